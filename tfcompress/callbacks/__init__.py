@@ -1,0 +1,5 @@
+"""Keras callbacks."""
+
+from tfcompress.callbacks.pruning import Pruning
+
+__all__ = ["Pruning"]

@@ -1,0 +1,59 @@
+"""Copies of models in which some layers are replaced."""
+
+import keras
+
+
+def clone_layer(layer):
+    """A built copy of a layer with the same weights and state."""
+    try:
+        # A Lambda's code comes from this process, not from a file, so it is safe.
+        trust = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
+        copy = type(layer).from_config(layer.get_config(), **trust)
+    except Exception as error:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be copied from its "
+            f"configuration: {error}. Implement get_config() so that it returns all "
+            "constructor arguments."
+        ) from error
+    if not isinstance(layer, keras.Layer):
+        return copy
+    if layer.built and not copy.built:
+        copy.build_from_config(layer.get_build_config() or {})
+    copy_variables(layer, copy)
+    copy.built = layer.built
+    return copy
+
+
+def copy_variables(source, target):
+    """Copies all variables, random seeds included, from a layer to its copy."""
+    if len(source.variables) != len(target.variables):
+        raise ValueError(
+            f"The copy of {source.name!r} has {len(target.variables)} variables, the "
+            f"original {len(source.variables)}: its get_config() or build() does not "
+            "restore it. Create all variables in build()."
+        )
+    for old, new in zip(source.variables, target.variables, strict=True):
+        new.assign(old.value)
+
+
+def is_graph(model):
+    """Whether the layers of a model can be replaced (Sequential or Functional)."""
+    return isinstance(model, keras.Sequential) or hasattr(model, "_run_through_graph")
+
+
+def rebuild(model, replace=clone_layer, call=None):
+    """A copy of a Sequential or Functional model, nested models included.
+
+    Args:
+        model: the model, which is not changed.
+        replace: `layer -> layer`, called once for each layer; what it returns takes
+            the layer's place and must have its weights set.
+        call: `(new layer, *args, **kwargs) -> outputs`, how the new layer is called;
+            functional models only.
+    """
+    copy = keras.models.clone_model(
+        model, clone_function=replace, call_function=call, recursive=True
+    )
+    if isinstance(model, keras.Sequential) and not copy.built:
+        copy.build(model.input_shape)
+    return copy

@@ -1,0 +1,136 @@
+"""`compress` puts transforms on the weights of a model, `strip` takes them off."""
+
+import keras
+
+from tfcompress.core.cloning import clone_layer, is_graph, rebuild
+from tfcompress.core.compressed import Compressed, CompressedLayer, CompressedModel
+from tfcompress.core.errors import check_finite, check_model
+from tfcompress.core.graph import flatten, rewire
+from tfcompress.core.nouns import WeightTransform
+from tfcompress.core.rules import Rule, check_used, last_match
+from tfcompress.core.walk import weight_refs
+
+
+def compress(model, rules, skip=()):
+    """Returns a copy of `model` whose weights pass through transforms.
+
+    Every covered weight `w` is replaced, whenever its layer is called, by
+    `t_n(... t_1(w))`; training moves `w` and the transforms' own state. The model may
+    be Sequential, Functional (nested and shared layers too) or subclassed; it is not
+    changed. Layers without a rule stay as they are.
+
+    Args:
+        model: a built `keras.Model`.
+        rules: `{pattern: transform or list of transforms}`, later rules win. A pattern
+            is a regular expression that must match a whole layer name, a layer class,
+            or a predicate `layer -> bool`. It covers the kernels of those layers;
+            biases and normalisation weights only if the expression names them, as in
+            `"conv.*/bias"`. Transforms are objects or names.
+        skip: patterns of weights to leave alone, whatever the rules say.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if the model is not built, has NaN or infinite weights, or if a
+            rule or a `skip` pattern matches nothing.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="d")])
+        >>> small = tfc.compress(model, {"d": [tfc.transforms.Uniform(bits=4)]})
+        >>> tfc.report(small)["d/kernel"].unique_values <= 15 * 4
+        True
+    """
+    check_model(model, "compress")
+    rules = [Rule(pattern, _as_list(value)) for pattern, value in rules.items()]
+    skip = [Rule(pattern) for pattern in skip]
+    refs = weight_refs(model)
+    for ref in refs:
+        check_finite(f"Weight {ref.owner.name}/{ref.variable.name}", ref.variable.numpy())
+    plan = {}
+    for ref in refs:
+        rule = last_match(rules, ref)
+        if rule and not last_match(skip, ref):
+            plan[id(ref.variable)] = rule.value
+    check_used([*rules, *skip], refs)
+    if is_graph(model):
+        return rebuild(model, lambda layer: _compress_layer(layer, plan))
+    return _initialise(CompressedModel(clone_layer(model), _assign(model, plan)))
+
+
+def strip(model):
+    """Returns a plain Keras model that computes what the compressed `model` computes.
+
+    The transforms are evaluated once and written into ordinary weights; activation
+    ranges (`tfc.layers.FakeQuant`) become Keras' own fake-quantization operation. No
+    class of tfcompress is left, and predictions differ by at most 1e-6.
+
+    Args:
+        model: a model made by `tfc.compress` or `tfc.quantize_activations`; a plain
+            model is just copied.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> small = tfc.compress(model, {".*": tfc.transforms.Codebook(4)})
+        >>> len(np.unique(tfc.strip(small).layers[0].kernel))
+        4
+    """
+    check_model(model, "strip")
+    if not is_graph(model):
+        return _strip_layer(model)
+    if any(_is_plain_call(layer) for layer in model._flatten_layers()):
+        return rewire(flatten(model), _call_plain, _strip_layer)
+    return rebuild(model, _strip_layer)
+
+
+def _as_list(value):
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [WeightTransform.get(v) for v in values]
+
+
+def _assign(layer, plan):
+    """Fresh transforms for the weights of a layer, by position."""
+    return {
+        ref.index: [transform.clone() for transform in plan[id(ref.variable)]]
+        for ref in weight_refs(layer)
+        if id(ref.variable) in plan
+    }
+
+
+def _compress_layer(layer, plan):
+    if not isinstance(layer, keras.Layer):
+        return clone_layer(layer)
+    transforms = _assign(layer, plan)
+    copy = clone_layer(layer)
+    if not transforms:
+        return copy
+    wrapper = CompressedLayer(copy, transforms)
+    wrapper.build()
+    return _initialise(wrapper)
+
+
+def _initialise(compressed):
+    for treatment in compressed.treatments:
+        treatment.refresh()
+    return compressed
+
+
+def _strip_layer(layer):
+    if _is_plain_call(layer):
+        return layer
+    if not isinstance(layer, Compressed):
+        return clone_layer(layer)
+    plain = clone_layer(layer.inner)
+    layer.bake_into(plain)
+    return plain
+
+
+def _is_plain_call(layer):
+    """Whether the layer stands for a plain operation that it knows how to call."""
+    return hasattr(layer, "call_plain")
+
+
+def _call_plain(key, layer, *args, **kwargs):
+    call = layer.call_plain if _is_plain_call(layer) else layer
+    return call(*args, **kwargs)

@@ -1,0 +1,255 @@
+"""The one mechanism for weights: run a layer on transformed values of its variables."""
+
+import keras
+import numpy as np
+
+from tfcompress.core.layout import Layout
+from tfcompress.core.walk import weight_refs
+
+
+class Treatment:
+    """The transforms of one weight, in the order they are applied.
+
+    Attributes:
+        ref: the `WeightRef` of the treated variable.
+        transforms: list of `WeightTransform`.
+    """
+
+    def __init__(self, ref, transforms):
+        self.ref = ref
+        self.transforms = transforms
+
+    @property
+    def variable(self):
+        """The latent weight, the one that the optimizer moves."""
+        return self.ref.variable
+
+    def __call__(self, training=False):
+        """The effective weight, a tensor."""
+        value = self.variable.value
+        for transform in self.transforms:
+            value = transform(value, training=training)
+        return value
+
+    def bake(self, upto=None):
+        """The effective weight as a NumPy array, after the transforms before `upto`."""
+        value = self.variable.numpy()
+        for transform in self.transforms:
+            if transform is upto:
+                break
+            value = transform.bake(value)
+        return value
+
+    def refresh(self, after=None):
+        """Lets each transform (behind `after`) look at the values it now receives."""
+        start = 0 if after is None else self.transforms.index(after) + 1
+        for transform in self.transforms[start:]:
+            transform.refresh(self.bake(upto=transform))
+
+
+class Compressed:
+    """What `CompressedLayer` and `CompressedModel` share.
+
+    The inner layer is called in a `keras.StatelessScope` in which each treated
+    variable stands for its transformed value. Gradients flow to the variable through
+    the transforms; updates of non-trainable state (batch-norm statistics, random
+    seeds) and losses added inside are handed on when the scope closes.
+    """
+
+    is_compressed = True
+
+    def _set_inner(self, layer, transforms):
+        self.inner = layer
+        self._transforms = {int(index): list(t) for index, t in (transforms or {}).items()}
+        self.treatments = []
+
+    def _build_transforms(self):
+        if self.treatments or not self._transforms:
+            return
+        refs = {ref.index: ref for ref in weight_refs(self.inner)}
+        for index, transforms in self._transforms.items():
+            ref = refs[index]
+            layout = ref.layout
+            for transform in transforms:
+                transform.build(self, ref.variable, layout)
+                if transform.shares_values:
+                    layout = Layout(layout.shape, output_axes=())
+            self.treatments.append(Treatment(ref, transforms))
+
+    def _call_inner(self, args, kwargs, training):
+        before = {id(v): v.value for v in self.inner.variables}
+        before |= {id(t.variable): t(training) for t in self.treatments}
+        mapping = [(v, before[id(v)]) for v in self.inner.variables]
+        with keras.StatelessScope(mapping, collect_losses=True) as scope:
+            # What the scope keeps may be a cast of what it was given.
+            given = {id(v): scope.get_current_value(v) for v in self.inner.variables}
+            outputs = self.inner(*args, **kwargs)
+        for variable in self.inner.non_trainable_variables:
+            value = scope.get_current_value(variable)
+            if value is not given[id(variable)]:
+                variable.assign(value)
+        for loss in scope.losses:
+            self.add_loss(loss)
+        for treatment in self.treatments:
+            for transform in treatment.transforms:
+                if (penalty := transform.penalty()) is not None:
+                    self.add_loss(penalty)
+        return outputs
+
+    def _transform_config(self):
+        return {
+            str(index): [keras.saving.serialize_keras_object(t) for t in transforms]
+            for index, transforms in self._transforms.items()
+        }
+
+    @staticmethod
+    def _restore_config(config, name, custom_objects=None):
+        config = dict(config)
+        inner = keras.saving.deserialize_keras_object(config.pop(name), custom_objects)
+        transforms = {
+            int(index): [keras.saving.deserialize_keras_object(t) for t in transforms]
+            for index, transforms in config.pop("transforms").items()
+        }
+        return inner, transforms, config
+
+    def bake_into(self, layer):
+        """Writes the effective weights into a plain copy of the inner layer."""
+        values = [np.asarray(v.value) for v in self.inner.variables]
+        for treatment in self.treatments:
+            values[treatment.ref.index] = treatment.bake()
+        for variable, value in zip(layer.variables, values, strict=True):
+            variable.assign(value)
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class CompressedLayer(Compressed, keras.layers.Wrapper):
+    """A layer that computes with transformed weights.
+
+    `y = layer(x)` with each treated weight `w` replaced by `t_n(... t_1(w))`. Works
+    for any layer, since the layer's own `call` is used. Normally made by
+    `tfc.compress`, which knows the positions of the weights.
+
+    Args:
+        layer: the layer to wrap.
+        transforms: `{position in layer.variables: [WeightTransform, ...]}`.
+    Example:
+        >>> layer = CompressedLayer(keras.layers.Dense(2), {0: [tfc.transforms.Mask()]})
+        >>> layer(np.ones((1, 3))).shape
+        TensorShape([1, 2])
+    """
+
+    def __init__(self, layer, transforms, **kwargs):
+        # Transforms compute in the precision of the variables, so nothing is cast
+        # here: the inner layer casts to its own compute dtype.
+        kwargs = {"name": layer.name, "trainable": layer.trainable, **kwargs}
+        kwargs.update(dtype="float32", autocast=False)
+        super().__init__(layer, **kwargs)
+        self.supports_masking = layer.supports_masking
+        self._set_inner(layer, transforms)
+
+    def build(self, input_shape=None):
+        """Builds the inner layer if it is new, then the transforms."""
+        super().build(input_shape)
+        self._build_transforms()
+
+    def get_build_config(self):
+        """The inner layer's, since it decides all shapes."""
+        return {"layer": self.layer.get_build_config()}
+
+    def build_from_config(self, config):
+        """Rebuilds the inner layer and the transforms."""
+        if not self.layer.built and config["layer"]:
+            self.layer.build_from_config(config["layer"])
+        self.build()
+
+    def call(self, inputs, *args, training=None, **kwargs):
+        """Calls the inner layer with transformed weights."""
+        return self._call_inner((inputs, *args), kwargs, training)
+
+    def compute_mask(self, *args, **kwargs):
+        """The inner layer's mask."""
+        return self.layer.compute_mask(*args, **kwargs)
+
+    def get_config(self):
+        """The inner layer and its transforms."""
+        config = super().get_config()
+        config.pop("dtype")
+        return {**config, "transforms": self._transform_config()}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Restores the wrapper."""
+        layer, transforms, rest = cls._restore_config(config, "layer", custom_objects)
+        return cls(layer, transforms, **rest)
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class CompressedModel(Compressed, keras.Model):
+    """A whole model, however it is written, that computes with transformed weights.
+
+    Used for subclassed models, whose inside cannot be rewritten.
+
+    Args:
+        model: a built Keras model.
+        transforms: `{position in model.variables: [WeightTransform, ...]}`.
+    """
+
+    def __init__(self, model, transforms, **kwargs):
+        kwargs = {"name": model.name, "trainable": model.trainable, **kwargs}
+        kwargs.update(dtype="float32", autocast=False)
+        super().__init__(**kwargs)
+        self.model = model
+        self._set_inner(model, transforms)
+        if model.built:
+            self._build_transforms()
+            self.built = True
+
+    def get_build_config(self):
+        """The inner model's."""
+        return {"model": self.model.get_build_config()}
+
+    def build_from_config(self, config):
+        """Rebuilds the inner model and the transforms."""
+        if not self.model.built and config["model"]:
+            self.model.build_from_config(config["model"])
+        self._build_transforms()
+        self.built = True
+
+    def call(self, inputs, *args, training=None, **kwargs):
+        """Calls the inner model with transformed weights."""
+        return self._call_inner((inputs, *args), kwargs, training)
+
+    def get_config(self):
+        """The inner model and its transforms."""
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "model": keras.saving.serialize_keras_object(self.model),
+            "transforms": self._transform_config(),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Restores the model."""
+        model, transforms, rest = cls._restore_config(config, "model", custom_objects)
+        return cls(model, transforms, **rest)
+
+
+def compressed_parts(model):
+    """Every `CompressedLayer` and `CompressedModel` in a model, itself included."""
+    layers = [model, *model._flatten_layers(include_self=False)]
+    return [layer for layer in layers if isinstance(layer, Compressed)]
+
+
+def treatments(model):
+    """`(name, Treatment)` of every treated weight; names look like `conv1/kernel`."""
+    named = {}
+    for part in compressed_parts(model):
+        for treatment in part.treatments:
+            path = [layer.name for layer in treatment.ref.owners]
+            path = path[1:] if isinstance(part, CompressedModel) and path[1:] else path
+            name = "/".join([*path, treatment.variable.name])
+            named.setdefault(name, treatment)
+            if named[name] is not treatment:
+                named[f"{name}_{len(named)}"] = treatment
+    return list(named.items())

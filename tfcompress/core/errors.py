@@ -1,0 +1,37 @@
+"""Checks of what users pass in, each with one clear error."""
+
+import keras
+import numpy as np
+
+
+def check_model(model, action):
+    """Raises unless `model` is a built Keras 3 model with finite weights."""
+    if not isinstance(model, keras.Model):
+        if type(model).__module__.startswith(("tf_keras", "keras.src.engine")) or any(
+            base.__module__.startswith("tf_keras") for base in type(model).__mro__
+        ):
+            raise TypeError(
+                f"Cannot {action} {type(model).__name__!r}: it is a tf_keras (Keras 2) "
+                "model, and tfcompress works on Keras 3. Convert it with "
+                "tfcompress.interop.tfmot.convert(model)."
+            )
+        raise TypeError(
+            f"Cannot {action} an object of type {type(model).__name__!r}: expected a "
+            "keras.Model. Load files with tfc.load_model(path)."
+        )
+    if not model.built:
+        raise ValueError(
+            f"Cannot {action} model {model.name!r}: it is not built, so its weights do "
+            "not exist yet. Add a keras.Input, or call it once on data."
+        )
+
+
+def check_finite(name, array):
+    """Raises if an array holds NaN or infinity."""
+    array = np.asarray(array)
+    bad = array.size - np.count_nonzero(np.isfinite(array))
+    if bad:
+        raise ValueError(
+            f"{name} has {bad} NaN or infinite values of {array.size}. Find the step "
+            "that made them (often too high a learning rate) before compressing."
+        )

@@ -1,0 +1,104 @@
+"""Multiply-accumulate operations, counted while the model runs symbolically."""
+
+import contextlib
+import math
+
+import keras
+import tensorflow as tf
+
+from tfcompress.core.layout import layout
+from tfcompress.core.walk import leaves, weight_refs
+
+_POSITIONS_OF_INPUT = (
+    keras.layers.RNN,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+
+
+def input_specs(model, batch_size=1):
+    """A `tf.TensorSpec` for each input of a model, in the structure it is called with.
+
+    Raises:
+        ValueError: if the model's inputs are unknown or have unknown sizes.
+    """
+    if getattr(model, "is_compressed", False):
+        return input_specs(model.inner, batch_size)
+    inputs = getattr(model, "input", None) if hasattr(model, "inputs") else None
+    if inputs is None:
+        config = model.get_build_config() or {}
+        shape = config.get("input_shape")
+        if shape is None:
+            raise ValueError(
+                f"Model {model.name!r} has no recorded input shape. Call it once on a "
+                "batch of data, or build it from a keras.Input."
+            )
+        inputs = keras.KerasTensor(shape)
+    return keras.tree.map_structure(lambda x: _spec(x, batch_size), inputs)
+
+
+def _spec(tensor, batch_size):
+    return tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype, tensor.name)
+
+
+def macs(model):
+    """Multiply-accumulates of each weighted layer for one sample.
+
+    A kernel is used once for each output position (input position for transposed
+    convolutions, time step for recurrent layers), so that
+    `MACs = kernel elements * positions`. Zeros count: these are the operations of a
+    dense kernel. Products of two activations (attention scores) do not count.
+
+    Args:
+        model: a built model.
+
+    Returns:
+        `{id(layer): MACs}`, summed over the calls of a shared layer; sizes that are
+        not known count as 1.
+    """
+    counts = {}
+
+    def record(layer, inputs, outputs):
+        sizes = inputs if isinstance(layer, _POSITIONS_OF_INPUT) else outputs
+        shape = [size or 1 for size in keras.tree.flatten(sizes)[0].shape]
+        counts[id(layer)] = counts.get(id(layer), 0) + _layer_macs(layer, shape)
+
+    with _recorded([layer for _, layer in leaves(model)], record):
+        specs = input_specs(model)
+        tf.function(lambda x: model(x, training=False)).get_concrete_function(specs)
+    return counts
+
+
+def _layer_macs(layer, shape):
+    total = 0
+    for ref in weight_refs(layer):
+        if not ref.is_kernel or isinstance(ref.owner, keras.layers.Embedding):
+            continue
+        channels = layout(ref.owner, ref.variable).num_outputs
+        positions = math.prod(shape[1:-1])
+        if isinstance(layer, keras.layers.EinsumDense):
+            positions = math.prod(shape[1:]) // channels
+        total += math.prod(ref.variable.shape) * max(positions, 1)
+    return total
+
+
+@contextlib.contextmanager
+def _recorded(layers, record):
+    """Calls `record(layer, inputs, outputs)` whenever one of the layers is called."""
+
+    def recorder(layer, call):
+        def recording(inputs, *args, **kwargs):
+            outputs = call(inputs, *args, **kwargs)
+            record(layer, inputs, outputs)
+            return outputs
+
+        return recording
+
+    try:
+        for layer in layers:
+            object.__setattr__(layer, "call", recorder(layer, layer.call))
+        yield
+    finally:
+        for layer in layers:
+            object.__delattr__(layer, "call")

@@ -1,0 +1,146 @@
+"""The nouns that plug-ins implement. Everything else is Keras."""
+
+import numpy as np
+
+from tfcompress.core.plugin import Plugin
+
+
+class WeightTransform(Plugin):
+    """A function from a weight to a weight of the same shape, with its own state.
+
+    Transforms compose: a layer's list is applied first to last, on every call of the
+    layer, and gradients flow back through it.
+
+    Attributes:
+        shares_values: whether weights of different output channels get equal values. A
+            later transform then sees a layout without channels, so that what was
+            shared stays shared.
+    """
+
+    shares_values = False
+
+    def build(self, layer, weight, layout):
+        """Creates the state.
+
+        Args:
+            layer: the `CompressedLayer` or `CompressedModel` that owns the state; use
+                its `add_weight`.
+            weight: the Keras variable that will be transformed.
+            layout: its `tfc.core.Layout`.
+        """
+
+    def refresh(self, weight):
+        """Recomputes what depends on the weight's values (NumPy array).
+
+        Called when compression starts and whenever an earlier transform of the list
+        changed, not on every step.
+        """
+
+    def __call__(self, weight, training=False):
+        """The transformed weight, a tensor of the same shape and dtype."""
+        raise NotImplementedError
+
+    def penalty(self):
+        """A scalar added to the loss, or None."""
+        return None
+
+    def bake(self, weight):
+        """The final value of a weight (NumPy array) once training is over."""
+        return np.asarray(self(weight, training=False))
+
+
+class Criterion(Plugin):
+    """How much each element of a weight matters: higher = keep.
+
+    `needs` names the signals that must be gathered over data first.
+    """
+
+    needs = frozenset()
+
+    def __call__(self, weight, signals):
+        """Scores that broadcast to the shape of `weight` (a NumPy array)."""
+        raise NotImplementedError
+
+
+class Pattern(Plugin):
+    """Which elements of a weight live or die together.
+
+    Works on the canonical form of a weight: outputs on the last axis.
+    """
+
+    def pool(self, scores):
+        """Scores of the groups, an array with one element a group."""
+        raise NotImplementedError
+
+    def spread(self, group_mask, shape):
+        """The mask of canonical `shape` that a mask of groups stands for."""
+        raise NotImplementedError
+
+    def select(self, group_scores, num_kept):
+        """Mask of the groups that stay: the `num_kept` highest scores."""
+        return top(group_scores, num_kept)
+
+
+class Schedule(Plugin):
+    """A number that depends on the optimizer step."""
+
+    def __call__(self, step):
+        """The value at `step`."""
+        raise NotImplementedError
+
+    def due(self, previous_step, step):
+        """Whether something must happen in the steps `(previous_step, step]`."""
+        raise NotImplementedError
+
+
+class Scope(Plugin):
+    """How a sparsity for the whole model is shared out between its weights."""
+
+    def __call__(self, group_scores, shapes, sparsity):
+        """How many groups of each weight stay.
+
+        Args:
+            group_scores: list of arrays, the scores of each weight's groups.
+            shapes: list of the weights' canonical shapes.
+            sparsity: fraction of all weights to remove, in [0, 1).
+
+        Returns:
+            A list of integers, the number of groups kept in each weight.
+        """
+        raise NotImplementedError
+
+
+class LayerRewrite(Plugin):
+    """Replaces a chain of layers by others that compute the same or nearly the same.
+
+    Attributes:
+        length: how many consecutive layers it looks at.
+    """
+
+    length = 1
+
+    def matches(self, *layers):
+        """Whether this rewrite applies to the layers."""
+        raise NotImplementedError
+
+    def __call__(self, *layers):
+        """The list of layers that stand for them, built, with their weights set."""
+        raise NotImplementedError
+
+
+def top(scores, count):
+    """Mask of exactly `count` highest scores; of equal scores the earlier ones.
+
+    >>> top(np.array([3.0, 1.0, 3.0, 3.0]), 2)
+    array([ True, False,  True, False])
+    """
+    flat = np.ravel(scores)
+    if count <= 0:
+        return np.zeros(scores.shape, bool)
+    if count >= flat.size:
+        return np.ones(scores.shape, bool)
+    threshold = np.partition(flat, flat.size - count)[flat.size - count]
+    mask = flat > threshold
+    ties = np.flatnonzero(flat == threshold)
+    mask[ties[: count - np.count_nonzero(mask)]] = True
+    return mask.reshape(scores.shape)

@@ -1,0 +1,108 @@
+"""What every plug-in shares: a configuration, a copy and a name to ask for it by."""
+
+import difflib
+import inspect
+import re
+
+import keras
+
+
+class Plugin:
+    """An object that is fully described by the arguments of its constructor.
+
+    A subclass stores each constructor argument in an attribute of the same name;
+    the configuration, the copy, equality and the printed form follow from that.
+    """
+
+    @classmethod
+    def argument_names(cls):
+        """Names of the constructor's arguments, in order."""
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+    def get_config(self):
+        """The constructor's arguments, ready for `keras.saving`."""
+        return {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in self.argument_names()
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds the object that `get_config` described."""
+        return cls(
+            **{name: keras.saving.deserialize_keras_object(v) for name, v in config.items()}
+        )
+
+    @classmethod
+    def get(cls, identifier):
+        """The plug-in for a name, a class, a configuration or an object."""
+        return cls.registry(identifier)
+
+    def clone(self):
+        """A fresh object with the same arguments and no state."""
+        return type(self).from_config(self.get_config())
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    def __hash__(self):
+        return hash(repr(self))
+
+    def __repr__(self):
+        values = ", ".join(f"{n}={getattr(self, n)!r}" for n in self.argument_names())
+        return f"{type(self).__name__}({values})"
+
+
+def snake_case(name):
+    """The string under which a class is found.
+
+    >>> snake_case("ErdosRenyi"), snake_case("NOfM"), snake_case("L1")
+    ('erdos_renyi', 'n_of_m', 'l1')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+class Registry:
+    """All plug-ins of one noun; calling it turns a name into an object.
+
+    Args:
+        noun: the base class of the plug-ins.
+        *classes: every plug-in, each of which becomes loadable from `.keras` files.
+    """
+
+    def __init__(self, noun, *classes):
+        self.noun = noun
+        noun.registry = self
+        self.classes = {snake_case(cls.__name__): cls for cls in classes}
+        for cls in classes:
+            keras.saving.register_keras_serializable("tfcompress")(cls)
+
+    def __iter__(self):
+        return iter(self.classes.values())
+
+    def __call__(self, identifier):
+        """The object for a name, a class, a configuration or an object of the noun."""
+        if isinstance(identifier, self.noun):
+            return identifier
+        if isinstance(identifier, type) and issubclass(identifier, self.noun):
+            return identifier()
+        if isinstance(identifier, dict):
+            return keras.saving.deserialize_keras_object(identifier)
+        if isinstance(identifier, str) and identifier in self.classes:
+            return self.classes[identifier]()
+        kind = snake_case(self.noun.__name__).replace("_", " ")
+        raise ValueError(
+            f"Unknown {kind} {identifier!r}: expected a {self.noun.__name__} object or "
+            f"one of {sorted(self.classes)}.{did_you_mean(str(identifier), self.classes)}"
+        )
+
+
+def did_you_mean(word, known):
+    """A closing sentence that names the nearest known words, or nothing.
+
+    >>> did_you_mean("magnitud", ["magnitude", "taylor"])
+    " Did you mean 'magnitude'?"
+    """
+    near = difflib.get_close_matches(word, list(known), n=3)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -1,0 +1,115 @@
+"""One walk over the layers and weights of any Keras model."""
+
+import dataclasses
+import math
+
+import keras
+
+from tfcompress.core.layout import Layout, layout
+
+_NORMALIZATION = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.UnitNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.Normalization,
+)
+_NOT_KERNELS = {"bias", "gamma", "beta", "alpha"}
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightRef:
+    """A variable together with the layers on the way to it.
+
+    Attributes:
+        index: position in the variables of the layer that the walk started from; it
+            stays the same when the layer is rebuilt from its configuration.
+        variable: the Keras variable.
+        owners: the layers on the way, outermost first; the last one owns it.
+    """
+
+    index: int
+    variable: keras.Variable
+    owners: tuple
+
+    @property
+    def owner(self):
+        """The layer that created the variable."""
+        return self.owners[-1]
+
+    @property
+    def layout(self) -> Layout:
+        """Axes of the variable."""
+        return layout(self.owner, self.variable)
+
+    @property
+    def is_kernel(self):
+        """Whether a rule covers it without naming it."""
+        return (
+            len(self.variable.shape) >= 2
+            and self.variable.name not in _NOT_KERNELS
+            and not isinstance(self.owner, _NORMALIZATION)
+            and keras.backend.is_float_dtype(self.variable.dtype)
+        )
+
+
+def sublayers(layer):
+    """The layers directly inside a layer, each once."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def own_variables(layer):
+    """The variables that the layer itself created."""
+    inner = {id(v) for sub in sublayers(layer) for v in sub.variables}
+    return [v for v in layer.variables if id(v) not in inner]
+
+
+def weight_refs(layer):
+    """A `WeightRef` for each floating-point weight of a layer or model.
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="d")])
+    >>> [(ref.owner.name, ref.variable.name) for ref in weight_refs(model)]
+    [('d', 'kernel'), ('d', 'bias')]
+    """
+    positions = {id(v): i for i, v in enumerate(layer.variables)}
+    refs, seen = [], set()
+
+    def visit(current, owners):
+        owners = (*owners, current)
+        for variable in own_variables(current):
+            if id(variable) in seen or not keras.backend.is_float_dtype(variable.dtype):
+                continue
+            seen.add(id(variable))
+            refs.append(WeightRef(positions[id(variable)], variable, owners))
+        for sub in sublayers(current):
+            visit(sub, owners)
+
+    visit(layer, ())
+    return refs
+
+
+def leaves(model):
+    """`(path, layer)` of the layers that hold weights of their own.
+
+    A recurrent layer counts as one, since its cell runs once a time step. Compressed
+    layers are looked through: the layer inside is the one that computes.
+    """
+    found, seen = [], set()
+
+    def visit(layer, path):
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        if getattr(layer, "is_compressed", False):
+            visit(layer.inner, path)
+            return
+        if isinstance(layer, keras.layers.RNN) or own_variables(layer):
+            found.append((path, layer))
+        if isinstance(layer, keras.layers.RNN):
+            return
+        for sub in sublayers(layer):
+            visit(sub, f"{path}/{sub.name}" if path else sub.name)
+
+    visit(model, "")
+    return found

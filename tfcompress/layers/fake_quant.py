@@ -1,0 +1,153 @@
+"""Activation ranges for integer inference."""
+
+import keras
+import tensorflow as tf
+
+RANGES = ("moving_average", "learned")
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class FakeQuant(keras.layers.Layer):
+    """Rounds activations to `2^bits` levels between a minimum and a maximum.
+
+        s = (max - min) / (2^bits - 1),    y = s round((clip(x, min, max) - min) / s) + min
+
+    with `min <= 0 <= max` moved slightly so that 0 is a level. Gradient: `dL/dx = dL/dy`
+    inside the range, 0 outside; a learned `max` receives the sum of `dL/dy` over
+    `x > max`, and `min` likewise. Until a first batch was seen, `y = x`.
+
+    Args:
+        bits: 2 to 16.
+        ranges: `"moving_average"` of the batches' minimum and maximum while training,
+            `"learned"` by gradient after the first batch, or fixed `(min, max)`.
+        momentum: of the moving average, in [0, 1).
+        sites: number of places that share the range, each observed for itself; the
+            range spans all of them. `call` takes the place as `site`.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Source: Jacob et al. (2018), section 3.1; learned ranges: Jain et al., "Trained
+    Quantization Thresholds" (2020).
+
+    Example:
+        >>> layer = FakeQuant(bits=2, ranges=(0.0, 3.0))
+        >>> layer(np.array([-1.0, 0.4, 1.6, 9.0], "float32")).numpy()
+        array([0., 0., 2., 3.], dtype=float32)
+    """
+
+    def __init__(self, bits=8, ranges="moving_average", momentum=0.99, sites=1, **kwargs):
+        # Ranges are computed in float32 and the output has the input's dtype.
+        kwargs.update(dtype="float32", autocast=False)
+        super().__init__(**kwargs)
+        if not isinstance(bits, int) or not 2 <= bits <= 16:
+            raise ValueError(f"FakeQuant(bits={bits!r}): expected an integer from 2 to 16.")
+        fixed = not isinstance(ranges, str)
+        if not fixed and ranges not in RANGES:
+            raise ValueError(
+                f"FakeQuant(ranges={ranges!r}): expected one of {RANGES} or fixed "
+                "numbers (min, max)."
+            )
+        if fixed and not ranges[0] <= 0 <= ranges[1]:
+            raise ValueError(
+                f"FakeQuant(ranges={ranges!r}): a range must contain 0, min <= 0 <= max."
+            )
+        if not 0 <= momentum < 1:
+            raise ValueError(f"FakeQuant(momentum={momentum!r}): expected [0, 1).")
+        self.bits = bits
+        self.ranges = tuple(ranges) if fixed else ranges
+        self.momentum = momentum
+        self.sites = sites
+        self.supports_masking = True
+
+    @property
+    def is_fixed(self):
+        """Whether the range was given."""
+        return not isinstance(self.ranges, str)
+
+    def build(self, input_shape=None):
+        """Creates the ranges."""
+        low, high = self.ranges if self.is_fixed else (0.0, 0.0)
+        trainable = self.ranges == "learned"
+        self.minimum = self._add_range("minimum", low, trainable)
+        self.maximum = self._add_range("maximum", high, trainable)
+        self.seen = self._add_range("seen", float(self.is_fixed), trainable=False)
+
+    def _add_range(self, name, value, trainable):
+        return self.add_weight(
+            name=name,
+            shape=(self.sites,),
+            initializer=keras.initializers.Constant(value),
+            trainable=trainable,
+            aggregation="none" if trainable else "mean",
+        )
+
+    def call(self, inputs, site=0, training=None):
+        """The rounded inputs; while training the range of `site` is updated first."""
+        outputs = tf.cast(inputs, tf.float32)
+        if training:
+            if not self.is_fixed:
+                self._observe(outputs, site)
+            outputs = self._round(outputs)
+        else:
+            outputs = tf.cond(
+                tf.reduce_max(self.seen.value) > 0,
+                lambda: self._round(outputs),
+                lambda: outputs,
+            )
+        return tf.cast(outputs, inputs.dtype)
+
+    def _round(self, inputs):
+        low = tf.minimum(tf.reduce_min(self.minimum.value), 0.0)
+        high = tf.maximum(tf.reduce_max(self.maximum.value), 0.0)
+        return tf.quantization.fake_quant_with_min_max_vars(
+            inputs, low, high, num_bits=self.bits
+        )
+
+    def _observe(self, inputs, site):
+        here = tf.one_hot(site, self.sites)
+        seen = self.seen.value
+        rate = 1.0 - self.momentum if self.ranges == "moving_average" else 0.0
+        step = here * tf.where(seen > 0, rate, 1.0)
+        inputs = tf.stop_gradient(inputs)
+        for variable, value in (
+            (self.minimum, tf.reduce_min(inputs)),
+            (self.maximum, tf.reduce_max(inputs)),
+        ):
+            old = tf.convert_to_tensor(variable.value)
+            variable.assign(tf.stop_gradient(old + step * (value - old)))
+        self.seen.assign(tf.maximum(seen, here))
+
+    def range(self):
+        """`(min, max)` as floats, or None if no batch was seen yet."""
+        if not self.built or not self.seen.numpy().any():
+            return None
+        low = min(float(self.minimum.numpy().min()), 0.0)
+        return low, max(float(self.maximum.numpy().max()), 0.0)
+
+    def call_plain(self, inputs, site=0):
+        """The same as an operation of Keras: what `tfc.strip` leaves behind."""
+        if self.range() is None:
+            return inputs
+        outputs = keras.quantizers.fake_quant_with_min_max_vars(inputs, *self.range())
+        if self.bits == 8:
+            return outputs
+        # Keras 3.15 drops num_bits when it is called with symbolic tensors.
+        operation = type(outputs._keras_history.operation)(num_bits=self.bits)
+        return operation(inputs, *self.range())
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self):
+        """The constructor's arguments."""
+        config = super().get_config()
+        config.pop("dtype")
+        return {
+            **config,
+            "bits": self.bits,
+            "ranges": list(self.ranges) if self.is_fixed else self.ranges,
+            "momentum": self.momentum,
+            "sites": self.sites,
+        }

@@ -1,0 +1,54 @@
+"""A fixed number out of every few consecutive weights."""
+
+import numpy as np
+
+from tfcompress.core.nouns import Pattern
+
+
+class NOfM(Pattern):
+    """Keeps the `n` best of every `m` consecutive inputs of a neuron.
+
+    The pattern fixes the sparsity at `1 - n/m`, whatever number the schedule gives; the
+    schedule says when it begins (sparsity above 0) and when the choice is renewed. A
+    last run shorter than `m` keeps `min(n, its length)`.
+
+    Args:
+        n: elements kept.
+        m: length of a run along the flattened inputs.
+
+    Raises:
+        ValueError: unless `1 <= n < m`.
+
+    Source: Mishra et al., "Accelerating Sparse Deep Neural Networks" (2021).
+
+    Example:
+        >>> NOfM(2, 4).select(np.array([[4.0], [1.0], [3.0], [2.0]]), 1).ravel()
+        array([ True, False,  True, False])
+    """
+
+    def __init__(self, n=2, m=4):
+        if not (isinstance(n, int) and isinstance(m, int) and 1 <= n < m):
+            raise ValueError(f"NOfM(n={n!r}, m={m!r}): expected integers 1 <= n < m.")
+        self.n = n
+        self.m = m
+
+    def pool(self, scores):
+        """The scores as a matrix `(fan_in, outputs)`."""
+        return scores.reshape(-1, scores.shape[-1])
+
+    def select(self, group_scores, num_kept):
+        """The `n` best of each run, the earlier of equal ones; all if nothing must go."""
+        if num_kept >= group_scores.size:
+            return np.ones(group_scores.shape, bool)
+        fan_in, outputs = group_scores.shape
+        padding = -fan_in % self.m
+        padded = np.pad(group_scores, ((0, padding), (0, 0)), constant_values=-np.inf)
+        runs = padded.reshape(-1, self.m, outputs)
+        best = np.argsort(-runs, axis=1, kind="stable")[:, : self.n]
+        mask = np.zeros(runs.shape, bool)
+        np.put_along_axis(mask, best, True, axis=1)
+        return mask.reshape(-1, outputs)[:fan_in]
+
+    def spread(self, group_mask, shape):
+        """The mask in the kernel's shape."""
+        return group_mask.reshape(shape)

@@ -1,0 +1,19 @@
+"""Unstructured: each weight for itself."""
+
+from tfcompress.core.nouns import Pattern
+
+
+class Weight(Pattern):
+    """Every element is a group of its own.
+
+    >>> Weight().pool(np.ones((2, 3))).shape
+    (2, 3)
+    """
+
+    def pool(self, scores):
+        """The scores themselves."""
+        return scores
+
+    def spread(self, group_mask, shape):
+        """The mask itself."""
+        return group_mask

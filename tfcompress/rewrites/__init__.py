@@ -1,0 +1,19 @@
+"""Replacements of layers by others."""
+
+from tfcompress.core.nouns import LayerRewrite
+from tfcompress.core.plugin import Registry
+from tfcompress.rewrites.affine import AffineAsConvolution
+from tfcompress.rewrites.apply import apply
+from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
+from tfcompress.rewrites.quantize_activations import quantize_activations
+
+get = Registry(LayerRewrite, AffineAsConvolution, FoldBatchNorm)
+
+__all__ = [
+    "AffineAsConvolution",
+    "FoldBatchNorm",
+    "LayerRewrite",
+    "apply",
+    "get",
+    "quantize_activations",
+]

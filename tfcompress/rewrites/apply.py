@@ -1,0 +1,69 @@
+"""Applies a `LayerRewrite` wherever it matches."""
+
+import keras
+
+from tfcompress.core.cloning import clone_layer
+from tfcompress.core.errors import check_model
+from tfcompress.core.graph import Graph, check_graph, flatten, rewire
+from tfcompress.core.nouns import LayerRewrite
+
+
+def apply(model, rewrite):
+    """Returns a copy of `model` in which matching chains of layers are replaced.
+
+    Args:
+        model: a Sequential or Functional model; nested models are written out.
+        rewrite: a `LayerRewrite` object or name. One that looks at several layers sees
+            those that feed only each other and are not shared.
+
+    Raises:
+        ValueError: if the model is subclassed.
+
+    Example:
+        >>> x = keras.Input((8, 8, 3))
+        >>> y = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(x))
+        >>> folded = apply(keras.Model(x, y), tfc.rewrites.FoldBatchNorm())
+        >>> [type(layer).__name__ for layer in folded.layers]
+        ['InputLayer', 'Conv2D']
+    """
+    check_model(model, "rewrite")
+    check_graph(model, "rewrite")
+    rewrite = LayerRewrite.get(rewrite)
+    flat = flatten(model)
+    replaced, dropped = {}, set()
+    graph = Graph(flat)
+    for node in graph.nodes:
+        chain = _chain(graph, node, rewrite.length)
+        names = [layer.name for layer in chain]
+        if not chain or dropped.intersection(names) or not rewrite.matches(*chain):
+            continue
+        replaced[names[0]] = rewrite(*chain)
+        dropped.update(names[1:])
+
+    def replace(layer):
+        # New layers are called in `call`; here they only take the old one's place.
+        return layer if layer.name in replaced else clone_layer(layer)
+
+    def call(key, operation, *args, **kwargs):
+        if operation.name in dropped:
+            return args[0]
+        if operation.name not in replaced:
+            return operation(*args, **kwargs)
+        first, *others = replaced[operation.name]
+        outputs = first(*args, **kwargs)
+        for layer in others:
+            outputs = layer(outputs)
+        return outputs
+
+    return rewire(flat, call, replace)
+
+
+def _chain(graph, node, length):
+    """`length` layers from `node` on, or an empty list if there are not as many."""
+    nodes = [node]
+    while len(nodes) < length and (following := graph.only_consumer(nodes[-1])):
+        nodes.append(following)
+    layers = [n.operation for n in nodes]
+    shared = length > 1 and any(len(layer._inbound_nodes) > 1 for layer in layers)
+    usable = all(isinstance(layer, keras.Layer) for layer in layers)
+    return layers if len(layers) == length and usable and not shared else []

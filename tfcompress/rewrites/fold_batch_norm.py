@@ -1,0 +1,58 @@
+"""Batch normalisation written into the layer before it."""
+
+import keras
+import numpy as np
+
+from tfcompress.core.layout import layout
+from tfcompress.core.nouns import LayerRewrite
+
+
+class FoldBatchNorm(LayerRewrite):
+    """Folds a BatchNormalization into the convolution or dense layer before it.
+
+    With `g = γ / sqrt(σ² + ε)`: `kernel' = kernel g`, `bias' = (bias - μ) g + β`, one
+    `g` per output channel. Inference does not change; training no longer normalises.
+    Not needed for export, since the converter folds exactly.
+
+    Source: Jacob et al. (2018), section 3.2.
+
+    >>> x = keras.Input((8,))
+    >>> y = keras.layers.BatchNormalization()(keras.layers.Dense(4)(x))
+    >>> len(tfc.rewrites.apply(keras.Model(x, y), FoldBatchNorm()).layers)
+    2
+    """
+
+    length = 2
+
+    def matches(self, layer, norm):
+        """A linear convolution or dense layer, then batch norm over its channels."""
+        foldable = (
+            keras.layers.Conv1D,
+            keras.layers.Conv2D,
+            keras.layers.Conv3D,
+            keras.layers.DepthwiseConv1D,
+            keras.layers.DepthwiseConv2D,
+            keras.layers.Conv2DTranspose,
+            keras.layers.Dense,
+        )
+        if not isinstance(norm, keras.layers.BatchNormalization):
+            return False
+        if not isinstance(layer, foldable):
+            return False
+        rank = len(layer.output.shape)
+        return layer.activation is keras.activations.linear and norm.axis in (-1, rank - 1)
+
+    def __call__(self, layer, norm):
+        """The layer with a bias, and without the batch norm."""
+        folded = type(layer).from_config({**layer.get_config(), "use_bias": True})
+        folded.build(layer.input.shape)
+        mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
+        gamma = norm.gamma.numpy() if norm.scale else np.ones_like(mean)
+        beta = norm.beta.numpy() if norm.center else np.zeros_like(mean)
+        gain = gamma / np.sqrt(variance + norm.epsilon)
+        bias = layer.bias.numpy() if layer.use_bias else np.zeros_like(mean)
+        axes = layout(layer, layer.kernel)
+        kernel = axes.to_canonical(layer.kernel.numpy()) * gain
+        folded.kernel.assign(axes.from_canonical(kernel))
+        folded.bias.assign((bias - mean) * gain + beta)
+        return [folded]

@@ -1,0 +1,250 @@
+"""One pass over the graph that places activation ranges where TFLite int8 needs them."""
+
+import keras
+
+from tfcompress.core.errors import check_model
+from tfcompress.core.graph import Graph, check_graph, flatten, rewire
+from tfcompress.layers.fake_quant import FakeQuant
+from tfcompress.rewrites.affine import AffineAsConvolution
+from tfcompress.rewrites.apply import apply
+
+L = keras.layers
+
+# Their int8 kernels read and write the same scale.
+_SAME_RANGE = (
+    L.MaxPooling1D,
+    L.MaxPooling2D,
+    L.MaxPooling3D,
+    L.GlobalMaxPooling1D,
+    L.GlobalMaxPooling2D,
+    L.AveragePooling1D,
+    L.AveragePooling2D,
+    L.ZeroPadding1D,
+    L.ZeroPadding2D,
+    L.ZeroPadding3D,
+    L.Cropping1D,
+    L.Cropping2D,
+    L.Cropping3D,
+    L.UpSampling1D,
+    L.UpSampling2D,
+    L.UpSampling3D,
+    L.Resizing,
+    L.Flatten,
+    L.Reshape,
+    L.Permute,
+    L.RepeatVector,
+    L.Dropout,
+    L.SpatialDropout1D,
+    L.SpatialDropout2D,
+    L.SpatialDropout3D,
+    L.GaussianNoise,
+    L.GaussianDropout,
+    L.ActivityRegularization,
+    L.Identity,
+)
+_SAME_RANGE_OPS = {
+    "Reshape",
+    "Transpose",
+    "GetItem",
+    "Squeeze",
+    "ExpandDims",
+    "Pad",
+    "Slice",
+    "Split",
+    "Max",
+    "MaxPool",
+    "AveragePool",
+    "Resize",
+    "Repeat",
+    "Stack",
+    "Concatenate",
+}
+_FOLDS_BATCH_NORM = (L.Conv1D, L.Conv2D, L.Conv3D, L.DepthwiseConv2D, L.Dense)
+_FIXED_RANGES = {
+    "softmax": (0.0, 255 / 256),
+    "sigmoid": (0.0, 255 / 256),
+    "tanh": (-1.0, 127 / 128),
+}
+_FUSED_ACTIVATIONS = {"linear", "relu", "relu6"}
+
+
+def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
+    """Returns a copy of `model` with `tfc.layers.FakeQuant` where int8 needs a range.
+
+    A range stands behind the inputs and behind every operation whose int8 kernel
+    writes its own scale: convolution and dense layers (after the batch norm and the
+    ReLU that the converter fuses into them), add, multiply, global pooling, and so on.
+    Operations that keep their input's scale (max pooling, padding, reshape) get none,
+    and everything that meets in a concatenation shares one range. Activations that run
+    as an operation of their own (sigmoid, SiLU, softmax) are split off, with a range
+    before them; softmax, sigmoid and tanh have the fixed range of their kernels.
+
+    Batch norm trains unfolded: the converter folds it into the scales exactly.
+    Normalization and Rescaling layers on images become 1x1 depthwise convolutions,
+    since two separate int8 operations would need a range between them.
+
+    Args:
+        model: a Sequential or Functional model, compressed or not; nested models are
+            written out.
+        bits: bits of the activations, 2 to 16; TFLite's int8 needs 8.
+        ranges: `"moving_average"` or `"learned"`.
+        momentum: of the moving average.
+
+    Returns:
+        A functional model with the same weights. Its predictions are the same until
+        it is trained (or called with `training=True`) on data, which sets the ranges.
+
+    Raises:
+        ValueError: if the model is subclassed.
+
+    Source: TFLite 8-bit quantization specification; Jacob et al. (2018), section 3.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> [type(l).__name__ for l in quantize_activations(model).layers]
+        ['InputLayer', 'FakeQuant', 'Dense', 'FakeQuant']
+    """
+    check_model(model, "quantize")
+    check_graph(model, "quantize the activations of")
+    flat = apply(_split_activations(flatten(model)), AffineAsConvolution())
+    groups = _place(Graph(flat))
+    layers, inputs = {}, {}
+
+    def quantized(key, tensors):
+        if key not in groups:
+            return tensors
+        group = groups[key]
+        if group.name not in layers:
+            layers[group.name] = FakeQuant(
+                bits,
+                group.fixed or ranges,
+                momentum,
+                sites=len(group.members),
+                name=f"{group.name}_range",
+            )
+        site = {"site": group.members.index(key)} if len(group.members) > 1 else {}
+        return keras.tree.map_structure(
+            lambda tensor: layers[group.name](tensor, **site), tensors
+        )
+
+    def quantized_input(tensor):
+        operation = getattr(tensor, "_keras_history", (None,))[0]
+        if not isinstance(operation, L.InputLayer):
+            return tensor
+        if operation.name not in inputs:
+            inputs[operation.name] = quantized((operation.name, 0), tensor)
+        return inputs[operation.name]
+
+    def call(key, operation, *args, **kwargs):
+        args, kwargs = keras.tree.map_structure(quantized_input, (args, kwargs))
+        return quantized(key, operation(*args, **kwargs))
+
+    return rewire(flat, call)
+
+
+class _Group:
+    """Tensors that share one range, named after the first of them."""
+
+    def __init__(self, key):
+        self.members = [key]
+        self.name = key[0] if key[1] == 0 else f"{key[0]}_{key[1]}"
+        self.fixed = None
+
+
+def _place(graph):
+    """`{node key: group}` for the calls that are followed by a range."""
+    parent = {}
+
+    def find(tensor_id):
+        while parent.get(tensor_id, tensor_id) != tensor_id:
+            tensor_id = parent[tensor_id]
+        return tensor_id
+
+    for node in graph.nodes:
+        if _keeps_range(node):
+            tied = [id(t) for t in (*node.inputs, *node.outputs)]
+            for other in tied[1:]:
+                parent[find(other)] = find(tied[0])
+    groups, by_root = {}, {}
+    for node in graph.nodes:
+        if _keeps_range(node) or not _writes_float(node) or _is_fused(graph, node):
+            continue
+        root = find(id(node.outputs[0]))
+        if root in by_root:
+            by_root[root].members.append(node.key)
+        else:
+            by_root[root] = _Group(node.key)
+        groups[node.key] = by_root[root]
+        by_root[root].fixed = _fixed_range(node) if len(by_root[root].members) == 1 else None
+    return groups
+
+
+def _keeps_range(node):
+    layer = node.layer
+    if isinstance(layer, L.Concatenate):
+        return True
+    return isinstance(layer, _SAME_RANGE) or type(layer).__name__ in _SAME_RANGE_OPS
+
+
+def _writes_float(node):
+    return all(keras.backend.is_float_dtype(t.dtype) for t in node.outputs)
+
+
+def _is_fused(graph, node):
+    """Whether the converter merges this call into the next, so that no tensor is left."""
+    following = graph.only_consumer(node)
+    if following is None:
+        return False
+    if isinstance(following.layer, L.BatchNormalization):
+        return isinstance(node.layer, _FOLDS_BATCH_NORM) and _activation(node.layer) == "linear"
+    linear = _activation(node.layer) == "linear"
+    return linear and _is_fused_activation(following.layer) and _fuses_activation(node.layer)
+
+
+def _fuses_activation(layer):
+    return isinstance(
+        layer, (*_FOLDS_BATCH_NORM, L.BatchNormalization, L.Add, L.Subtract, L.Multiply)
+    ) or type(layer).__name__ in {"Add", "Subtract", "Multiply"}
+
+
+def _is_fused_activation(layer):
+    if isinstance(layer, L.ReLU):
+        return not layer.negative_slope and not layer.threshold and layer.max_value in (None, 6)
+    if isinstance(layer, L.Activation):
+        return _activation(layer) in _FUSED_ACTIVATIONS
+    return type(layer).__name__ in {"Relu", "Relu6"}
+
+
+def _activation(layer):
+    """Name of a layer's activation function; "linear" if it has none."""
+    function = getattr(layer, "activation", None)
+    return "linear" if function is None else getattr(function, "__name__", "custom")
+
+
+def _fixed_range(node):
+    name = _activation(node.layer)
+    if isinstance(node.layer, L.Softmax):
+        name = "softmax"
+    return _FIXED_RANGES.get(name, _FIXED_RANGES.get(type(node.layer).__name__.lower()))
+
+
+def _split_activations(model):
+    """Writes activations that TFLite does not fuse as layers of their own."""
+    functions = {
+        node.operation.name: node.layer.activation
+        for node in Graph(model).nodes
+        if isinstance(node.layer, (*_FOLDS_BATCH_NORM, L.SeparableConv2D, L.EinsumDense))
+        and _activation(node.layer) not in _FUSED_ACTIVATIONS
+    }
+
+    def call(key, operation, *args, **kwargs):
+        outputs = operation(*args, **kwargs)
+        function = functions.get(operation.name)
+        if function is None:
+            return outputs
+        getattr(operation, "inner", operation).activation = keras.activations.linear
+        suffix = f"_{key[1]}" if key[1] else ""
+        name = f"{operation.name}_{getattr(function, '__name__', 'activation')}{suffix}"
+        return L.Activation(function, name=name)(outputs)
+
+    return rewire(model, call) if functions else model

@@ -1,0 +1,255 @@
+"""Sparsity as a function of the optimizer step."""
+
+import math
+
+from tfcompress.core.nouns import Schedule
+from tfcompress.core.plugin import Registry
+
+
+class _Updated(Schedule):
+    """A schedule that acts at `begin_step`, then every `frequency` steps up to the end.
+
+    `frequency` None acts at `begin_step` only, `end_step` None never stops.
+    """
+
+    begin_step = 0
+    end_step = None
+    frequency = None
+
+    def due(self, previous_step, step):
+        """Whether an update falls in `(previous_step, step]`."""
+        return self._updates_until(step) > self._updates_until(previous_step)
+
+    def _updates_until(self, step):
+        if step < self.begin_step:
+            return 0
+        if self.frequency is None:
+            return 1
+        last = step if self.end_step is None else min(step, self.end_step)
+        updates = 1 + (last - self.begin_step) // self.frequency
+        ends_between = self.end_step is not None and (
+            (self.end_step - self.begin_step) % self.frequency > 0
+        )
+        return updates + (1 if ends_between and step >= self.end_step else 0)
+
+    def _progress(self, step):
+        span = max(self.end_step - self.begin_step, 1)
+        return min(max((step - self.begin_step) / span, 0.0), 1.0)
+
+
+class Constant(_Updated):
+    """`s(t) = sparsity` from `begin_step` on, 0 before.
+
+    Args:
+        sparsity: fraction removed, in [0, 1).
+        begin_step: first step at which it holds.
+        frequency: steps between renewals of the choice; None to choose once.
+
+    Raises:
+        ValueError: if `sparsity` is outside [0, 1) or a step is negative.
+
+    Example:
+        >>> schedule = Constant(0.5, begin_step=10)
+        >>> schedule(9), schedule(10), schedule.due(9, 10), schedule.due(10, 99)
+        (0.0, 0.5, True, False)
+    """
+
+    def __init__(self, sparsity, begin_step=0, frequency=None):
+        self.sparsity = _fraction("sparsity", sparsity)
+        self.begin_step = _step("begin_step", begin_step)
+        self.frequency = frequency and _step("frequency", frequency)
+
+    def __call__(self, step):
+        """The sparsity at `step`."""
+        return self.sparsity if step >= self.begin_step else 0.0
+
+
+class OneShot(Constant):
+    """Prunes once, at `step`, and keeps that choice.
+
+    Args:
+        sparsity: fraction removed, in [0, 1).
+        step: when.
+
+    Example:
+        >>> schedule = OneShot(0.8, step=5)
+        >>> [schedule.due(i, i + 1) for i in range(3, 7)]
+        [False, True, False, False]
+    """
+
+    def __init__(self, sparsity, step=0):
+        super().__init__(sparsity, begin_step=step)
+        self.step = step
+
+
+class Polynomial(_Updated):
+    """Rises quickly at first and then ever more slowly.
+
+    `s(t) = s_f + (s_i - s_f) (1 - (t - t_0) / (t_1 - t_0))^power`, constant outside
+    `[t_0, t_1]`; 0 before `t_0`.
+
+    Args:
+        final_sparsity: `s_f`, fraction removed at the end, in [0, 1).
+        begin_step: `t_0`.
+        end_step: `t_1`, larger than `t_0`.
+        initial_sparsity: `s_i`.
+        power: exponent; 3 is usual, 1 is linear.
+        frequency: steps between updates.
+
+    Raises:
+        ValueError: if a sparsity is outside [0, 1) or the steps are not in order.
+
+    Source: Zhu and Gupta, "To prune, or not to prune" (2017), equation 1.
+
+    Example:
+        >>> schedule = Polynomial(final_sparsity=0.8, begin_step=0, end_step=100)
+        >>> [round(schedule(t), 3) for t in (0, 50, 100, 200)]
+        [0.0, 0.7, 0.8, 0.8]
+    """
+
+    def __init__(
+        self,
+        *,
+        initial_sparsity=0.0,
+        final_sparsity,
+        begin_step,
+        end_step,
+        power=3,
+        frequency=100,
+    ):
+        self.initial_sparsity = _fraction("initial_sparsity", initial_sparsity)
+        self.final_sparsity = _fraction("final_sparsity", final_sparsity)
+        self.begin_step = _step("begin_step", begin_step)
+        self.end_step = _after(begin_step, end_step)
+        self.power = power
+        self.frequency = _step("frequency", frequency, least=1)
+
+    def __call__(self, step):
+        """The sparsity at `step`."""
+        if step < self.begin_step:
+            return 0.0
+        rest = (1.0 - self._progress(step)) ** self.power
+        return self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * rest
+
+
+class Cosine(_Updated):
+    """Rises slowly, then quickly, then slowly.
+
+    `s(t) = s_f + (s_i - s_f) (1 + cos(π (t - t_0) / (t_1 - t_0))) / 2`.
+
+    Args:
+        final_sparsity: `s_f`, in [0, 1).
+        begin_step: `t_0`.
+        end_step: `t_1`, larger than `t_0`.
+        initial_sparsity: `s_i`.
+        frequency: steps between updates.
+
+    Raises:
+        ValueError: if a sparsity is outside [0, 1) or the steps are not in order.
+
+    Source: Loshchilov and Hutter, "SGDR" (2017), for the annealing curve.
+
+    Example:
+        >>> schedule = Cosine(final_sparsity=0.8, begin_step=0, end_step=100)
+        >>> [round(schedule(t), 3) for t in (0, 50, 100)]
+        [0.0, 0.4, 0.8]
+    """
+
+    def __init__(
+        self,
+        *,
+        initial_sparsity=0.0,
+        final_sparsity,
+        begin_step,
+        end_step,
+        frequency=100,
+    ):
+        self.initial_sparsity = _fraction("initial_sparsity", initial_sparsity)
+        self.final_sparsity = _fraction("final_sparsity", final_sparsity)
+        self.begin_step = _step("begin_step", begin_step)
+        self.end_step = _after(begin_step, end_step)
+        self.frequency = _step("frequency", frequency, least=1)
+
+    def __call__(self, step):
+        """The sparsity at `step`."""
+        if step < self.begin_step:
+            return 0.0
+        rest = (1.0 + math.cos(math.pi * self._progress(step))) / 2
+        return self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * rest
+
+
+class Iterative(_Updated):
+    """Prunes the same fraction of what is left in each of several rounds.
+
+    In round `i = 1 ... rounds`, which begins at `begin_step + (i - 1) steps_per_round`,
+    `s = 1 - (1 - final_sparsity)^(i / rounds)`.
+
+    Args:
+        final_sparsity: fraction removed after the last round, in [0, 1).
+        rounds: number of rounds.
+        steps_per_round: training steps between prunings.
+        begin_step: step of the first pruning.
+
+    Raises:
+        ValueError: if the sparsity is outside [0, 1) or a number is not positive.
+
+    Source: Frankle and Carbin, "The Lottery Ticket Hypothesis" (2019), section 1.
+
+    Example:
+        >>> schedule = Iterative(final_sparsity=0.75, rounds=2, steps_per_round=10)
+        >>> schedule(0), schedule(10), schedule.due(9, 10), schedule.due(19, 20)
+        (0.5, 0.75, True, False)
+    """
+
+    def __init__(self, *, final_sparsity, rounds, steps_per_round, begin_step=0):
+        self.final_sparsity = _fraction("final_sparsity", final_sparsity)
+        self.rounds = _step("rounds", rounds, least=1)
+        self.steps_per_round = _step("steps_per_round", steps_per_round, least=1)
+        self.begin_step = _step("begin_step", begin_step)
+        self.frequency = steps_per_round
+        self.end_step = begin_step + (rounds - 1) * steps_per_round
+
+    def __call__(self, step):
+        """The sparsity at `step`."""
+        if step < self.begin_step:
+            return 0.0
+        done = min((step - self.begin_step) // self.steps_per_round + 1, self.rounds)
+        return 1.0 - (1.0 - self.final_sparsity) ** (done / self.rounds)
+
+
+def _fraction(name, value):
+    if not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise ValueError(
+            f"{name}={value!r}: expected a fraction removed in [0, 1), such as 0.9 to "
+            "keep a tenth."
+        )
+    return value
+
+
+def _step(name, value, least=0):
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"{name}={value!r}: expected an integer of at least {least}.")
+    return value
+
+
+def _after(begin_step, end_step):
+    if _step("end_step", end_step) <= begin_step:
+        raise ValueError(
+            f"end_step={end_step} is not after begin_step={begin_step}. Steps are "
+            "optimizer iterations: epochs * batches per epoch."
+        )
+    return end_step
+
+
+_registry = Registry(Schedule, Constant, Cosine, Iterative, OneShot, Polynomial)
+
+
+def get(identifier):
+    """A schedule; a number stands for that constant sparsity.
+
+    >>> get(0.5)(0)
+    0.5
+    """
+    if isinstance(identifier, (int, float)):
+        return Constant(identifier)
+    return _registry(identifier)
