@@ -11,4 +11,7 @@ from tfcompress import (
     transforms,
 )
 from tfcompress.core.compress import compress, strip
+from tfcompress.core.report import report
 from tfcompress.rewrites import quantize_activations
+from tfcompress.export import export_tflite
+from tfcompress.runtime import Interpreter

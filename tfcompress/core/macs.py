@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfcompress.core.layout import layout
-from tfcompress.core.walk import leaves, weight_refs
+from tfcompress.core.walk import leaf_refs, leaves
 
 _POSITIONS_OF_INPUT = (
     keras.layers.RNN,
@@ -72,7 +72,7 @@ def macs(model):
 
 def _layer_macs(layer, shape):
     total = 0
-    for ref in weight_refs(layer):
+    for ref in leaf_refs(layer):
         if not ref.is_kernel or isinstance(ref.owner, keras.layers.Embedding):
             continue
         channels = layout(ref.owner, ref.variable).num_outputs

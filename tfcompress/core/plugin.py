@@ -15,16 +15,19 @@ class Plugin:
     """
 
     @classmethod
-    def argument_names(cls):
-        """Names of the constructor's arguments, in order."""
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    def arguments(cls):
+        """`{name: default}` of the constructor's arguments, in order."""
+        return {
+            parameter.name: parameter.default
+            for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        }
 
     def get_config(self):
         """The constructor's arguments, ready for `keras.saving`."""
         return {
             name: keras.saving.serialize_keras_object(getattr(self, name))
-            for name in self.argument_names()
+            for name in self.arguments()
         }
 
     @classmethod
@@ -50,8 +53,13 @@ class Plugin:
         return hash(repr(self))
 
     def __repr__(self):
-        values = ", ".join(f"{n}={getattr(self, n)!r}" for n in self.argument_names())
-        return f"{type(self).__name__}({values})"
+        values = {name: getattr(self, name) for name in self.arguments()}
+        shown = [
+            f"{name}={values[name]!r}"
+            for name, default in self.arguments().items()
+            if values[name] != default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def snake_case(name):

@@ -1,7 +1,6 @@
 """One walk over the layers and weights of any Keras model."""
 
 import dataclasses
-import math
 
 import keras
 
@@ -113,3 +112,11 @@ def leaves(model):
 
     visit(model, "")
     return found
+
+
+def leaf_refs(layer):
+    """The weights that count for a leaf: its own, and its cell's if it is recurrent."""
+    refs = weight_refs(layer)
+    if isinstance(layer, keras.layers.RNN):
+        return refs
+    return [ref for ref in refs if ref.owner is layer]

@@ -1,62 +1,428 @@
-"""Rebuilds a model of Keras 2 from its `.h5` file, without Keras 2.
+"""Rebuilds a Keras 2 model from its `.h5` file, without Keras 2.
 
 Keras 3 reads such files too, but not depthwise or transposed convolutions, recurrent
-layers, nested models, calls with keyword tensors, TensorFlow operators, layer names
+layers, nested models, tensors passed by keyword, TensorFlow operators, layer names
 with a slash or mixed precision, and it takes the old `hard_sigmoid` for the new one.
 """
 
+import dataclasses
 import json
-import math
 
 import h5py
 import keras
-import numpy as np
 
-# Options that Keras 3 dropped, with the values under which they do nothing.
-_NOTHING = (None, False, 1)
-_ANYTHING = object()
+# Options that Keras 3 dropped, each with the values under which it did nothing.
+_OFF = (None, False)
+_ONE = (None, 1)
+_ANY = None
 _DROPPED = {
-    "DepthwiseConv1D": {"groups": _NOTHING},
-    "DepthwiseConv2D": {"groups": _NOTHING},
-    "SeparableConv1D": {"groups": _NOTHING},
-    "SeparableConv2D": {"groups": _NOTHING},
-    "Conv1DTranspose": {"groups": _NOTHING},
-    "Conv2DTranspose": {"groups": _NOTHING},
-    "Conv3DTranspose": {"groups": _NOTHING},
+    **dict.fromkeys(
+        ("DepthwiseConv1D", "DepthwiseConv2D")
+        + ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
+        {"groups": _ONE},
+    ),
+    **dict.fromkeys(
+        ("SeparableConv1D", "SeparableConv2D"),
+        {
+            "groups": _ONE,
+            "kernel_initializer": _ANY,
+            "kernel_regularizer": _ANY,
+            "kernel_constraint": _ANY,
+        },
+    ),
+    **dict.fromkeys(
+        ("RNN", "SimpleRNN", "GRU", "LSTM", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
+        {"time_major": _OFF},
+    ),
+    **dict.fromkeys(
+        ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+        {"noise_shape": _ANY, "trainable": _ANY},
+    ),
     "BatchNormalization": {
-        "renorm": _NOTHING,
-        "renorm_clipping": _ANYTHING,
-        "renorm_momentum": _ANYTHING,
-        "virtual_batch_size": _NOTHING,
-        "fused": _ANYTHING,
-        "adjustment": _NOTHING,
+        "renorm": _OFF,
+        "renorm_clipping": _ANY,
+        "renorm_momentum": _ANY,
+        "virtual_batch_size": _OFF,
+        "adjustment": _OFF,
+        "fused": _ANY,
     },
-    "SpatialDropout1D": {"noise_shape": _ANYTHING},
-    "SpatialDropout2D": {"noise_shape": _ANYTHING},
-    "SpatialDropout3D": {"noise_shape": _ANYTHING},
     "MultiHeadAttention": {
-        "query_shape": _ANYTHING,
-        "key_shape": _ANYTHING,
-        "value_shape": _ANYTHING,
-        "softmax_robust_masking": _ANYTHING,
+        "query_shape": _ANY,
+        "key_shape": _ANY,
+        "value_shape": _ANY,
+        "softmax_robust_masking": _ANY,
     },
 }
-_DROPPED_ANYWHERE = {
-    "time_major": _NOTHING,
-    "rng_type": _ANYTHING,
-    "input_length": _ANYTHING,
-    "batch_input_shape": _ANYTHING,
-}
-_LAYER_OPTIONS = ("layer", "backward_layer", "cell", "cells")
-_MODELS = {"Sequential", "Functional", "Model"}
 
-_REDUCTIONS = {
-    "math.reduce_mean": keras.ops.mean,
-    "math.reduce_sum": keras.ops.sum,
-    "math.reduce_max": keras.ops.max,
-    "math.reduce_min": keras.ops.min,
+# TensorFlow functions on Keras tensors: the one of keras.ops that computes the same,
+# and the names of its arguments where they differ.
+_OPERATORS = {
+    "__operators__.add": ("add", {"y": "x2"}),
+    "math.add": ("add", {"y": "x2"}),
+    "math.subtract": ("subtract", {"y": "x2"}),
+    "math.multiply": ("multiply", {"y": "x2"}),
+    "math.divide": ("divide", {"y": "x2"}),
+    "math.truediv": ("divide", {"y": "x2"}),
+    "math.pow": ("power", {"y": "x2"}),
+    "math.maximum": ("maximum", {"y": "x2"}),
+    "math.minimum": ("minimum", {"y": "x2"}),
+    "linalg.matmul": ("matmul", {"b": "x2"}),
+    "math.negative": ("negative", {}),
+    "math.abs": ("abs", {}),
+    "math.square": ("square", {}),
+    "math.sqrt": ("sqrt", {}),
+    "math.rsqrt": ("rsqrt", {}),
+    "math.exp": ("exp", {}),
+    "math.log": ("log", {}),
+    "math.sigmoid": ("sigmoid", {}),
+    "math.tanh": ("tanh", {}),
+    "nn.relu": ("relu", {}),
+    "nn.relu6": ("relu6", {}),
+    "nn.elu": ("elu", {}),
+    "nn.silu": ("silu", {}),
+    "nn.softmax": ("softmax", {}),
+    "math.reduce_mean": ("mean", {}),
+    "math.reduce_sum": ("sum", {}),
+    "math.reduce_max": ("max", {}),
+    "math.reduce_min": ("min", {}),
+    "reshape": ("reshape", {"shape": "newshape"}),
+    "transpose": ("transpose", {"perm": "axes"}),
+    "expand_dims": ("expand_dims", {}),
+    "squeeze": ("squeeze", {}),
+    "concat": ("concatenate", {}),
+    "cast": ("cast", {}),
 }
-# TensorFlow functions called on Keras tensors, and what computes the same.
-_OPERATIONS = {
-    **{name: (lambda f: lambda x, axis=None, keepdims=False: f(x, axis, keepdims=bool(keepdims)))(f) for name, f in _REDUCTIONS.items()},
-}
+_OPERATOR_CLASSES = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
+_RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
+_ADVICE = (
+    "Build the same architecture in Keras 3 and copy the weights with "
+    "model.load_weights(path)."
+)
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+def hard_sigmoid_of_keras2(x):
+    """`clip(0.2 x + 0.5, 0, 1)`; Keras 3 changed the slope to 1/6.
+
+    >>> hard_sigmoid_of_keras2(keras.ops.array([-3.0, 0.0, 1.0])).numpy()
+    array([0. , 0.5, 0.7], dtype=float32)
+    """
+    return keras.ops.clip(0.2 * x + 0.5, 0, 1)
+
+
+def load_h5(path):
+    """The Keras 3 model of a `.h5` file that Keras 2 wrote, without its optimizer.
+
+    Args:
+        path: a file of `model.save` in Keras 2 (`tf.keras` up to TensorFlow 2.15, or
+            `tf_keras`).
+
+    Raises:
+        ValueError: if Keras 3 has nothing that computes the same as a layer.
+    """
+    with h5py.File(path) as file:
+        config = json.loads(file.attrs["model_config"])
+        part = _build(config)
+        for name, child in part.children.items():
+            _set_weights(child, _read_weights(file["model_weights"], name))
+    return part.layer
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """A rebuilt layer; of a model also its layers, in the order of Keras 2."""
+
+    layer: keras.Layer
+    children: dict | None = None
+
+
+def _build(entry):
+    config = entry["config"]
+    if isinstance(config, list):
+        return _build_sequential({"layers": config})
+    if "input_layers" in config:
+        return _FunctionalBuilder(config).build()
+    if "layers" in config:
+        return _build_sequential(config)
+    return _Part(_build_layer(entry))
+
+
+def _build_sequential(config):
+    first = config["layers"][0]
+    shape = first["config"].get("batch_input_shape") or config.get("build_input_shape")
+    entries = [e for e in config["layers"] if e["class_name"] != "InputLayer"]
+    children = {entry["config"]["name"]: _build(entry) for entry in entries}
+    layers = [child.layer for child in children.values()]
+    if first["class_name"] == "InputLayer":
+        layers.insert(0, _build_input(first["config"]))
+    elif shape:
+        layers.insert(0, keras.Input(batch_shape=shape))
+    model = keras.Sequential(layers, name=_name(config))
+    if not model.built:
+        raise ValueError(
+            f"The Keras 2 model {model.name!r} was saved before its input shape was "
+            "known. Call it once on data, or add an Input layer, and save it again."
+        )
+    return _Part(_freeze(model, config), children)
+
+
+class _FunctionalBuilder:
+    """Calls the layers of a functional model again, along its saved nodes."""
+
+    def __init__(self, config):
+        self.config = config
+        self.entries = {entry["name"]: entry for entry in config["layers"]}
+        self.children = {}
+        self.outputs = {}
+
+    def build(self):
+        """The rebuilt model."""
+        for name, entry in self.entries.items():
+            self._create(name, entry)
+        pending = {name: list(e["inbound_nodes"]) for name, e in self.entries.items()}
+        while any(pending.values()):
+            if not sum(self._call_ready(name, nodes) for name, nodes in pending.items()):
+                waiting = sorted(name for name, nodes in pending.items() if nodes)
+                raise ValueError(
+                    f"The layers {waiting} of the Keras 2 model are not connected to "
+                    "its inputs: the file is damaged. Save the model again."
+                )
+        inputs = self._values(self.config["input_layers"])
+        outputs = self._values(self.config["output_layers"])
+        model = keras.Model(_single(inputs), _single(outputs), name=_name(self.config))
+        return _Part(_freeze(model, self.config), self.children)
+
+    def _create(self, name, entry):
+        self.outputs[name] = []
+        if entry["class_name"] == "InputLayer":
+            self.outputs[name].append([_build_input(entry["config"])])
+        elif entry["class_name"] not in _OPERATOR_CLASSES:
+            self.children[name] = _build(entry)
+
+    def _call_ready(self, name, nodes):
+        """Makes the calls of a layer whose inputs exist; returns how many."""
+        count = 0
+        while nodes and all(map(self._exists, _references(nodes[0]))):
+            outputs = self._call(name, nodes.pop(0))
+            self.outputs[name].append(keras.tree.flatten(outputs))
+            count += 1
+        return count
+
+    def _call(self, name, node):
+        entry = self.entries[name]
+        inputs = _single(self._values(node))
+        options = self._values(_options(node))
+        if entry["class_name"] in _OPERATOR_CLASSES:
+            return _operate(entry["config"], inputs, options)
+        layer = self.children[name].layer
+        if isinstance(layer, _RECURRENT) and isinstance(inputs, list):
+            return layer(inputs[0], initial_state=inputs[1:], **options)
+        return layer(inputs, **options)
+
+    def _exists(self, reference):
+        return len(self.outputs[reference[0]]) > self._index(reference)
+
+    def _index(self, reference):
+        name, index = reference[:2]
+        # Keras 2 counts the making of a nested model as its first call.
+        return index - int(_starts_with_input(self.entries[name]))
+
+    def _values(self, data):
+        if _is_reference(data):
+            return self.outputs[data[0]][self._index(data)][data[2]]
+        if _is_constant(data):
+            return data[2]
+        if isinstance(data, list):
+            return [self._values(item) for item in data]
+        if isinstance(data, dict):
+            return {key: self._values(item) for key, item in data.items()}
+        return data
+
+
+def _starts_with_input(entry):
+    config = entry["config"]
+    layers = config if isinstance(config, list) else config.get("layers")
+    return bool(layers) and layers[0]["class_name"] == "InputLayer"
+
+
+def _is_constant(data):
+    return isinstance(data, list) and data[:1] == ["_CONSTANT_VALUE"]
+
+
+def _is_reference(data):
+    """Whether saved data stands for a tensor: layer, call and output, options."""
+    return (
+        isinstance(data, list)
+        and len(data) in (3, 4)
+        and isinstance(data[0], str)
+        and all(isinstance(item, int) for item in data[1:3])
+        and not _is_constant(data)
+    )
+
+
+def _references(data):
+    if _is_reference(data) or _is_constant(data):
+        found = [] if _is_constant(data) else [data]
+        return found + (_references(data[3]) if len(data) > 3 else [])
+    if isinstance(data, dict):
+        data = list(data.values())
+    if isinstance(data, list):
+        return [reference for item in data for reference in _references(item)]
+    return []
+
+
+def _options(node):
+    """The keyword arguments of a saved call; they stand at its first tensor."""
+    if isinstance(node, dict):
+        return _options(next(iter(node.values())))
+    if not (_is_reference(node) or _is_constant(node)):
+        return _options(node[0])
+    options = node[3] if len(node) > 3 and node[3] else {}
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _single(values):
+    return values[0] if isinstance(values, list) and len(values) == 1 else values
+
+
+def _operate(config, inputs, options):
+    """Calls what `keras.ops` has for a TensorFlow function."""
+    function = config.get("function")
+    options.pop("name", None)
+    if function == "__operators__.getitem":
+        return inputs[_slices(options["slice_spec"])]
+    operator, names = _OPERATORS.get(function, (None, {}))
+    if operator is None:
+        raise ValueError(
+            f"Layer {config['name']!r} of the Keras 2 model calls the TensorFlow "
+            f"function {function!r}, for which no Keras 3 operation is known. {_ADVICE}"
+        )
+    options = {names.get(key, key): value for key, value in options.items()}
+    output = getattr(keras.ops, operator)(inputs, **options)
+    # The automatic name may be one that a layer of the model has.
+    output._keras_history.operation.name = _name(config)
+    return output
+
+
+def _slices(spec):
+    items = spec if isinstance(spec, list) else [spec]
+    return tuple(
+        slice(item["start"], item["stop"], item["step"]) if "start" in item else ...
+        if isinstance(item, dict)
+        else item
+        for item in items
+    )
+
+
+def _build_input(config):
+    return keras.Input(
+        batch_shape=config.get("batch_input_shape") or config["batch_shape"],
+        dtype=_dtype(config.get("dtype")),
+        sparse=bool(config.get("sparse")),
+        name=_name(config),
+    )
+
+
+def _build_layer(entry):
+    class_name, config = entry["class_name"], entry["config"]
+    described = f"Layer {config.get('name')!r} ({class_name}) of the Keras 2 model"
+    cls = getattr(keras.layers, class_name, None)
+    cls = cls or keras.saving.get_registered_object(class_name)
+    if cls is None or class_name == "Lambda":
+        reason = "holds Python code" if cls else "does not exist in Keras 3"
+        raise ValueError(
+            f"{described} {reason}. If it is your own, register its Keras 3 version "
+            f"with keras.saving.register_keras_serializable. {_ADVICE}"
+        )
+    config = dict(config)
+    for option, harmless in _DROPPED.get(class_name, {}).items():
+        value = config.pop(option, None)
+        if harmless is not _ANY and value not in harmless:
+            raise ValueError(
+                f"{described} has {option}={value!r}, which Keras 3 does not know. "
+                f"{_ADVICE}"
+            )
+    if class_name.startswith("Random"):
+        config.pop("rng_type", None)
+    config.pop("batch_input_shape", None)
+    config = {key: _upgrade(key, value) for key, value in config.items()}
+    try:
+        return cls.from_config({**config, "name": _name(config)})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{described} cannot be rebuilt: {error}") from error
+
+
+def _upgrade(key, value):
+    """One option of a layer, as Keras 3 writes it."""
+    if key == "dtype":
+        return _dtype(value)
+    if key == "axis" and isinstance(value, list) and len(value) == 1:
+        return value[0]
+    if key.endswith("activation") and value == "hard_sigmoid":
+        return hard_sigmoid_of_keras2
+    if key in ("layer", "backward_layer", "cell") and value:
+        return keras.saving.serialize_keras_object(_build(value).layer)
+    if key == "cells":
+        return [_upgrade("cell", cell) for cell in value]
+    return value
+
+
+def _dtype(value):
+    """The name of a dtype or of a mixed-precision policy."""
+    return value["config"]["name"] if isinstance(value, dict) else value
+
+
+def _name(config):
+    """The name of a layer; Keras 3 allows no slash in it."""
+    name = config.get("name")
+    return name and name.replace("/", "_")
+
+
+def _freeze(model, config):
+    if isinstance(config, dict) and config.get("trainable") is False:
+        model.trainable = False
+    return model
+
+
+def _read_weights(group, name):
+    layer = group[name]
+    return [layer[weight][()] for weight in _read_names(layer.attrs, "weight_names")]
+
+
+def _read_names(attributes, name):
+    """A list of names, which Keras 2 splits over several attributes if it is long."""
+    if name in attributes:
+        chunks = [attributes[name]]
+    else:
+        count = sum(key.startswith(name) for key in attributes)
+        chunks = [attributes[f"{name}{index}"] for index in range(count)]
+    names = [item for chunk in chunks for item in chunk]
+    return [item.decode() if isinstance(item, bytes) else item for item in names]
+
+
+def _set_weights(part, values):
+    variables = _trainable(part) + _non_trainable(part)
+    if len(variables) != len(values):
+        raise ValueError(
+            f"Layer {part.layer.name!r} has {len(variables)} weights in Keras 3 and "
+            f"{len(values)} in the Keras 2 file. {_ADVICE}"
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    for layer in part.layer._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization) and layer.built:
+            layer.finalize_state()
+
+
+def _trainable(part):
+    if part.children is None:
+        return list(part.layer.trainable_weights)
+    if not part.layer.trainable:
+        return []
+    return [v for child in part.children.values() for v in _trainable(child)]
+
+
+def _non_trainable(part):
+    if part.children is None:
+        return list(part.layer.non_trainable_weights)
+    return [v for child in part.children.values() for v in _non_trainable(child)]

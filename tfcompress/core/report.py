@@ -1,0 +1,263 @@
+"""What a model's weights look like: sizes, zeros, distinct values, bits, work."""
+
+import dataclasses
+import io
+import json
+import math
+
+import keras
+import numpy as np
+import rich.console
+import rich.table
+
+from tfcompress.core.compressed import treatments
+from tfcompress.core.errors import check_model
+from tfcompress.core.grid import bits_of_level, integer_grid
+from tfcompress.core.macs import macs
+from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.walk import leaf_refs, leaves, own_variables
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightReport:
+    """One weight of a model.
+
+    Attributes:
+        name: path of the layer and the weight, `conv1/kernel`.
+        layer: class of the layer.
+        shape: of the weight.
+        parameters: number of elements.
+        macs: multiply-accumulates of its layer for one sample; None for weights that
+            are not kernels.
+        sparsity: fraction of zeros.
+        unique_values: distinct values.
+        bits: bits of the smallest symmetric integer grid, one scale an output channel,
+            that holds the weight exactly; the data type's bits if there is none.
+        entropy: bits per weight that an ideal code for single weights needs.
+        transforms: what is applied to it, in order.
+        skipped: why nothing is, or None.
+    """
+
+    name: str
+    layer: str
+    shape: tuple
+    parameters: int
+    macs: int | None
+    sparsity: float
+    unique_values: int
+    bits: int
+    entropy: float
+    transforms: tuple
+    skipped: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All weights of a model, with totals; prints as a table.
+
+    Attributes:
+        model: name of the model.
+        weights: list of `WeightReport`.
+    """
+
+    model: str
+    weights: tuple
+
+    @property
+    def parameters(self):
+        """Number of weights."""
+        return sum(w.parameters for w in self.weights)
+
+    @property
+    def nonzero_parameters(self):
+        """Number of weights that are not zero."""
+        return sum(round(w.parameters * (1 - w.sparsity)) for w in self.weights)
+
+    @property
+    def macs(self):
+        """Multiply-accumulates of one sample."""
+        return sum(w.macs or 0 for w in self.weights)
+
+    @property
+    def sparsity(self):
+        """Fraction of zeros among the kernels."""
+        kernels = [w for w in self.weights if w.macs is not None]
+        total = sum(w.parameters for w in kernels)
+        return sum(w.parameters * w.sparsity for w in kernels) / max(total, 1)
+
+    @property
+    def entropy_bytes(self):
+        """Bytes of all weights in an ideal code for single weights."""
+        return math.ceil(sum(w.parameters * w.entropy for w in self.weights) / 8)
+
+    def __getitem__(self, name):
+        """The report of one weight by its name, such as `"conv1/kernel"`."""
+        by_name = {w.name: w for w in self.weights}
+        if name not in by_name:
+            raise KeyError(
+                f"No weight {name!r} in {self.model!r}.{did_you_mean(name, by_name)}"
+            )
+        return by_name[name]
+
+    def to_dict(self):
+        """Plain numbers, strings and lists."""
+        totals = ("parameters", "nonzero_parameters", "macs", "sparsity", "entropy_bytes")
+        return {
+            "model": self.model,
+            "totals": {name: getattr(self, name) for name in totals},
+            "weights": [
+                {**dataclasses.asdict(w), "shape": list(w.shape)} for w in self.weights
+            ],
+        }
+
+    def to_json(self, **kwargs):
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), **kwargs)
+
+    def table(self):
+        """A `rich.table.Table`."""
+        table = rich.table.Table(title=f"Weights of {self.model}", title_justify="left")
+        table.add_column("weight", overflow="fold")
+        for name in ("shape", "parameters", "MACs", "zeros", "values", "bits", "entropy"):
+            table.add_column(name, justify="right")
+        table.add_column("transforms, or why none", overflow="fold")
+        others = {}
+        for w in self.weights:
+            if w.macs is None and not w.transforms:
+                others.setdefault(w.skipped, []).append(w)
+                continue
+            table.add_row(
+                w.name,
+                "x".join(map(str, w.shape)),
+                f"{w.parameters:,}",
+                "" if w.macs is None else f"{w.macs:,}",
+                f"{w.sparsity:.1%}",
+                f"{w.unique_values:,}",
+                str(w.bits),
+                f"{w.entropy:.2f}",
+                " → ".join(w.transforms) or f"[dim]{w.skipped}[/dim]",
+            )
+        for reason, weights in others.items():
+            count = f"{sum(w.parameters for w in weights):,}"
+            label = f"{len(weights)} other weights"
+            table.add_row(label, "", count, "", "", "", "", "", reason, style="dim")
+        table.add_section()
+        table.add_row(
+            "total",
+            "",
+            f"{self.parameters:,}",
+            f"{self.macs:,}",
+            f"{self.sparsity:.1%}",
+            "",
+            "",
+            "",
+            f"{self.entropy_bytes:,} bytes by entropy; zeros of kernels",
+        )
+        return table
+
+    def __str__(self):
+        console = rich.console.Console(file=io.StringIO(), width=140)
+        console.print(self.table())
+        return console.file.getvalue()
+
+
+def report(model):
+    """Measures every weight of a model, compressed or plain.
+
+    Compressed weights are measured as they will be when stripped. What no transform
+    treats stands in the table with the reason.
+
+    Args:
+        model: a built Keras model.
+
+    Returns:
+        A `Report`.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="d")])
+        >>> print(tfc.report(model)["d/kernel"].macs)
+        32
+    """
+    check_model(model, "report on")
+    counts = macs(model)
+    treated = {id(t.variable): t for _, t in treatments(model)}
+    rows, charged = [], set()
+    for path, layer in leaves(model):
+        for ref in leaf_refs(layer):
+            inner = "/".join(owner.name for owner in ref.owners[1:])
+            name = "/".join(filter(None, [path, inner, ref.variable.name]))
+            work = None
+            if ref.is_kernel:
+                work = 0 if id(layer) in charged else counts.get(id(layer), 0)
+                charged.add(id(layer))
+            rows.append(_measure(name, ref, treated.get(id(ref.variable)), work))
+        rows += [_untreatable(path, layer, v) for v in _other_weights(layer)]
+    return Report(model.name, tuple(rows))
+
+
+def _measure(name, ref, treatment, work):
+    value = treatment.bake() if treatment else ref.variable.numpy()
+    matrix = ref.layout.to_canonical(value) if value.ndim else value.reshape(1, 1)
+    matrix = np.reshape(matrix, (-1, ref.layout.num_outputs))
+    scales, levels = integer_grid(matrix)
+    on_grid = bool(levels.all()) and np.count_nonzero(value) > 0
+    codes = np.rint(matrix / np.where(scales > 0, scales, 1.0)) if on_grid else matrix
+    _, counts = np.unique(codes, return_counts=True)
+    return WeightReport(
+        name=name,
+        layer=type(ref.owner).__name__,
+        shape=value.shape,
+        parameters=value.size,
+        macs=work,
+        sparsity=_sparsity(value),
+        unique_values=np.unique(value).size,
+        bits=bits_of_level(levels.max()) if on_grid else value.dtype.itemsize * 8,
+        entropy=_entropy(counts),
+        transforms=tuple(map(repr, treatment.transforms)) if treatment else (),
+        skipped=None if treatment else _reason(ref),
+    )
+
+
+def _sparsity(value):
+    return float(1.0 - np.count_nonzero(value) / max(value.size, 1))
+
+
+def _entropy(counts):
+    probabilities = counts / counts.sum()
+    return float(-(probabilities * np.log2(probabilities)).sum()) + 0.0
+
+
+def _reason(ref):
+    if ref.is_kernel:
+        return "no rule covers it, or it is in skip"
+    return "not kernels; a rule covers them if it names them, as 'layer/bias'"
+
+
+def _other_weights(layer):
+    return [
+        variable
+        for variable in own_variables(layer)
+        if not keras.backend.is_float_dtype(variable.dtype)
+        and "seed_generator" not in variable.path
+    ]
+
+
+def _untreatable(path, layer, variable):
+    value = variable.numpy()
+    _, counts = np.unique(value, return_counts=True)
+    return WeightReport(
+        name=f"{path}/{variable.name}",
+        layer=type(layer).__name__,
+        shape=value.shape,
+        parameters=value.size,
+        macs=None,
+        sparsity=_sparsity(value),
+        unique_values=counts.size,
+        bits=value.dtype.itemsize * 8,
+        entropy=_entropy(counts),
+        transforms=(),
+        skipped=f"{variable.dtype} weights: transforms work on floating point",
+    )

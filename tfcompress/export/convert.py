@@ -1,0 +1,272 @@
+"""From a Keras model to a checked `.tflite` file."""
+
+import contextlib
+import os
+import tempfile
+import time
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.core.cloning import copy_variables
+from tfcompress.core.compress import strip
+from tfcompress.core.errors import check_finite, check_model
+from tfcompress.export.edit import pack_int4, with_exact_grids
+from tfcompress.export.files import check_writable, write_atomically
+from tfcompress.export.trace import constant_function, named_specs
+from tfcompress.export.verify import inspect_operations, verify_outputs
+from tfcompress.export.weights import grid_values
+from tfcompress.transforms.uniform import Uniform
+
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
+PROFILES = ("custom", "builtin")
+_INTEGER = ("int8", "int16x8", "int4")
+_NUM_CALIBRATION_SAMPLES = 256
+
+
+def export_tflite(
+    model, path, precision="float32", samples=None, profile="custom", verify=True
+):
+    """Writes a Keras model as a `.tflite` file and checks that it computes the same.
+
+    Compressed models are stripped first. Weights that lie on an integer grid (trained
+    with `Uniform` or a codebook on a grid) keep exactly that grid in integer files.
+    Activation ranges are those trained with `tfc.quantize_activations`; without them
+    they are measured on `samples`.
+
+    Args:
+        model: a built Keras model with fixed input sizes, plain or compressed.
+        path: where the file goes. It is written under another name and renamed, so
+            that an earlier file stays whole if anything fails.
+        precision: `"float32"`; `"float16"` weights; `"dynamic"`: int8 weights and float
+            activations; `"int8"`: weights, activations, inputs and outputs;
+            `"int16x8"`: int16 activations, int8 weights; `"int4"`: like int8, with
+            4-bit kernels of dense and convolution layers (depthwise stays 8).
+        samples: an array, or `{input name: array}`, typical inputs. Needed for integer
+            precisions of a model without trained ranges; also used for the check.
+        profile: `"custom"` allows custom operations, `"builtin"` does not.
+        verify: whether to run the file and compare it with the Keras model.
+
+    Returns:
+        An `ExportResult`.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if an argument is unknown, samples are missing or do not fit, or
+            stripping would lose something that the file should have.
+        VerificationError: if the file's outputs differ from the model's by more than
+            the precision explains; no file is left behind.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+        >>> result = tfc.export_tflite(model, tmp_path / "m.tflite", "int8", samples=x)
+        >>> result.operations, result.float_operations
+        ({'FULLY_CONNECTED': 1}, {})
+    """
+    start = time.perf_counter()
+    check_model(model, "export")
+    _check_choice("precision", precision, PRECISIONS)
+    _check_choice("profile", profile, PROFILES)
+    path = check_writable(path)
+    plain = _in_float32(_stripped(model, precision))
+    for variable in plain.variables:
+        if keras.backend.is_float_dtype(variable.dtype):
+            check_finite(f"Weight {variable.path}", variable.numpy())
+    specs = named_specs(plain)
+    if samples is not None:
+        samples = _check_samples(samples, specs)
+    elif precision in _INTEGER and not _has_trained_ranges(plain):
+        raise ValueError(
+            f"precision={precision!r} needs samples: typical inputs, such as x[:256], on "
+            "which activation ranges are measured. Or train ranges with "
+            "tfc.quantize_activations."
+        )
+    content = convert(plain, precision, samples, profile)
+    result = inspect_operations(content, path, precision)
+    if verify:
+        result = verify_outputs(result, plain, content, samples)
+    write_atomically(path, content)
+    return result.timed(time.perf_counter() - start)
+
+
+def convert(model, precision="float32", samples=None, profile="custom"):
+    """The bytes of a `.tflite` model; see `export_tflite`, which also checks them.
+
+    Args:
+        model: a plain Keras model in float32.
+        precision: one of `PRECISIONS`.
+        samples: `{input name: array}` or None.
+        profile: one of `PROFILES`.
+    """
+    values = {}
+    if precision == "int4":
+        model = _with_int4_weights(model)
+    if precision in _INTEGER:
+        values = grid_values(model)
+    function = constant_function(model, values)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+    converter.allow_custom_ops = profile == "custom"
+    _set_precision(converter, precision)
+    # A graph with trained ranges holds them already; measuring would replace them.
+    if precision in _INTEGER and not _has_trained_ranges(model):
+        converter.representative_dataset = lambda: _one_by_one(samples)
+    with _quiet():
+        try:
+            content = converter.convert()
+        except Exception as error:
+            raise ValueError(
+                f"The TFLite converter refuses model {model.name!r} as {precision}: "
+                f"{_first_line(error)}"
+            ) from error
+    if precision in ("int8", "int4"):
+        content = with_exact_grids(content)
+    return pack_int4(content) if precision == "int4" else content
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(choices)}.")
+
+
+def _stripped(model, precision):
+    """The plain model, unless an integer file could not hold its trained grid."""
+    from tfcompress.core.compressed import treatments
+
+    if precision not in _INTEGER:
+        if _has_trained_ranges(model):
+            raise ValueError(
+                f"Model {model.name!r} has trained activation ranges, which a {precision} "
+                "file would lose. Export it with precision='int8', or export the model "
+                "as it was before tfc.quantize_activations."
+            )
+        return strip(model)
+    for name, treatment in treatments(model):
+        for transform in treatment.transforms:
+            if isinstance(transform, Uniform) and _needs_more(transform, precision):
+                raise ValueError(
+                    f"Weight {name!r} was trained on the grid of {transform!r}, which "
+                    f"{precision} weights (symmetric, 8 bits) cannot hold. Train with "
+                    "Uniform(bits=8), or give up the grid: export tfc.strip(model)."
+                )
+    return strip(model)
+
+
+def _needs_more(transform, precision):
+    return transform.bits > (8 if transform.symmetric else 7)
+
+
+def _has_trained_ranges(model):
+    """Whether a graph holds fake quantization of activations."""
+    operations = getattr(model, "operations", None) or model._flatten_layers()
+    return any(type(op).__name__ in ("FakeQuant", "FakeQuantWithMinMaxVars") for op in operations)
+
+
+def _in_float32(model):
+    """The model itself, or its copy without mixed precision, which does not convert."""
+    config = keras.saving.serialize_keras_object(model)
+    changed = _without_mixed_precision(config)
+    if changed == config:
+        return model
+    copy = keras.saving.deserialize_keras_object(changed, safe_mode=False)
+    copy_variables(model, copy)
+    return copy
+
+
+def _without_mixed_precision(config):
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy" and str(
+            config["config"].get("name")
+        ).startswith("mixed_"):
+            return {**config, "config": {**config["config"], "name": "float32"}}
+        return {key: _without_mixed_precision(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(_without_mixed_precision(value) for value in config)
+    return config
+
+
+def _check_samples(samples, specs):
+    """`{name: array}` of samples in the dtypes of the inputs."""
+    if not isinstance(samples, dict):
+        if len(specs) > 1:
+            raise ValueError(f"The model has the inputs {list(specs)}: pass {{name: array}}.")
+        samples = {next(iter(specs)): samples}
+    if set(samples) != set(specs):
+        raise ValueError(
+            f"samples has the inputs {sorted(samples)}, the model {sorted(specs)}."
+        )
+    checked = {}
+    for name, spec in specs.items():
+        array = np.asarray(samples[name])
+        if array.dtype.kind not in "fiub":
+            raise ValueError(
+                f"samples for {name!r} have dtype {array.dtype}: expected numbers."
+            )
+        if array.ndim != len(spec.shape) or array.shape[1:] != tuple(spec.shape[1:]):
+            raise ValueError(
+                f"samples for {name!r} have shape {array.shape}: expected "
+                f"(count, {', '.join(map(str, spec.shape[1:]))})."
+            )
+        if not len(array):
+            raise ValueError(f"samples for {name!r} are empty: pass about 256.")
+        if array.dtype.kind == "f":
+            check_finite(f"samples for {name!r}", array)
+        checked[name] = array.astype(spec.dtype.as_numpy_dtype)
+    if len({len(array) for array in checked.values()}) > 1:
+        raise ValueError("samples have a different number of rows for different inputs.")
+    return checked
+
+
+def _one_by_one(samples):
+    count = min(_NUM_CALIBRATION_SAMPLES, len(next(iter(samples.values()))))
+    for i in range(count):
+        yield {name: array[i : i + 1] for name, array in samples.items()}
+
+
+def _set_precision(converter, precision):
+    spec = converter.target_spec
+    if precision == "float32":
+        return
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        spec.supported_types = [tf.float16]
+    elif precision == "int16x8":
+        int16x8 = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        spec.supported_ops = [int16x8, tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.inference_input_type = converter.inference_output_type = tf.int16
+    elif precision in ("int8", "int4"):
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+
+
+def _with_int4_weights(model):
+    from tfcompress.core.compress import compress
+
+    def four_bits(layer):
+        return isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D)) and not isinstance(
+            layer, keras.layers.DepthwiseConv2D
+        )
+
+    return strip(compress(model, {four_bits: Uniform(bits=4)}))
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps what the converter prints, from C++ too, off the terminal."""
+    with tempfile.TemporaryFile("w+") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        saved = [os.dup(1), os.dup(2)]
+        try:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            yield
+        finally:
+            for descriptor, copy in zip((1, 2), saved, strict=True):
+                os.dup2(copy, descriptor)
+                os.close(copy)
+
+
+def _first_line(error):
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0][:500] if lines else type(error).__name__

@@ -1,0 +1,112 @@
+"""Edits of finished `.tflite` files."""
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from tfcompress.export.operations import operation_name
+
+_WEIGHT_INPUT, _BIAS_INPUT = 1, 2
+_MAX_COARSE_LEVEL = 31
+_MIN_FAN_IN = 8
+
+
+def with_exact_grids(content):
+    """Gives dense weights that lie on a coarse grid the scales of that grid.
+
+    The converter quantizes a dense kernel with `max|w| / 127` for each output and takes
+    no other scale for each output. Trained weights on a grid of `k < 127` steps then sit
+    at `round(127 j / k)`; here they become `j`, with the scale and the bias to match.
+
+    Args:
+        content: bytes of an int8 `.tflite` model.
+
+    Returns:
+        The edited bytes, or the same bytes if there is nothing to do.
+    """
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    changed = False
+    for graph in model.subgraphs:
+        for operation in graph.operators:
+            if operation_name(model, operation) != "FULLY_CONNECTED":
+                continue
+            changed |= _coarsen(model, graph, operation)
+    return flatbuffer_utils.convert_object_to_bytearray(model) if changed else content
+
+
+def _coarsen(model, graph, operation):
+    weight = graph.tensors[operation.inputs[_WEIGHT_INPUT]]
+    codes = _int8_constant(model, weight)
+    if codes is None or codes.ndim != 2 or codes.shape[1] < _MIN_FAN_IN:
+        return False
+    if len(weight.quantization.scale) != len(codes):
+        return False
+    levels = _coarse_levels(codes)
+    if not levels.any():
+        return False
+    factor = np.where(levels > 0, 127 / np.maximum(levels, 1), 1.0)
+    _set_constant(model, weight, np.rint(codes / factor[:, None]).astype(np.int8))
+    weight.quantization.scale = np.float32(weight.quantization.scale * factor)
+    has_bias = len(operation.inputs) > _BIAS_INPUT and operation.inputs[_BIAS_INPUT] >= 0
+    if has_bias:
+        bias = graph.tensors[operation.inputs[_BIAS_INPUT]]
+        values = np.frombuffer(bytes(model.buffers[bias.buffer].data), np.int32)
+        _set_constant(model, bias, np.rint(values / factor).astype(np.int32))
+        bias.quantization.scale = np.float32(bias.quantization.scale * factor)
+    return True
+
+
+def _coarse_levels(codes):
+    """The smallest grid of each row that explains its codes, 0 if there is none."""
+    levels = np.zeros(len(codes), int)
+    for k in range(1, _MAX_COARSE_LEVEL + 1):
+        rows = np.flatnonzero(levels == 0)
+        steps = codes[rows] * (k / 127)
+        error = np.abs(codes[rows] - np.rint(steps) * (127 / k))
+        levels[rows[(error <= 0.5 + 1e-6).all(axis=1)]] = k
+    return levels
+
+
+def pack_int4(content):
+    """Stores convolution and dense kernels whose codes fit in 4 bits as INT4.
+
+    Args:
+        content: bytes of an int8 `.tflite` model.
+
+    Returns:
+        The edited bytes.
+    """
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    for graph in model.subgraphs:
+        for operation in graph.operators:
+            if operation_name(model, operation) not in ("FULLY_CONNECTED", "CONV_2D"):
+                continue
+            weight = graph.tensors[operation.inputs[_WEIGHT_INPUT]]
+            codes = _int8_constant(model, weight)
+            if codes is not None and np.abs(codes.astype(int)).max() <= 7:
+                _set_constant(model, weight, _packed_nibbles(codes))
+                weight.type = schema.TensorType.INT4
+    return flatbuffer_utils.convert_object_to_bytearray(model)
+
+
+def _packed_nibbles(codes):
+    """Two's complement nibbles, the first element in the low half of a byte."""
+    flat = codes.ravel().view(np.uint8) & 0x0F
+    flat = np.pad(flat, (0, flat.size % 2))
+    return flat[0::2] | (flat[1::2] << 4)
+
+
+def _int8_constant(model, tensor):
+    data = model.buffers[tensor.buffer].data
+    if tensor.type != schema.TensorType.INT8 or data is None or not len(data):
+        return None
+    return np.frombuffer(bytes(data), np.int8).reshape(tensor.shape)
+
+
+def _set_constant(model, tensor, array):
+    """Replaces a tensor's constant; a buffer that others use too is left to them."""
+    users = sum(t.buffer == tensor.buffer for g in model.subgraphs for t in g.tensors)
+    if users > 1:
+        model.buffers.append(schema.BufferT())
+        tensor.buffer = len(model.buffers) - 1
+    model.buffers[tensor.buffer].data = np.frombuffer(array.tobytes(), np.uint8)

@@ -1,0 +1,78 @@
+"""A graph of a model in which all weights are constants."""
+
+import keras
+import tensorflow as tf
+
+from tfcompress.core.macs import input_specs
+
+
+def constant_function(model, values=None, batch_size=1):
+    """Traces `model` for inference with its variables replaced by constants.
+
+    Args:
+        model: a built Keras model in float32.
+        values: `{id(variable): tensor function}`, called in the graph for variables
+            that stand for something else than their plain value.
+        batch_size: of the traced inputs.
+
+    Returns:
+        A `tf.ConcreteFunction` with named inputs and outputs.
+
+    Raises:
+        ValueError: if an input has an unknown size.
+    """
+    values = values or {}
+    specs = named_specs(model, batch_size)
+    constants = [(v, v.numpy()) for v in model.variables]
+
+    def forward(**inputs):
+        mapping = [
+            (v, values[id(v)]() if id(v) in values else tf.constant(array))
+            for v, array in constants
+        ]
+        with keras.StatelessScope(mapping):
+            outputs = model(structured(model, inputs), training=False)
+        return named_outputs(model, outputs)
+
+    return tf.function(forward, autograph=False).get_concrete_function(**specs)
+
+
+def named_specs(model, batch_size=1):
+    """`{name: tf.TensorSpec}` of the inputs, in order.
+
+    Raises:
+        ValueError: if a size other than the batch is unknown.
+    """
+    specs = keras.tree.flatten(input_specs(model, batch_size))
+    named = {}
+    for position, spec in enumerate(specs):
+        name = _identifier(spec.name or "inputs")
+        name = name if name not in named else f"{name}_{position}"
+        if None in spec.shape:
+            raise ValueError(
+                f"Input {name!r} of model {model.name!r} has shape "
+                f"{tuple(spec.shape)} with unknown sizes; a TFLite file needs fixed "
+                "ones. Rebuild the model on a keras.Input of the wanted size."
+            )
+        named[name] = tf.TensorSpec(spec.shape, spec.dtype, name)
+    return named
+
+
+def structured(model, inputs):
+    """Named inputs in the structure that the model is called with."""
+    return keras.tree.pack_sequence_as(input_specs(model), list(inputs.values()))
+
+
+def named_outputs(model, outputs):
+    """`{name: tensor}` of the outputs."""
+    flat = keras.tree.flatten(outputs)
+    if isinstance(outputs, dict):
+        return {_identifier(name): tensor for name, tensor in outputs.items()}
+    names = getattr(model, "output_names", None) or []
+    if len(names) != len(flat) or len(set(names)) != len(flat):
+        names = [f"output_{i}" for i in range(len(flat))]
+    return {_identifier(n): t for n, t in zip(names, flat, strict=True)}
+
+
+def _identifier(name):
+    return "".join(c if c.isalnum() else "_" for c in name)

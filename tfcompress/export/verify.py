@@ -1,0 +1,158 @@
+"""No file is believed before it ran."""
+
+import dataclasses
+import pathlib
+
+import keras
+import numpy as np
+
+from tfcompress.export.operations import count_operations, float_operations
+from tfcompress.export.trace import named_outputs, named_specs, structured
+from tfcompress.runtime.interpreter import Interpreter
+
+_NUM_SAMPLES = 64
+# Largest error for exact formats, mean error for rounded ones, both as fractions of the
+# largest output; one step of an integer output is always allowed.
+_LARGEST = {"float32": 1e-3, "float16": 2e-2}
+_MEAN = {"dynamic": 0.1, "int16x8": 0.1, "int8": 0.15, "int4": 0.35}
+
+
+class VerificationError(ValueError):
+    """A written model does not compute what the Keras model computes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportResult:
+    """What was written, and how well it agrees with the Keras model.
+
+    Attributes:
+        path: the file.
+        precision: as asked for.
+        size_bytes: of the file.
+        operations: `{name: count}`.
+        float_operations: `{name: (count, reason)}` of operations that stayed float in an
+            integer file.
+        max_error: largest absolute difference of an output; None without verification.
+        mean_error: mean absolute difference.
+        top1_agreement: fraction of samples with the same largest output, for a
+            classifier (one output of shape `(batch, classes)`); else None.
+        seconds: time the export took.
+    """
+
+    path: pathlib.Path
+    precision: str
+    size_bytes: int
+    operations: dict
+    float_operations: dict
+    max_error: float | None = None
+    mean_error: float | None = None
+    top1_agreement: float | None = None
+    seconds: float = 0.0
+
+    def timed(self, seconds):
+        """The same result with its time."""
+        return dataclasses.replace(self, seconds=seconds)
+
+    def to_dict(self):
+        """Plain numbers, strings and lists."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+    def __str__(self):
+        lines = [f"{self.path}: {self.precision}, {self.size_bytes:,} bytes"]
+        lines.append(", ".join(f"{n} {name}" for name, n in self.operations.items()))
+        for name, (count, reason) in self.float_operations.items():
+            lines.append(f"stayed float: {count} {name}: {reason}")
+        if self.max_error is not None:
+            lines.append(
+                f"error: at most {self.max_error:.3g}, {self.mean_error:.3g} on average"
+            )
+        if self.top1_agreement is not None:
+            lines.append(f"same class as the Keras model: {self.top1_agreement:.1%}")
+        return "\n".join(lines)
+
+
+def inspect_operations(content, path, precision):
+    """An `ExportResult` without the comparison."""
+    integer = precision in ("int8", "int16x8", "int4")
+    return ExportResult(
+        path=pathlib.Path(path),
+        precision=precision,
+        size_bytes=len(content),
+        operations=count_operations(content),
+        float_operations=float_operations(content) if integer else {},
+    )
+
+
+def verify_outputs(result, model, content, samples=None):
+    """Runs the file beside the Keras model and adds the errors to the result.
+
+    Raises:
+        VerificationError: if they differ by more than the precision explains.
+    """
+    specs = named_specs(model)
+    samples = samples or _random_samples(specs)
+    samples = {name: array[:_NUM_SAMPLES] for name, array in samples.items()}
+    expected = _keras_outputs(model, samples)
+    with Interpreter(content) as interpreter:
+        actual = interpreter.run(samples)
+        details = interpreter.output_details
+    if not isinstance(actual, dict):
+        actual = dict(zip(expected, [actual], strict=True))
+    differences = {
+        name: np.abs(actual[name].astype(np.float64) - array)
+        for name, array in expected.items()
+    }
+    for name, array in expected.items():
+        _check(result.precision, name, array, differences[name], _step(details, name))
+    joined = np.concatenate([d.ravel() for d in differences.values()])
+    return dataclasses.replace(
+        result,
+        max_error=float(joined.max()),
+        mean_error=float(joined.mean()),
+        top1_agreement=_top1_agreement(expected, actual),
+    )
+
+
+def _random_samples(specs):
+    generator = np.random.default_rng(0)
+    return {
+        name: generator.normal(size=(16, *spec.shape[1:])).astype(spec.dtype.as_numpy_dtype)
+        if spec.dtype.is_floating
+        else np.zeros((16, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
+        for name, spec in specs.items()
+    }
+
+
+def _keras_outputs(model, samples):
+    inputs = structured(model, {n: keras.ops.convert_to_tensor(a) for n, a in samples.items()})
+    outputs = named_outputs(model, model(inputs, training=False))
+    return {name: np.asarray(tensor, np.float64) for name, tensor in outputs.items()}
+
+
+def _step(details, name):
+    detail = details.get(name) or next(iter(details.values()))
+    return detail["quantization"][0]
+
+
+def _check(precision, name, expected, difference, step):
+    largest = np.abs(expected).max(initial=0.0)
+    error, kind, share = difference.max(initial=0.0), "largest", _LARGEST.get(precision)
+    if share is None:
+        error, kind, share = difference.mean(), "mean", _MEAN[precision]
+    allowed = share * largest + step + 1e-6
+    if not error <= allowed:
+        raise VerificationError(
+            f"Output {name!r} of the {precision} file differs from the Keras model: "
+            f"{kind} error {error:.4g} where {allowed:.4g} is expected (outputs reach "
+            f"{largest:.4g}). No file was written. Check that samples are typical inputs; "
+            "verify=False writes the file anyway."
+        )
+
+
+def _top1_agreement(expected, actual):
+    if len(expected) != 1:
+        return None
+    name, array = next(iter(expected.items()))
+    if array.ndim != 2 or array.shape[1] < 2:
+        return None
+    return float(np.mean(array.argmax(axis=1) == actual[name].argmax(axis=1)))

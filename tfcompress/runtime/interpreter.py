@@ -1,0 +1,195 @@
+"""Runs `.tflite` files."""
+
+import pathlib
+
+import numpy as np
+from ai_edge_litert import interpreter as litert
+
+from tfcompress.core.plugin import did_you_mean
+
+
+class Interpreter:
+    """A loaded `.tflite` model: arrays in, arrays out.
+
+    Inputs and outputs go by their signature names. Float arrays are quantized for
+    integer inputs and integer outputs are dequantized, with the scales in the file, so
+    that a float and an int8 file of one model are called alike. Batches larger than
+    the file's run sample by sample.
+
+    Args:
+        model: path of a file, or its bytes.
+        num_threads: threads that kernels may use.
+
+    Raises:
+        FileNotFoundError: if the path does not exist.
+        ValueError: if the file is not a TFLite model or an operation is not supported.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> result = tfc.export_tflite(model, tmp_path / "model.tflite")
+        >>> with Interpreter(tmp_path / "model.tflite") as interpreter:
+        ...     interpreter.run(np.ones((3, 4), "float32")).shape
+        (3, 2)
+    """
+
+    def __init__(self, model, num_threads=1):
+        content, self.name = _read(model)
+        try:
+            self._interpreter = litert.Interpreter(
+                model_content=content, num_threads=num_threads
+            )
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.name} cannot be loaded: {str(error).splitlines()[0]} Expected a "
+                "complete .tflite file whose operations this runtime knows; write it "
+                "again with tfc.export_tflite."
+            ) from error
+        inputs = {d["index"]: d for d in self._interpreter.get_input_details()}
+        outputs = {d["index"]: d for d in self._interpreter.get_output_details()}
+        self._inputs = self._by_signature("inputs", inputs)
+        self._outputs = self._by_signature("outputs", outputs)
+
+    def _by_signature(self, side, details):
+        signatures = self._interpreter.get_signature_list()
+        if not signatures:
+            return {d["name"]: d for d in details.values()}
+        runner = self._interpreter.get_signature_runner(next(iter(signatures)))
+        found = getattr(runner, f"get_{side[:-1]}_details")()
+        return {name: details[d["index"]] for name, d in found.items()}
+
+    @property
+    def input_details(self):
+        """`{name: {shape, dtype, quantization, ...}}`."""
+        return dict(self._inputs)
+
+    @property
+    def output_details(self):
+        """`{name: {shape, dtype, quantization, ...}}`."""
+        return dict(self._outputs)
+
+    def run(self, inputs):
+        """Runs the model on a batch.
+
+        Args:
+            inputs: an array, or `{name: array}` for several inputs; the first axis is
+                the batch.
+
+        Returns:
+            An array, or `{name: array}` for several outputs.
+
+        Raises:
+            ValueError: if a name or a shape does not fit, or a value is not finite.
+        """
+        if self._interpreter is None:
+            raise ValueError(f"{self.name} is closed; open it again to run it.")
+        arrays = self._named(inputs)
+        batches = {name: self._split(name, array) for name, array in arrays.items()}
+        counts = {len(parts) for parts in batches.values()}
+        if len(counts) > 1:
+            raise ValueError(
+                f"Inputs of {self.name} have different batch sizes: "
+                f"{ {name: len(array) for name, array in arrays.items()} }."
+            )
+        results = [self._invoke(batches, i) for i in range(counts.pop())]
+        joined = {
+            name: np.concatenate([np.atleast_1d(r[name]) for r in results])
+            for name in self._outputs
+        }
+        return joined if len(joined) > 1 else next(iter(joined.values()))
+
+    def _named(self, inputs):
+        if not isinstance(inputs, dict):
+            if len(self._inputs) > 1:
+                raise ValueError(
+                    f"{self.name} has the inputs {list(self._inputs)}: pass "
+                    "{name: array}."
+                )
+            inputs = {next(iter(self._inputs)): inputs}
+        for name in inputs:
+            if name not in self._inputs:
+                raise ValueError(
+                    f"{self.name} has no input {name!r}; it has {list(self._inputs)}."
+                    f"{did_you_mean(name, self._inputs)}"
+                )
+        missing = [name for name in self._inputs if name not in inputs]
+        if missing:
+            raise ValueError(f"{self.name} also needs the inputs {missing}.")
+        return {name: np.asarray(array) for name, array in inputs.items()}
+
+    def _split(self, name, array):
+        """The array in the file's dtype, cut into pieces of the file's batch size."""
+        detail = self._inputs[name]
+        shape = tuple(detail["shape"])
+        if array.ndim != len(shape) or array.shape[1:] != shape[1:]:
+            raise ValueError(
+                f"Input {name!r} of {self.name} has shape {array.shape}: expected "
+                f"(batch, {', '.join(map(str, shape[1:]))})."
+            )
+        if array.shape[0] % shape[0] or not array.shape[0]:
+            raise ValueError(
+                f"Input {name!r} of {self.name} holds {array.shape[0]} samples: the "
+                f"file runs {shape[0]} at a time."
+            )
+        return np.split(quantized(array, detail), array.shape[0] // shape[0])
+
+    def _invoke(self, batches, index):
+        for name, parts in batches.items():
+            self._interpreter.set_tensor(self._inputs[name]["index"], parts[index])
+        self._interpreter.invoke()
+        return {
+            name: dequantized(self._interpreter.get_tensor(detail["index"]), detail)
+            for name, detail in self._outputs.items()
+        }
+
+    def close(self):
+        """Frees the model."""
+        self._interpreter = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def quantized(array, detail):
+    """An array in a tensor's dtype: rounded to its scale if that is an integer type."""
+    dtype = np.dtype(detail["dtype"])
+    scale, zero_point = detail["quantization"]
+    if array.dtype.kind == "f" and dtype.kind in "iu" and scale:
+        limits = np.iinfo(dtype)
+        levels = np.rint(array / scale) + zero_point
+        return np.clip(levels, limits.min, limits.max).astype(dtype)
+    if array.dtype.kind == "f" and dtype.kind in "iu":
+        raise ValueError(
+            f"Input {detail['name']!r} takes {dtype} values, got {array.dtype}. Convert "
+            "the array: x.astype(...)."
+        )
+    return array.astype(dtype)
+
+
+def dequantized(array, detail):
+    """A tensor's values as real numbers."""
+    scale, zero_point = detail["quantization"]
+    if array.dtype.kind not in "iu" or not scale:
+        return array
+    return ((array.astype(np.float32) - zero_point) * scale).astype(np.float32)
+
+
+def _read(model):
+    if isinstance(model, (bytes, bytearray)):
+        return _checked(bytes(model), "The model"), "The model"
+    path = pathlib.Path(model)
+    if not path.is_file():
+        raise FileNotFoundError(f"No file {str(path)!r}; expected a .tflite model.")
+    return _checked(path.read_bytes(), path.name), path.name
+
+
+def _checked(content, name):
+    if content[4:8] != b"TFL3":
+        raise ValueError(
+            f"{name} is not a TFLite model: it has no TFL3 mark at byte 4 "
+            f"({len(content)} bytes). Write it again with tfc.export_tflite."
+        )
+    return content
