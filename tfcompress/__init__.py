@@ -1,17 +1,64 @@
 """Network compression for Keras 3: smaller and faster models that can be believed."""
 
-from tfcompress import (
+import importlib.metadata
+
+from tfcompress.core.quiet import native_notes_dropped
+
+with native_notes_dropped():
+    import tensorflow  # noqa: F401
+
+from tfcompress import (  # noqa: E402
     callbacks,
     criteria,
+    datasets,
+    export,
+    interop,
     layers,
     patterns,
     rewrites,
+    runtime,
     schedules,
     scopes,
     transforms,
 )
-from tfcompress.core.compress import compress, strip
-from tfcompress.core.report import report
-from tfcompress.rewrites import quantize_activations
-from tfcompress.export import export_tflite
-from tfcompress.runtime import Interpreter
+from tfcompress.core.compress import compress, strip  # noqa: E402
+from tfcompress.core.compressed import CompressedModel  # noqa: E402
+from tfcompress.core.load import load_model  # noqa: E402
+from tfcompress.core.report import report  # noqa: E402
+from tfcompress.export import export_tflite  # noqa: E402
+from tfcompress.recipe import Recipe  # noqa: E402
+from tfcompress.rewrites import quantize_activations  # noqa: E402
+from tfcompress.runtime.benchmark import benchmark  # noqa: E402
+from tfcompress.runtime.compare import compare  # noqa: E402
+from tfcompress.runtime.interpreter import Interpreter  # noqa: E402
+
+try:
+    __version__ = importlib.metadata.version("tfcompress")
+except importlib.metadata.PackageNotFoundError:
+    __version__ = "0+source"
+
+__all__ = [
+    "CompressedModel",
+    "Interpreter",
+    "Recipe",
+    "benchmark",
+    "callbacks",
+    "compare",
+    "compress",
+    "criteria",
+    "datasets",
+    "export",
+    "export_tflite",
+    "interop",
+    "layers",
+    "load_model",
+    "patterns",
+    "quantize_activations",
+    "report",
+    "rewrites",
+    "runtime",
+    "schedules",
+    "scopes",
+    "strip",
+    "transforms",
+]

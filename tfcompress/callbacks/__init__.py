@@ -1,5 +1,6 @@
 """Keras callbacks."""
 
 from tfcompress.callbacks.pruning import Pruning
+from tfcompress.callbacks.tensorboard_logger import TensorBoardLogger
 
-__all__ = ["Pruning"]
+__all__ = ["Pruning", "TensorBoardLogger"]

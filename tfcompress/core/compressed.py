@@ -26,7 +26,7 @@ class Treatment:
 
     def __call__(self, training=False):
         """The effective weight, a tensor."""
-        value = self.variable.value
+        value = keras.ops.convert_to_tensor(self.variable.value)
         for transform in self.transforms:
             value = transform(value, training=training)
         return value

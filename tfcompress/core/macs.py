@@ -6,6 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
+from tfcompress.core.cloning import is_graph
 from tfcompress.core.layout import layout
 from tfcompress.core.walk import leaf_refs, leaves
 
@@ -25,21 +26,30 @@ def input_specs(model, batch_size=1):
     """
     if getattr(model, "is_compressed", False):
         return input_specs(model.inner, batch_size)
-    inputs = getattr(model, "input", None) if hasattr(model, "inputs") else None
-    if inputs is None:
-        config = model.get_build_config() or {}
-        shape = config.get("input_shape")
-        if shape is None:
-            raise ValueError(
-                f"Model {model.name!r} has no recorded input shape. Call it once on a "
-                "batch of data, or build it from a keras.Input."
-            )
-        inputs = keras.KerasTensor(shape)
+    if isinstance(model, keras.Sequential) and model.built:
+        inputs = model.inputs[0]
+    elif is_graph(model):
+        inputs = model.input
+    else:
+        inputs = keras.KerasTensor(_recorded_shape(model), name="inputs")
     return keras.tree.map_structure(lambda x: _spec(x, batch_size), inputs)
 
 
+def _recorded_shape(model):
+    shape = (model.get_build_config() or {}).get("input_shape")
+    if shape is None:
+        raise ValueError(
+            f"Model {model.name!r} has no recorded input shape. Call it once on a batch "
+            "of data, or build it from a keras.Input."
+        )
+    return shape
+
+
 def _spec(tensor, batch_size):
-    return tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype, tensor.name)
+    source = getattr(tensor, "_keras_history", (None,))[0]
+    is_input = isinstance(source, keras.layers.InputLayer)
+    name = source.name if is_input else tensor.name
+    return tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype, name)
 
 
 def macs(model):

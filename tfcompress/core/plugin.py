@@ -90,20 +90,42 @@ class Registry:
         return iter(self.classes.values())
 
     def __call__(self, identifier):
-        """The object for a name, a class, a configuration or an object of the noun."""
+        """The object for a name, `{name: arguments}`, a class, a config or an object."""
         if isinstance(identifier, self.noun):
             return identifier
         if isinstance(identifier, type) and issubclass(identifier, self.noun):
             return identifier()
-        if isinstance(identifier, dict):
+        if isinstance(identifier, dict) and "class_name" in identifier:
             return keras.saving.deserialize_keras_object(identifier)
         if isinstance(identifier, str) and identifier in self.classes:
-            return self.classes[identifier]()
+            return self._make(identifier, {})
+        if isinstance(identifier, dict) and len(identifier) == 1:
+            ((name, arguments),) = identifier.items()
+            if name in self.classes and isinstance(arguments, dict):
+                return self._make(name, arguments)
         kind = snake_case(self.noun.__name__).replace("_", " ")
         raise ValueError(
-            f"Unknown {kind} {identifier!r}: expected a {self.noun.__name__} object or "
-            f"one of {sorted(self.classes)}.{did_you_mean(str(identifier), self.classes)}"
+            f"Unknown {kind} {identifier!r}: expected a {self.noun.__name__} object, or "
+            f"a name or {{name: arguments}} with one of {sorted(self.classes)}."
+            f"{did_you_mean(str(identifier), self.classes)}"
         )
+
+    def _make(self, name, arguments):
+        cls = self.classes[name]
+        known = cls.arguments()
+        unknown = sorted(set(arguments) - set(known))
+        missing = [
+            n for n, default in known.items()
+            if default is inspect.Parameter.empty and n not in arguments
+        ]  # fmt: skip
+        if unknown or missing:
+            raise ValueError(
+                f"{name} takes {', '.join(known)}"
+                + (f"; unknown: {', '.join(unknown)}" if unknown else "")
+                + (f"; missing: {', '.join(missing)}" if missing else "")
+                + "."
+            )
+        return cls(**arguments)
 
 
 def did_you_mean(word, known):

@@ -1,8 +1,5 @@
 """From a Keras model to a checked `.tflite` file."""
 
-import contextlib
-import os
-import tempfile
 import time
 import warnings
 
@@ -13,6 +10,7 @@ import tensorflow as tf
 from tfcompress.core.cloning import copy_variables
 from tfcompress.core.compress import strip
 from tfcompress.core.errors import check_finite, check_model
+from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.export.edit import pack_int4, with_exact_grids
 from tfcompress.export.files import check_writable, write_atomically
 from tfcompress.export.trace import constant_function, named_specs
@@ -113,7 +111,8 @@ def convert(model, precision="float32", samples=None, profile="custom"):
     # A graph with trained ranges holds them already; measuring would replace them.
     if precision in _INTEGER and not _has_trained_ranges(model):
         converter.representative_dataset = lambda: _one_by_one(samples)
-    with _quiet():
+    with native_notes_dropped(drop_all=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             content = converter.convert()
         except Exception as error:
@@ -249,22 +248,6 @@ def _with_int4_weights(model):
         )
 
     return strip(compress(model, {four_bits: Uniform(bits=4)}))
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keeps what the converter prints, from C++ too, off the terminal."""
-    with tempfile.TemporaryFile("w+") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        saved = [os.dup(1), os.dup(2)]
-        try:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            yield
-        finally:
-            for descriptor, copy in zip((1, 2), saved, strict=True):
-                os.dup2(copy, descriptor)
-                os.close(copy)
 
 
 def _first_line(error):

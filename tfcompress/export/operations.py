@@ -1,8 +1,12 @@
 """What a `.tflite` file consists of."""
 
 import collections
+import dataclasses
 import functools
+import math
+import pathlib
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
@@ -84,3 +88,147 @@ def read(content):
         f"{len(content)} bytes are not a complete .tflite model. Copy or export the file "
         "again."
     ) from error
+
+
+def count_parameters(content):
+    """`(all, non-zero)` weights stored in a `.tflite` model.
+
+    Constants of integer inputs such as shapes and axes are not weights: what counts are
+    the constant float and quantized tensors.
+    """
+    model = read(content)
+    total = nonzero = 0
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            values = constant(model, tensor)
+            if values is not None:
+                total += values.size
+                nonzero += int(np.count_nonzero(values))
+    return total, nonzero
+
+
+_DTYPES = {
+    schema.TensorType.FLOAT32: np.float32,
+    schema.TensorType.FLOAT16: np.float16,
+    schema.TensorType.INT8: np.int8,
+    schema.TensorType.INT16: np.int16,
+    schema.TensorType.INT32: np.int32,
+    schema.TensorType.INT64: np.int64,
+}
+
+
+def constant(model, tensor):
+    """The values of a weight tensor, flat; None if it is no constant or not a weight."""
+    data = model.buffers[tensor.buffer].data
+    if data is None or not len(data):
+        return None
+    is_float = tensor.type in (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16)
+    scale = tensor.quantization.scale if tensor.quantization else None
+    if not is_float and (scale is None or not len(scale)):
+        return None
+    raw = bytes(data)
+    if tensor.type == schema.TensorType.INT4:
+        packed = np.frombuffer(raw, np.uint8)
+        count = int(np.prod(tensor.shape))
+        return np.stack([packed & 0x0F, packed >> 4], axis=1).ravel()[:count]
+    return np.frombuffer(raw, _DTYPES[tensor.type]) if tensor.type in _DTYPES else None
+
+
+def count_macs(content):
+    """Multiply-accumulates of convolution and dense operations, for one batch."""
+    model = read(content)
+    return sum(
+        _operation_macs(graph, op, operation_name(model, op))
+        for graph in model.subgraphs
+        for op in graph.operators
+    )
+
+
+def _operation_macs(graph, operation, name):
+    if name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
+        return 0
+    weight = graph.tensors[operation.inputs[1]].shape
+    if name == "TRANSPOSE_CONV":
+        return math.prod(graph.tensors[operation.inputs[2]].shape[:3]) * math.prod(weight)
+    outputs = math.prod(graph.tensors[operation.outputs[0]].shape)
+    # A depthwise kernel is (1, height, width, channels), the others (outputs, ...).
+    return int(outputs * math.prod(weight[1:-1] if name.startswith("DEPTH") else weight[1:]))
+
+
+@dataclasses.dataclass(frozen=True)
+class FileDescription:
+    """What a `.tflite` file holds; prints as a short text.
+
+    Attributes:
+        path: the file.
+        size_bytes: of the file.
+        inputs: `[(name, shape, type)]`.
+        outputs: likewise.
+        operations: `{name: count}`.
+        parameters: stored weights.
+        nonzero_parameters: of these, not zero.
+        macs: multiply-accumulates for one batch.
+        weight_bytes: `{type: bytes}` of the stored constants.
+    """
+
+    path: str
+    size_bytes: int
+    inputs: list
+    outputs: list
+    operations: dict
+    parameters: int
+    nonzero_parameters: int
+    macs: int
+    weight_bytes: dict
+
+    def to_dict(self):
+        """Plain numbers, strings and lists."""
+        return dataclasses.asdict(self)
+
+    def __str__(self):
+        lines = [f"{self.path}: {self.size_bytes:,} bytes"]
+        for side, tensors in (("input", self.inputs), ("output", self.outputs)):
+            for name, shape, kind in tensors:
+                lines.append(f"{side} {name}: {'x'.join(map(str, shape))} {kind}")
+        lines.append("operations: " + ", ".join(f"{n} {k}" for k, n in self.operations.items()))
+        lines.append(
+            f"weights: {self.parameters:,}, not zero {self.nonzero_parameters:,}; "
+            + ", ".join(f"{n:,} bytes {k}" for k, n in self.weight_bytes.items())
+        )
+        lines.append(f"multiply-accumulates: {self.macs:,}")
+        return "\n".join(lines)
+
+
+def describe(path):
+    """Reads a `.tflite` file.
+
+    Raises:
+        ValueError: if it is not a complete TFLite model.
+    """
+    content = pathlib.Path(path).read_bytes()
+    model = read(content)
+    main = model.subgraphs[0]
+    types = {code: name for name, code in vars(schema.TensorType).items()}
+
+    def tensors(indices):
+        found = [main.tensors[i] for i in indices]
+        return [(t.name.decode(), [int(n) for n in t.shape], types[t.type]) for t in found]
+
+    weight_bytes = collections.Counter()
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            data = model.buffers[tensor.buffer].data
+            if data is not None and len(data):
+                weight_bytes[types[tensor.type]] += len(data)
+    parameters, nonzero = count_parameters(content)
+    return FileDescription(
+        path=str(path),
+        size_bytes=len(content),
+        inputs=tensors(main.inputs),
+        outputs=tensors(main.outputs),
+        operations=count_operations(content),
+        parameters=parameters,
+        nonzero_parameters=nonzero,
+        macs=count_macs(content),
+        weight_bytes=dict(weight_bytes.most_common()),
+    )

@@ -7,52 +7,27 @@ with a slash or mixed precision, and it takes the old `hard_sigmoid` for the new
 
 import dataclasses
 import json
+import re
 
 import h5py
 import keras
 
-# Options that Keras 3 dropped, each with the values under which it did nothing.
+# Options that Keras 3 dropped: of which layers, which, and under which values they did
+# nothing, so that nothing is lost without them.
 _OFF = (None, False)
 _ONE = (None, 1)
 _ANY = None
-_DROPPED = {
-    **dict.fromkeys(
-        ("DepthwiseConv1D", "DepthwiseConv2D")
-        + ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
-        {"groups": _ONE},
-    ),
-    **dict.fromkeys(
-        ("SeparableConv1D", "SeparableConv2D"),
-        {
-            "groups": _ONE,
-            "kernel_initializer": _ANY,
-            "kernel_regularizer": _ANY,
-            "kernel_constraint": _ANY,
-        },
-    ),
-    **dict.fromkeys(
-        ("RNN", "SimpleRNN", "GRU", "LSTM", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
-        {"time_major": _OFF},
-    ),
-    **dict.fromkeys(
-        ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
-        {"noise_shape": _ANY, "trainable": _ANY},
-    ),
-    "BatchNormalization": {
-        "renorm": _OFF,
-        "renorm_clipping": _ANY,
-        "renorm_momentum": _ANY,
-        "virtual_batch_size": _OFF,
-        "adjustment": _OFF,
-        "fused": _ANY,
-    },
-    "MultiHeadAttention": {
-        "query_shape": _ANY,
-        "key_shape": _ANY,
-        "value_shape": _ANY,
-        "softmax_robust_masking": _ANY,
-    },
-}
+_DROPPED = (
+    (".*", "batch_input_shape", _ANY),
+    ("Depthwise.*|Separable.*|Conv.DTranspose", "groups", _ONE),
+    ("SeparableConv.D", "kernel_(initializer|regularizer|constraint)", _ANY),
+    ("RNN|SimpleRNN|GRU|LSTM|ConvLSTM.D", "time_major", _OFF),
+    ("BatchNormalization", "renorm|virtual_batch_size|adjustment", _OFF),
+    ("BatchNormalization", "renorm_clipping|renorm_momentum|fused", _ANY),
+    ("MultiHeadAttention", "(query|key|value)_shape|softmax_robust_masking", _ANY),
+    ("SpatialDropout.D", "noise_shape|trainable", _ANY),
+    ("Random.*", "rng_type", _ANY),
+)
 
 # TensorFlow functions on Keras tensors: the one of keras.ops that computes the same,
 # and the names of its arguments where they differ.
@@ -87,11 +62,13 @@ _OPERATORS = {
     "math.reduce_min": ("min", {}),
     "reshape": ("reshape", {"shape": "newshape"}),
     "transpose": ("transpose", {"perm": "axes"}),
+    "compat.v1.transpose": ("transpose", {"perm": "axes"}),
     "expand_dims": ("expand_dims", {}),
     "squeeze": ("squeeze", {}),
     "concat": ("concatenate", {}),
     "cast": ("cast", {}),
 }
+_SLICE = "__operators__.getitem"
 _OPERATOR_CLASSES = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
 _RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
 _ADVICE = (
@@ -181,7 +158,7 @@ class _FunctionalBuilder:
             self._create(name, entry)
         pending = {name: list(e["inbound_nodes"]) for name, e in self.entries.items()}
         while any(pending.values()):
-            if not sum(self._call_ready(name, nodes) for name, nodes in pending.items()):
+            if not sum([self._call_ready(*item) for item in pending.items()]):
                 waiting = sorted(name for name, nodes in pending.items() if nodes)
                 raise ValueError(
                     f"The layers {waiting} of the Keras 2 model are not connected to "
@@ -288,30 +265,44 @@ def _single(values):
 def _operate(config, inputs, options):
     """Calls what `keras.ops` has for a TensorFlow function."""
     function = config.get("function")
-    options.pop("name", None)
-    if function == "__operators__.getitem":
-        return inputs[_slices(options["slice_spec"])]
-    operator, names = _OPERATORS.get(function, (None, {}))
-    if operator is None:
+    described = f"Layer {config['name']!r} of the Keras 2 model calls TensorFlow's "
+    if function != _SLICE and function not in _OPERATORS:
         raise ValueError(
-            f"Layer {config['name']!r} of the Keras 2 model calls the TensorFlow "
-            f"function {function!r}, for which no Keras 3 operation is known. {_ADVICE}"
+            f"{described}{function!r}, for which no Keras 3 operation is known. "
+            f"{_ADVICE}"
         )
-    options = {names.get(key, key): value for key, value in options.items()}
-    output = getattr(keras.ops, operator)(inputs, **options)
+    # TensorFlow writes out its defaults, among them options that Keras does not have.
+    options = {k: v for k, v in options.items() if k != "name" and v is not False}
+    try:
+        output = _call_operator(function, inputs, options)
+    except TypeError as error:
+        raise ValueError(
+            f"{described}{function!r} with arguments that Keras 3 does not know: "
+            f"{sorted(options)}. {_ADVICE}"
+        ) from error
     # The automatic name may be one that a layer of the model has.
     output._keras_history.operation.name = _name(config)
     return output
 
 
+def _call_operator(function, inputs, options):
+    if function == _SLICE:
+        return inputs[_slices(options["slice_spec"])]
+    operator, names = _OPERATORS[function]
+    options = {names.get(key, key): value for key, value in options.items()}
+    return getattr(keras.ops, operator)(inputs, **options)
+
+
 def _slices(spec):
-    items = spec if isinstance(spec, list) else [spec]
-    return tuple(
-        slice(item["start"], item["stop"], item["step"]) if "start" in item else ...
-        if isinstance(item, dict)
-        else item
-        for item in items
-    )
+    return tuple(map(_slice, spec if isinstance(spec, list) else [spec]))
+
+
+def _slice(item):
+    if not isinstance(item, dict):
+        return item
+    if "start" not in item:
+        return ...
+    return slice(item["start"], item["stop"], item["step"])
 
 
 def _build_input(config):
@@ -334,22 +325,28 @@ def _build_layer(entry):
             f"{described} {reason}. If it is your own, register its Keras 3 version "
             f"with keras.saving.register_keras_serializable. {_ADVICE}"
         )
-    config = dict(config)
-    for option, harmless in _DROPPED.get(class_name, {}).items():
-        value = config.pop(option, None)
+    config = {
+        option: _upgrade(option, value)
+        for option, value in config.items()
+        if not _is_dropped(described, class_name, option, value)
+    }
+    try:
+        return cls.from_config({**config, "name": _name(config)})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{described} cannot be rebuilt: {error}") from error
+
+
+def _is_dropped(described, class_name, option, value):
+    for layers, options, harmless in _DROPPED:
+        if not (re.fullmatch(layers, class_name) and re.fullmatch(options, option)):
+            continue
         if harmless is not _ANY and value not in harmless:
             raise ValueError(
                 f"{described} has {option}={value!r}, which Keras 3 does not know. "
                 f"{_ADVICE}"
             )
-    if class_name.startswith("Random"):
-        config.pop("rng_type", None)
-    config.pop("batch_input_shape", None)
-    config = {key: _upgrade(key, value) for key, value in config.items()}
-    try:
-        return cls.from_config({**config, "name": _name(config)})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{described} cannot be rebuilt: {error}") from error
+        return True
+    return False
 
 
 def _upgrade(key, value):
@@ -364,6 +361,9 @@ def _upgrade(key, value):
         return keras.saving.serialize_keras_object(_build(value).layer)
     if key == "cells":
         return [_upgrade("cell", cell) for cell in value]
+    if key.endswith("_initializer") and isinstance(value, dict):
+        options = {k: v for k, v in value["config"].items() if k != "dtype"}
+        return {**value, "config": options}
     return value
 
 

@@ -1,5 +1,6 @@
 """Running and measuring models on this host."""
 
+from tfcompress.runtime.benchmark import Benchmark, benchmark
 from tfcompress.runtime.interpreter import Interpreter
 
-__all__ = ["Interpreter"]
+__all__ = ["Benchmark", "Interpreter", "benchmark"]

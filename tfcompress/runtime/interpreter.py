@@ -6,6 +6,7 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.quiet import native_notes_dropped
 
 
 class Interpreter:
@@ -35,10 +36,11 @@ class Interpreter:
     def __init__(self, model, num_threads=1):
         content, self.name = _read(model)
         try:
-            self._interpreter = litert.Interpreter(
-                model_content=content, num_threads=num_threads
-            )
-            self._interpreter.allocate_tensors()
+            with native_notes_dropped():
+                self._interpreter = litert.Interpreter(
+                    model_content=content, num_threads=num_threads
+                )
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(
                 f"{self.name} cannot be loaded: {str(error).splitlines()[0]} Expected a "

@@ -35,9 +35,11 @@ class Uniform(WeightTransform):
     Bengio et al. (2013).
 
     Example:
-        >>> transform = Uniform(bits=2, per_channel=False)
-        >>> transform.build(None, *weight_and_layout([[-1.0, 0.3], [0.6, 1.0]]))
-        >>> transform(keras.ops.array([[-1.0, 0.3], [0.6, 1.0]])).numpy()
+        >>> layer = keras.layers.Dense(2, use_bias=False); layer.build((None, 2))
+        >>> layer.kernel.assign([[-1.0, 0.3], [0.6, 1.0]])
+        >>> model = keras.Sequential([keras.Input((2,)), layer])
+        >>> rounded = tfc.strip(tfc.compress(model, {".*": Uniform(bits=2)}))
+        >>> rounded.layers[0].kernel.numpy()
         array([[-1.,  0.],
                [ 1.,  1.]], dtype=float32)
     """

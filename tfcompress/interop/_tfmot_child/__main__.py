@@ -39,17 +39,6 @@ _WRAPPERS = (_PRUNED, _CLUSTERED, _QUANTIZED, _ANNOTATED)
 _FUSED_ACTIVATIONS = ("linear", "relu", "relu6", "NoOpActivation")
 
 
-def _build_once(layer, input_shape, build=quantize_layer.QuantizeLayer.build):
-    """Builds a layer unless it is built: `.keras` files ask for it twice."""
-    if not layer.built:
-        build(layer, input_shape)
-        layer.built = True
-
-
-# Without this tfmot cannot load the quantized `.keras` models that it saves.
-quantize_layer.QuantizeLayer.build = _build_once
-
-
 class _Notes:
     """What the wrappers held.
 
@@ -115,9 +104,10 @@ def _known_classes():
 def strip(source, folder):
     """Loads the model, takes the wrappers off and writes the files."""
     model = keras.models.load_model(source, compile=False)
-    if not isinstance(model, keras.Sequential) and not model._is_graph_network:
+    is_graph = getattr(model, "_is_graph_network", False)
+    if not is_graph and not isinstance(model, keras.Sequential):
         raise ValueError(
-            f"{type(model).__name__} is a subclassed model; only Sequential and "
+            f"{type(model).__name__} has no graph of layers; only Sequential and "
             "functional models can be converted"
         )
     config = _stripped_config(model.get_config())
@@ -265,17 +255,25 @@ def _copy_quantized(wrapper, target, notes, path):
     stored = {_base_name(weight): weight for weight in wrapper.weights}
     if "ori_weights_vars_tf" in stored:
         raise ValueError(
-            f"layer {wrapper.name!r} keeps clusters while it is quantized, which cannot "
-            "be converted: convert the clustered model from before quantize_apply"
+            f"layer {wrapper.name!r} keeps clusters while it is quantized, which "
+            "cannot be converted: convert the clustered model from before "
+            "quantize_apply"
         )
     stored |= {_base_name(weight): weight for weight, _, _ in wrapper._weight_vars}
-    target.set_weights([stored[_base_name(weight)].numpy() for weight in target.weights])
+    names = [_base_name(weight) for weight in target.weights]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"layer {wrapper.name!r} has several weights of one name ({names}), so "
+            "quantized ones cannot be told apart"
+        )
+    target.set_weights([stored[name].numpy() for name in names])
     for weight, quantizer, _ in wrapper._weight_vars:
         _note_quantized(target, _base_name(weight), quantizer, notes, path)
     name = path[-1]
     notes.add_range(name, getattr(wrapper, "_output_quantizer_vars", None))
     for activation in wrapper._quantize_activations:
         function = getattr(activation.activation, "__name__", "NoOpActivation")
+        function = {"swish": "silu"}.get(function, function)
         suffix = "" if function in _FUSED_ACTIVATIONS else f"_{function}"
         notes.add_range(name, getattr(activation, "_pre_activation_vars", None))
         after = getattr(activation, "_post_activation_vars", None)
@@ -284,7 +282,8 @@ def _copy_quantized(wrapper, target, notes, path):
 
 def _copy_annotated(wrapper, target, notes, path):
     target.set_weights(wrapper.layer.get_weights())
-    config, registry = wrapper.quantize_config, default_8bit.Default8BitQuantizeRegistry()
+    config = wrapper.quantize_config
+    registry = default_8bit.Default8BitQuantizeRegistry()
     if config is None and registry.supports(wrapper.layer):
         config = registry.get_quantize_config(wrapper.layer)
     if config is None:
@@ -296,6 +295,9 @@ def _copy_annotated(wrapper, target, notes, path):
 def _note_quantized(target, name, quantizer, notes, path):
     index = [_base_name(weight) for weight in target.weights].index(name)
     value = target.get_weights()[index]
+    # The last axis of a depthwise kernel is its multiplier, so tfmot's scale "per
+    # axis" spans all channels.
+    per_channel = getattr(quantizer, "per_axis", False) and name != "depthwise_kernel"
     notes.add_weight(
         path,
         index,
@@ -303,7 +305,7 @@ def _note_quantized(target, name, quantizer, notes, path):
         mask=None if value.all() else value != 0,
         bits=quantizer.num_bits,
         symmetric=bool(getattr(quantizer, "symmetric", False)),
-        per_channel=bool(getattr(quantizer, "per_axis", False)),
+        per_channel=per_channel,
     )
 
 

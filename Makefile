@@ -1,0 +1,54 @@
+PYTHON ?= python3
+PYTEST_ARGS ?=
+BUILDIFIER ?= buildifier
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LOCK := .ci/constraints.txt
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(INSTALLED) ## Compress a small model and show what it gained
+	$(BIN)/tfcompress demo
+
+test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x")
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+lint: $(INSTALLED) ## Check style; BUILD only where buildifier is found
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@if command -v $(firstword $(BUILDIFIER)) >/dev/null; then \
+	  $(BUILDIFIER) --mode=check --lint=warn --warnings=-native-py BUILD; \
+	else echo "$(BUILDIFIER) not found: BUILD not checked"; fi
+
+format: $(INSTALLED) ## Fix style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## Pin the newest versions that resolve together in .ci/constraints.txt
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --upgrade setuptools
+	$(PIP_INSTALL) -e '.[all,test,dev]'
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude tfcompress > $(LOCK)
+
+clean: ## Remove the environment and everything built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	find tfcompress tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The lock holds TensorFlow 2.21, which has no wheels for Python 3.14.
+$(INSTALLED): setup.py pyproject.toml $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  2>/dev/null || { echo "tfcompress needs Python 3.11, 3.12 or 3.13, and" \
+	  "$(PYTHON) is not: run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Installing into $(VENV): 2.5 GB, about a minute"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) -c $(LOCK) --upgrade setuptools
+	@$(PIP_INSTALL) -c $(LOCK) --no-build-isolation -e '.[test,dev]'
+	@touch $@

@@ -1,0 +1,31 @@
+"""What all tests and doctests share; loaded by pytest through pyproject.toml."""
+
+import os
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcompress as tfc
+
+# Two logical devices, so that MirroredStrategy has something to mirror.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+
+@pytest.fixture(autouse=True)
+def _doctest_names(doctest_namespace, tmp_path):
+    doctest_namespace.update(keras=keras, np=np, tf=tf, tfc=tfc, tmp_path=tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_state():
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_dtype_policy("float32")

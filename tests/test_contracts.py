@@ -1,0 +1,240 @@
+"""Every plug-in through every contract of its noun.
+
+A new plug-in is in here as soon as it is registered; one with arguments that have no
+default says in `EXAMPLES` how to make it.
+"""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcompress as tfc
+from tests import models
+from tfcompress import criteria, patterns, rewrites, schedules, scopes, transforms
+from tfcompress.core.compressed import treatments
+from tfcompress.core.layout import Layout
+from tfcompress.schedules import _registry as schedule_registry
+
+EXAMPLES = {
+    "Constant": {"sparsity": 0.5},
+    "OneShot": {"sparsity": 0.5},
+    "Polynomial": {"final_sparsity": 0.5, "begin_step": 2, "end_step": 20, "frequency": 3},
+    "Cosine": {"final_sparsity": 0.5, "begin_step": 2, "end_step": 20, "frequency": 3},
+    "Iterative": {"final_sparsity": 0.5, "rounds": 3, "steps_per_round": 4},
+}
+REGISTRIES = {
+    "transform": transforms.get,
+    "criterion": criteria.get,
+    "pattern": patterns.get,
+    "schedule": schedule_registry,
+    "scope": scopes.get,
+    "rewrite": rewrites.get,
+}
+
+
+def make(cls):
+    return cls(**EXAMPLES.get(cls.__name__, {}))
+
+
+def plug_ins(noun):
+    return [pytest.param(cls, id=cls.__name__) for cls in REGISTRIES[noun]]
+
+
+EVERY = [
+    pytest.param(registry, cls, id=f"{noun}-{cls.__name__}")
+    for noun, registry in REGISTRIES.items()
+    for cls in registry
+]
+
+
+@pytest.mark.parametrize(("registry", "cls"), EVERY)
+class TestEvery:
+    def test_config_restores_it(self, registry, cls):
+        thing = make(cls)
+        config = keras.saving.serialize_keras_object(thing)
+        restored = keras.saving.deserialize_keras_object(config)
+        assert type(restored) is cls
+        assert restored == thing
+        assert thing.clone() == thing
+
+    def test_config_holds_every_argument(self, registry, cls):
+        assert list(make(cls).get_config()) == list(cls.arguments())
+
+    def test_found_by_name_arguments_class_and_itself(self, registry, cls):
+        name = tfc.core.plugin.snake_case(cls.__name__)
+        arguments = EXAMPLES.get(cls.__name__, {})
+        assert registry({name: arguments}) == make(cls)
+        assert registry(make(cls)) == make(cls)
+        if not arguments:
+            assert registry(name) == registry(cls) == make(cls)
+
+    def test_is_documented_with_an_example(self, registry, cls):
+        assert cls.__doc__
+        assert ">>>" in cls.__doc__
+
+    def test_an_unknown_argument_is_named(self, registry, cls):
+        name = tfc.core.plugin.snake_case(cls.__name__)
+        with pytest.raises(ValueError, match="flavour"):
+            registry({name: {**EXAMPLES.get(cls.__name__, {}), "flavour": 1}})
+
+
+def mirrored():
+    # Collective operations of several strategies in one process get in each other's way.
+    return tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice()
+    )
+
+
+def compressed(cls, model=models.sequential):
+    return tfc.compress(model(), {".*": make(cls)})
+
+
+@pytest.mark.parametrize("cls", plug_ins("transform"))
+class TestTransforms:
+    def test_keeps_shape_and_dtype(self, cls):
+        for _, treatment in treatments(compressed(cls, models.recurrent)):
+            value = treatment()
+            assert value.shape == treatment.variable.shape
+            assert value.dtype == treatment.variable.dtype
+
+    @pytest.mark.parametrize("build", models.ALL, ids=lambda f: f.__name__)
+    def test_strip_and_reload_compute_the_same(self, cls, build, tmp_path):
+        model = compressed(cls, build)
+        x = models.inputs(model)
+        if build in (models.sequential, models.subclassed):
+            models.compile(model).fit(x, models.classes(len(x)), verbose=0)
+        plain = tfc.strip(model)
+        assert models.difference(model, plain, x) <= 1e-6
+        assert not any("tfcompress" in type(s).__module__ for s in plain._flatten_layers())
+        model.save(tmp_path / "model.keras")
+        restored = keras.models.load_model(tmp_path / "model.keras")
+        assert models.difference(model, restored, x) == 0
+
+    def test_bake_is_what_inference_computes(self, cls):
+        for _, treatment in treatments(compressed(cls)):
+            np.testing.assert_allclose(treatment.bake(), treatment(), atol=1e-7)
+
+    def test_gradient_reaches_the_weight(self, cls):
+        _, treatment = treatments(compressed(cls))[0]
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(treatment(training=True) ** 2)
+        gradient = tape.gradient(loss, treatment.variable.value)
+        assert gradient is not None
+        assert np.abs(gradient).max() > 0
+
+    def test_same_seed_same_training(self, cls):
+        histories = []
+        for _ in range(2):
+            keras.utils.set_random_seed(7)
+            model = models.compile(compressed(cls))
+            x = models.inputs(model, 32)
+            history = model.fit(x, models.classes(32), epochs=2, verbose=0, shuffle=False)
+            histories.append(history.history["loss"])
+        np.testing.assert_allclose(*histories, rtol=1e-5)
+
+    def test_compiled_by_xla(self, cls):
+        losses = []
+        for jit in (False, True):
+            keras.utils.set_random_seed(3)
+            model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
+            model = tfc.compress(model, {".*": make(cls)})
+            models.compile(model, jit_compile=jit)
+            x, y = models.inputs(model, 16), models.classes(16)
+            history = model.fit(x, y, epochs=3, batch_size=16, verbose=0)
+            losses.append(history.history["loss"])
+        np.testing.assert_allclose(*losses, rtol=1e-4)
+
+    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+    def test_mixed_precision_computes_transforms_in_float32(self, cls, policy):
+        keras.config.set_dtype_policy(policy)
+        model = compressed(cls)
+        x = models.inputs(model)
+        for _, treatment in treatments(model):
+            assert treatment().dtype == tf.float32
+        assert keras.backend.standardize_dtype(model(x).dtype) == policy[6:]
+        models.compile(model).fit(x, models.classes(len(x)), verbose=0)
+        assert models.difference(model, tfc.strip(model), x) <= 1e-2
+
+    def test_mirrored_strategy(self, cls):
+        with mirrored().scope():
+            model = models.compile(compressed(cls))
+        x = models.inputs(model, 16)
+        model.fit(x, models.classes(16), batch_size=8, verbose=0)
+        for _, treatment in treatments(model):
+            np.testing.assert_allclose(treatment.bake(), treatment(), atol=1e-7)
+
+
+@pytest.mark.parametrize("cls", plug_ins("criterion"))
+@pytest.mark.parametrize("shape", [(6,), (4, 5), (3, 3, 4, 8)])
+def test_criterion_scores_every_weight(cls, shape):
+    weight = np.random.default_rng(0).normal(size=shape)
+    scores = np.broadcast_to(make(cls)(weight, {}), shape)
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("cls", plug_ins("pattern"))
+@pytest.mark.parametrize("shape", [(7, 5), (3, 3, 4, 8), (5, 1)])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_pattern_selects_and_spreads(cls, shape, share):
+    scores = np.random.default_rng(0).random(shape)
+    pattern = make(cls)
+    groups = pattern.pool(scores)
+    mask = pattern.spread(pattern.select(groups, round(share * groups.size)), shape)
+    assert mask.shape == shape
+    assert mask.dtype == bool
+    assert mask.all() or share < 1.0
+    # Pooling the mask must give whole groups: all of it stays, or none of it.
+    assert set(np.unique(pattern.pool(mask.astype(float)))) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("cls", plug_ins("schedule"))
+def test_schedule_stays_in_range_and_is_due_whatever_the_stride(cls):
+    schedule = make(cls)
+    values = [schedule(step) for step in range(40)]
+    assert all(0.0 <= value < 1.0 for value in values)
+    assert values[-1] == pytest.approx(0.5)
+    # However many steps pass at once, what falls due in between is due once.
+    for stride in (1, 2, 5, 7):
+        edges = [-1, *range(stride, 60, stride)]
+        for a, b in itertools.pairwise(edges):
+            assert schedule.due(a, b) == any(schedule.due(s - 1, s) for s in range(a + 1, b + 1))
+
+
+@pytest.mark.parametrize("cls", plug_ins("scope"))
+@pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.5, 0.9, 0.99])
+def test_scope_keeps_the_asked_share(cls, sparsity):
+    shapes = [(3, 3, 4, 16), (64, 32), (32, 10)]
+    generator = np.random.default_rng(0)
+    scores = [generator.random(shape) for shape in shapes]
+    kept = make(cls)(scores, shapes, sparsity)
+    total = sum(score.size for score in scores)
+    assert all(1 <= k <= score.size for k, score in zip(kept, scores, strict=True))
+    tolerance = len(shapes) / total + (0.01 if sparsity > 0.98 else 0)
+    assert sum(kept) / total == pytest.approx(1 - sparsity, abs=tolerance)
+
+
+@pytest.mark.parametrize("cls", plug_ins("rewrite"))
+def test_rewrite_computes_the_same(cls):
+    x = keras.Input((6, 6, 3))
+    y = keras.layers.Rescaling(1 / 255, offset=-0.5)(x)
+    y = keras.layers.Conv2D(4, 3)(y)
+    y = keras.layers.BatchNormalization(name="norm")(y)
+    model = keras.Model(x, keras.layers.DepthwiseConv2D(3)(y))
+    model(models.inputs(model, 16) * 255, training=True)
+    rewritten = rewrites.apply(model, make(cls))
+    assert len(rewritten.layers) <= len(model.layers)
+    assert [type(a) for a in rewritten.layers] != [type(a) for a in model.layers]
+    assert models.difference(model, rewritten, models.inputs(model) * 255) <= 1e-5
+
+
+def test_layout_round_trip():
+    generator = np.random.default_rng(0)
+    for axes in itertools.chain([()], [(i,) for i in range(4)], [(2, 3), (0, 2)]):
+        shape = Layout((2, 3, 4, 5), axes)
+        array = generator.random((2, 3, 4, 5))
+        canonical = shape.to_canonical(array)
+        assert canonical.shape == shape.canonical_shape
+        np.testing.assert_array_equal(shape.from_canonical(canonical), array)

@@ -1,0 +1,41 @@
+"""usage: tfcompress compare FILE FILE … [flags]
+
+One table over .keras and .tflite files: size, operations, latency, and with data
+accuracy and agreement with the first.
+
+example:
+  tfcompress compare model.keras model.tflite --dataset mnist --html report.html
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfcompress.cli import data
+from tfcompress.runtime.compare import compare
+from tfcompress.runtime.html_report import write_html_report
+
+SUMMARY = "put models side by side"
+ARGUMENTS = 1
+MORE = True
+
+
+def define(values):
+    """Flags of the command."""
+    data.define(values)
+    flags.DEFINE_integer("threads", 1, "Threads that kernels may use.", flag_values=values)
+    flags.DEFINE_string("html", None, "Also write a page with charts.", values)
+
+
+def main(values, *paths):
+    """Compares the files."""
+    labels = [pathlib.Path(path).name for path in paths]
+    if len(set(labels)) < len(labels):
+        labels = list(paths)
+    test = data.load(values, "test")
+    comparison = compare(
+        dict(zip(labels, paths, strict=True)), test, num_threads=values.threads
+    )
+    if values.html:
+        write_html_report(values.html, comparison)
+    return comparison

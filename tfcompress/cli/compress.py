@@ -1,0 +1,63 @@
+"""usage: tfcompress compress MODEL RECIPE OUTPUT [flags]
+
+Runs a YAML recipe on a model (.keras, .h5 or SavedModel) and writes the result as
+a plain .keras file. A recipe that trains needs data.
+
+example:
+  cat > recipe.yaml <<END
+  steps:
+    - compress: {rules: {".*": [mask, {uniform: {bits: 8}}]}}
+    - fit: {epochs: 2, pruning: {schedule: {constant: {sparsity: 0.8}}}}
+    - strip
+    - export: {path: small.tflite, precision: int8}
+  END
+  tfcompress compress model.keras recipe.yaml small.keras --data train.npz
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfcompress.cli import data
+from tfcompress.core.compress import strip
+from tfcompress.core.load import load_model
+from tfcompress.core.report import report
+from tfcompress.export.files import check_writable
+from tfcompress.recipe import Recipe
+
+SUMMARY = "run a YAML recipe on a model"
+ARGUMENTS = 3
+
+
+def define(values):
+    """Flags of the command."""
+    data.define(values)
+    flags.DEFINE_bool("quiet", False, "No progress bars.", values)
+
+
+def main(values, model_path, recipe_path, output):
+    """Runs the recipe, saves the model and reports its weights."""
+    if pathlib.Path(output).suffix != ".keras":
+        raise ValueError(f"OUTPUT {output!r}: expected a name that ends in .keras.")
+    check_writable(output)
+    recipe = Recipe.from_yaml(recipe_path)
+    result = recipe.run(
+        load_model(model_path),
+        data.load(values, "train"),
+        folder=pathlib.Path(output).parent,
+        verbose=0 if values.quiet or values.json else 1,
+    )
+    plain = strip(result.model)
+    save_model(plain, output)
+    return report(plain)
+
+
+def save_model(model, path):
+    """Saves a `.keras` file under another name first, so that it is whole or not there."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.stem}.partial.keras")
+    try:
+        model.save(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

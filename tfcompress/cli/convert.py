@@ -1,0 +1,49 @@
+"""usage: tfcompress convert MODEL OUTPUT [flags]
+
+Writes a model (.keras, .h5 or SavedModel) as a .tflite file, runs the file and
+compares it with the model before keeping it.
+
+example:
+  tfcompress convert model.keras model.tflite --precision int8 --samples train.npz
+"""
+
+from absl import flags
+
+from tfcompress.cli import data
+from tfcompress.core.load import load_model
+from tfcompress.export import PRECISIONS, export_tflite
+from tfcompress.export.convert import PROFILES
+
+SUMMARY = "write a .tflite file"
+ARGUMENTS = 2
+
+
+def define(values):
+    """Flags of the command."""
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "Numbers in the file.", values)
+    flags.DEFINE_enum("profile", "custom", PROFILES, "Which operations it may use.", values)
+    flags.DEFINE_string(
+        "samples", None, "File .npz (x or x_train, or inputs by name) or .npy.", values
+    )
+    flags.DEFINE_bool("verify", True, "Compare the file with the model.", values)
+
+
+def main(values, model_path, output):
+    """Converts and describes the file."""
+    samples = _samples(values.samples) if values.samples else None
+    return export_tflite(
+        load_model(model_path),
+        output,
+        values.precision,
+        samples,
+        values.profile,
+        values.verify,
+    )
+
+
+def _samples(path):
+    arrays = data.read_arrays(path)
+    for name in ("x", "x_train"):
+        if name in arrays:
+            return arrays[name]
+    return arrays

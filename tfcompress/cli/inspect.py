@@ -1,0 +1,30 @@
+"""usage: tfcompress inspect FILE [flags]
+
+Shows what is in a model: the weights of a .keras, .h5 or SavedModel, the
+operations of a .tflite file.
+
+example:
+  tfcompress inspect model.tflite
+"""
+
+import pathlib
+
+from tfcompress.core.load import load_model
+from tfcompress.core.report import report
+from tfcompress.export.operations import describe
+
+SUMMARY = "show weights or operations of a file"
+ARGUMENTS = 1
+
+
+def define(values):
+    """The command has no flags of its own."""
+
+
+def main(values, path):
+    """The description of a file."""
+    if pathlib.Path(path).suffix != ".tflite":
+        return report(load_model(path))
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(f"No file {path!r}; expected a .tflite model.")
+    return describe(path)

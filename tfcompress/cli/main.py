@@ -1,0 +1,86 @@
+"""`tfcompress COMMAND`: the toolkit from the shell."""
+
+import importlib
+import json
+import sys
+
+import tensorflow as tf
+from absl import flags
+
+from tfcompress.core.quiet import native_notes_dropped
+
+COMMANDS = ("demo", "compress", "convert", "inspect", "benchmark", "compare")
+
+
+def run(arguments=None):
+    """Runs a command and returns the exit code: 0, 1 for errors, 2 for wrong usage."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "--helpfull", "help"):
+        print(_overview())
+        return 0 if arguments else 2
+    name, *rest = arguments
+    if name == "--version":
+        from tfcompress import __version__
+
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        return _fail(f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}.", 2)
+    command = importlib.import_module(f"tfcompress.cli.{name}")
+    values = flags.FlagValues()
+    command.define(values)
+    flags.DEFINE_bool("json", False, "Print one JSON object and nothing else.", values)
+    flags.DEFINE_bool("help", False, "Show this text.", values)
+    try:
+        positional = values([name, *rest])[1:]
+    except flags.Error as error:
+        return _fail(f"{error} See 'tfcompress {name} --help'.", 2)
+    if values.help:
+        print(_help(command, values))
+        return 0
+    if len(positional) < command.ARGUMENTS or (
+        len(positional) > command.ARGUMENTS and not getattr(command, "MORE", False)
+    ):
+        usage = command.__doc__.strip().splitlines()[0]
+        return _fail(f"got {len(positional)} arguments. Usage: {usage}", 2)
+    with native_notes_dropped(drop_all=True):
+        # TensorFlow's first operation complains loudly on machines without a GPU.
+        tf.constant(0)
+    try:
+        result = command.main(values, *positional)
+    except KeyboardInterrupt:
+        return _fail("interrupted.", 130)
+    except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        return _fail(_one_line(error))
+    if values.json:
+        print(json.dumps(result.to_dict() if hasattr(result, "to_dict") else result, indent=2))
+    else:
+        print(result)
+    return 0
+
+
+def _overview():
+    lines = ["Network compression for Keras 3.", "", "usage: tfcompress COMMAND [--help] …", ""]
+    for name in COMMANDS:
+        command = importlib.import_module(f"tfcompress.cli.{name}")
+        lines.append(f"  {name:10s} {command.SUMMARY}")
+    return "\n".join([*lines, "", "example: tfcompress demo"])
+
+
+def _help(command, values):
+    lines = [command.__doc__.strip(), "", "flags:"]
+    for name in sorted(values):
+        flag = values[name]
+        default = "" if flag.default is None or flag.boolean else f" (default: {flag.default})"
+        lines.append(f"  --{name:14s} {' '.join(flag.help.split())}{default}")
+    return "\n".join(lines)
+
+
+def _fail(message, code=1):
+    print(f"tfcompress: error: {message}", file=sys.stderr)
+    return code
+
+
+def _one_line(error):
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(message).split())

@@ -1,0 +1,233 @@
+"""Models of tf_keras and tensorflow-model-optimization (tfmot) as Keras 3 models."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+import keras
+import numpy as np
+
+from tfcompress.core.compress import compress
+from tfcompress.core.walk import weight_refs
+from tfcompress.interop import keras2
+from tfcompress.layers import FakeQuant
+from tfcompress.rewrites import quantize_activations
+from tfcompress.transforms import Codebook, Mask, Uniform
+
+WRAPPERS = (
+    "PruneLowMagnitude",
+    "ClusterWeights",
+    "QuantizeWrapper",
+    "QuantizeAnnotate",
+)
+_PACKAGES = ("tf_keras", "tensorflow_model_optimization")
+_CHILD = pathlib.Path(__file__).with_name("_tfmot_child")
+
+
+def convert(path_or_model, activations=False):
+    """Turns a tf_keras model, wrapped by tfmot or plain, into a Keras 3 model.
+
+    Names, weights and predictions are those of the model without its wrappers; what a
+    wrapper did to a weight becomes transforms, so that training can go on:
+
+    - `prune_low_magnitude`: `Mask()` with the mask as it was.
+    - `cluster_weights`: `Codebook(number_of_clusters)`, after a `Mask()` if sparsity
+      was preserved (zero then is one of the clusters, and not of the codebook). One
+      codebook a channel becomes one large codebook a weight.
+    - `quantize_model`, `quantize_apply` and `quantize_annotate_model`: `Uniform(bits)`,
+      per channel where tfmot is; after a `Mask()` if the weight has zeros.
+
+    A plain model comes back plain. tfmot runs in a process of its own, since importing
+    it turns a whole process to Keras 2; it needs `pip install "tfcompress[tfmot]"`.
+
+    Args:
+        path_or_model: a `.h5` or `.keras` file, a SavedModel directory, or a tf_keras
+            model, Sequential or functional.
+        activations: whether the ranges that quantize-aware training measured are put
+            into the model as `tfc.layers.FakeQuant`. See `tfc.quantize_activations`.
+
+    Returns:
+        A `keras.Model`, compressed where the old one was, without optimizer.
+
+    Raises:
+        ImportError: if tf_keras or tensorflow-model-optimization is not installed.
+        TypeError: if `path_or_model` is neither a path nor a tf_keras model.
+        ValueError: if the model cannot be read or has a layer that Keras 3 lacks, or
+            if `activations` is asked of a model without measured ranges.
+
+    Example:
+        >>> model = convert("pruned.h5")  # doctest: +SKIP
+        >>> tfc.report(model)["conv/kernel"].sparsity  # doctest: +SKIP
+        0.9
+    """
+    _check_installed()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        source = _save_or_check(path_or_model, folder)
+        _run_child(source, folder)
+        model = keras2.load_h5(folder / "stripped.h5")
+        wrapped = json.loads((folder / "wrapped.json").read_text())
+        with np.load(folder / "masks.npz") as masks:
+            model = _restore(model, wrapped["weights"], masks)
+    if not activations:
+        return model
+    if not wrapped["ranges"]:
+        raise ValueError(
+            f"activations=True, but {source} has no measured activation ranges: it "
+            "was not trained with quantize_model or quantize_apply. Call "
+            "tfc.quantize_activations(model) and train instead."
+        )
+    return _with_ranges(quantize_activations(model), wrapped["ranges"])
+
+
+def is_installed():
+    """Whether `convert` can run here."""
+    return not _missing_packages()
+
+
+def _missing_packages():
+    return [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def _check_installed():
+    missing = _missing_packages()
+    if missing:
+        raise ImportError(
+            f"Models of tf_keras or tfmot need {' and '.join(missing)}, not installed "
+            'here. Run: pip install "tfcompress[tfmot]"'
+        )
+
+
+def _save_or_check(path_or_model, folder):
+    """The path of a file or directory that the child process can load."""
+    if isinstance(path_or_model, (str, os.PathLike)):
+        path = pathlib.Path(path_or_model)
+        _check_path(path)
+        return path
+    if isinstance(path_or_model, keras.Model):
+        raise TypeError(
+            f"convert() got the Keras 3 model {path_or_model.name!r}, which needs no "
+            "conversion: pass it to tfc.compress as it is."
+        )
+    classes = type(path_or_model).__mro__
+    if not any(cls.__module__.startswith("tf_keras.") for cls in classes):
+        raise TypeError(
+            f"convert() got {type(path_or_model).__name__!r}: expected a path or a "
+            "tf_keras model."
+        )
+    # tf_keras cannot read quantized models from .keras files, nor write pruned
+    # recurrent layers to .h5 files.
+    wrappers = {type(layer).__name__ for layer in path_or_model.layers}
+    suffix = ".h5" if "QuantizeWrapperV2" in wrappers else ".keras"
+    path = folder / f"model{suffix}"
+    path_or_model.save(path)
+    return path
+
+
+def _check_path(path):
+    if not path.exists():
+        raise ValueError(
+            f"{path} does not exist: expected a .h5 or .keras file or a SavedModel "
+            "directory."
+        )
+    if path.suffix == ".keras" and "QuantizeWrapper" in _keras_config(path):
+        raise ValueError(
+            f"{path} holds a quantize-aware model, and tf_keras cannot read those from "
+            ".keras files. Save it as .h5 or SavedModel, or pass the model itself."
+        )
+
+
+def _keras_config(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read("config.json").decode()
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(
+            f"{path} is not a .keras file, or is damaged ({error}): save it again."
+        ) from error
+
+
+def _run_child(source, folder):
+    settings = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.run(
+        [sys.executable, str(_CHILD), str(source.absolute()), str(folder)],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+    )
+    if process.returncode == 0:
+        return
+    failure = folder / "failure.txt"
+    lines = process.stderr.strip().splitlines() or ["no message"]
+    reason = failure.read_text() if failure.exists() else lines[-1]
+    raise ValueError(
+        f"tf_keras cannot load or convert {source.name}: {reason}. Expected a "
+        "Sequential or functional tf_keras model without classes of your own."
+    )
+
+
+def _restore(model, weights, masks):
+    """Compresses the weights as they were in tfmot."""
+    if not weights:
+        return model
+    refs = {id(ref.variable): ref for ref in weight_refs(model)}
+    rules, restored = {}, []
+    for weight in weights:
+        path = [name.replace("/", "_") for name in weight["path"]]
+        layer = _find(model, path)
+        variables = layer.trainable_weights + layer.non_trainable_weights
+        variable = variables[weight["index"]]
+        owners = "/".join(owner.name for owner in refs[id(variable)].owners)
+        rules[f"{re.escape(owners)}/{variable.name}"] = _transforms(weight)
+        if "mask" in weight:
+            position = [v is variable for v in layer.variables].index(True)
+            restored.append((path, position, masks[weight["mask"]]))
+    compressed = compress(model, rules)
+    for path, position, mask in restored:
+        treatments = {t.ref.index: t for t in _find(compressed, path).treatments}
+        _set_mask(treatments[position], mask)
+    return compressed
+
+
+def _find(model, path):
+    layer = model
+    for name in path:
+        layer = layer.get_layer(name)
+    return layer
+
+
+def _transforms(weight):
+    transforms = []
+    if "mask" in weight:
+        transforms.append(Mask())
+    if "clusters" in weight:
+        transforms.append(Codebook(min(weight["clusters"], 65535)))
+    if "bits" in weight:
+        transforms.append(
+            Uniform(weight["bits"], weight["symmetric"], weight["per_channel"])
+        )
+    return transforms
+
+
+def _set_mask(treatment, mask):
+    transform = treatment.transforms[0]
+    transform.mask.assign(mask)
+    treatment.refresh(after=transform)
+
+
+def _with_ranges(model, ranges):
+    """Sets the ranges of a model; those that tfmot did not measure stay open."""
+    for layer in model.layers:
+        name = layer.name.removesuffix("_range")
+        if isinstance(layer, FakeQuant) and not layer.is_fixed and name in ranges:
+            low, high = ranges[name]
+            layer.minimum.assign([low] * layer.sites)
+            layer.maximum.assign([high] * layer.sites)
+            layer.seen.assign([1.0] * layer.sites)
+    return model
