@@ -10,16 +10,13 @@ import sys
 import keras
 import numpy as np
 import pytest
+
 import tfcompress as tfc
 from tfcompress.interop import tfmot
 
 # Not importorskip: importing tfmot turns this whole process to Keras 2.
 needs_extra = pytest.mark.skipif(
-    not all(
-        importlib.util.find_spec(name)
-        for name in ("tf_keras", "tensorflow_model_optimization")
-    ),
-    reason='needs pip install "tfcompress[tfmot]"',
+    not tfmot.is_installed(), reason='needs pip install "tfcompress[tfmot]"'
 )
 
 SCRIPT = """

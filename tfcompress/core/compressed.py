@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfcompress.core.layout import Layout
 from tfcompress.core.walk import weight_refs
@@ -26,7 +27,7 @@ class Treatment:
 
     def __call__(self, training=False):
         """The effective weight, a tensor."""
-        value = keras.ops.convert_to_tensor(self.variable.value)
+        value = tf.convert_to_tensor(self.variable.value)
         for transform in self.transforms:
             value = transform(value, training=training)
         return value

@@ -81,7 +81,7 @@ def layout(layer, weight):
         return Layout(shape, (rank - 2,))
     if isinstance(layer, _DEPTHWISE) or weight.name == "depthwise_kernel":
         return Layout(shape, (rank - 2, rank - 1))
-    if isinstance(layer, keras.layers.EinsumDense):
+    if isinstance(layer, keras.layers.EinsumDense) and weight.name == "kernel":
         return Layout(shape, _einsum_output_axes(layer.equation, rank))
     return Layout(shape, (rank - 1,))
 

@@ -106,7 +106,12 @@ class Report:
             "model": self.model,
             "totals": {name: getattr(self, name) for name in totals},
             "weights": [
-                {**dataclasses.asdict(w), "shape": list(w.shape)} for w in self.weights
+                {
+                    **dataclasses.asdict(w),
+                    "shape": list(w.shape),
+                    "transforms": list(w.transforms),
+                }
+                for w in self.weights
             ],
         }
 

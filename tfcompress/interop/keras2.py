@@ -27,6 +27,7 @@ _DROPPED = (
     ("MultiHeadAttention", "(query|key|value)_shape|softmax_robust_masking", _ANY),
     ("SpatialDropout.D", "noise_shape|trainable", _ANY),
     ("Random.*", "rng_type", _ANY),
+    ("Embedding", "input_length", _ANY),
 )
 
 # TensorFlow functions on Keras tensors: the one of keras.ops that computes the same,

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 
+from tfcompress.runtime.labels import NEAR, place_labels
+
 # Odd, so that zero has a bin of its own.
 NUM_BINS = 61
 
-# Of 13 px bold text in a wide system font; too narrow a guess lets labels touch.
+# Of 13 px text in a wide system font; too narrow a guess lets labels touch.
 _CHARACTER_WIDTH = 7.8
 _LINE_HEIGHT = 15
 _MARGIN = {"left": 52, "right": 14, "top": 30, "bottom": 46}
@@ -201,7 +203,7 @@ def _labels(points, bubbles, bounds):
         (_CHARACTER_WIDTH * max(map(len, pair)), 2.0 * _LINE_HEIGHT) for pair in lines
     ]
     shapes = []
-    corners = _free_spots(bubbles, sizes, bounds)
+    corners = place_labels(bubbles, sizes, bounds)
     for pair, size, corner, bubble in zip(lines, sizes, corners, bubbles, strict=True):
         if corner is not None:
             shapes += _label(pair, size, corner, bubble)
@@ -215,7 +217,7 @@ def _label(lines, size, corner, bubble):
     # Text leans on the side that looks at the bubble.
     leaning, anchor = (u, "start") if u + wide / 2 >= x else (u + wide, "end")
     shapes = []
-    if gap > radius + 8:
+    if gap > radius + NEAR:
         start_x = x + (near_x - x) * radius / gap
         start_y = y + (near_y - y) * radius / gap
         shapes.append(_line(start_x, start_y, near_x, near_y, "leader"))
@@ -224,31 +226,6 @@ def _label(lines, size, corner, bubble):
         _text(leaning, v + 12, lines[0], "label", anchor),
         _text(leaning, v + 12 + _LINE_HEIGHT, lines[1], "detail", anchor),
     ]
-
-
-def _free_spots(bubbles, sizes, bounds):
-    """Upper left corners of labels that cover no bubble and no other label."""
-    left, top, right, bottom = bounds
-    taken = [(x - r - 3, y - r - 3, x + r + 3, y + r + 3) for x, y, r in bubbles]
-    corners = []
-    for (x, y, radius), (wide, tall) in zip(bubbles, sizes, strict=True):
-        columns = np.append(np.arange(left, right - wide, 3.0), x + radius + 4)
-        rows = np.append(np.arange(top, bottom - tall, 3.0), y - tall / 2)
-        u, v = np.meshgrid(columns, rows)
-        free = (u + wide <= right) & (v >= top) & (v + tall <= bottom)
-        for a, b, c, d in taken:
-            free &= (u >= c) | (u + wide <= a) | (v >= d) | (v + tall <= b)
-        gap = np.hypot(np.clip(x, u, u + wide) - x, np.clip(y, v, v + tall) - y)
-        # Of spots equally near, the one level with the bubble, on its right.
-        cost = gap + 0.2 * np.abs(v + tall / 2 - y) + 2.0 * (u < x)
-        best = np.argmin(np.where(free, cost, np.inf))
-        if not free.flat[best]:
-            corners.append(None)
-            continue
-        u, v = float(u.flat[best]), float(v.flat[best])
-        corners.append((u, v))
-        taken.append((u - 8, v - 2, u + wide + 8, v + tall + 2))
-    return corners
 
 
 def _shortened(text, length):

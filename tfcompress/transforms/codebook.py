@@ -97,7 +97,7 @@ class Codebook(WeightTransform):
         return np.concatenate([[0], values]).astype(values.dtype)[self.assignments.numpy()]
 
 
-def cluster(points, num_clusters, num_iterations=100):
+def cluster(points, num_clusters, num_iterations=1000):
     """k-means in one dimension.
 
     Sorts once; after that each iteration costs `num_clusters` binary searches, since a
