@@ -35,7 +35,9 @@ def residual():
     y = L.Concatenate(name="concat")([y, z])
     y = L.GlobalAveragePooling2D(name="pool")(y)
     y = keras.ops.multiply(y, 2.0)
-    return keras.Model(x, L.Dense(5, activation="softmax", name="head")(y), name="residual")
+    return keras.Model(
+        x, L.Dense(5, activation="softmax", name="head")(y), name="residual"
+    )
 
 
 def nested():
@@ -112,4 +114,6 @@ def compile(model, **kwargs):
 def difference(model, other, x):
     """Largest absolute difference of two models' outputs."""
     outputs = (m(x, training=False) for m in (model, other))
-    return float(np.abs(np.subtract(*(np.asarray(y, np.float64) for y in outputs))).max())
+    return float(
+        np.abs(np.subtract(*(np.asarray(y, np.float64) for y in outputs))).max()
+    )

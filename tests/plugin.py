@@ -26,6 +26,7 @@ def _doctest_names(doctest_namespace, tmp_path):
 
 @pytest.fixture(autouse=True)
 def _fresh_state():
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import tfcompress as tfc
 from tests import models
-from tfcompress import criteria, patterns, rewrites, schedules, scopes, transforms
+from tfcompress import criteria, patterns, rewrites, scopes, transforms
 from tfcompress.core.compressed import treatments
 from tfcompress.core.layout import Layout
 from tfcompress.schedules import _registry as schedule_registry
@@ -21,7 +21,12 @@ from tfcompress.schedules import _registry as schedule_registry
 EXAMPLES = {
     "Constant": {"sparsity": 0.5},
     "OneShot": {"sparsity": 0.5},
-    "Polynomial": {"final_sparsity": 0.5, "begin_step": 2, "end_step": 20, "frequency": 3},
+    "Polynomial": {
+        "final_sparsity": 0.5,
+        "begin_step": 2,
+        "end_step": 20,
+        "frequency": 3,
+    },
     "Cosine": {"final_sparsity": 0.5, "begin_step": 2, "end_step": 20, "frequency": 3},
     "Iterative": {"final_sparsity": 0.5, "rounds": 3, "steps_per_round": 4},
 }
@@ -108,7 +113,9 @@ class TestTransforms:
             models.compile(model).fit(x, models.classes(len(x)), verbose=0)
         plain = tfc.strip(model)
         assert models.difference(model, plain, x) <= 1e-6
-        assert not any("tfcompress" in type(s).__module__ for s in plain._flatten_layers())
+        assert not any(
+            "tfcompress" in type(s).__module__ for s in plain._flatten_layers()
+        )
         model.save(tmp_path / "model.keras")
         restored = keras.models.load_model(tmp_path / "model.keras")
         assert models.difference(model, restored, x) == 0
@@ -131,7 +138,9 @@ class TestTransforms:
             keras.utils.set_random_seed(7)
             model = models.compile(compressed(cls))
             x = models.inputs(model, 32)
-            history = model.fit(x, models.classes(32), epochs=2, verbose=0, shuffle=False)
+            history = model.fit(
+                x, models.classes(32), epochs=2, verbose=0, shuffle=False
+            )
             histories.append(history.history["loss"])
         np.testing.assert_allclose(*histories, rtol=1e-5)
 
@@ -200,7 +209,9 @@ def test_schedule_stays_in_range_and_is_due_whatever_the_stride(cls):
     for stride in (1, 2, 5, 7):
         edges = [-1, *range(stride, 60, stride)]
         for a, b in itertools.pairwise(edges):
-            assert schedule.due(a, b) == any(schedule.due(s - 1, s) for s in range(a + 1, b + 1))
+            assert schedule.due(a, b) == any(
+                schedule.due(s - 1, s) for s in range(a + 1, b + 1)
+            )
 
 
 @pytest.mark.parametrize("cls", plug_ins("scope"))

@@ -39,7 +39,9 @@ def test_criteria():
     weight = np.array([-2.0, 0.5, 0.0])
     np.testing.assert_array_equal(criteria.L1()(weight, {}), [2.0, 0.5, 0.0])
     np.testing.assert_array_equal(criteria.L2()(weight, {}), [4.0, 0.25, 0.0])
-    np.testing.assert_array_equal(criteria.get("magnitude")(weight, {}), [2.0, 0.5, 0.0])
+    np.testing.assert_array_equal(
+        criteria.get("magnitude")(weight, {}), [2.0, 0.5, 0.0]
+    )
 
 
 def test_block_pools_the_mean_and_pads_nothing_into_it():
@@ -53,7 +55,17 @@ def test_block_pools_the_mean_and_pads_nothing_into_it():
 
 
 def test_two_of_four_along_the_inputs():
-    scores = np.array([[1.0, 8.0], [2.0, 7.0], [3.0, 6.0], [4.0, 5.0], [9.0, 1.0], [8.0, 2.0], [7.0, 3.0]])
+    scores = np.array(
+        [
+            [1.0, 8.0],
+            [2.0, 7.0],
+            [3.0, 6.0],
+            [4.0, 5.0],
+            [9.0, 1.0],
+            [8.0, 2.0],
+            [7.0, 3.0],
+        ]
+    )
     mask = patterns.NOfM(2, 4).select(scores, 1)
     np.testing.assert_array_equal(mask[:, 0], np.array([0, 0, 1, 1, 1, 1, 0], bool))
     np.testing.assert_array_equal(mask[:, 1], np.array([1, 1, 0, 0, 0, 1, 1], bool))
@@ -137,7 +149,9 @@ def test_polynomial_formula():
 
 
 def test_polynomial_is_due_at_the_begin_the_rhythm_and_the_end():
-    schedule = schedules.Polynomial(final_sparsity=0.5, begin_step=5, end_step=12, frequency=3)
+    schedule = schedules.Polynomial(
+        final_sparsity=0.5, begin_step=5, end_step=12, frequency=3
+    )
     due = [step for step in range(30) if schedule.due(step - 1, step)]
     assert due == [5, 8, 11, 12]
     assert schedule.due(0, 100)
@@ -145,8 +159,12 @@ def test_polynomial_is_due_at_the_begin_the_rhythm_and_the_end():
 
 
 def test_iterative_prunes_the_same_share_of_what_is_left():
-    schedule = schedules.Iterative(final_sparsity=0.875, rounds=3, steps_per_round=10, begin_step=5)
-    assert [schedule(s) for s in (4, 5, 15, 25, 99)] == pytest.approx([0, 0.5, 0.75, 0.875, 0.875])
+    schedule = schedules.Iterative(
+        final_sparsity=0.875, rounds=3, steps_per_round=10, begin_step=5
+    )
+    assert [schedule(s) for s in (4, 5, 15, 25, 99)] == pytest.approx(
+        [0, 0.5, 0.75, 0.875, 0.875]
+    )
     assert [s for s in range(60) if schedule.due(s - 1, s)] == [5, 15, 25]
 
 
@@ -159,7 +177,10 @@ def test_one_shot_and_constant():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: schedules.Polynomial(final_sparsity=0.5, begin_step=5, end_step=5), "not after"),
+        (
+            lambda: schedules.Polynomial(final_sparsity=0.5, begin_step=5, end_step=5),
+            "not after",
+        ),
         (lambda: schedules.Constant(0.5, begin_step=-1), "at least 0"),
         (lambda: patterns.NOfM(4, 4), "1 <= n < m"),
         (lambda: patterns.Block(0, 2), "positive integer"),

@@ -7,7 +7,7 @@ from tfcompress.core.quiet import native_notes_dropped
 with native_notes_dropped():
     import tensorflow  # noqa: F401
 
-from tfcompress import (  # noqa: E402
+from tfcompress import (
     callbacks,
     criteria,
     datasets,
@@ -21,16 +21,16 @@ from tfcompress import (  # noqa: E402
     scopes,
     transforms,
 )
-from tfcompress.core.compress import compress, strip  # noqa: E402
-from tfcompress.core.compressed import CompressedModel  # noqa: E402
-from tfcompress.core.load import load_model  # noqa: E402
-from tfcompress.core.report import report  # noqa: E402
-from tfcompress.export import export_tflite  # noqa: E402
-from tfcompress.recipe import Recipe  # noqa: E402
-from tfcompress.rewrites import quantize_activations  # noqa: E402
-from tfcompress.runtime.benchmark import benchmark  # noqa: E402
-from tfcompress.runtime.compare import compare  # noqa: E402
-from tfcompress.runtime.interpreter import Interpreter  # noqa: E402
+from tfcompress.core.compress import compress, strip
+from tfcompress.core.compressed import CompressedModel
+from tfcompress.core.load import load_model
+from tfcompress.core.report import report
+from tfcompress.export import export_tflite
+from tfcompress.recipe import Recipe
+from tfcompress.rewrites import quantize_activations
+from tfcompress.runtime.benchmark import benchmark
+from tfcompress.runtime.compare import compare
+from tfcompress.runtime.interpreter import Interpreter
 
 try:
     __version__ = importlib.metadata.version("tfcompress")

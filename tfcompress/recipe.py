@@ -90,7 +90,9 @@ class Recipe:
 
     def to_yaml(self, path):
         """Writes the recipe as YAML."""
-        steps = [{name: arguments} if arguments else name for name, arguments in self.steps]
+        steps = [
+            {name: arguments} if arguments else name for name, arguments in self.steps
+        ]
         pathlib.Path(path).write_text(yaml.safe_dump({"steps": steps}, sort_keys=False))
 
     def run(self, model, data=None, folder=".", validation_data=None, verbose=0):
@@ -114,8 +116,12 @@ class Recipe:
             try:
                 getattr(kitchen, name)(**arguments)
             except (TypeError, ValueError) as error:
-                raise ValueError(f"Step {position} of the recipe ({name}): {error}") from error
-        return RecipeResult(kitchen.model, tuple(kitchen.exports), tuple(kitchen.histories))
+                raise ValueError(
+                    f"Step {position} of the recipe ({name}): {error}"
+                ) from error
+        return RecipeResult(
+            kitchen.model, tuple(kitchen.exports), tuple(kitchen.histories)
+        )
 
 
 class _Kitchen:
@@ -165,7 +171,9 @@ class _Kitchen:
     def export(self, path, precision="float32", profile="custom"):
         samples = None if self._data is None else self._data[0]
         path = self._folder / path
-        self.exports.append(export_tflite(self.model, path, precision, samples, profile))
+        self.exports.append(
+            export_tflite(self.model, path, precision, samples, profile)
+        )
 
 
 STEPS = tuple(name for name in vars(_Kitchen) if not name.startswith("_"))
@@ -183,7 +191,9 @@ def _step(step):
             f"{did_you_mean(str(name), STEPS)}"
         )
     if not isinstance(arguments, (dict, type(None))):
-        raise ValueError(f"Step {name!r}: expected arguments by name, got {arguments!r}.")
+        raise ValueError(
+            f"Step {name!r}: expected arguments by name, got {arguments!r}."
+        )
     return name, arguments or {}
 
 

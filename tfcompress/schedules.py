@@ -129,7 +129,9 @@ class Polynomial(_Updated):
         if step < self.begin_step:
             return 0.0
         rest = (1.0 - self._progress(step)) ** self.power
-        return self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * rest
+        return (
+            self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * rest
+        )
 
 
 class Cosine(_Updated):
@@ -175,7 +177,9 @@ class Cosine(_Updated):
         if step < self.begin_step:
             return 0.0
         rest = (1.0 + math.cos(math.pi * self._progress(step))) / 2
-        return self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * rest
+        return (
+            self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * rest
+        )
 
 
 class Iterative(_Updated):

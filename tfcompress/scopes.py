@@ -75,7 +75,9 @@ class Global(_WithFloor):
         while free := [i for i, k in enumerate(kept) if k is None]:
             fixed = sum(k * sizes[i] for i, k in enumerate(kept) if k is not None)
             counts = _highest(
-                [group_scores[i] for i in free], [sizes[i] for i in free], budget - fixed
+                [group_scores[i] for i in free],
+                [sizes[i] for i in free],
+                budget - fixed,
             )
             starved = [i for i, c in zip(free, counts, strict=True) if c < floors[i]]
             if not starved:

@@ -6,6 +6,7 @@ at the top.
 
 import argparse
 import dataclasses
+import gzip
 import hashlib
 import json
 import os
@@ -173,7 +174,10 @@ def _print_table(title, results):
             {True: "[green]yes", False: "[red]no", None: ""}[result["met"]],
         )
         previous = result["row"]
-    rich.console.Console().print(table)
+    console = rich.console.Console()
+    if not console.is_terminal:
+        console.width = 120
+    console.print(table)
 
 
 def _text(value):
@@ -215,6 +219,20 @@ def ratio(times, reference):
     2.0
     """
     return statistics.median(a / b for a, b in zip(times, reference, strict=True))
+
+
+def describe_file(name, path):
+    """Sizes and speed of a `.tflite` file."""
+    import tfcompress as tfc
+
+    content = path.read_bytes()
+    zipped = len(gzip.compress(content, compresslevel=9, mtime=0))
+    speed = tfc.benchmark(path, num_threads=1, runs=200)
+    return [
+        Measure(f"{name}: size", len(content), "bytes"),
+        Measure(f"{name}: size gzipped", zipped, "bytes"),
+        Measure(f"{name}: latency", speed.median_ms, "ms"),
+    ]
 
 
 def run_peer(name, script, task, folder):

@@ -1,5 +1,6 @@
 """Training-step time of compressed models against the plain model."""
 
+import functools
 import statistics
 
 import harness
@@ -98,7 +99,7 @@ def _add_options(parser):
 
 if __name__ == "__main__":
     harness.main(
-        "Training-step time of compressed models",
-        {name: lambda o, name=name: measure(name, o) for name in task.SHAPES},
+        __doc__,
+        {name: functools.partial(measure, name) for name in task.SHAPES},
         _add_options,
     )

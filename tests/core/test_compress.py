@@ -48,9 +48,9 @@ def test_rules_cover_kernels_and_named_weights():
     assert names(tfc.compress(model, {lambda layer: "conv" in layer.name: "mask"})) == [
         "conv/kernel"
     ]
-    assert names(tfc.compress(model, {".*": "mask"}, skip=["head", L.DepthwiseConv2D])) == [
-        "conv/kernel"
-    ]
+    assert names(
+        tfc.compress(model, {".*": "mask"}, skip=["head", L.DepthwiseConv2D])
+    ) == ["conv/kernel"]
 
 
 def test_later_rules_win():
@@ -62,7 +62,9 @@ def test_later_rules_win():
 def test_nested_layers_are_found_by_name_and_path():
     model = models.nested()
     assert names(tfc.compress(model, {"inside": "mask"})) == ["inside/kernel"]
-    compressed = tfc.compress(models.recurrent(), {"attention/query": "mask", "lstm": "mask"})
+    compressed = tfc.compress(
+        models.recurrent(), {"attention/query": "mask", "lstm": "mask"}
+    )
     assert names(compressed) == [
         "lstm/lstm_cell/kernel",
         "lstm/lstm_cell/recurrent_kernel",
@@ -112,11 +114,16 @@ def test_dropout_draws_anew_in_a_wrapped_composite():
 
 def test_losses_added_inside_still_count():
     model = keras.Sequential(
-        [keras.Input((4,)), L.Dense(3, activity_regularizer="l2", kernel_regularizer="l2")]
+        [
+            keras.Input((4,)),
+            L.Dense(3, activity_regularizer="l2", kernel_regularizer="l2"),
+        ]
     )
     compressed = tfc.compress(model, {".*": "mask"})
     x = np.ones((2, 4), "float32")
-    plain, wrapped = (m(x, training=True) is not None and sum(m.losses) for m in (model, compressed))
+    plain, wrapped = (
+        m(x, training=True) is not None and sum(m.losses) for m in (model, compressed)
+    )
     np.testing.assert_allclose(plain, wrapped, rtol=1e-6)
 
 
@@ -133,7 +140,9 @@ def test_composition_keeps_zeros_values_and_grid():
     for variable in model.trainable_variables:
         if variable.name == "kernel":
             value = variable.numpy()
-            variable.assign(np.where(np.abs(value) < np.median(np.abs(value)), 0, value))
+            variable.assign(
+                np.where(np.abs(value) < np.median(np.abs(value)), 0, value)
+            )
     model = tfc.compress(model, {".*": [Mask(), Codebook(8), Uniform(8)]})
     zeros = {name: t.bake() == 0 for name, t in treatments(model)}
     x, y = models.inputs(model, 64), models.classes(64)
@@ -222,7 +231,9 @@ def test_a_keras_2_model_is_pointed_to_interop():
 def test_weights_that_are_not_finite(bad):
     model = models.sequential()
     kernel = model.get_layer("conv").kernel
-    kernel.assign(np.where(np.arange(kernel.numpy().size).reshape(kernel.shape) == 3, bad, 0))
+    kernel.assign(
+        np.where(np.arange(kernel.numpy().size).reshape(kernel.shape) == 3, bad, 0)
+    )
     with pytest.raises(ValueError, match="conv/kernel has 1 NaN or infinite"):
         tfc.compress(model, {".*": "mask"})
 

@@ -19,7 +19,9 @@ def weighted(values):
 
 
 def test_numbers_by_hand():
-    row = tfc.report(weighted([[0.5, 1.0], [0.0, -1.0], [-0.5, 0.0], [0.0, 0.0]]))["d/kernel"]
+    row = tfc.report(weighted([[0.5, 1.0], [0.0, -1.0], [-0.5, 0.0], [0.0, 0.0]]))[
+        "d/kernel"
+    ]
     assert row.shape == (4, 2)
     assert row.parameters == row.macs == 8
     assert row.sparsity == 0.5
@@ -49,7 +51,11 @@ def test_macs_by_hand():
 
 def test_macs_of_shared_and_recurrent_layers():
     assert tfc.report(models.nested())["shared/kernel"].macs == 2 * 8 * 8
-    lstm = [w.macs for w in tfc.report(models.recurrent()).weights if w.name.startswith("lstm")]
+    lstm = [
+        w.macs
+        for w in tfc.report(models.recurrent()).weights
+        if w.name.startswith("lstm")
+    ]
     assert sum(m for m in lstm if m) == 6 * (4 * 20 + 5 * 20)
 
 
@@ -61,7 +67,10 @@ def test_published_macs_of_mobilenet_v2():
 def test_compressing_does_not_change_macs():
     for build in models.ALL:
         model = build()
-        assert tfc.report(tfc.compress(model, {".*": "mask"})).macs == tfc.report(model).macs
+        assert (
+            tfc.report(tfc.compress(model, {".*": "mask"})).macs
+            == tfc.report(model).macs
+        )
 
 
 def test_what_is_skipped_has_a_reason():

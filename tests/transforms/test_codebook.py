@@ -39,7 +39,9 @@ def test_gradient_is_the_sum_over_the_cluster():
 
 def test_few_distinct_values_are_reproduced_exactly():
     values = np.random.default_rng(0).choice([-3.0, 0.0, 0.25, 7.5], 100)
-    np.testing.assert_array_equal(np.ravel(shared(values, 16)()), values.astype("float32"))
+    np.testing.assert_array_equal(
+        np.ravel(shared(values, 16)()), values.astype("float32")
+    )
 
 
 def test_assignments_stay_while_values_train_until_refresh():
@@ -56,7 +58,9 @@ def test_clustering_is_a_local_optimum_no_worse_than_its_start():
     points = np.random.default_rng(0).normal(size=5000)
     values, assignments = cluster(points, 16)
     assert (np.diff(values) > 0).all()
-    np.testing.assert_array_equal(assignments, np.abs(points[:, None] - values).argmin(axis=1))
+    np.testing.assert_array_equal(
+        assignments, np.abs(points[:, None] - values).argmin(axis=1)
+    )
     means = [points[assignments == k].mean() for k in range(16)]
     np.testing.assert_allclose(values, means, atol=1e-9)
     start = np.linspace(points.min(), points.max(), 16)

@@ -35,7 +35,11 @@ def treated(layer, transform, shape):
     [
         (lambda: keras.layers.Dense(5), (7,), (0,)),
         (lambda: keras.layers.Conv2D(5, 3), (8, 8, 2), (0, 1, 2)),
-        (lambda: keras.layers.DepthwiseConv2D(3, depth_multiplier=2), (8, 8, 3), (0, 1)),
+        (
+            lambda: keras.layers.DepthwiseConv2D(3, depth_multiplier=2),
+            (8, 8, 3),
+            (0, 1),
+        ),
         (lambda: keras.layers.Conv2DTranspose(5, 3), (8, 8, 2), (0, 1, 3)),
     ],
 )
@@ -49,7 +53,9 @@ def test_per_tensor_has_one_scale():
     treatment = treated(keras.layers.Dense(9), Uniform(3, per_channel=False), (20,))
     value = treatment.bake()
     assert len(np.unique(np.round(value, 6))) <= 7
-    np.testing.assert_allclose(value, symmetric(treatment.variable.numpy(), 3, (0, 1)), atol=1e-6)
+    np.testing.assert_allclose(
+        value, symmetric(treatment.variable.numpy(), 3, (0, 1)), atol=1e-6
+    )
 
 
 def test_gradient_passes_straight_through():

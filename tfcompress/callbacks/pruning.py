@@ -45,7 +45,12 @@ class Pruning(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, schedule, criterion="magnitude", pattern="weight", scope="local", data=None
+        self,
+        schedule,
+        criterion="magnitude",
+        pattern="weight",
+        scope="local",
+        data=None,
     ):
         super().__init__()
         self.schedule = schedules.get(schedule)
@@ -72,9 +77,17 @@ class Pruning(keras.callbacks.Callback):
             )
 
     def on_train_begin(self, logs=None):
-        """Takes up the schedule where the optimizer stands."""
+        """Forgets where the last training stood."""
+        self._previous_step = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Takes up the schedule where the optimizer stands, after all restoring."""
+        if self._previous_step is not None:
+            return
         step = int(self.model.optimizer.iterations.numpy())
-        self._previous_step = step - 1 if step == 0 else step
+        self.sparsity = self._masked_fraction()
+        # Restored masks stay; what should have been pruned before this training is.
+        self._previous_step = step if step and self.sparsity else -1
         self.update(step)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -109,7 +122,6 @@ class Pruning(keras.callbacks.Callback):
         ]
         shapes = [layout.canonical_shape for layout in layouts]
         kept = self.scope(scores, shapes, sparsity)
-        removed = total = 0
         for (_, treatment, mask), layout, score, count in zip(
             self._masked, layouts, scores, kept, strict=True
         ):
@@ -119,9 +131,12 @@ class Pruning(keras.callbacks.Callback):
             )
             mask.mask.assign(value)
             treatment.refresh(after=mask)
-            removed += value.size - np.count_nonzero(value)
-            total += value.size
-        self.sparsity = float(removed / total)
+        self.sparsity = self._masked_fraction()
+
+    def _masked_fraction(self):
+        masks = [mask.mask.numpy() for _, _, mask in self._masked]
+        kept = sum(np.count_nonzero(mask) for mask in masks)
+        return float(1 - kept / sum(mask.size for mask in masks))
 
     def _score(self, name, treatment):
         weight = treatment.variable.numpy()

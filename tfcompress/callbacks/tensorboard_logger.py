@@ -32,12 +32,14 @@ class TensorBoardLogger(keras.callbacks.Callback):
 
     def __init__(self, log_dir, every=1):
         super().__init__()
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(
+                f"every={every!r}: expected a number of epochs, 1 or more."
+            )
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
                 "TensorBoardLogger needs TensorBoard: pip install 'tfcompress[tensorboard]'."
             )
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(f"every={every!r}: expected a number of epochs, 1 or more.")
         self.log_dir = log_dir
         self.every = every
 

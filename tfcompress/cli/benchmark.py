@@ -2,7 +2,7 @@
 
 Times a .tflite file (or a .keras model, exported as float32) on this host.
 
-example:
+Example:
   tfcompress benchmark model.tflite --threads 2 --json
 """
 
@@ -19,7 +19,9 @@ ARGUMENTS = 1
 
 def define(values):
     """Flags of the command."""
-    flags.DEFINE_integer("threads", 1, "Threads that kernels may use.", flag_values=values)
+    flags.DEFINE_integer(
+        "threads", 1, "Threads that kernels may use.", flag_values=values
+    )
     flags.DEFINE_integer("runs", 50, "Timed runs at least.", flag_values=values)
     flags.DEFINE_integer("warm_up", 5, "Runs before them.", flag_values=values)
 

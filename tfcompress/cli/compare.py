@@ -3,7 +3,7 @@
 One table over .keras and .tflite files: size, operations, latency, and with data
 accuracy and agreement with the first.
 
-example:
+Example:
   tfcompress compare model.keras model.tflite --dataset mnist --html report.html
 """
 
@@ -23,7 +23,9 @@ MORE = True
 def define(values):
     """Flags of the command."""
     data.define(values)
-    flags.DEFINE_integer("threads", 1, "Threads that kernels may use.", flag_values=values)
+    flags.DEFINE_integer(
+        "threads", 1, "Threads that kernels may use.", flag_values=values
+    )
     flags.DEFINE_string("html", None, "Also write a page with charts.", values)
 
 

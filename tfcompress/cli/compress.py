@@ -3,7 +3,7 @@
 Runs a YAML recipe on a model (.keras, .h5 or SavedModel) and writes the result as
 a plain .keras file. A recipe that trains needs data.
 
-example:
+Example:
   cat > recipe.yaml <<END
   steps:
     - compress: {rules: {".*": [mask, {uniform: {bits: 8}}]}}

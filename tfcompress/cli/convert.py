@@ -3,7 +3,7 @@
 Writes a model (.keras, .h5 or SavedModel) as a .tflite file, runs the file and
 compares it with the model before keeping it.
 
-example:
+Example:
   tfcompress convert model.keras model.tflite --precision int8 --samples train.npz
 """
 
@@ -20,8 +20,12 @@ ARGUMENTS = 2
 
 def define(values):
     """Flags of the command."""
-    flags.DEFINE_enum("precision", "float32", PRECISIONS, "Numbers in the file.", values)
-    flags.DEFINE_enum("profile", "custom", PROFILES, "Which operations it may use.", values)
+    flags.DEFINE_enum(
+        "precision", "float32", PRECISIONS, "Numbers in the file.", values
+    )
+    flags.DEFINE_enum(
+        "profile", "custom", PROFILES, "Which operations it may use.", values
+    )
     flags.DEFINE_string(
         "samples", None, "File .npz (x or x_train, or inputs by name) or .npy.", values
     )

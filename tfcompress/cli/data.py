@@ -10,7 +10,9 @@ from tfcompress import datasets
 
 def define(values):
     """Flags that choose data."""
-    flags.DEFINE_string("data", None, "File x.npz with x and y, or x_test and y_test.", values)
+    flags.DEFINE_string(
+        "data", None, "File x.npz with x and y, or x_test and y_test.", values
+    )
     flags.DEFINE_string(
         "dataset", None, "Named data: digits, mnist, fashion_mnist or cifar10.", values
     )
@@ -41,4 +43,6 @@ def read_arrays(path):
         content = np.load(path, allow_pickle=False)
         return dict(content) if hasattr(content, "files") else {"x": content}
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as .npz or .npy arrays: {error}") from error
+        raise ValueError(
+            f"{path} cannot be read as .npz or .npy arrays: {error}"
+        ) from error

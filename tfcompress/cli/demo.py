@@ -4,7 +4,7 @@ The main job on real data: trains a small network, prunes 80 % of its weights, l
 the rest share 16 values, trains it for int8, writes .tflite files, measures them and
 makes report.html. Uses the digits of scikit-learn, so it needs no network.
 
-example:
+Example:
   tfcompress demo --output /tmp/demo
   tfcompress demo --dataset mnist --data_dir ~/data
 """
@@ -25,12 +25,18 @@ ARGUMENTS = 0
 
 def define(values):
     """Flags of the command."""
-    flags.DEFINE_string("dataset", "digits", "digits, mnist, fashion_mnist or cifar10.", values)
+    flags.DEFINE_string(
+        "dataset", "digits", "digits, mnist, fashion_mnist or cifar10.", values
+    )
     flags.DEFINE_string("data_dir", None, "Folder with NAME.npz.", values)
     flags.DEFINE_string("output", ".", "Folder for the files.", values)
-    flags.DEFINE_float("sparsity", 0.8, "Fraction of the weights to remove.", flag_values=values)
+    flags.DEFINE_float(
+        "sparsity", 0.8, "Fraction of the weights to remove.", flag_values=values
+    )
     flags.DEFINE_integer("clusters", 16, "Number of shared values.", flag_values=values)
-    flags.DEFINE_integer("epochs", None, "Epochs of the dense training.", flag_values=values)
+    flags.DEFINE_integer(
+        "epochs", None, "Epochs of the dense training.", flag_values=values
+    )
     flags.DEFINE_integer("seed", 0, "Seed of all random numbers.", flag_values=values)
 
 
@@ -56,7 +62,12 @@ def main(values):
         end_step=max(steps // 2, 1),
         frequency=max(steps // 50, 1),
     )
-    fit(model, train, epochs, callbacks=[tfc.callbacks.Pruning(schedule, scope="global")])
+    fit(
+        model,
+        train,
+        epochs,
+        callbacks=[tfc.callbacks.Pruning(schedule, scope="global")],
+    )
     pruned = tfc.strip(model)
 
     say(f"sharing {values.clusters} values and training for int8")
@@ -104,7 +115,9 @@ def network(input_shape, num_classes):
             layers.Conv2D(32, 3, padding="same", use_bias=False, name="conv1"),
             layers.BatchNormalization(name="norm1"),
             layers.ReLU(name="relu1"),
-            layers.Conv2D(64, 3, padding="same", strides=2, use_bias=False, name="conv2"),
+            layers.Conv2D(
+                64, 3, padding="same", strides=2, use_bias=False, name="conv2"
+            ),
             layers.BatchNormalization(name="norm2"),
             layers.ReLU(name="relu2"),
             layers.Flatten(name="flatten"),
@@ -124,7 +137,11 @@ def fit(model, data, epochs, learning_rate=1e-3, callbacks=()):
         metrics=["accuracy"],
     )
     model.fit(
-        *data, epochs=epochs, batch_size=BATCH_SIZE, verbose=0, callbacks=list(callbacks)
+        *data,
+        epochs=epochs,
+        batch_size=BATCH_SIZE,
+        verbose=0,
+        callbacks=list(callbacks),
     )
 
 

@@ -3,7 +3,7 @@
 Shows what is in a model: the weights of a .keras, .h5 or SavedModel, the
 operations of a .tflite file.
 
-example:
+Example:
   tfcompress inspect model.tflite
 """
 

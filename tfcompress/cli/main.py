@@ -25,7 +25,9 @@ def run(arguments=None):
         print(__version__)
         return 0
     if name not in COMMANDS:
-        return _fail(f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}.", 2)
+        return _fail(
+            f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}.", 2
+        )
     command = importlib.import_module(f"tfcompress.cli.{name}")
     values = flags.FlagValues()
     command.define(values)
@@ -50,17 +52,33 @@ def run(arguments=None):
         result = command.main(values, *positional)
     except KeyboardInterrupt:
         return _fail("interrupted.", 130)
-    except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        ImportError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         return _fail(_one_line(error))
     if values.json:
-        print(json.dumps(result.to_dict() if hasattr(result, "to_dict") else result, indent=2))
+        print(
+            json.dumps(
+                result.to_dict() if hasattr(result, "to_dict") else result, indent=2
+            )
+        )
     else:
         print(result)
     return 0
 
 
 def _overview():
-    lines = ["Network compression for Keras 3.", "", "usage: tfcompress COMMAND [--help] …", ""]
+    lines = [
+        "Network compression for Keras 3.",
+        "",
+        "usage: tfcompress COMMAND [--help] …",
+        "",
+    ]
     for name in COMMANDS:
         command = importlib.import_module(f"tfcompress.cli.{name}")
         lines.append(f"  {name:10s} {command.SUMMARY}")
@@ -71,7 +89,11 @@ def _help(command, values):
     lines = [command.__doc__.strip(), "", "flags:"]
     for name in sorted(values):
         flag = values[name]
-        default = "" if flag.default is None or flag.boolean else f" (default: {flag.default})"
+        default = (
+            ""
+            if flag.default is None or flag.boolean
+            else f" (default: {flag.default})"
+        )
         lines.append(f"  --{name:14s} {' '.join(flag.help.split())}{default}")
     return "\n".join(lines)
 

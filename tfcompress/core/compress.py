@@ -44,7 +44,9 @@ def compress(model, rules, skip=()):
     skip = [Rule(pattern) for pattern in skip]
     refs = weight_refs(model)
     for ref in refs:
-        check_finite(f"Weight {ref.owner.name}/{ref.variable.name}", ref.variable.numpy())
+        check_finite(
+            f"Weight {ref.owner.name}/{ref.variable.name}", ref.variable.numpy()
+        )
     plan = {}
     for ref in refs:
         rule = last_match(rules, ref)
@@ -82,6 +84,12 @@ def strip(model):
     if any(_is_plain_call(layer) for layer in model._flatten_layers()):
         return rewire(flatten(model), _call_plain, _strip_layer)
     return rebuild(model, _strip_layer)
+
+
+def is_plain(model):
+    """Whether a model has nothing to strip."""
+    layers = [model, *model._flatten_layers(include_self=False)]
+    return not any(isinstance(a, Compressed) or _is_plain_call(a) for a in layers)
 
 
 def _as_list(value):

@@ -61,7 +61,9 @@ class Compressed:
 
     def _set_inner(self, layer, transforms):
         self.inner = layer
-        self._transforms = {int(index): list(t) for index, t in (transforms or {}).items()}
+        self._transforms = {
+            int(index): list(t) for index, t in (transforms or {}).items()
+        }
         self.treatments = []
 
     def _build_transforms(self):
@@ -133,6 +135,7 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
     Args:
         layer: the layer to wrap.
         transforms: `{position in layer.variables: [WeightTransform, ...]}`.
+
     Example:
         >>> layer = CompressedLayer(keras.layers.Dense(2), {0: [tfc.transforms.Mask()]})
         >>> layer(np.ones((1, 3))).shape

@@ -19,7 +19,9 @@ class Plugin:
         """`{name: default}` of the constructor's arguments, in order."""
         return {
             parameter.name: parameter.default
-            for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]
+            for parameter in list(inspect.signature(cls.__init__).parameters.values())[
+                1:
+            ]
             if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         }
 
@@ -34,7 +36,10 @@ class Plugin:
     def from_config(cls, config):
         """Builds the object that `get_config` described."""
         return cls(
-            **{name: keras.saving.deserialize_keras_object(v) for name, v in config.items()}
+            **{
+                name: keras.saving.deserialize_keras_object(v)
+                for name, v in config.items()
+            }
         )
 
     @classmethod

@@ -101,7 +101,13 @@ class Report:
 
     def to_dict(self):
         """Plain numbers, strings and lists."""
-        totals = ("parameters", "nonzero_parameters", "macs", "sparsity", "entropy_bytes")
+        totals = (
+            "parameters",
+            "nonzero_parameters",
+            "macs",
+            "sparsity",
+            "entropy_bytes",
+        )
         return {
             "model": self.model,
             "totals": {name: getattr(self, name) for name in totals},
@@ -123,7 +129,15 @@ class Report:
         """A `rich.table.Table`."""
         table = rich.table.Table(title=f"Weights of {self.model}", title_justify="left")
         table.add_column("weight", overflow="fold")
-        for name in ("shape", "parameters", "MACs", "zeros", "values", "bits", "entropy"):
+        for name in (
+            "shape",
+            "parameters",
+            "MACs",
+            "zeros",
+            "values",
+            "bits",
+            "entropy",
+        ):
             table.add_column(name, justify="right")
         table.add_column("transforms, or why none", overflow="fold")
         others = {}

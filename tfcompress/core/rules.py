@@ -35,7 +35,9 @@ class Rule:
 
     def _matches(self, ref):
         if inspect.isclass(self.pattern):
-            return ref.is_kernel and any(isinstance(o, self.pattern) for o in ref.owners)
+            return ref.is_kernel and any(
+                isinstance(o, self.pattern) for o in ref.owners
+            )
         if callable(self.pattern):
             return ref.is_kernel and any(self.pattern(o) for o in ref.owners)
         head, _, tail = self.pattern.rpartition("/")
@@ -46,7 +48,9 @@ class Rule:
 
 def _matches_names(expression, owners):
     names = [owner.name for owner in owners]
-    paths = ["/".join(names[i : j + 1]) for j in range(len(names)) for i in range(j + 1)]
+    paths = [
+        "/".join(names[i : j + 1]) for j in range(len(names)) for i in range(j + 1)
+    ]
     try:
         return any(re.fullmatch(expression, path) for path in paths)
     except re.error as error:
@@ -68,10 +72,11 @@ def check_used(rules, refs):
     for rule in rules:
         if rule.used:
             continue
-        hint = did_you_mean(rule.pattern, names) if isinstance(rule.pattern, str) else ""
+        hint = (
+            did_you_mean(rule.pattern, names) if isinstance(rule.pattern, str) else ""
+        )
         raise ValueError(
             f"Rule {rule.pattern!r} matches no weight. Layers with weights: "
             f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}.{hint} Rules "
             "cover kernels; name other weights as 'layer/bias'."
         )
-

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.cloning import copy_variables
-from tfcompress.core.compress import strip
+from tfcompress.core.compress import compress, is_plain, strip
+from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.export.edit import pack_int4, with_exact_grids
@@ -118,7 +119,7 @@ def convert(model, precision="float32", samples=None, profile="custom"):
         except Exception as error:
             raise ValueError(
                 f"The TFLite converter refuses model {model.name!r} as {precision}: "
-                f"{_first_line(error)}"
+                f"{_summary(error)}"
             ) from error
     if precision in ("int8", "int4"):
         content = with_exact_grids(content)
@@ -131,17 +132,15 @@ def _check_choice(name, value, choices):
 
 
 def _stripped(model, precision):
-    """The plain model, unless an integer file could not hold its trained grid."""
-    from tfcompress.core.compressed import treatments
-
+    """The plain model, unless the file could not hold what was trained."""
+    if precision not in ("int8", "int4") and _has_trained_ranges(model):
+        raise ValueError(
+            f"Model {model.name!r} has trained 8-bit activation ranges, which a "
+            f"{precision} file would lose. Export it with precision='int8', or export "
+            "the model as it was before tfc.quantize_activations."
+        )
     if precision not in _INTEGER:
-        if _has_trained_ranges(model):
-            raise ValueError(
-                f"Model {model.name!r} has trained activation ranges, which a {precision} "
-                "file would lose. Export it with precision='int8', or export the model "
-                "as it was before tfc.quantize_activations."
-            )
-        return strip(model)
+        return model if is_plain(model) else strip(model)
     for name, treatment in treatments(model):
         for transform in treatment.transforms:
             if isinstance(transform, Uniform) and _needs_more(transform, precision):
@@ -150,7 +149,7 @@ def _stripped(model, precision):
                     f"{precision} weights (symmetric, 8 bits) cannot hold. Train with "
                     "Uniform(bits=8), or give up the grid: export tfc.strip(model)."
                 )
-    return strip(model)
+    return model if is_plain(model) else strip(model)
 
 
 def _needs_more(transform, precision):
@@ -160,7 +159,10 @@ def _needs_more(transform, precision):
 def _has_trained_ranges(model):
     """Whether a graph holds fake quantization of activations."""
     operations = getattr(model, "operations", None) or model._flatten_layers()
-    return any(type(op).__name__ in ("FakeQuant", "FakeQuantWithMinMaxVars") for op in operations)
+    return any(
+        type(op).__name__ in ("FakeQuant", "FakeQuantWithMinMaxVars")
+        for op in operations
+    )
 
 
 def _in_float32(model):
@@ -190,7 +192,9 @@ def _check_samples(samples, specs):
     """`{name: array}` of samples in the dtypes of the inputs."""
     if not isinstance(samples, dict):
         if len(specs) > 1:
-            raise ValueError(f"The model has the inputs {list(specs)}: pass {{name: array}}.")
+            raise ValueError(
+                f"The model has the inputs {list(specs)}: pass {{name: array}}."
+            )
         samples = {next(iter(specs)): samples}
     if set(samples) != set(specs):
         raise ValueError(
@@ -214,7 +218,9 @@ def _check_samples(samples, specs):
             check_finite(f"samples for {name!r}", array)
         checked[name] = array.astype(spec.dtype.as_numpy_dtype)
     if len({len(array) for array in checked.values()}) > 1:
-        raise ValueError("samples have a different number of rows for different inputs.")
+        raise ValueError(
+            "samples have a different number of rows for different inputs."
+        )
     return checked
 
 
@@ -232,7 +238,9 @@ def _set_precision(converter, precision):
     if precision == "float16":
         spec.supported_types = [tf.float16]
     elif precision == "int16x8":
-        int16x8 = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        int16x8 = (
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        )
         spec.supported_ops = [int16x8, tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.inference_input_type = converter.inference_output_type = tf.int16
     elif precision in ("int8", "int4"):
@@ -240,16 +248,15 @@ def _set_precision(converter, precision):
 
 
 def _with_int4_weights(model):
-    from tfcompress.core.compress import compress
-
     def four_bits(layer):
-        return isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D)) and not isinstance(
-            layer, keras.layers.DepthwiseConv2D
-        )
+        return isinstance(
+            layer, (keras.layers.Dense, keras.layers.Conv2D)
+        ) and not isinstance(layer, keras.layers.DepthwiseConv2D)
 
     return strip(compress(model, {four_bits: Uniform(bits=4)}))
 
 
-def _first_line(error):
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0][:500] if lines else type(error).__name__
+def _summary(error):
+    """The first lines of a converter's error, which may go on for pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3])[:400] or type(error).__name__

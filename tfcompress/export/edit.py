@@ -47,7 +47,9 @@ def _coarsen(model, graph, operation):
     factor = np.where(levels > 0, 127 / np.maximum(levels, 1), 1.0)
     _set_constant(model, weight, np.rint(codes / factor[:, None]).astype(np.int8))
     weight.quantization.scale = np.float32(weight.quantization.scale * factor)
-    has_bias = len(operation.inputs) > _BIAS_INPUT and operation.inputs[_BIAS_INPUT] >= 0
+    has_bias = (
+        len(operation.inputs) > _BIAS_INPUT and operation.inputs[_BIAS_INPUT] >= 0
+    )
     if has_bias:
         bias = graph.tensors[operation.inputs[_BIAS_INPUT]]
         values = np.frombuffer(bytes(model.buffers[bias.buffer].data), np.int32)

@@ -15,7 +15,9 @@ def check_writable(path):
     path = pathlib.Path(path)
     folder = path.parent
     if path.is_dir():
-        raise ValueError(f"Cannot write {str(path)!r}: it is a folder; name a file in it.")
+        raise ValueError(
+            f"Cannot write {str(path)!r}: it is a folder; name a file in it."
+        )
     if not folder.is_dir():
         raise ValueError(
             f"Cannot write {str(path)!r}: the folder {str(folder)!r} does not exist; "

@@ -12,13 +12,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 # TFLite 8-bit quantization specification, and later kernels of LiteRT.
 _HAS_INT8_KERNEL = frozenset(
-    """ADD AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_TO CONCATENATION CONV_2D
-    DEPTH_TO_SPACE DEPTHWISE_CONV_2D ELU EXP FULLY_CONNECTED GATHER GATHER_ND GELU HARD_SWISH
-    L2_NORMALIZATION LEAKY_RELU LOG_SOFTMAX LOGISTIC MAX_POOL_2D MAXIMUM MEAN MINIMUM
-    MIRROR_PAD MUL PACK PAD PADV2 PRELU REDUCE_MAX REDUCE_MIN RELU RELU6 RESHAPE
-    RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT SLICE SOFTMAX SPACE_TO_BATCH_ND
-    SPACE_TO_DEPTH SPLIT SPLIT_V SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH
-    TRANSPOSE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK""".split()
+    ["ADD", "AVERAGE_POOL_2D", "BATCH_MATMUL", "BATCH_TO_SPACE_ND", "BROADCAST_TO", "CONCATENATION", "CONV_2D", "DEPTH_TO_SPACE", "DEPTHWISE_CONV_2D", "ELU", "EXP", "FULLY_CONNECTED", "GATHER", "GATHER_ND", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LEAKY_RELU", "LOG_SOFTMAX", "LOGISTIC", "MAX_POOL_2D", "MAXIMUM", "MEAN", "MINIMUM", "MIRROR_PAD", "MUL", "PACK", "PAD", "PADV2", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SLICE", "SOFTMAX", "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNPACK"]
 )
 
 
@@ -82,7 +76,7 @@ def read(content):
     if content[4:8] == b"TFL3":
         try:
             return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-        except Exception as caught:  # noqa: BLE001  whatever a damaged table leads to
+        except Exception as caught:
             error = caught
     raise ValueError(
         f"{len(content)} bytes are not a complete .tflite model. Copy or export the file "
@@ -145,14 +139,23 @@ def count_macs(content):
 
 
 def _operation_macs(graph, operation, name):
-    if name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
+    if name not in (
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "FULLY_CONNECTED",
+        "TRANSPOSE_CONV",
+    ):
         return 0
     weight = graph.tensors[operation.inputs[1]].shape
     if name == "TRANSPOSE_CONV":
-        return math.prod(graph.tensors[operation.inputs[2]].shape[:3]) * math.prod(weight)
+        return math.prod(graph.tensors[operation.inputs[2]].shape[:3]) * math.prod(
+            weight
+        )
     outputs = math.prod(graph.tensors[operation.outputs[0]].shape)
     # A depthwise kernel is (1, height, width, channels), the others (outputs, ...).
-    return int(outputs * math.prod(weight[1:-1] if name.startswith("DEPTH") else weight[1:]))
+    return int(
+        outputs * math.prod(weight[1:-1] if name.startswith("DEPTH") else weight[1:])
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,7 +193,9 @@ class FileDescription:
         for side, tensors in (("input", self.inputs), ("output", self.outputs)):
             for name, shape, kind in tensors:
                 lines.append(f"{side} {name}: {'x'.join(map(str, shape))} {kind}")
-        lines.append("operations: " + ", ".join(f"{n} {k}" for k, n in self.operations.items()))
+        lines.append(
+            "operations: " + ", ".join(f"{n} {k}" for k, n in self.operations.items())
+        )
         lines.append(
             f"weights: {self.parameters:,}, not zero {self.nonzero_parameters:,}; "
             + ", ".join(f"{n:,} bytes {k}" for k, n in self.weight_bytes.items())
@@ -212,7 +217,9 @@ def describe(path):
 
     def tensors(indices):
         found = [main.tensors[i] for i in indices]
-        return [(t.name.decode(), [int(n) for n in t.shape], types[t.type]) for t in found]
+        return [
+            (t.name.decode(), [int(n) for n in t.shape], types[t.type]) for t in found
+        ]
 
     weight_bytes = collections.Counter()
     for graph in model.subgraphs:

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfcompress.core.cloning import is_graph
 from tfcompress.core.macs import input_specs
 
 
@@ -68,10 +69,14 @@ def named_outputs(model, outputs):
     flat = keras.tree.flatten(outputs)
     if isinstance(outputs, dict):
         return {_identifier(name): tensor for name, tensor in outputs.items()}
-    names = getattr(model, "output_names", None) or []
-    if len(names) != len(flat) or len(set(names)) != len(flat):
+    names = [tensor._keras_history.operation.name for tensor in _outputs(model)]
+    if len(set(names)) != len(flat):
         names = [f"output_{i}" for i in range(len(flat))]
     return {_identifier(n): t for n, t in zip(names, flat, strict=True)}
+
+
+def _outputs(model):
+    return model.outputs if is_graph(model) else []
 
 
 def _identifier(name):

@@ -116,7 +116,9 @@ def verify_outputs(result, model, content, samples=None):
 def _random_samples(specs):
     generator = np.random.default_rng(0)
     return {
-        name: generator.normal(size=(16, *spec.shape[1:])).astype(spec.dtype.as_numpy_dtype)
+        name: generator.normal(size=(16, *spec.shape[1:])).astype(
+            spec.dtype.as_numpy_dtype
+        )
         if spec.dtype.is_floating
         else np.zeros((16, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
         for name, spec in specs.items()
@@ -124,7 +126,9 @@ def _random_samples(specs):
 
 
 def _keras_outputs(model, samples):
-    inputs = structured(model, {n: keras.ops.convert_to_tensor(a) for n, a in samples.items()})
+    inputs = structured(
+        model, {n: keras.ops.convert_to_tensor(a) for n, a in samples.items()}
+    )
     outputs = named_outputs(model, model(inputs, training=False))
     return {name: np.asarray(tensor, np.float64) for name, tensor in outputs.items()}
 

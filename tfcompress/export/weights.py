@@ -30,7 +30,9 @@ def grid_values(model):
     """
     values = {}
     for ref in weight_refs(model):
-        if not ref.is_kernel or not isinstance(ref.owner, (*_PER_CHANNEL, *_PER_TENSOR)):
+        if not ref.is_kernel or not isinstance(
+            ref.owner, (*_PER_CHANNEL, *_PER_TENSOR)
+        ):
             continue
         kernel = ref.variable.numpy()
         matrix = ref.layout.to_canonical(kernel).reshape(-1, ref.layout.num_outputs)

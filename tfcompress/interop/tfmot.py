@@ -38,7 +38,8 @@ def convert(path_or_model, activations=False):
 
     - `prune_low_magnitude`: `Mask()` with the mask as it was.
     - `cluster_weights`: `Codebook(number_of_clusters)`, after a `Mask()` if sparsity
-      was preserved (zero then is one of the clusters, and not of the codebook). One
+      was preserved (zero then is one of the clusters, and not of the codebook; tfmot
+      does not save that mask, so it is what was zero in the last training step). One
       codebook a channel becomes one large codebook a weight.
     - `quantize_model`, `quantize_apply` and `quantize_annotate_model`: `Uniform(bits)`,
       per channel where tfmot is; after a `Mask()` if the weight has zeros.
@@ -120,6 +121,11 @@ def _save_or_check(path_or_model, folder):
         raise TypeError(
             f"convert() got {type(path_or_model).__name__!r}: expected a path or a "
             "tf_keras model."
+        )
+    if not path_or_model.built:
+        raise ValueError(
+            f"convert() got the model {path_or_model.name!r}, which is not built and "
+            "has no weights. Call it once on data."
         )
     # tf_keras cannot read quantized models from .keras files, nor write pruned
     # recurrent layers to .h5 files.

@@ -36,12 +36,16 @@ class FakeQuant(keras.layers.Layer):
         array([0., 0., 2., 3.], dtype=float32)
     """
 
-    def __init__(self, bits=8, ranges="moving_average", momentum=0.99, sites=1, **kwargs):
+    def __init__(
+        self, bits=8, ranges="moving_average", momentum=0.99, sites=1, **kwargs
+    ):
         # Ranges are computed in float32 and the output has the input's dtype.
         kwargs.update(dtype="float32", autocast=False)
         super().__init__(**kwargs)
         if not isinstance(bits, int) or not 2 <= bits <= 16:
-            raise ValueError(f"FakeQuant(bits={bits!r}): expected an integer from 2 to 16.")
+            raise ValueError(
+                f"FakeQuant(bits={bits!r}): expected an integer from 2 to 16."
+            )
         fixed = not isinstance(ranges, str)
         if not fixed and ranges not in RANGES:
             raise ValueError(

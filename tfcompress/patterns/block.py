@@ -30,7 +30,9 @@ class Block(Pattern):
     def __init__(self, inputs=4, outputs=1):
         for name, size in (("inputs", inputs), ("outputs", outputs)):
             if not isinstance(size, int) or size < 1:
-                raise ValueError(f"Block({name}={size!r}): expected a positive integer.")
+                raise ValueError(
+                    f"Block({name}={size!r}): expected a positive integer."
+                )
         self.inputs = inputs
         self.outputs = outputs
 
@@ -41,8 +43,12 @@ class Block(Pattern):
         return sums / self._block_sums(np.ones_like(matrix))
 
     def _block_sums(self, matrix):
-        rows = np.add.reduceat(matrix, np.arange(0, matrix.shape[0], self.inputs), axis=0)
-        return np.add.reduceat(rows, np.arange(0, matrix.shape[1], self.outputs), axis=1)
+        rows = np.add.reduceat(
+            matrix, np.arange(0, matrix.shape[0], self.inputs), axis=0
+        )
+        return np.add.reduceat(
+            rows, np.arange(0, matrix.shape[1], self.outputs), axis=1
+        )
 
     def spread(self, group_mask, shape):
         """Repeats each block's bit over the block."""

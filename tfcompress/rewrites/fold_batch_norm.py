@@ -40,7 +40,10 @@ class FoldBatchNorm(LayerRewrite):
         if not isinstance(layer, foldable):
             return False
         rank = len(layer.output.shape)
-        return layer.activation is keras.activations.linear and norm.axis in (-1, rank - 1)
+        return layer.activation is keras.activations.linear and norm.axis in (
+            -1,
+            rank - 1,
+        )
 
     def __call__(self, layer, norm):
         """The layer with a bias, and without the batch norm."""

@@ -91,8 +91,8 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         momentum: of the moving average.
 
     Returns:
-        A functional model with the same weights. Its predictions are the same until
-        it is trained (or called with `training=True`) on data, which sets the ranges.
+        A functional model with the same weights. Until it is trained (or called with
+        `training=True`) on data, which sets the ranges, only the fixed ranges round.
 
     Raises:
         ValueError: if the model is subclassed.
@@ -175,7 +175,9 @@ def _place(graph):
         else:
             by_root[root] = _Group(node.key)
         groups[node.key] = by_root[root]
-        by_root[root].fixed = _fixed_range(node) if len(by_root[root].members) == 1 else None
+        by_root[root].fixed = (
+            _fixed_range(node) if len(by_root[root].members) == 1 else None
+        )
     return groups
 
 
@@ -196,9 +198,16 @@ def _is_fused(graph, node):
     if following is None:
         return False
     if isinstance(following.layer, L.BatchNormalization):
-        return isinstance(node.layer, _FOLDS_BATCH_NORM) and _activation(node.layer) == "linear"
+        return (
+            isinstance(node.layer, _FOLDS_BATCH_NORM)
+            and _activation(node.layer) == "linear"
+        )
     linear = _activation(node.layer) == "linear"
-    return linear and _is_fused_activation(following.layer) and _fuses_activation(node.layer)
+    return (
+        linear
+        and _is_fused_activation(following.layer)
+        and _fuses_activation(node.layer)
+    )
 
 
 def _fuses_activation(layer):
@@ -209,7 +218,11 @@ def _fuses_activation(layer):
 
 def _is_fused_activation(layer):
     if isinstance(layer, L.ReLU):
-        return not layer.negative_slope and not layer.threshold and layer.max_value in (None, 6)
+        return (
+            not layer.negative_slope
+            and not layer.threshold
+            and layer.max_value in (None, 6)
+        )
     if isinstance(layer, L.Activation):
         return _activation(layer) in _FUSED_ACTIVATIONS
     return type(layer).__name__ in {"Relu", "Relu6"}
@@ -233,7 +246,9 @@ def _split_activations(model):
     functions = {
         node.operation.name: node.layer.activation
         for node in Graph(model).nodes
-        if isinstance(node.layer, (*_FOLDS_BATCH_NORM, L.SeparableConv2D, L.EinsumDense))
+        if isinstance(
+            node.layer, (*_FOLDS_BATCH_NORM, L.SeparableConv2D, L.EinsumDense)
+        )
         and _activation(node.layer) not in _FUSED_ACTIVATIONS
     }
 

@@ -97,7 +97,9 @@ def benchmark(model, num_threads=1, runs=50, warm_up=5, min_seconds=0.5):
         ("warm_up", warm_up, 0),
     ):
         if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name}={value!r}: expected an integer of at least {least}.")
+            raise ValueError(
+                f"{name}={value!r}: expected an integer of at least {least}."
+            )
     with tempfile.TemporaryDirectory() as folder:
         path, label = _as_file(model, pathlib.Path(folder))
         Interpreter(path, num_threads).close()
@@ -122,7 +124,11 @@ def benchmark(model, num_threads=1, runs=50, warm_up=5, min_seconds=0.5):
         figures = json.loads(child.stdout.splitlines()[-1])
         size_bytes = path.stat().st_size
     return Benchmark(
-        name=label, size_bytes=size_bytes, num_threads=num_threads, cpu=cpu_name(), **figures
+        name=label,
+        size_bytes=size_bytes,
+        num_threads=num_threads,
+        cpu=cpu_name(),
+        **figures,
     )
 
 

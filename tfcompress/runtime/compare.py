@@ -8,7 +8,6 @@ import os
 import pathlib
 import tempfile
 
-
 import numpy as np
 import rich.console
 import rich.table
@@ -161,7 +160,10 @@ def compare(models, data=None, batch_size=256, num_threads=1, latency=True):
 
 def _facts(model, folder, num_threads, latency):
     """What is known without data, and a function that predicts."""
-    if isinstance(model, (str, os.PathLike)) and pathlib.Path(model).suffix == ".tflite":
+    if (
+        isinstance(model, (str, os.PathLike))
+        and pathlib.Path(model).suffix == ".tflite"
+    ):
         return _file_facts(pathlib.Path(model), num_threads, latency)
     if isinstance(model, (str, os.PathLike)):
         from tfcompress.core.load import load_model
@@ -170,7 +172,7 @@ def _facts(model, folder, num_threads, latency):
     plain = strip(model)
     measured = report(plain)
     path = folder / "model.keras"
-    plain.save(path)
+    plain.save(path, include_optimizer=False)
     facts = {
         "kind": "keras",
         "size_bytes": path.stat().st_size,
@@ -229,7 +231,9 @@ def _arrays(data):
 def _is_classes(outputs, targets):
     if isinstance(outputs, dict) or outputs.ndim != 2 or outputs.shape[1] < 2:
         return False
-    return targets is None or targets.dtype.kind in "iub" or targets.shape == outputs.shape
+    return (
+        targets is None or targets.dtype.kind in "iub" or targets.shape == outputs.shape
+    )
 
 
 def _accuracy(outputs, targets, classifies):
@@ -237,7 +241,9 @@ def _accuracy(outputs, targets, classifies):
         return None
     if not classifies:
         return -float(np.mean(np.square(outputs - targets.reshape(outputs.shape))))
-    labels = targets.argmax(axis=1) if targets.shape == outputs.shape else targets.ravel()
+    labels = (
+        targets.argmax(axis=1) if targets.shape == outputs.shape else targets.ravel()
+    )
     return float(np.mean(outputs.argmax(axis=1) == labels))
 
 

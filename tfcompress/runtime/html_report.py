@@ -155,7 +155,7 @@ def _quality_figure(comparison, first, last):
         return ""
     if not comparison.classifies:
         words = ("lower", "higher")
-        return _figure("Mean squared error", -before, -after, "{:.4g}".format, words)
+        return _figure("Mean squared error", -before, -after, _score, words)
     detail = f"{before:.2%} → {after:.2%}"
     if last.agreement is not None:
         detail += f"; same answer for {last.agreement:.2%}"
@@ -194,7 +194,7 @@ def _chart(comparison):
     ]
     if len(rows) < 2:
         return ""
-    factor, unit = (100, "%") if comparison.classifies else (1, "")
+    factor = 100 if comparison.classifies else 1
     quality = "accuracy" if comparison.classifies else "minus mean squared error"
     points = [
         Point(
@@ -214,7 +214,7 @@ def _chart(comparison):
             x_title="size, smaller to the left (log)",
             y_title=f"{quality}, higher is better",
             x_format=lambda value: bytes_text(value, ".3g"),
-            y_format=lambda value: f"{value:.6g}{unit}".replace("-", "−"),
+            y_format=_percent_tick if comparison.classifies else _score,
             size=size,
         )
         for size in ((1040, 420), (340, 400))
@@ -260,7 +260,15 @@ def _ratio_cell(first, row, name, field, text, words):
 def _quality(value, classifies):
     if value is None:
         return "–"
-    return f"{value:.2%}" if classifies else f"{value:.4g}".replace("-", "−")
+    return f"{value:.2%}" if classifies else _score(value)
+
+
+def _score(value):
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _percent_tick(value):
+    return f"{value:.4g}%" if value <= 100 else ""
 
 
 # The layers: table with bars, histograms, reasons.

@@ -7,9 +7,10 @@ import numpy as np
 # A label further than this from its bubble is tied to it by a line.
 NEAR = 8
 
-_NUM_ORDERS = 40
+_NUM_ORDERS = 24
 _GRID = 6.0
 _ALONG = np.linspace(0.1, 0.9, 9)
+_CROSSING = 300.0
 _NO_ROOM = 1e4
 
 
@@ -44,9 +45,8 @@ def _place_in_order(order, bubbles, sizes, bounds):
     for index in order:
         bubble, (wide, tall) = bubbles[index], sizes[index]
         apart = [a for a, b in zip(around, bubbles, strict=True) if _apart(bubble, b)]
-        cost, spot, line = _best_spot(
-            bubble, sizes[index], bounds, taken, labels + apart
-        )
+        in_the_way = labels + apart
+        cost, spot, line = _best_spot(bubble, (wide, tall), bounds, taken, in_the_way)
         total += cost
         if cost == _NO_ROOM:
             continue
@@ -65,7 +65,7 @@ def _best_spot(bubble, size, bounds, taken, in_the_way):
         size: of the label.
         bounds: of the chart.
         taken: boxes that the label must not touch.
-        in_the_way: boxes that its line must not cross.
+        in_the_way: boxes that its line had better not cross.
     """
     (x, y, radius), (wide, tall), (left, top, right, bottom) = bubble, size, bounds
     columns = np.append(np.arange(left, right - wide, _GRID), x + radius + 4)
@@ -76,12 +76,13 @@ def _best_spot(bubble, size, bounds, taken, in_the_way):
         free &= (u >= c) | (u + wide <= a) | (v >= d) | (v + tall <= b)
     near_x, near_y = np.clip(x, u, u + wide), np.clip(y, v, v + tall)
     line = [(x + t * (near_x - x), y + t * (near_y - y)) for t in _ALONG]
+    crosses = np.zeros_like(free)
     for a, b, c, d in in_the_way:
         for p, q in line:
-            free &= (p <= a) | (p >= c) | (q <= b) | (q >= d)
+            crosses |= (p > a) & (p < c) & (q > b) & (q < d)
     gap = np.hypot(near_x - x, near_y - y)
     # Of spots equally near, the one level with the bubble, on its right.
-    cost = gap + 0.2 * np.abs(v + tall / 2 - y) + 2.0 * (u < x)
+    cost = gap + 0.2 * np.abs(v + tall / 2 - y) + 2.0 * (u < x) + _CROSSING * crosses
     best = np.argmin(np.where(free, cost, np.inf))
     if not free.flat[best]:
         return _NO_ROOM, None, []

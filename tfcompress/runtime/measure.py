@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 def measure(path, num_threads, runs, warm_up, min_seconds):
     """The figures of `Benchmark` that only the process itself can know."""
     content = pathlib.Path(path).read_bytes()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _forget_peak_memory()
     start = time.perf_counter()
     interpreter = Interpreter(model_content=content, num_threads=num_threads)
     interpreter.allocate_tensors()
@@ -30,10 +30,7 @@ def measure(path, num_threads, runs, warm_up, min_seconds):
         start = time.perf_counter()
         interpreter.invoke()
         times.append((time.perf_counter() - start) * 1e3)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     p50, p90, p99 = np.percentile(times, [50, 90, 99])
-    # Linux counts in kilobytes, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
     return {
         "runs": len(times),
         "warm_up": warm_up,
@@ -42,8 +39,32 @@ def measure(path, num_threads, runs, warm_up, min_seconds):
         "p99_ms": p99,
         "min_ms": min(times),
         "init_ms": init_ms,
-        "peak_memory_bytes": (after - before) * unit,
+        "peak_memory_bytes": max(_peak_memory() - before, 0),
     }
+
+
+def _forget_peak_memory():
+    """Starts a new peak where the system can, and returns the bytes in use now."""
+    try:
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return _peak_memory()
+    return _status("VmRSS")
+
+
+def _peak_memory():
+    try:
+        return _status("VmHWM")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _status(key):
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {key}")
 
 
 def _example(detail):

@@ -1,6 +1,5 @@
 """Weights that share a few values."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -94,7 +93,9 @@ class Codebook(WeightTransform):
     def bake(self, weight):
         """The shared values as a NumPy array."""
         values = self.values.numpy()
-        return np.concatenate([[0], values]).astype(values.dtype)[self.assignments.numpy()]
+        return np.concatenate([[0], values]).astype(values.dtype)[
+            self.assignments.numpy()
+        ]
 
 
 def cluster(points, num_clusters, num_iterations=1000):

@@ -46,7 +46,9 @@ class Mask(WeightTransform):
 
     def __call__(self, weight, training=False):
         """`weight` where the mask is True, else 0."""
-        return keras.ops.where(self.mask.value, weight, keras.ops.zeros((), weight.dtype))
+        return keras.ops.where(
+            self.mask.value, weight, keras.ops.zeros((), weight.dtype)
+        )
 
     def bake(self, weight):
         """The masked NumPy array."""

@@ -80,7 +80,9 @@ class Uniform(WeightTransform):
         scale = (high - low) / levels
         scale = tf.where(scale > 0, scale, tf.ones_like(scale))
         zero = tf.round(-low / scale)
-        return scale * (tf.clip_by_value(tf.round(weight / scale) + zero, 0, levels) - zero)
+        return scale * (
+            tf.clip_by_value(tf.round(weight / scale) + zero, 0, levels) - zero
+        )
 
     def bake(self, weight):
         """The rounded NumPy array."""

@@ -1,0 +1,138 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import tfcompress as tfc
+from tests import models
+from tfcompress.cli.main import COMMANDS, run
+
+RECIPE = """
+steps:
+  - compress: {rules: {".*": [mask, {uniform: {bits: 8}}]}}
+  - quantize_activations
+  - fit: {epochs: 2, batch_size: 16, pruning: {schedule: {constant: {sparsity: 0.5}}}}
+  - export: {path: small.tflite, precision: int8}
+  - strip
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a model, its data and a recipe, where commands run."""
+    monkeypatch.chdir(tmp_path)
+    model = models.sequential()
+    model.save("model.keras")
+    x, y = models.inputs(model, 64), models.classes(64)
+    np.savez("data.npz", x_train=x, y_train=y, x_test=x[:16], y_test=y[:16])
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+def test_overview_and_help(capsys):
+    assert run(["--help"]) == 0
+    overview = capsys.readouterr().out
+    for name in COMMANDS:
+        assert name in overview
+        assert run([name, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert f"usage: tfcompress {name}" in text
+        assert "example:" in text
+        assert "--json" in text
+
+
+def test_convert_inspect_benchmark_compare(folder, capsys):
+    assert run(["convert", "model.keras", "float.tflite"]) == 0
+    options = ["--precision", "int8", "--samples", "data.npz", "--json"]
+    assert run(["convert", "model.keras", "int8.tflite", *options]) == 0
+    output = capsys.readouterr().out
+    assert json.loads(output[output.index("\n{") :])["precision"] == "int8"
+    assert run(["inspect", "int8.tflite"]) == 0
+    assert "1 CONV_2D" in capsys.readouterr().out
+    assert run(["inspect", "model.keras", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["totals"]["parameters"] > 0
+    assert run(["benchmark", "int8.tflite", "--runs", "5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["median_ms"] > 0
+    files = ["model.keras", "float.tflite", "int8.tflite"]
+    assert (
+        run(["compare", *files, "--data", "data.npz", "--html", "r.html", "--json"])
+        == 0
+    )
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["label"] for row in rows] == files
+    assert rows[1]["agreement"] == 1.0
+    assert "int8.tflite" in (folder / "r.html").read_text()
+
+
+def test_compress_runs_a_recipe(folder, capsys):
+    arguments = [
+        "model.keras",
+        "recipe.yaml",
+        "small.keras",
+        "--data",
+        "data.npz",
+        "--json",
+    ]
+    assert run(["compress", *arguments]) == 0
+    totals = json.loads(capsys.readouterr().out)["totals"]
+    assert totals["sparsity"] == pytest.approx(0.5, abs=0.01)
+    plain = keras.models.load_model("small.keras")
+    assert not any("tfcompress" in type(a).__module__ for a in plain._flatten_layers())
+    with tfc.Interpreter("small.tflite") as interpreter:
+        assert interpreter.run(np.zeros((1, 8, 8, 3), "float32")).shape == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["convrt"], 2, "unknown command 'convrt'"),
+        (["convert", "model.keras"], 2, "usage: tfcompress convert MODEL OUTPUT"),
+        (["convert", "model.keras", "x.tflite", "--precison=int8"], 2, "precison"),
+        (["convert", "model.keras", "x.tflite", "--precision=int9"], 2, "int9"),
+        (["convert", "none.keras", "x.tflite"], 1, "none.keras"),
+        (["convert", "model.keras", "no/x.tflite"], 1, "does not exist"),
+        (
+            ["convert", "model.keras", "x.tflite", "--precision=int8"],
+            1,
+            "needs samples",
+        ),
+        (["convert", "broken.keras", "x.tflite"], 1, "broken.keras"),
+        (
+            ["convert", "model.keras", "x.tflite", "--samples=recipe.yaml"],
+            1,
+            "recipe.yaml",
+        ),
+        (["inspect", "broken.tflite"], 1, "complete"),
+        (["benchmark", "none.tflite"], 1, "none.tflite"),
+        (["compress", "model.keras", "broken.yaml", "y.keras"], 1, "line 2"),
+        (["compress", "model.keras", "recipe.yaml", "y.keras"], 1, "needs data"),
+        (["compress", "model.keras", "recipe.yaml", "y.h5"], 1, "ends in .keras"),
+        (["compress", "model.keras", "none.yaml", "y.keras"], 1, "none.yaml"),
+        (["demo", "--dataset", "mnits"], 1, "mnist"),
+    ],
+)
+def test_errors_are_one_clear_line(arguments, code, message, folder, capsys):
+    (folder / "broken.keras").write_bytes(b"PK\x03\x04 cut off")
+    (folder / "broken.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3 cut off")
+    (folder / "broken.yaml").write_text("steps:\n  - compress: {rules: [}\n")
+    before = sorted(p.name for p in folder.iterdir())
+    assert run(arguments) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("tfcompress: error: ")
+    assert message in line
+    assert sorted(p.name for p in folder.iterdir()) == before
+
+
+def test_demo_on_digits(folder, capsys):
+    assert run(["demo", "--output", "out", "--epochs", "6", "--json"]) == 0
+    rows = {row["label"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    dense, small = rows["dense float32"], rows["pruned, shared, int8"]
+    assert small["accuracy"] >= dense["accuracy"] - 0.02
+    assert small["size_bytes"] < dense["size_bytes"] / 3
+    assert small["zipped_bytes"] < dense["zipped_bytes"] / 8
+    assert small["nonzero_parameters"] < dense["nonzero_parameters"] * 0.25
+    page = (folder / "out" / "report.html").read_text()
+    assert "pruned, shared, int8" in page

@@ -1,0 +1,279 @@
+import os
+
+import keras
+import numpy as np
+import pytest
+
+import tfcompress as tfc
+from tests import models
+from tfcompress.export import VerificationError, convert, export_tflite
+from tfcompress.export.operations import count_operations, read
+from tfcompress.transforms import Codebook, Mask, Uniform
+
+L = keras.layers
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.tflite"
+
+
+@pytest.mark.parametrize("build", models.ALL, ids=lambda f: f.__name__)
+def test_float32_computes_the_same(build, path):
+    model = build()
+    x = models.inputs(model, 8)
+    result = export_tflite(model, path, samples=x)
+    assert result.max_error <= 1e-5
+    assert result.size_bytes == path.stat().st_size
+    with tfc.Interpreter(path) as interpreter:
+        np.testing.assert_allclose(interpreter.run(x), model(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float16", "dynamic", "int8", "int16x8", "int4"])
+def test_every_precision(precision, path):
+    model = models.sequential()
+    result = export_tflite(model, path, precision, samples=models.inputs(model, 64))
+    assert result.precision == precision
+    assert result.mean_error < 0.35
+    assert 0 <= result.top1_agreement <= 1
+    if precision in ("int8", "int4"):
+        assert result.float_operations == {}
+        types = {int(t.type) for t in read(path.read_bytes()).subgraphs[0].tensors}
+        assert 0 not in types, "a float32 tensor"
+
+
+def test_precision_makes_files_smaller(tmp_path):
+    model = keras.Sequential([keras.Input((256,)), L.Dense(256), L.Dense(10)])
+    x = models.inputs(model, 16)
+    sizes = [
+        export_tflite(model, tmp_path / "m.tflite", p, samples=x).size_bytes
+        for p in ("float32", "float16", "int8", "int4")
+    ]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] / sizes[2] > 3.5
+    assert sizes[0] / sizes[3] > 6.5
+
+
+def test_several_inputs_and_outputs_by_name(path):
+    model = models.two_ports()
+    generator = np.random.default_rng(0)
+    x = {
+        n: generator.normal(size=(16, k)).astype("float32")
+        for n, k in (("a", 4), ("b", 3))
+    }
+    for precision in ("float32", "int8"):
+        export_tflite(model, path, precision, samples=x)
+        with tfc.Interpreter(path) as interpreter:
+            outputs = interpreter.run(x)
+        expected = model(x)
+        assert set(outputs) == {"u", "v"}
+        for name, array in outputs.items():
+            np.testing.assert_allclose(
+                array, expected[name], atol=1e-5 if precision == "float32" else 0.2
+            )
+
+
+def trained(transforms):
+    x = keras.Input((12, 12, 3), name="image")
+    y = L.Conv2D(8, 3, name="conv")(x)
+    y = L.BatchNormalization(name="norm")(y)
+    y = L.ReLU(name="relu")(y)
+    y = L.DepthwiseConv2D(3, name="depthwise")(y)
+    y = L.GlobalAveragePooling2D(name="pool")(y)
+    y = L.Dense(16, activation="relu", name="hidden")(y)
+    model = keras.Model(x, L.Dense(5, name="head")(y))
+    model = tfc.quantize_activations(tfc.compress(model, {".*": transforms}))
+    x = models.inputs(model, 64)
+    models.compile(model).fit(x, models.classes(64), epochs=2, verbose=0)
+    return model, x
+
+
+def kernels_in(path):
+    """Dequantized codes and codes of all weight tensors in a file, outputs first."""
+    interpreter = tfc.Interpreter(path)._interpreter
+    found = []
+    for detail in interpreter.get_tensor_details():
+        parameters = detail["quantization_parameters"]
+        axis = parameters["quantized_dimension"]
+        if len(parameters["scales"]) < 2 or detail["dtype"] != np.int8:
+            continue
+        codes = np.moveaxis(interpreter.get_tensor(detail["index"]), axis, 0)
+        scales = parameters["scales"].reshape(-1, *[1] * (codes.ndim - 1))
+        found.append((codes * scales, codes))
+    return found
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
+def test_int8_holds_exactly_the_trained_grid(bits, path):
+    model, x = trained([Uniform(bits)])
+    result = export_tflite(model, path, "int8", samples=x)
+    assert result.float_operations == {}
+    levels = 2 ** (bits - 1) - 1
+    kernels = kernels_in(path)
+    assert len(kernels) == 4
+    for _, codes in kernels:
+        assert np.abs(codes).max() == levels
+    plain = tfc.strip(model)
+    for name in ("hidden", "head"):
+        trained_values = plain.get_layer(name).kernel.numpy().T
+        (stored,) = [v for v, _ in kernels if v.shape == trained_values.shape]
+        np.testing.assert_allclose(stored, trained_values, atol=1e-6)
+
+
+def test_a_codebook_keeps_its_few_values_in_the_file(path):
+    model, x = trained([Mask(), Codebook(6), Uniform(8)])
+    export_tflite(model, path, "int8", samples=x)
+    values = {
+        t.ref.owners[0].name: t.bake() for _, t in tfc.core.compressed.treatments(model)
+    }
+    for name in ("hidden", "head"):
+        (stored,) = [v for v, _ in kernels_in(path) if v.shape == values[name].T.shape]
+        np.testing.assert_allclose(stored, values[name].T, atol=1e-6)
+
+
+def test_int4_file_holds_the_trained_grid_in_half_the_bytes(tmp_path):
+    model, x = trained([Uniform(4)])
+    outputs = []
+    for precision in ("int8", "int4"):
+        export_tflite(model, tmp_path / f"{precision}.tflite", precision, samples=x)
+        with tfc.Interpreter(tmp_path / f"{precision}.tflite") as interpreter:
+            outputs.append(interpreter.run(x))
+    # Their kernels round differently, by a step of the output or two.
+    np.testing.assert_allclose(*outputs, atol=0.005)
+    kinds = tfc.export.operations.describe(tmp_path / "int4.tflite").weight_bytes
+    assert kinds["INT4"] == (27 * 8 + 8 * 16 + 16 * 5) / 2
+
+
+@pytest.mark.parametrize(
+    "transform", [Uniform(12), Uniform(8, symmetric=False)], ids=["12 bits", "affine"]
+)
+def test_a_grid_that_int8_cannot_hold_is_refused(transform, path):
+    model, x = trained([transform])
+    with pytest.raises(ValueError, match=r"cannot hold.*tfc\.strip\(model\)"):
+        export_tflite(model, path, "int8", samples=x)
+    assert not path.exists()
+    export_tflite(tfc.strip(model), path, "int8", samples=x)
+
+
+def test_trained_ranges_do_not_fit_a_float_file(path):
+    model, _ = trained([Uniform(8)])
+    with pytest.raises(ValueError, match="trained 8-bit activation ranges"):
+        export_tflite(model, path)
+
+
+def test_mixed_precision_models_convert(path):
+    keras.config.set_dtype_policy("mixed_float16")
+    model = tfc.compress(models.sequential(), {".*": "uniform"})
+    result = export_tflite(model, path, samples=models.inputs(model))
+    assert result.max_error <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50V2"])
+def test_every_operation_of_known_networks_comes_out_int8(name, path):
+    build = getattr(keras.applications, name)
+    model = build(
+        weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None
+    )
+    x = models.inputs(model, 8)
+    result = export_tflite(model, path, "int8", samples=x, verify=False)
+    assert result.float_operations == {}
+
+
+def test_mobilenet_v2_trained_for_int8_comes_out_int8(path):
+    model = keras.applications.MobileNetV2(
+        weights=None, input_shape=(32, 32, 3), classes=10
+    )
+    model = tfc.quantize_activations(tfc.compress(model, {".*": "uniform"}))
+    x = models.inputs(model, 16)
+    for _ in range(3):
+        model(x, training=True)
+    result = export_tflite(model, path, "int8", samples=x)
+    assert result.float_operations == {}
+    assert set(result.operations) <= {
+        "CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "FULLY_CONNECTED", "SOFTMAX", "PAD",
+        "RESHAPE",
+    }  # fmt: skip
+
+
+def test_what_stays_float_is_said(path):
+    x = keras.Input((8,))
+    y = keras.ops.floor(L.Dense(8)(x))
+    model = keras.Model(x, L.Dense(2)(y))
+    result = export_tflite(model, path, "int8", samples=models.inputs(model, 16))
+    assert result.float_operations
+    assert all(reason for _, reason in result.float_operations.values())
+    assert "stayed float" in str(result)
+
+
+def test_inputs_and_outputs_have_the_layers_names(path):
+    model = models.sequential()
+    export_tflite(model, path)
+    with tfc.Interpreter(path) as interpreter:
+        assert list(interpreter.input_details) == ["image"]
+        assert list(interpreter.output_details) == ["head"]
+
+
+def test_an_operation_that_no_runtime_knows(path):
+    x = keras.Input((8,))
+    model = keras.Model(x, L.Dense(2)(keras.ops.erfinv(L.Dense(8)(x))))
+    for precision in ("float32", "int8"):
+        with pytest.raises(ValueError, match="Erfinv"):
+            export_tflite(model, path, precision, samples=models.inputs(model, 16))
+    assert not path.exists()
+
+
+def test_a_wrong_file_is_not_kept(path, monkeypatch):
+    path.write_bytes(b"earlier")
+    model = models.sequential()
+    other = models.sequential()
+    other.get_layer("head").bias.assign(np.full(5, 9.0))
+    content = convert.convert(other)
+    monkeypatch.setattr(convert, "convert", lambda *_: content)
+    with pytest.raises(VerificationError, match="largest error"):
+        export_tflite(model, path, samples=models.inputs(model))
+    assert path.read_bytes() == b"earlier"
+    assert os.listdir(path.parent) == ["model.tflite"]
+
+
+def test_builtin_profile_has_no_custom_operation(path):
+    result = export_tflite(models.residual(), path, profile="builtin")
+    assert result.operations == count_operations(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "int7"}, "expected one of float32"),
+        ({"profile": "fast"}, "expected one of custom, builtin"),
+        ({"precision": "int8"}, "needs samples"),
+        ({"samples": np.zeros((4, 8, 8))}, r"expected \(count, 8, 8, 3\)"),
+        ({"samples": np.zeros((0, 8, 8, 3))}, "empty"),
+        ({"samples": np.full((4, 8, 8, 3), np.nan)}, "768 NaN"),
+        ({"samples": np.full((4, 8, 8, 3), "x")}, "expected numbers"),
+        ({"samples": {"picture": np.zeros((4, 8, 8, 3))}}, "picture"),
+    ],
+)
+def test_bad_arguments(arguments, message, path):
+    with pytest.raises(ValueError, match=message):
+        export_tflite(models.sequential(), path, **arguments)
+    assert not path.exists()
+
+
+def test_unwritable_paths(tmp_path):
+    with pytest.raises(ValueError, match="does not exist"):
+        export_tflite(models.sequential(), tmp_path / "no" / "m.tflite")
+    with pytest.raises(ValueError, match="is a folder"):
+        export_tflite(models.sequential(), tmp_path)
+
+
+def test_nan_weights(path):
+    model = models.sequential()
+    model.get_layer("head").bias.assign(np.full(5, np.nan))
+    with pytest.raises(ValueError, match="5 NaN"):
+        export_tflite(model, path)
+
+
+def test_unknown_sizes(path):
+    x = keras.Input((None, 4), name="x")
+    with pytest.raises(ValueError, match="unknown sizes"):
+        export_tflite(keras.Model(x, L.Dense(2)(x)), path)

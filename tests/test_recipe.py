@@ -1,0 +1,58 @@
+import pytest
+
+import tfcompress as tfc
+from tests import models
+
+
+def test_runs_steps_in_order_and_leaves_the_input_alone():
+    model = models.sequential()
+    x, y = models.inputs(model, 32), models.classes(32)
+    before = model.get_weights()
+    recipe = tfc.Recipe(
+        [
+            {"rewrite": {"rewrite": "fold_batch_norm"}},
+            {"compress": {"rules": {".*": {"uniform": {"bits": 4}}}, "skip": ["head"]}},
+            {"fit": {"epochs": 2, "batch_size": 16}},
+            "strip",
+        ]
+    )
+    result = recipe.run(model, (x, y))
+    assert tfc.report(result.model)["conv/kernel"].bits == 4
+    assert tfc.report(result.model)["head/kernel"].bits == 32
+    assert len(result.history[0]["loss"]) == 2
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert (old == new).all()
+
+
+def test_yaml_round_trip(tmp_path):
+    recipe = tfc.Recipe([{"compress": {"rules": {".*": "mask"}}}, "strip"])
+    recipe.to_yaml(tmp_path / "recipe.yaml")
+    assert tfc.Recipe.from_yaml(tmp_path / "recipe.yaml").steps == recipe.steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([], "list of steps"),
+        ("strip", "list of steps"),
+        (["stirp"], "Unknown step 'stirp'.*Did you mean 'strip'"),
+        ([{"fit": 3}], "arguments by name"),
+        ([{"fit": {}, "strip": {}}], "one name"),
+    ],
+)
+def test_bad_steps(steps, message):
+    with pytest.raises(ValueError, match=message):
+        tfc.Recipe(steps)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("fit", r"Step 1 of the recipe \(fit\): training needs data"),
+        ({"fit": {"epoch": 3}}, r"Step 1 .*epoch"),
+        ({"compress": {"rules": {"nothing": "mask"}}}, "Step 1 .*matches no weight"),
+    ],
+)
+def test_the_failing_step_is_named(step, message):
+    with pytest.raises(ValueError, match=message):
+        tfc.Recipe([step]).run(models.sequential())
