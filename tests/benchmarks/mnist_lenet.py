@@ -117,7 +117,7 @@ class Lab:
             end_step=self.steps(epochs) * 2 // 3,
             frequency=50,
         )
-        self.fit(model, epochs, 1e-3, tfc.callbacks.Pruning(schedule, scope="global"))
+        self.fit(model, epochs, 2e-3, tfc.callbacks.Pruning(schedule, scope="global"))
         return tfc.strip(model)
 
     def quantize(self, pruned):

@@ -93,8 +93,8 @@ def time_variants(name, num_steps, rounds, seed):
 
 
 def _add_options(parser):
-    parser.add_argument("--steps", type=int, default=200, help="steps of a round")
-    parser.add_argument("--rounds", type=int, default=11, help="timed rounds")
+    parser.add_argument("--steps", type=int, default=100, help="steps of a round")
+    parser.add_argument("--rounds", type=int, default=9, help="timed rounds")
 
 
 if __name__ == "__main__":

@@ -147,22 +147,34 @@ def test_resuming_takes_up_the_schedule_where_the_optimizer_stands():
 
 
 TRAINING = """
-import sys
-import keras, numpy as np, tfcompress as tfc
+import os, sys
+import keras, numpy as np
+import tfcompress as tfc
 from tests import models
-keras.utils.set_random_seed(0)
-model = models.compile(tfc.compress(models.sequential(), {".*": "mask"}))
-x, y = models.inputs(model, 64), models.classes(64)
+
 class Kill(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == int(sys.argv[2]):
-            import os; os._exit(9)
-schedule = tfc.schedules.Polynomial(final_sparsity=0.8, begin_step=0, end_step=30, frequency=5)
-history = model.fit(x, y, batch_size=8, epochs=4, shuffle=False, verbose=0, callbacks=[
-    keras.callbacks.BackupAndRestore(sys.argv[1] + "/backup"),
-    tfc.callbacks.Pruning(schedule), Kill()])
-np.savez(sys.argv[1] + "/end.npz", epochs=len(history.epoch), step=int(model.optimizer.iterations.numpy()),
-         *[t.bake() for _, t in tfc.core.compressed.treatments(model)])
+            os._exit(9)
+
+folder = sys.argv[1]
+keras.utils.set_random_seed(0)
+model = models.compile(tfc.compress(models.sequential(), {".*": "mask"}))
+x, y = models.inputs(model, 64), models.classes(64)
+schedule = tfc.schedules.Polynomial(
+    final_sparsity=0.8, begin_step=0, end_step=30, frequency=5
+)
+callbacks = [
+    tfc.callbacks.Pruning(schedule),
+    keras.callbacks.BackupAndRestore(folder + "/backup"),
+    Kill(),
+]
+history = model.fit(
+    x, y, batch_size=8, epochs=4, shuffle=False, verbose=0, callbacks=callbacks
+)
+weights = [t.bake() for _, t in tfc.core.compressed.treatments(model)]
+step = int(model.optimizer.iterations.numpy())
+np.savez(folder + "/end.npz", *weights, epochs=len(history.epoch), step=step)
 """
 
 

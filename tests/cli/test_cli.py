@@ -38,7 +38,7 @@ def test_overview_and_help(capsys):
         assert run([name, "--help"]) == 0
         text = capsys.readouterr().out
         assert f"usage: tfcompress {name}" in text
-        assert "example:" in text
+        assert "Example:" in text
         assert "--json" in text
 
 

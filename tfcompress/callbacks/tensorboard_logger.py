@@ -38,7 +38,8 @@ class TensorBoardLogger(keras.callbacks.Callback):
             )
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
-                "TensorBoardLogger needs TensorBoard: pip install 'tfcompress[tensorboard]'."
+                "TensorBoardLogger needs TensorBoard: "
+                "pip install 'tfcompress[tensorboard]'."
             )
         self.log_dir = log_dir
         self.every = every

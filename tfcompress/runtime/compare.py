@@ -216,7 +216,8 @@ def _arrays(data):
     if hasattr(data, "as_numpy_iterator"):
         batches = list(data.as_numpy_iterator())
         if isinstance(batches[0], tuple):
-            return tuple(np.concatenate(parts) for parts in list(zip(*batches))[:2])
+            x, y = ([batch[i] for batch in batches] for i in (0, 1))
+            return np.concatenate(x), np.concatenate(y)
         return np.concatenate(batches), None
     if isinstance(data, (tuple, list)):
         if len(data) != 2 or len(data[0]) != len(data[1]):

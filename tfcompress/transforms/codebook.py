@@ -114,8 +114,8 @@ def cluster(points, num_clusters, num_iterations=1000):
         there are fewer distinct points) and, for each point, the index of its value.
 
     >>> values, assignments = cluster(np.array([1.0, 5.0, 1.2, 5.2]), 2)
-    >>> values, assignments
-    (array([1.1, 5.1]), array([0, 1, 0, 1]))
+    >>> values.tolist(), assignments.tolist()
+    ([1.1, 5.1], [0, 1, 0, 1])
     """
     points = np.ravel(points)
     if not points.size:

@@ -21,7 +21,7 @@ class Mask(WeightTransform):
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 2))
-        >>> layer.kernel.assign([[3.0], [0.0]])
+        >>> _ = layer.kernel.assign([[3.0], [0.0]])
         >>> model = keras.Sequential([keras.Input((2,)), layer])
         >>> pruned = tfc.compress(model, {".*": "mask"})
         >>> pruned.layers[0].treatments[0].transforms[0].mask.numpy().ravel()

@@ -36,7 +36,7 @@ class Uniform(WeightTransform):
 
     Example:
         >>> layer = keras.layers.Dense(2, use_bias=False); layer.build((None, 2))
-        >>> layer.kernel.assign([[-1.0, 0.3], [0.6, 1.0]])
+        >>> _ = layer.kernel.assign([[-1.0, 0.3], [0.6, 1.0]])
         >>> model = keras.Sequential([keras.Input((2,)), layer])
         >>> rounded = tfc.strip(tfc.compress(model, {".*": Uniform(bits=2)}))
         >>> rounded.layers[0].kernel.numpy()
