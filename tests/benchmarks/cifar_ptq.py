@@ -44,7 +44,7 @@ def measure(options):
 
 
 def _describe(path, result, accuracy, reference):
-    name, lost = result.precision, reference - accuracy
+    name, lost = result.precision, round(reference - accuracy, 6)
     limits = {"float32": 0.01, "int8": TOLERANCE}
     yield harness.Measure(f"{name}: test accuracy", accuracy, "%")
     yield harness.Measure(f"{name}: accuracy lost", lost, "points", limits[name])

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tfcompress import schedules, scopes
+from tfcompress.core.collect import collect
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite
 from tfcompress.core.nouns import Criterion, Pattern
@@ -117,8 +118,8 @@ class Pruning(keras.callbacks.Callback):
         """
         layouts = [treatment.ref.layout for _, treatment, _ in self._masked]
         scores = [
-            self.pattern.pool(layout.to_canonical(self._score(name, treatment)))
-            for (name, treatment, _), layout in zip(self._masked, layouts, strict=True)
+            self.pattern.pool(layout.to_canonical(score))
+            for layout, score in zip(layouts, self._scores(), strict=True)
         ]
         shapes = [layout.canonical_shape for layout in layouts]
         kept = self.scope(scores, shapes, sparsity)
@@ -138,8 +139,14 @@ class Pruning(keras.callbacks.Callback):
         kept = sum(np.count_nonzero(mask) for mask in masks)
         return float(1 - kept / sum(mask.size for mask in masks))
 
-    def _score(self, name, treatment):
-        weight = treatment.variable.numpy()
-        check_finite(f"Weight {name}", weight)
-        score = self.criterion(weight, {})
-        return np.broadcast_to(score, weight.shape)
+    def _scores(self):
+        weighed = [treatment for _, treatment, _ in self._masked]
+        signals = collect(self.model, weighed, self.data, self.criterion.needs)
+        scores = []
+        for (name, treatment, _), gathered in zip(self._masked, signals, strict=True):
+            weight = treatment.variable.numpy()
+            check_finite(f"Weight {name}", weight)
+            score = np.broadcast_to(self.criterion(weight, gathered), weight.shape)
+            check_finite(f"The score of weight {name}", score)
+            scores.append(score)
+        return scores

@@ -1,5 +1,7 @@
 """The one mechanism for weights: run a layer on transformed values of its variables."""
 
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -19,6 +21,7 @@ class Treatment:
     def __init__(self, ref, transforms):
         self.ref = ref
         self.transforms = transforms
+        self._watch = None
 
     @property
     def variable(self):
@@ -30,7 +33,24 @@ class Treatment:
         value = tf.convert_to_tensor(self.variable.value)
         for transform in self.transforms:
             value = transform(value, training=training)
+        if self._watch:
+            self._watch(value)
         return value
+
+    @contextlib.contextmanager
+    def watched(self, tape):
+        """Within it, gradients reach the effective weights, which it lists."""
+        values = []
+
+        def watch(value):
+            tape.watch(value)
+            values.append(value)
+
+        self._watch = watch
+        try:
+            yield values
+        finally:
+            self._watch = None
 
     def bake(self, upto=None):
         """The effective weight as a NumPy array, after the transforms before `upto`."""

@@ -59,10 +59,11 @@ class Plugin:
 
     def __repr__(self):
         values = {name: getattr(self, name) for name in self.arguments()}
+        # The first argument says what it is; others count where they are unusual.
         shown = [
             f"{name}={values[name]!r}"
-            for name, default in self.arguments().items()
-            if values[name] != default
+            for position, (name, default) in enumerate(self.arguments().items())
+            if position == 0 or values[name] != default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 

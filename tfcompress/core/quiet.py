@@ -5,7 +5,12 @@ import os
 import sys
 import tempfile
 
-_NOTES = ("I0000", "INFO:", "WARNING: All log messages before absl::InitializeLog()")
+_NOTES = (
+    "I0000",
+    "INFO:",
+    "To enable the following instructions:",
+    "WARNING: All log messages before absl::InitializeLog()",
+)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,90 @@
+import keras
+import numpy as np
+import pytest
+
+import tfcompress as tfc
+from tests import models
+from tfcompress.callbacks import Pruning
+from tfcompress.core.collect import collect
+from tfcompress.core.compressed import treatments
+
+
+class Taylor(tfc.criteria.Criterion):
+    """A user's own criterion: |w dL/dw|."""
+
+    needs = frozenset({"gradient"})
+
+    def __call__(self, weight, signals):
+        return np.abs(weight * signals["gradient"])
+
+
+def linear(kernel):
+    layer = keras.layers.Dense(1, use_bias=False)
+    model = keras.Sequential([keras.Input((len(kernel),)), layer])
+    layer.kernel.assign(np.reshape(kernel, (-1, 1)))
+    model = tfc.compress(model, {".*": "mask"})
+    model.compile("sgd", "mse")
+    return model
+
+
+DATA = [
+    (np.array([[1.0, 0.0, 2.0]], "float32"), np.array([[0.0]], "float32")),
+    (np.array([[0.0, 3.0, 0.0]], "float32"), np.array([[0.0]], "float32")),
+]
+
+
+def test_gradient_by_hand():
+    model = linear([1.0, 2.0, 3.0])
+    (signals,) = collect(model, [t for _, t in treatments(model)], DATA, {"gradient"})
+    # L = (w·x)²: dL/dw = 2 (w·x) x; w·x is 7 and 6; the mean of the two batches.
+    np.testing.assert_allclose(signals["gradient"].ravel(), [7.0, 18.0, 14.0])
+
+
+def test_masked_weights_have_a_gradient_too():
+    model = linear([1.0, 2.0, 3.0])
+    ((_, treatment),) = treatments(model)
+    treatment.transforms[0].mask.assign([[False], [True], [True]])
+    (signals,) = collect(model, [treatment], DATA, {"gradient"})
+    np.testing.assert_allclose(signals["gradient"].ravel(), [6.0, 18.0, 12.0])
+
+
+def test_a_shared_layer_sums_over_its_calls():
+    layer = keras.layers.Dense(1, use_bias=False, name="d")
+    x = keras.Input((1,))
+    model = keras.Model(x, layer(layer(x)))
+    layer.kernel.assign([[3.0]])
+    model = tfc.compress(model, {".*": "mask"})
+    model.compile("sgd", "mse")
+    data = [(np.ones((1, 1), "float32"), np.zeros((1, 1), "float32"))]
+    (signals,) = collect(model, [t for _, t in treatments(model)], data, {"gradient"})
+    # L = w⁴: dL/dw = 4 w³.
+    np.testing.assert_allclose(signals["gradient"], [[108.0]])
+
+
+def test_pruning_by_a_criterion_with_signals():
+    model = linear([1.0, 2.0, 3.0])
+    pruning = Pruning(0.34, criterion=Taylor(), data=DATA)
+    pruning.set_model(model)
+    pruning.update(0)
+    ((_, treatment),) = treatments(model)
+    np.testing.assert_array_equal(treatment.bake().ravel(), [0.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("data", "needs", "message"),
+    [
+        (None, {"gradient"}, "pass data="),
+        ([], {"gradient"}, "data is empty"),
+        (DATA, {"colour"}, "Unknown signals"),
+    ],
+)
+def test_bad_arguments(data, needs, message):
+    model = linear([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=message):
+        collect(model, [t for _, t in treatments(model)], data, needs)
+
+
+def test_a_model_without_a_loss():
+    model = tfc.compress(models.sequential(), {".*": "mask"})
+    with pytest.raises(ValueError, match="compile"):
+        collect(model, [t for _, t in treatments(model)], DATA, {"gradient"})
