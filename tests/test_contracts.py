@@ -233,10 +233,9 @@ def test_rewrite_computes_the_same(cls):
     y = keras.layers.Rescaling(1 / 255, offset=-0.5)(x)
     y = keras.layers.Conv2D(4, 3)(y)
     y = keras.layers.BatchNormalization(name="norm")(y)
-    model = keras.Model(x, keras.layers.DepthwiseConv2D(3)(y))
+    model = keras.Model(x, keras.layers.SeparableConv2D(4, 3, activation="relu")(y))
     model(models.inputs(model, 16) * 255, training=True)
     rewritten = rewrites.apply(model, make(cls))
-    assert len(rewritten.layers) <= len(model.layers)
     assert [type(a) for a in rewritten.layers] != [type(a) for a in model.layers]
     assert models.difference(model, rewritten, models.inputs(model) * 255) <= 1e-5
 

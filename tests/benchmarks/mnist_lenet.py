@@ -66,13 +66,11 @@ class Lab:
 
         self.keras, self.tfc = keras, tfc
         self.name, self.recipe = name, RECIPES[name]
-        self.train, self.test = tfc.datasets.load("mnist", options.data_dir)
+        parts = tfc.datasets.load("mnist", options.data_dir)
         if options.quick:
             self.recipe = dataclasses.replace(self.recipe, dense=1, prune=1, quantize=1)
-            self.train, self.test = (
-                tuple(array[:1280] for array in part)
-                for part in (self.train, self.test)
-            )
+            parts = [[array[:1280] for array in part] for part in parts]
+        self.train, self.test = parts
         keras.utils.set_random_seed(options.seed)
 
     def measure(self, folder):

@@ -195,6 +195,23 @@ def test_mobilenet_v2_trained_for_int8_comes_out_int8(path):
     }  # fmt: skip
 
 
+def test_batch_norm_without_a_convolution_before_it_comes_out_int8(path):
+    x = keras.Input((8, 8, 3), name="x")
+    y = L.Conv2D(4, 3)(x)
+    y = L.MaxPooling2D()(y)
+    y = L.ReLU()(L.BatchNormalization(name="norm")(y))
+    y = L.Conv2D(4, 3, use_bias=False)(y)
+    y = L.BatchNormalization()(y)
+    model = tfc.quantize_activations(keras.Model(x, L.Flatten()(y)))
+    samples = models.inputs(model, 32)
+    for _ in range(5):
+        model(samples, training=True)
+    result = export_tflite(model, path, "int8", samples=samples)
+    assert result.float_operations == {}
+    assert result.operations["DEPTHWISE_CONV_2D"] == 1
+    assert result.operations["CONV_2D"] == 2
+
+
 def test_what_stays_float_is_said(path):
     x = keras.Input((8,))
     y = keras.ops.floor(L.Dense(8)(x))

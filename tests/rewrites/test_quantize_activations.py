@@ -61,6 +61,12 @@ def test_activations_that_run_by_themselves_are_split_off():
     assert model.get_layer("head_softmax_range").range() == (0.0, 255 / 256)
 
 
+def test_separable_convolutions_have_a_range_in_the_middle():
+    x = keras.Input((8, 8, 3), name="x")
+    model = quantized(L.SeparableConv2D(4, 3, activation="relu", name="pair")(x), x)
+    assert ranges(model) == {"x_range", "pair_depthwise_range", "pair_range"}
+
+
 def test_predictions_are_the_same_until_ranges_are_seen():
     # The fixed range of a softmax always rounds, to half a step of 1/256.
     for build, allowed in (

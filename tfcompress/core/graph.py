@@ -30,6 +30,8 @@ def flatten(model):
     model = rebuild(model)
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs, model.outputs, name=model.name)
+    if not any(_is_nested(op) for op in model.operations):
+        return model
     while any(_is_nested(op) for op in model.operations):
         _make_names_unique(model)
         model = keras.models.clone_model(

@@ -11,12 +11,16 @@ from tfcompress.core.cloning import copy_variables
 from tfcompress.core.compress import compress, is_plain, strip
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite, check_model
+from tfcompress.core.graph import flatten
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.export.edit import pack_int4, with_exact_grids
 from tfcompress.export.files import check_writable, write_atomically
 from tfcompress.export.trace import constant_function, named_specs
 from tfcompress.export.verify import inspect_operations, verify_outputs
 from tfcompress.export.weights import grid_values
+from tfcompress.rewrites.affine import AffineAsConvolution
+from tfcompress.rewrites.apply import apply_to_flat
+from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
 from tfcompress.transforms.uniform import Uniform
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
@@ -101,6 +105,12 @@ def convert(model, precision="float32", samples=None, profile="custom"):
         profile: one of `PROFILES`.
     """
     values = {}
+    if precision in ("int8", "int4") and _has_trained_ranges(model):
+        # Batch norm without a convolution to fold into would be two operations, with no
+        # range between them.
+        model = flatten(model)
+        for rewrite in (FoldBatchNorm(), AffineAsConvolution(batch_norm=True)):
+            model = apply_to_flat(model, rewrite)
     if precision == "int4":
         model = _with_int4_weights(model)
     if precision in _INTEGER:

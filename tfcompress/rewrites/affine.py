@@ -1,4 +1,4 @@
-"""Fixed per-channel `a x + b` as one operation."""
+"""Per-channel `a x + b` as one operation."""
 
 import keras
 import numpy as np
@@ -7,11 +7,15 @@ from tfcompress.core.nouns import LayerRewrite
 
 
 class AffineAsConvolution(LayerRewrite):
-    """Writes Normalization and Rescaling of images as a 1x1 depthwise convolution.
+    """Writes fixed scaling of images as a 1x1 depthwise convolution.
 
-    `y_c = a_c x_c + b_c` with kernel `a` and bias `b`. In TFLite these layers are a
+    `y_c = a_c x_c + b_c` with kernel `a` and bias `b`, for Normalization and Rescaling,
+    and for BatchNormalization at inference. In TFLite these layers are a
     multiplication and an addition; int8 needs a range between the two, and a
     convolution does not. The new layer is not trainable.
+
+    Args:
+        batch_norm: whether BatchNormalization is replaced too; only for inference.
 
     >>> x = keras.Input((4, 4, 3))
     >>> model = keras.Model(x, keras.layers.Rescaling(1 / 255)(x))
@@ -19,10 +23,15 @@ class AffineAsConvolution(LayerRewrite):
     'DepthwiseConv2D'
     """
 
+    def __init__(self, batch_norm=False):
+        self.batch_norm = batch_norm
+
     def matches(self, layer):
-        """Rescaling and feature-wise Normalization of float images, channels last."""
+        """Fixed scaling of float images, channels last."""
         if isinstance(layer, keras.layers.Normalization):
             known = layer.axis in ((-1,), (3,)) and not layer.invert
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            known = self.batch_norm and layer.axis in (-1, 3)
         else:
             known = isinstance(layer, keras.layers.Rescaling)
         if not known or len(layer._inbound_nodes) != 1:
@@ -33,18 +42,31 @@ class AffineAsConvolution(LayerRewrite):
 
     def __call__(self, layer):
         """One `DepthwiseConv2D`."""
-        channels = layer.output.shape[-1]
-        if isinstance(layer, keras.layers.Rescaling):
-            scale, offset = layer.scale, layer.offset
-        else:
-            mean, variance = np.ravel(layer.mean), np.ravel(layer.variance)
-            scale = 1.0 / np.maximum(np.sqrt(variance), keras.config.epsilon())
-            offset = -mean * scale
+        ones = np.ones(layer.output.shape[-1])
+        scale, offset = _scale_and_offset(layer)
         convolution = keras.layers.DepthwiseConv2D(
             1, name=layer.name, trainable=False, data_format="channels_last"
         )
         convolution.build(layer.output.shape)
-        ones = np.ones(channels)
         convolution.kernel.assign(np.reshape(scale * ones, convolution.kernel.shape))
         convolution.bias.assign(offset * ones)
         return [convolution]
+
+
+def _scale_and_offset(layer):
+    if isinstance(layer, keras.layers.Rescaling):
+        return layer.scale, layer.offset
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return batch_norm_scale_and_offset(layer)
+    mean, variance = np.ravel(layer.mean), np.ravel(layer.variance)
+    scale = 1.0 / np.maximum(np.sqrt(variance), keras.config.epsilon())
+    return scale, -mean * scale
+
+
+def batch_norm_scale_and_offset(norm):
+    """`g = γ / sqrt(σ² + ε)` and `β - μ g` of a BatchNormalization, arrays."""
+    mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
+    gamma = norm.gamma.numpy() if norm.scale else np.ones_like(mean)
+    beta = norm.beta.numpy() if norm.center else np.zeros_like(mean)
+    scale = gamma / np.sqrt(variance + norm.epsilon)
+    return scale, beta - mean * scale

@@ -28,8 +28,11 @@ def apply(model, rewrite):
     """
     check_model(model, "rewrite")
     check_graph(model, "rewrite")
-    rewrite = LayerRewrite.get(rewrite)
-    flat = flatten(model)
+    return apply_to_flat(flatten(model), LayerRewrite.get(rewrite))
+
+
+def apply_to_flat(flat, rewrite):
+    """`apply` for a fresh flat model; the model itself if nothing matches."""
     replaced, dropped = {}, set()
     graph = Graph(flat)
     for node in graph.nodes:
@@ -39,6 +42,8 @@ def apply(model, rewrite):
             continue
         replaced[names[0]] = rewrite(*chain)
         dropped.update(names[1:])
+    if not replaced:
+        return flat
 
     def replace(layer):
         # New layers are called in `call`; here they only take the old one's place.
@@ -49,8 +54,9 @@ def apply(model, rewrite):
             return args[0]
         if operation.name not in replaced:
             return operation(*args, **kwargs)
+        # Keyword arguments are the old layer's own, such as a batch norm's mask.
         first, *others = replaced[operation.name]
-        outputs = first(*args, **kwargs)
+        outputs = first(*args)
         for layer in others:
             outputs = layer(outputs)
         return outputs

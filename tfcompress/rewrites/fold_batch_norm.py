@@ -5,6 +5,7 @@ import numpy as np
 
 from tfcompress.core.layout import layout
 from tfcompress.core.nouns import LayerRewrite
+from tfcompress.rewrites.affine import batch_norm_scale_and_offset
 
 
 class FoldBatchNorm(LayerRewrite):
@@ -49,13 +50,10 @@ class FoldBatchNorm(LayerRewrite):
         """The layer with a bias, and without the batch norm."""
         folded = type(layer).from_config({**layer.get_config(), "use_bias": True})
         folded.build(layer.input.shape)
-        mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
-        gamma = norm.gamma.numpy() if norm.scale else np.ones_like(mean)
-        beta = norm.beta.numpy() if norm.center else np.zeros_like(mean)
-        gain = gamma / np.sqrt(variance + norm.epsilon)
-        bias = layer.bias.numpy() if layer.use_bias else np.zeros_like(mean)
+        gain, offset = batch_norm_scale_and_offset(norm)
+        bias = layer.bias.numpy() if layer.use_bias else np.zeros_like(gain)
         axes = layout(layer, layer.kernel)
         kernel = axes.to_canonical(layer.kernel.numpy()) * gain
         folded.kernel.assign(axes.from_canonical(kernel))
-        folded.bias.assign((bias - mean) * gain + beta)
+        folded.bias.assign(bias * gain + offset)
         return [folded]

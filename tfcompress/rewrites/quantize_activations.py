@@ -6,7 +6,8 @@ from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, check_graph, flatten, rewire
 from tfcompress.layers.fake_quant import FakeQuant
 from tfcompress.rewrites.affine import AffineAsConvolution
-from tfcompress.rewrites.apply import apply
+from tfcompress.rewrites.apply import apply_to_flat
+from tfcompress.rewrites.split_separable import SplitSeparable
 
 L = keras.layers
 
@@ -81,7 +82,9 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
 
     Batch norm trains unfolded: the converter folds it into the scales exactly.
     Normalization and Rescaling layers on images become 1x1 depthwise convolutions,
-    since two separate int8 operations would need a range between them.
+    since two separate int8 operations would need a range between them. Separable
+    convolutions are split in two for the same reason, unless they are compressed
+    already: compress after this step then.
 
     Args:
         model: a Sequential or Functional model, compressed or not; nested models are
@@ -106,7 +109,10 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
     """
     check_model(model, "quantize")
     check_graph(model, "quantize the activations of")
-    flat = apply(_split_activations(flatten(model)), AffineAsConvolution())
+    flat = flatten(model)
+    for rewrite in (SplitSeparable(), AffineAsConvolution()):
+        flat = apply_to_flat(flat, rewrite)
+    flat = _split_activations(flat)
     groups = _place(Graph(flat))
     layers, inputs = {}, {}
 
