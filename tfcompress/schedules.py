@@ -32,10 +32,6 @@ class _Updated(Schedule):
         )
         return updates + (1 if ends_between and step >= self.end_step else 0)
 
-    def _progress(self, step):
-        span = max(self.end_step - self.begin_step, 1)
-        return min(max((step - self.begin_step) / span, 0.0), 1.0)
-
 
 class Constant(_Updated):
     """`s(t) = sparsity` from `begin_step` on, 0 before.
@@ -82,17 +78,48 @@ class OneShot(Constant):
         self.step = step
 
 
-class Polynomial(_Updated):
+class _Annealed(_Updated):
+    """Goes from one sparsity to another: `s_f + (s_i - s_f) rest(progress)`."""
+
+    def __init__(
+        self,
+        *,
+        initial_sparsity=0.0,
+        final_sparsity,
+        begin_step,
+        end_step,
+        frequency=100,
+    ):
+        self.initial_sparsity = _fraction("initial_sparsity", initial_sparsity)
+        self.final_sparsity = _fraction("final_sparsity", final_sparsity)
+        self.begin_step = _step("begin_step", begin_step)
+        self.end_step = _after(begin_step, end_step)
+        self.frequency = _step("frequency", frequency, least=1)
+
+    def __call__(self, step):
+        """The sparsity at `step`."""
+        if step < self.begin_step:
+            return 0.0
+        progress = (step - self.begin_step) / (self.end_step - self.begin_step)
+        change = self.initial_sparsity - self.final_sparsity
+        return self.final_sparsity + change * self._rest(min(progress, 1.0))
+
+    def _rest(self, progress):
+        """What of the change is still to come: 1 at progress 0, 0 at progress 1."""
+        raise NotImplementedError
+
+
+class Polynomial(_Annealed):
     """Rises quickly at first and then ever more slowly.
 
     `s(t) = s_f + (s_i - s_f) (1 - (t - t_0) / (t_1 - t_0))^power`, constant outside
     `[t_0, t_1]`; 0 before `t_0`.
 
     Args:
+        initial_sparsity: `s_i`.
         final_sparsity: `s_f`, fraction removed at the end, in [0, 1).
         begin_step: `t_0`.
         end_step: `t_1`, larger than `t_0`.
-        initial_sparsity: `s_i`.
         power: exponent; 3 is usual, 1 is linear.
         frequency: steps between updates.
 
@@ -117,33 +144,30 @@ class Polynomial(_Updated):
         power=3,
         frequency=100,
     ):
-        self.initial_sparsity = _fraction("initial_sparsity", initial_sparsity)
-        self.final_sparsity = _fraction("final_sparsity", final_sparsity)
-        self.begin_step = _step("begin_step", begin_step)
-        self.end_step = _after(begin_step, end_step)
-        self.power = power
-        self.frequency = _step("frequency", frequency, least=1)
-
-    def __call__(self, step):
-        """The sparsity at `step`."""
-        if step < self.begin_step:
-            return 0.0
-        rest = (1.0 - self._progress(step)) ** self.power
-        return (
-            self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * rest
+        super().__init__(
+            initial_sparsity=initial_sparsity,
+            final_sparsity=final_sparsity,
+            begin_step=begin_step,
+            end_step=end_step,
+            frequency=frequency,
         )
+        self.power = power
+
+    def _rest(self, progress):
+        return (1.0 - progress) ** self.power
 
 
-class Cosine(_Updated):
+class Cosine(_Annealed):
     """Rises slowly, then quickly, then slowly.
 
-    `s(t) = s_f + (s_i - s_f) (1 + cos(π (t - t_0) / (t_1 - t_0))) / 2`.
+    `s(t) = s_f + (s_i - s_f) (1 + cos(π (t - t_0) / (t_1 - t_0))) / 2`, constant outside
+    `[t_0, t_1]`; 0 before `t_0`.
 
     Args:
+        initial_sparsity: `s_i`.
         final_sparsity: `s_f`, in [0, 1).
         begin_step: `t_0`.
         end_step: `t_1`, larger than `t_0`.
-        initial_sparsity: `s_i`.
         frequency: steps between updates.
 
     Raises:
@@ -157,29 +181,8 @@ class Cosine(_Updated):
         [0.0, 0.4, 0.8]
     """
 
-    def __init__(
-        self,
-        *,
-        initial_sparsity=0.0,
-        final_sparsity,
-        begin_step,
-        end_step,
-        frequency=100,
-    ):
-        self.initial_sparsity = _fraction("initial_sparsity", initial_sparsity)
-        self.final_sparsity = _fraction("final_sparsity", final_sparsity)
-        self.begin_step = _step("begin_step", begin_step)
-        self.end_step = _after(begin_step, end_step)
-        self.frequency = _step("frequency", frequency, least=1)
-
-    def __call__(self, step):
-        """The sparsity at `step`."""
-        if step < self.begin_step:
-            return 0.0
-        rest = (1.0 + math.cos(math.pi * self._progress(step))) / 2
-        return (
-            self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * rest
-        )
+    def _rest(self, progress):
+        return (1.0 + math.cos(math.pi * progress)) / 2
 
 
 class Iterative(_Updated):

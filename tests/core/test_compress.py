@@ -84,6 +84,13 @@ def test_transforms_of_different_weights_share_nothing():
     assert len({id(mask) for mask in masks}) == len(masks)
 
 
+@pytest.mark.parametrize("build", [models.sequential, models.subclassed])
+def test_float16_gradients_are_scaled(build):
+    keras.config.set_dtype_policy("mixed_float16")
+    model = models.compile(tfc.compress(build(), {".*": "mask"}))
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
 def test_batch_statistics_move_inside_a_whole_model_wrapper():
     model = tfc.compress(models.subclassed(), {".*": Uniform(8)})
     before = model.model.norm.moving_mean.numpy()

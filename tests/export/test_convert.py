@@ -79,6 +79,7 @@ def trained(transforms):
     y = L.BatchNormalization(name="norm")(y)
     y = L.ReLU(name="relu")(y)
     y = L.DepthwiseConv2D(3, name="depthwise")(y)
+    y = L.MaxPooling2D(name="maximum")(y)
     y = L.GlobalAveragePooling2D(name="pool")(y)
     y = L.Dense(16, activation="relu", name="hidden")(y)
     model = keras.Model(x, L.Dense(5, name="head")(y))

@@ -30,8 +30,17 @@ def test_one_range_behind_what_the_converter_fuses():
     y = L.MaxPooling2D(name="maximum")(y)
     y = L.GlobalAveragePooling2D(name="mean")(y)
     y = L.Dense(3, name="head")(y)
-    expected = {"x", "relu", "depthwise", "side", "relu6", "mean", "head"}
+    expected = {"x", "relu", "depthwise", "side", "maximum", "mean", "head"}
     assert ranges(quantized(y, x)) == {f"{name}_range" for name in expected}
+
+
+def test_a_max_pooling_takes_the_range_of_what_only_it_reads():
+    x = keras.Input((8, 8, 3), name="x")
+    y = L.Conv2D(4, 3, activation="relu", name="conv")(x)
+    model = quantized(L.MaxPooling2D(name="pool")(y), x)
+    assert ranges(model) == {"x_range", "pool_range"}
+    model = quantized([L.MaxPooling2D(name="pool")(y), y], x)
+    assert ranges(model) == {"x_range", "conv_range"}
 
 
 def test_a_result_used_twice_keeps_its_own_range():

@@ -29,10 +29,3 @@ def test_latent_weights_survive_and_grow_back():
     _, treatment = masked([1.0, -2.0, 3.0], [True, False, False])
     treatment.transforms[0].mask.assign(np.ones((3, 1), bool))
     np.testing.assert_array_equal(np.ravel(treatment()), [1.0, -2.0, 3.0])
-
-
-def test_a_masked_nan_is_zero():
-    _, treatment = masked([1.0, 2.0], [True, False])
-    treatment.variable.assign([[1.0], [np.nan]])
-    np.testing.assert_array_equal(np.ravel(treatment()), [1.0, 0.0])
-    np.testing.assert_array_equal(np.ravel(treatment.bake()), [1.0, 0.0])

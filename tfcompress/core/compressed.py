@@ -79,8 +79,7 @@ class Compressed:
 
     is_compressed = True
 
-    def _set_inner(self, layer, transforms):
-        self.inner = layer
+    def _set_transforms(self, transforms):
         self._transforms = {
             int(index): list(t) for index, t in (transforms or {}).items()
         }
@@ -169,7 +168,12 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
         kwargs.update(dtype="float32", autocast=False)
         super().__init__(layer, **kwargs)
         self.supports_masking = layer.supports_masking
-        self._set_inner(layer, transforms)
+        self._set_transforms(transforms)
+
+    @property
+    def inner(self):
+        """The wrapped layer."""
+        return self.layer
 
     def build(self, input_shape=None):
         """Builds the inner layer if it is new, then the transforms."""
@@ -223,10 +227,27 @@ class CompressedModel(Compressed, keras.Model):
         kwargs.update(dtype="float32", autocast=False)
         super().__init__(**kwargs)
         self.model = model
-        self._set_inner(model, transforms)
+        self._set_transforms(transforms)
         if model.built:
             self._build_transforms()
             self.built = True
+
+    @property
+    def inner(self):
+        """The wrapped model."""
+        return self.model
+
+    def compile(self, optimizer="rmsprop", *args, **kwargs):
+        """As `keras.Model.compile`; float16 inside gets its loss scaled."""
+        optimizer = keras.optimizers.get(optimizer)
+        is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if self.model.dtype_policy.name == "mixed_float16" and not is_scaled:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        super().compile(optimizer, *args, **kwargs)
+
+    def compile_from_config(self, config):
+        """The same as Keras' own, which Keras wants said where `compile` is changed."""
+        super().compile_from_config(config)
 
     def get_build_config(self):
         """The inner model's."""

@@ -11,11 +11,10 @@ from tfcompress.rewrites.split_separable import SplitSeparable
 
 L = keras.layers
 
+_MAX_POOLING = (L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D)
 # Their int8 kernels read and write the same scale.
 _SAME_RANGE = (
-    L.MaxPooling1D,
-    L.MaxPooling2D,
-    L.MaxPooling3D,
+    *_MAX_POOLING,
     L.GlobalMaxPooling1D,
     L.GlobalMaxPooling2D,
     L.AveragePooling1D,
@@ -149,16 +148,26 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
 
 
 class _Group:
-    """Tensors that share one range, named after the first of them."""
+    """Calls whose results share one range, named after the first of them."""
 
-    def __init__(self, key):
-        self.members = [key]
-        self.name = key[0] if key[1] == 0 else f"{key[0]}_{key[1]}"
+    def __init__(self):
+        self.members = []
         self.fixed = None
+
+    @property
+    def name(self):
+        operation, index = self.members[0]
+        return operation if index == 0 else f"{operation}_{index}"
 
 
 def _place(graph):
     """`{node key: group}` for the calls that are followed by a range."""
+    ranged = [
+        _behind_max_pooling(graph, node)
+        for node in graph.nodes
+        if not _keeps_range(node) and _writes_float(node) and not _is_fused(graph, node)
+    ]
+    starts = {id(node) for node in ranged}
     parent = {}
 
     def find(tensor_id):
@@ -167,24 +176,30 @@ def _place(graph):
         return tensor_id
 
     for node in graph.nodes:
-        if _keeps_range(node):
-            tied = [id(t) for t in (*node.inputs, *node.outputs)]
-            for other in tied[1:]:
-                parent[find(other)] = find(tied[0])
+        if _keeps_range(node) and id(node) not in starts:
+            first, *others = [id(t) for t in (*node.inputs, *node.outputs)]
+            for other in others:
+                parent[find(other)] = find(first)
     groups, by_root = {}, {}
-    for node in graph.nodes:
-        if _keeps_range(node) or not _writes_float(node) or _is_fused(graph, node):
-            continue
-        root = find(id(node.outputs[0]))
-        if root in by_root:
-            by_root[root].members.append(node.key)
-        else:
-            by_root[root] = _Group(node.key)
-        groups[node.key] = by_root[root]
-        by_root[root].fixed = (
-            _fixed_range(node) if len(by_root[root].members) == 1 else None
-        )
+    for node in ranged:
+        group = by_root.setdefault(find(id(node.outputs[0])), _Group())
+        group.members.append(node.key)
+        group.fixed = _fixed_range(node) if len(group.members) == 1 else None
+        groups[node.key] = group
     return groups
+
+
+def _behind_max_pooling(graph, node):
+    """A max pooling that alone reads `node`, or else `node`.
+
+    Rounding in one range commutes with the maximum, and the pool has fewer values.
+    """
+    following = graph.only_consumer(node)
+    if following is None or not isinstance(following.layer, _MAX_POOLING):
+        return node
+    if isinstance(node.layer, L.InputLayer) or _fixed_range(node):
+        return node
+    return following
 
 
 def _keeps_range(node):

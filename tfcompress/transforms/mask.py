@@ -30,7 +30,6 @@ class Mask(WeightTransform):
 
     def build(self, layer, weight, layout):
         """Creates the mask, all True."""
-        self.layout = layout
         self.mask = layer.add_weight(
             name=f"{weight.name}_mask",
             shape=weight.shape,
@@ -45,10 +44,8 @@ class Mask(WeightTransform):
             self.mask.assign(weight != 0)
 
     def __call__(self, weight, training=False):
-        """`weight` where the mask is True, else 0."""
-        return keras.ops.where(
-            self.mask.value, weight, keras.ops.zeros((), weight.dtype)
-        )
+        """`weight` where the mask is True, else 0; a product is faster than a choice."""
+        return weight * keras.ops.cast(self.mask, weight.dtype)
 
     def bake(self, weight):
         """The masked NumPy array."""
