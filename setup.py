@@ -25,10 +25,13 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["tfcompress", "tfcompress.*"]),
-    package_data={"tfcompress": ["runtime/*.html"]},
+    package_data={
+        "tfcompress": ["runtime/*.html", "interop/_tfmot_child/*.py"],
+    },
     install_requires=[
         "absl-py",
         "ai-edge-litert>=2.3",
+        "h5py",
         "keras>=3.15",
         "numpy",
         "pyyaml",

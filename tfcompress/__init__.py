@@ -23,9 +23,9 @@ from tfcompress import (
 )
 from tfcompress.core.compress import compress, strip
 from tfcompress.core.compressed import CompressedModel
-from tfcompress.core.load import load_model
 from tfcompress.core.report import report
 from tfcompress.export import export_tflite
+from tfcompress.interop.load import load_model
 from tfcompress.recipe import Recipe
 from tfcompress.rewrites import quantize_activations
 from tfcompress.runtime.benchmark import benchmark

@@ -91,6 +91,18 @@ def test_float16_gradients_are_scaled(build):
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
+def test_a_compiled_whole_model_wrapper_reloads_compiled(tmp_path):
+    model = models.compile(tfc.compress(models.subclassed(), {".*": "uniform"}))
+    x, y = models.inputs(model, 16), models.classes(16)
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "m.keras")
+    restored = keras.models.load_model(tmp_path / "m.keras")
+    assert int(restored.optimizer.iterations.numpy()) == 1
+    np.testing.assert_allclose(
+        restored.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0)
+    )
+
+
 def test_batch_statistics_move_inside_a_whole_model_wrapper():
     model = tfc.compress(models.subclassed(), {".*": Uniform(8)})
     before = model.model.norm.moving_mean.numpy()

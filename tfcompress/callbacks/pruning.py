@@ -61,6 +61,7 @@ class Pruning(keras.callbacks.Callback):
         self.data = data
         self.sparsity = 0.0
         self._previous_step = -1
+        self._batches = 0
 
     def set_model(self, model):
         """Finds the masks of the model."""
@@ -93,7 +94,11 @@ class Pruning(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Prunes if the schedule says so."""
-        self.update(int(self.model.optimizer.iterations.numpy()))
+        self._batches += 1
+        # Reading the optimizer's step takes longer than knowing that nothing can be due.
+        latest = self._previous_step + self._batches * self.model.steps_per_execution
+        if self.schedule.due(self._previous_step, latest):
+            self.update(int(self.model.optimizer.iterations.numpy()))
 
     def on_epoch_end(self, epoch, logs=None):
         """Logs the sparsity."""
@@ -106,7 +111,7 @@ class Pruning(keras.callbacks.Callback):
         Args:
             step: optimizer iterations so far.
         """
-        previous, self._previous_step = self._previous_step, step
+        previous, self._previous_step, self._batches = self._previous_step, step, 0
         if self.schedule.due(previous, step):
             self.prune(self.schedule(step))
 

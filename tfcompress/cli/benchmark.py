@@ -10,7 +10,7 @@ import pathlib
 
 from absl import flags
 
-from tfcompress.core.load import load_model
+from tfcompress.interop.load import load_model
 from tfcompress.runtime.benchmark import benchmark
 
 SUMMARY = "time a model on this host"

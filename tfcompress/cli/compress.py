@@ -20,9 +20,9 @@ from absl import flags
 
 from tfcompress.cli import data
 from tfcompress.core.compress import strip
-from tfcompress.core.load import load_model
 from tfcompress.core.report import report
 from tfcompress.export.files import check_writable
+from tfcompress.interop.load import load_model
 from tfcompress.recipe import Recipe
 
 SUMMARY = "run a YAML recipe on a model"

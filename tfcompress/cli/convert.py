@@ -10,9 +10,9 @@ Example:
 from absl import flags
 
 from tfcompress.cli import data
-from tfcompress.core.load import load_model
 from tfcompress.export import PRECISIONS, export_tflite
 from tfcompress.export.convert import PROFILES
+from tfcompress.interop.load import load_model
 
 SUMMARY = "write a .tflite file"
 ARGUMENTS = 2

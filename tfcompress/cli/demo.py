@@ -10,13 +10,12 @@ Example:
 """
 
 import pathlib
-import sys
-import time
 
 import keras
 from absl import flags
 
 import tfcompress as tfc
+from tfcompress.cli.progress import Narrator, TrainingBar
 from tfcompress.runtime.html_report import write_html_report
 
 SUMMARY = "the whole job on a small network, in about a minute"
@@ -141,16 +140,5 @@ def fit(model, data, epochs, learning_rate=1e-3, callbacks=()):
         epochs=epochs,
         batch_size=BATCH_SIZE,
         verbose=0,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, TrainingBar()],
     )
-
-
-class Narrator:
-    """Tells on stderr what happens, with the seconds since the start."""
-
-    def __init__(self):
-        self._start = time.perf_counter()
-
-    def __call__(self, text):
-        seconds = time.perf_counter() - self._start
-        print(f"[{seconds:5.1f} s] {text}", file=sys.stderr, flush=True)

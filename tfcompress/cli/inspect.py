@@ -9,9 +9,9 @@ Example:
 
 import pathlib
 
-from tfcompress.core.load import load_model
 from tfcompress.core.report import report
 from tfcompress.export.operations import describe
+from tfcompress.interop.load import load_model
 
 SUMMARY = "show weights or operations of a file"
 ARGUMENTS = 1

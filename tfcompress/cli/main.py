@@ -7,22 +7,22 @@ import sys
 import tensorflow as tf
 from absl import flags
 
+import tfcompress
 from tfcompress.core.quiet import native_notes_dropped
 
 COMMANDS = ("demo", "compress", "convert", "inspect", "benchmark", "compare")
+_ERRORS = (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
 def run(arguments=None):
     """Runs a command and returns the exit code: 0, 1 for errors, 2 for wrong usage."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if not arguments or arguments[0] in ("-h", "--help", "--helpfull", "help"):
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0 if arguments else 2
     name, *rest = arguments
     if name == "--version":
-        from tfcompress import __version__
-
-        print(__version__)
+        print(tfcompress.__version__)
         return 0
     if name not in COMMANDS:
         return _fail(
@@ -40,11 +40,14 @@ def run(arguments=None):
     if values.help:
         print(_help(command, values))
         return 0
-    if len(positional) < command.ARGUMENTS or (
-        len(positional) > command.ARGUMENTS and not getattr(command, "MORE", False)
-    ):
+    most = sys.maxsize if getattr(command, "MORE", False) else command.ARGUMENTS
+    if not command.ARGUMENTS <= len(positional) <= most:
         usage = command.__doc__.strip().splitlines()[0]
         return _fail(f"got {len(positional)} arguments. Usage: {usage}", 2)
+    return _execute(command, values, positional)
+
+
+def _execute(command, values, positional):
     with native_notes_dropped(drop_all=True):
         # TensorFlow's first operation complains loudly on machines without a GPU.
         tf.constant(0)
@@ -52,23 +55,9 @@ def run(arguments=None):
         result = command.main(values, *positional)
     except KeyboardInterrupt:
         return _fail("interrupted.", 130)
-    except (
-        ImportError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except _ERRORS as error:
         return _fail(_one_line(error))
-    if values.json:
-        print(
-            json.dumps(
-                result.to_dict() if hasattr(result, "to_dict") else result, indent=2
-            )
-        )
-    else:
-        print(result)
+    print(json.dumps(result.to_dict(), indent=2) if values.json else result)
     return 0
 
 

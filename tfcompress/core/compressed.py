@@ -246,8 +246,10 @@ class CompressedModel(Compressed, keras.Model):
         super().compile(optimizer, *args, **kwargs)
 
     def compile_from_config(self, config):
-        """The same as Keras' own, which Keras wants said where `compile` is changed."""
-        super().compile_from_config(config)
+        """Compiles as when it was saved; Keras' own does not where `compile` is changed."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def get_build_config(self):
         """The inner model's."""

@@ -15,6 +15,7 @@ import rich.table
 from tfcompress.core.compress import strip
 from tfcompress.core.report import report
 from tfcompress.export.operations import count_macs, count_parameters
+from tfcompress.interop.load import load_model
 from tfcompress.runtime.benchmark import benchmark
 from tfcompress.runtime.interpreter import Interpreter
 
@@ -166,8 +167,6 @@ def _facts(model, folder, num_threads, latency):
     ):
         return _file_facts(pathlib.Path(model), num_threads, latency)
     if isinstance(model, (str, os.PathLike)):
-        from tfcompress.core.load import load_model
-
         model = load_model(model)
     plain = strip(model)
     measured = report(plain)

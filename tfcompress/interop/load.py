@@ -10,6 +10,8 @@ import zlib
 import h5py
 import keras
 
+from tfcompress.interop import keras2, tfmot
+
 _EXPECTED = (
     "a .keras file, an .h5 or .hdf5 file of model.save, or a SavedModel directory of "
     "Keras 2"
@@ -105,7 +107,7 @@ def _load_directory(path):
             "layers, so there are no kernels to compress. Save the model itself with "
             "model.save('model.keras') where it is built."
         )
-    return _convert(path)
+    return tfmot.convert(path)
 
 
 def _load_keras(path):
@@ -115,14 +117,12 @@ def _load_keras(path):
             raise KeyError(f"no {' and no '.join(sorted(missing))} inside")
         version = json.loads(archive.read("metadata.json"))["keras_version"]
     if version.startswith("2."):
-        return _convert(path)
+        return tfmot.convert(path)
     with _naming_damage(path):
         return keras.models.load_model(path)
 
 
 def _load_h5(path):
-    from tfcompress.interop import keras2, tfmot
-
     with _naming_damage(path), h5py.File(path) as file:
         config = file.attrs.get("model_config")
         version = file.attrs.get("keras_version", "")
@@ -133,18 +133,11 @@ def _load_h5(path):
             "model.save."
         )
     if any(name in str(config) for name in tfmot.WRAPPERS):
-        return _convert(path)
+        return tfmot.convert(path)
     with _naming_damage(path):
         if str(version).startswith("3."):
             return keras.models.load_model(path, compile=False)
         return keras2.load_h5(path)
-
-
-def _convert(path):
-    # Here, not at the top: the core knows nothing of interop except that it exists.
-    from tfcompress.interop import tfmot
-
-    return tfmot.convert(path)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,45 @@
+"""What a person sees while a command works, on stderr."""
+
+import sys
+import time
+
+import keras
+import rich.console
+import rich.progress
+
+
+class Narrator:
+    """Tells what happens, with the seconds since the start."""
+
+    def __init__(self):
+        self._start = time.perf_counter()
+
+    def __call__(self, text):
+        """Prints one line."""
+        seconds = time.perf_counter() - self._start
+        print(f"[{seconds:5.1f} s] {text}", file=sys.stderr, flush=True)
+
+
+class TrainingBar(keras.callbacks.Callback):
+    """A progress bar over the epochs of a training; only where a person watches."""
+
+    def on_train_begin(self, logs=None):
+        """Draws the bar."""
+        self._progress = rich.progress.Progress(
+            rich.progress.BarColumn(),
+            rich.progress.TextColumn("epoch {task.completed}/{task.total}"),
+            rich.progress.TimeRemainingColumn(),
+            console=rich.console.Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._progress.start()
+        self._task = self._progress.add_task("", total=self.params["epochs"])
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Moves the bar."""
+        self._progress.advance(self._task)
+
+    def on_train_end(self, logs=None):
+        """Takes the bar away."""
+        self._progress.stop()
