@@ -45,7 +45,7 @@ setup(
         # The Keras 2 toolkit, to measure beside ours; it holds absl-py below 2.
         "tfmot": TFMOT,
         "all": TENSORBOARD + TFMOT,
-        "test": ["pytest>=8", "pytest-xdist", *TENSORBOARD],
+        "test": ["pytest>=8", *TENSORBOARD, *TFMOT],
         "dev": ["ruff"],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},

@@ -94,7 +94,7 @@ def time_variants(name, num_steps, rounds, seed):
 
 def _add_options(parser):
     parser.add_argument("--steps", type=int, default=100, help="steps of a round")
-    parser.add_argument("--rounds", type=int, default=9, help="timed rounds")
+    parser.add_argument("--rounds", type=int, default=15, help="timed rounds")
 
 
 if __name__ == "__main__":
