@@ -111,20 +111,18 @@ class Recipe:
         Raises:
             ValueError: if a step cannot be done; the message names it.
         """
-        kitchen = _Kitchen(model, data, pathlib.Path(folder), validation_data, verbose)
+        state = _Run(model, data, pathlib.Path(folder), validation_data, verbose)
         for position, (name, arguments) in enumerate(self.steps, start=1):
             try:
-                getattr(kitchen, name)(**arguments)
+                getattr(state, name)(**arguments)
             except (TypeError, ValueError) as error:
                 raise ValueError(
                     f"Step {position} of the recipe ({name}): {error}"
                 ) from error
-        return RecipeResult(
-            kitchen.model, tuple(kitchen.exports), tuple(kitchen.histories)
-        )
+        return RecipeResult(state.model, tuple(state.exports), tuple(state.histories))
 
 
-class _Kitchen:
+class _Run:
     """The state of a run; each public method is a step."""
 
     def __init__(self, model, data, folder, validation_data, verbose):
@@ -176,7 +174,7 @@ class _Kitchen:
         )
 
 
-STEPS = tuple(name for name in vars(_Kitchen) if not name.startswith("_"))
+STEPS = tuple(name for name in vars(_Run) if not name.startswith("_"))
 
 
 def _step(step):

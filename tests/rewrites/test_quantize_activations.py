@@ -76,6 +76,12 @@ def test_separable_convolutions_have_a_range_in_the_middle():
     assert ranges(model) == {"x_range", "pair_depthwise_range", "pair_range"}
 
 
+def test_no_activation_is_fused_into_a_transposed_convolution():
+    x = keras.Input((8, 8, 3), name="x")
+    model = quantized(L.Conv2DTranspose(4, 2, activation="relu", name="up")(x), x)
+    assert ranges(model) == {"x_range", "up_range", "up_relu_range"}
+
+
 def test_predictions_are_the_same_until_ranges_are_seen():
     # The fixed range of a softmax always rounds, to half a step of 1/256.
     for build, allowed in (

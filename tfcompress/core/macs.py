@@ -86,7 +86,8 @@ def _layer_macs(layer, shape):
         if not ref.is_kernel or isinstance(ref.owner, keras.layers.Embedding):
             continue
         channels = layout(ref.owner, ref.variable).num_outputs
-        positions = math.prod(shape[1:-1])
+        is_channels_first = getattr(layer, "data_format", None) == "channels_first"
+        positions = math.prod(shape[2:] if is_channels_first else shape[1:-1])
         if isinstance(layer, keras.layers.EinsumDense):
             positions = math.prod(shape[1:]) // channels
         total += math.prod(ref.variable.shape) * max(positions, 1)

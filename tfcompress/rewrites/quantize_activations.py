@@ -267,20 +267,24 @@ def _split_activations(model):
     functions = {
         node.operation.name: node.layer.activation
         for node in Graph(model).nodes
-        if isinstance(
-            node.layer, (*_FOLDS_BATCH_NORM, L.SeparableConv2D, L.EinsumDense)
-        )
-        and _activation(node.layer) not in _FUSED_ACTIVATIONS
+        if _runs_by_itself(node.layer)
     }
 
     def call(key, operation, *args, **kwargs):
-        outputs = operation(*args, **kwargs)
         function = functions.get(operation.name)
         if function is None:
-            return outputs
+            return operation(*args, **kwargs)
         getattr(operation, "inner", operation).activation = keras.activations.linear
         suffix = f"_{key[1]}" if key[1] else ""
         name = f"{operation.name}_{getattr(function, '__name__', 'activation')}{suffix}"
-        return L.Activation(function, name=name)(outputs)
+        return L.Activation(function, name=name)(operation(*args, **kwargs))
 
     return rewire(model, call) if functions else model
+
+
+def _runs_by_itself(layer):
+    """Whether the layer's activation becomes an operation of its own."""
+    if isinstance(layer, L.Conv2DTranspose):
+        return _activation(layer) != "linear"
+    computes = (*_FOLDS_BATCH_NORM, L.SeparableConv2D, L.EinsumDense)
+    return isinstance(layer, computes) and _activation(layer) not in _FUSED_ACTIVATIONS
