@@ -65,6 +65,12 @@ def test_convert_inspect_benchmark_compare(folder, capsys):
     assert "int8.tflite" in (folder / "r.html").read_text()
 
 
+def test_flags_may_have_dashes(folder, capsys):
+    options = ["--dataset=mnist", "--data-dir=nowhere"]
+    assert run(["compare", "model.keras", *options]) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_compress_runs_a_recipe(folder, capsys):
     arguments = [
         "model.keras",

@@ -6,7 +6,7 @@ makes report.html. Uses the digits of scikit-learn, so it needs no network.
 
 Example:
   tfcompress demo --output /tmp/demo
-  tfcompress demo --dataset mnist --data_dir ~/data
+  tfcompress demo --dataset mnist --data-dir ~/data
 """
 
 import pathlib

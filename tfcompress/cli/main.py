@@ -34,7 +34,7 @@ def run(arguments=None):
     flags.DEFINE_bool("json", False, "Print one JSON object and nothing else.", values)
     flags.DEFINE_bool("help", False, "Show this text.", values)
     try:
-        positional = values([name, *rest])[1:]
+        positional = values([name, *map(_as_absl_writes_it, rest)])[1:]
     except flags.Error as error:
         return _fail(f"{error} See 'tfcompress {name} --help'.", 2)
     if values.help:
@@ -45,6 +45,14 @@ def run(arguments=None):
         usage = command.__doc__.strip().splitlines()[0]
         return _fail(f"got {len(positional)} arguments. Usage: {usage}", 2)
     return _execute(command, values, positional)
+
+
+def _as_absl_writes_it(argument):
+    """`--data_dir=x` for `--data-dir=x`."""
+    flag, equals, value = argument.partition("=")
+    if not flag.startswith("--"):
+        return argument
+    return f"--{flag[2:].replace('-', '_')}{equals}{value}"
 
 
 def _execute(command, values, positional):
@@ -83,7 +91,9 @@ def _help(command, values):
             if flag.default is None or flag.boolean
             else f" (default: {flag.default})"
         )
-        lines.append(f"  --{name:14s} {' '.join(flag.help.split())}{default}")
+        lines.append(
+            f"  --{name.replace('_', '-'):14s} {' '.join(flag.help.split())}{default}"
+        )
     return "\n".join(lines)
 
 
