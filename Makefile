@@ -15,7 +15,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## Compress a small model and show what it gained
-	$(BIN)/tfcompress demo
+	$(BIN)/tfcompress demo --output build/demo
 
 test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x")
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
