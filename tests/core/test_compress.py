@@ -53,6 +53,14 @@ def test_rules_cover_kernels_and_named_weights():
     ) == ["conv/kernel"]
 
 
+def test_the_name_of_the_whole_model_is_no_layer():
+    layers = [keras.Input((4,)), L.Dense(3, name="conv"), L.Dense(2, name="head")]
+    model = keras.Sequential(layers, name="conv_net")
+    assert names(tfc.compress(model, {"conv.*": "mask"})) == ["conv/kernel"]
+    with pytest.raises(ValueError, match="matches no weight"):
+        tfc.compress(model, {keras.Sequential: "mask"})
+
+
 def test_later_rules_win():
     model = tfc.compress(models.sequential(), {".*": Uniform(2), "head": Uniform(8)})
     bits = {name: t.transforms[0].bits for name, t in treatments(model)}

@@ -73,16 +73,10 @@ class Graph:
             for index, node in enumerate(operation._inbound_nodes)
         ]
         self.outputs = {id(tensor) for tensor in model.outputs}
-        self._producers, self._consumers = {}, {}
+        self._consumers = {}
         for node in self.nodes:
-            for tensor in node.outputs:
-                self._producers[id(tensor)] = node
             for tensor in node.inputs:
                 self._consumers.setdefault(id(tensor), []).append(node)
-
-    def producer(self, tensor):
-        """The node whose output `tensor` is."""
-        return self._producers[id(tensor)]
 
     def consumers(self, node):
         """The nodes that read an output of `node`."""

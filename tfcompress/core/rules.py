@@ -34,20 +34,24 @@ class Rule:
         return matched
 
     def _matches(self, ref):
+        layers = _layers(ref)
         if inspect.isclass(self.pattern):
-            return ref.is_kernel and any(
-                isinstance(o, self.pattern) for o in ref.owners
-            )
+            return ref.is_kernel and any(isinstance(a, self.pattern) for a in layers)
         if callable(self.pattern):
-            return ref.is_kernel and any(self.pattern(o) for o in ref.owners)
+            return ref.is_kernel and any(self.pattern(layer) for layer in layers)
         head, _, tail = self.pattern.rpartition("/")
         if head and tail == ref.variable.name:
-            return _matches_names(head, ref.owners)
-        return ref.is_kernel and _matches_names(self.pattern, ref.owners)
+            return _matches_names(head, layers)
+        return ref.is_kernel and _matches_names(self.pattern, layers)
 
 
-def _matches_names(expression, owners):
-    names = [owner.name for owner in owners]
+def _layers(ref):
+    """The layers on the way to a weight; the whole model only if it has it itself."""
+    return ref.owners[1:] or ref.owners
+
+
+def _matches_names(expression, layers):
+    names = [layer.name for layer in layers]
     paths = [
         "/".join(names[i : j + 1]) for j in range(len(names)) for i in range(j + 1)
     ]
@@ -68,7 +72,7 @@ def last_match(rules, ref):
 
 def check_used(rules, refs):
     """Raises if a rule matched no weight."""
-    names = sorted({owner.name for ref in refs for owner in ref.owners})
+    names = sorted({layer.name for ref in refs for layer in _layers(ref)})
     for rule in rules:
         if rule.used:
             continue
