@@ -189,7 +189,7 @@ def _restore(model, weights, masks):
         layer = _find(model, path)
         variables = layer.trainable_weights + layer.non_trainable_weights
         variable = variables[weight["index"]]
-        owners = "/".join(owner.name for owner in refs[id(variable)].owners)
+        owners = "/".join(owner.name for owner in refs[id(variable)].owners[1:])
         rules[f"{re.escape(owners)}/{variable.name}"] = _transforms(weight)
         if "mask" in weight:
             position = [v is variable for v in layer.variables].index(True)
