@@ -153,7 +153,7 @@ def _stripped(model, precision):
         return model if is_plain(model) else strip(model)
     for name, treatment in treatments(model):
         for transform in treatment.transforms:
-            if isinstance(transform, Uniform) and _needs_more(transform, precision):
+            if isinstance(transform, Uniform) and _exceeds_int8(transform):
                 raise ValueError(
                     f"Weight {name!r} was trained on the grid of {transform!r}, which "
                     f"{precision} weights (symmetric, 8 bits) cannot hold. Train with "
@@ -162,7 +162,7 @@ def _stripped(model, precision):
     return model if is_plain(model) else strip(model)
 
 
-def _needs_more(transform, precision):
+def _exceeds_int8(transform):
     return transform.bits > (8 if transform.symmetric else 7)
 
 
