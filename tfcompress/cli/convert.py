@@ -12,6 +12,7 @@ from absl import flags
 from tfcompress.cli import data
 from tfcompress.export import PRECISIONS, export_tflite
 from tfcompress.export.convert import PROFILES
+from tfcompress.export.sparsity import SPARSE
 from tfcompress.interop.load import load_model
 
 SUMMARY = "write a .tflite file"
@@ -29,6 +30,13 @@ def define(values):
     flags.DEFINE_string(
         "samples", None, "File .npz (x or x_train, or inputs by name) or .npy.", values
     )
+    flags.DEFINE_enum(
+        "sparse",
+        "auto",
+        SPARSE,
+        "Kernels to store without their zeros: those that get faster, all, none.",
+        values,
+    )
     flags.DEFINE_bool("verify", True, "Compare the file with the model.", values)
 
 
@@ -42,6 +50,7 @@ def main(values, model_path, output):
         samples,
         values.profile,
         values.verify,
+        values.sparse,
     )
 
 

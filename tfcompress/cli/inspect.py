@@ -1,7 +1,7 @@
 """usage: tfcompress inspect FILE [flags]
 
 Shows what is in a model: the weights of a .keras, .h5 or SavedModel, the
-operations of a .tflite file.
+operations and sparse weights of a .tflite file.
 
 Example:
   tfcompress inspect model.tflite

@@ -6,7 +6,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from tfcompress.export.operations import operation_name
 
-_WEIGHT_INPUT, _BIAS_INPUT = 1, 2
+WEIGHT_INPUT, _BIAS_INPUT = 1, 2
 _MAX_COARSE_LEVEL = 31
 _MIN_FAN_IN = 8
 
@@ -35,7 +35,7 @@ def with_exact_grids(content):
 
 
 def _coarsen(model, graph, operation):
-    weight = graph.tensors[operation.inputs[_WEIGHT_INPUT]]
+    weight = graph.tensors[operation.inputs[WEIGHT_INPUT]]
     codes = _int8_constant(model, weight)
     if codes is None or codes.ndim != 2 or codes.shape[1] < _MIN_FAN_IN:
         return False
@@ -45,7 +45,7 @@ def _coarsen(model, graph, operation):
     if not levels.any():
         return False
     factor = np.where(levels > 0, 127 / np.maximum(levels, 1), 1.0)
-    _set_constant(model, weight, np.rint(codes / factor[:, None]).astype(np.int8))
+    set_constant(model, weight, np.rint(codes / factor[:, None]).astype(np.int8))
     weight.quantization.scale = np.float32(weight.quantization.scale * factor)
     has_bias = (
         len(operation.inputs) > _BIAS_INPUT and operation.inputs[_BIAS_INPUT] >= 0
@@ -53,7 +53,7 @@ def _coarsen(model, graph, operation):
     if has_bias:
         bias = graph.tensors[operation.inputs[_BIAS_INPUT]]
         values = np.frombuffer(bytes(model.buffers[bias.buffer].data), np.int32)
-        _set_constant(model, bias, np.rint(values / factor).astype(np.int32))
+        set_constant(model, bias, np.rint(values / factor).astype(np.int32))
         bias.quantization.scale = np.float32(bias.quantization.scale * factor)
     return True
 
@@ -83,10 +83,10 @@ def pack_int4(content):
         for operation in graph.operators:
             if operation_name(model, operation) not in ("FULLY_CONNECTED", "CONV_2D"):
                 continue
-            weight = graph.tensors[operation.inputs[_WEIGHT_INPUT]]
+            weight = graph.tensors[operation.inputs[WEIGHT_INPUT]]
             codes = _int8_constant(model, weight)
             if codes is not None and np.abs(codes.astype(int)).max() <= 7:
-                _set_constant(model, weight, _packed_nibbles(codes))
+                set_constant(model, weight, _packed_nibbles(codes))
                 weight.type = schema.TensorType.INT4
     return flatbuffer_utils.convert_object_to_bytearray(model)
 
@@ -105,7 +105,7 @@ def _int8_constant(model, tensor):
     return np.frombuffer(bytes(data), np.int8).reshape(tensor.shape)
 
 
-def _set_constant(model, tensor, array):
+def set_constant(model, tensor, array):
     """Replaces a tensor's constant; a buffer that others use too is left to them."""
     users = sum(t.buffer == tensor.buffer for g in model.subgraphs for t in g.tensors)
     if users > 1:

@@ -97,7 +97,8 @@ def count_parameters(content):
     """`(all, non-zero)` weights stored in a `.tflite` model.
 
     Constants of integer inputs such as shapes and axes are not weights: what counts are
-    the constant float and quantized tensors.
+    the constant float and quantized tensors. The zeros that a sparse tensor leaves out
+    count among all weights.
     """
     model = read(content)
     total = nonzero = 0
@@ -105,7 +106,7 @@ def count_parameters(content):
         for tensor in graph.tensors:
             values = constant(model, tensor)
             if values is not None:
-                total += values.size
+                total += math.prod(tensor.shape) if tensor.sparsity else values.size
                 nonzero += int(np.count_nonzero(values))
     return total, nonzero
 
@@ -121,7 +122,7 @@ _DTYPES = {
 
 
 def constant(model, tensor):
-    """The values of a weight tensor, flat; None if it is no constant or not a weight."""
+    """The stored values of a weight tensor, flat; None if it is not a constant weight."""
     data = model.buffers[tensor.buffer].data
     if data is None or not len(data):
         return None
@@ -180,7 +181,10 @@ class FileDescription:
         parameters: stored weights.
         nonzero_parameters: of these, not zero.
         macs: multiply-accumulates for one batch.
-        weight_bytes: `{type: bytes}` of the stored constants.
+        weight_bytes: `{type: bytes}` of the stored constants; the places of sparse
+            weights count as type `"INDICES"`.
+        sparse_weights: `[(name, shape, block shape, fraction not zero)]` of the tensors
+            that are stored sparse.
     """
 
     path: str
@@ -192,6 +196,7 @@ class FileDescription:
     nonzero_parameters: int
     macs: int
     weight_bytes: dict
+    sparse_weights: list
 
     def to_dict(self):
         """Plain numbers, strings and lists."""
@@ -209,6 +214,11 @@ class FileDescription:
             f"weights: {self.parameters:,}, not zero {self.nonzero_parameters:,}; "
             + ", ".join(f"{n:,} bytes {k}" for k, n in self.weight_bytes.items())
         )
+        for name, shape, block, density in self.sparse_weights:
+            lines.append(
+                f"sparse: {name}: {'x'.join(map(str, shape))} in blocks of "
+                f"{'x'.join(map(str, block))}, {1 - density:.1%} zeros"
+            )
         lines.append(f"multiply-accumulates: {self.macs:,}")
         return "\n".join(lines)
 
@@ -231,11 +241,15 @@ def describe(path):
         ]
 
     weight_bytes = collections.Counter()
+    sparse_weights = []
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             data = model.buffers[tensor.buffer].data
             if data is not None and len(data):
                 weight_bytes[types[tensor.type]] += len(data)
+            if tensor.sparsity:
+                weight_bytes["INDICES"] += _index_bytes(tensor.sparsity)
+                sparse_weights.append(_sparse_weight(model, tensor))
     parameters, nonzero = count_parameters(content)
     return FileDescription(
         path=str(path),
@@ -247,4 +261,26 @@ def describe(path):
         nonzero_parameters=nonzero,
         macs=count_macs(content),
         weight_bytes=dict(weight_bytes.most_common()),
+        sparse_weights=sparse_weights,
     )
+
+
+def _index_bytes(sparsity):
+    vectors = [
+        vector
+        for axis in sparsity.dimMetadata
+        for vector in (axis.arraySegments, axis.arrayIndices)
+    ]
+    return sum(np.asarray(v.values).nbytes for v in vectors if v is not None)
+
+
+def _sparse_weight(model, tensor):
+    shape = [int(size) for size in tensor.shape]
+    block = [1] * len(shape)
+    order = list(tensor.sparsity.traversalOrder)
+    blocked = tensor.sparsity.blockMap
+    # Axes from the rank on stand for the insides of blocks.
+    for position, axis in enumerate([] if blocked is None else blocked, len(shape)):
+        block[axis] = tensor.sparsity.dimMetadata[order.index(position)].denseSize
+    nonzero = int(np.count_nonzero(constant(model, tensor)))
+    return tensor.name.decode(), shape, block, nonzero / math.prod(shape)

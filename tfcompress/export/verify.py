@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfcompress.export.operations import count_operations, float_operations
+from tfcompress.export.sparsity import sparsity_lines
 from tfcompress.export.trace import named_outputs, named_specs, structured
 from tfcompress.runtime.interpreter import Interpreter
 
@@ -32,6 +33,8 @@ class ExportResult:
         operations: `{name: count}`.
         float_operations: `{name: (count, reason)}` of operations that stayed float in an
             integer file.
+        sparsity: a `KernelSparsity` for each kernel of which at least half is zero:
+            whether it runs sparse, and why not.
         max_error: largest absolute difference of an output; None without verification.
         mean_error: mean absolute difference.
         top1_agreement: fraction of samples with the same largest output, for a
@@ -44,6 +47,7 @@ class ExportResult:
     size_bytes: int
     operations: dict
     float_operations: dict
+    sparsity: tuple = ()
     max_error: float | None = None
     mean_error: float | None = None
     top1_agreement: float | None = None
@@ -62,6 +66,7 @@ class ExportResult:
         lines.append(", ".join(f"{n} {name}" for name, n in self.operations.items()))
         for name, (count, reason) in self.float_operations.items():
             lines.append(f"stayed float: {count} {name}: {reason}")
+        lines += sparsity_lines(self.sparsity)
         if self.max_error is not None:
             lines.append(
                 f"error: at most {self.max_error:.3g}, {self.mean_error:.3g} on average"
@@ -71,7 +76,7 @@ class ExportResult:
         return "\n".join(lines)
 
 
-def inspect_operations(content, path, precision):
+def inspect_operations(content, path, precision, sparsity=()):
     """An `ExportResult` without the comparison."""
     integer = precision in ("int8", "int16x8", "int4")
     return ExportResult(
@@ -80,6 +85,7 @@ def inspect_operations(content, path, precision):
         size_bytes=len(content),
         operations=count_operations(content),
         float_operations=float_operations(content) if integer else {},
+        sparsity=sparsity,
     )
 
 
