@@ -111,6 +111,12 @@ def compile(model, **kwargs):
     return model
 
 
+def set_weights(model, values):
+    """Nested lists as the weights of a model."""
+    for weight, value in zip(model.weights, values, strict=True):
+        weight.assign(value)
+
+
 def difference(model, other, x):
     """Largest absolute difference of two models' outputs."""
     outputs = (m(x, training=False) for m in (model, other))

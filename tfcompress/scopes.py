@@ -45,7 +45,7 @@ class Local(_WithFloor):
         """Groups kept in each weight."""
         floors = self._floors(group_scores)
         return [
-            max(floor, s.size - _round(sparsity * s.size))
+            max(floor, s.size - rounded(sparsity * s.size))
             for s, floor in zip(group_scores, floors, strict=True)
         ]
 
@@ -69,7 +69,7 @@ class Global(_WithFloor):
         """Groups kept in each weight."""
         sizes = _group_sizes(group_scores, shapes)
         total = sum(math.prod(shape) for shape in shapes)
-        budget = total - _round(sparsity * total)
+        budget = total - rounded(sparsity * total)
         floors = self._floors(group_scores)
         kept = [None] * len(floors)
         while free := [i for i, k in enumerate(kept) if k is None]:
@@ -109,7 +109,7 @@ class ErdosRenyi(_WithFloor):
         sizes = np.array(_group_sizes(group_scores, shapes))
         groups = np.array([s.size for s in group_scores])
         total = int(groups @ sizes)
-        budget = total - _round(sparsity * total)
+        budget = total - rounded(sparsity * total)
         ratio = np.array([self._ratio(shape) for shape in shapes])
         density = np.zeros(len(shapes))
         full = np.zeros(len(shapes), bool)
@@ -143,7 +143,8 @@ class ErdosRenyiKernel(ErdosRenyi):
         return sum(shape) / math.prod(shape)
 
 
-def _round(value):
+def rounded(value):
+    """The nearest integer, halves up."""
     return math.floor(value + 0.5)
 
 

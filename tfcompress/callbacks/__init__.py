@@ -1,6 +1,7 @@
 """Keras callbacks."""
 
+from tfcompress.callbacks.channel_pruning import ChannelPruning
 from tfcompress.callbacks.pruning import Pruning
 from tfcompress.callbacks.tensorboard_logger import TensorBoardLogger
 
-__all__ = ["Pruning", "TensorBoardLogger"]
+__all__ = ["ChannelPruning", "Pruning", "TensorBoardLogger"]

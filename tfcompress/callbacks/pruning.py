@@ -6,7 +6,6 @@ import numpy as np
 from tfcompress import schedules, scopes
 from tfcompress.core.collect import collect
 from tfcompress.core.compressed import treatments
-from tfcompress.core.errors import check_finite
 from tfcompress.core.nouns import Criterion, Pattern
 from tfcompress.transforms.mask import Mask
 
@@ -147,11 +146,9 @@ class Pruning(keras.callbacks.Callback):
     def _scores(self):
         weighed = [treatment for _, treatment, _ in self._masked]
         signals = collect(self.model, weighed, self.data, self.criterion.needs)
-        scores = []
-        for (name, treatment, _), gathered in zip(self._masked, signals, strict=True):
-            weight = treatment.variable.numpy()
-            check_finite(f"Weight {name}", weight)
-            score = np.broadcast_to(self.criterion(weight, gathered), weight.shape)
-            check_finite(f"The score of weight {name}", score)
-            scores.append(score)
-        return scores
+        return [
+            self.criterion.score(name, treatment.variable, gathered)
+            for (name, treatment, _), gathered in zip(
+                self._masked, signals, strict=True
+            )
+        ]

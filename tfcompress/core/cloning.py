@@ -3,18 +3,23 @@
 import keras
 
 
-def clone_layer(layer):
-    """A built copy of a layer with the same weights and state."""
+def remake(layer, config):
+    """A layer of the same class from a configuration, without weights."""
+    # A Lambda's code comes from this process, not from a file, so it is safe.
+    trust = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
     try:
-        # A Lambda's code comes from this process, not from a file, so it is safe.
-        trust = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
-        copy = type(layer).from_config(layer.get_config(), **trust)
+        return type(layer).from_config(config, **trust)
     except Exception as error:
         raise ValueError(
             f"Layer {layer.name!r} ({type(layer).__name__}) cannot be copied from its "
             f"configuration: {error}. Implement get_config() so that it returns all "
             "constructor arguments."
         ) from error
+
+
+def clone_layer(layer):
+    """A built copy of a layer with the same weights and state."""
+    copy = remake(layer, layer.get_config())
     if not isinstance(layer, keras.Layer):
         return copy
     if layer.built and not copy.built:

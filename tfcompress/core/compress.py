@@ -139,6 +139,6 @@ def _is_plain_call(layer):
     return hasattr(layer, "call_plain")
 
 
-def _call_plain(key, layer, *args, **kwargs):
+def _call_plain(key, layer, /, *args, **kwargs):
     call = layer.call_plain if _is_plain_call(layer) else layer
     return call(*args, **kwargs)

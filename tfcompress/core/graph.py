@@ -1,19 +1,63 @@
 """Functional graphs: flattening, and who feeds whom."""
 
+import pathlib
+import traceback
+
 import keras
 
-from tfcompress.core.cloning import is_graph, rebuild
+from tfcompress.core.cloning import (
+    clone_layer,
+    copy_variables,
+    is_graph,
+    rebuild,
+    remake,
+)
+from tfcompress.core.macs import input_specs
 
 
-def check_graph(model, action):
-    """Raises unless the model's layers form a graph that can be followed."""
-    if not is_graph(model):
+def as_graph(model, action):
+    """The model itself, or a functional copy of a subclassed one.
+
+    Args:
+        model: a built model.
+        action: what is to be done with it, for the error.
+
+    Raises:
+        ValueError: if its `call` does what Keras cannot follow; names the first such
+            call.
+    """
+    if is_graph(model):
+        return model
+    copy = remake(model, model.get_config())
+    copy.build_from_config(model.get_build_config() or {})
+    inputs = keras.tree.map_structure(
+        lambda spec: keras.Input(spec.shape[1:], dtype=spec.dtype), input_specs(model)
+    )
+    try:
+        outputs = copy.call(inputs)
+    except Exception as error:
         raise ValueError(
             f"Cannot {action} {model.name!r}: {type(model).__name__} is a subclassed "
-            "model, whose inside cannot be followed. If its call() uses only Keras "
-            "layers and keras.ops, make it functional: "
-            "x = keras.Input(shape); model = keras.Model(x, model.call(x))."
-        )
+            f"model, and {_place(error)} cannot be followed ({_first_line(error)}). Use "
+            "only Keras layers and keras.ops in call(), without branches on values, or "
+            "build the model with the functional API."
+        ) from error
+    copy_variables(model, copy)
+    return keras.Model(inputs, outputs, name=model.name)
+
+
+def _place(error):
+    """The last line of the user's code that led to an error."""
+    libraries = str(pathlib.Path(keras.__file__).parents[1])
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
+    if not own:
+        return "its call()"
+    return f"{own[-1].line!r} ({pathlib.Path(own[-1].filename).name}:{own[-1].lineno})"
+
+
+def _first_line(error):
+    return next((line for line in str(error).splitlines() if line.strip()), "no reason")
 
 
 def flatten(model):
@@ -27,24 +71,36 @@ def flatten(model):
     >>> [layer.name for layer in flatten(outer).layers[1:]]
     ['a', 'b']
     """
-    model = rebuild(model)
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
-    if not any(_is_nested(op) for op in model.operations):
-        return model
-    while any(_is_nested(op) for op in model.operations):
-        _make_names_unique(model)
-        model = keras.models.clone_model(
-            model, clone_function=lambda layer: layer, call_function=_inline
+    return flatten_with_origins(model)[0]
+
+
+def flatten_with_origins(model):
+    """`flatten`, and `{name of a layer in the copy: layer of the model}`."""
+    copies = []
+
+    def replace(layer):
+        copies.append((clone_layer(layer), layer))
+        return copies[-1][0]
+
+    flat = rebuild(model, replace)
+    if isinstance(flat, keras.Sequential):
+        flat = keras.Model(flat.inputs[0], flat.outputs[0], name=flat.name)
+    was_nested = any(_is_nested(op) for op in flat.operations)
+    while any(_is_nested(op) for op in flat.operations):
+        _make_names_unique(flat)
+        flat = keras.models.clone_model(
+            flat, clone_function=lambda layer: layer, call_function=_inline
         )
-    return rebuild(model)
+    # Names are final now.
+    origins = {copy.name: layer for copy, layer in copies}
+    return rebuild(flat) if was_nested else flat, origins
 
 
 def _is_nested(operation):
     return isinstance(operation, keras.Model) and is_graph(operation)
 
 
-def _inline(layer, *args, **kwargs):
+def _inline(layer, /, *args, **kwargs):
     # Calling `call` with symbolic tensors adds the inner layers to the outer graph.
     return layer.call(*args, **kwargs) if _is_nested(layer) else layer(*args, **kwargs)
 
@@ -68,9 +124,9 @@ class Graph:
 
     def __init__(self, model):
         self.nodes = [
-            Node(node, index)
-            for operation in model.operations
-            for index, node in enumerate(operation._inbound_nodes)
+            Node(node, node.operation._inbound_nodes.index(node))
+            for depth in sorted(model._nodes_by_depth, reverse=True)
+            for node in model._nodes_by_depth[depth]
         ]
         self.outputs = {id(tensor) for tensor in model.outputs}
         self._consumers = {}
@@ -95,6 +151,7 @@ class Node:
     def __init__(self, node, index):
         self.operation = node.operation
         self.index = index
+        self.arguments = node.arguments
         self.inputs = list(node.arguments.keras_tensors)
         self.outputs = list(node.output_tensors)
 
@@ -119,7 +176,7 @@ def rewire(model, call, replace=None):
     """
     counters = {}
 
-    def counted(operation, *args, **kwargs):
+    def counted(operation, /, *args, **kwargs):
         name = operation.name
         index = counters.get(name, 0)
         counters[name] = index + 1

@@ -40,7 +40,8 @@ def _recorded_shape(model):
     if shape is None:
         raise ValueError(
             f"Model {model.name!r} has no recorded input shape. Call it once on a batch "
-            "of data, or build it from a keras.Input."
+            "of data, or build it from a keras.Input. If it was called, then Keras could "
+            "not follow its call(), which must not use .numpy() or branch on values."
         )
     return shape
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfcompress.core.errors import check_finite
 from tfcompress.core.plugin import Plugin
 
 
@@ -60,6 +61,18 @@ class Criterion(Plugin):
     def __call__(self, weight, signals):
         """Scores that broadcast to the shape of `weight` (a NumPy array)."""
         raise NotImplementedError
+
+    def score(self, name, variable, signals):
+        """The scores of a Keras variable, in its shape.
+
+        Raises:
+            ValueError: if the weight or its score is not finite; the message has `name`.
+        """
+        weight = variable.numpy()
+        check_finite(f"Weight {name}", weight)
+        score = np.broadcast_to(self(weight, signals), weight.shape)
+        check_finite(f"The score of weight {name}", score)
+        return score
 
 
 class Pattern(Plugin):

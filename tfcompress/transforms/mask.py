@@ -11,7 +11,8 @@ class Mask(WeightTransform):
 
     `y_i = w_i` if `m_i` else `0`, so that `dL/dw_i = m_i dL/dy_i`. The latent weight
     keeps its value and can grow back. Pruning methods assign `mask`; a weight that is
-    already zero when compression starts stays zero.
+    already zero when compression starts stays zero, unless all of them are, as in a new
+    bias.
 
     Attributes:
         mask: boolean variable of the weight's shape; True = keep.
@@ -40,7 +41,7 @@ class Mask(WeightTransform):
 
     def refresh(self, weight):
         """Drops the zeros of a weight that has some, unless a mask is set already."""
-        if self.mask.numpy().all():
+        if self.mask.numpy().all() and weight.any():
             self.mask.assign(weight != 0)
 
     def __call__(self, weight, training=False):

@@ -1,0 +1,27 @@
+"""Which rule follows the channels through which operation."""
+
+import keras
+
+_RULES = {}
+
+
+def rule(*kinds):
+    """Registers a function `Call -> list of output Tensors`.
+
+    Args:
+        *kinds: classes of layers, which stand for their subclasses too, and names of
+            the classes behind functions of `keras.ops`, which are not public.
+    """
+
+    def register(function):
+        _RULES.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+def find(operation):
+    """The rule for an operation, or None."""
+    if not isinstance(operation, keras.Layer):
+        return _RULES.get(type(operation).__name__)
+    return next((_RULES[c] for c in type(operation).__mro__ if c in _RULES), None)

@@ -1,0 +1,143 @@
+"""Which units stay: scores, counts, and what is left to compute then."""
+
+import math
+
+import numpy as np
+
+from tfcompress.core.macs import macs
+from tfcompress.core.nouns import top
+from tfcompress.core.rules import Rule, check_used, last_match
+from tfcompress.core.walk import leaf_refs, leaves, weight_refs
+
+
+def free_groups(graph, ignore=()):
+    """The groups that may be cut.
+
+    Args:
+        graph: the `ChannelGraph`.
+        ignore: patterns of layers whose outputs stay whole, as in the rules of
+            `tfc.compress`.
+
+    Raises:
+        ValueError: if a pattern matches nothing.
+    """
+    rules, refs = [Rule(pattern) for pattern in ignore], weight_refs(graph.flat)
+    ignored = {id(ref.variable) for ref in refs if last_match(rules, ref)}
+    check_used(rules, refs)
+    kept = {
+        unit
+        for slot in graph.trace.slots.values()
+        if slot.role != "input" and id(slot.variable) in ignored
+        for unit in graph.units(slot.ids).tolist()
+    }
+    return [
+        g for g in graph.groups if not g.whole and kept.isdisjoint(g.units.tolist())
+    ]
+
+
+def makers(graph, groups):
+    """The slots of kernels that make the channels of groups."""
+    wanted = np.zeros(graph.num_units, bool)
+    for group in groups:
+        wanted[group.units] = True
+    return [
+        slot
+        for slot in graph.trace.slots.values()
+        if slot.role == "output"
+        and len(slot.variable.shape) > 1
+        and wanted[graph.units(slot.ids)].any()
+    ]
+
+
+class Selection:
+    """Says which units of a model stay at a given sparsity.
+
+    A unit scores the mean over all weights that make its channels.
+
+    Args:
+        graph: the `ChannelGraph`.
+        groups: those that may be cut.
+        scores: `{id(kernel): array of its shape}`.
+        scope: a `Scope`, which shares the sparsity out between groups.
+        round_to: groups keep a multiple of this many channels, where they have as many.
+    """
+
+    def __init__(self, graph, groups, scores, scope, round_to=1):
+        self._graph, self._groups = graph, groups
+        self._scope, self._round_to = scope, round_to
+        sums, counts = np.zeros((2, graph.num_units))
+        for slot in makers(graph, groups):
+            rows = np.moveaxis(scores[id(slot.variable)], slot.axis, 0)
+            rows = rows.reshape(rows.shape[0], -1)
+            units = graph.units(slot.ids)
+            sums += np.bincount(units, rows.sum(axis=1), graph.num_units)
+            counts += np.bincount(units, minlength=graph.num_units) * rows.shape[1]
+        means = sums / np.maximum(counts, 1)
+        self._scores = [means[group.units] for group in groups]
+        self._shapes = [(int(counts[g.units[0]]), g.size) for g in groups]
+
+    def __call__(self, sparsity):
+        """`(number of units,)` booleans, True = keep."""
+        keep = np.ones(self._graph.num_units, bool)
+        counts = self._scope(self._scores, self._shapes, sparsity)
+        for group, scores, count in zip(
+            self._groups, self._scores, counts, strict=True
+        ):
+            count = _rounded(count, group, self._round_to)
+            keep[group.units] = top(scores, count)
+        return keep
+
+
+def _rounded(count, group, round_to):
+    """The multiple nearest to `count`, at least one and at most the whole group."""
+    step = round_to // math.gcd(round_to, group.channels_per_unit)
+    return min(max(step, math.floor(count / step + 0.5) * step), group.size)
+
+
+class Cost:
+    """Parameters and MACs of a model of which only some units stay.
+
+    Args:
+        graph: the `ChannelGraph`.
+    """
+
+    def __init__(self, graph):
+        self._graph = graph
+        self._slots = {}
+        for slot in graph.trace.slots.values():
+            self._slots.setdefault(id(slot.variable), []).append(slot)
+        self._macs = _macs_of_variables(graph.flat)
+
+    def parameters(self, keep):
+        """Number of weights."""
+        variables = {id(v): v for v in self._graph.flat.weights}.values()
+        return sum(math.prod(v.shape) * self._share(v, keep) for v in variables)
+
+    def macs(self, keep):
+        """Multiply-accumulates of one sample, as `tfcompress.core.macs` counts them."""
+        return sum(
+            count
+            * self._share(kernel, keep)
+            * self._kept(self._graph.trace.positions.get(id(kernel), ()), keep)
+            for kernel, count in self._macs
+        )
+
+    def _share(self, variable, keep):
+        slots = self._slots.get(id(variable), ())
+        return self._kept([slot.ids for slot in slots], keep)
+
+    def _kept(self, axes, keep):
+        return math.prod(
+            np.count_nonzero(keep[self._graph.units(ids)]) / ids.size for ids in axes
+        )
+
+
+def _macs_of_variables(model):
+    """`[(kernel, MACs)]`; kernels of one layer work at the same positions."""
+    counts, found = macs(model), []
+    for _, layer in leaves(model):
+        kernels = [ref.variable for ref in leaf_refs(layer) if ref.is_kernel]
+        total = sum(math.prod(kernel.shape) for kernel in kernels)
+        work = counts.get(id(layer), 0)
+        found += [(k, work * math.prod(k.shape) / total) for k in kernels]
+    return found
