@@ -38,6 +38,7 @@ setup(
         "rich",
         "scikit-learn",
         "tensorflow>=2.21",
+        "tensorly",
     ],
     extras_require={
         # TensorFlow no longer installs it, and tf.summary raises without it.

@@ -4,7 +4,7 @@ import keras
 
 from tfcompress.core.cloning import clone_layer
 from tfcompress.core.errors import check_model
-from tfcompress.core.graph import Graph, check_graph, flatten, rewire
+from tfcompress.core.graph import Graph, as_graph, flatten, rewire
 from tfcompress.core.nouns import LayerRewrite
 
 
@@ -27,8 +27,7 @@ def apply(model, rewrite):
         ['InputLayer', 'Conv2D']
     """
     check_model(model, "rewrite")
-    check_graph(model, "rewrite")
-    return apply_to_flat(flatten(model), LayerRewrite.get(rewrite))
+    return apply_to_flat(flatten(as_graph(model, "rewrite")), LayerRewrite.get(rewrite))
 
 
 def apply_to_flat(flat, rewrite):
@@ -49,7 +48,7 @@ def apply_to_flat(flat, rewrite):
         # New layers are called in `call`; here they only take the old one's place.
         return layer if layer.name in replaced else clone_layer(layer)
 
-    def call(key, operation, *args, **kwargs):
+    def call(key, operation, /, *args, **kwargs):
         if operation.name in dropped:
             return args[0]
         if operation.name not in replaced:

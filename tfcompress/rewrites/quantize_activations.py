@@ -3,7 +3,7 @@
 import keras
 
 from tfcompress.core.errors import check_model
-from tfcompress.core.graph import Graph, check_graph, flatten, rewire
+from tfcompress.core.graph import Graph, as_graph, flatten, rewire
 from tfcompress.layers.fake_quant import FakeQuant
 from tfcompress.rewrites.affine import AffineAsConvolution
 from tfcompress.rewrites.apply import apply_to_flat
@@ -107,8 +107,7 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         ['InputLayer', 'FakeQuant', 'Dense', 'FakeQuant']
     """
     check_model(model, "quantize")
-    check_graph(model, "quantize the activations of")
-    flat = flatten(model)
+    flat = flatten(as_graph(model, "quantize the activations of"))
     for rewrite in (SplitSeparable(), AffineAsConvolution()):
         flat = apply_to_flat(flat, rewrite)
     flat = _split_activations(flat)
