@@ -24,6 +24,25 @@ def test_runs_steps_in_order_and_leaves_the_input_alone():
         assert (old == new).all()
 
 
+def test_makes_models_smaller():
+    model = models.sequential()
+    x, y = models.inputs(model, 32), models.classes(32)
+    masks = {n: "mask" for n in ("conv", ".*/bias", ".*/gamma", ".*/beta")}
+    recipe = tfc.Recipe(
+        [
+            {"prune_channels": {"ratio": 0.25}},
+            {"factorize": {"rewrite": {"svd": {"rank": 1}}, "where": "head"}},
+            {"compress": {"rules": masks}},
+            {"fit": {"channel_pruning": {"schedule": {"constant": {"sparsity": 0.3}}}}},
+            "shrink",
+        ]
+    )
+    small = recipe.run(model, (x, y)).model
+    # 4 filters, 3 of them, 2 of these.
+    assert small.get_layer("conv").filters == 2
+    assert small.get_layer("head_in").units == 1
+
+
 def test_yaml_round_trip(tmp_path):
     recipe = tfc.Recipe([{"compress": {"rules": {".*": "mask"}}}, "strip"])
     recipe.to_yaml(tmp_path / "recipe.yaml")

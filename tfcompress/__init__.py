@@ -8,6 +8,7 @@ with native_notes_dropped():
     import tensorflow  # noqa: F401
 
 from tfcompress import (
+    blocks,
     callbacks,
     criteria,
     datasets,
@@ -21,13 +22,15 @@ from tfcompress import (
     scopes,
     transforms,
 )
+from tfcompress.channel_pruning import prune_channels
+from tfcompress.core.channels.listing import channel_groups
 from tfcompress.core.compress import compress, strip
 from tfcompress.core.compressed import CompressedModel
 from tfcompress.core.report import report
 from tfcompress.export import export_tflite
 from tfcompress.interop.load import load_model
 from tfcompress.recipe import Recipe
-from tfcompress.rewrites import quantize_activations
+from tfcompress.rewrites import factorize, quantize_activations, shrink
 from tfcompress.runtime.benchmark import benchmark
 from tfcompress.runtime.compare import compare
 from tfcompress.runtime.interpreter import Interpreter
@@ -42,23 +45,28 @@ __all__ = [
     "Interpreter",
     "Recipe",
     "benchmark",
+    "blocks",
     "callbacks",
+    "channel_groups",
     "compare",
     "compress",
     "criteria",
     "datasets",
     "export",
     "export_tflite",
+    "factorize",
     "interop",
     "layers",
     "load_model",
     "patterns",
+    "prune_channels",
     "quantize_activations",
     "report",
     "rewrites",
     "runtime",
     "schedules",
     "scopes",
+    "shrink",
     "strip",
     "transforms",
 ]

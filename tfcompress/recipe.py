@@ -7,11 +7,15 @@ import keras
 import yaml
 
 from tfcompress import rewrites
-from tfcompress.callbacks import Pruning
+from tfcompress.callbacks import ChannelPruning, Pruning
+from tfcompress.channel_pruning import prune_channels
 from tfcompress.core.compress import compress, strip
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.export import export_tflite
-from tfcompress.rewrites import quantize_activations
+from tfcompress.rewrites import factorize, quantize_activations, shrink
+
+_BATCH_SIZE = 64
+_NUM_SAMPLES = 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +41,14 @@ class Recipe:
     - `compress`: `rules` (pattern: transforms), `skip`
     - `quantize_activations`: `ranges`, `momentum`
     - `rewrite`: `rewrite`, the name of a `tfc.rewrites` plug-in
-    - `fit`: `epochs`, `batch_size`, `learning_rate`, `loss`, and `pruning`, the
-      arguments of `tfc.callbacks.Pruning`
+    - `factorize`: `rewrite`, `where`
+    - `prune_channels`: `ratio` or a target, `criterion`, `scope`, `round_to`, `ignore`;
+      batch norms are recalibrated on the data
+    - `fit`: `epochs`, `batch_size`, `learning_rate`, `loss`, and `pruning` or
+      `channel_pruning`, the arguments of `tfc.callbacks.Pruning` or `ChannelPruning`
+    - `shrink`
     - `strip`
-    - `export`: `path`, `precision`, `profile`
+    - `export`: `path`, `precision`, `profile`, `sparse`
 
     Transforms, schedules and so on are names or `{name: arguments}`.
 
@@ -143,7 +151,32 @@ class _Run:
     def rewrite(self, rewrite):
         self.model = rewrites.apply(self.model, rewrite)
 
-    def fit(self, epochs=1, batch_size=64, learning_rate=1e-3, loss=None, pruning=None):
+    def factorize(self, rewrite="svd", where=".*"):
+        self.model = factorize(self.model, rewrite, where, verbose=self._verbose)
+
+    def prune_channels(self, **arguments):
+        batches = None
+        if self._data is not None:
+            ends = range(0, _NUM_SAMPLES, _BATCH_SIZE)
+            batches = [
+                tuple(part[i : i + _BATCH_SIZE] for part in self._data)
+                for i in ends
+                if i < len(self._data[0])
+            ]
+        self.model = prune_channels(self.model, data=batches, **arguments)
+
+    def shrink(self):
+        self.model = shrink(self.model)
+
+    def fit(
+        self,
+        epochs=1,
+        batch_size=64,
+        learning_rate=1e-3,
+        loss=None,
+        pruning=None,
+        channel_pruning=None,
+    ):
         if self._data is None:
             raise ValueError("training needs data: pass (x, y).")
         x, y = self._data
@@ -157,7 +190,14 @@ class _Run:
             y,
             epochs=epochs,
             batch_size=batch_size,
-            callbacks=[Pruning(**pruning)] if pruning else None,
+            callbacks=[
+                kind(**arguments)
+                for kind, arguments in (
+                    (Pruning, pruning),
+                    (ChannelPruning, channel_pruning),
+                )
+                if arguments
+            ],
             validation_data=self._validation_data,
             verbose=self._verbose,
         )
@@ -166,11 +206,11 @@ class _Run:
     def strip(self):
         self.model = strip(self.model)
 
-    def export(self, path, precision="float32", profile="custom"):
+    def export(self, path, precision="float32", profile="custom", sparse="auto"):
         samples = None if self._data is None else self._data[0]
         path = self._folder / path
         self.exports.append(
-            export_tflite(self.model, path, precision, samples, profile)
+            export_tflite(self.model, path, precision, samples, profile, sparse=sparse)
         )
 
 

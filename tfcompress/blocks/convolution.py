@@ -1,0 +1,59 @@
+"""What the blocks are made of: a convolution, its batch norm and its activation."""
+
+import keras
+
+
+def joined(name, part):
+    """The name of a part of a block; None, for Keras to choose, without a prefix."""
+    return name and f"{name}_{part}"
+
+
+def convolution(
+    x,
+    filters,
+    kernel_size=1,
+    activation="relu",
+    use_batch_norm=True,
+    name=None,
+    **options,
+):
+    """Conv2D, batch norm and activation; `options` are those of Conv2D.
+
+    Parameters: `kernel_size² · I · filters / groups`, and `filters` of the bias or
+    `4 · filters` of the batch norm.
+    """
+    x = keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        name=name,
+        **{"padding": "same", "use_bias": not use_batch_norm, **options},
+    )(x)
+    return _finish(x, activation, use_batch_norm, name)
+
+
+def depthwise(
+    x, kernel_size=3, activation="relu", use_batch_norm=True, name=None, **options
+):
+    """DepthwiseConv2D, batch norm and activation; `options` are the layer's.
+
+    Parameters: `kernel_size² · I · depth_multiplier`, and one of the bias or four of the
+    batch norm for each output channel.
+    """
+    # Keras counts all channels into a depthwise kernel's fan-in, of which an output sees
+    # one; what it calls fan-out is the number of inputs that an output really has.
+    initializer = keras.initializers.VarianceScaling(2.0, mode="fan_out")
+    x = keras.layers.DepthwiseConv2D(
+        kernel_size,
+        depthwise_initializer=initializer,
+        name=name,
+        **{"padding": "same", "use_bias": not use_batch_norm, **options},
+    )(x)
+    return _finish(x, activation, use_batch_norm, name)
+
+
+def _finish(x, activation, use_batch_norm, name):
+    if use_batch_norm:
+        x = keras.layers.BatchNormalization(name=joined(name, "norm"))(x)
+    if activation is None:
+        return x
+    return keras.layers.Activation(activation, name=joined(name, "activation"))(x)

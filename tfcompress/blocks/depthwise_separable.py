@@ -1,0 +1,59 @@
+"""The depthwise-separable convolution of MobileNet."""
+
+from tfcompress.blocks.arguments import channels_of, check_counts, check_strides
+from tfcompress.blocks.convolution import convolution, depthwise, joined
+
+
+def depthwise_separable(
+    x,
+    filters,
+    kernel_size=3,
+    strides=1,
+    activation="relu",
+    use_batch_norm=True,
+    name=None,
+):
+    """Filters every channel on its own, then mixes the channels.
+
+    `y = f(norm(P * f(norm(D ⊛ x))))` with `D` of k·k per channel (`⊛`: channel by
+    channel) and `P` of 1x1, padding "same".
+
+    Parameters, for `I` input channels and `O = filters`:
+
+    - kernels: `k·k·I + I·O`, against `k·k·I·O` of a convolution: `1/O + 1/k²` of it;
+    - with batch norm `4·I + 4·O` more, half of them trained, and no biases;
+    - without batch norm `I + O` biases more.
+
+    Multiply-accumulates: `k·k·I + I·O` for each output position, against `k·k·I·O`.
+
+    Args:
+        x: images `(batch, height, width, I)`.
+        filters: number of output channels.
+        kernel_size: height and width `k` of the depthwise kernels.
+        strides: 1, or 2 to halve height and width; of the depthwise convolution.
+        activation: `f`, as Keras names it; None for none.
+        use_batch_norm: whether batch norm follows each convolution.
+        name: prefix of the layers' names; Keras chooses them without it.
+
+    Returns:
+        A tensor `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+
+    Raises:
+        ValueError: if an argument is out of range or the channels of `x` are unknown.
+
+    Source: Howard et al., "MobileNets" (2017), sections 3.1 and 3.2.
+
+    Example:
+        >>> x = keras.Input((8, 8, 16))
+        >>> y = depthwise_separable(x, 32, use_batch_norm=False)
+        >>> keras.Model(x, y).count_params() == 3 * 3 * 16 + 16 * 32 + 16 + 32
+        True
+    """
+    channels_of("depthwise_separable", x)
+    check_counts("depthwise_separable", filters=filters, kernel_size=kernel_size)
+    check_strides("depthwise_separable", strides)
+    shared = {"activation": activation, "use_batch_norm": use_batch_norm}
+    y = depthwise(
+        x, kernel_size, strides=strides, name=joined(name, "depthwise"), **shared
+    )
+    return convolution(y, filters, name=joined(name, "pointwise"), **shared)

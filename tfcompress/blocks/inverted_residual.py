@@ -1,0 +1,97 @@
+"""The inverted residual with a linear bottleneck, of MobileNetV2 and V3."""
+
+import numbers
+
+import keras
+
+from tfcompress.blocks.arguments import (
+    channels_of,
+    check_counts,
+    check_ratio,
+    check_strides,
+)
+from tfcompress.blocks.convolution import convolution, depthwise, joined
+from tfcompress.blocks.squeeze_excite import squeeze_excite
+
+
+def inverted_residual(
+    x,
+    filters,
+    expansion=6,
+    kernel_size=3,
+    strides=1,
+    squeeze_excite_ratio=None,
+    activation="relu6",
+    name=None,
+):
+    """Widens, filters each channel on its own, and narrows without an activation.
+
+    `y = norm(P * SE(f(norm(D ⊛ f(norm(E * x))))))`, and `x + y` where the shapes agree
+    (`strides=1` and `filters == I`). `E` and `P` are 1x1; `E` is left out for
+    `expansion=1`, `SE` unless asked for.
+
+    Parameters, for `I` input channels, `O = filters`, `T = round(expansion · I)` and
+    `S = max(1, round(squeeze_excite_ratio · T))`:
+
+    - kernels: `I·T + k·k·T + T·O`; without `I·T` for `expansion=1`;
+    - batch norm: `4·(2·T + O)`, half of them trained; `4·(T + O)` for `expansion=1`.
+      The convolutions have no biases;
+    - squeeze-excite: `2·T·S + S + T`.
+
+    Multiply-accumulates: `I·T` for each input position and `(k·k + O)·T` for each output
+    position. A convolution from `T` to `T` channels takes `k·k·T·T`.
+
+    Args:
+        x: images `(batch, height, width, I)`.
+        filters: number of output channels.
+        expansion: inner channels over `I`, at least 1; 6 in MobileNetV2, 2.3 to 6 in V3.
+        kernel_size: height and width `k` of the depthwise kernels; 3, and 5 in V3.
+        strides: 1, or 2 to halve height and width.
+        squeeze_excite_ratio: in (0, 1], 0.25 in V3; None for none.
+        activation: `f`; "relu6" in V2, "relu" and "hard_swish" in V3.
+        name: prefix of the layers' names; Keras chooses them without it.
+
+    Returns:
+        A tensor `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+
+    Raises:
+        ValueError: if an argument is out of range or the channels of `x` are unknown.
+
+    Source: Sandler et al., "MobileNetV2" (2018), section 3 and table 1; Howard et al.,
+    "Searching for MobileNetV3" (2019), section 5.
+
+    Example:
+        >>> x = keras.Input((8, 8, 16))
+        >>> model = keras.Model(x, inverted_residual(x, 16, expansion=2, name="block"))
+        >>> norms = 4 * (2 * 32 + 16)
+        >>> model.count_params() == 16 * 32 + 3 * 3 * 32 + 32 * 16 + norms
+        True
+        >>> model.layers[-1].name
+        'block_add'
+    """
+    channels = channels_of("inverted_residual", x)
+    check_counts("inverted_residual", filters=filters, kernel_size=kernel_size)
+    check_strides("inverted_residual", strides)
+    check_ratio("inverted_residual", "squeeze_excite_ratio", squeeze_excite_ratio)
+    if not isinstance(expansion, numbers.Real) or expansion < 1:
+        raise ValueError(
+            f"inverted_residual(expansion={expansion!r}): expected a number of at least "
+            "1, the inner channels over the input channels."
+        )
+    y = x
+    if expansion != 1:
+        width = round(expansion * channels)
+        y = convolution(x, width, activation=activation, name=joined(name, "expand"))
+    y = depthwise(
+        y,
+        kernel_size,
+        activation=activation,
+        strides=strides,
+        name=joined(name, "depthwise"),
+    )
+    if squeeze_excite_ratio is not None:
+        y = squeeze_excite(y, squeeze_excite_ratio, joined(name, "attention"))
+    y = convolution(y, filters, activation=None, name=joined(name, "project"))
+    if strides == 1 and filters == channels:
+        y = keras.layers.Add(name=joined(name, "add"))([x, y])
+    return y

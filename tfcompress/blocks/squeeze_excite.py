@@ -1,0 +1,50 @@
+"""Channel attention: squeeze and excite."""
+
+import keras
+
+from tfcompress.blocks.arguments import channels_of, check_ratio
+from tfcompress.blocks.convolution import convolution, joined
+
+
+def squeeze_excite(x, ratio=0.25, name=None):
+    """Scales each channel by a number that all channels' means decide.
+
+    `y = x · hard_sigmoid(B · relu(A · mean(x)))`, mean over height and width.
+
+    Parameters, for `I` channels and `S = max(1, round(ratio · I))`: `2·I·S + S + I`
+    (kernels and biases; there is no batch norm). Multiply-accumulates: `2·I·S` an image.
+
+    Args:
+        x: images `(batch, height, width, I)`.
+        ratio: channels of the bottleneck over `I`, above 0 and up to 1.
+        name: prefix of the layers' names; Keras chooses them without it.
+
+    Returns:
+        A tensor of the shape of `x`.
+
+    Raises:
+        ValueError: if `ratio` is out of range or the channels of `x` are unknown.
+
+    Source: Hu et al., "Squeeze-and-Excitation Networks" (2018), section 3; the gate as in
+    Howard et al., "Searching for MobileNetV3" (2019), section 5.3.
+
+    Example:
+        >>> x = keras.Input((8, 8, 16))
+        >>> keras.Model(x, squeeze_excite(x)).count_params() == 2 * 16 * 4 + 4 + 16
+        True
+    """
+    channels = channels_of("squeeze_excite", x)
+    if ratio is None:
+        raise ValueError(
+            "squeeze_excite(ratio=None): expected a fraction such as 0.25."
+        )
+    check_ratio("squeeze_excite", "ratio", ratio)
+    plain = {"use_batch_norm": False}
+    y = keras.layers.GlobalAveragePooling2D(keepdims=True, name=joined(name, "mean"))(x)
+    y = convolution(
+        y, max(1, round(ratio * channels)), name=joined(name, "squeeze"), **plain
+    )
+    y = convolution(
+        y, channels, activation="hard_sigmoid", name=joined(name, "excite"), **plain
+    )
+    return keras.layers.Multiply(name=joined(name, "scale"))([x, y])

@@ -1,0 +1,69 @@
+"""A module of Xception's entry flow."""
+
+import keras
+
+from tfcompress.blocks.arguments import channels_of, check_counts
+from tfcompress.blocks.convolution import convolution, depthwise, joined
+
+
+def xception_entry(x, filters, activate_first=True, name=None):
+    """Two separable convolutions and a max pooling, beside a strided 1x1 shortcut.
+
+    `y = norm(S * x) + max_pool(norm(P₂ * D₂ ⊛ relu(norm(P₁ * D₁ ⊛ relu(x)))))` with `D`
+    of 3x3, `P` of 1x1, `S` of 1x1 with strides 2, and 3x3 pooling with strides 2. The
+    separable convolutions are written as the two that they are.
+
+    Parameters, for `I` input channels and `O = filters`:
+
+    - kernels: `(9·I + I·O) + (9·O + O·O) + I·O`; the same with plain convolutions would
+      be `9·I·O + 9·O·O + I·O`;
+    - batch norm: `4 · 3 · O`, half of them trained. There are no biases.
+
+    Multiply-accumulates: `9·I + I·O + 9·O + O·O` for each input position and `I·O` for
+    each output position.
+
+    Args:
+        x: images `(batch, height, width, I)`.
+        filters: number of output channels; 128, 256 and 728 in the paper.
+        activate_first: whether the first of the activations is there; not in the paper's
+            first module.
+        name: prefix of the layers' names; Keras chooses them without it.
+
+    Returns:
+        A tensor `(batch, ceil(height / 2), ceil(width / 2), filters)`.
+
+    Raises:
+        ValueError: if `filters` is out of range or the channels of `x` are unknown.
+
+    Source: Chollet, "Xception" (2017), section 3 and figure 5.
+
+    Example:
+        >>> x = keras.Input((8, 8, 16))
+        >>> model = keras.Model(x, xception_entry(x, 32))
+        >>> kernels = (9 * 16 + 16 * 32) + (9 * 32 + 32 * 32) + 16 * 32
+        >>> model.count_params() == kernels + 4 * 3 * 32
+        True
+    """
+    channels_of("xception_entry", x)
+    check_counts("xception_entry", filters=filters)
+    linear = {"activation": None}
+    y = x
+    if activate_first:
+        y = keras.layers.Activation("relu", name=joined(name, "activation"))(y)
+    for number, activation in ((1, "relu"), (2, None)):
+        prefix = joined(name, f"separable{number}")
+        y = depthwise(
+            y,
+            use_batch_norm=False,
+            use_bias=False,
+            name=joined(prefix, "depthwise"),
+            **linear,
+        )
+        y = convolution(
+            y, filters, activation=activation, name=joined(prefix, "pointwise")
+        )
+    y = keras.layers.MaxPooling2D(3, 2, "same", name=joined(name, "pool"))(y)
+    shortcut = convolution(
+        x, filters, strides=2, name=joined(name, "shortcut"), **linear
+    )
+    return keras.layers.Add(name=joined(name, "add"))([shortcut, y])
