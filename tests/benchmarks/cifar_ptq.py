@@ -3,6 +3,7 @@
 import pathlib
 import tempfile
 
+import cifar
 import harness
 import numpy as np
 
@@ -19,19 +20,23 @@ def measure(options):
     import tfcompress as tfc
 
     keras.utils.set_random_seed(options.seed)
-    (x_train, _), (x_test, y_test) = _load_cifar10(tfc, options.data_dir)
+    (x_train, _), (x_test, y_test) = cifar.load_data(options.data_dir)
     if options.quick:
         x_test, y_test = x_test[:200], y_test[:200]
     # The model takes pixels from 0 to 255.
     samples, x_test = 255 * x_train[:_NUM_SAMPLES], 255 * x_test
-    model = keras.models.load_model(_model_path(options), compile=False)
+    model = cifar.load_model(options)
 
     def accuracy(outputs):
         return 100 * float(np.mean(outputs.argmax(axis=1) == y_test))
 
     harness.progress("Evaluating the Keras model ...")
     reference = accuracy(model.predict(x_test, 500, verbose=0))
-    measures = [harness.Measure("test accuracy, Keras", reference, "%", paper=91.73)]
+    measures = [
+        harness.Measure(
+            "test accuracy, Keras", reference, "%", paper=cifar.PUBLISHED_ACCURACY
+        )
+    ]
     with tempfile.TemporaryDirectory() as folder:
         for precision in _PRECISIONS:
             harness.progress(f"Exporting and running {precision} ...")
@@ -54,33 +59,5 @@ def _describe(path, result, accuracy, reference):
     yield from harness.describe_file(name, path)
 
 
-def _load_cifar10(tfc, data_dir):
-    try:
-        return tfc.datasets.load("cifar10", data_dir)
-    except FileNotFoundError as error:
-        if data_dir and any(pathlib.Path(data_dir).glob("cifar10_*.med.xz")):
-            error.add_note(
-                "The folder has the packed files. Unpack them in about 25 s with "
-                f"`python {data_dir}/unpack_cifar10.py DIR` and pass --data-dir DIR."
-            )
-        raise
-
-
-def _model_path(options):
-    if options.model:
-        return options.model
-    if not options.data_dir:
-        raise SystemExit("Pass --model, the .keras file of a CIFAR-10 ResNet-20.")
-    return pathlib.Path(options.data_dir) / "../models/cifar10_resnet20.keras"
-
-
-def _add_options(parser):
-    parser.add_argument(
-        "--model",
-        help=".keras file; takes pixels from 0 to 255 and returns logits "
-        "(default: DATA_DIR/../models/cifar10_resnet20.keras)",
-    )
-
-
 if __name__ == "__main__":
-    harness.main(__doc__, {"resnet20": measure}, _add_options)
+    harness.main(__doc__, {"resnet20": measure}, cifar.add_options)

@@ -295,3 +295,30 @@ def test_unknown_sizes(path):
     x = keras.Input((None, 4), name="x")
     with pytest.raises(ValueError, match="unknown sizes"):
         export_tflite(keras.Model(x, L.Dense(2)(x)), path)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_the_weights_of_large_models_are_not_constants(
+    precision, tmp_path, monkeypatch
+):
+    model = models.residual()
+    x = models.inputs(model, 32)
+    files = []
+    for limit in (2**40, 0):
+        monkeypatch.setattr("tfcompress.export.trace._MOST_CONSTANT_BYTES", limit)
+        path = tmp_path / f"{limit}.tflite"
+        tfc.export_tflite(model, path, precision, samples=x)
+        with tfc.Interpreter(path) as interpreter:
+            files.append(interpreter.run(x))
+    np.testing.assert_allclose(*files, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [keras.layers.LSTM, keras.layers.GRU])
+def test_recurrent_layers_are_calibrated(layer, tmp_path):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((5, 4))
+    model = keras.Model(x, layer(3)(layer(3, return_sequences=True)(x)))
+    samples = models.inputs(model, 32)
+    result = tfc.export_tflite(model, tmp_path / "m.tflite", "int8", samples=samples)
+    assert "WHILE" not in result.operations
+    assert "FULLY_CONNECTED" in result.operations

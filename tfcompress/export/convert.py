@@ -16,7 +16,7 @@ from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.export.edit import pack_int4, with_exact_grids
 from tfcompress.export.files import check_writable, write_atomically
 from tfcompress.export.sparsity import SPARSE, store_sparse
-from tfcompress.export.trace import constant_function, named_specs
+from tfcompress.export.trace import inference_function, named_specs
 from tfcompress.export.verify import inspect_operations, verify_outputs
 from tfcompress.export.weights import grid_values
 from tfcompress.rewrites.affine import AffineAsConvolution
@@ -44,7 +44,7 @@ def export_tflite(
     Compressed models are stripped first. Weights that lie on an integer grid (trained
     with `Uniform` or a codebook on a grid) keep exactly that grid in integer files.
     Activation ranges are those trained with `tfc.quantize_activations`; without them
-    they are measured on `samples`.
+    they are measured on `samples`, with recurrent layers written out step by step.
 
     Zeros make float32 files smaller and faster where LiteRT can skip them: in dense
     layers that see one row of inputs, stored as blocks of 4 consecutive inputs of a
@@ -142,14 +142,17 @@ def convert(model, precision="float32", samples=None, profile="custom"):
             model = apply_to_flat(model, rewrite)
     if precision == "int4":
         model = _with_int4_weights(model)
+    # A graph with trained ranges holds them already; measuring would replace them.
+    is_measured = precision in _INTEGER and not _has_trained_ranges(model)
+    if is_measured:
+        model = _unrolled(model)
     if precision in _INTEGER:
         values = grid_values(model)
-    function = constant_function(model, values)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+    function, module = inference_function(model, values)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.allow_custom_ops = profile == "custom"
     _set_precision(converter, precision)
-    # A graph with trained ranges holds them already; measuring would replace them.
-    if precision in _INTEGER and not _has_trained_ranges(model):
+    if is_measured:
         converter.representative_dataset = lambda: _one_by_one(samples)
     with native_notes_dropped(drop_all=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -206,8 +209,21 @@ def _has_trained_ranges(model):
 
 def _in_float32(model):
     """The model itself, or its copy without mixed precision, which does not convert."""
+    return _with_config(model, _without_mixed_precision)
+
+
+def _unrolled(model):
+    """The model itself, or its copy with recurrent layers written out step by step.
+
+    TFLite's calibrator crashes on loops.
+    """
+    return _with_config(model, _without_loops)
+
+
+def _with_config(model, change):
+    """The model itself, or a copy if its changed configuration is another one."""
     config = keras.saving.serialize_keras_object(model)
-    changed = _without_mixed_precision(config)
+    changed = change(config)
     if changed == config:
         return model
     copy = keras.saving.deserialize_keras_object(changed, safe_mode=False)
@@ -216,14 +232,23 @@ def _in_float32(model):
 
 
 def _without_mixed_precision(config):
+    is_policy = isinstance(config, dict) and config.get("class_name") == "DTypePolicy"
+    if is_policy and str(config["config"].get("name")).startswith("mixed_"):
+        return {**config, "config": {**config["config"], "name": "float32"}}
+    return _mapped(_without_mixed_precision, config)
+
+
+def _without_loops(config):
+    if isinstance(config, dict) and config.get("unroll") is False:
+        return {**config, "unroll": True}
+    return _mapped(_without_loops, config)
+
+
+def _mapped(change, config):
     if isinstance(config, dict):
-        if config.get("class_name") == "DTypePolicy" and str(
-            config["config"].get("name")
-        ).startswith("mixed_"):
-            return {**config, "config": {**config["config"], "name": "float32"}}
-        return {key: _without_mixed_precision(value) for key, value in config.items()}
+        return {key: change(value) for key, value in config.items()}
     if isinstance(config, (list, tuple)):
-        return type(config)(_without_mixed_precision(value) for value in config)
+        return type(config)(change(value) for value in config)
     return config
 
 

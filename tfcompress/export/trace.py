@@ -1,4 +1,7 @@
-"""A graph of a model in which all weights are constants."""
+"""The graph of a model that the converter gets."""
+
+import functools
+import math
 
 import keras
 import tensorflow as tf
@@ -6,9 +9,12 @@ import tensorflow as tf
 from tfcompress.core.cloning import is_graph
 from tfcompress.core.macs import input_specs
 
+# Constants are fast to convert, but the converter copies them some ten times over.
+_MOST_CONSTANT_BYTES = 100 * 2**20
 
-def constant_function(model, values=None, batch_size=1):
-    """Traces `model` for inference with its variables replaced by constants.
+
+def inference_function(model, values=None, batch_size=1):
+    """Traces `model` for inference.
 
     Args:
         model: a built Keras model in float32.
@@ -17,25 +23,35 @@ def constant_function(model, values=None, batch_size=1):
         batch_size: of the traced inputs.
 
     Returns:
-        A `tf.ConcreteFunction` with named inputs and outputs.
+        A `tf.ConcreteFunction` with named inputs and outputs, and the `tf.Module` that
+        holds its variables: none up to 100 MB of weights, which are constants of the
+        graph then; all of them above.
 
     Raises:
         ValueError: if an input has an unknown size.
     """
-    values = values or {}
-    specs = named_specs(model, batch_size)
-    constants = [(v, v.numpy()) for v in model.variables]
+    specs, module = named_specs(model, batch_size), tf.Module()
+    values = dict(values or {})
+    variables = model.variables
+    if (
+        sum(v.value.dtype.size * math.prod(v.shape) for v in variables)
+        > _MOST_CONSTANT_BYTES
+    ):
+        module.held = [v.value for v in variables]
+    else:
+        arrays = {id(v): v.numpy() for v in variables}
+        values = {
+            k: functools.partial(tf.constant, a) for k, a in arrays.items()
+        } | values
 
     def forward(**inputs):
-        mapping = [
-            (v, values[id(v)]() if id(v) in values else tf.constant(array))
-            for v, array in constants
-        ]
+        mapping = [(v, values[id(v)]()) for v in variables if id(v) in values]
         with keras.StatelessScope(mapping):
             outputs = model(structured(model, inputs), training=False)
         return named_outputs(model, outputs)
 
-    return tf.function(forward, autograph=False).get_concrete_function(**specs)
+    traced = tf.function(forward, autograph=False)
+    return traced.get_concrete_function(**specs), module
 
 
 def named_specs(model, batch_size=1):

@@ -409,10 +409,26 @@ def test_layers_that_mix_channels_are_left_whole_with_the_reason():
     assert "Not followed: mixing (Mixing) mixes channels." in str(found)
 
 
-def test_a_softmax_keeps_its_channels():
+@pytest.mark.parametrize("activation", ["softmax", L.Softmax(), L.PReLU()])
+def test_an_activation_that_mixes_channels_keeps_them(activation):
     x = keras.Input((4,))
-    y = L.Dense(6, activation="softmax", name="a")(x)
-    assert groups(keras.Model(x, head(y)))["a"].whole == "a takes softmax over them"
+    y = L.Dense(6, activation=activation, name="a")(x)
+    whole = groups(keras.Model(x, head(y)))["a"].whole
+    assert whole == "the activation of a mixes them"
+
+
+@keras.saving.register_keras_serializable("tests")
+class Reversed(L.Dense):
+    def call(self, inputs):
+        return super().call(inputs)[..., ::-1]
+
+
+def test_a_subclass_with_its_own_call_is_not_taken_for_its_parent():
+    x = keras.Input((4,))
+    y = Reversed(6, name="reversed")(L.Dense(6, name="a")(x))
+    found = groups(keras.Model(x, head(y)))
+    assert found["a"].whole == "reversed (Reversed) mixes channels"
+    assert found.unfollowed
 
 
 def test_prints_layers_axes_and_numbers():

@@ -145,12 +145,21 @@ class ChannelGraph:
         return ChannelGroup(makers[0].layer, units, tuple(members), whole)
 
 
+def _follow(call, cache):
+    layer = call.layer
+    if getattr(layer, "quantization_mode", None) or getattr(
+        layer, "lora_enabled", False
+    ):
+        return call.leave_whole("was quantized by Keras or has LoRA weights")
+    rule = find(layer)
+    return rule(call) if rule else follow(call, cache)
+
+
 def _follow_all(flat, with_constants):
     trace, tensors, cache = Trace(with_constants), {}, {}
     for node in Graph(flat).nodes:
         call = Call(trace, node, [tensors[id(t)] for t in node.inputs])
-        rule = find(node.layer)
-        outputs = rule(call) if rule else follow(call, cache)
+        outputs = _follow(call, cache)
         tensors.update(
             (id(t), tensor) for t, tensor in zip(node.outputs, outputs, strict=True)
         )

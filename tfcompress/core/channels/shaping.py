@@ -4,7 +4,14 @@ import keras
 import numpy as np
 
 from tfcompress.core.channels.rules import rule
-from tfcompress.core.channels.trace import Axis, Tensor, Use, known_size, split_evenly
+from tfcompress.core.channels.trace import (
+    Axis,
+    Tensor,
+    Use,
+    joined,
+    known_size,
+    split_evenly,
+)
 from tfcompress.core.channels.weighted import einsum_terms
 
 L = keras.layers
@@ -71,7 +78,9 @@ def _rearranged(call, x):
             )
         )
         position, channels = split_evenly(call.trace, spread, new_sizes)
-        if position is not None:
+        if position is None:
+            call.trace.fix(x.axes[axis].ids, f"{call.name} has only one of them")
+        else:
             axes[news[position]] = channels
     return axes
 
@@ -102,10 +111,10 @@ def _segments(old, new):
 def concatenate(call):
     """Channels of all inputs in a row; along other axes they are tied."""
     rank = call.inputs[0].rank
-    joined = call.layer.axis % rank
-    axes = _tied(call, range(rank), leave_out=joined)
-    if any(joined in x.axes for x in call.inputs):
-        axes[joined] = _joined([call.trace.axis(x, joined) for x in call.inputs])
+    place = call.layer.axis % rank
+    axes = _tied(call, range(rank), leave_out=place)
+    if any(place in x.axes for x in call.inputs):
+        axes[place] = joined([call.trace.axis(x, place) for x in call.inputs])
     return call.outputs(axes)
 
 
@@ -156,18 +165,11 @@ def pad(call):
         return keras.ops.pad(x, new, **kwargs)
 
     call.trace.calls[call.node.key] = call_pad
-    return call.outputs({axis: _joined(part) for axis, part in parts.items()})
+    return call.outputs({axis: joined(part) for axis, part in parts.items()})
 
 
 def _constant_channels(call, size, value):
     return Axis(call.trace.fresh(size).ids, np.full(size, value))
-
-
-def _joined(parts):
-    return Axis(
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.constant for part in parts]),
-    )
 
 
 @rule("Split")

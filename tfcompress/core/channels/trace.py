@@ -273,6 +273,14 @@ class Call:
         return np.where(reached, np.nan, value)
 
 
+def joined(parts):
+    """Several axes in a row."""
+    return Axis(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.constant for part in parts]),
+    )
+
+
 def split_evenly(trace, channels, shape):
     """Channels that are arranged as a block, of which only one axis may be cut.
 

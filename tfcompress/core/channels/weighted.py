@@ -1,34 +1,54 @@
 """How channels go through layers that sum over them with weights."""
 
+import functools
+
 import keras
 import numpy as np
 
 from tfcompress.core.channels.rules import rule
-from tfcompress.core.channels.trace import Axis, Tensor
+from tfcompress.core.channels.trace import Axis, Tensor, joined
+from tfcompress.core.cloning import remake
 
 L = keras.layers
-_MIXES_OUTPUTS = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
-def channel_axis(layer, rank):
-    """The axis of channels of a layer's input."""
-    return 1 if layer.data_format == "channels_first" else rank - 1
+def _bias(layer):
+    return layer.bias if layer.use_bias else None
+
+
+def _convolved(call):
+    """The axis of an image's channels, and the channels; other axes stay."""
+    x, is_first = call.inputs[0], call.layer.data_format == "channels_first"
+    axis = 1 if is_first else x.rank - 1
+    call.trace.fix_others(x, [axis], f"{call.name} convolves over them")
+    return axis, call.trace.axis(x, axis)
 
 
 def _activated(call, channels):
     """Channels behind the layer's own activation."""
-    name = getattr(getattr(call.layer, "activation", None), "__name__", "")
-    if name in _MIXES_OUTPUTS:
-        call.trace.fix(channels.ids, f"{call.name} takes {name} over them")
+    if _mixes_channels(call.layer.activation):
+        call.trace.fix(channels.ids, f"the activation of {call.name} mixes them")
     return channels
+
+
+@functools.cache
+def _mixes_channels(activation):
+    """Whether half of an activation's outputs are not those of half of its inputs."""
+    if isinstance(activation, keras.Layer):
+        activation = remake(activation, activation.get_config())
+    x = np.random.default_rng(0).normal(size=(1, 8)).astype("float32")
+    whole = np.asarray(activation(x))
+    if getattr(activation, "variables", ()):
+        return True
+    half = np.asarray(activation(x[:, :4]))
+    return whole.shape != x.shape or not np.allclose(whole[:, :4], half)
 
 
 @rule(L.Dense)
 def dense(call):
     """`y = x W + b` on the last axis."""
     layer, x = call.layer, call.inputs[0]
-    kernel, last = layer.kernel, x.rank - 1
-    bias = layer.bias if layer.use_bias else None
+    kernel, bias, last = layer.kernel, _bias(layer), x.rank - 1
     call.consume(call.trace.axis(x, last), kernel, 0, bias=bias)
     out = call.produce(layer.units, [(kernel, 1), (bias, 0)])
     call.resize("units", out.ids)
@@ -41,11 +61,9 @@ def dense(call):
 @rule(L.Conv1D, L.Conv2D, L.Conv3D)
 def convolution(call):
     """A convolution, grouped or not: kernel `(..., inputs / groups, outputs)`."""
-    layer, x = call.layer, call.inputs[0]
-    kernel, bias = layer.kernel, layer.bias if layer.use_bias else None
-    position = channel_axis(layer, x.rank)
-    call.trace.fix_others(x, [position], f"{call.name} convolves over them")
-    read, depth = call.trace.axis(x, position), len(kernel.shape)
+    layer, kernel, bias = call.layer, call.layer.kernel, _bias(call.layer)
+    position, read = _convolved(call)
+    depth = len(kernel.shape)
     out = call.produce(layer.filters, [(kernel, depth - 1), (bias, 0)])
     if layer.groups > 1:
         _grouped(call, read, out, depth)
@@ -77,12 +95,10 @@ def _grouped(call, read, out, depth):
 @rule(L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose)
 def transposed_convolution(call):
     """Kernel `(..., outputs, inputs)`."""
-    layer, x = call.layer, call.inputs[0]
-    kernel, bias = layer.kernel, layer.bias if layer.use_bias else None
-    position = channel_axis(layer, x.rank)
-    call.trace.fix_others(x, [position], f"{call.name} convolves over them")
+    layer, kernel, bias = call.layer, call.layer.kernel, _bias(call.layer)
+    position, read = _convolved(call)
     depth = len(kernel.shape)
-    call.consume(call.trace.axis(x, position), kernel, depth - 1)
+    call.consume(read, kernel, depth - 1)
     out = call.produce(layer.filters, [(kernel, depth - 2), (bias, 0)])
     call.resize("filters", out.ids)
     made = call.made_constant(kernel, depth - 2, bias, layer.activation)
@@ -92,11 +108,8 @@ def transposed_convolution(call):
 @rule(L.DepthwiseConv1D, L.DepthwiseConv2D)
 def depthwise_convolution(call):
     """Kernel `(..., channels, multiplier)`: each channel by itself."""
-    layer, x = call.layer, call.inputs[0]
-    position = channel_axis(layer, x.rank)
-    call.trace.fix_others(x, [position], f"{call.name} convolves over them")
-    bias = layer.bias if layer.use_bias else None
-    out = _depthwise(call, call.trace.axis(x, position), layer.kernel, bias)
+    position, read = _convolved(call)
+    out = _depthwise(call, read, call.layer.kernel, _bias(call.layer))
     return call.outputs({position: _activated(call, out)})
 
 
@@ -121,12 +134,9 @@ def _depthwise(call, read, kernel, bias=None):
 @rule(L.SeparableConv1D, L.SeparableConv2D)
 def separable_convolution(call):
     """A depthwise convolution, then a 1x1 convolution."""
-    layer, x = call.layer, call.inputs[0]
-    position = channel_axis(layer, x.rank)
-    call.trace.fix_others(x, [position], f"{call.name} convolves over them")
-    pointwise, bias = layer.pointwise_kernel, layer.bias if layer.use_bias else None
+    layer, pointwise, bias = call.layer, call.layer.pointwise_kernel, _bias(call.layer)
+    position, read = _convolved(call)
     depth = len(pointwise.shape)
-    read = call.trace.axis(x, position)
     middle = _depthwise(call, read, layer.depthwise_kernel)
     call.consume(middle, pointwise, depth - 2, bias=bias)
     out = call.produce(layer.filters, [(pointwise, depth - 1), (bias, 0)])
@@ -165,14 +175,8 @@ def einsum_dense(call):
             place = result.index(letter) - len(result)
             call.resize(("output_shape", place), axes[letter].ids)
     passed = {read[position]: channels for position, channels in x.axes.items()}
-    call.apply_along(
-        layer.kernel,
-        [
-            c
-            for letter, c in passed.items()
-            if letter in result and letter not in weight
-        ],
-    )
+    beside = set(result) - set(weight)
+    call.apply_along(layer.kernel, [passed[a] for a in passed if a in beside])
     for letter, channels in passed.items():
         if letter in result:
             axes[letter] = channels.unknown()
@@ -218,6 +222,7 @@ def recurrent(call):
     out = _recurrent(call, call.layer, call.inputs[0], ())
     for state in call.inputs[1:]:
         call.trace.tie(call.trace.axis(state, -1).ids, out.ids)
+        out = out.unknown()
     return [Tensor(shape, {len(shape) - 1: out}) for shape in call.shapes]
 
 
@@ -276,11 +281,7 @@ def bidirectional(call):
         ]
     if layer.merge_mode != "concat":
         return call.outputs({len(call.shapes[0]) - 1: forward.unknown()})
-    both = Axis(
-        np.concatenate([forward.ids, backward.ids]),
-        np.concatenate([forward.constant, backward.constant]),
-    )
-    return call.outputs({len(call.shapes[0]) - 1: both})
+    return call.outputs({len(call.shapes[0]) - 1: joined([forward, backward])})
 
 
 @rule(L.MultiHeadAttention)

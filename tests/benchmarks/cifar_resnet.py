@@ -1,0 +1,283 @@
+"""ResNet-20 on CIFAR-10 at about half the work: five ways, each with fine-tuning."""
+
+import dataclasses
+import functools
+import math
+import pathlib
+import tempfile
+import time
+
+import cifar
+import harness
+import numpy as np
+
+# Points of test accuracy that the structured row may lose.
+TOLERANCE = 1.0
+_MACS_RATIO = 0.5
+_BATCH_SIZE = 128
+_NUM_CALIBRATION_BATCHES = 20
+_NUM_QUICK_IMAGES = 512
+# Pixels around the image that random crops may reach into.
+_MARGIN = 4
+_LATER_STAGES = "layer[23]_._conv."
+# What shortcuts carry; the channels inside blocks are cut instead.
+_SHORTCUT = ("conv1", "layer._._conv2")
+_ALL_STAGES = "layer._._conv."
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How one row is fine-tuned."""
+
+    epochs: int
+    learning_rate: float
+
+
+RECIPES = {
+    "structured": Recipe(epochs=20, learning_rate=0.05),
+    "svd": Recipe(epochs=5, learning_rate=0.01),
+    "tucker": Recipe(epochs=5, learning_rate=0.01),
+    "depthwise": Recipe(epochs=5, learning_rate=0.02),
+    "substitute": Recipe(epochs=10, learning_rate=0.05),
+}
+
+
+class Lab:
+    """Makes the smaller model of one row, trains and measures it."""
+
+    def __init__(self, row, options):
+        import keras
+
+        import tfcompress as tfc
+
+        self.keras, self.tfc, self.seed = keras, tfc, options.seed
+        self.row, self.recipe = row, RECIPES[row]
+        keras.utils.set_random_seed(options.seed)
+        parts = cifar.load_data(options.data_dir)
+        epochs = options.epochs
+        if options.quick:
+            parts = [[array[:_NUM_QUICK_IMAGES] for array in part] for part in parts]
+            epochs = epochs or 1
+        if epochs:
+            self.recipe = dataclasses.replace(self.recipe, epochs=epochs)
+        (x_train, self.y_train), (x_test, self.y_test) = parts
+        # As bytes the training images take a quarter of the memory.
+        self.x_train = np.rint(255 * x_train).astype(np.uint8)
+        self.x_test = 255 * x_test
+        self.model = cifar.load_model(options)
+
+    def measure(self, folder):
+        """All figures of the row."""
+        small, figures = getattr(self, self.row)()
+        accuracies = {
+            "before": self.accuracy("before", self.model),
+            "after cutting": self.accuracy("after cutting", small),
+        }
+        self.fit(small)
+        accuracies["after fine-tuning"] = self.accuracy("after fine-tuning", small)
+        files = {
+            "before": self.export(self.model, folder / "before.tflite"),
+            "after": self.export(small, folder / "after.tflite"),
+        }
+        return [
+            *figures,
+            *self.describe_accuracy(accuracies),
+            *self.describe_size(small),
+            *(m for file in files.items() for m in harness.describe_file(*file)),
+        ]
+
+    def structured(self):
+        """Half the MACs by cutting channels."""
+        small = self.tfc.prune_channels(
+            self.model,
+            target_macs=_MACS_RATIO,
+            criterion="l2",
+            scope="local",
+            ignore=_SHORTCUT,
+            data=self.calibration_batches(),
+        )
+        return small, []
+
+    def svd(self):
+        """Each 3x3 convolution as 3x1 and 1x3."""
+        rank = self.tfc.rewrites.ranks.TargetMacs(0.6)
+        return self.factorized(self.tfc.rewrites.SpatialSVD(rank), _ALL_STAGES)
+
+    def tucker(self):
+        """Each 3x3 convolution between fewer channels."""
+        rank = self.tfc.rewrites.ranks.TargetMacs(0.5)
+        return self.factorized(self.tfc.rewrites.Tucker(rank), _ALL_STAGES)
+
+    def depthwise(self):
+        """Convolutions of two stages as two depthwise filters a channel, then 1x1."""
+        rewrite = self.tfc.rewrites.DepthwiseSeparable(rank=2)
+        return self.factorized(rewrite, _LATER_STAGES)
+
+    def substitute(self):
+        """The same stages with fresh depthwise blocks."""
+        block = "depthwise_separable"
+        small = self.tfc.blocks.substitute(
+            self.model, block, where=_LATER_STAGES, verbose=0
+        )
+        return self.recalibrated(small), []
+
+    def factorized(self, rewrite, where):
+        """The factorised model, and how near its kernels are to the old ones."""
+        rewrites = self.tfc.rewrites
+        plan = rewrites.plan_factorization(self.model, rewrite, where)
+        errors = [row.error for row in plan.layers if row.error is not None]
+        small = rewrites.factorize(self.model, rewrite, where, verbose=0)
+        return self.recalibrated(small), [
+            harness.Measure("layers factorised", len(errors)),
+            harness.Measure("error of a kernel, mean", float(np.mean(errors))),
+            harness.Measure("error of a kernel, largest", max(errors)),
+        ]
+
+    def recalibrated(self, model):
+        """The model with batch norm statistics of its own."""
+        batches = self.calibration_batches()
+        return self.tfc.rewrites.recalibrate_batch_norm(model, batches)
+
+    def calibration_batches(self):
+        """The first training images as they are, as a list of batches."""
+        count = min(_NUM_CALIBRATION_BATCHES * _BATCH_SIZE, len(self.x_train))
+        return [
+            (
+                self.x_train[start : start + _BATCH_SIZE].astype(np.float32),
+                self.y_train[start : start + _BATCH_SIZE],
+            )
+            for start in range(0, count, _BATCH_SIZE)
+        ]
+
+    def fit(self, model):
+        """SGD on hard labels, its rate falling to zero along a cosine."""
+        epochs = self.recipe.epochs
+        steps = epochs * math.ceil(len(self.x_train) / _BATCH_SIZE)
+        rate = self.keras.optimizers.schedules.CosineDecay(
+            self.recipe.learning_rate, steps
+        )
+        model.compile(
+            self.keras.optimizers.SGD(
+                rate, momentum=0.9, nesterov=True, weight_decay=5e-4
+            ),
+            self.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        reporter = self.keras.callbacks.LambdaCallback(
+            on_epoch_end=_Reporter(self.row, epochs)
+        )
+        # The data set shuffles itself.
+        model.fit(
+            self.batches(),
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[reporter],
+        )
+
+    def batches(self):
+        """Random crops of the training images, half of them mirrored."""
+        import tensorflow as tf
+
+        border = [(0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)]
+        images, labels = tf.constant(np.pad(self.x_train, border)), self.y_train
+        options = tf.data.Options()
+        # The autotuner can hold up the end of an epoch for as long as the epoch itself.
+        options.autotune.enabled = False
+        return (
+            tf.data.Dataset.range(len(labels))
+            .shuffle(len(labels), seed=self.seed)
+            .batch(_BATCH_SIZE)
+            .map(lambda chosen: (_crop(images, chosen), tf.gather(labels, chosen)))
+            .prefetch(2)
+            .with_options(options)
+        )
+
+    def export(self, model, path):
+        """Path of the written file."""
+        self.tfc.export_tflite(model, path, samples=self.x_test[:64])
+        return path
+
+    def accuracy(self, step, model):
+        """Test accuracy in percent."""
+        logits = model.predict(self.x_test, 500, verbose=0)
+        value = 100 * float(np.mean(logits.argmax(axis=1) == self.y_test))
+        harness.progress(f"{self.row}: {value:.2f} % {step}")
+        return value
+
+    def describe_accuracy(self, accuracies):
+        """The accuracy at each step, and what is lost in the end."""
+        paper = {"before": cifar.PUBLISHED_ACCURACY}
+        for step, value in accuracies.items():
+            yield harness.Measure(
+                f"test accuracy {step}", value, "%", paper=paper.get(step)
+            )
+        lost = round(accuracies["before"] - accuracies["after fine-tuning"], 6)
+        limits = {"at_most": TOLERANCE} if self.row == "structured" else {}
+        yield harness.Measure("accuracy lost", lost, "points", **limits)
+        yield harness.Measure("epochs", self.recipe.epochs)
+
+    def describe_size(self, small):
+        """Parameters and MACs."""
+        from tfcompress.core.macs import macs
+
+        before, after = (sum(macs(m).values()) for m in (self.model, small))
+        limits = {"at_most": _MACS_RATIO} if self.row == "structured" else {}
+        yield harness.Measure("MACs, after over before", after / before, **limits)
+        yield harness.Measure("MACs before", before)
+        yield harness.Measure("MACs after", after)
+        yield harness.Measure("parameters before", self.model.count_params())
+        yield harness.Measure("parameters after", small.count_params())
+
+
+class _Reporter:
+    """Tells at the end of each epoch how it went."""
+
+    def __init__(self, row, epochs):
+        self._row, self._epochs = row, epochs
+        self._start = time.perf_counter()
+
+    def __call__(self, epoch, logs):
+        now = time.perf_counter()
+        harness.progress(
+            f"{self._row}: epoch {epoch + 1} of {self._epochs}, loss "
+            f"{logs['loss']:.4f}, {now - self._start:.0f} s"
+        )
+        self._start = now
+
+
+def _crop(images, chosen):
+    """Crops of images with a margin, as floats, all of a batch at once."""
+    import tensorflow as tf
+
+    count, size = tf.size(chosen), images.shape[1] - 2 * _MARGIN
+    top, left = (
+        tf.random.uniform([count, 1], 0, 2 * _MARGIN + 1, tf.int32) for _ in "xy"
+    )
+    mirrored = tf.random.uniform([count, 1]) < 0.5
+    forward = tf.range(size)[None]
+    columns = left + tf.where(mirrored, size - 1 - forward, forward)
+    crops = tf.gather(tf.gather(images, chosen), top + forward, axis=1, batch_dims=1)
+    crops = tf.gather(crops, columns, axis=2, batch_dims=1)
+    return tf.cast(crops, tf.float32)
+
+
+def measure(row, options):
+    """All figures of one row."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Lab(row, options).measure(pathlib.Path(folder))
+
+
+def _add_options(parser):
+    cifar.add_options(parser)
+    defaults = ", ".join(f"{row} {recipe.epochs}" for row, recipe in RECIPES.items())
+    parser.add_argument(
+        "--epochs", type=int, help=f"of fine-tuning; None takes the row's ({defaults})"
+    )
+
+
+if __name__ == "__main__":
+    harness.main(
+        __doc__,
+        {row: functools.partial(measure, row) for row in RECIPES},
+        _add_options,
+    )
