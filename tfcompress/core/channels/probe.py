@@ -15,6 +15,8 @@ from tfcompress.core.channels.trace import Axis
 from tfcompress.core.cloning import remake
 
 _SIZE_OF_UNKNOWN_AXIS = 8
+# So many rows and columns of an image show as much as all of them.
+_ENOUGH = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +70,13 @@ def _fix(call, place, problem):
 
 
 def _through(call, place, behaviour):
-    first, *others = [call.trace.axis(x, place) for x in _carriers(call, place)]
+    carriers = _carriers(call, place)
+    first, *others = [call.trace.axis(x, place) for x in carriers]
     for other in others:
         call.trace.tie(first.ids, other.ids)
+    for x in call.inputs:
+        if x.rank + place in x.axes and all(x is not carrier for carrier in carriers):
+            call.trace.fix(x.axes[x.rank + place].ids, f"{call.name} spreads it")
     variables = getattr(call.layer, "variables", [])
     for position, axis in behaviour.weights.items():
         call.along(variables[position], axis, first.ids)
@@ -90,13 +96,33 @@ def _size(call, place):
 
 
 def _behaviour(call, place, cache):
-    shapes = [x.shape for x in call.inputs]
+    """What is known of equal operations, or found out, on small inputs if they do."""
+    small = [_shape(x, place, _ENOUGH) for x in call.inputs]
+    whole = [_shape(x, place, None) for x in call.inputs]
+    try:
+        return _cached(call, place, small, cache)
+    except NotFollowed:
+        if small == whole:
+            raise
+    return _cached(call, place, whole, cache)
+
+
+def _shape(tensor, place, limit):
+    """The shape for a trial: without unknown sizes, and no larger than it must be."""
+    sizes = [size or _SIZE_OF_UNKNOWN_AXIS for size in (1, *tensor.shape[1:])]
+    return [
+        size if limit is None or axis == tensor.rank + place else min(size, limit)
+        for axis, size in enumerate(sizes)
+    ]
+
+
+def _cached(call, place, shapes, cache):
     arguments = call.node.arguments.fill_in({id(t): "tensor" for t in call.node.inputs})
     config = {k: v for k, v in call.layer.get_config().items() if k != "name"}
     key = repr((type(call.layer), config, shapes, place, arguments))
     if key not in cache:
         try:
-            cache[key] = _probe(call, place)
+            cache[key] = _probe(call, place, shapes)
         except NotFollowed as error:
             cache[key] = error
     if isinstance(cache[key], NotFollowed):
@@ -104,13 +130,16 @@ def _behaviour(call, place, cache):
     return cache[key]
 
 
-def _probe(call, place):
+def _probe(call, place, shapes):
     size = _size(call, place)
     if size < 2:
         raise NotFollowed("has only one channel")
     kept = np.arange(0, size, 2) if size > 3 else np.arange(size - 1)
     generator = np.random.default_rng(0)
-    arrays = [_random(generator, t) for t in call.node.inputs]
+    arrays = [
+        _random(generator, tensor.dtype, shape)
+        for tensor, shape in zip(call.node.inputs, shapes, strict=True)
+    ]
     carriers = {id(x) for x in _carriers(call, place)}
     part = [
         np.take(array, kept, axis=place) if id(x) in carriers else array
@@ -143,11 +172,10 @@ def _probe(call, place):
     raise NotFollowed(problem)
 
 
-def _random(generator, tensor):
-    shape = [size or _SIZE_OF_UNKNOWN_AXIS for size in (1, *tensor.shape[1:])]
-    if keras.backend.is_float_dtype(tensor.dtype):
+def _random(generator, dtype, shape):
+    if keras.backend.is_float_dtype(dtype):
         return generator.normal(size=shape).astype("float32")
-    return generator.integers(0, 2, shape).astype(tensor.dtype)
+    return generator.integers(0, 2, shape).astype(dtype)
 
 
 def _run(call, operation, arrays):
@@ -207,7 +235,7 @@ def _constant(call, place, channels, axis):
     values = iter(np.nan_to_num(constants))
     arrays = []
     for x, tensor in zip(call.inputs, call.node.inputs, strict=True):
-        array = np.zeros_like(_random(np.random.default_rng(0), tensor))
+        array = np.zeros(_shape(x, place, None), tensor.dtype)
         if any(x is carrier for carrier in _carriers(call, place)):
             shape = [-1 if a == x.rank + place else 1 for a in range(x.rank)]
             array = array + next(values).reshape(shape).astype(array.dtype)

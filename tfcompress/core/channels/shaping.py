@@ -312,8 +312,12 @@ def _contracted(call, equation):
         places = [
             (x, term.index(letter))
             for x, term in zip(call.inputs, terms, strict=True)
-            if letter in term and x.shape[term.index(letter)] != 1
+            if letter in term
         ]
+        for x, axis in places:
+            if x.shape[axis] == 1 and axis in x.axes:
+                call.trace.fix(x.axes[axis].ids, f"{call.name} spreads it")
+        places = [(x, axis) for x, axis in places if x.shape[axis] != 1]
         if not any(axis in x.axes for x, axis in places):
             continue
         if letter in result:
