@@ -192,3 +192,37 @@ def test_one_shot_and_constant():
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_kernels_are_pooled_over_their_positions():
+    scores = np.arange(16.0).reshape(2, 2, 2, 2)
+    kernel = patterns.Kernel()
+    np.testing.assert_array_equal(kernel.pool(scores), [[6.0, 7.0], [8.0, 9.0]])
+    mask = kernel.spread(np.array([[True, False], [False, True]]), scores.shape)
+    np.testing.assert_array_equal(mask.sum(axis=(0, 1)), [[4, 0], [0, 4]])
+
+
+@pytest.mark.parametrize(
+    ("stride", "best", "kept"),
+    [(2, (0, 0), 6), (2, (1, 1), 4), (3, (2, 0), 2), (9, (3, 2), 1)],
+)
+def test_strided_patterns_keep_the_best_offset(stride, best, kept):
+    scores = np.zeros((4, 5))
+    scores[best] = 1.0
+    mask = patterns.Strided(stride).select(scores, 5)
+    rows, columns = (
+        range(offset, size, stride)
+        for offset, size in zip(
+            (best[0] % stride, best[1] % stride), scores.shape, strict=True
+        )
+    )
+    np.testing.assert_array_equal(
+        np.argwhere(mask), [[r, c] for r in rows for c in columns]
+    )
+    assert mask.sum() == kept
+
+
+@pytest.mark.parametrize("stride", [1, 2.0, "2"])
+def test_strides_that_are_none(stride):
+    with pytest.raises(ValueError, match="stride"):
+        patterns.Strided(stride)
