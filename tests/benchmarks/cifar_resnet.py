@@ -19,6 +19,9 @@ _NUM_CALIBRATION_BATCHES = 20
 _NUM_QUICK_IMAGES = 512
 # Pixels around the image that random crops may reach into.
 _MARGIN = 4
+# Random crops of each image that a distilled model learns from.
+_NUM_CROPS = 3
+_TEMPERATURE = 4.0
 _LATER_STAGES = "layer[23]_._conv."
 # What shortcuts carry; the channels inside blocks are cut instead.
 _SHORTCUT = ("conv1", "layer._._conv2")
@@ -31,13 +34,15 @@ class Recipe:
 
     epochs: int
     learning_rate: float
+    # Whether it learns the logits of the model it was made from, instead of labels.
+    is_distilled: bool = False
 
 
 RECIPES = {
-    "structured": Recipe(epochs=20, learning_rate=0.05),
-    "svd": Recipe(epochs=5, learning_rate=0.01),
-    "tucker": Recipe(epochs=5, learning_rate=0.01),
-    "depthwise": Recipe(epochs=5, learning_rate=0.02),
+    "structured": Recipe(epochs=12, learning_rate=0.03, is_distilled=True),
+    "svd": Recipe(epochs=2, learning_rate=0.01),
+    "tucker": Recipe(epochs=2, learning_rate=0.01),
+    "depthwise": Recipe(epochs=2, learning_rate=0.02),
     "substitute": Recipe(epochs=10, learning_rate=0.05),
 }
 
@@ -150,44 +155,101 @@ class Lab:
         ]
 
     def fit(self, model):
-        """SGD on hard labels, its rate falling to zero along a cosine."""
+        """SGD, its rate falling to zero along a cosine."""
         epochs = self.recipe.epochs
-        steps = epochs * math.ceil(len(self.x_train) / _BATCH_SIZE)
+        data, loss = self.teach() if self.recipe.is_distilled else self.label()
         rate = self.keras.optimizers.schedules.CosineDecay(
-            self.recipe.learning_rate, steps
+            self.recipe.learning_rate,
+            epochs * math.ceil(len(self.x_train) / _BATCH_SIZE),
         )
         model.compile(
             self.keras.optimizers.SGD(
                 rate, momentum=0.9, nesterov=True, weight_decay=5e-4
             ),
-            self.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss,
         )
         reporter = self.keras.callbacks.LambdaCallback(
             on_epoch_end=_Reporter(self.row, epochs)
         )
-        # The data set shuffles itself.
         model.fit(
-            self.batches(),
+            data.repeat(),
             epochs=epochs,
-            shuffle=False,
+            steps_per_epoch=math.ceil(len(self.x_train) / _BATCH_SIZE),
             verbose=0,
             callbacks=[reporter],
         )
 
-    def batches(self):
-        """Random crops of the training images, half of them mirrored."""
+    def label(self):
+        """Random crops of the training images, half of them mirrored, with labels."""
+        import tensorflow as tf
+
+        images, labels = self.bordered(), self.y_train
+        data = self.batches(
+            len(labels),
+            lambda chosen: (_crop(images, chosen), tf.gather(labels, chosen)),
+        )
+        return data, self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def teach(self):
+        """A few crops of each training image, with the logits of the large model.
+
+        Crops that do not change let it answer once for all epochs.
+        """
+        import tensorflow as tf
+
+        images, count = self.bordered(), len(self.x_train)
+        starts = range(0, count, 500)
+        crops = np.concatenate(
+            [
+                tf.cast(_crop(images, np.arange(i, min(i + 500, count))), tf.uint8)
+                for _ in range(_NUM_CROPS)
+                for i in starts
+            ]
+        )
+        logits = np.concatenate(
+            [
+                self.model.predict_on_batch(crops[i : i + 500].astype(np.float32))
+                for i in range(0, len(crops), 500)
+            ]
+        )
+        harness.progress(f"{self.row}: {len(crops):,} crops have logits")
+        crops, logits = tf.constant(crops), tf.constant(logits)
+        data = self.batches(
+            len(crops),
+            lambda chosen: (
+                tf.cast(tf.gather(crops, chosen), tf.float32),
+                tf.gather(logits, chosen),
+            ),
+        )
+        return data, self.distillation_loss
+
+    def distillation_loss(self, teacher, student):
+        """`T² KL(softmax(teacher / T), softmax(student / T))`, Hinton et al. (2015)."""
+        keras = self.keras
+        wanted = keras.ops.softmax(teacher / _TEMPERATURE)
+        found = keras.ops.log_softmax(student / _TEMPERATURE)
+        error = keras.ops.sum(wanted * (keras.ops.log(wanted) - found), axis=-1)
+        return _TEMPERATURE**2 * error
+
+    def bordered(self):
+        """The training images with room for crops around them."""
         import tensorflow as tf
 
         border = [(0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)]
-        images, labels = tf.constant(np.pad(self.x_train, border)), self.y_train
+        return tf.constant(np.pad(self.x_train, border))
+
+    def batches(self, count, pick):
+        """What `pick` makes of the numbers up to `count` in random order."""
+        import tensorflow as tf
+
         options = tf.data.Options()
         # The autotuner can hold up the end of an epoch for as long as the epoch itself.
         options.autotune.enabled = False
         return (
-            tf.data.Dataset.range(len(labels))
-            .shuffle(len(labels), seed=self.seed)
+            tf.data.Dataset.range(count)
+            .shuffle(count, seed=self.seed)
             .batch(_BATCH_SIZE)
-            .map(lambda chosen: (_crop(images, chosen), tf.gather(labels, chosen)))
+            .map(pick)
             .prefetch(2)
             .with_options(options)
         )
