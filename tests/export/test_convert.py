@@ -313,6 +313,16 @@ def test_the_weights_of_large_models_are_not_constants(
     np.testing.assert_allclose(*files, atol=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_reversed_sequences_keep_their_scale(seed, tmp_path):
+    keras.utils.set_random_seed(seed)
+    x = keras.Input((5, 4))
+    lstm = keras.layers.LSTM(3, return_sequences=True)
+    model = keras.Model(x, keras.layers.Bidirectional(lstm)(x))
+    samples = models.inputs(model, 64)
+    tfc.export_tflite(model, tmp_path / "m.tflite", "int8", samples=samples)
+
+
 @pytest.mark.parametrize("layer", [keras.layers.LSTM, keras.layers.GRU])
 def test_recurrent_layers_are_calibrated(layer, tmp_path):
     keras.utils.set_random_seed(0)

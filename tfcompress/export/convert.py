@@ -13,7 +13,11 @@ from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.graph import flatten
 from tfcompress.core.quiet import native_notes_dropped
-from tfcompress.export.edit import pack_int4, with_exact_grids
+from tfcompress.export.edit import (
+    pack_int4,
+    with_exact_grids,
+    with_rescaled_reversals,
+)
 from tfcompress.export.files import check_writable, write_atomically
 from tfcompress.export.sparsity import SPARSE, store_sparse
 from tfcompress.export.trace import inference_function, named_specs
@@ -163,6 +167,8 @@ def convert(model, precision="float32", samples=None, profile="custom"):
                 f"The TFLite converter refuses model {model.name!r} as {precision}: "
                 f"{_summary(error)}"
             ) from error
+    if precision in _INTEGER:
+        content = with_rescaled_reversals(content)
     if precision in ("int8", "int4"):
         content = with_exact_grids(content)
     return pack_int4(content) if precision == "int4" else content

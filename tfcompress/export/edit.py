@@ -1,5 +1,7 @@
 """Edits of finished `.tflite` files."""
 
+import copy
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
@@ -32,6 +34,58 @@ def with_exact_grids(content):
                 continue
             changed |= _coarsen(model, graph, operation)
     return flatbuffer_utils.convert_object_to_bytearray(model) if changed else content
+
+
+def with_rescaled_reversals(content):
+    """Lets integers be rescaled before they are reversed, as behind backward LSTMs.
+
+    REVERSE_V2 moves integers as they are, but the converter may give its output another
+    scale than its input has.
+
+    Args:
+        content: bytes of a quantized `.tflite` model.
+
+    Returns:
+        The edited bytes, or the same bytes if there is nothing to do.
+    """
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    found = [
+        (graph, operation)
+        for graph in model.subgraphs
+        for operation in graph.operators
+        if operation_name(model, operation) == "REVERSE_V2"
+        and _scale(graph, operation.inputs) != _scale(graph, operation.outputs)
+    ]
+    for graph, operation in found:
+        _rescale_first(model, graph, operation)
+    return flatbuffer_utils.convert_object_to_bytearray(model) if found else content
+
+
+def _scale(graph, tensors):
+    quantization = graph.tensors[tensors[0]].quantization
+    if quantization is None or quantization.scale is None:
+        return None
+    return *quantization.scale, *quantization.zeroPoint
+
+
+def _rescale_first(model, graph, operation):
+    """Puts a QUANTIZE before an operation, to the scale of its output."""
+    rescaled = copy.copy(graph.tensors[operation.inputs[0]])
+    rescaled.name += b"/rescaled"
+    rescaled.quantization = graph.tensors[operation.outputs[0]].quantization
+    graph.tensors.append(rescaled)
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.QUANTIZE
+    # Version 2 takes integers.
+    code.version = 2
+    quantize = schema.OperatorT()
+    quantize.opcodeIndex = opcode_index(model, code)
+    quantize.inputs = np.array(operation.inputs[:1], np.int32)
+    quantize.outputs = np.array([len(graph.tensors) - 1], np.int32)
+    quantize.builtinOptionsType = schema.BuiltinOptions.QuantizeOptions
+    quantize.builtinOptions = schema.QuantizeOptionsT()
+    operation.inputs = np.array([quantize.outputs[0], *operation.inputs[1:]], np.int32)
+    graph.operators.insert(graph.operators.index(operation), quantize)
 
 
 def _coarsen(model, graph, operation):
@@ -112,3 +166,12 @@ def set_constant(model, tensor, array):
         model.buffers.append(schema.BufferT())
         tensor.buffer = len(model.buffers) - 1
     model.buffers[tensor.buffer].data = np.frombuffer(array.tobytes(), np.uint8)
+
+
+def opcode_index(file, code):
+    """The place of a kind of operation in a file, which is added if it is new."""
+    known = [vars(other) for other in file.operatorCodes]
+    if vars(code) not in known:
+        file.operatorCodes.append(code)
+        return len(known)
+    return known.index(vars(code))

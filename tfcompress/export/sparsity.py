@@ -21,7 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from tfcompress.core.walk import weight_refs
-from tfcompress.export.edit import WEIGHT_INPUT, set_constant
+from tfcompress.export.edit import WEIGHT_INPUT, opcode_index, set_constant
 from tfcompress.export.operations import operation_name, read
 
 SPARSE = ("auto", "always", "never")
@@ -360,15 +360,7 @@ def _sparse_opcode(file, operation):
     """Index of the version of an operation that takes sparse weights."""
     code = copy.copy(file.operatorCodes[operation.opcodeIndex])
     code.version = _SPARSE_VERSION
-    return _opcode_index(file, code)
-
-
-def _opcode_index(file, code):
-    known = [vars(other) for other in file.operatorCodes]
-    if vars(code) not in known:
-        file.operatorCodes.append(code)
-        return len(known)
-    return known.index(vars(code))
+    return opcode_index(file, code)
 
 
 def _unpack_when_loaded(file, graph, kernel):
@@ -380,7 +372,7 @@ def _unpack_when_loaded(file, graph, kernel):
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DENSIFY
     unpack = schema.OperatorT()
-    unpack.opcodeIndex = _opcode_index(file, code)
+    unpack.opcodeIndex = opcode_index(file, code)
     unpack.inputs = np.array([kernel.index], np.int32)
     unpack.outputs = np.array([len(graph.tensors) - 1], np.int32)
     unpack.builtinOptionsType = schema.BuiltinOptions.DensifyOptions
