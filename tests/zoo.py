@@ -40,7 +40,9 @@ def _transformer_block(x, name, num_heads, expansion=2):
 def lstm(length=12, vocabulary=100, width=16, num_classes=5):
     """A text classifier: word vectors, a bidirectional LSTM, another one, a head."""
     x = keras.Input((length,), dtype="int32", name="words")
-    y = L.Embedding(vocabulary, width, name="vectors")(x)
+    # Vectors as large as trained ones: Keras' own would let the signal die out.
+    initializer = keras.initializers.RandomUniform(-1.0, 1.0)
+    y = L.Embedding(vocabulary, width, initializer, name="vectors")(x)
     y = L.Bidirectional(L.LSTM(width, return_sequences=True), name="both_ways")(y)
     y = L.LSTM(width, name="summary")(y)
     return keras.Model(x, L.Dense(num_classes, name="head")(y), name="lstm")
