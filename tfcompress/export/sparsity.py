@@ -45,7 +45,7 @@ _NO_SPARSE_KERNEL = {
     "dynamic": "LiteRT refuses sparse 8-bit weights of float layers, or miscomputes",
     "int8": "LiteRT refuses sparse int8 weights, or runs them slower",
     "int16x8": "LiteRT miscomputes with sparse weights",
-    "int4": "sparse 4-bit weights were not tried in LiteRT",
+    "int4": "LiteRT was not tried with sparse 4-bit weights",
 }
 
 
