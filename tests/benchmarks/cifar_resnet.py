@@ -39,7 +39,7 @@ class Recipe:
 
 
 RECIPES = {
-    "structured": Recipe(epochs=10, learning_rate=0.03, is_distilled=True),
+    "structured": Recipe(epochs=20, learning_rate=0.03, is_distilled=True),
     "svd": Recipe(epochs=2, learning_rate=0.01),
     "tucker": Recipe(epochs=2, learning_rate=0.01),
     "depthwise": Recipe(epochs=2, learning_rate=0.02),
