@@ -57,11 +57,12 @@ def prune_channels(
             on one thread of this machine.
         criterion: a `Criterion` or its name.
         scope: a `Scope` or its name: `"local"` removes `ratio` of every group,
-            `"global"` the lowest scores of the whole model, counted in weights.
+            `"global"` the lowest scores of the whole model, counted in weights; with
+            magnitudes, which differ between layers, that can thin out single layers.
         round_to: every group keeps a multiple of this many channels (8 suits most
             hardware), unless it has fewer.
-        data: batches `(x, y)`: for criteria that need gradients, and to measure the
-            statistics of batch normalisation again in the smaller model.
+        data: batches `(x, y)`, not a generator: for criteria that need gradients, and to
+            measure the statistics of batch normalisation again in the smaller model.
         ignore: patterns of layers whose outputs stay whole, as in `tfc.compress`.
 
     Raises:

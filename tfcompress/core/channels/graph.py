@@ -1,6 +1,7 @@
 """The groups of channels of a model that must be cut together."""
 
 import dataclasses
+import itertools
 import time
 
 import numpy as np
@@ -92,38 +93,25 @@ class ChannelGraph:
         return self._units[ids]
 
     def _groups(self):
-        """Units with the same set of slots, found by the sums of slots' random codes."""
+        """Units with the same set of slots, told by the sum of random codes of slots."""
         slots = list(self.trace.slots.values())
+        inside = [np.unique(self._units[slot.ids]) for slot in slots]
         codes = np.random.default_rng(0).integers(1, 2**62, len(slots))
         signature = np.zeros(self.num_units, np.int64)
-        in_slots = [np.unique(self._units[slot.ids]) for slot in slots]
-        for code, units in zip(codes, in_slots, strict=True):
+        for code, units in zip(codes, inside, strict=True):
             signature[units] += code
         for unit, reason in self._reasons.items():
             signature[unit] ^= hash(reason)
-        used = np.unique(np.concatenate([np.zeros(0, int), *in_slots]))
-        _, first, group_of = np.unique(
-            signature[used], return_index=True, return_inverse=True
-        )
-        units_of = (
-            np.split(
-                used[np.argsort(group_of, kind="stable")],
-                np.cumsum(np.bincount(group_of))[:-1],
-            )
-            if used.size
-            else []
-        )
-        slots_of = [[] for _ in units_of]
-        position = np.full(self.num_units, -1)
-        position[used] = group_of
-        for slot, units in zip(slots, in_slots, strict=True):
-            for index in np.unique(position[units]):
-                slots_of[index].append(slot)
-        groups = [
-            self._group(units, members)
-            for units, members in zip(units_of, slots_of, strict=True)
-        ]
-        return [groups[i] for i in np.argsort(first)]
+        signatures = [set(signature[units].tolist()) for units in inside]
+        used = np.unique(np.concatenate([np.zeros(0, int), *inside]))
+        groups = []
+        for one in dict.fromkeys(signature[used].tolist()):
+            units = used[signature[used] == one]
+            members = [
+                s for s, found in zip(slots, signatures, strict=True) if one in found
+            ]
+            groups.append(self._group(units, members))
+        return groups
 
     def _group(self, units, slots):
         makers = [slot for slot in slots if slot.role == "output"] or slots
