@@ -106,11 +106,9 @@ class ChannelGraph:
         used = np.unique(np.concatenate([np.zeros(0, int), *inside]))
         groups = []
         for one in dict.fromkeys(signature[used].tolist()):
-            units = used[signature[used] == one]
-            members = [
-                s for s, found in zip(slots, signatures, strict=True) if one in found
-            ]
-            groups.append(self._group(units, members))
+            within = [one in found for found in signatures]
+            members = list(itertools.compress(slots, within))
+            groups.append(self._group(used[signature[used] == one], members))
         return groups
 
     def _group(self, units, slots):
