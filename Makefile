@@ -34,7 +34,7 @@ format: $(INSTALLED) ## Fix style
 lock: ## Pin the newest versions that resolve together in .ci/constraints.txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) --upgrade setuptools
+	$(PIP_INSTALL) --upgrade setuptools cmake ninja
 	$(PIP_INSTALL) -e '.[all,test,dev]'
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude tfcompress > $(LOCK)
 
@@ -49,6 +49,6 @@ $(INSTALLED): setup.py pyproject.toml $(LOCK)
 	  "$(PYTHON) is not: run make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Installing into $(VENV): 2.5 GB, about a minute"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP_INSTALL) -c $(LOCK) --upgrade setuptools
+	@$(PIP_INSTALL) -c $(LOCK) --upgrade setuptools cmake ninja
 	@$(PIP_INSTALL) -c $(LOCK) --no-build-isolation -e '.[test,dev]'
 	@touch $@

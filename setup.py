@@ -1,11 +1,46 @@
-"""Package metadata. The version and the dependencies are stated here only."""
+"""Package metadata and the native build.
 
+The version and the dependencies are stated here only.
+"""
+
+import subprocess
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 TENSORBOARD = ["tensorboard>=2.20"]
 TFMOT = ["tensorflow-model-optimization>=0.8.1", "tf_keras>=2.21"]
+
+
+class NativeCore(build_ext):
+    """Builds the C core with CMake; without a compiler the rest still installs."""
+
+    def build_extension(self, extension):
+        """Puts the library beside the sources, or beside their copy in the wheel."""
+        source = Path("tfcompress/native").resolve()
+        build = Path(self.build_temp).resolve() / "native"
+        packaged = Path(self.get_ext_fullpath(extension.name)).resolve().parent
+        target = source if self.editable_mode else packaged
+        try:
+            configure = ["cmake", "-S", source, "-B", build, "-G", "Ninja"]
+            subprocess.run([*configure, "-DCMAKE_BUILD_TYPE=Release"], check=True)
+            subprocess.run(["cmake", "--build", build], check=True)
+            install = ["cmake", "--install", build, "--prefix", target, "--strip"]
+            subprocess.run(install, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise CompileError(f"the native core was not built: {error}") from error
+
+
+class Wheel(bdist_wheel):
+    """A wheel for one platform and any Python: the core does not link to Python."""
+
+    def get_tag(self):
+        """`py3-none-<platform>`."""
+        return "py3", "none", super().get_tag()[2]
+
 
 setup(
     name="tfcompress",
@@ -24,9 +59,12 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
     python_requires=">=3.11",
+    ext_modules=[Extension("tfcompress.native.core", sources=[], optional=True)],
+    cmdclass={"build_ext": NativeCore, "bdist_wheel": Wheel},
     packages=find_packages(include=["tfcompress", "tfcompress.*"]),
     package_data={
         "tfcompress": ["runtime/*.html", "interop/_tfmot_child/*.py"],
+        "tfcompress.native": ["CMakeLists.txt", "*/*.c", "*/*.h"],
     },
     install_requires=[
         "absl-py",
@@ -46,7 +84,8 @@ setup(
         # The Keras 2 toolkit, to measure beside ours; it holds absl-py below 2.
         "tfmot": TFMOT,
         "all": TENSORBOARD + TFMOT,
-        "test": ["pytest>=8", *TENSORBOARD, *TFMOT],
+        # tflite-micro: an independent decoder of our files.
+        "test": ["pytest>=8", "tflite-micro", *TENSORBOARD, *TFMOT],
         "dev": ["ruff"],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},

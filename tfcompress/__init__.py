@@ -10,6 +10,7 @@ with native_notes_dropped():
 from tfcompress import (
     blocks,
     callbacks,
+    coding,
     criteria,
     datasets,
     export,
@@ -27,7 +28,7 @@ from tfcompress.core.channels.listing import channel_groups
 from tfcompress.core.compress import compress, strip
 from tfcompress.core.compressed import CompressedModel
 from tfcompress.core.report import report
-from tfcompress.export import export_tflite
+from tfcompress.export import decode_tflite, export_tflite
 from tfcompress.interop.load import load_model
 from tfcompress.recipe import Recipe
 from tfcompress.rewrites import factorize, quantize_activations, shrink
@@ -48,10 +49,12 @@ __all__ = [
     "blocks",
     "callbacks",
     "channel_groups",
+    "coding",
     "compare",
     "compress",
     "criteria",
     "datasets",
+    "decode_tflite",
     "export",
     "export_tflite",
     "factorize",

@@ -141,6 +141,30 @@ class LayerRewrite(Plugin):
         raise NotImplementedError
 
 
+class Codec(Plugin):
+    """A way to write symbols as bytes.
+
+    Symbols are integers from 0 to 255. A stream holds all that its decoder needs but
+    the number of symbols.
+    """
+
+    def encode(self, symbols):
+        """The symbols (`uint8` array of any shape, row by row) as bytes."""
+        raise NotImplementedError
+
+    def decode(self, stream, count):
+        """The `count` symbols of a stream, a `uint8` array.
+
+        Raises:
+            ValueError: if the stream is damaged or does not hold so many.
+        """
+        raise NotImplementedError
+
+    def decode_reference(self, stream, count):
+        """The same in NumPy, to read and to check the native decoder by."""
+        raise NotImplementedError
+
+
 def top(scores, count):
     """Mask of exactly `count` highest scores; of equal scores the earlier ones.
 

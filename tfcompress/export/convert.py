@@ -18,6 +18,7 @@ from tfcompress.export.edit import (
     with_exact_grids,
     with_rescaled_reversals,
 )
+from tfcompress.export.encode import CODECS, encode_tflite
 from tfcompress.export.files import check_writable, write_atomically
 from tfcompress.export.sparsity import SPARSE, store_sparse
 from tfcompress.export.trace import inference_function, named_specs
@@ -42,6 +43,7 @@ def export_tflite(
     profile="custom",
     verify=True,
     sparse="auto",
+    codec=None,
 ):
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
@@ -83,8 +85,20 @@ def export_tflite(
             weights and both forms' memory; they run as before. `"never"`: for runtimes
             without sparse kernels, such as those for microcontrollers.
 
+        codec: how constants of at most 256 different values (integers, or floats from a
+            `Codebook` or a `Mask`) are written, to be decoded once when the file is
+            loaded; None leaves them as they are. `"lut"`: packed indices of a table;
+            `"huffman"`; `"prune"`: a bit for each weight and the weights that are not
+            zero; `"rans"`: asymmetric numeral systems, with fixed tables or, for up to 4
+            million decisions in a file, learned contexts; `"auto"`: the smallest of
+            all for each constant. `tfc.Interpreter` reads all of them;
+            `tfc.decode_tflite` gives an ordinary file; TFLite Micro reads `"lut"`,
+            `"huffman"` (int8) and `"prune"`. What would not become smaller stays. Names
+            of inner tensors are left out of such files.
+
     Returns:
-        An `ExportResult`; its `sparsity` says what became of kernels with many zeros.
+        An `ExportResult`; its `sparsity` says what became of kernels with many zeros,
+        its `constants` what became of constants with a `codec`.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
@@ -105,6 +119,12 @@ def export_tflite(
     _check_choice("precision", precision, PRECISIONS)
     _check_choice("profile", profile, PROFILES)
     _check_choice("sparse", sparse, SPARSE)
+    _check_choice("codec", codec, (None, *CODECS))
+    if codec and profile == "builtin":
+        raise ValueError(
+            f"codec={codec!r} writes operations that decode weights, which "
+            "profile='builtin' excludes. Use profile='custom', or codec=None."
+        )
     path = check_writable(path)
     plain = _in_float32(_stripped(model, precision))
     for variable in plain.variables:
@@ -121,7 +141,10 @@ def export_tflite(
         )
     content = convert(plain, precision, samples, profile)
     content, sparsity = store_sparse(content, plain, precision, sparse)
-    result = inspect_operations(content, path, precision, sparsity)
+    constants = ()
+    if codec:
+        content, constants = encode_tflite(content, codec)
+    result = inspect_operations(content, path, precision, sparsity, constants)
     if verify:
         result = verify_outputs(result, plain, content, samples)
     write_atomically(path, content)
@@ -176,7 +199,9 @@ def convert(model, precision="float32", samples=None, profile="custom"):
 
 def _check_choice(name, value, choices):
     if value not in choices:
-        raise ValueError(f"{name}={value!r}: expected one of {', '.join(choices)}.")
+        raise ValueError(
+            f"{name}={value!r}: expected one of {', '.join(map(str, choices))}."
+        )
 
 
 def _stripped(model, precision):

@@ -175,3 +175,13 @@ def opcode_index(file, code):
         file.operatorCodes.append(code)
         return len(known)
     return known.index(vars(code))
+
+
+def drop_buffers(file, dropped):
+    """Removes buffers, by their places, that nothing shows any more."""
+    kept = [i for i in range(len(file.buffers)) if i not in dropped]
+    places = {old: new for new, old in enumerate(kept)}
+    file.buffers = [file.buffers[i] for i in kept]
+    tensors = [tensor for graph in file.subgraphs for tensor in graph.tensors]
+    for holder in [*tensors, *(file.metadata or ())]:
+        holder.buffer = places[holder.buffer]

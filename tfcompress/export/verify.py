@@ -6,6 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
+from tfcompress.export.encode import encoding_lines
 from tfcompress.export.operations import count_operations, float_operations
 from tfcompress.export.sparsity import sparsity_lines
 from tfcompress.export.trace import named_outputs, named_specs, structured
@@ -35,6 +36,8 @@ class ExportResult:
             integer file.
         sparsity: a `KernelSparsity` for each kernel of which at least half is zero:
             whether it runs sparse, and why not.
+        constants: an `EncodedConstant` for each constant of at least 64 bytes, if a
+            codec was asked for.
         max_error: largest absolute difference of an output; None without verification.
         mean_error: mean absolute difference.
         top1_agreement: fraction of samples with the same largest output, for a
@@ -48,6 +51,7 @@ class ExportResult:
     operations: dict
     float_operations: dict
     sparsity: tuple = ()
+    constants: tuple = ()
     max_error: float | None = None
     mean_error: float | None = None
     top1_agreement: float | None = None
@@ -67,6 +71,7 @@ class ExportResult:
         for name, (count, reason) in self.float_operations.items():
             lines.append(f"stayed float: {count} {name}: {reason}")
         lines += sparsity_lines(self.sparsity)
+        lines += encoding_lines(self.constants)
         if self.max_error is not None:
             lines.append(
                 f"error: at most {self.max_error:.3g}, {self.mean_error:.3g} on average"
@@ -76,7 +81,7 @@ class ExportResult:
         return "\n".join(lines)
 
 
-def inspect_operations(content, path, precision, sparsity=()):
+def inspect_operations(content, path, precision, sparsity=(), constants=()):
     """An `ExportResult` without the comparison."""
     integer = precision in ("int8", "int16x8", "int4")
     return ExportResult(
@@ -86,6 +91,7 @@ def inspect_operations(content, path, precision, sparsity=()):
         operations=count_operations(content),
         float_operations=float_operations(content) if integer else {},
         sparsity=sparsity,
+        constants=constants,
     )
 
 

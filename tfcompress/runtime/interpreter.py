@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
+from tfcompress import native
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
 
@@ -35,10 +36,13 @@ class Interpreter:
 
     def __init__(self, model, num_threads=1):
         content, self.name = _read(model)
+        content, delegates = _decoding(content)
         try:
             with native_notes_dropped():
                 self._interpreter = litert.Interpreter(
-                    model_content=content, num_threads=num_threads
+                    model_content=content,
+                    num_threads=num_threads,
+                    experimental_delegates=delegates,
                 )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -153,6 +157,18 @@ class Interpreter:
 
     def __exit__(self, *exception):
         self.close()
+
+
+def _decoding(content):
+    """What opens a file with encoded constants: the native delegate, or decoding it."""
+    if b"TFLM_DECODE" not in content:
+        return content, None
+    path = native.library_path()
+    if path:
+        return content, [litert.load_delegate(str(path))]
+    from tfcompress.export.decode import decode_tflite
+
+    return decode_tflite(content), None
 
 
 def quantized(array, detail):

@@ -1,0 +1,59 @@
+"""Symbols of equally many bits."""
+
+import numpy as np
+
+from tfcompress import native
+from tfcompress.core.nouns import Codec
+
+
+class BitPack(Codec):
+    """Writes every symbol with the bits that the largest one needs.
+
+    `b = max(1, ceil(log2(max symbol + 1)))` bits a symbol, from the highest bit of each
+    byte on. Stream: a byte with `b`, then `ceil(count b / 8)` bytes.
+
+    Example:
+        >>> BitPack().encode(np.array([1, 2, 3], np.uint8)).hex()
+        '026c'
+    """
+
+    def encode(self, symbols):
+        bits = bits_for(symbols)
+        return bytes([bits]) + pack(symbols, bits)
+
+    def decode(self, stream, count):
+        if native.library():
+            return native.decode(native.library().tfc_bit_pack_decode, stream, count)
+        return self.decode_reference(stream, count)
+
+    def decode_reference(self, stream, count):
+        if not stream or not 1 <= stream[0] <= 8:
+            raise ValueError(f"Cannot decode {count} symbols: corrupt data.")
+        return unpack(stream[1:], stream[0], count)
+
+
+def bits_for(symbols):
+    """Bits that the largest symbol needs, at least 1."""
+    return max(1, int(np.max(symbols, initial=0)).bit_length())
+
+
+def pack(symbols, bits):
+    """Symbols of `bits` bits each as bytes."""
+    by_bit = np.unpackbits(np.ravel(symbols).astype(np.uint8)[:, None], axis=1)
+    return np.packbits(by_bit[:, 8 - bits :]).tobytes()
+
+
+def unpack(content, bits, count):
+    """The first `count` symbols of `bits` bits each.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    if len(content) * 8 < count * bits:
+        raise ValueError(
+            f"Cannot decode {count} symbols of {bits} bits: there are only "
+            f"{len(content)} bytes."
+        )
+    by_bit = np.unpackbits(native.as_bytes(content), count=count * bits)
+    padded = np.pad(by_bit.reshape(count, bits), ((0, 0), (8 - bits, 0)))
+    return np.packbits(padded, axis=1)[:, 0]

@@ -1,0 +1,240 @@
+"""Constants of a model, encoded."""
+
+import numpy as np
+
+from tfcompress.coding import wire
+from tfcompress.coding.bit_pack import BitPack, bits_for, pack
+from tfcompress.coding.huffman import (
+    Huffman,
+    canonical_codes,
+    code_lengths,
+    write_codes,
+)
+from tfcompress.coding.mixing import Mixing
+from tfcompress.coding.rans import Rans
+from tfcompress.coding.wire import Encoded, Kind, Layout
+
+MAX_VALUES = 256
+# What TFLite Micro decodes: float32, int32, int64, int16, int8.
+_MICRO_TYPES = (1, 2, 4, 7, 9)
+_INT8 = 9
+_WIDE_INTEGERS = (2, 4, 7)
+_MAX_LUT_VALUES = 128
+_SAMPLE_SIZE = 1 << 16
+
+
+class Symbols:
+    """A constant as indices of its different values.
+
+    Attributes:
+        tensor: its `wire.Tensor`.
+        elements: its elements, flat.
+        values: the different elements in rising order.
+        indices: `uint8` array in the tensor's shape.
+        zero: the index of 0, or of what is nearest to it.
+    """
+
+    def __init__(self, tensor, elements, values, indices):
+        self.tensor = tensor
+        self.elements = elements
+        self.values = values
+        self.indices = indices
+        self.zero = int(np.argmin(np.abs(values.astype(np.float64))))
+
+    @classmethod
+    def of(cls, content, tensor):
+        """The symbols of a constant's bytes, None if it has more than 256 values."""
+        elements = tensor.elements(content).ravel()
+        # Patterns of bits, since -0.0 equals 0.0 and must stay what it is.
+        patterns = elements.view(f"u{elements.dtype.itemsize}")
+        found = _distinct(patterns)
+        if found is None:
+            return None
+        order = np.argsort(found.view(elements.dtype), kind="stable")
+        rank = np.empty(len(found), np.uint8)
+        rank[order] = np.arange(len(found))
+        if patterns.dtype.itemsize == 1:
+            table = np.zeros(256, np.uint8)
+            table[found] = rank
+            indices = table[patterns]
+        else:
+            indices = rank[np.searchsorted(found, patterns)]
+        values = found[order].view(elements.dtype)
+        return cls(tensor, elements, values, indices.reshape(tensor.shape))
+
+
+def _distinct(patterns):
+    """The different values, None if there are more than 256."""
+    if patterns.dtype.itemsize == 1:
+        return np.flatnonzero(np.bincount(patterns, minlength=256)).astype(np.uint8)
+    found = np.unique(patterns[:_SAMPLE_SIZE])
+    if len(found) > MAX_VALUES:
+        return None
+    places = np.minimum(np.searchsorted(found, patterns), len(found) - 1)
+    if not np.array_equal(found[places], patterns):
+        found = np.unique(patterns)
+    return found if len(found) <= MAX_VALUES else None
+
+
+def lut(symbols):
+    """Packed indices into a table for all or for each channel."""
+    if symbols.tensor.type not in _MICRO_TYPES:
+        return [coded(symbols, BitPack())]
+    options = [_shared_lut(symbols), _lut_by_channel(symbols)]
+    return [option for option in options if option] or [coded(symbols, BitPack())]
+
+
+def _shared_lut(symbols):
+    count = len(symbols.values)
+    if count > _MAX_LUT_VALUES:
+        return None
+    bits = bits_for(symbols.indices)
+    # A stride of 0 lets all quantized channels read the same values.
+    stride = 0 if symbols.tensor.num_channels > 1 else count
+    return Encoded(
+        pack(symbols.indices, bits),
+        wire.header(Kind.LUT, bits, stride) + symbols.values.tobytes(),
+    )
+
+
+def _lut_by_channel(symbols):
+    tensor = symbols.tensor
+    if tensor.num_channels == 1:
+        return None
+    channels = tensor.channel_of_each()
+    used = np.zeros((tensor.num_channels, len(symbols.values)), bool)
+    used[channels, symbols.indices.ravel()] = True
+    stride = int(used.sum(axis=1).max())
+    if stride > _MAX_LUT_VALUES:
+        return None
+    places = np.cumsum(used, axis=1) - 1
+    indices = places[channels, symbols.indices.ravel()]
+    bits = bits_for(indices)
+    values = np.zeros((tensor.num_channels, stride), symbols.values.dtype)
+    rows, columns = np.nonzero(used)
+    values[rows, places[rows, columns]] = symbols.values[columns]
+    return Encoded(
+        pack(indices, bits), wire.header(Kind.LUT, bits, stride) + values.tobytes()
+    )
+
+
+def huffman(symbols):
+    """Huffman codes, with TFLite Micro's tables for int8.
+
+    It has none for wider integers, the biases of int8 models: those become a `lut`.
+    """
+    if symbols.tensor.type in _WIDE_INTEGERS:
+        return lut(symbols)
+    if symbols.tensor.type != _INT8:
+        return [coded(symbols, Huffman())]
+    symbols_in_byte_order = symbols.values.view(np.uint8)
+    lengths = np.zeros(256, np.uint8)
+    counts = np.bincount(symbols.indices.ravel(), minlength=len(symbols.values))
+    lengths[symbols_in_byte_order] = code_lengths(counts)
+    tables, initial_bits, is_wide = decode_tables(lengths)
+    codes = write_codes(symbols.elements.view(np.uint8), lengths)
+    words = np.frombuffer(codes + bytes(-len(codes) % 4 + 4), np.uint8)
+    ancillary = wire.header(Kind.HUFFMAN, (initial_bits - 1) << 4 | is_wide)
+    return [Encoded(words.tobytes(), ancillary + tables.tobytes())]
+
+
+def decode_tables(lengths):
+    """The smallest tables by which TFLite Micro decodes a canonical code.
+
+    Returns:
+        `(tables, initial_bits, is_wide)`: entries of 16 bits, or 32 if an offset does
+        not fit, and the index bits of the first table.
+    """
+    longest = int(lengths.max())
+    options = [_tables(lengths, bits) for bits in range(1, longest + 1)]
+    best = int(np.argmin([len(kinds) for kinds, _, _ in options]))
+    kinds, counts, values = options[best]
+    is_wide = bool((values >= 2048).any())
+    shift = 27 if is_wide else 11
+    entries = kinds << (shift + 4) | counts << shift | values
+    return entries.astype("<u4" if is_wide else "<u2"), best + 1, is_wide
+
+
+def _tables(lengths, initial_bits):
+    """Kind, count and value of each entry: a first table, then one for each prefix."""
+    used = np.flatnonzero(lengths)
+    lengths, codes = lengths[used].astype(np.int64), canonical_codes(lengths)[used]
+    is_long = lengths > initial_bits
+    prefixes = codes[is_long] >> (lengths[is_long] - initial_bits)
+    size = 1 << initial_bits
+    parts = [
+        _fill_table(used[~is_long], codes[~is_long], lengths[~is_long], initial_bits)
+    ]
+    for prefix in np.unique(prefixes):
+        inside = np.flatnonzero(is_long)[prefixes == prefix]
+        rest = lengths[inside] - initial_bits
+        bits = int(rest.max())
+        first = parts[0]
+        first[:, prefix] = 0, bits - 1, size - prefix
+        below = codes[inside] & ((1 << rest) - 1)
+        parts.append(_fill_table(used[inside], below, rest, bits))
+        size += 1 << bits
+    return np.concatenate(parts, axis=1)
+
+
+def _fill_table(symbols, codes, lengths, bits):
+    table = np.zeros((3, 1 << bits), np.int64)
+    for symbol, code, length in zip(symbols, codes, lengths, strict=True):
+        free = bits - length
+        table[:, code << free : (code + 1) << free] = [[1], [length], [symbol]]
+    return table
+
+
+def prune(symbols):
+    """A bit for each element, and the elements that are not zero."""
+    tensor = symbols.tensor
+    if tensor.type not in _MICRO_TYPES or any(tensor.zero_points):
+        return [coded(symbols, BitPack(), Layout.BITMAP)]
+    filled = symbols.elements.view(f"u{symbols.elements.dtype.itemsize}") != 0
+    return [
+        Encoded(
+            np.packbits(filled).tobytes(),
+            wire.header(Kind.PRUNE) + symbols.elements[filled].tobytes(),
+        )
+    ]
+
+
+def rans(symbols):
+    """Asymmetric numeral systems with fixed tables, of all symbols or of gaps and entries."""
+    layouts = (Layout.DENSE, Layout.RELATIVE)
+    return [coded(symbols, Rans(), layout) for layout in layouts]
+
+
+def mixing(symbols):
+    """The same with learned contexts, for several periods of columns."""
+    return [coded(symbols, Mixing(symbols.zero, period)) for period in periods(symbols)]
+
+
+def num_decisions(symbols):
+    """About how many binary decisions `mixing` makes."""
+    filled = np.count_nonzero(symbols.indices != symbols.zero)
+    return symbols.indices.size + filled * 2 * len(symbols.values).bit_length()
+
+
+def periods(symbols):
+    """Periods of columns to try: none, channels, and what full columns show."""
+    shape = symbols.indices.shape
+    if len(shape) < 2 or symbols.indices[0].size < 4:
+        return [0]
+    filled = (symbols.indices != symbols.zero).reshape(shape[0], -1).sum(axis=0)
+    centered = filled - filled.mean()
+    power = np.abs(np.fft.rfft(centered, 2 * len(filled))) ** 2
+    likeness = np.fft.irfft(power)[2 : len(filled) // 2]
+    found = {0, shape[-1]} if len(shape) > 2 else {0}
+    if likeness.size:
+        found.add(int(np.argmax(likeness)) + 2)
+    return sorted(p for p in found if p < min(symbols.indices[0].size, 1 << 16))
+
+
+def coded(symbols, codec, layout=Layout.DENSE):
+    """Indices written by a codec, and the values that they stand for."""
+    coder = wire.CODERS.index(type(codec))
+    num_values = len(symbols.values)
+    ancillary = wire.header(Kind.SYMBOLS, layout, coder, num_values - 1, symbols.zero)
+    content = wire.in_layout(codec, layout, symbols.zero).encode(symbols.indices)
+    return Encoded(content, ancillary + symbols.values.tobytes())

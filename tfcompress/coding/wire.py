@@ -1,0 +1,263 @@
+"""Encoded tensors in the form of TFLite Micro's TFLM_DECODE operation.
+
+A tensor becomes two: encoded bytes, and ancillary bytes that begin with 16: the type of
+the encoding, 1 for the version, two zeros, and 12 that depend on the type.
+`native/coding/decode.h` lists them.
+
+Source: tensorflow/lite/micro/compression/decode.py in the TFLite Micro repository, "TFLM
+DECODE Operator Design".
+"""
+
+import ctypes
+import dataclasses
+import enum
+
+import numpy as np
+
+from tfcompress import native
+from tfcompress.coding.bit_pack import BitPack, unpack
+from tfcompress.coding.huffman import Huffman
+from tfcompress.coding.mixing import Mixing
+from tfcompress.coding.rans import Rans
+from tfcompress.coding.sparse import Bitmap, RelativeIndex
+
+HEADER_SIZE = 16
+# In the order of their numbers in the header.
+CODERS = (BitPack, Huffman, Rans, Mixing)
+INT4 = 18
+# TfLiteType of the runtime's C interface.
+_DTYPES = {
+    1: "<f4", 2: "<i4", 3: "u1", 4: "<i8", 6: "u1", 7: "<i2", 9: "i1", 10: "<f2", 18: "i1",
+}  # fmt: skip
+
+
+class Kind(enum.IntEnum):
+    """Types of encodings; those below 128 are TFLite Micro's."""
+
+    LUT = 0
+    HUFFMAN = 1
+    PRUNE = 2
+    SYMBOLS = 128
+
+
+class Layout(enum.IntEnum):
+    """How symbols stand for a tensor of kind `SYMBOLS`."""
+
+    DENSE = 0
+    BITMAP = 1
+    RELATIVE = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """What a model says of a constant.
+
+    Attributes:
+        type: its `TfLiteType`; 4-bit integers have the number 18.
+        shape: its sizes.
+        zero_points: one for each quantized channel; one for all, or none for floats.
+        channel_axis: the axis of the channels.
+    """
+
+    type: int
+    shape: tuple
+    zero_points: tuple = (0,)
+    channel_axis: int = 0
+
+    @property
+    def count(self):
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def dtype(self):
+        """NumPy's type of an element; a byte for 4-bit integers."""
+        return np.dtype(_DTYPES[self.type])
+
+    @property
+    def num_channels(self):
+        """Number of quantized channels, 1 without."""
+        return max(1, len(self.zero_points))
+
+    @property
+    def channels_last(self):
+        """Whether channels are the last axis; else they are the first."""
+        return self.num_channels > 1 and self.channel_axis == len(self.shape) - 1
+
+    def channel_of_each(self):
+        """The channel of each element in order."""
+        if self.channels_last:
+            return np.arange(self.count) % self.num_channels
+        return np.arange(self.count) // (self.count // self.num_channels)
+
+    def elements(self, content):
+        """The elements of a constant's bytes, in the tensor's shape."""
+        if self.type != INT4:
+            return np.frombuffer(content, self.dtype).reshape(self.shape)
+        nibbles = native.as_bytes(content)
+        pairs = np.stack([nibbles << 4, nibbles & 0xF0], axis=-1).view(np.int8) >> 4
+        return pairs.ravel()[: self.count].reshape(self.shape)
+
+    def content(self, elements):
+        """The bytes of a constant with such elements."""
+        flat = np.ravel(elements)
+        if self.type != INT4:
+            return flat.astype(self.dtype).tobytes()
+        nibbles = np.pad(flat.astype(np.int8).view(np.uint8) & 15, (0, flat.size % 2))
+        return (nibbles[0::2] | nibbles[1::2] << 4).tobytes()
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A tensor as TFLM_DECODE reads it."""
+
+    content: bytes
+    ancillary: bytes
+
+    @property
+    def size_bytes(self):
+        """Of both parts."""
+        return len(self.content) + len(self.ancillary)
+
+
+def header(kind, *fields):
+    """The 16 bytes that ancillary data begin with; `fields` are bytes 5, 6, ..."""
+    return bytes([kind, 1, 0, 0, 1, *fields]).ljust(HEADER_SIZE, b"\0")
+
+
+def decode(encoded, tensor):
+    """The bytes of the constant that was encoded.
+
+    Args:
+        encoded: an `Encoded`.
+        tensor: the `Tensor` of the decoded constant.
+
+    Raises:
+        ValueError: if the bytes are damaged or of an unknown encoding.
+    """
+    if tensor.type not in _DTYPES:
+        raise ValueError(f"Cannot decode a tensor of type {tensor.type}.")
+    if not native.library():
+        return decode_reference(encoded, tensor)
+    size = (
+        (tensor.count + 1) // 2
+        if tensor.type == INT4
+        else (tensor.count * tensor.dtype.itemsize)
+    )
+    output = np.empty(size, np.uint8)
+    content, ancillary = map(native.as_bytes, (encoded.content, encoded.ancillary))
+    zero_points = np.array(tensor.zero_points or (0,), np.int32)
+    description = _Tensor(
+        tensor.type,
+        tensor.count,
+        tensor.num_channels,
+        tensor.channels_last,
+        native.pointer(zero_points),
+    )
+    status = native.library().tfc_decode(
+        native.pointer(content),
+        ctypes.c_size_t(content.size),
+        native.pointer(ancillary),
+        ctypes.c_size_t(ancillary.size),
+        ctypes.byref(description),
+        native.pointer(output),
+    )
+    native.check(status, f"a tensor of shape {tensor.shape}")
+    return output.tobytes()
+
+
+class _Tensor(ctypes.Structure):
+    """`tfc_tensor` of `native/coding/decode.h`."""
+
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("count", ctypes.c_size_t),
+        ("num_channels", ctypes.c_size_t),
+        ("channels_last", ctypes.c_int),
+        ("zero_points", ctypes.c_void_p),
+    ]
+
+
+def decode_reference(encoded, tensor):
+    """The same in NumPy."""
+    content, ancillary = encoded.content, encoded.ancillary
+    if len(ancillary) < HEADER_SIZE or ancillary[1] != 1 or ancillary[4] != 1:
+        raise ValueError("Cannot decode: unknown ancillary data.")
+    readers = {
+        Kind.LUT: _read_lut,
+        Kind.HUFFMAN: _read_huffman,
+        Kind.PRUNE: _read_prune,
+        Kind.SYMBOLS: _read_symbols,
+    }
+    if ancillary[0] not in readers:
+        raise ValueError(f"Cannot decode: encoding {ancillary[0]} is unknown.")
+    try:
+        elements = readers[ancillary[0]](content, ancillary, tensor)
+    except IndexError:
+        raise ValueError("Cannot decode: corrupt data.") from None
+    return tensor.content(elements)
+
+
+def _values(ancillary, tensor):
+    rest = len(ancillary) - HEADER_SIZE
+    count = rest // tensor.dtype.itemsize
+    return np.frombuffer(ancillary, tensor.dtype, count, HEADER_SIZE)
+
+
+def _read_lut(content, ancillary, tensor):
+    bits, stride = ancillary[5] & 7, ancillary[6]
+    indices = unpack(content, bits, tensor.count).astype(np.int64)
+    if stride:
+        indices += tensor.channel_of_each() * stride
+    return _values(ancillary, tensor)[indices]
+
+
+def _read_prune(content, ancillary, tensor):
+    filled = unpack(content, 1, tensor.count) == 1
+    zero_points = np.array(tensor.zero_points or (0,))
+    if tensor.num_channels > 1:
+        zero_points = zero_points[tensor.channel_of_each()]
+    elements = np.broadcast_to(zero_points, tensor.count).astype(tensor.dtype)
+    elements[filled] = _values(ancillary, tensor)[: np.count_nonzero(filled)]
+    return elements
+
+
+def _read_huffman(content, ancillary, tensor):
+    """Walks the tables code by code."""
+    width = 4 if ancillary[5] & 1 else 2
+    value_bits = width * 8 - 5
+    tables = np.frombuffer(ancillary, f"<u{width}", offset=HEADER_SIZE).tolist()
+    bits = "".join(map("{:08b}".format, content)) + "0" * 32
+    elements, place = np.empty(tensor.count, np.int64), 0
+    for i in range(tensor.count):
+        index_bits, entry_place = (ancillary[5] >> 4) + 1, 0
+        while True:
+            entry_place += int(bits[place : place + index_bits], 2)
+            entry = tables[entry_place]
+            field, value = entry >> value_bits & 15, entry & ((1 << value_bits) - 1)
+            if entry >> (value_bits + 4):
+                break
+            place += index_bits
+            index_bits = field + 1
+            entry_place += value
+        place += min(field, index_bits)
+        elements[i] = value
+    if place > len(content) * 8:
+        raise ValueError("Cannot decode: the stream ends.")
+    return elements.astype(f"u{tensor.dtype.itemsize}").view(tensor.dtype)
+
+
+def _read_symbols(content, ancillary, tensor):
+    layout, coder, num_values, zero = *ancillary[5:7], ancillary[7] + 1, ancillary[8]
+    if coder >= len(CODERS) or layout > Layout.RELATIVE:
+        raise ValueError(f"Cannot decode: layout {layout} of coder {coder} is unknown.")
+    codec = in_layout(CODERS[coder](), layout, zero)
+    symbols = codec.decode_reference(content, tensor.count)
+    return _values(ancillary, tensor)[:num_values][symbols]
+
+
+def in_layout(codec, layout, zero):
+    """A codec of dense symbols, or one that leaves out the symbol `zero`."""
+    if layout == Layout.DENSE:
+        return codec
+    return (Bitmap if layout == Layout.BITMAP else RelativeIndex)(codec, zero)

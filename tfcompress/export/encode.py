@@ -1,0 +1,240 @@
+"""Constants that are decoded when a `.tflite` file is loaded."""
+
+import collections
+import copy
+import dataclasses
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from tfcompress.coding import encoders
+from tfcompress.export.decode import DECODE, TYPES, decode_tflite, tensor_of
+from tfcompress.export.edit import drop_buffers, opcode_index
+from tfcompress.export.operations import read
+
+_ADAPTIVE = "adaptive rans"
+_METHODS = {
+    "lut": encoders.lut,
+    "huffman": encoders.huffman,
+    "prune": encoders.prune,
+    "rans": encoders.rans,
+    _ADAPTIVE: encoders.mixing,
+}
+CODECS = ("auto", "lut", "huffman", "prune", "rans")
+# Bytes that two more tensors with their buffers and a share of an operation take.
+_OVERHEAD = 160
+_MIN_SIZE = 64
+# Adaptive decoding takes about 50 ns a decision: at most 0.2 s for a file.
+_MAX_DECISIONS = 4_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedConstant:
+    """What became of one constant of a file.
+
+    Attributes:
+        name: of its tensor.
+        shape: of its tensor.
+        plain_bytes: its size as it was.
+        encoded_bytes: its size in the file.
+        encoding: such as `"huffman"`; `""` if it stays as it was.
+        reason: why it stays.
+    """
+
+    name: str
+    shape: tuple
+    plain_bytes: int
+    encoded_bytes: int
+    encoding: str = ""
+    reason: str = ""
+
+
+def encode_tflite(content, codec="auto"):
+    """Encodes the constants of a `.tflite` model, see `export_tflite`.
+
+    Args:
+        content: bytes of a model.
+        codec: one of `CODECS`.
+
+    Returns:
+        `(content, constants)`: bytes, and an `EncodedConstant` for each constant of at
+        least 64 bytes.
+
+    Raises:
+        RuntimeError: if the file does not decode to what was encoded.
+    """
+    model = read(content)
+    constants = _constants(model)
+    _drop_notes(model)
+    plain = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    chosen, results, budget = {}, [], _MAX_DECISIONS
+    for constant in sorted(constants, key=lambda constant: len(constant.data)):
+        encoded, result = _encode(constant, codec, budget)
+        results.append(result)
+        if encoded:
+            chosen[constant.buffer] = encoded
+        if result.encoding == _ADAPTIVE:
+            budget -= encoders.num_decisions(constant.symbols)
+    _insert(model, chosen)
+    content = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    if decode_tflite(content) != plain:
+        raise RuntimeError(
+            "The encoded file does not decode to what was encoded. Nothing was written; "
+            "please report the model."
+        )
+    return content, tuple(results)
+
+
+class _Constant:
+    """A buffer of a model, and the tensors that show it."""
+
+    def __init__(self, model, buffer, tensors, is_read):
+        self.buffer = buffer
+        self.data = np.asarray(model.buffers[buffer].data, np.uint8).tobytes()
+        self.name = (tensors[0].name or b"").decode()
+        self.shape = tuple(map(int, tensors[0].shape))
+        self.symbols = None
+        self.reason = self._reason(tensors, is_read)
+        if not self.reason:
+            self.symbols = encoders.Symbols.of(self.data, tensor_of(tensors[0]))
+            if not self.symbols:
+                self.reason = f"more than {encoders.MAX_VALUES} different values"
+
+    def _reason(self, tensors, is_read):
+        if any(tensor.sparsity for tensor in tensors):
+            return "stored sparse; sparse='never' lets it be encoded"
+        if tensors[0].type not in TYPES:
+            return "its type cannot be encoded"
+        if not is_read:
+            return "no operation reads it"
+        if len({tensor_of(tensor) for tensor in tensors}) > 1:
+            return "tensors of different kinds share it"
+        return ""
+
+
+def _constants(model):
+    tensors, read_buffers = collections.defaultdict(list), set()
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensors[tensor.buffer].append(tensor)
+        shown = {*graph.inputs, *graph.outputs}
+        read_buffers |= {
+            graph.tensors[t].buffer
+            for operation in graph.operators
+            for t in operation.inputs
+            if t >= 0 and t not in shown
+        }
+    return [
+        _Constant(model, buffer, shown, buffer in read_buffers)
+        for buffer, shown in tensors.items()
+        if model.buffers[buffer].data is not None
+        and len(model.buffers[buffer].data) >= _MIN_SIZE
+    ]
+
+
+def _encode(constant, codec, budget):
+    """The smallest encoding of a constant, None if it stays, and what to say of it."""
+    size, encoded, method, reason = len(constant.data), None, "", constant.reason
+    if not reason:
+        options = _options(constant.symbols, codec, budget)
+        encoded, method = min(options, key=lambda option: option[0].size_bytes)
+        if encoded.size_bytes + _OVERHEAD >= size:
+            encoded, method, reason = None, "", "it would not be smaller"
+    return encoded, EncodedConstant(
+        constant.name,
+        constant.shape,
+        size,
+        encoded.size_bytes if encoded else size,
+        method,
+        reason,
+    )
+
+
+def _options(symbols, codec, budget):
+    names = ["lut", "huffman", "prune", "rans"] if codec == "auto" else [codec]
+    if codec in ("auto", "rans") and encoders.num_decisions(symbols) <= budget:
+        names.append(_ADAPTIVE)
+    return [(encoded, name) for name in names for encoded in _METHODS[name](symbols)]
+
+
+def _drop_notes(model):
+    """Drops what only people read: names of inner tensors and the converter's notes."""
+    for graph in model.subgraphs:
+        shown = {*graph.inputs, *graph.outputs}
+        for i, tensor in enumerate(graph.tensors):
+            if i not in shown:
+                tensor.name = None
+    notes = [n for n in model.metadata or () if n.name == b"CONVERSION_METADATA"]
+    model.metadata = [note for note in model.metadata or () if note not in notes]
+    drop_buffers(model, {note.buffer for note in notes})
+
+
+def _insert(model, chosen):
+    """Puts encoded constants in, and operations that decode them for their readers."""
+    ancillary = {}
+    for buffer, encoded in chosen.items():
+        model.buffers[buffer].data = np.frombuffer(encoded.content, np.uint8)
+        model.buffers.append(schema.BufferT())
+        model.buffers[-1].data = np.frombuffer(encoded.ancillary, np.uint8)
+        ancillary[buffer] = len(model.buffers) - 1
+    for graph in model.subgraphs:
+        _insert_in_graph(model, graph, ancillary)
+
+
+def _insert_in_graph(model, graph, ancillary):
+    """TFLite Micro keeps a decoded tensor for the next operation only: a reader each."""
+    pairs, operations = {}, []
+    for operation in graph.operators:
+        outputs = []
+        for i, index in enumerate(operation.inputs):
+            tensor = graph.tensors[index]
+            if index in pairs:
+                graph.tensors.append(copy.copy(tensor))
+                operation.inputs[i] = len(graph.tensors) - 1
+            elif index >= 0 and tensor.buffer in ancillary:
+                pairs[index] = _add_pair(model, graph, tensor, ancillary)
+            else:
+                continue
+            outputs.append((operation.inputs[i], pairs[index]))
+        if outputs:
+            operations.append(_decode_operation(model, outputs))
+        operations.append(operation)
+    graph.operators = operations
+
+
+def _add_pair(model, graph, tensor, ancillary):
+    """Adds the encoded and the ancillary tensor of a constant, which is none any more."""
+    pair = []
+    for buffer in (tensor.buffer, ancillary[tensor.buffer]):
+        part = schema.TensorT()
+        part.type = schema.TensorType.UINT8
+        part.shape = np.array([len(model.buffers[buffer].data)], np.int32)
+        part.buffer = buffer
+        graph.tensors.append(part)
+        pair.append(len(graph.tensors) - 1)
+    tensor.buffer = 0
+    return pair
+
+
+def _decode_operation(model, outputs):
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = DECODE.encode()
+    operation = schema.OperatorT()
+    operation.opcodeIndex = opcode_index(model, code)
+    operation.inputs = np.array([t for _, pair in outputs for t in pair], np.int32)
+    operation.outputs = np.array([output for output, _ in outputs], np.int32)
+    return operation
+
+
+def encoding_lines(constants):
+    """One line for each way of writing constants, and for each reason against it."""
+    groups = collections.defaultdict(list)
+    for constant in constants:
+        groups[constant.encoding or f"not encoded: {constant.reason}"].append(constant)
+    return [
+        f"{kind}: {len(group)} constants, {sum(c.plain_bytes for c in group):,} -> "
+        f"{sum(c.encoded_bytes for c in group):,} bytes"
+        for kind, group in groups.items()
+    ]

@@ -1,0 +1,60 @@
+/* Tensors of TFLite Micro's TFLM_DECODE operation.
+
+   A tensor is stored as two: the encoded bytes, and the ancillary bytes, which begin with
+   16: the type of the encoding (below), 1 for the version, two zeros, 12 that depend on
+   the type. Types below 128 are TFLite Micro's, which also defines the operation. */
+#ifndef TFC_DECODE_H
+#define TFC_DECODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+enum {
+  /* Byte 4: 1; 5: bits of an index, 1 to 7; 6: values a channel, 0 if all channels share
+     one table; from 16 on the values. Encoded: the packed indices. */
+  TFC_LUT = 0,
+  /* Byte 4: 1; 5: bit 0: entries of 32 bits, else 16; bits 4 to 7: index bits of the
+     first table - 1; from 16 on the tables (huffman.h). Encoded: the codes. */
+  TFC_HUFFMAN_TABLES = 1,
+  /* Byte 4: 1; from 16 on the values that are not the zero point. Encoded: a bit for
+     each element, set where it has such a value. */
+  TFC_PRUNE = 2,
+  /* Byte 4: 1; 5: layout; 6: coder; 7: number of values - 1; 8: symbol of zero. From 16
+     on the values, of which a symbol is the index. */
+  TFC_SYMBOLS = 128,
+};
+
+/* How symbols stand for a tensor. */
+enum {
+  /* One for each element. */
+  TFC_DENSE = 0,
+  /* A bit for each element, set where one follows; then the symbols of those. */
+  TFC_BITMAP = 1,
+  /* A gap and a symbol for each entry: so many zeros before it. The number of entries and
+     the size of the gaps' stream (32 bits each), that stream, the symbols' stream. */
+  TFC_RELATIVE = 2,
+};
+
+/* How symbols are written. */
+enum { TFC_BIT_PACK = 0, TFC_HUFFMAN = 1, TFC_RANS = 2, TFC_MIXING = 3 };
+
+/* What the model says of the decoded tensor; `type` is a TfLiteType. */
+typedef struct {
+  int type;
+  size_t count;               /* elements */
+  size_t num_channels;        /* quantized channels, 1 without */
+  int channels_last;          /* else they are the first axis */
+  const int32_t *zero_points; /* one a channel, or NULL for zeros */
+} tfc_tensor;
+
+/* The size of a decoded tensor in bytes, 0 if its type cannot be decoded. */
+size_t tfc_decoded_size(int type, size_t count);
+
+/* Writes `tfc_decoded_size(tensor->type, tensor->count)` bytes. */
+TFC_API tfc_status tfc_decode(const uint8_t *encoded, size_t encoded_size,
+                      const uint8_t *ancillary, size_t ancillary_size,
+                      const tfc_tensor *tensor, void *output);
+
+#endif
