@@ -6,7 +6,7 @@ from tfcompress import native
 from tfcompress.core.nouns import Codec
 
 _LARGEST_ODDS = 2047
-_MAX_USES = 255
+_MAX_USES = 1023
 _ZERO_WEIGHT, _NODE_WEIGHT = 15000, 20000
 _ZERO_RATE, _NODE_RATE = 6, 3
 _ROW_TRUST, _COLUMN_TRUST, _NEAR_TRUST = 4, 3, 1

@@ -11,7 +11,7 @@ enum {
   LARGEST_ODDS = 2047,
   STRETCH_BITS = 12,
   MAX_INPUTS = 8,
-  MAX_USES = 255,
+  MAX_USES = 1023,
   NUM_FILLS = 12,
   NUM_NEAR = 64,
   NUM_NODES = 81,
@@ -202,17 +202,26 @@ static int decide(const model *m, decision *d, coder *c, int bit) {
   return bit;
 }
 
-static int log2_floor(uint32_t value) {
+/* floor(log2(value)), 0 for 0. */
+static int log2_floor(uint64_t value) {
+#ifdef __GNUC__
+  return value ? 63 - __builtin_clzll(value) : 0;
+#else
   int log = 0;
   while (value >>= 1) log++;
   return log;
+#endif
 }
 
-/* How full something is, from 0 (empty) to 11, by powers of two. */
+/* How full something is, from 0 (empty) to 11: 1 + floor(log2(1024 filled / length)),
+   without a division, which would take longer than all the rest. */
 static int fill_of(uint32_t filled, size_t length) {
   if (filled == 0 || length == 0) return 0;
-  const int log = log2_floor((uint32_t)((uint64_t)filled * 1024 / length));
-  return 1 + (log > 10 ? 10 : log);
+  const uint64_t scaled = (uint64_t)filled << 10;
+  if (scaled < length) return 1;
+  const int log = log2_floor(scaled) - log2_floor(length);
+  const int fill = 1 + log - (((uint64_t)length << log) > scaled);
+  return fill > 11 ? 11 : fill;
 }
 
 /* The symbol `back` places before `i`, zero where there is none. */
@@ -241,7 +250,7 @@ static int code_is_filled(model *m, coder *c, size_t i, size_t row, size_t colum
       m->period ? fill_of(filled_at(m, column, m->period, 1) +
                               filled_at(m, column, m->period, 0), 2 * row)
                 : fill_of(filled_at(m, column, 2, 1) + filled_at(m, column, 2, 0), 2 * row);
-  int age = log2_floor((uint32_t)row + 1);
+  int age = log2_floor((uint64_t)row + 1);
   if (age >= NUM_FILLS) age = NUM_FILLS - 1;
   decision d = {.weights = m->zero_weights[age], .rate = ZERO_RATE};
   ask(m, &d, &m->overall, &m->overall, 0);
@@ -259,7 +268,7 @@ static int code_is_filled(model *m, coder *c, size_t i, size_t row, size_t colum
 
 static int size_near(const model *m, size_t i) {
   const int left = abs(level_before(m, i, 1)), up = abs(level_before(m, i, m->row_length));
-  const int l = log2_floor((uint32_t)left + 1), u = log2_floor((uint32_t)up + 1);
+  const int l = log2_floor((uint64_t)left + 1), u = log2_floor((uint64_t)up + 1);
   return (l > 3 ? 3 : l) * 4 + (u > 3 ? 3 : u);
 }
 
@@ -277,7 +286,7 @@ static int code_size(model *m, coder *c, int near, int size) {
   enum { LENGTHS = 1, BITS = 9 };
   int length = 0;
   while (length < 7 &&
-         code_node(m, c, LENGTHS + length, near, log2_floor((uint32_t)size) > length))
+         code_node(m, c, LENGTHS + length, near, log2_floor((uint64_t)size) > length))
     length++;
   int coded = 1;
   for (int k = length - 1; k >= 0; k--) {
@@ -294,8 +303,12 @@ static int sign_near(const model *m, size_t i) {
 }
 
 static tfc_status code_symbols(model *m, coder *c) {
-  for (size_t i = 0; i < m->count && c->status == TFC_OK; i++) {
-    const size_t row = i / m->row_length, column = i % m->row_length;
+  size_t row = 0, column = 0;
+  for (size_t i = 0; i < m->count && c->status == TFC_OK; i++, column++) {
+    if (column == m->row_length) {
+      column = 0;
+      row++;
+    }
     if (column == 0) {
       m->row.uses = 0;
       m->row_filled = 0;
