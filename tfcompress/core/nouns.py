@@ -16,9 +16,13 @@ class WeightTransform(Plugin):
         shares_values: whether weights of different output channels get equal values. A
             later transform then sees a layout without channels, so that what was
             shared stays shared.
+        max_level: how many steps from zero its values reach on a symmetric grid with one
+            step for each output channel; infinite if they lie on another grid, None if
+            on none. Integer files hold up to 127 steps.
     """
 
     shares_values = False
+    max_level = None
 
     def build(self, layer, weight, layout):
         """Creates the state.

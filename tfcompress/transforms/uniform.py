@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 
 from tfcompress.core.nouns import WeightTransform
+from tfcompress.transforms.scales import scale_axes
+from tfcompress.transforms.straight_through import straight_through
 
 
 class Uniform(WeightTransform):
@@ -54,14 +56,18 @@ class Uniform(WeightTransform):
         self.symmetric = symmetric
         self.per_channel = per_channel
 
+    @property
+    def max_level(self):
+        """Affine levels are this far from zero at most."""
+        return 2 ** (self.bits - 1) - 1 if self.symmetric else 2**self.bits - 1
+
     def build(self, layer, weight, layout):
         """Remembers over which axes a scale is shared."""
-        rank = len(layout.shape)
-        self.axes = layout.reduction_axes if self.per_channel else tuple(range(rank))
+        self.axes = scale_axes(layout, self.per_channel)
 
     def __call__(self, weight, training=False):
         """The rounded weight."""
-        return _straight_through(self._round, weight)
+        return straight_through(self._round, weight)
 
     def _round(self, weight):
         quantize = self._round_symmetric if self.symmetric else self._round_affine
@@ -87,13 +93,3 @@ class Uniform(WeightTransform):
     def bake(self, weight):
         """The rounded NumPy array."""
         return self._round(keras.ops.convert_to_tensor(weight)).numpy()
-
-
-def _straight_through(function, weight):
-    """`function(weight)` whose gradient is that of the identity."""
-
-    @tf.custom_gradient
-    def forward(x):
-        return function(x), lambda upstream: upstream
-
-    return forward(weight)
