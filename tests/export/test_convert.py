@@ -112,12 +112,12 @@ def kernels_in(path):
     return found
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 8])
 def test_int8_holds_exactly_the_trained_grid(bits, path):
     model, x = trained([Uniform(bits)])
     result = export_tflite(model, path, "int8", samples=x)
     assert result.float_operations == {}
-    levels = 2 ** (bits - 1) - 1
+    levels = max(2 ** (bits - 1) - 1, 1)
     kernels = kernels_in(path)
     assert len(kernels) == 4
     for _, codes in kernels:
@@ -244,7 +244,15 @@ def test_int4_file_holds_the_trained_grid_in_half_the_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "transform", [Uniform(12), Uniform(8, symmetric=False)], ids=["12 bits", "affine"]
+    "transform",
+    [
+        Uniform(12),
+        Uniform(8, symmetric=False),
+        Uniform(4, block_size=4),
+        LearnedStep(9),
+        PowerOfTwo(5),
+    ],
+    ids=repr,
 )
 def test_a_grid_that_int8_cannot_hold_is_refused(transform, path):
     model, x = trained([transform])
