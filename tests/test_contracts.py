@@ -14,8 +14,9 @@ import tensorflow as tf
 import tfcompress as tfc
 from tests import models
 from tfcompress import criteria, patterns, rewrites, scopes, transforms
-from tfcompress.core.compressed import treatments
+from tfcompress.core.compressed import compressed_parts, treatments
 from tfcompress.core.layout import Layout
+from tfcompress.core.walk import own_variables
 from tfcompress.schedules import _registry as schedule_registry
 
 EXAMPLES = {
@@ -125,13 +126,17 @@ class TestTransforms:
         for _, treatment in treatments(compressed(cls)):
             np.testing.assert_allclose(treatment.bake(), treatment(), atol=1e-7)
 
-    def test_gradient_reaches_the_weight(self, cls):
-        _, treatment = treatments(compressed(cls))[0]
+    def test_gradient_reaches_the_weight_or_what_is_trained_in_its_place(self, cls):
+        part = compressed_parts(compressed(cls))[0]
+        (treatment,) = part.treatments
+        trained = [v for v in own_variables(part) if v.trainable]
+        assert treatment.variable.trainable or trained
+        if treatment.variable.trainable:
+            trained.append(treatment.variable)
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(treatment(training=True) ** 2)
-        gradient = tape.gradient(loss, treatment.variable.value)
-        assert gradient is not None
-        assert np.abs(gradient).max() > 0
+        for gradient in tape.gradient(loss, [v.value for v in trained]):
+            assert np.abs(gradient).max() > 0
 
     def test_same_seed_same_training(self, cls):
         histories = []

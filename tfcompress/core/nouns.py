@@ -19,10 +19,13 @@ class WeightTransform(Plugin):
         max_level: how many steps from zero its values reach on a symmetric grid with one
             step for each output channel; infinite if they lie on another grid, None if
             on none. Integer files hold up to 127 steps.
+        replaces_weight: whether the values do not depend on the weight any more once
+            `refresh` has seen it. That weight is then neither trained nor saved.
     """
 
     shares_values = False
     max_level = None
+    replaces_weight = False
 
     def build(self, layer, weight, layout):
         """Creates the state.

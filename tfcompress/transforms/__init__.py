@@ -6,6 +6,7 @@ from tfcompress.transforms.bfloat16 import BFloat16
 from tfcompress.transforms.binary import Binary
 from tfcompress.transforms.codebook import Codebook
 from tfcompress.transforms.half import Half
+from tfcompress.transforms.hashed import Hashed
 from tfcompress.transforms.learned_step import LearnedStep
 from tfcompress.transforms.mask import Mask
 from tfcompress.transforms.power_of_two import PowerOfTwo
@@ -19,6 +20,7 @@ get = Registry(
     Binary,
     Codebook,
     Half,
+    Hashed,
     LearnedStep,
     Mask,
     PowerOfTwo,
@@ -32,6 +34,7 @@ __all__ = [
     "Binary",
     "Codebook",
     "Half",
+    "Hashed",
     "LearnedStep",
     "Mask",
     "PowerOfTwo",
