@@ -94,6 +94,18 @@ def test_draws_have_the_hard_sigmoid_as_probability():
     np.testing.assert_array_equal(gradient, np.abs(kernel) <= 1)
 
 
+def test_draws_find_binary_weights():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(512, 20)).astype("float32")
+    target = np.sign(generator.normal(size=(20, 3))).astype("float32")
+    layer = keras.layers.Dense(3, use_bias=False)
+    model = keras.Sequential([keras.Input((20,)), layer])
+    model = tfc.compress(model, {".*": Binary(stochastic=True)})
+    model.compile(keras.optimizers.Adam(0.02), "mse")
+    model.fit(x, x @ target, epochs=8, verbose=0)
+    np.testing.assert_array_equal(tfc.strip(model).layers[0].kernel, target)
+
+
 def test_a_seed_fixes_the_draws():
     kernel = random_kernel() / 4
     draws = [

@@ -18,7 +18,9 @@ class Binary(WeightTransform):
 
     `stochastic`: while training, the sign is positive with probability
     `clip((w + 1) / 2, 0, 1)`. Inference always uses the sign, so that it computes what is
-    exported. (Courbariaux uses the real weights there, which are no smaller.)
+    exported. (Courbariaux uses the real weights there, which are no smaller.) Small latent
+    weights, as most are at first, make the draws nearly even: that needs high learning
+    rates and many more epochs than without draws.
 
     Gradients: `dL/dw = 1[|w| <= 1] dL/dy` through the sign, drawn or not. With a scale,
     for the `n` weights of a channel,
