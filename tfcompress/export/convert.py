@@ -24,6 +24,7 @@ from tfcompress.export.sparsity import SPARSE, store_sparse
 from tfcompress.export.trace import inference_function, named_specs
 from tfcompress.export.verify import inspect_operations, verify_outputs
 from tfcompress.export.weights import dense_kernels, grid_values, lies_on_grid
+from tfcompress.layers.fake_quant import FakeQuant
 from tfcompress.rewrites.affine import AffineAsConvolution
 from tfcompress.rewrites.apply import apply_to_flat
 from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
@@ -232,7 +233,7 @@ def _has_trained_ranges(model):
     """Whether a graph holds fake quantization of activations."""
     operations = getattr(model, "operations", None) or model._flatten_layers()
     return any(
-        type(op).__name__ in ("FakeQuant", "FakeQuantWithMinMaxVars")
+        isinstance(op, FakeQuant) or type(op).__name__ == "FakeQuantWithMinMaxVars"
         for op in operations
     )
 

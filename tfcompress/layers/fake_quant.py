@@ -27,8 +27,8 @@ class FakeQuant(keras.layers.Layer):
     Raises:
         ValueError: if an argument is out of range.
 
-    Source: Jacob et al. (2018), section 3.1; learned ranges: Jain et al., "Trained
-    Quantization Thresholds" (2020).
+    Source: Jacob et al. (2018), section 3.1; learned ranges: Choi et al., "PACT" (2018),
+    section 3, at both ends.
 
     Example:
         >>> layer = FakeQuant(bits=2, ranges=(0.0, 3.0))

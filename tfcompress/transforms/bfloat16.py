@@ -6,7 +6,9 @@ from tfcompress.transforms.half import Half
 
 
 class BFloat16(Half):
-    """Rounds weights to bfloat16: 8 significant bits, with the exponents of float32.
+    """Rounds weights or activations to bfloat16: 8 significant bits.
+
+    The exponents are those of float32.
 
     `y = bfloat16(w)`, to the nearest, ties to even; the largest are kept finite.
 

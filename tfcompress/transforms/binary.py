@@ -27,6 +27,8 @@ class Binary(WeightTransform):
 
         dL/dw_i = 1[|w_i| <= 1] a dL/dy_i + sign(w_i) / n sum_j(sign(w_j) dL/dy_j)
 
+    the gradient of the formula. (XNOR-Net's own keeps of the sum only the term `j = i`.)
+
     The latent weights are clipped to [-1, 1] after each step of the optimizer (as a
     constraint of the Keras variable, behind the one that it may have), since beyond they
     would never come back.

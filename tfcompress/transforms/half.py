@@ -1,13 +1,14 @@
 """Weights that 16-bit floating point holds."""
 
+import keras
 import tensorflow as tf
 
-from tfcompress.core.nouns import WeightTransform
+from tfcompress.core.nouns import ActivationQuantizer, WeightTransform
 from tfcompress.transforms.straight_through import straight_through
 
 
-class Half(WeightTransform):
-    """Rounds weights to float16: 11 significant bits.
+class Half(WeightTransform, ActivationQuantizer):
+    """Rounds weights or activations to float16: 11 significant bits.
 
     `y = float16(clip(w, -65504, 65504))`, to the nearest, ties to even; what is smaller
     than `2^-25` becomes zero. Files with `precision="float16"` hold such weights exactly.
@@ -27,12 +28,14 @@ class Half(WeightTransform):
 
     dtype = tf.float16
 
-    def __call__(self, weight, training=False):
-        """The rounded weight."""
-        return straight_through(self._round, weight)
+    def __call__(self, values, training=False):
+        """The rounded values."""
+        return straight_through(self.forward, values)
 
-    def _round(self, weight):
+    def forward(self, values):
+        """The rounded values."""
         # In float32, which has both limits and all 16-bit numbers.
-        single = tf.cast(weight, tf.float32)
-        single = tf.clip_by_value(single, self.dtype.min, self.dtype.max)
-        return tf.cast(tf.cast(single, self.dtype), weight.dtype)
+        single = keras.ops.cast(values, "float32")
+        single = keras.ops.clip(single, self.dtype.min, self.dtype.max)
+        rounded = keras.ops.cast(single, self.dtype.name)
+        return keras.ops.cast(rounded, values.dtype)

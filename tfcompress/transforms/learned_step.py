@@ -5,11 +5,11 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core.nouns import WeightTransform
+from tfcompress.transforms.k_bit import KBit
 from tfcompress.transforms.scales import mean_magnitude, scale_axes, scale_shape
 
 
-class LearnedStep(WeightTransform):
+class LearnedStep(KBit):
     """Rounds weights to a symmetric grid whose step is trained (LSQ).
 
     With `Q = 2^(bits-1) - 1` levels on each side of zero and the trained step `s`:
@@ -32,7 +32,7 @@ class LearnedStep(WeightTransform):
     files hold the grid exactly.
 
     Args:
-        bits: 2 to 16.
+        bits: 2 to 16; `tfc.callbacks.BitAnnealing` changes it while training.
         per_channel: whether each output channel has its own step; the paper has one a
             layer. Behind a transform that shares values between channels, such as
             `Codebook`, there is one.
@@ -55,12 +55,7 @@ class LearnedStep(WeightTransform):
     """
 
     def __init__(self, bits=8, per_channel=False):
-        if not isinstance(bits, int) or not 2 <= bits <= 16:
-            raise ValueError(
-                f"LearnedStep(bits={bits!r}): expected an integer from 2 to 16. For one "
-                "bit use Binary."
-            )
-        self.bits = bits
+        super().__init__(bits)
         self.per_channel = per_channel
 
     @property
@@ -74,7 +69,8 @@ class LearnedStep(WeightTransform):
         return not self.per_channel
 
     def build(self, layer, weight, layout):
-        """Creates the step."""
+        """Creates the number of levels and the step."""
+        super().build(layer, weight, layout)
         self.axes = scale_axes(layout, self.per_channel)
         self.step = layer.add_weight(
             name=f"{weight.name}_step",
@@ -92,27 +88,51 @@ class LearnedStep(WeightTransform):
         start = 2 * mean / math.sqrt(self.max_level)
         self.step.assign(np.where(mean > 0, start, 1 / self.max_level))
 
+    def change_bits(self, bits, weight):
+        """Goes to another grid, whose step starts anew."""
+        super().change_bits(bits, weight)
+        self.step.assign(np.zeros(self.step.shape))
+        self.refresh(weight)
+
     def __call__(self, weight, training=False):
         """The rounded weight."""
-        levels = self.max_level
+        levels = tf.convert_to_tensor(self._levels.value)
+        step = tf.convert_to_tensor(self.step.value)
+        num_sharing = math.prod(weight.shape) / math.prod(step.shape)
+        return round_to_step(weight, step, -levels, levels, self.axes, num_sharing)
 
-        @tf.custom_gradient
-        def round_to(weight, step):
-            ratio = tf.math.divide_no_nan(weight, step)
-            rounded = tf.round(tf.clip_by_value(ratio, -levels, levels))
 
-            def gradient(upstream):
-                inside = tf.abs(ratio) < levels
-                slope = rounded - tf.where(inside, ratio, tf.zeros_like(ratio))
-                num_sharing = ratio.shape.num_elements() / step.shape.num_elements()
-                total = tf.reduce_sum(upstream * slope, self.axes, keepdims=True)
-                return (
-                    tf.where(inside, upstream, tf.zeros_like(upstream)),
-                    total / math.sqrt(num_sharing * levels),
-                )
+def round_to_step(values, step, low, high, axes, num_sharing):
+    """`s round(clip(x / s, low, high))` with the gradients of LSQ.
 
-            return step * rounded, gradient
+    Args:
+        values: tensor `x`.
+        step: tensor `s` that broadcasts to it; it has the sum of its gradients over
+            `axes`, multiplied by `1 / sqrt(num_sharing high)`.
+        low: least whole number, a float tensor.
+        high: largest whole number, a float tensor.
+        axes: tuple of axes that share a step.
+        num_sharing: how many values share a step.
 
-        return round_to(
-            tf.convert_to_tensor(weight), tf.convert_to_tensor(self.step.value)
-        )
+    >>> x, s = tf.constant([0.4, 1.6, 9.0]), tf.constant([1.0])
+    >>> round_to_step(x, s, tf.constant(0.0), tf.constant(3.0), (0,), 3).numpy()
+    array([0., 2., 3.], dtype=float32)
+    """
+
+    @tf.custom_gradient
+    def forward(values, step):
+        ratio = tf.math.divide_no_nan(values, step)
+        rounded = tf.round(tf.clip_by_value(ratio, low, high))
+
+        def gradient(upstream):
+            inside = (low < ratio) & (ratio < high)
+            slope = rounded - tf.where(inside, ratio, tf.zeros_like(ratio))
+            total = tf.reduce_sum(upstream * slope, axes, keepdims=True)
+            return (
+                tf.where(inside, upstream, tf.zeros_like(upstream)),
+                tf.reshape(total / tf.sqrt(num_sharing * high), step.shape),
+            )
+
+        return step * rounded, gradient
+
+    return forward(tf.convert_to_tensor(values), step)

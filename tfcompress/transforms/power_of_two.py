@@ -1,15 +1,16 @@
 """Weights by which a shift multiplies."""
 
-import tensorflow as tf
+import keras
 
-from tfcompress.core.nouns import WeightTransform
+from tfcompress.core.errors import check_integer
+from tfcompress.core.nouns import ActivationQuantizer, WeightTransform
 from tfcompress.transforms.exponents import leading_power
 from tfcompress.transforms.scales import scale_axes
 from tfcompress.transforms.straight_through import straight_through
 
 
-class PowerOfTwo(WeightTransform):
-    """Rounds weights to signed powers of two, or zero.
+class PowerOfTwo(WeightTransform, ActivationQuantizer):
+    """Rounds weights or activations to signed powers of two, or zero.
 
     With `n = 2^(bits-1) - 1` exponents, the highest of which is `k_1`:
 
@@ -27,9 +28,13 @@ class PowerOfTwo(WeightTransform):
             exactly.
         per_channel: whether each output channel has its own highest power; the paper
             has one a layer.
+        max_value: None: the highest power is that of the weights as they are; or the
+            positive number that stands for `max|w|`, beyond which values are clipped.
+            Activations need it: it is 6 behind ReLU6.
 
     Raises:
-        ValueError: if `bits` is not an integer in [2, 8].
+        ValueError: if `bits` is not an integer in [2, 8], `max_value` is not positive,
+            or it is None and the values are activations.
 
     Source: Zhou et al., "Incremental Network Quantization" (2017), section 2.1;
     Miyashita et al., "Convolutional Neural Networks using Logarithmic Data
@@ -46,13 +51,15 @@ class PowerOfTwo(WeightTransform):
 
     shares_values = True
 
-    def __init__(self, bits=4, per_channel=False):
-        if not isinstance(bits, int) or not 2 <= bits <= 8:
+    def __init__(self, bits=4, per_channel=False, max_value=None):
+        self.bits = check_integer("PowerOfTwo(bits)", bits, 2, 8)
+        if max_value is not None and not max_value > 0:
             raise ValueError(
-                f"PowerOfTwo(bits={bits!r}): expected an integer from 2 to 8."
+                f"PowerOfTwo(max_value={max_value!r}): expected None or a positive number."
             )
-        self.bits = bits
         self.per_channel = per_channel
+        self.max_value = max_value
+        self.axes = None
 
     @property
     def num_exponents(self):
@@ -68,15 +75,27 @@ class PowerOfTwo(WeightTransform):
         """Remembers over which axes the highest power is shared."""
         self.axes = scale_axes(layout, self.per_channel)
 
-    def __call__(self, weight, training=False):
-        """The rounded weight."""
-        return straight_through(self._round, weight)
+    def __call__(self, values, training=False):
+        """The rounded values."""
+        return straight_through(self.forward, values)
 
-    def _round(self, weight):
-        magnitude = tf.abs(weight)
-        peak = tf.reduce_max(magnitude, self.axes, keepdims=True)
-        lowest = leading_power(peak * (4 / 3)) * 2.0 ** (1 - self.num_exponents)
-        power = tf.maximum(leading_power(magnitude * (4 / 3)), lowest)
-        return tf.where(
-            magnitude >= lowest / 2, tf.sign(weight) * power, tf.zeros_like(weight)
+    def forward(self, values):
+        """The rounded values."""
+        magnitude = keras.ops.abs(values)
+        highest = leading_power(self._peak(magnitude) * (4 / 3))
+        lowest = highest * 2.0 ** (1 - self.num_exponents)
+        power = keras.ops.clip(leading_power(magnitude * (4 / 3)), lowest, highest)
+        signed = keras.ops.sign(values) * power
+        return keras.ops.where(
+            magnitude >= lowest / 2, signed, keras.ops.zeros_like(values)
         )
+
+    def _peak(self, magnitude):
+        if self.max_value is not None:
+            return keras.ops.convert_to_tensor(self.max_value, magnitude.dtype)
+        if self.axes is None:
+            raise ValueError(
+                "PowerOfTwo(max_value=None): activations have no largest value that is "
+                "known beforehand. Give max_value, such as 6 behind ReLU6."
+            )
+        return keras.ops.max(magnitude, self.axes, keepdims=True)

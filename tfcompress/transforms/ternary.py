@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from tfcompress.core.errors import check_part
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.scales import mean_magnitude, scale_axes
 from tfcompress.transforms.straight_through import straight_through
@@ -41,12 +42,7 @@ class Ternary(WeightTransform):
     max_level = 1
 
     def __init__(self, threshold=0.7, per_channel=False):
-        if not 0 <= threshold < 1:
-            raise ValueError(
-                f"Ternary(threshold={threshold!r}): expected a part of the mean "
-                "magnitude in [0, 1), so that some weight exceeds it."
-            )
-        self.threshold = threshold
+        self.threshold = check_part("Ternary(threshold)", threshold)
         self.per_channel = per_channel
 
     @property

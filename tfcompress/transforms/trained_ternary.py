@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from tfcompress.core.errors import check_part
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.scales import mean_magnitude, scale_axes, scale_shape
 
@@ -46,12 +47,7 @@ class TrainedTernary(WeightTransform):
     """
 
     def __init__(self, threshold=0.05, per_channel=False):
-        if not 0 <= threshold < 1:
-            raise ValueError(
-                f"TrainedTernary(threshold={threshold!r}): expected a part of the "
-                "largest magnitude in [0, 1), so that some weight exceeds it."
-            )
-        self.threshold = threshold
+        self.threshold = check_part("TrainedTernary(threshold)", threshold)
         self.per_channel = per_channel
 
     @property

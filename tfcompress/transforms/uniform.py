@@ -2,15 +2,14 @@
 
 import math
 
-import keras
 import tensorflow as tf
 
-from tfcompress.core.nouns import WeightTransform
+from tfcompress.transforms.k_bit import KBit
 from tfcompress.transforms.scales import mean_magnitude, scale_axes
 from tfcompress.transforms.straight_through import straight_through
 
 
-class Uniform(WeightTransform):
+class Uniform(KBit):
     """Rounds weights to evenly spaced levels; the gradient passes straight through.
 
     Symmetric (narrow range, `Q = 2^(bits-1) - 1` levels on each side of zero):
@@ -31,7 +30,7 @@ class Uniform(WeightTransform):
     from the weights and has no gradient. Rounding is to the nearest, ties to even.
 
     Args:
-        bits: 1 to 16.
+        bits: 1 to 16; `tfc.callbacks.BitAnnealing` changes it while training, from 2 on.
         symmetric: whether levels are symmetric around zero, as TFLite's weights are.
         per_channel: whether each output channel has its own scale. Behind a transform
             that shares values between channels, such as `Codebook`, there is one scale.
@@ -58,11 +57,10 @@ class Uniform(WeightTransform):
                [ 1.,  1.]], dtype=float32)
     """
 
+    least_bits = 1
+
     def __init__(self, bits=8, symmetric=True, per_channel=True, block_size=None):
-        if not isinstance(bits, int) or not 1 <= bits <= 16:
-            raise ValueError(
-                f"Uniform(bits={bits!r}): expected an integer from 1 to 16."
-            )
+        super().__init__(bits)
         if block_size is not None and (
             not isinstance(block_size, int) or block_size < 1
         ):
@@ -74,7 +72,6 @@ class Uniform(WeightTransform):
                 f"Uniform(block_size={block_size}, per_channel=False): a block lies in "
                 "one output channel. Leave per_channel=True."
             )
-        self.bits = bits
         self.symmetric = symmetric
         self.per_channel = per_channel
         self.block_size = block_size
@@ -94,7 +91,8 @@ class Uniform(WeightTransform):
         return not self.per_channel
 
     def build(self, layer, weight, layout):
-        """Remembers over which axes a scale is shared."""
+        """Creates the number of levels; remembers over which axes a scale is shared."""
+        super().build(layer, weight, layout)
         self.layout = layout
         # Without channels there is one scale, and no block.
         self.has_blocks = bool(self.block_size and layout.output_axes)
@@ -115,18 +113,18 @@ class Uniform(WeightTransform):
     def _quantize(self, weight):
         if not self.symmetric:
             return self._quantize_affine(weight)
-        if self.bits == 1:
+        if self._initial_bits == 1:
             return mean_magnitude(weight, self.axes) * tf.sign(weight)
         return self._quantize_symmetric(weight)
 
     def _quantize_symmetric(self, weight):
-        levels = 2 ** (self.bits - 1) - 1
+        levels = tf.convert_to_tensor(self._levels.value)
         scale = tf.reduce_max(tf.abs(weight), self.axes, keepdims=True) / levels
         scale = tf.where(scale > 0, scale, tf.ones_like(scale))
         return scale * tf.round(weight / scale)
 
     def _quantize_affine(self, weight):
-        levels = 2**self.bits - 1
+        levels = 2 * tf.convert_to_tensor(self._levels.value) + 1
         low = tf.minimum(tf.reduce_min(weight, self.axes, keepdims=True), 0)
         high = tf.maximum(tf.reduce_max(weight, self.axes, keepdims=True), 0)
         scale = (high - low) / levels
@@ -135,10 +133,6 @@ class Uniform(WeightTransform):
         return scale * (
             tf.clip_by_value(tf.round(weight / scale) + zero, 0, levels) - zero
         )
-
-    def bake(self, weight):
-        """The rounded NumPy array."""
-        return self._round(keras.ops.convert_to_tensor(weight)).numpy()
 
 
 def _to_blocks(weight, layout, block_size):
