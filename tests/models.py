@@ -26,6 +26,18 @@ def sequential():
     )
 
 
+def small():
+    """As little as there is to train, for tests of what does not depend on layers."""
+    return keras.Sequential(
+        [
+            keras.Input((8,), name="vector"),
+            L.Dense(6, activation="relu", name="hidden"),
+            L.Dense(5, name="head"),
+        ],
+        name="small",
+    )
+
+
 def residual():
     x = keras.Input((8, 8, 3), name="image")
     y = L.Conv2D(6, 3, padding="same", name="conv1")(x)

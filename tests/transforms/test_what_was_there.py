@@ -1,5 +1,6 @@
 """Quantizing keeps what pruning and sharing made, and a list keeps all of it."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +8,6 @@ import tensorflow as tf
 import tfcompress as tfc
 from tests import models
 from tfcompress import transforms
-from tfcompress.core.compressed import treatments
 from tfcompress.transforms import (
     BFloat16,
     Binary,
@@ -48,52 +48,50 @@ def test_every_quantizer_is_here():
     assert kinds == set(transforms.get) - {Mask, Codebook, transforms.Hashed}
 
 
-def trained(model):
-    x = models.inputs(model, 16)
-    models.compile(model).fit(x, models.classes(16), epochs=2, verbose=0)
-    return tfc.strip(model)
-
-
-def pruned():
-    model = models.sequential()
-    for name in ("conv", "head"):
-        kernel = model.get_layer(name).kernel
-        kernel.assign(kernel * (np.abs(kernel) > np.median(np.abs(kernel))))
-    return model
+def pruned(size, seed):
+    kernel = np.random.default_rng(seed).normal(size=(size, size))
+    return kernel * (np.abs(kernel) > 0.7)
 
 
 @EACH
-def test_zeros_of_a_pruned_model_stay_while_training(quantizer):
-    model = pruned()
-    plain = trained(tfc.compress(model, {"conv|head": [Mask(), quantizer]}))
-    for name in ("conv", "head"):
-        was_zero = model.get_layer(name).kernel.numpy() == 0
-        value = plain.get_layer(name).kernel.numpy()
-        assert (value[was_zero] == 0).all()
-        assert value.any()
-
-
-@EACH
-def test_shared_values_of_a_clustered_model_stay_shared(quantizer):
-    rule = {"conv|head": [Codebook(6), quantizer]}
-    model = tfc.compress(tfc.strip(tfc.compress(pruned(), rule)), rule)
-    codes = {
-        name: treatment.transforms[0].assignments.numpy()
-        for name, treatment in treatments(model)
+def test_zeros_and_shared_values_stay_while_training(quantizer):
+    lists = {
+        "fresh": [quantizer],
+        "pruned": [Mask(), quantizer],
+        "clustered": [Codebook(6), quantizer],
+        "both": [Mask(), Codebook(6, per_channel=True), quantizer],
     }
-    plain = trained(model)
-    for name, code in codes.items():
-        value = plain.get_layer(name.split("/")[0]).kernel.numpy()
-        for k in np.unique(code):
-            assert len(np.unique(value[code == k])) == 1
+    layers = [keras.layers.Dense(8, name=name) for name in lists]
+    model = keras.Sequential([keras.Input((8,)), *layers])
+    for seed, layer in enumerate(layers[1:]):
+        layer.kernel.assign(pruned(8, seed))
+    # A model that was clustered before, and is only quantized now.
+    first = {"clustered": Codebook(6), "both": Codebook(6, per_channel=True)}
+    before = tfc.strip(tfc.compress(model, first))
+    model = tfc.compress(before, lists)
+    x = models.inputs(model, 16)
+    models.compile(model, run_eagerly=True).fit(
+        x, models.classes(16), batch_size=8, verbose=0
+    )
+    after = tfc.strip(model)
+    for name in lists:
+        kernels = [m.get_layer(name).kernel.numpy() for m in (before, after)]
+        old, new = kernels
+        assert (new != old).any()
+        assert new.any()
+        if name != "fresh":
+            assert (new[old == 0] == 0).all()
+        columns = zip(old.T, new.T, strict=True)
+        groups = {"clustered": [kernels], "both": columns}.get(name, ())
+        for old_part, new_part in groups:
+            for value in np.unique(old_part):
+                assert len(np.unique(new_part[old_part == value])) == 1
 
 
 @EACH
 def test_a_pruned_shared_weight_has_a_gradient(quantizer):
-    _, treatment = treatments(
-        tfc.compress(pruned(), {"conv": [Mask(), Codebook(6), quantizer]})
-    )[0]
+    treatment = models.dense_treatment(pruned(8, 0), Mask(), Codebook(6), quantizer)
+    codebook = treatment.transforms[1].values
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(treatment(training=True) ** 2)
-    codebook = treatment.transforms[1].values
     assert np.abs(tape.gradient(loss, codebook.value)).max() > 0

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.errors import check_integer
+from tfcompress.core.layout import Layout
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.bins import sum_by_bin
 
@@ -66,11 +67,11 @@ class Codebook(WeightTransform):
 
     def build(self, layer, weight, layout):
         """Creates the shared values and the assignments."""
-        self.layout = layout
-        num_sets = layout.num_outputs if self.per_channel else 1
+        # Without outputs, all weights are one channel.
+        self.layout = layout if self.per_channel else Layout(layout.shape, ())
         self.values = layer.add_weight(
             name=f"{weight.name}_codebook",
-            shape=(self.num_clusters * num_sets,),
+            shape=(self.layout.num_outputs * self.num_clusters,),
             dtype=weight.dtype,
             initializer="zeros",
             trainable=True,
@@ -84,32 +85,19 @@ class Codebook(WeightTransform):
         )
 
     def refresh(self, weight):
-        """Clusters the weight anew."""
-        if not self.per_channel:
-            values, codes = self._cluster(weight)
-            self.values.assign(values)
-            self.assignments.assign(codes)
-            return
-        columns = self.layout.to_canonical(weight)
-        channels = [
-            self._cluster(columns[..., i]) for i in range(self.layout.num_outputs)
-        ]
-        values, codes = (
-            np.stack(part, axis=-1) for part in zip(*channels, strict=True)
-        )
-        first = self.num_clusters * np.arange(self.layout.num_outputs, dtype=np.int32)
-        codes = np.where(codes > 0, codes + first, 0)
-        self.values.assign(np.ravel(values.T))
+        """Clusters the weight anew, each channel for itself if it has its own values."""
+        canonical = self.layout.to_canonical(weight)
+        num_sets = canonical.shape[-1]
+        values = np.empty((num_sets, self.num_clusters), weight.dtype)
+        codes = np.zeros(canonical.shape, np.int32)
+        for k in range(num_sets):
+            kept = canonical[..., k] != 0
+            values[k], assignments = cluster(
+                canonical[kept, k], self.num_clusters, self.initialization
+            )
+            codes[kept, k] = assignments + 1 + k * self.num_clusters
+        self.values.assign(np.ravel(values))
         self.assignments.assign(self.layout.from_canonical(codes))
-
-    def _cluster(self, weight):
-        """The values of a part of the weight, and its codes from 1 on, 0 for zero."""
-        values, assignments = cluster(
-            weight[weight != 0], self.num_clusters, self.initialization
-        )
-        codes = np.zeros(weight.shape, np.int32)
-        codes[weight != 0] = assignments + 1
-        return values, codes
 
     def __call__(self, weight, training=False):
         """The shared values in the weight's place."""

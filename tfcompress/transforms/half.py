@@ -36,6 +36,7 @@ class Half(WeightTransform, ActivationQuantizer):
         """The rounded values."""
         # In float32, which has both limits and all 16-bit numbers.
         single = keras.ops.cast(values, "float32")
-        single = keras.ops.clip(single, self.dtype.min, self.dtype.max)
+        largest = float(self.dtype.max)
+        single = keras.ops.clip(single, -largest, largest)
         rounded = keras.ops.cast(single, self.dtype.name)
         return keras.ops.cast(rounded, values.dtype)

@@ -1,6 +1,7 @@
 """Grids whose number of bits can change while a model trains."""
 
 import keras
+import tensorflow as tf
 
 from tfcompress.core.errors import check_integer
 from tfcompress.core.nouns import WeightTransform
@@ -18,14 +19,15 @@ class KBit(WeightTransform):
 
     def __init__(self, bits):
         name = f"{type(self).__name__}(bits)"
-        self._initial_bits = check_integer(name, bits, self.least_bits, 16)
+        self._known_bits = check_integer(name, bits, self.least_bits, 16)
 
     @property
     def bits(self):
         """Bits of the grid as it is now."""
-        if self._levels is None:
-            return self._initial_bits
-        return int(self._levels.numpy()).bit_length() + 1
+        # While a function is traced, the variable has no number to show.
+        if self._levels is not None and tf.executing_eagerly():
+            self._known_bits = int(self._levels.numpy()).bit_length() + 1
+        return self._known_bits
 
     def build(self, layer, weight, layout):
         """Creates the number of levels."""
@@ -45,7 +47,7 @@ class KBit(WeightTransform):
             weight: NumPy array, the values that this transform receives.
         """
         bits = check_integer(f"{type(self).__name__}.change_bits", bits, 2, 16)
-        if self._initial_bits == 1:
+        if self.bits == 1:
             raise ValueError(
                 f"{self!r} has two values and no grid whose bits could change. Start "
                 "from 2 bits or more."

@@ -113,7 +113,7 @@ class Uniform(KBit):
     def _quantize(self, weight):
         if not self.symmetric:
             return self._quantize_affine(weight)
-        if self._initial_bits == 1:
+        if self.bits == 1:
             return mean_magnitude(weight, self.axes) * tf.sign(weight)
         return self._quantize_symmetric(weight)
 
