@@ -84,7 +84,8 @@ class PowerOfTwo(WeightTransform, ActivationQuantizer):
         magnitude = keras.ops.abs(values)
         highest = leading_power(self._peak(magnitude) * (4 / 3))
         lowest = highest * 2.0 ** (1 - self.num_exponents)
-        power = keras.ops.clip(leading_power(magnitude * (4 / 3)), lowest, highest)
+        power = keras.ops.maximum(leading_power(magnitude * (4 / 3)), lowest)
+        power = keras.ops.minimum(power, highest)
         signed = keras.ops.sign(values) * power
         return keras.ops.where(
             magnitude >= lowest / 2, signed, keras.ops.zeros_like(values)
