@@ -127,16 +127,12 @@ def test_strip_and_reload_compute_the_same(cls, build, tmp_path):
 
 @pytest.mark.parametrize("cls", plug_ins("transform"))
 class TestTransforms:
-    def test_keeps_shape_and_dtype(self, cls):
-        for build in (models.sequential, models.recurrent):
-            for _, treatment in treatments(compressed(cls, build)):
-                value = treatment()
-                assert value.shape == treatment.variable.shape
-                assert value.dtype == treatment.variable.dtype
-
-    def test_bake_is_what_inference_computes(self, cls):
+    def test_keeps_shape_and_dtype_and_bakes_what_inference_computes(self, cls):
         for _, treatment in treatments(compressed(cls, models.sequential)):
-            np.testing.assert_allclose(treatment.bake(), treatment(), atol=1e-7)
+            value = treatment()
+            assert value.shape == treatment.variable.shape
+            assert value.dtype == treatment.variable.dtype
+            np.testing.assert_allclose(treatment.bake(), value, atol=1e-7)
 
     def test_gradient_reaches_the_weight_or_what_is_trained_in_its_place(self, cls):
         part = compressed_parts(compressed(cls))[0]
@@ -188,13 +184,20 @@ class TestTransforms:
         model.fit(x, models.classes(len(x)), verbose=0)
         assert models.difference(model, tfc.strip(model), x) <= 1e-2
 
-    def test_mirrored_strategy(self, cls):
-        with mirrored().scope():
-            model = models.compile(compressed(cls))
-        x = models.inputs(model, 16)
-        model.fit(x, models.classes(16), batch_size=8, verbose=0)
-        for _, treatment in treatments(model):
-            np.testing.assert_allclose(treatment.bake(), treatment(), atol=1e-7)
+
+# With masks, integer and trained variables, and a random state.
+@pytest.mark.parametrize(
+    "transform",
+    ["mask", "codebook", "learned_step", {"binary": {"stochastic": True}}],
+    ids=str,
+)
+def test_mirrored_strategy(transform):
+    with mirrored().scope():
+        model = models.compile(tfc.compress(models.small(), {".*": transform}))
+    x = models.inputs(model, 16)
+    model.fit(x, models.classes(16), batch_size=8, verbose=0)
+    for _, treatment in treatments(model):
+        np.testing.assert_allclose(treatment.bake(), treatment(), atol=1e-7)
 
 
 @pytest.mark.parametrize("cls", plug_ins("criterion"))
