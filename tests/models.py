@@ -2,8 +2,10 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import tfcompress as tfc
+from tfcompress.core.compressed import treatments
 
 L = keras.layers
 
@@ -21,6 +23,18 @@ def sequential():
             L.Dense(5, name="head"),
         ],
         name="sequential",
+    )
+
+
+def small():
+    """As little as there is to train, for tests of what does not depend on layers."""
+    return keras.Sequential(
+        [
+            keras.Input((8,), name="vector"),
+            L.Dense(6, activation="relu", name="hidden"),
+            L.Dense(5, name="head"),
+        ],
+        name="small",
     )
 
 
@@ -123,3 +137,20 @@ def difference(model, other, x):
     return float(
         np.abs(np.subtract(*(np.asarray(y, np.float64) for y in outputs))).max()
     )
+
+
+def dense_treatment(kernel, *transforms):
+    """The treatment of a dense kernel `(inputs, outputs)` with given values."""
+    kernel = np.asarray(kernel, "float32")
+    layer = L.Dense(kernel.shape[1], use_bias=False)
+    model = keras.Sequential([keras.Input(kernel.shape[:1]), layer])
+    layer.kernel.assign(kernel)
+    return treatments(tfc.compress(model, {".*": list(transforms)}))[0][1]
+
+
+def gradients(treatment, upstream, *variables, training=False):
+    """Gradients of `sum(upstream y)` in the latent weight and in further variables."""
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(treatment(training) * upstream)
+    found = tape.gradient(loss, [v.value for v in (treatment.variable, *variables)])
+    return found if variables else found[0]

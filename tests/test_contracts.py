@@ -13,9 +13,10 @@ import tensorflow as tf
 
 import tfcompress as tfc
 from tests import models
-from tfcompress import criteria, patterns, rewrites, scopes, transforms
-from tfcompress.core.compressed import treatments
+from tfcompress import activations, criteria, patterns, rewrites, scopes, transforms
+from tfcompress.core.compressed import compressed_parts, treatments
 from tfcompress.core.layout import Layout
+from tfcompress.core.walk import own_variables
 from tfcompress.schedules import _registry as schedule_registry
 
 EXAMPLES = {
@@ -28,9 +29,11 @@ EXAMPLES = {
         "frequency": 3,
     },
     "Cosine": {"final_sparsity": 0.5, "begin_step": 2, "end_step": 20, "frequency": 3},
+    "Piecewise": {"boundaries": [5, 12], "values": [0.0, 0.25, 0.5]},
     "Iterative": {"final_sparsity": 0.5, "rounds": 3, "steps_per_round": 4},
 }
 REGISTRIES = {
+    "activation": activations.get,
     "transform": transforms.get,
     "criterion": criteria.get,
     "pattern": patterns.get,
@@ -94,68 +97,80 @@ def mirrored():
     )
 
 
-def compressed(cls, model=models.sequential):
+def compressed(cls, model=models.small):
     return tfc.compress(model(), {".*": make(cls)})
+
+
+# What a transform does with weights of every rank and layers of every kind.
+STRUCTURES = [
+    pytest.param(cls, build, id=f"{build.__name__}-{cls.__name__}")
+    for build in (*models.ALL, models.small)
+    for cls in transforms.get
+    if build in (models.small, models.subclassed)
+    or cls in (transforms.Codebook, transforms.Hashed, transforms.Uniform)
+]
+
+
+@pytest.mark.parametrize(("cls", "build"), STRUCTURES)
+def test_strip_and_reload_compute_the_same(cls, build, tmp_path):
+    model = compressed(cls, build)
+    x = models.inputs(model)
+    if build is models.small:
+        models.compile(model).fit(x, models.classes(len(x)), verbose=0)
+    plain = tfc.strip(model)
+    assert models.difference(model, plain, x) <= 1e-6
+    assert not any("tfcompress" in type(s).__module__ for s in plain._flatten_layers())
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    assert models.difference(model, restored, x) == 0
 
 
 @pytest.mark.parametrize("cls", plug_ins("transform"))
 class TestTransforms:
-    def test_keeps_shape_and_dtype(self, cls):
-        for _, treatment in treatments(compressed(cls, models.recurrent)):
+    def test_keeps_shape_and_dtype_and_bakes_what_inference_computes(self, cls):
+        for _, treatment in treatments(compressed(cls, models.sequential)):
             value = treatment()
             assert value.shape == treatment.variable.shape
             assert value.dtype == treatment.variable.dtype
+            np.testing.assert_allclose(treatment.bake(), value, atol=1e-7)
 
-    @pytest.mark.parametrize("build", models.ALL, ids=lambda f: f.__name__)
-    def test_strip_and_reload_compute_the_same(self, cls, build, tmp_path):
-        model = compressed(cls, build)
-        x = models.inputs(model)
-        if build in (models.sequential, models.subclassed):
-            models.compile(model).fit(x, models.classes(len(x)), verbose=0)
-        plain = tfc.strip(model)
-        assert models.difference(model, plain, x) <= 1e-6
-        assert not any(
-            "tfcompress" in type(s).__module__ for s in plain._flatten_layers()
-        )
-        model.save(tmp_path / "model.keras")
-        restored = keras.models.load_model(tmp_path / "model.keras")
-        assert models.difference(model, restored, x) == 0
-
-    def test_bake_is_what_inference_computes(self, cls):
-        for _, treatment in treatments(compressed(cls)):
-            np.testing.assert_allclose(treatment.bake(), treatment(), atol=1e-7)
-
-    def test_gradient_reaches_the_weight(self, cls):
-        _, treatment = treatments(compressed(cls))[0]
+    def test_gradient_reaches_the_weight_or_what_is_trained_in_its_place(self, cls):
+        part = compressed_parts(compressed(cls))[0]
+        (treatment,) = part.treatments
+        trained = [v for v in own_variables(part) if v.trainable]
+        assert treatment.variable.trainable or trained
+        if treatment.variable.trainable:
+            trained.append(treatment.variable)
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(treatment(training=True) ** 2)
-        gradient = tape.gradient(loss, treatment.variable.value)
-        assert gradient is not None
-        assert np.abs(gradient).max() > 0
+        for gradient in tape.gradient(loss, [v.value for v in trained]):
+            assert np.abs(gradient).max() > 0
 
     def test_same_seed_same_training(self, cls):
         histories = []
         for _ in range(2):
             keras.utils.set_random_seed(7)
-            model = models.compile(compressed(cls))
-            x = models.inputs(model, 32)
-            history = model.fit(
-                x, models.classes(32), epochs=2, verbose=0, shuffle=False
-            )
+            model = models.compile(compressed(cls), run_eagerly=True)
+            x, y = models.inputs(model, 8), models.classes(8)
+            history = model.fit(x, y, 4, epochs=2, verbose=0, shuffle=False)
             histories.append(history.history["loss"])
         np.testing.assert_allclose(*histories, rtol=1e-5)
 
     def test_compiled_by_xla(self, cls):
-        losses = []
-        for jit in (False, True):
-            keras.utils.set_random_seed(3)
-            model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5)])
-            model = tfc.compress(model, {".*": make(cls)})
-            models.compile(model, jit_compile=jit)
-            x, y = models.inputs(model, 16), models.classes(16)
-            history = model.fit(x, y, epochs=3, batch_size=16, verbose=0)
-            losses.append(history.history["loss"])
-        np.testing.assert_allclose(*losses, rtol=1e-4)
+        part = compressed_parts(compressed(cls))[0]
+        (treatment,) = part.treatments
+        trained = [v.value for v in part.trainable_variables]
+
+        def value_and_gradients():
+            with tf.GradientTape() as tape:
+                value = treatment(training=True)
+                loss = tf.reduce_sum(value**3)
+            found = tape.gradient(loss, trained, unconnected_gradients="zero")
+            return [value, *found]
+
+        compiled = tf.function(value_and_gradients, jit_compile=True)
+        for a, b in zip(value_and_gradients(), compiled(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
     @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
     def test_mixed_precision_computes_transforms_in_float32(self, cls, policy):
@@ -165,16 +180,24 @@ class TestTransforms:
         for _, treatment in treatments(model):
             assert treatment().dtype == tf.float32
         assert keras.backend.standardize_dtype(model(x).dtype) == policy[6:]
-        models.compile(model).fit(x, models.classes(len(x)), verbose=0)
+        models.compile(model, run_eagerly=True)
+        model.fit(x, models.classes(len(x)), verbose=0)
         assert models.difference(model, tfc.strip(model), x) <= 1e-2
 
-    def test_mirrored_strategy(self, cls):
-        with mirrored().scope():
-            model = models.compile(compressed(cls))
-        x = models.inputs(model, 16)
-        model.fit(x, models.classes(16), batch_size=8, verbose=0)
-        for _, treatment in treatments(model):
-            np.testing.assert_allclose(treatment.bake(), treatment(), atol=1e-7)
+
+# With masks, integer and trained variables, and a random state.
+@pytest.mark.parametrize(
+    "transform",
+    ["mask", "codebook", "learned_step", {"binary": {"stochastic": True}}],
+    ids=str,
+)
+def test_mirrored_strategy(transform):
+    with mirrored().scope():
+        model = models.compile(tfc.compress(models.small(), {".*": transform}))
+    x = models.inputs(model, 16)
+    model.fit(x, models.classes(16), batch_size=8, verbose=0)
+    for _, treatment in treatments(model):
+        np.testing.assert_allclose(treatment.bake(), treatment(), atol=1e-7)
 
 
 @pytest.mark.parametrize("cls", plug_ins("criterion"))

@@ -8,6 +8,7 @@ with native_notes_dropped():
     import tensorflow  # noqa: F401
 
 from tfcompress import (
+    activations,
     blocks,
     callbacks,
     coding,
@@ -45,6 +46,7 @@ __all__ = [
     "CompressedModel",
     "Interpreter",
     "Recipe",
+    "activations",
     "benchmark",
     "blocks",
     "callbacks",

@@ -1,5 +1,6 @@
-"""Sparsity as a function of the optimizer step."""
+"""Sparsity, or another number, as a function of the optimizer step."""
 
+import bisect
 import math
 
 from tfcompress.core.nouns import Schedule
@@ -185,6 +186,43 @@ class Cosine(_Annealed):
         return (1.0 + math.cos(math.pi * progress)) / 2
 
 
+class Piecewise(Schedule):
+    """Constant between steps: `values[i]` from `boundaries[i - 1]` on.
+
+    Args:
+        boundaries: steps at which the value changes, ascending, the first above 0.
+        values: one more number than there are boundaries: fractions removed, or what
+            else the schedule is for, such as bits.
+
+    Raises:
+        ValueError: if the boundaries are not ascending or the numbers do not fit.
+
+    Example:
+        >>> bits = Piecewise(boundaries=[1000, 2000], values=[8, 4, 2])
+        >>> bits(0), bits(1000), bits(5000), bits.due(998, 1001)
+        (8, 4, 2, True)
+    """
+
+    def __init__(self, *, boundaries, values):
+        if list(boundaries) != sorted({_step("boundaries", b, 1) for b in boundaries}):
+            raise ValueError(f"boundaries={boundaries!r}: expected ascending steps.")
+        if len(values) != len(boundaries) + 1:
+            raise ValueError(
+                f"Piecewise: {len(boundaries)} boundaries part {len(boundaries) + 1} "
+                f"values, got {len(values)}."
+            )
+        self.boundaries = list(boundaries)
+        self.values = list(values)
+
+    def __call__(self, step):
+        """The value at `step`."""
+        return self.values[bisect.bisect_right(self.boundaries, step)]
+
+    def due(self, previous_step, step):
+        """Whether a value begins in `(previous_step, step]`, the first at step 0."""
+        return any(previous_step < b <= step for b in (0, *self.boundaries))
+
+
 class Iterative(_Updated):
     """Prunes the same fraction of what is left in each of several rounds.
 
@@ -248,7 +286,9 @@ def _after(begin_step, end_step):
     return end_step
 
 
-_registry = Registry(Schedule, Constant, Cosine, Iterative, OneShot, Polynomial)
+_registry = Registry(
+    Schedule, Constant, Cosine, Iterative, OneShot, Piecewise, Polynomial
+)
 
 
 def get(identifier):

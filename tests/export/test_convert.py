@@ -8,7 +8,15 @@ import tfcompress as tfc
 from tests import models
 from tfcompress.export import VerificationError, convert, export_tflite
 from tfcompress.export.operations import count_operations, read
-from tfcompress.transforms import Codebook, Mask, Uniform
+from tfcompress.transforms import (
+    Binary,
+    Codebook,
+    LearnedStep,
+    Mask,
+    PowerOfTwo,
+    Ternary,
+    Uniform,
+)
 
 L = keras.layers
 
@@ -104,12 +112,12 @@ def kernels_in(path):
     return found
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 8])
 def test_int8_holds_exactly_the_trained_grid(bits, path):
     model, x = trained([Uniform(bits)])
     result = export_tflite(model, path, "int8", samples=x)
     assert result.float_operations == {}
-    levels = 2 ** (bits - 1) - 1
+    levels = max(2 ** (bits - 1) - 1, 1)
     kernels = kernels_in(path)
     assert len(kernels) == 4
     for _, codes in kernels:
@@ -119,6 +127,96 @@ def test_int8_holds_exactly_the_trained_grid(bits, path):
         trained_values = plain.get_layer(name).kernel.numpy().T
         (stored,) = [v for v, _ in kernels if v.shape == trained_values.shape]
         np.testing.assert_allclose(stored, trained_values, atol=1e-6)
+
+
+def all_kernels_in(path):
+    """Dequantized weights of every layer of a file, by shape, outputs first."""
+    interpreter = tfc.Interpreter(path)._interpreter
+    details = interpreter.get_tensor_details()
+    found = {}
+    for operation in interpreter._get_ops_details():
+        if operation["op_name"] not in (
+            "FULLY_CONNECTED",
+            "CONV_2D",
+            "DEPTHWISE_CONV_2D",
+        ):
+            continue
+        detail = details[operation["inputs"][1]]
+        parameters = detail["quantization_parameters"]
+        axis = parameters["quantized_dimension"]
+        codes = np.moveaxis(interpreter.get_tensor(detail["index"]), axis, 0)
+        scales = parameters["scales"].reshape(-1, *[1] * (codes.ndim - 1))
+        found[codes.shape] = codes * scales
+    return found
+
+
+def assert_holds(path, model):
+    """Asserts that a file of `trained` has exactly the weights of the model.
+
+    Those of convolutions have been multiplied by what batch norm does to a channel.
+    """
+    stored = all_kernels_in(path)
+    plain = tfc.strip(model)
+    for name in ("hidden", "head"):
+        kernel = plain.get_layer(name).kernel.numpy().T
+        np.testing.assert_allclose(stored[kernel.shape], kernel, atol=1e-6)
+    kernel = np.moveaxis(plain.get_layer("conv").kernel.numpy(), -1, 0)
+    found = stored[kernel.shape]
+    factor = np.sum(found * kernel, (1, 2, 3)) / np.sum(kernel**2, (1, 2, 3))
+    expected = kernel * factor.reshape(-1, 1, 1, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    kernel = np.moveaxis(plain.get_layer("depthwise").kernel.numpy(), -1, 0)[0]
+    kernel = np.moveaxis(kernel, -1, 0)[:, None]
+    np.testing.assert_allclose(stored[kernel.shape], kernel, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        LearnedStep(4),
+        LearnedStep(8),
+        LearnedStep(4, per_channel=True),
+        LearnedStep(8, per_channel=True),
+        PowerOfTwo(4),
+        PowerOfTwo(4, per_channel=True),
+        Ternary(),
+        Ternary(per_channel=True),
+        Binary(),
+        Binary("mean"),
+    ],
+    ids=repr,
+)
+def test_int8_holds_exactly_what_was_trained(transform, path):
+    model, x = trained([transform])
+    result = export_tflite(model, path, "int8", samples=x)
+    assert result.float_operations == {}
+    assert_holds(path, model)
+    with tfc.Interpreter(path) as interpreter:
+        expected = tfc.strip(model)(x).numpy()
+        atol = 0.04 * np.abs(expected).max()
+        np.testing.assert_allclose(interpreter.run(x), expected, atol=atol)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_int8_holds_a_fine_learned_grid(per_channel, path):
+    model, x = trained([LearnedStep(8, per_channel)])
+    for _, treatment in tfc.core.compressed.treatments(model):
+        (transform,) = treatment.transforms
+        # The start leaves most of the 127 levels unused.
+        transform.step.assign(transform.step / 8)
+        codes = treatment.bake() / transform.step.numpy()
+        assert np.abs(codes).max() > 50
+    export_tflite(model, path, "int8", samples=x)
+    assert_holds(path, model)
+
+
+@pytest.mark.parametrize("transform", [LearnedStep(4), Ternary()], ids=repr)
+def test_int4_holds_exactly_what_was_trained(transform, path):
+    model, x = trained([transform])
+    export_tflite(model, path, "int4", samples=x)
+    assert_holds(path, model)
+    kinds = tfc.export.operations.describe(path).weight_bytes
+    assert kinds["INT4"] == (27 * 8 + 8 * 16 + 16 * 5) / 2
 
 
 def test_a_codebook_keeps_its_few_values_in_the_file(path):
@@ -146,7 +244,15 @@ def test_int4_file_holds_the_trained_grid_in_half_the_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "transform", [Uniform(12), Uniform(8, symmetric=False)], ids=["12 bits", "affine"]
+    "transform",
+    [
+        Uniform(12),
+        Uniform(8, symmetric=False),
+        Uniform(4, block_size=4),
+        LearnedStep(9),
+        PowerOfTwo(5),
+    ],
+    ids=repr,
 )
 def test_a_grid_that_int8_cannot_hold_is_refused(transform, path):
     model, x = trained([transform])

@@ -4,8 +4,9 @@ import pytest
 import tensorflow as tf
 
 import tfcompress as tfc
+from tests import models
 from tfcompress.core.compressed import treatments
-from tfcompress.transforms import Uniform
+from tfcompress.transforms import Codebook, Uniform
 
 
 def symmetric(weight, bits, axes):
@@ -86,7 +87,74 @@ def test_rounding_again_changes_nothing():
     np.testing.assert_array_equal(treatment.bake(), once)
 
 
-@pytest.mark.parametrize("bits", [1, 17, 2.5, "8"])
+def test_one_bit_by_hand():
+    kernel = [[1.0, 0.5], [-3.0, 0.0], [-2.0, -1.5]]
+    value = models.dense_treatment(kernel, Uniform(1))()
+    np.testing.assert_array_equal(value, [[2.0, 1.0], [-2.0, 0.0], [-2.0, -1.0]])
+    # s = 4 and 2, z = 1; -2 / 4 is a tie, which goes to even.
+    value = models.dense_treatment(kernel, Uniform(1, symmetric=False))()
+    np.testing.assert_array_equal(value, [[0.0, 0.0], [-4.0, 0.0], [0.0, -2.0]])
+
+
+def test_one_bit_is_the_closest_of_two_values():
+    kernel = np.random.default_rng(0).normal(size=(200, 1))
+
+    def error(scale):
+        return np.square(kernel - scale * np.sign(kernel)).sum()
+
+    scale = np.abs(models.dense_treatment(kernel, Uniform(1))()).max()
+    assert error(scale) <= min(error(scale * f) for f in (0.99, 1.01))
+
+
+def test_blocks_by_hand():
+    kernel = [[1.0], [0.4], [0.1], [-0.03], [7.0]]
+    value = models.dense_treatment(kernel, Uniform(2, block_size=2))()
+    np.testing.assert_allclose(value, [[1.0], [0.0], [0.1], [0.0], [7.0]])
+
+
+@pytest.mark.parametrize("formula", [symmetric, affine])
+@pytest.mark.parametrize("block_size", [1, 3, 4, 1000])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: keras.layers.Dense(5), (7,)),
+        (lambda: keras.layers.Conv2D(5, 3), (8, 8, 2)),
+        (lambda: keras.layers.DepthwiseConv2D(3, depth_multiplier=2), (8, 8, 3)),
+        (lambda: keras.layers.Conv2DTranspose(5, 3), (8, 8, 2)),
+    ],
+)
+def test_blocks_closed_form(formula, block_size, layer, shape):
+    transform = Uniform(4, symmetric=formula is symmetric, block_size=block_size)
+    treatment = treated(layer(), transform, shape)
+    layout = treatment.ref.layout
+    kernel = treatment.variable.numpy().astype(np.float64)
+    matrix = layout.to_canonical(kernel).reshape(-1, layout.num_outputs)
+    starts = range(0, len(matrix), block_size)
+    blocks = [formula(matrix[i : i + block_size], 4, (0,)) for i in starts]
+    expected = np.concatenate(blocks).reshape(layout.canonical_shape)
+    np.testing.assert_allclose(treatment(), layout.from_canonical(expected), atol=1e-6)
+    upstream = np.random.default_rng(0).normal(size=kernel.shape).astype("float32")
+    np.testing.assert_array_equal(models.gradients(treatment, upstream), upstream)
+
+
+def test_blocks_do_not_separate_what_is_shared():
+    kernel = np.random.default_rng(0).normal(size=(32, 4))
+    value = models.dense_treatment(kernel, Codebook(8), Uniform(6, block_size=4)).bake()
+    assert len(np.unique(value)) <= 8
+
+
+@pytest.mark.parametrize("bits", [0, 17, 2.5, "8"])
 def test_bits_out_of_range(bits):
-    with pytest.raises(ValueError, match="from 2 to 16"):
+    with pytest.raises(ValueError, match="from 1 to 16"):
         Uniform(bits)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5])
+def test_block_size_out_of_range(size):
+    with pytest.raises(ValueError, match="positive integer"):
+        Uniform(block_size=size)
+
+
+def test_blocks_of_a_whole_tensor():
+    with pytest.raises(ValueError, match="Leave per_channel=True"):
+        Uniform(per_channel=False, block_size=4)

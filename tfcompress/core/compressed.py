@@ -96,6 +96,8 @@ class Compressed:
                 transform.build(self, ref.variable, layout)
                 if transform.shares_values:
                     layout = Layout(layout.shape, output_axes=())
+            if any(transform.replaces_weight for transform in transforms):
+                _retire(ref)
             self.treatments.append(Treatment(ref, transforms))
 
     def _call_inner(self, args, kwargs, training):
@@ -280,6 +282,29 @@ class CompressedModel(Compressed, keras.Model):
         """Restores the model."""
         model, transforms, rest = cls._restore_config(config, "model", custom_objects)
         return cls(model, transforms, **rest)
+
+
+def _retire(ref):
+    """A weight that is never read is not trained, and files do without it."""
+    owner, retired = ref.owner, ref.variable
+    retired.trainable = False
+    save_all, load_all = owner.save_own_variables, owner.load_own_variables
+
+    def everything():
+        stored = {}
+        save_all(stored)
+        return stored
+
+    def save(store):
+        for key, value in everything().items():
+            if value is not retired:
+                store[key] = value
+
+    def load(store):
+        left_out = {k: v for k, v in everything().items() if v is retired}
+        load_all({**left_out, **{key: store[key] for key in store.keys()}})  # noqa: SIM118
+
+    owner.save_own_variables, owner.load_own_variables = save, load
 
 
 def compressed_parts(model):

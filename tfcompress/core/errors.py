@@ -35,3 +35,26 @@ def check_finite(name, array):
             f"{name} has {bad} NaN or infinite values of {array.size}. Find the step "
             "that made them (often too high a learning rate) before compressing."
         )
+
+
+def check_integer(name, value, least, most):
+    """Returns an integer from `least` to `most`; raises for anything else.
+
+    >>> check_integer("Uniform(bits)", 8, 1, 16)
+    8
+    """
+    if not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(
+            f"{name}: got {value!r}, expected an integer from {least} to {most}."
+        )
+    return value
+
+
+def check_part(name, value):
+    """Returns a number in [0, 1); raises for anything else."""
+    if not 0 <= value < 1:
+        raise ValueError(
+            f"{name}: got {value!r}, expected a number in [0, 1), so that some weight "
+            "exceeds it."
+        )
+    return value

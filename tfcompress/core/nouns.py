@@ -1,6 +1,7 @@
 """The nouns that plug-ins implement. Everything else is Keras."""
 
 import numpy as np
+import tensorflow as tf
 
 from tfcompress.core.errors import check_finite
 from tfcompress.core.plugin import Plugin
@@ -16,9 +17,16 @@ class WeightTransform(Plugin):
         shares_values: whether weights of different output channels get equal values. A
             later transform then sees a layout without channels, so that what was
             shared stays shared.
+        max_level: how many steps from zero its values reach on a symmetric grid with one
+            step for each output channel; infinite if they lie on another grid, None if
+            on none. Integer files hold up to 127 steps.
+        replaces_weight: whether the values do not depend on the weight any more once
+            `refresh` has seen it. That weight is then neither trained nor saved.
     """
 
     shares_values = False
+    max_level = None
+    replaces_weight = False
 
     def build(self, layer, weight, layout):
         """Creates the state.
@@ -48,6 +56,30 @@ class WeightTransform(Plugin):
     def bake(self, weight):
         """The final value of a weight (NumPy array) once training is over."""
         return np.asarray(self(weight, training=False))
+
+
+class ActivationQuantizer(Plugin):
+    """A function of activations whose gradient is another function's.
+
+    It has no state, and needs no batch to know its levels.
+    """
+
+    def forward(self, values):
+        """The quantized activations, by `keras.ops`, which any model can hold."""
+        raise NotImplementedError
+
+    def slope(self, values):
+        """What stands for the derivative of `forward`."""
+        raise NotImplementedError
+
+    def __call__(self, values):
+        """The quantized activations."""
+
+        @tf.custom_gradient
+        def quantize(values):
+            return self.forward(values), lambda upstream: upstream * self.slope(values)
+
+        return quantize(values)
 
 
 class Criterion(Plugin):

@@ -23,7 +23,8 @@ from tfcompress.export.files import check_writable, write_atomically
 from tfcompress.export.sparsity import SPARSE, store_sparse
 from tfcompress.export.trace import inference_function, named_specs
 from tfcompress.export.verify import inspect_operations, verify_outputs
-from tfcompress.export.weights import grid_values
+from tfcompress.export.weights import dense_kernels, grid_values, lies_on_grid
+from tfcompress.layers.fake_quant import FakeQuant
 from tfcompress.rewrites.affine import AffineAsConvolution
 from tfcompress.rewrites.apply import apply_to_flat
 from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
@@ -32,6 +33,7 @@ from tfcompress.transforms.uniform import Uniform
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
 PROFILES = ("custom", "builtin")
 _INTEGER = ("int8", "int16x8", "int4")
+_INT4_LEVELS, _INT8_LEVELS = 7, 127
 _NUM_CALIBRATION_SAMPLES = 256
 
 
@@ -48,7 +50,8 @@ def export_tflite(
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
     Compressed models are stripped first. Weights that lie on an integer grid (trained
-    with `Uniform` or a codebook on a grid) keep exactly that grid in integer files.
+    with `Uniform`, `LearnedStep`, `PowerOfTwo`, `Ternary`, `Binary` or a codebook on a
+    grid) keep exactly that grid in integer files.
     Activation ranges are those trained with `tfc.quantize_activations`; without them
     they are measured on `samples`, with recurrent layers written out step by step.
 
@@ -193,7 +196,7 @@ def convert(model, precision="float32", samples=None, profile="custom"):
     if precision in _INTEGER:
         content = with_rescaled_reversals(content)
     if precision in ("int8", "int4"):
-        content = with_exact_grids(content)
+        content = with_exact_grids(content, dense_kernels(model))
     return pack_int4(content) if precision == "int4" else content
 
 
@@ -216,24 +219,21 @@ def _stripped(model, precision):
         return model if is_plain(model) else strip(model)
     for name, treatment in treatments(model):
         for transform in treatment.transforms:
-            if isinstance(transform, Uniform) and _exceeds_int8(transform):
+            if (transform.max_level or 0) > _INT8_LEVELS:
                 raise ValueError(
                     f"Weight {name!r} was trained on the grid of {transform!r}, which "
-                    f"{precision} weights (symmetric, 8 bits) cannot hold. Train with "
-                    "Uniform(bits=8), or give up the grid: export tfc.strip(model)."
+                    f"{precision} weights (symmetric, 8 bits) cannot hold. Train on "
+                    f"at most {_INT8_LEVELS} steps from zero, as with Uniform(bits=8), or "
+                    "give up the grid: export tfc.strip(model)."
                 )
     return model if is_plain(model) else strip(model)
-
-
-def _exceeds_int8(transform):
-    return transform.bits > (8 if transform.symmetric else 7)
 
 
 def _has_trained_ranges(model):
     """Whether a graph holds fake quantization of activations."""
     operations = getattr(model, "operations", None) or model._flatten_layers()
     return any(
-        type(op).__name__ in ("FakeQuant", "FakeQuantWithMinMaxVars")
+        isinstance(op, FakeQuant) or type(op).__name__ == "FakeQuantWithMinMaxVars"
         for op in operations
     )
 
@@ -343,12 +343,17 @@ def _set_precision(converter, precision):
 
 
 def _with_int4_weights(model):
-    def four_bits(layer):
-        return isinstance(
+    """A copy whose kernels lie on 4-bit grids; those that did already are kept."""
+
+    def needs_grid(layer):
+        is_stored = isinstance(
             layer, (keras.layers.Dense, keras.layers.Conv2D)
         ) and not isinstance(layer, keras.layers.DepthwiseConv2D)
+        return is_stored and not lies_on_grid(layer, _INT4_LEVELS)
 
-    return strip(compress(model, {four_bits: Uniform(bits=4)}))
+    if not any(map(needs_grid, model._flatten_layers())):
+        return model
+    return strip(compress(model, {needs_grid: Uniform(bits=4)}))
 
 
 def _summary(error):

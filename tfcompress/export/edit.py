@@ -6,22 +6,26 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
+from tfcompress.core.grid import integer_grid
 from tfcompress.export.operations import operation_name
 
 WEIGHT_INPUT, _BIAS_INPUT = 1, 2
 _MAX_COARSE_LEVEL = 31
 _MIN_FAN_IN = 8
+_TOLERANCE = 1e-3
 
 
-def with_exact_grids(content):
+def with_exact_grids(content, kernels=()):
     """Gives dense weights that lie on a coarse grid the scales of that grid.
 
     The converter quantizes a dense kernel with `max|w| / 127` for each output and takes
     no other scale for each output. Trained weights on a grid of `k < 127` steps then sit
     at `round(127 j / k)`; here they become `j`, with the scale and the bias to match.
+    The codes themselves tell coarse grids; of finer ones only the trained kernel does.
 
     Args:
         content: bytes of an int8 `.tflite` model.
+        kernels: trained dense kernels, arrays `(outputs, inputs)`.
 
     Returns:
         The edited bytes, or the same bytes if there is nothing to do.
@@ -32,7 +36,7 @@ def with_exact_grids(content):
         for operation in graph.operators:
             if operation_name(model, operation) != "FULLY_CONNECTED":
                 continue
-            changed |= _coarsen(model, graph, operation)
+            changed |= _coarsen(model, graph, operation, kernels)
     return flatbuffer_utils.convert_object_to_bytearray(model) if changed else content
 
 
@@ -88,14 +92,16 @@ def _rescale_first(model, graph, operation):
     graph.operators.insert(graph.operators.index(operation), quantize)
 
 
-def _coarsen(model, graph, operation):
+def _coarsen(model, graph, operation, kernels):
     weight = graph.tensors[operation.inputs[WEIGHT_INPUT]]
     codes = _int8_constant(model, weight)
-    if codes is None or codes.ndim != 2 or codes.shape[1] < _MIN_FAN_IN:
+    if codes is None or codes.ndim != 2:
         return False
     if len(weight.quantization.scale) != len(codes):
         return False
-    levels = _coarse_levels(codes)
+    levels = _trained_levels(codes, kernels)
+    if levels is None:
+        levels = _coarse_levels(codes)
     if not levels.any():
         return False
     factor = np.where(levels > 0, 127 / np.maximum(levels, 1), 1.0)
@@ -112,9 +118,27 @@ def _coarsen(model, graph, operation):
     return True
 
 
+def _trained_levels(codes, kernels):
+    """The coarse grid of each row, or 0; None if the codes are of none of the kernels.
+
+    Batch norm may have changed the sign of a row.
+    """
+    for kernel in kernels:
+        if kernel.shape != codes.shape:
+            continue
+        peak = np.abs(kernel).max(axis=1, keepdims=True)
+        exact = 127 * np.abs(kernel) / np.where(peak > 0, peak, 1.0)
+        if np.abs(np.abs(codes.astype(np.int16)) - exact).max() <= 0.5 + _TOLERANCE:
+            _, levels = integer_grid(kernel.T)
+            return np.where((peak[:, 0] > 0) & (levels < 127), levels, 0)
+    return None
+
+
 def _coarse_levels(codes):
     """The smallest grid of each row that explains its codes, 0 if there is none."""
     levels = np.zeros(len(codes), int)
+    if codes.shape[1] < _MIN_FAN_IN:
+        return levels
     for k in range(1, _MAX_COARSE_LEVEL + 1):
         rows = np.flatnonzero(levels == 0)
         steps = codes[rows] * (k / 127)

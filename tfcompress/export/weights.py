@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.grid import integer_grid
+from tfcompress.core.layout import layout
 from tfcompress.core.walk import weight_refs
 
 _PER_CHANNEL = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
@@ -47,6 +48,23 @@ def grid_values(model):
             scales = np.where(scales > 0, scales, 1.0 / 127).astype(np.float32)
             values[id(ref.variable)] = functools.partial(fake_quant, kernel, scales)
     return values
+
+
+def dense_kernels(model):
+    """The kernels of a plain model's dense layers, arrays `(outputs, inputs)`."""
+    return [
+        ref.variable.numpy().T
+        for ref in weight_refs(model)
+        if ref.is_kernel and isinstance(ref.owner, keras.layers.Dense)
+    ]
+
+
+def lies_on_grid(layer, max_level):
+    """Whether the kernel of a layer lies on a grid, with one step for each output."""
+    kernel_layout = layout(layer, layer.kernel)
+    matrix = kernel_layout.to_canonical(layer.kernel.numpy())
+    _, levels = integer_grid(matrix.reshape(-1, kernel_layout.num_outputs), max_level)
+    return bool(levels.all())
 
 
 def _fake_quant_tensor(kernel, scales):

@@ -27,8 +27,8 @@ class FakeQuant(keras.layers.Layer):
     Raises:
         ValueError: if an argument is out of range.
 
-    Source: Jacob et al. (2018), section 3.1; learned ranges: Jain et al., "Trained
-    Quantization Thresholds" (2020).
+    Source: Jacob et al. (2018), section 3.1; learned ranges: Choi et al., "PACT" (2018),
+    section 3, at both ends.
 
     Example:
         >>> layer = FakeQuant(bits=2, ranges=(0.0, 3.0))
@@ -133,12 +133,15 @@ class FakeQuant(keras.layers.Layer):
         """The same as an operation of Keras: what `tfc.strip` leaves behind."""
         if self.range() is None:
             return inputs
-        outputs = keras.quantizers.fake_quant_with_min_max_vars(inputs, *self.range())
-        if self.bits == 8:
-            return outputs
-        # Keras 3.15 drops num_bits when it is called with symbolic tensors.
-        operation = type(outputs._keras_history.operation)(num_bits=self.bits)
-        return operation(inputs, *self.range())
+        low, high = self.range()
+        if self.bits >= 8:
+            return _fake_quant(inputs, low, high, self.bits)
+        # The same step in 8 bits, which integer files have, but fewer levels of it.
+        step = (high - low) / (2**self.bits - 1)
+        low = round(low / step) * step if step else low
+        high, reach = low + (2**self.bits - 1) * step, low + 255 * step
+        outputs = _fake_quant(inputs, low, reach, 8)
+        return _fake_quant(keras.ops.clip(outputs, low, high), low, reach, 8)
 
     def compute_output_shape(self, input_shape):
         """The input's shape."""
@@ -155,3 +158,12 @@ class FakeQuant(keras.layers.Layer):
             "momentum": self.momentum,
             "sites": self.sites,
         }
+
+
+def _fake_quant(inputs, low, high, bits):
+    outputs = keras.quantizers.fake_quant_with_min_max_vars(inputs, low, high)
+    if bits == 8:
+        return outputs
+    # Keras 3.15 drops num_bits when it is called with symbolic tensors.
+    operation = type(outputs._keras_history.operation)(num_bits=bits)
+    return operation(inputs, low, high)

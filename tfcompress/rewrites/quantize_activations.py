@@ -5,6 +5,7 @@ import keras
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, as_graph, flatten, rewire
 from tfcompress.layers.fake_quant import FakeQuant
+from tfcompress.layers.learned_step_quant import LearnedStepQuant
 from tfcompress.rewrites.affine import AffineAsConvolution
 from tfcompress.rewrites.apply import apply_to_flat
 from tfcompress.rewrites.split_separable import SplitSeparable
@@ -89,7 +90,8 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         model: a Sequential or Functional model, compressed or not; nested models are
             written out.
         bits: bits of the activations, 2 to 16; TFLite's int8 needs 8.
-        ranges: `"moving_average"` or `"learned"`.
+        ranges: `"moving_average"`, `"learned"` (both ends, as PACT does) or
+            `"learned_step"` (`tfc.layers.LearnedStepQuant`; fixed ranges stay fixed).
         momentum: of the moving average.
 
     Returns:
@@ -119,13 +121,12 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
             return tensors
         group = groups[key]
         if group.name not in layers:
-            layers[group.name] = FakeQuant(
-                bits,
-                group.fixed or ranges,
-                momentum,
-                sites=len(group.members),
-                name=f"{group.name}_range",
-            )
+            named = {"sites": len(group.members), "name": f"{group.name}_range"}
+            if ranges == "learned_step" and not group.fixed:
+                layer = LearnedStepQuant(bits, **named)
+            else:
+                layer = FakeQuant(bits, group.fixed or ranges, momentum, **named)
+            layers[group.name] = layer
         site = {"site": group.members.index(key)} if len(group.members) > 1 else {}
         return keras.tree.map_structure(
             lambda tensor: layers[group.name](tensor, **site), tensors

@@ -2,10 +2,45 @@
 
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.core.plugin import Registry
+from tfcompress.transforms.bfloat16 import BFloat16
+from tfcompress.transforms.binary import Binary
 from tfcompress.transforms.codebook import Codebook
+from tfcompress.transforms.half import Half
+from tfcompress.transforms.hashed import Hashed
+from tfcompress.transforms.learned_step import LearnedStep
 from tfcompress.transforms.mask import Mask
+from tfcompress.transforms.power_of_two import PowerOfTwo
+from tfcompress.transforms.ternary import Ternary
+from tfcompress.transforms.trained_ternary import TrainedTernary
 from tfcompress.transforms.uniform import Uniform
 
-get = Registry(WeightTransform, Codebook, Mask, Uniform)
+get = Registry(
+    WeightTransform,
+    BFloat16,
+    Binary,
+    Codebook,
+    Half,
+    Hashed,
+    LearnedStep,
+    Mask,
+    PowerOfTwo,
+    Ternary,
+    TrainedTernary,
+    Uniform,
+)
 
-__all__ = ["Codebook", "Mask", "Uniform", "WeightTransform", "get"]
+__all__ = [
+    "BFloat16",
+    "Binary",
+    "Codebook",
+    "Half",
+    "Hashed",
+    "LearnedStep",
+    "Mask",
+    "PowerOfTwo",
+    "Ternary",
+    "TrainedTernary",
+    "Uniform",
+    "WeightTransform",
+    "get",
+]

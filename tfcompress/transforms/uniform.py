@@ -1,17 +1,25 @@
 """Evenly spaced levels."""
 
-import keras
+import math
+
 import tensorflow as tf
 
-from tfcompress.core.nouns import WeightTransform
+from tfcompress.transforms.k_bit import KBit
+from tfcompress.transforms.scales import mean_magnitude, scale_axes
+from tfcompress.transforms.straight_through import straight_through
 
 
-class Uniform(WeightTransform):
+class Uniform(KBit):
     """Rounds weights to evenly spaced levels; the gradient passes straight through.
 
     Symmetric (narrow range, `Q = 2^(bits-1) - 1` levels on each side of zero):
 
         s = max|w| / Q,    y = s round(w / s)
+
+    Symmetric with one bit, which has no room for a zero beside two levels (yet what is
+    exactly zero, as pruned weights are, stays so and does not count in the mean):
+
+        s = mean|w|,    y = s sign(w)
 
     Affine (`2^bits` levels, zero is one of them):
 
@@ -22,17 +30,22 @@ class Uniform(WeightTransform):
     from the weights and has no gradient. Rounding is to the nearest, ties to even.
 
     Args:
-        bits: 2 to 16.
+        bits: 1 to 16; `tfc.callbacks.BitAnnealing` changes it while training, from 2 on.
         symmetric: whether levels are symmetric around zero, as TFLite's weights are.
         per_channel: whether each output channel has its own scale. Behind a transform
             that shares values between channels, such as `Codebook`, there is one scale.
+        block_size: None, or how many consecutive inputs of an output channel share a
+            scale: of a dense kernel `(inputs, outputs)` each `(block_size, 1)`; of a
+            convolution the inputs of its places are laid out one after the other. The
+            last block may be smaller. No TFLite file has such scales.
 
     Raises:
-        ValueError: if `bits` is not an integer in [2, 16].
+        ValueError: if `bits` is not an integer in [1, 16], `block_size` is not a positive
+            integer, or there are blocks but not `per_channel`.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient
-    Integer-Arithmetic-Only Inference" (2018), section 3; straight-through estimator:
-    Bengio et al. (2013).
+    Integer-Arithmetic-Only Inference" (2018), section 3; one bit: Rastegari et al.,
+    "XNOR-Net" (2016), section 3.1; straight-through estimator: Bengio et al. (2013).
 
     Example:
         >>> layer = keras.layers.Dense(2, use_bias=False); layer.build((None, 2))
@@ -44,37 +57,74 @@ class Uniform(WeightTransform):
                [ 1.,  1.]], dtype=float32)
     """
 
-    def __init__(self, bits=8, symmetric=True, per_channel=True):
-        if not isinstance(bits, int) or not 2 <= bits <= 16:
+    least_bits = 1
+
+    def __init__(self, bits=8, symmetric=True, per_channel=True, block_size=None):
+        super().__init__(bits)
+        if block_size is not None and (
+            not isinstance(block_size, int) or block_size < 1
+        ):
             raise ValueError(
-                f"Uniform(bits={bits!r}): expected an integer from 2 to 16. For one bit "
-                "use a binary transform."
+                f"Uniform(block_size={block_size!r}): expected None or a positive integer."
             )
-        self.bits = bits
+        if block_size and not per_channel:
+            raise ValueError(
+                f"Uniform(block_size={block_size}, per_channel=False): a block lies in "
+                "one output channel. Leave per_channel=True."
+            )
         self.symmetric = symmetric
         self.per_channel = per_channel
+        self.block_size = block_size
+
+    @property
+    def max_level(self):
+        """`Q`, or how far an affine level can be from zero; blocks have many steps."""
+        if self.block_size:
+            return math.inf
+        if not self.symmetric:
+            return 2**self.bits - 1
+        return max(2 ** (self.bits - 1) - 1, 1)
+
+    @property
+    def shares_values(self):
+        """One scale gives all channels the same levels."""
+        return not self.per_channel
 
     def build(self, layer, weight, layout):
-        """Remembers over which axes a scale is shared."""
-        rank = len(layout.shape)
-        self.axes = layout.reduction_axes if self.per_channel else tuple(range(rank))
+        """Creates the number of levels; remembers over which axes a scale is shared."""
+        super().build(layer, weight, layout)
+        self.layout = layout
+        # Without channels there is one scale, and no block.
+        self.has_blocks = bool(self.block_size and layout.output_axes)
+        self.axes = (1,) if self.has_blocks else scale_axes(layout, self.per_channel)
 
     def __call__(self, weight, training=False):
         """The rounded weight."""
-        return _straight_through(self._round, weight)
+        return straight_through(self._round, weight)
 
     def _round(self, weight):
-        quantize = self._round_symmetric if self.symmetric else self._round_affine
-        return quantize(weight)
+        if self.has_blocks:
+            return _from_blocks(
+                self._quantize(_to_blocks(weight, self.layout, self.block_size)),
+                self.layout,
+            )
+        return self._quantize(weight)
 
-    def _round_symmetric(self, weight):
-        levels = 2 ** (self.bits - 1) - 1
+    def _quantize(self, weight):
+        if not self.symmetric:
+            return self._quantize_affine(weight)
+        if self.bits == 1:
+            return mean_magnitude(weight, self.axes) * tf.sign(weight)
+        return self._quantize_symmetric(weight)
+
+    def _quantize_symmetric(self, weight):
+        levels = tf.convert_to_tensor(self._levels.value)
         scale = tf.reduce_max(tf.abs(weight), self.axes, keepdims=True) / levels
         scale = tf.where(scale > 0, scale, tf.ones_like(scale))
         return scale * tf.round(weight / scale)
 
-    def _round_affine(self, weight):
-        levels = 2**self.bits - 1
+    def _quantize_affine(self, weight):
+        levels = 2 * tf.convert_to_tensor(self._levels.value) + 1
         low = tf.minimum(tf.reduce_min(weight, self.axes, keepdims=True), 0)
         high = tf.maximum(tf.reduce_max(weight, self.axes, keepdims=True), 0)
         scale = (high - low) / levels
@@ -84,16 +134,20 @@ class Uniform(WeightTransform):
             tf.clip_by_value(tf.round(weight / scale) + zero, 0, levels) - zero
         )
 
-    def bake(self, weight):
-        """The rounded NumPy array."""
-        return self._round(keras.ops.convert_to_tensor(weight)).numpy()
+
+def _to_blocks(weight, layout, block_size):
+    """`(blocks of a channel, block_size, channels)`, the last block filled with zeros."""
+    order = layout.reduction_axes + layout.output_axes
+    matrix = tf.reshape(tf.transpose(weight, order), (-1, layout.num_outputs))
+    missing = -matrix.shape[0] % block_size
+    matrix = tf.pad(matrix, [(0, missing), (0, 0)])
+    return tf.reshape(matrix, (-1, block_size, layout.num_outputs))
 
 
-def _straight_through(function, weight):
-    """`function(weight)` whose gradient is that of the identity."""
-
-    @tf.custom_gradient
-    def forward(x):
-        return function(x), lambda upstream: upstream
-
-    return forward(weight)
+def _from_blocks(blocks, layout):
+    """The inverse of `_to_blocks`."""
+    order = layout.reduction_axes + layout.output_axes
+    num_inputs = math.prod(layout.shape) // layout.num_outputs
+    matrix = tf.reshape(blocks, (-1, layout.num_outputs))[:num_inputs]
+    moved = tf.reshape(matrix, [layout.shape[a] for a in order])
+    return tf.transpose(moved, [order.index(a) for a in range(len(order))])

@@ -1,0 +1,129 @@
+"""Two values, one bit."""
+
+import keras
+import tensorflow as tf
+
+from tfcompress.core.nouns import WeightTransform
+from tfcompress.transforms.scales import mean_magnitude, scale_axes
+
+SCALES = (None, "mean")
+
+
+class Binary(WeightTransform):
+    """Replaces weights by their signs, with or without a scale.
+
+    Without scale (BinaryConnect, BNN), and with one for each output channel (XNOR-Net):
+
+        y = sign(w)    or    y = a sign(w),  a = mean|w|
+
+    `stochastic`: while training, the sign is positive with probability
+    `clip((w + 1) / 2, 0, 1)`. Inference always uses the sign, so that it computes what is
+    exported. (Courbariaux uses the real weights there, which are no smaller.) Small latent
+    weights, as most are at first, make the draws nearly even: that needs high learning
+    rates and many more epochs than without draws.
+
+    Gradients: `dL/dw = 1[|w| <= 1] dL/dy` through the sign, drawn or not. With a scale,
+    for the `n` weights of a channel,
+
+        dL/dw_i = 1[|w_i| <= 1] a dL/dy_i + sign(w_i) / n sum_j(sign(w_j) dL/dy_j)
+
+    the gradient of the formula. (XNOR-Net's own keeps of the sum only the term `j = i`.)
+
+    The latent weights are clipped to [-1, 1] after each step of the optimizer (as a
+    constraint of the Keras variable, behind the one that it may have), since beyond they
+    would never come back.
+
+    A weight that is exactly zero stays zero and does not count in the mean. So a `Mask`
+    before it keeps what was pruned; without one, and unless a new bias is covered, no
+    weight is exactly zero and there are two values.
+
+    Args:
+        scale: `None` or `"mean"`. Behind a transform that shares values between
+            channels, such as `Codebook`, there is one scale.
+        stochastic: whether signs are drawn while training.
+        seed: integer for the draws; by default one is drawn itself, by the generator
+            that `keras.utils.set_random_seed` sets.
+
+    Attributes:
+        seed_generator: `keras.random.SeedGenerator`, whose state is the layer's, if
+            `stochastic`.
+
+    Raises:
+        ValueError: if `scale` is unknown.
+
+    Source: Courbariaux et al., "BinaryConnect" (2015), sections 2.2 to 2.6; Hubara et
+    al., "Binarized Neural Networks" (2016), section 1; Rastegari et al., "XNOR-Net"
+    (2016), section 3.1.
+
+    Example:
+        >>> layer = keras.layers.Dense(2, use_bias=False); layer.build((None, 2))
+        >>> _ = layer.kernel.assign([[0.25, -3.0], [-0.75, 1.0]])
+        >>> model = keras.Sequential([keras.Input((2,)), layer])
+        >>> model = tfc.compress(model, {".*": Binary(scale="mean")})
+        >>> tfc.strip(model).layers[0].kernel.numpy()
+        array([[ 0.5, -2. ],
+               [-0.5,  2. ]], dtype=float32)
+    """
+
+    max_level = 1
+
+    def __init__(self, scale=None, stochastic=False, seed=None):
+        if scale not in SCALES:
+            raise ValueError(
+                f"Binary(scale={scale!r}): expected None for the values -1 and 1, or "
+                '"mean" for the mean magnitude of each output channel.'
+            )
+        self.scale = scale
+        self.stochastic = stochastic
+        self.seed = seed
+
+    @property
+    def shares_values(self):
+        """Without scales all channels have the same values."""
+        return self.scale is None
+
+    def build(self, layer, weight, layout):
+        """Has the latent weight clipped and, for draws, gives the layer their state."""
+        self.axes = scale_axes(layout, per_channel=True)
+        weight.constraint = _clipped_behind(weight.constraint)
+        if self.stochastic:
+            self.seed_generator = keras.random.SeedGenerator(self.seed)
+            generators = getattr(layer, "seed_generators", [])
+            layer.seed_generators = [*generators, self.seed_generator]
+
+    def __call__(self, weight, training=False):
+        """The signs, times the scale if there is one."""
+        weight = tf.convert_to_tensor(weight)
+        threshold = tf.zeros_like(weight)
+        if self.stochastic and training:
+            # w exceeds a number drawn from [-1, 1) with probability (w + 1) / 2.
+            threshold = keras.random.uniform(
+                weight.shape, -1.0, 1.0, dtype=weight.dtype, seed=self.seed_generator
+            )
+        signs = _signs(weight, threshold)
+        if self.scale is None:
+            return signs
+        return mean_magnitude(weight, self.axes) * signs
+
+
+def _signs(weight, threshold):
+    @tf.custom_gradient
+    def forward(weight):
+        ones = tf.ones_like(weight)
+        signs = tf.where(weight > threshold, ones, -ones)
+        zeros = tf.zeros_like(weight)
+
+        def gradient(upstream):
+            return tf.where(tf.abs(weight) <= 1, upstream, zeros)
+
+        return tf.where(weight == 0, zeros, signs), gradient
+
+    return forward(weight)
+
+
+def _clipped_behind(constraint):
+    def clip(weight):
+        weight = constraint(weight) if constraint else weight
+        return keras.ops.clip(weight, -1, 1)
+
+    return clip

@@ -1,0 +1,55 @@
+"""Grids whose number of bits can change while a model trains."""
+
+import keras
+import tensorflow as tf
+
+from tfcompress.core.errors import check_integer
+from tfcompress.core.nouns import WeightTransform
+
+
+class KBit(WeightTransform):
+    """A transform with `2^(bits-1) - 1` levels on each side of zero.
+
+    The number of levels is a variable of the layer: a compiled training step sees it
+    change, files hold it, and `bits` reads it.
+    """
+
+    least_bits = 2
+    _levels = None
+
+    def __init__(self, bits):
+        name = f"{type(self).__name__}(bits)"
+        self._known_bits = check_integer(name, bits, self.least_bits, 16)
+
+    @property
+    def bits(self):
+        """Bits of the grid as it is now."""
+        # While a function is traced, the variable has no number to show.
+        if self._levels is not None and tf.executing_eagerly():
+            self._known_bits = int(self._levels.numpy()).bit_length() + 1
+        return self._known_bits
+
+    def build(self, layer, weight, layout):
+        """Creates the number of levels."""
+        self._levels = layer.add_weight(
+            name=f"{weight.name}_levels",
+            shape=(),
+            dtype=weight.dtype,
+            initializer=keras.initializers.Constant(2 ** (self.bits - 1) - 1),
+            trainable=False,
+        )
+
+    def change_bits(self, bits, weight):
+        """Goes to another grid while training.
+
+        Args:
+            bits: 2 to 16.
+            weight: NumPy array, the values that this transform receives.
+        """
+        bits = check_integer(f"{type(self).__name__}.change_bits", bits, 2, 16)
+        if self.bits == 1:
+            raise ValueError(
+                f"{self!r} has two values and no grid whose bits could change. Start "
+                "from 2 bits or more."
+            )
+        self._levels.assign(2 ** (bits - 1) - 1)
