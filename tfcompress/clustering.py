@@ -22,9 +22,9 @@ def optimal_clusters(points, num_clusters):
         num_clusters: number of values, at least 1.
 
     Returns:
-        `(values, assignments)`: `num_clusters` values in ascending order, in the type of
-        the points, the last repeated if there are fewer distinct points; and for each
-        point, in C order, the index of its value, `int32`.
+        `(values, assignments)`: `num_clusters` values in ascending order, float32 for
+        float32 points and else float64, the last repeated if there are fewer distinct
+        points; and for each point, in C order, the index of its value, `int32`.
 
     Raises:
         ValueError: if there are infinite points or NaN, or num_clusters is less than 1,
@@ -83,7 +83,7 @@ def _solve_natively(values, counts, num_clusters):
         )
     if status:
         raise ValueError(
-            f"{values.size} distinct values: expected fewer than 2**32 - 16."
+            f"{values.size} distinct values: expected fewer than 2**31."
         )
     return bounds, means
 

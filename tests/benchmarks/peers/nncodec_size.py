@@ -18,10 +18,11 @@ from nncodec.nnc_core.hdsp.hdsp_tool import HDSP_OPTS_OFF
 
 # Tables of values that belong to a tensor of the same name.
 SIDE_TABLES = (".step", ".codebook")
+# The first of each is its own default.
 SETTINGS = {
     "codebook_mode": (0, 1),
     "scan_order": (0, 1, 2, 3, 4),
-    "cabac_unary_length_minus1": (0, 1, 2, 4, 10),
+    "cabac_unary_length_minus1": (10, 0, 1, 2, 4, 16),
     "row_skipping": (True, False),
     "param_opt": (True, False),
 }

@@ -405,10 +405,10 @@ static int solve_coarsely(const Line *line, uint32_t num_groups, uint32_t count,
 
 static int are_valid(const double *values, const double *weights, uint64_t num_points,
                      uint32_t num_clusters) {
-  if (num_clusters < 1 || num_clusters > num_points || num_points > UINT32_MAX - 16)
+  if (num_clusters < 1 || num_clusters > num_points || num_points > INT32_MAX)
     return 0;
   for (uint64_t i = 0; i < num_points; i++) {
-    if (!(fabs(values[i]) <= 1e100 && weights[i] > 0 && weights[i] <= 1e100)) return 0;
+    if (!(fabs(values[i]) <= 1e50 && weights[i] > 0 && weights[i] <= 1e50)) return 0;
     if (i && !(values[i] > values[i - 1])) return 0;
   }
   return 1;

@@ -20,12 +20,12 @@ enum {
 // over all bounds, with means[c] the weighted mean of interval c. Exact but for the
 // rounding of float64. Typically O(num_points log num_points) time; about 45 bytes a point.
 //
-// values   num_points numbers, strictly increasing, finite, |value| <= 1e100.
-// weights  num_points numbers > 0, finite: how often each value occurs.
+// values   num_points numbers, strictly increasing, |value| <= 1e50.
+// weights  num_points numbers > 0, <= 1e50: how often each value occurs.
 // bounds   out, num_clusters + 1: 0 = bounds[0] < bounds[1] < ... = num_points.
 // means    out, num_clusters, increasing.
 //
-// 1 <= num_clusters <= num_points <= 2^32 - 16.
+// 1 <= num_clusters <= num_points < 2^31.
 //
 // The cost of an interval has the Monge property (quadrangle inequality), so the optimal
 // cost is convex in the number of clusters: a fee for each cluster, found by search, makes
