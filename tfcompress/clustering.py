@@ -82,9 +82,7 @@ def _solve_natively(values, counts, num_clusters):
             f"Clustering {values.size} distinct values needs more memory."
         )
     if status:
-        raise ValueError(
-            f"{values.size} distinct values: expected fewer than 2**31."
-        )
+        raise ValueError(f"{values.size} distinct values: expected fewer than 2**31.")
     return bounds, means
 
 
