@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tfcompress import clustering
+from tfcompress import native
 from tfcompress.clustering import optimal_clusters
 from tfcompress.transforms.codebook import cluster
 
@@ -12,8 +12,8 @@ from tfcompress.transforms.codebook import cluster
 @pytest.fixture(params=["native", "numpy"])
 def solver(request, monkeypatch):
     if request.param == "numpy":
-        monkeypatch.setattr(clustering, "_library", lambda: None)
-    elif clustering._library() is None:
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
         pytest.skip("the native library is not built")
     return request.param
 
@@ -79,14 +79,14 @@ def test_native_and_numpy_agree_and_beat_lloyd(monkeypatch, num_clusters):
     points = np.random.default_rng(0).standard_t(4, 3000).astype("float32")
     errors = {"lloyd": squared_error(points, *cluster(points, num_clusters))}
     errors["native"] = squared_error(points, *optimal_clusters(points, num_clusters))
-    monkeypatch.setattr(clustering, "_library", lambda: None)
+    monkeypatch.setattr(native, "library", lambda: None)
     errors["numpy"] = squared_error(points, *optimal_clusters(points, num_clusters))
     assert errors["native"] == pytest.approx(errors["numpy"], rel=1e-9)
     assert errors["native"] <= errors["lloyd"]
 
 
 def test_many_points():
-    if clustering._library() is None:
+    if native.library() is None:
         pytest.skip("the native library is not built")
     # The k-th of n evenly spaced points: k equal runs, (m³ - m) / 12 each.
     points = np.random.default_rng(0).permutation(2**19).astype("float32")
@@ -116,6 +116,6 @@ def test_refuses_no_clusters():
 
 
 def test_refuses_too_much_for_numpy(monkeypatch):
-    monkeypatch.setattr(clustering, "_library", lambda: None)
+    monkeypatch.setattr(native, "library", lambda: None)
     with pytest.raises(ValueError, match="native library"):
         optimal_clusters(np.arange(2**20), 256)

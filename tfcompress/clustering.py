@@ -1,10 +1,8 @@
 """Optimal k-means in one dimension."""
 
-import ctypes
-import functools
-import os
-
 import numpy as np
+
+from tfcompress import native
 
 # Without the native library: sums of this many pairs take about a minute and 1 GB.
 MAX_REFERENCE_SIZE = 2**27
@@ -56,7 +54,7 @@ def optimal_clusters(points, num_clusters):
         return values, np.searchsorted(distinct, points).astype(np.int32)
     # A power of two, so that squares neither overflow nor vanish and nothing is rounded.
     scale = max(np.frexp(np.abs(distinct[[0, -1]]).max())[1], -1000)
-    solve = _solve_natively if _library() else _solve_in_numpy
+    solve = _solve_natively if native.library() else _solve_in_numpy
     bounds, means = solve(
         np.ldexp(distinct.astype(np.float64), -scale), counts, num_clusters
     )
@@ -74,15 +72,11 @@ def _distinct(ordered):
 def _solve_natively(values, counts, num_clusters):
     bounds = np.empty(num_clusters + 1, np.uint32)
     means = np.empty(num_clusters, np.float64)
-    status = _library().tfc_kmeans(
+    solve = native.library().tfc_kmeans
+    arguments = native.arguments(
         values, counts, values.size, num_clusters, bounds, means
     )
-    if status == 2:
-        raise MemoryError(
-            f"Clustering {values.size} distinct values needs more memory."
-        )
-    if status:
-        raise ValueError(f"{values.size} distinct values: expected fewer than 2**31.")
+    native.check(solve(*arguments), f"Cannot cluster {values.size} distinct values")
     return bounds, means
 
 
@@ -151,36 +145,10 @@ def _next_layer(best, cost, num_clusters):
 
 def _assign(points, edges):
     """Number of edges at or below each point."""
-    if _library() is None or points.dtype != np.float32:
+    if native.library() is None or points.dtype != np.float32:
         return np.searchsorted(edges, points, side="right").astype(np.int32)
     assignments = np.empty(points.size, np.int32)
-    _library().tfc_kmeans_assign(points, points.size, edges, edges.size, assignments)
+    native.library().tfc_kmeans_assign(
+        *native.arguments(points, points.size, edges, edges.size, assignments)
+    )
     return assignments
-
-
-@functools.cache
-def _library():
-    """The native library, or None."""
-    path = os.environ.get("TFCOMPRESS_NATIVE_KMEANS")
-    if path is None:
-        return None
-    library = ctypes.CDLL(path)
-    array = functools.partial(np.ctypeslib.ndpointer, flags="C_CONTIGUOUS")
-    doubles, floats = array(np.float64), array(np.float32)
-    library.tfc_kmeans.argtypes = [
-        doubles,
-        doubles,
-        ctypes.c_uint64,
-        ctypes.c_uint32,
-        array(np.uint32),
-        doubles,
-    ]
-    library.tfc_kmeans_assign.argtypes = [
-        floats,
-        ctypes.c_uint64,
-        floats,
-        ctypes.c_uint32,
-        array(np.int32),
-    ]
-    library.tfc_kmeans_assign.restype = None
-    return library

@@ -228,7 +228,8 @@ def periods(symbols):
     found = {0, shape[-1]} if len(shape) > 2 else {0}
     if likeness.size:
         found.add(int(np.argmax(likeness)) + 2)
-    return sorted(p for p in found if p < min(symbols.indices[0].size, 1 << 16))
+    widest = min(symbols.indices[0].size, 1 << 16)
+    return sorted(p for p in found if p != 1 and p < widest)
 
 
 def coded(symbols, codec, layout=Layout.DENSE):

@@ -4,6 +4,7 @@ import numpy as np
 
 from tfcompress import native
 from tfcompress.coding.bit_pack import BitPack
+from tfcompress.core.errors import check_integer
 from tfcompress.core.nouns import Codec
 
 
@@ -67,8 +68,8 @@ class RelativeIndex(Codec):
     """
 
     def __init__(self, codec=None, zero=0, gap_bits=None):
-        if gap_bits is not None and not 1 <= gap_bits <= 8:
-            raise ValueError(f"gap_bits={gap_bits}: expected 1 to 8, or None.")
+        if gap_bits is not None:
+            check_integer("RelativeIndex(gap_bits)", gap_bits, 1, 8)
         self.codec = codec or BitPack()
         self.zero = zero
         self.gap_bits = gap_bits

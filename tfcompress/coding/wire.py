@@ -162,7 +162,7 @@ def decode(encoded, tensor):
         ctypes.byref(description),
         native.pointer(output),
     )
-    native.check(status, f"a tensor of shape {tensor.shape}")
+    native.check(status, f"Cannot decode a tensor of shape {tensor.shape}")
     return output.tobytes()
 
 

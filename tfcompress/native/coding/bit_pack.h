@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "status.h"
+#include "../status.h"
 
 /* The size of `count` symbols of `bits` bits, 1 to 8, in bytes. */
 size_t tfc_packed_size(size_t count, int bits);

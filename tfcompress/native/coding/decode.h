@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "status.h"
+#include "../status.h"
 
 enum {
   /* Byte 4: 1; 5: bits of an index, 1 to 7; 6: values a channel, 0 if all channels share

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "status.h"
+#include "../status.h"
 
 enum { TFC_HUFFMAN_MAX_LENGTH = 12 };
 

@@ -14,6 +14,7 @@ enum {
   MAX_USES = 1023,
   NUM_FILLS = 12,
   NUM_NEAR = 64,
+  NUM_PERIOD = 32,
   NUM_NODES = 81,
   NUM_SIZES_NEAR = 16,
   /* Found on pruned LeNets. */
@@ -48,15 +49,16 @@ typedef struct {
   int16_t stretched[1 << STRETCH_BITS];
   uint16_t rates[MAX_USES + 1];
   /* Predictors of whether a symbol is zero. */
-  predictor overall, row, *columns, *phases;
+  predictor overall, row, *columns;
   predictor near[NUM_NEAR][NUM_FILLS];
   predictor fills[NUM_FILLS][NUM_FILLS], around[NUM_FILLS][NUM_FILLS];
+  predictor lately[33][NUM_FILLS], a_period_before[NUM_PERIOD][NUM_FILLS];
   uint32_t *filled; /* symbols in each column that are not zero */
-  uint32_t row_filled;
+  uint32_t row_filled, recent; /* a bit for each of the last 32 symbols */
   int32_t zero_weights[NUM_FILLS][MAX_INPUTS];
-  /* Predictors of signs and sizes. */
-  predictor node[NUM_NODES], node_row[NUM_NODES];
-  predictor node_near[NUM_NODES][NUM_SIZES_NEAR];
+  /* Predictors of signs, and of sizes by sign. */
+  predictor node[NUM_NODES], node_row[NUM_NODES], node_sign[NUM_NODES][2];
+  predictor node_near[NUM_NODES][NUM_SIZES_NEAR][2];
   int32_t node_weights[NUM_NODES][MAX_INPUTS];
 } model;
 
@@ -99,7 +101,6 @@ static void start_weights(int32_t *weights, int32_t value) {
 static void close_model(model *m) {
   if (!m) return;
   free(m->columns);
-  free(m->phases);
   free(m->filled);
   free(m);
 }
@@ -116,8 +117,7 @@ static model *open_model(uint8_t *symbols, size_t count, int num_symbols, int ze
   m->period = period;
   m->columns = calloc(row_length, sizeof *m->columns);
   m->filled = calloc(row_length, sizeof *m->filled);
-  m->phases = calloc(period + 1, sizeof *m->phases);
-  if (!m->columns || !m->filled || !m->phases) {
+  if (!m->columns || !m->filled) {
     close_model(m);
     return NULL;
   }
@@ -213,6 +213,12 @@ static int log2_floor(uint64_t value) {
 #endif
 }
 
+static int count_bits(uint32_t bits) {
+  bits -= bits >> 1 & 0x55555555;
+  bits = (bits & 0x33333333) + (bits >> 2 & 0x33333333);
+  return (int)(((bits + (bits >> 4)) & 0x0f0f0f0f) * 0x01010101 >> 24);
+}
+
 /* How full something is, from 0 (empty) to 11: 1 + floor(log2(1024 filled / length)),
    without a division, which would take longer than all the rest. */
 static int fill_of(uint32_t filled, size_t length) {
@@ -232,6 +238,17 @@ static int level_before(const model *m, size_t i, size_t back) {
 static uint32_t filled_at(const model *m, size_t column, size_t offset, int before) {
   if (before) return column >= offset ? m->filled[column - offset] : 0;
   return column + offset < m->row_length ? m->filled[column + offset] : 0;
+}
+
+/* Which symbols of the same row are filled: the last, and those about a period, such as
+   the width of an image, before. */
+static int near_a_period_before(const model *m, size_t i, size_t column) {
+  const size_t p = m->period;
+  if (column < p) return 0;
+  return (level_before(m, i, p) != 0) | (level_before(m, i, p - 1) != 0) << 1 |
+         (column > p && level_before(m, i, p + 1) != 0) << 2 |
+         (column >= 2 * p && level_before(m, i, 2 * p) != 0) << 3 |
+         (level_before(m, i, 1) != 0) << 4;
 }
 
 static int code_is_filled(model *m, coder *c, size_t i, size_t row, size_t column,
@@ -259,10 +276,15 @@ static int code_is_filled(model *m, coder *c, size_t i, size_t row, size_t colum
   ask(m, &d, &m->near[near][column_fill], &m->overall, NEAR_TRUST);
   ask(m, &d, &m->fills[column_fill][row_fill], &m->overall, NEAR_TRUST);
   ask(m, &d, &m->around[beside][apart], &m->overall, NEAR_TRUST);
-  if (m->period) ask(m, &d, &m->phases[column % m->period], &m->overall, COLUMN_TRUST);
+  ask(m, &d, &m->lately[count_bits(m->recent)][row_fill], &m->overall, NEAR_TRUST);
+  if (m->period) {
+    const int before = near_a_period_before(m, i, column);
+    ask(m, &d, &m->a_period_before[before][column_fill], &m->overall, NEAR_TRUST);
+  }
   bit = decide(m, &d, c, bit);
   m->filled[column] += (uint32_t)bit;
   m->row_filled += (uint32_t)bit;
+  m->recent = m->recent << 1 | (uint32_t)bit;
   return bit;
 }
 
@@ -272,27 +294,29 @@ static int size_near(const model *m, size_t i) {
   return (l > 3 ? 3 : l) * 4 + (u > 3 ? 3 : u);
 }
 
-static int code_node(model *m, coder *c, int node, int near, int bit) {
+static int code_node(model *m, coder *c, int node, int near, int negative, int bit) {
   decision d = {.weights = m->node_weights[node], .rate = NODE_RATE};
   ask(m, &d, &m->node[node], &m->node[node], 0);
+  ask(m, &d, &m->node_sign[node][negative], &m->node[node], NEAR_TRUST);
   ask(m, &d, &m->node_row[node], &m->node[node], ROW_TRUST);
-  ask(m, &d, &m->node_near[node][near], &m->node[node], NEAR_TRUST);
+  ask(m, &d, &m->node_near[node][near][negative], &m->node[node], NEAR_TRUST);
   return decide(m, &d, c, bit);
 }
 
 /* A size of at least 1: how many bits it has, then those below the highest; the first
    two of them have predictors of their own. */
-static int code_size(model *m, coder *c, int near, int size) {
+static int code_size(model *m, coder *c, int near, int negative, int size) {
   enum { LENGTHS = 1, BITS = 9 };
   int length = 0;
+  const int length_of_size = log2_floor((uint64_t)size);
   while (length < 7 &&
-         code_node(m, c, LENGTHS + length, near, log2_floor((uint64_t)size) > length))
+         code_node(m, c, LENGTHS + length, near, negative, length_of_size > length))
     length++;
   int coded = 1;
   for (int k = length - 1; k >= 0; k--) {
     const int depth = length - 1 - k;
     const int node = BITS + length * 9 + (depth < 2 ? coded - 1 : 1 + depth);
-    coded = coded << 1 | code_node(m, c, node, near, size >> k & 1);
+    coded = coded << 1 | code_node(m, c, node, near, negative, size >> k & 1);
   }
   return coded;
 }
@@ -316,8 +340,8 @@ static tfc_status code_symbols(model *m, coder *c) {
     }
     int level = c->notes ? m->symbols[i] - m->zero : 0;
     if (code_is_filled(m, c, i, row, column, level != 0)) {
-      const int negative = code_node(m, c, 0, sign_near(m, i), level < 0);
-      const int size = code_size(m, c, size_near(m, i), abs(level));
+      const int negative = code_node(m, c, 0, sign_near(m, i), 0, level < 0);
+      const int size = code_size(m, c, size_near(m, i), negative, abs(level));
       level = negative ? -size : size;
     }
     const int symbol = level + m->zero;
@@ -331,7 +355,7 @@ static tfc_status code_symbols(model *m, coder *c) {
 static int is_shape(int num_symbols, int zero, size_t row_length, size_t period,
                     size_t count) {
   return zero < num_symbols && row_length > 0 && row_length <= count &&
-         (count - 1) / row_length < UINT32_MAX / 1024 && period < row_length;
+         (count - 1) / row_length < UINT32_MAX / 1024 && period < row_length && period != 1;
 }
 
 tfc_status tfc_mixing_decode(const uint8_t *stream, size_t size, uint8_t *symbols,

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "status.h"
+#include "../status.h"
 
 enum { TFC_RANS_SCALE_BITS = 12, TFC_RANS_MAX_TABLES = 16, TFC_RANS_LANES = 8 };
 

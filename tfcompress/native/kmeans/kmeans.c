@@ -5,37 +5,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A sum over points: weight, weight * (value - centre), weight * (value - centre)^2.
+/* A sum over points: weight, weight * (value - centre), weight * (value - centre)^2. */
 typedef struct {
   double weight, sum, square;
 } Moments;
 
-// One place between points, `at` points from the left.
+/* One place between points, `at` points from the left. */
 typedef struct {
-  Moments before;  // of the points of its piece left of it
-  double cost;     // of the best cuts of all points left of it, fees included
+  Moments before; /* of the points of its piece left of it */
+  double cost; /* of the best cuts of all points left of it, fees included */
 } Place;
 
-// Where a candidate for the start of a cluster becomes the best one.
+/* Where a candidate for the start of a cluster becomes the best one. */
 typedef struct {
   uint32_t start, from;
 } Candidate;
 
-// Sorted points, in pieces. Moments are taken around the centre of each piece: around one
-// centre for all, rounding would drown the differences within clusters far from it.
+/* Sorted points, in pieces. Moments are taken around the centre of each piece: around one
+   centre for all, rounding would drown the differences within clusters far from it. */
 typedef struct {
   const double *values, *weights;
   uint32_t num_points;
   uint32_t num_pieces;
-  uint32_t *piece_starts;  // num_pieces + 2: the last piece is empty, at num_points
-  double *centres;         // num_pieces + 1
-  Moments *pieces;         // num_pieces + 1
-  Place *places;           // num_points + 1
-  uint32_t *previous;      // num_points + 1: start of the cluster that ends here
-  Candidate *queue;        // num_points + 1
+  uint32_t *piece_starts; /* num_pieces + 2: the last piece is empty, at num_points */
+  double *centres; /* num_pieces + 1 */
+  Moments *pieces; /* num_pieces + 1 */
+  Place *places; /* num_points + 1 */
+  uint32_t *previous; /* num_points + 1: start of the cluster that ends here */
+  Candidate *queue; /* num_points + 1 */
 } Line;
 
-// A clustering: cuts[0] = 0 < ... < cuts[count] = num_points; optimal for the fee.
+/* A clustering: cuts[0] = 0 < ... < cuts[count] = num_points; optimal for the fee. */
 typedef struct {
   uint32_t count;
   uint32_t *cuts;
@@ -79,7 +79,7 @@ static int allocate_line(Line *line, const double *values, const double *weights
   return line->places && line->previous && line->queue;
 }
 
-// Makes each interval between the cuts a piece.
+/* Makes each interval between the cuts a piece. */
 static int cut_into_pieces(Line *line, uint32_t num_pieces, const uint32_t *cuts) {
   free_pieces(line);
   size_t count = (size_t)num_pieces + 2;
@@ -105,7 +105,7 @@ static int cut_into_pieces(Line *line, uint32_t num_pieces, const uint32_t *cuts
   return 1;
 }
 
-// The piece that holds the place `at`, walking from a piece nearby.
+/* The piece that holds the place `at`, walking from a piece nearby. */
 static inline uint32_t piece_at(const Line *line, uint32_t at, uint32_t piece) {
   while (at >= line->piece_starts[piece + 1]) piece++;
   while (at < line->piece_starts[piece]) piece--;
@@ -117,7 +117,7 @@ static double spread(Moments m) {
   return squares > 0 ? squares : 0;
 }
 
-// Moments of [begin, end) across pieces, around the centre of the first.
+/* Moments of [begin, end) across pieces, around the centre of the first. */
 static double cost_across(const Line *line, uint32_t begin, uint32_t first, uint32_t end,
                           uint32_t last) {
   Moments m = line->pieces[first], left = line->places[begin].before;
@@ -134,8 +134,8 @@ static double cost_across(const Line *line, uint32_t begin, uint32_t first, uint
   return spread(m);
 }
 
-// Sum of squared distances from the mean of the points [begin, end), which lie in the
-// pieces first..last.
+/* Sum of squared distances from the mean of the points [begin, end), which lie in the
+   pieces first..last. */
 static inline double cost(const Line *line, uint32_t begin, uint32_t first, uint32_t end,
                           uint32_t last) {
   if (first != last) return cost_across(line, begin, first, end, last);
@@ -144,7 +144,7 @@ static inline double cost(const Line *line, uint32_t begin, uint32_t first, uint
                           right->square - left->square});
 }
 
-// Whether a cluster up to `end` had better start at `later` than at `earlier`.
+/* Whether a cluster up to `end` had better start at `later` than at `earlier`. */
 static inline int is_better(const Line *line, uint32_t later, uint32_t later_piece,
                             uint32_t earlier, uint32_t earlier_piece, uint32_t end,
                             uint32_t end_piece) {
@@ -152,9 +152,9 @@ static inline int is_better(const Line *line, uint32_t later, uint32_t later_pie
          line->places[earlier].cost + cost(line, earlier, earlier_piece, end, end_piece);
 }
 
-// Fills places[].cost and previous[]. By the Monge property a later start, once better
-// than an earlier one, stays better for all later ends: the queue holds the starts that
-// will be best somewhere, in order.
+/* Fills places[].cost and previous[]. By the Monge property a later start, once better
+   than an earlier one, stays better for all later ends: the queue holds the starts that
+   will be best somewhere, in order. */
 static void find_starts(Line *line, double fee) {
   Candidate *queue = line->queue;
   size_t head = 0, tail = 0;
@@ -179,7 +179,7 @@ static void find_starts(Line *line, double fee) {
     }
     uint32_t rival = queue[tail].from;
     tail_piece = piece_at(line, rival, tail_piece);
-    // `at` is no better up to `worse`; doubling steps, then halving ones.
+    /* `at` is no better up to `worse`; doubling steps, then halving ones. */
     uint32_t worse = queue[tail].start > at ? queue[tail].start : at;
     uint32_t better = n + 1, step = 1;
     while (better - worse > 1) {
@@ -232,7 +232,7 @@ static int shortest_path(Line *line, double fee, Path *path) {
   return 1;
 }
 
-// The end points of the search: one cluster, or one for each point.
+/* The end points of the search: one cluster, or one for each point. */
 static int extreme_path(const Line *line, uint32_t count, double fee, Path *path) {
   if (!allocate_path(count, fee, path)) return 0;
   for (uint32_t c = 0; c < count; c++) path->cuts[c] = c;
@@ -248,9 +248,9 @@ static int cheapest_path(Line *line, double fee, double widest, Path *path) {
   return shortest_path(line, fee, path);
 }
 
-// A path of `count` clusters from one of fewer and one of more, all optimal for one fee.
-// A cluster of `few` covers that cluster of `many` that is `excess` places later: change
-// from one to the other there. By the Monge property that costs nothing.
+/* A path of `count` clusters from one of fewer and one of more, all optimal for one fee.
+   A cluster of `few` covers that cluster of `many` that is `excess` places later: change
+   from one to the other there. By the Monge property that costs nothing. */
 static int change_over(const Line *line, const Path *few, const Path *many,
                        uint32_t count, Path *path) {
   uint32_t excess = many->count - count, c = 0;
@@ -263,8 +263,8 @@ static int change_over(const Line *line, const Path *few, const Path *many,
   return 1;
 }
 
-// Within a narrow bracket: the fee for `count` if it is a power of the number of clusters,
-// as for smooth densities. A wide bracket is halved instead.
+/* Within a narrow bracket: the fee for `count` if it is a power of the number of clusters,
+   as for smooth densities. A wide bracket is halved instead. */
 static double fee_between(const Path *few, const Path *many, uint32_t count) {
   double share = 0.5;
   if (few->fee < 16 * many->fee)
@@ -272,14 +272,14 @@ static double fee_between(const Path *few, const Path *many, uint32_t count) {
   return few->fee * pow(many->fee / few->fee, share);
 }
 
-// Narrows the bracket (few, many) until the fee for `count` clusters is found or proved
-// to fall between the two. `fee` is a first guess or 0.
+/* Narrows the bracket (few, many) until the fee for `count` clusters is found or proved
+   to fall between the two. `fee` is a first guess or 0. */
 static int narrow(Line *line, uint32_t count, double fee, Path *few, Path *many,
                   Path *found) {
   double widest = path_cost(line, (uint32_t[]){0, line->num_points}, 1) + DBL_MIN;
   double factor = fee > 0 ? 1 + 4.0 / count : 2;
   int is_slope = 0;
-  // Between a uniform density (2) and a normal one (5.4).
+  /* Between a uniform density (2) and a normal one (5.4). */
   if (fee <= 0) fee = 4 * widest / ((double)count * count * count);
   for (;;) {
     if (!cheapest_path(line, fee, widest, found)) return 0;
@@ -295,8 +295,8 @@ static int narrow(Line *line, uint32_t count, double fee, Path *few, Path *many,
       free(found->cuts);
     }
     *found = (Path){0};
-    // With the slope as the fee, `few` and `many` cost the same, and a path between that
-    // costs less would have been found.
+    /* With the slope as the fee, `few` and `many` cost the same, and a path between that
+       costs less would have been found. */
     if (is_slope && !is_nearer) return change_over(line, few, many, count, found);
     if (few->cuts && many->cuts) {
       is_slope = !is_slope && few->fee < 16 * many->fee;
@@ -309,7 +309,7 @@ static int narrow(Line *line, uint32_t count, double fee, Path *few, Path *many,
   }
 }
 
-// The optimal path of `count` clusters; its fee starts the search, its cuts the pieces.
+/* The optimal path of `count` clusters; its fee starts the search, its cuts the pieces. */
 static int improve(Line *line, uint32_t count, Path *path) {
   Path few = {0}, many = {0}, found = {0};
   int has_memory = cut_into_pieces(line, path->count, path->cuts) &&
@@ -321,8 +321,8 @@ static int improve(Line *line, uint32_t count, Path *path) {
   return has_memory;
 }
 
-// Starts from a single piece. The later rounds have clusters as pieces, so that clusters
-// within clusters, far apart, are told apart in spite of rounding.
+/* Starts from a single piece. The later rounds have clusters as pieces, so that clusters
+   within clusters, far apart, are told apart in spite of rounding. */
 static int solve(Line *line, uint32_t count, Path *path) {
   if (!allocate_path(1, 0, path)) return 0;
   path->cuts[0] = 0;
@@ -332,7 +332,7 @@ static int solve(Line *line, uint32_t count, Path *path) {
   return 1;
 }
 
-// The integral of density(x)^(1/3) dx over the points [begin, end), as if it were uniform.
+/* The integral of density(x)^(1/3) dx over the points [begin, end), as if it were uniform. */
 static double cluster_share(const Line *line, uint32_t begin, uint32_t end) {
   uint32_t next = end < line->num_points ? end : end - 1;
   double weight = 0, width = line->values[next] - line->values[begin];
@@ -340,8 +340,8 @@ static double cluster_share(const Line *line, uint32_t begin, uint32_t end) {
   return cbrt(weight * width * width);
 }
 
-// Joins neighbours into at most num_groups + 1 groups of about equal shares of the
-// clusters, which lie as densely as density^(1/3) (Panter, Dite 1951).
+/* Joins neighbours into at most num_groups + 1 groups of about equal shares of the
+   clusters, which lie as densely as density^(1/3) (Panter, Dite 1951). */
 static uint32_t join(const Line *line, uint32_t num_groups, uint32_t *starts) {
   uint32_t n = line->num_points, stride = n / num_groups / 16 + 1, count = 1;
   double total = 0, sum = 0;
@@ -362,7 +362,7 @@ static uint32_t join(const Line *line, uint32_t num_groups, uint32_t *starts) {
   return count;
 }
 
-// Middle of the fees for which `count` clusters are optimal.
+/* Middle of the fees for which `count` clusters are optimal. */
 static int middle_fee(Line *line, uint32_t count, const Path *path, double *fee) {
   Path fewer = {0}, more = {0};
   int has_memory = copy_path(path, &fewer) && copy_path(path, &more) &&
@@ -373,8 +373,8 @@ static int middle_fee(Line *line, uint32_t count, const Path *path, double *fee)
   return has_memory;
 }
 
-// Solves for the means of groups of neighbours. Leaves `path` empty if there would be too
-// few groups to be of use.
+/* Solves for the means of groups of neighbours. Leaves `path` empty if there would be too
+   few groups to be of use. */
 static int solve_coarsely(const Line *line, uint32_t num_groups, uint32_t count,
                           Path *path) {
   Line groups = {0};
@@ -404,7 +404,7 @@ static int solve_coarsely(const Line *line, uint32_t num_groups, uint32_t count,
 }
 
 static int are_valid(const double *values, const double *weights, uint64_t num_points,
-                     uint32_t num_clusters) {
+                     uint64_t num_clusters) {
   if (num_clusters < 1 || num_clusters > num_points || num_points > INT32_MAX)
     return 0;
   for (uint64_t i = 0; i < num_points; i++) {
@@ -414,8 +414,8 @@ static int are_valid(const double *values, const double *weights, uint64_t num_p
   return 1;
 }
 
-// With many points, the clusters of groups of them serve as pieces and tell the fee, so
-// that few passes over all points are left, mostly one.
+/* With many points, the clusters of groups of them serve as pieces and tell the fee, so
+   that few passes over all points are left, mostly one. */
 static int solve_any(Line *line, uint32_t count, Path *path) {
   uint64_t num_groups = 128 * (uint64_t)count + 4096;
   if (count > 1 && line->num_points > 4 * num_groups) {
@@ -425,14 +425,14 @@ static int solve_any(Line *line, uint32_t count, Path *path) {
   return solve(line, count, path);
 }
 
-int tfc_kmeans(const double *values, const double *weights, uint64_t num_points,
-               uint32_t num_clusters, uint32_t *bounds, double *means) {
+tfc_status tfc_kmeans(const double *values, const double *weights, uint64_t num_points,
+               uint64_t num_clusters, uint32_t *bounds, double *means) {
   if (!are_valid(values, weights, num_points, num_clusters))
-    return TFC_KMEANS_BAD_ARGUMENT;
+    return TFC_CORRUPT;
   Line line;
   Path path = {0};
   int has_memory = allocate_line(&line, values, weights, (uint32_t)num_points) &&
-                   solve_any(&line, num_clusters, &path);
+                   solve_any(&line, (uint32_t)num_clusters, &path);
   if (has_memory) {
     memcpy(bounds, path.cuts, ((size_t)num_clusters + 1) * sizeof *bounds);
     for (uint32_t c = 0; c < num_clusters; c++)
@@ -440,14 +440,14 @@ int tfc_kmeans(const double *values, const double *weights, uint64_t num_points,
   }
   free(path.cuts);
   free_line(&line);
-  return has_memory ? TFC_KMEANS_OK : TFC_KMEANS_NO_MEMORY;
+  return has_memory ? TFC_OK : TFC_NO_MEMORY;
 }
 
 void tfc_kmeans_assign(const float *points, uint64_t num_points, const float *edges,
-                       uint32_t num_edges, int32_t *assignments) {
+                       uint64_t num_edges, int32_t *assignments) {
   for (uint64_t i = 0; i < num_points; i++) {
-    uint32_t below = 0, size = num_edges;
-    // No branch depends on the point, so the processor overlaps the searches.
+    uint32_t below = 0, size = (uint32_t)num_edges;
+    /* No branch depends on the point, so the processor overlaps the searches. */
     while (size > 1) {
       uint32_t half = size / 2;
       below += half * (edges[below + half - 1] <= points[i]);
