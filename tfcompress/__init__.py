@@ -16,6 +16,8 @@ from tfcompress import (
     interop,
     layers,
     patterns,
+    post_training,
+    ranges,
     rewrites,
     runtime,
     schedules,
@@ -29,6 +31,7 @@ from tfcompress.core.compressed import CompressedModel
 from tfcompress.core.report import report
 from tfcompress.export import export_tflite
 from tfcompress.interop.load import load_model
+from tfcompress.post_training import quantize_weights
 from tfcompress.recipe import Recipe
 from tfcompress.rewrites import factorize, quantize_activations, shrink
 from tfcompress.runtime.benchmark import benchmark
@@ -59,8 +62,11 @@ __all__ = [
     "layers",
     "load_model",
     "patterns",
+    "post_training",
     "prune_channels",
     "quantize_activations",
+    "quantize_weights",
+    "ranges",
     "report",
     "rewrites",
     "runtime",

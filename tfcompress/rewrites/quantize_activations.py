@@ -4,9 +4,11 @@ import keras
 
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, as_graph, flatten, rewire
-from tfcompress.layers.fake_quant import FakeQuant
+from tfcompress.layers.fake_quant import RANGES, FakeQuant
+from tfcompress.ranges import MinMax, Range
 from tfcompress.rewrites.affine import AffineAsConvolution
 from tfcompress.rewrites.apply import apply_to_flat
+from tfcompress.rewrites.calibrate import calibrate
 from tfcompress.rewrites.split_separable import SplitSeparable
 
 L = keras.layers
@@ -68,7 +70,9 @@ _FIXED_RANGES = {
 _FUSED_ACTIVATIONS = {"linear", "relu", "relu6"}
 
 
-def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
+def quantize_activations(
+    model, bits=8, ranges="moving_average", momentum=0.99, samples=None
+):
     """Returns a copy of `model` with `tfc.layers.FakeQuant` where int8 needs a range.
 
     A range stands behind the inputs and behind every operation whose int8 kernel
@@ -89,15 +93,20 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         model: a Sequential or Functional model, compressed or not; nested models are
             written out.
         bits: bits of the activations, 2 to 16; TFLite's int8 needs 8.
-        ranges: `"moving_average"` or `"learned"`.
+        ranges: how ranges are trained, `"moving_average"` or `"learned"`; or how they
+            are set from `samples` without training: a `tfc.ranges.Range` or its name,
+            `"min_max"`, `"percentile"`, `"mse"` or `"entropy"`. If such a model is
+            trained later, its ranges follow the moving average.
         momentum: of the moving average.
+        samples: an array, or `{input name: array}`, typical inputs. Ranges that are to
+            be trained start at their smallest and largest values.
 
     Returns:
-        A functional model with the same weights. Until it is trained (or called with
-        `training=True`) on data, which sets the ranges, only the fixed ranges round.
+        A functional model with the same weights. Without samples only the fixed ranges
+        round until it is trained (or called with `training=True`) on data.
 
     Raises:
-        ValueError: if the model is subclassed.
+        ValueError: if the model is subclassed, or samples are missing or do not fit.
 
     Source: TFLite 8-bit quantization specification; Jacob et al. (2018), section 3.
 
@@ -107,6 +116,13 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         ['InputLayer', 'FakeQuant', 'Dense', 'FakeQuant']
     """
     check_model(model, "quantize")
+    setting = MinMax() if ranges in RANGES else Range.get(ranges)
+    if samples is None and ranges not in RANGES:
+        raise ValueError(
+            f"ranges={ranges!r} needs samples: typical inputs, such as x[:256], on "
+            "which activations are measured."
+        )
+    training = ranges if ranges in RANGES else "moving_average"
     flat = flatten(as_graph(model, "quantize the activations of"))
     for rewrite in (SplitSeparable(), AffineAsConvolution()):
         flat = apply_to_flat(flat, rewrite)
@@ -121,7 +137,7 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         if group.name not in layers:
             layers[group.name] = FakeQuant(
                 bits,
-                group.fixed or ranges,
+                group.fixed or training,
                 momentum,
                 sites=len(group.members),
                 name=f"{group.name}_range",
@@ -143,7 +159,10 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         args, kwargs = keras.tree.map_structure(quantized_input, (args, kwargs))
         return quantized(key, operation(*args, **kwargs))
 
-    return rewire(flat, call)
+    quantized_model = rewire(flat, call)
+    if samples is not None:
+        calibrate(quantized_model, samples, setting)
+    return quantized_model
 
 
 class _Group:
