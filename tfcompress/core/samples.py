@@ -45,7 +45,8 @@ def batches(model, samples, size=32):
 def _checked(tensor, array):
     name, shape = tensor.name, tensor.shape[1:]
     fits = array.ndim == len(shape) + 1 and all(
-        size in (None, given) for size, given in zip(shape, array.shape[1:], strict=True)
+        size in (None, given)
+        for size, given in zip(shape, array.shape[1:], strict=True)
     )
     if not fits or not len(array):
         raise ValueError(

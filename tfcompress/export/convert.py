@@ -12,6 +12,7 @@ from tfcompress.core.compress import compress, is_plain, strip
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.graph import flatten
+from tfcompress.core.grid import integer_grid
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.export.edit import (
     pack_int4,
@@ -71,7 +72,8 @@ def export_tflite(
         precision: `"float32"`; `"float16"` weights; `"dynamic"`: int8 weights and float
             activations; `"int8"`: weights, activations, inputs and outputs;
             `"int16x8"`: int16 activations, int8 weights; `"int4"`: like int8, with
-            4-bit kernels of dense and convolution layers (depthwise stays 8).
+            4-bit kernels of dense and convolution layers (depthwise stays 8, and so do
+            kernels that lie on a grid of more bits).
         samples: an array, or `{input name: array}`, typical inputs. Needed for integer
             precisions of a model without trained ranges; also used for the check.
         profile: `"custom"` allows custom operations, `"builtin"` does not.
@@ -318,12 +320,20 @@ def _set_precision(converter, precision):
 
 
 def _with_int4_weights(model):
-    def four_bits(layer):
-        return isinstance(
-            layer, (keras.layers.Dense, keras.layers.Conv2D)
-        ) and not isinstance(layer, keras.layers.DepthwiseConv2D)
+    """Rounds kernels to 4 bits, but for those that were put on a grid before."""
 
-    return strip(compress(model, {four_bits: Uniform(bits=4)}))
+    def needs_grid(layer):
+        if not isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D)):
+            return False
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            return False
+        kernel = layer.kernel.numpy()
+        _, levels = integer_grid(kernel.reshape(-1, kernel.shape[-1]))
+        return not levels.all()
+
+    if not any(map(needs_grid, model._flatten_layers())):
+        return model
+    return strip(compress(model, {needs_grid: Uniform(bits=4)}))
 
 
 def _summary(error):

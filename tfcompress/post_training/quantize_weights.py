@@ -1,19 +1,17 @@
 """Weights rounded to few bits without training."""
 
+import keras
 import numpy as np
 
 from tfcompress.core.cloning import rebuild
-from tfcompress.core.compress import strip
 from tfcompress.core.errors import check_model
-from tfcompress.core.graph import Graph, as_graph, flatten
 from tfcompress.core.rules import Rule, check_used, last_match
 from tfcompress.core.walk import weight_refs
 from tfcompress.post_training import matrices
+from tfcompress.post_training.folded import folded, matrix_layers
 from tfcompress.post_training.rounding import Rounding
 from tfcompress.post_training.scales import SCALES, channel_scales
 from tfcompress.post_training.side_by_side import run_side_by_side
-from tfcompress.rewrites.apply import apply_to_flat
-from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
 
 
 def quantize_weights(
@@ -43,7 +41,7 @@ def quantize_weights(
             `tfc.compress`; kernels without a pattern stay as they are.
         samples: an array, or `{input name: array}`: some hundred typical inputs. Needed
             by everything but `rounding="nearest", correct_bias=False`.
-        rounding: a `Rounding` or its name: `"nearest"`, `"gptq"` or `"adaround"`.
+        rounding: a `Rounding` or its name: `"nearest"`, `"gptq"` or `"ada_round"`.
         scales: `"max"` keeps the largest weight of a channel, `"mse"` clips where that
             lessens the squared error of the weights, `"output_mse"` that of the outputs.
         correct_bias: whether biases make good the mean error; layers without a bias
@@ -74,7 +72,7 @@ def quantize_weights(
             f"rounding={rounding!r}, scales={scales!r}, correct_bias={correct_bias} need "
             "samples: typical inputs, such as x[:256]."
         )
-    flat = as_folded(model)
+    flat = folded(model)
     copy = rebuild(flat)
     plan = _plan(flat, bits)
 
@@ -101,25 +99,13 @@ def quantize_weights(
     return copy
 
 
-def as_folded(model):
-    """A plain flat functional copy with batch norm folded into the layers before it."""
-    flat = flatten(as_graph(strip(model), "quantize"))
-    return apply_to_flat(flat, FoldBatchNorm())
-
-
-def rounded_layers(flat):
-    """The layers that can be rounded, in the order they run, each once."""
-    layers = {node.operation.name: node.operation for node in Graph(flat).nodes}
-    return [layer for layer in layers.values() if matrices.has_matrix(layer)]
-
-
 def _plan(flat, bits):
     """`{layer name: bits}`."""
-    layers = rounded_layers(flat)
+    layers = matrix_layers(flat)
     if not isinstance(bits, dict):
         _check_bits(bits)
         return {
-            layer.name: 8 if isinstance(layer, matrices.L.DepthwiseConv2D) else bits
+            layer.name: 8 if isinstance(layer, keras.layers.DepthwiseConv2D) else bits
             for layer in layers
         }
     rules = [Rule(pattern, _check_bits(value)) for pattern, value in bits.items()]

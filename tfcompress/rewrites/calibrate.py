@@ -29,7 +29,7 @@ def calibrate(model, samples, setting):
 
     def each_batch():
         for part in parts:
-            tensors = observed(part if len(part) > 1 else part[0], training=False)
+            tensors = observed(part, training=False)
             yield [[t.numpy().ravel() for t in group] for group in tensors]
 
     limits = [(0.0, 0.0)] * len(layers)

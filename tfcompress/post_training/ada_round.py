@@ -112,7 +112,9 @@ def _learn(
             distance = tf.maximum(tf.abs(2.0 * soft - 1.0), 1e-6)
             undecided = 1.0 - tf.pow(distance, _beta(progress))
             strength = tf.where(progress < _WARM_UP, 0.0, regularization)
-            loss = tf.reduce_sum(error * weighting) + strength * tf.reduce_sum(undecided)
+            loss = tf.reduce_sum(error * weighting) + strength * tf.reduce_sum(
+                undecided
+            )
         gradient = tape.gradient(loss, v)
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * tf.square(gradient)
@@ -130,6 +132,4 @@ def _learn(
 
 def _beta(progress):
     past = tf.maximum(progress - _WARM_UP, 0.0) / (1 - _WARM_UP)
-    return _LAST_BETA + (_FIRST_BETA - _LAST_BETA) * 0.5 * (
-        1.0 + tf.cos(np.pi * past)
-    )
+    return _LAST_BETA + (_FIRST_BETA - _LAST_BETA) * 0.5 * (1.0 + tf.cos(np.pi * past))
