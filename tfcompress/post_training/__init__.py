@@ -3,6 +3,7 @@
 from tfcompress.core.plugin import Registry
 from tfcompress.post_training.ada_round import AdaRound
 from tfcompress.post_training.equalize import equalize
+from tfcompress.post_training.faster_pointwise import faster_pointwise
 from tfcompress.post_training.gptq import GPTQ
 from tfcompress.post_training.ladder import Ladder, Rung, quantize_ladder
 from tfcompress.post_training.matrices import Inputs
@@ -28,6 +29,7 @@ __all__ = [
     "Rounding",
     "Rung",
     "equalize",
+    "faster_pointwise",
     "get",
     "mixed_precision",
     "quantize_ladder",

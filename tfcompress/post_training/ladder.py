@@ -195,7 +195,7 @@ def _steps(flat, bits, samples, scores):
     def with_ranges(name, equalized):
         source = equalize(flat) if equalized else flat
         ranged[name] = quantize_activations(source, ranges="mse", samples=samples)
-        return quantize_weights(ranged[name], bits, correct_bias=False)
+        return quantize_weights(ranged[name], bits, samples, correct_bias=False)
 
     def rounded(rounding):
         better = ranged[max(ranged, key=scores.get)]

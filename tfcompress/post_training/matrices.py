@@ -117,6 +117,8 @@ def measure(layer, exact, quantized, needs_moments):
                 tf.matmul(z, x, transpose_a=True),
             ]
         parts = [part.numpy().astype(np.float64) for part in parts]
-        sums = parts if sums is None else [a + b for a, b in zip(sums, parts)]
+        sums = (
+            parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+        )
         count += int(x.shape[1])
     return Inputs(*[total / count for total in sums])

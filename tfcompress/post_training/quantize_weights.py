@@ -15,7 +15,12 @@ from tfcompress.post_training.side_by_side import run_side_by_side
 
 
 def quantize_weights(
-    model, bits=8, samples=None, rounding="nearest", scales="mse", correct_bias=True
+    model,
+    bits=8,
+    samples=None,
+    rounding="nearest",
+    scales="output_mse",
+    correct_bias=True,
 ):
     """Returns a plain copy of `model` whose kernels lie on grids of few bits.
 
@@ -39,11 +44,13 @@ def quantize_weights(
         bits: 2 to 8 for the kernels of dense and convolution layers; depthwise kernels
             get 8, as in int4 files. Or `{pattern: bits}` with patterns as in
             `tfc.compress`; kernels without a pattern stay as they are.
-        samples: an array, or `{input name: array}`: some hundred typical inputs. Needed
-            by everything but `rounding="nearest", correct_bias=False`.
+        samples: an array, or `{input name: array}`: some hundred typical inputs. Without
+            them there are `rounding="nearest"`, `scales="max"` or `"mse"`, and
+            `correct_bias=False`.
         rounding: a `Rounding` or its name: `"nearest"`, `"gptq"` or `"ada_round"`.
-        scales: `"max"` keeps the largest weight of a channel, `"mse"` clips where that
-            lessens the squared error of the weights, `"output_mse"` that of the outputs.
+        scales: how a channel's step is chosen. `"max"`: the largest weight is the last
+            level. `"mse"` clips where that lessens the squared error of the weights,
+            `"output_mse"` that of the layer's outputs.
         correct_bias: whether biases make good the mean error; layers without a bias
             are left as they are.
 

@@ -3,13 +3,13 @@
 import numpy as np
 
 SCALES = ("max", "mse", "output_mse")
-_SHARES = np.linspace(1.0, 0.3, 71)
+_SHARES = np.linspace(1.0, 0.3, 36)
 
 
 def channel_scales(weight, level, choice="max", moments=None):
     """The steps, array `(groups, 1, outputs)`.
 
-    `"max"`: `max|w| / level`. `"mse"`: of 71 values from all to 0.3 of that the one with
+    `"max"`: `max|w| / level`. `"mse"`: of 36 values from all to 0.3 of that the one with
     the least `Σ (s q - w)²`, where `q = clip(round(w / s), -level, level)`.
     `"output_mse"`: likewise with the least `(s q - w)ᵀ E[z zᵀ] (s q - w)`, the error of
     what the layer computes from its inputs `z`.
