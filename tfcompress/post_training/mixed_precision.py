@@ -238,8 +238,7 @@ def choose(harms, sizes, budget):
     return solution.x.reshape(sizes.shape).argmax(axis=1)
 
 
-def _rounded(layer, bits):
-    kernel = layer.kernel.numpy()
+def _rounded(layer, kernel, bits):
     weight, level = to_matrix(layer, kernel), 2 ** (bits - 1) - 1
     scale = channel_scales(weight, level, "mse")
     codes = Nearest()(weight, scale, level)
@@ -248,13 +247,11 @@ def _rounded(layer, bits):
 
 def _errors_of_weights(layers, bits):
     """`‖W̃ - W‖² / n`, array `(layers, bits)`."""
+    kernels = [layer.kernel.numpy() for layer in layers]
     return np.array(
         [
-            [
-                np.mean(np.square(_rounded(layer, b) - layer.kernel.numpy()))
-                for b in bits
-            ]
-            for layer in layers
+            [np.mean(np.square(_rounded(layer, kernel, b) - kernel)) for b in bits]
+            for layer, kernel in zip(layers, kernels, strict=True)
         ]
     )
 
@@ -274,7 +271,7 @@ def _errors_of_outputs(model, layers, bits, samples):
     for row, layer in zip(errors, layers, strict=True):
         kernel = layer.kernel.numpy()
         for column, b in enumerate(bits):
-            layer.kernel.assign(_rounded(layer, b))
+            layer.kernel.assign(_rounded(layer, kernel, b))
             sums = [
                 np.square(a - e).sum() for a, e in zip(outputs(), expected, strict=True)
             ]
