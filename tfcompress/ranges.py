@@ -51,8 +51,7 @@ class Percentile(Range):
     Raises:
         ValueError: if `percentile` is outside (50, 100].
 
-    Source: Wu et al., "Integer Quantization for Deep Learning Inference" (2020),
-    section 3.3.
+    Source: Wu et al., "Integer Quantization for Deep Learning Inference" (2020).
 
     >>> Percentile(75)(np.array([2, 2, 2, 2]), np.array([-2.0, -1.0, 0.0, 1.0, 2.0]))
     (-1.0, 1.0)
@@ -84,8 +83,8 @@ class MSE(Range):
     level.
 
     Source: Banner et al., "Post training 4-bit quantization of convolutional networks
-    for rapid-deployment" (2019), section 3; Nagel et al., "A White Paper on Neural
-    Network Quantization" (2021), section 3.1.
+    for rapid-deployment" (2019); Nagel et al., "A White Paper on Neural Network
+    Quantization" (2021), section 3.1.
 
     >>> counts = np.zeros(2048); counts[:512] = 1000; counts[-1] = 1
     >>> low, high = MSE()(counts, np.linspace(0, 16, 2049), bits=4)

@@ -34,7 +34,7 @@ class AdaRound(Rounding):
         ValueError: if an argument is not positive.
 
     Source: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training
-    Quantization" (2020), section 3.2 and 3.3.
+    Quantization" (2020), section 3.
 
     Example:
         >>> weight, scale = np.array([[[0.45], [0.4]]]), np.ones((1, 1, 1))

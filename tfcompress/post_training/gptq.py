@@ -27,8 +27,8 @@ class GPTQ(Rounding):
     Raises:
         ValueError: if an argument is not positive.
 
-    Source: Frantar et al., "GPTQ" (2023), algorithm 1. Start from errors of earlier
-    layers: Li et al., "GPTAQ" (2025), section 3.
+    Source: Frantar et al., "GPTQ" (2023), algorithm 1. That a layer should make good the
+    errors of those before it: Li et al., "GPTAQ" (2025), which solves it otherwise.
 
     Example:
         >>> weight, scale = np.array([[[0.4], [0.4]]]), np.ones((1, 1, 1))

@@ -26,7 +26,7 @@ def hessian_traces(model, kernels, data, copy):
     Raises:
         ValueError: if there is no loss or no data.
 
-    Source: Hutchinson (1990); Dong et al., "HAWQ-V2" (2020), section 3.2.
+    Source: Hutchinson (1990); Dong et al., "HAWQ-V2" (2020).
     """
     if not model.compiled:
         raise ValueError(

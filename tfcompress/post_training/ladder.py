@@ -135,8 +135,8 @@ def quantize_ladder(
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if an argument is out of range.
 
-    Source: the order is that of Nagel et al., "A White Paper on Neural Network
-    Quantization" (2021), section 3.6.
+    Source: the order follows the post-training pipeline of Nagel et al., "A White Paper
+    on Neural Network Quantization" (2021), section 3.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])

@@ -153,8 +153,8 @@ def mixed_precision(
         ValueError: if an argument is out of range, or the budget is below the fewest
             bits.
 
-    Source: Dong et al., "HAWQ-V2" (2020), section 3; exact choice: Yao et al., "HAWQ-V3"
-    (2021), section 3.4.
+    Source: Dong et al., "HAWQ-V2" (2020); bits chosen by integer programming: Yao et al.,
+    "HAWQ-V3" (2021).
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)),

@@ -20,8 +20,8 @@ def channel_scales(weight, level, choice="max", moments=None):
         choice: one of `SCALES`.
         moments: `E[z zᵀ]`, array `(groups, inputs, inputs)`.
 
-    Source: Banner et al. (2019), section 3; Nagel et al., "A White Paper on Neural
-    Network Quantization" (2021), section 3.1.
+    Source: Nagel et al., "A White Paper on Neural Network Quantization" (2021), section
+    3.1.
 
     >>> weight = np.array([0.1, 0.2, 0.3, 0.7] * 9 + [1.4]).reshape(1, -1, 1)
     >>> round(channel_scales(weight, 7).item(), 6)
