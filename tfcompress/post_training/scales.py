@@ -27,7 +27,7 @@ def channel_scales(weight, level, choice="max", moments=None):
     >>> round(channel_scales(weight, 7).item(), 6)
     0.2
     >>> round(channel_scales(weight, 7, "mse").item(), 6)
-    0.174
+    0.176
     """
     largest = np.abs(weight).max(axis=1, keepdims=True) / level
     largest = np.where(largest > 0, largest, 1.0 / level)
