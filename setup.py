@@ -75,6 +75,7 @@ setup(
         "pyyaml",
         "rich",
         "scikit-learn",
+        "scipy",
         "tensorflow>=2.21",
         "tensorly",
     ],
