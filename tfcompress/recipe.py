@@ -48,7 +48,7 @@ class Recipe:
       `channel_pruning`, the arguments of `tfc.callbacks.Pruning` or `ChannelPruning`
     - `shrink`
     - `strip`
-    - `export`: `path`, `precision`, `profile`, `sparse`
+    - `export`: `path`, `precision`, `profile`, `sparse`, `codec`
 
     Transforms, schedules and so on are names or `{name: arguments}`.
 
@@ -206,11 +206,20 @@ class _Run:
     def strip(self):
         self.model = strip(self.model)
 
-    def export(self, path, precision="float32", profile="custom", sparse="auto"):
+    def export(
+        self, path, precision="float32", profile="custom", sparse="auto", codec=None
+    ):
         samples = None if self._data is None else self._data[0]
-        path = self._folder / path
         self.exports.append(
-            export_tflite(self.model, path, precision, samples, profile, sparse=sparse)
+            export_tflite(
+                self.model,
+                self._folder / path,
+                precision,
+                samples,
+                profile,
+                sparse=sparse,
+                codec=codec,
+            )
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 import tfcompress as tfc
 from tests import models
 from tfcompress.core.grid import integer_grid
-from tfcompress.export.operations import describe
+from tfcompress.export.describe import describe
 
 L = keras.layers
 

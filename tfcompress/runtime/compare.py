@@ -14,6 +14,7 @@ import rich.table
 
 from tfcompress.core.compress import strip
 from tfcompress.core.report import report
+from tfcompress.export.decode import decode_tflite
 from tfcompress.export.operations import count_macs, count_parameters
 from tfcompress.interop.load import load_model
 from tfcompress.runtime.benchmark import benchmark
@@ -191,7 +192,7 @@ def _file_facts(path, num_threads, latency):
 
     Interpreter(path).close()
     content = path.read_bytes()
-    parameters, nonzero = count_parameters(content)
+    parameters, nonzero = count_parameters(decode_tflite(content))
     facts = {
         "kind": "tflite",
         "size_bytes": path.stat().st_size,
