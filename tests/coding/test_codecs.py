@@ -78,7 +78,9 @@ def _decoded(decode, stream, count):
 
 def test_bits_are_packed_from_the_highest():
     # 101 000 111 001
-    assert BitPack().encode(np.array([5, 0, 7, 1])) == bytes([3, 0b10100011, 0b10010000])
+    assert BitPack().encode(np.array([5, 0, 7, 1])) == bytes(
+        [3, 0b10100011, 0b10010000]
+    )
     assert BitPack().encode(np.zeros(9, int)) == bytes([1, 0, 0])
 
 

@@ -201,7 +201,7 @@ def prune(symbols):
 
 
 def rans(symbols):
-    """Asymmetric numeral systems with fixed tables, of all symbols or of gaps and entries."""
+    """Asymmetric numeral systems with fixed tables, of symbols or of gaps and entries."""
     layouts = (Layout.DENSE, Layout.RELATIVE)
     return [coded(symbols, Rans(), layout) for layout in layouts]
 
