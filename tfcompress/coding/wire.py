@@ -157,7 +157,7 @@ def decode(encoded, tensor):
         return decode_reference(encoded, tensor)
     output = np.empty(tensor.size_bytes, np.uint8)
     content, ancillary = map(native.as_bytes, (encoded.content, encoded.ancillary))
-    zero_points = np.array(tensor.zero_points or (0,), np.int32)
+    zero_points = np.array(tensor.zero_points or (0,), np.int64).astype(np.int32)
     description = _Tensor(
         tensor.type,
         tensor.count,
