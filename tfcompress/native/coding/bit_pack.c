@@ -13,7 +13,7 @@ tfc_status tfc_unpack_bits(const uint8_t *stream, size_t size, int bits,
   size_t i = 0;
   for (; i + 7 <= count; i += 7) {
     tfc_bits_refill(&reader);
-    for (int k = 0; k < 7; k++) {
+    for (size_t k = 0; k < 7; k++) {
       symbols[i + k] = (uint8_t)(reader.window >> (64 - bits));
       tfc_bits_skip(&reader, bits);
     }

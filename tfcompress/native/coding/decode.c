@@ -1,5 +1,6 @@
 #include "decode.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,12 @@
 #include "mixing.h"
 #include "rans.h"
 
-enum { HEADER_SIZE = 16, MAX_ELEMENT_SIZE = 8 };
+enum {
+  HEADER_SIZE = 16,
+  MAX_ELEMENT_SIZE = 8,
+  SHARED_LUT = 15,
+  MAX_DECODED_SIZE = INT32_MAX, /* a file holds less */
+};
 
 /* TfLiteType */
 enum {
@@ -34,9 +40,9 @@ static size_t element_size(int type) {
 }
 
 size_t tfc_decoded_size(int type, size_t count) {
-  if (type == INT4) return count / 2 + count % 2;
-  size_t size = element_size(type);
-  return size && count <= SIZE_MAX / size ? size * count : 0;
+  const size_t size = element_size(type);
+  if (size == 0 || count > MAX_DECODED_SIZE / size) return 0;
+  return type == INT4 ? count / 2 + count % 2 : size * count;
 }
 
 static size_t channel_of(const tfc_tensor *tensor, size_t element) {
@@ -45,17 +51,33 @@ static size_t channel_of(const tfc_tensor *tensor, size_t element) {
   return element / (tensor->count / tensor->num_channels);
 }
 
+/* The tensor with one channel for each table of values: the quantized ones, or, where
+   there are none, those of the axis that the header names. */
+static tfc_tensor with_lut_channels(const tfc_tensor *tensor, int axis, size_t stride,
+                                    size_t num_values) {
+  tfc_tensor by_table = *tensor;
+  if (axis == SHARED_LUT || stride == 0) by_table.num_channels = 1;
+  if (axis == SHARED_LUT || stride == 0 || tensor->num_channels > 1) return by_table;
+  const size_t size = axis ? tensor->last_size : tensor->first_size;
+  if (size <= 1 || num_values / stride < size || tensor->count % size) return by_table;
+  by_table.num_channels = size;
+  by_table.channels_last = axis > 0;
+  return by_table;
+}
+
 static tfc_status decode_lut(span encoded, span ancillary, const tfc_tensor *tensor,
                              uint8_t *out) {
   const int bits = ancillary.bytes[5] & 7;
   const size_t stride = ancillary.bytes[6], size = element_size(tensor->type);
   const size_t num_values = (ancillary.size - HEADER_SIZE) / size;
+  const tfc_tensor by_table =
+      with_lut_channels(tensor, ancillary.bytes[5] >> 4, stride, num_values);
   uint8_t *indices = malloc(tensor->count + 1);
   if (!indices) return TFC_NO_MEMORY;
   tfc_status status =
       tfc_unpack_bits(encoded.bytes, encoded.size, bits, indices, tensor->count);
   for (size_t i = 0; i < tensor->count && status == TFC_OK; i++) {
-    size_t place = indices[i] + (stride ? channel_of(tensor, i) * stride : 0);
+    size_t place = indices[i] + channel_of(&by_table, i) * stride;
     if (place >= num_values)
       status = TFC_CORRUPT;
     else
@@ -86,12 +108,15 @@ static tfc_status decode_prune(span encoded, span ancillary, const tfc_tensor *t
   const size_t size = element_size(tensor->type);
   const uint8_t *next = ancillary.bytes + HEADER_SIZE;
   const uint8_t *end = ancillary.bytes + ancillary.size;
+  const bool is_float = tensor->type == FLOAT32 || tensor->type == FLOAT16;
+  const bool has_zero_points = tensor->zero_points && !is_float;
   if (encoded.size < tfc_packed_size(tensor->count, 1)) return TFC_CORRUPT;
   for (size_t i = 0; i < tensor->count; i++) {
     if (!is_set(encoded.bytes, i)) {
-      int32_t zero = tensor->zero_points ? tensor->zero_points[channel_of(tensor, i)] : 0;
-      memset(out + i * size, 0, size);
-      out[i * size] = (uint8_t)zero;
+      const int32_t zero = has_zero_points ? tensor->zero_points[channel_of(tensor, i)] : 0;
+      memset(out + i * size, zero < 0 ? 255 : 0, size);
+      for (size_t k = 0; k < size && k < sizeof zero; k++)
+        out[i * size + k] = (uint8_t)((uint32_t)zero >> 8 * k);
       continue;
     }
     if ((size_t)(end - next) < size) return TFC_CORRUPT;
@@ -147,8 +172,9 @@ static tfc_status read_relative(int coder, span encoded, uint8_t *symbols, size_
   span gap_stream = {encoded.bytes + 8, tfc_u32(encoded.bytes + 4)};
   if (num_entries > count || gap_stream.size > encoded.size - 8) return TFC_CORRUPT;
   span rest = {gap_stream.bytes + gap_stream.size, encoded.size - 8 - gap_stream.size};
-  uint8_t *gaps = malloc(2 * num_entries + 1), *entries = gaps + num_entries;
+  uint8_t *gaps = malloc(2 * num_entries + 1);
   if (!gaps) return TFC_NO_MEMORY;
+  uint8_t *entries = gaps + num_entries;
   tfc_status status = read_symbols(coder, gap_stream, gaps, num_entries);
   if (status == TFC_OK) status = read_symbols(coder, rest, entries, num_entries);
   memset(symbols, zero, count);
@@ -236,9 +262,11 @@ static tfc_status decode_nibbles(span encoded, span ancillary, const tfc_tensor 
 tfc_status tfc_decode(const uint8_t *encoded, size_t encoded_size,
                       const uint8_t *ancillary, size_t ancillary_size,
                       const tfc_tensor *tensor, void *output) {
-  if (ancillary_size < HEADER_SIZE || tensor->count >= SIZE_MAX / 2) return TFC_CORRUPT;
+  if (ancillary_size < HEADER_SIZE) return TFC_CORRUPT;
   if (ancillary[1] != 1 || ancillary[4] != 1) return TFC_UNSUPPORTED;
   if (element_size(tensor->type) == 0) return TFC_UNSUPPORTED;
+  if (tensor->count && tfc_decoded_size(tensor->type, tensor->count) == 0)
+    return TFC_CORRUPT;
   if (tensor->num_channels > 1 && tensor->count % tensor->num_channels)
     return TFC_CORRUPT;
   span payload = {encoded, encoded_size}, tables = {ancillary, ancillary_size};

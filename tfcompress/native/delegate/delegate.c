@@ -14,14 +14,14 @@
 typedef struct constant {
   struct constant *next;
   const void *encoded, *ancillary;
-  int type;
-  size_t count;
+  tfc_tensor tensor;
   void *data;
 } constant;
 
 typedef struct {
   TfLiteDelegate delegate; /* first, so that a pointer to it is one to this */
   constant *constants;
+  const constant *older; /* the first one of graphs before this one */
 } decoder_delegate;
 
 static TfLiteTensor *tensor_at(TfLiteContext *context, const TfLiteIntArray *indices,
@@ -51,6 +51,10 @@ static bool count_elements(const TfLiteIntArray *dims, size_t *count) {
 static bool describe(const TfLiteTensor *tensor, tfc_tensor *description) {
   *description = (tfc_tensor){.type = tensor->type, .num_channels = 1};
   if (!count_elements(tensor->dims, &description->count)) return false;
+  if (tensor->dims->size > 0) {
+    description->first_size = (size_t)tensor->dims->data[0];
+    description->last_size = (size_t)tensor->dims->data[tensor->dims->size - 1];
+  }
   const TfLiteAffineQuantization *quantization = tensor->quantization.params;
   if (tensor->quantization.type != kTfLiteAffineQuantization || !quantization)
     return true;
@@ -64,10 +68,20 @@ static bool describe(const TfLiteTensor *tensor, tfc_tensor *description) {
   return true;
 }
 
+static bool is_alike(const tfc_tensor *a, const tfc_tensor *b) {
+  if (a->type != b->type || a->count != b->count || a->num_channels != b->num_channels ||
+      a->channels_last != b->channels_last || a->first_size != b->first_size ||
+      a->last_size != b->last_size || !a->zero_points != !b->zero_points)
+    return false;
+  return !a->zero_points || memcmp(a->zero_points, b->zero_points,
+                                   a->num_channels * sizeof *a->zero_points) == 0;
+}
+
+/* Looks in this graph only: the addresses of others may belong to freed models. */
 static constant *find(const decoder_delegate *self, const constant *wanted) {
-  for (constant *known = self->constants; known; known = known->next)
+  for (constant *known = self->constants; known != self->older; known = known->next)
     if (known->encoded == wanted->encoded && known->ancillary == wanted->ancillary &&
-        known->type == wanted->type && known->count == wanted->count)
+        is_alike(&known->tensor, &wanted->tensor))
       return known;
   return NULL;
 }
@@ -91,8 +105,7 @@ static TfLiteStatus decode_tensor(TfLiteContext *context, decoder_delegate *self
     return kTfLiteError;
   }
   const size_t size = tfc_decoded_size(output->type, description.count);
-  constant wanted = {NULL, encoded->data, ancillary->data, output->type,
-                     description.count, NULL};
+  constant wanted = {NULL, encoded->data, ancillary->data, description, NULL};
   constant *known = find(self, &wanted);
   if (!known) {
     wanted.data = malloc(size + 64);
@@ -144,6 +157,8 @@ static TfLiteStatus apply(TfLiteContext *context, TfLiteDelegate *delegate) {
   TfLiteIntArray *claimed = malloc(sizeof *claimed + (size_t)plan->size * sizeof(int));
   if (!claimed) return kTfLiteError;
   claimed->size = 0;
+  decoder_delegate *self = (decoder_delegate *)delegate;
+  self->older = self->constants;
   TfLiteStatus status = kTfLiteOk;
   for (int i = 0; i < plan->size && status == kTfLiteOk; i++) {
     TfLiteNode *node;
@@ -152,7 +167,7 @@ static TfLiteStatus apply(TfLiteContext *context, TfLiteDelegate *delegate) {
         context->GetNodeAndRegistration(context, plan->data[i], &node, &registration);
     if (status != kTfLiteOk || !registration->custom_name) continue;
     if (strcmp(registration->custom_name, "TFLM_DECODE") != 0) continue;
-    status = decode_node(context, (decoder_delegate *)delegate, node);
+    status = decode_node(context, self, node);
     claimed->data[claimed->size++] = plan->data[i];
   }
   if (status == kTfLiteOk && claimed->size) {
