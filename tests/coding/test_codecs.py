@@ -116,7 +116,7 @@ def test_relative_index_of_deep_compression():
     assert np.cumsum(gaps + 1).tolist() == [2, 5, 13, 16]
     assert gaps.tolist() == [1, 2, 7, 2]
     assert entries.tolist() == [34, 9, 0, 17]
-    with pytest.raises(ValueError, match="gap_bits=9: expected 1 to 8"):
+    with pytest.raises(ValueError, match="expected an integer from 1 to 8"):
         RelativeIndex(gap_bits=9)
 
 
