@@ -49,12 +49,10 @@ class Lessons:
                 )
             self._loss = SoftLabels(temperature, from_logits=not ends_in_softmax(model))
             self._metrics = [keras.metrics.MeanMetricWrapper(_is_right, "accuracy")]
-        self._data = _taught(_batches(data, batch_size, shuffle=True), teacher)
+        self._data = _batches(data, batch_size, teacher, shuffle=True)
         self._validation_data = None
         if validation_data is not None:
-            self._validation_data = _taught(
-                _batches(validation_data, batch_size), teacher
-            )
+            self._validation_data = _batches(validation_data, batch_size, teacher)
         self.steps_per_epoch = int(self._data.cardinality())
         if self.steps_per_epoch < 1:
             raise ValueError(
@@ -153,11 +151,20 @@ def _is_right(y_true, y_pred):
     return tf.cast(tf.argmax(labels, -1) == tf.argmax(y_pred, -1), tf.float32)
 
 
-def _batches(data, batch_size, shuffle=False):
+def _batches(data, batch_size, teacher, shuffle=False):
     """The data as a dataset; arrays in a new order each epoch."""
     if isinstance(data, tf.data.Dataset):
-        return data
-    arrays = tf.nest.map_structure(tf.constant, tuple(data))
+        return data if teacher is None else _taught(data, teacher)
+    inputs, labels = data
+    if teacher is not None:
+        # What never changes is asked once.
+        taught = _taught(_in_batches((inputs, labels), batch_size), teacher)
+        labels = tf.concat([targets for _, targets in taught], axis=0)
+    return _in_batches((inputs, labels), batch_size, shuffle)
+
+
+def _in_batches(arrays, batch_size, shuffle=False):
+    arrays = tf.nest.map_structure(tf.constant, arrays)
     count = len(tf.nest.flatten(arrays)[0])
     order = tf.data.Dataset.range(count)
     if shuffle:
@@ -175,8 +182,6 @@ def _batches(data, batch_size, shuffle=False):
 
 def _taught(batches, teacher):
     """The dataset with the teacher's logits behind the labels."""
-    if teacher is None:
-        return batches
     is_softmax = ends_in_softmax(teacher)
 
     def teach(inputs, labels):
