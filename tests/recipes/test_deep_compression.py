@@ -41,7 +41,7 @@ def test_from_a_model_to_a_small_file(tmp_path):
         tmp_path / "small.tflite",
         sparsity=0.8,
         num_clusters={".*": 4, ".*/bias": 2},
-        epochs=(30, 10),
+        epochs=(5, 2),
         learning_rate=(1e-2, 1e-3),
         batch_size=32,
         teacher=model,
@@ -56,7 +56,7 @@ def test_from_a_model_to_a_small_file(tmp_path):
     assert (result.model.layers[0].kernel.numpy() == 0).tolist() == (
         result.pruned.layers[0].kernel.numpy() == 0
     ).tolist()
-    assert len(result.history["prune"]["val_accuracy"]) == 30
+    assert len(result.history["prune"]["val_accuracy"]) == 5
     assert result.export.path.is_file()
     assert "hidden/kernel" in str(result) and "small.tflite" in str(result)
 
@@ -69,8 +69,8 @@ def test_a_dataset_labels_and_a_sparsity_for_each_layer():
         data,
         sparsity={"hidden": 0.75, "head": 0.5},
         num_clusters={"hidden": 3},
-        epochs=(30, 5),
-        learning_rate=(1e-2, 1e-3),
+        epochs=(15, 2),
+        learning_rate=(2e-2, 1e-3),
     )
     rows = {row.name: row for row in result.storage.weights}
     assert (rows["hidden/kernel"].kept, rows["head/kernel"].kept) == (128, 64)
@@ -95,7 +95,21 @@ def test_soft_labels_against_the_formula():
     assert float(from_p) == pytest.approx(expected, 1e-5)
 
 
-def test_bad_arguments():
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sparsity": {"nothing": 0.5}}, "matches no weight"),
+        ({"sparsity": {"hidden": 1.0}}, r"sparsity=1.0: expected .* in \[0, 1\)"),
+        ({"num_clusters": {"hiden": 3}, "epochs": (0, 0)}, "Did you mean 'hidden'"),
+        ({"epochs": 3}, "epochs=3: expected two numbers"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tfc.recipes.deep_compression(network(), blobs(32), **arguments)
+
+
+def test_bad_lessons():
     x, y = blobs(32)
     model = network()
     with pytest.raises(ValueError, match="a teacher or a loss, not both"):
@@ -105,5 +119,3 @@ def test_bad_arguments():
     endless = tf.data.Dataset.from_tensors((x, y)).repeat()
     with pytest.raises(ValueError, match="no known length"):
         Lessons(model, endless)
-    with pytest.raises(ValueError, match="matches no weight"):
-        tfc.recipes.deep_compression(model, (x, y), sparsity={"nothing": 0.5})

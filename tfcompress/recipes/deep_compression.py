@@ -93,8 +93,8 @@ def deep_compression(
         num_clusters: shared values of each kernel beside zero; or
             `{pattern: number}`, which may name biases too. None: 255 in kernels of
             more than two axes, 31 in others, so that 8 and 5 bits hold them.
-        epochs: of the two trainings.
-        learning_rate: each starts with.
+        epochs: of the two trainings; 0 leaves one out.
+        learning_rate: that each of them starts with.
         optimizer: Keras name or object.
         batch_size: for arrays.
         loss: cross entropy for class labels by default.
@@ -128,6 +128,8 @@ def deep_compression(
         8
     """
     check_model(model, "compress")
+    _check_two("epochs", epochs)
+    _check_two("learning_rate", learning_rate)
     lessons = Lessons(
         model, data, validation_data, batch_size, loss, teacher, temperature
     )
@@ -160,10 +162,20 @@ def deep_compression(
     )
 
 
+def _check_two(name, values):
+    if not isinstance(values, (tuple, list)) or len(values) != 2:
+        raise ValueError(
+            f"{name}={values!r}: expected two numbers, for the training while pruning "
+            "and for the one while sharing."
+        )
+
+
 class _FinalSparsity(Mask):
     """A mask that knows its own sparsity."""
 
     def __init__(self, sparsity):
+        if not 0 <= sparsity < 1:
+            raise ValueError(f"sparsity={sparsity!r}: expected a fraction in [0, 1).")
         self.sparsity = sparsity
 
 
