@@ -51,7 +51,7 @@ def test_from_a_model_to_a_small_file(tmp_path):
         assert (old == new).all()
     report = tfc.report(result.model)
     assert report.sparsity == pytest.approx(0.8, abs=1e-3)
-    assert report["hidden/kernel"].unique_values == 5
+    assert report["hidden/kernel"].unique_values <= 5
     assert report["head/bias"].unique_values <= 3
     assert (result.model.layers[0].kernel.numpy() == 0).tolist() == (
         result.pruned.layers[0].kernel.numpy() == 0
