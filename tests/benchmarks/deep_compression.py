@@ -55,7 +55,7 @@ LENETS = {
     "lenet_5": Settings(
         sparsity={"conv1": 0.5, "conv2": 0.9, "fc1": 0.9925, "logits": 0.88},
         # A value more in a small kernel costs next to nothing.
-        num_clusters={".*": 8, "conv1": 16, "fc1": 5, ".*/bias": 16},
+        num_clusters={".*": 12, "conv1": 24, "fc1": 6, ".*/bias": 16},
         temperature=2.0,
         epochs=(24, 4),
         learning_rate=(2e-3, 3e-4),
