@@ -13,8 +13,6 @@ import tempfile
 import harness
 import mnist_lenet
 
-# "auto" once tfc.export_tflite knows codecs.
-CODEC = None
 _BATCH_SIZE = 256
 _TEACHER_EPOCHS = 10
 
@@ -112,7 +110,7 @@ class Lab(mnist_lenet.Lab):
             batch_size=_BATCH_SIZE,
             teacher=teacher,
             temperature=settings.temperature,
-            codec=CODEC,
+            codec="auto",
         )
 
     def teach(self, dense, teacher):

@@ -46,6 +46,7 @@ def test_from_a_model_to_a_small_file(tmp_path):
         batch_size=32,
         teacher=model,
         validation_data=(x, y),
+        codec="huffman",
     )
     for old, new in zip(before, model.get_weights(), strict=True):
         assert (old == new).all()
