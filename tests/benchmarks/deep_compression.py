@@ -12,9 +12,12 @@ import tempfile
 
 import harness
 import mnist_lenet
+import numpy as np
 
 _BATCH_SIZE = 256
 _TEACHER_EPOCHS = 10
+# Bytes, as a share of NNCodec's, that ours may take.
+_OF_NNCODEC = 1.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Lab(mnist_lenet.Lab):
 
     def __init__(self, name, options):
         super().__init__(name, options)
+        self.options = options
         self.settings = LENETS[name]
         self.teacher_epochs = 1 if options.quick else _TEACHER_EPOCHS
         if options.quick:
@@ -93,6 +97,7 @@ class Lab(mnist_lenet.Lab):
             *self.describe_errors(errors),
             *self.describe_storage(result),
             *self.describe_files(dense_file, result.export.path),
+            *self.describe_codecs(result, folder / "symbols.npz"),
         ]
 
     def compress(self, dense, teacher, path):
@@ -161,6 +166,33 @@ class Lab(mnist_lenet.Lab):
         yield harness.Measure("compressed file", sizes[1], "bytes")
         rate = round(sizes[0] / sizes[1], 2)
         yield harness.Measure("files, rate", rate, "x", at_least=self.settings.rate)
+
+    def describe_codecs(self, result, path):
+        """Bytes of all constants, value tables included, beside other coders'."""
+        own = sum(constant.encoded_bytes for constant in result.export.constants)
+        name = "constants, values included"
+        if self.options.no_peers:
+            yield harness.Measure(name, own, "bytes")
+            return
+        np.savez(path, **symbols(result.model))
+        folder = self.options.peers_dir
+        answer = harness.run_peer(
+            "nncodec", "nncodec_size.py", {"path": str(path)}, folder
+        )
+        peers = {n: b + answer["table_bytes"] for n, b in answer["tools"].items()}
+        limit = int(_OF_NNCODEC * next(iter(peers.values())))
+        yield harness.Measure(name, own, "bytes", at_most=limit, peer=peers)
+
+
+def symbols(model):
+    """The weights of a model as small integers, zero as 0, and what they stand for."""
+    arrays = {}
+    for variable in model.trainable_variables:
+        values, ranks = np.unique(variable.numpy(), return_inverse=True)
+        ranks = ranks.reshape(variable.shape) - np.argmin(np.abs(values))
+        arrays[variable.path] = ranks.astype(np.int16)
+        arrays[f"{variable.path}.codebook"] = values
+    return arrays
 
 
 def train_teacher(lab):
