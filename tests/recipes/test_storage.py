@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import tfcompress as tfc
-from tfcompress.recipes.storage import relative_index
+from tfcompress.coding.sparse import relative_index
 
 
 def dense(kernel):
@@ -15,12 +15,13 @@ def dense(kernel):
 
 
 def test_gaps_as_in_figure_2_of_the_paper():
-    gaps, is_filler = relative_index(np.array([0, 3, 14]), 8)
-    assert gaps.tolist() == [1, 3, 8, 3]
-    assert is_filler.tolist() == [False, False, True, False]
-    gaps, is_filler = relative_index(np.array([7, 15, 33]), 8)
-    assert gaps.tolist() == [8, 8, 8, 8, 2]
-    assert is_filler.tolist() == [False, False, True, True, False]
+    # The paper counts distances, here 1, 3, 8, 3: one more than the zeros between.
+    gaps, is_padding = relative_index(np.array([0, 3, 14]), 7)
+    assert gaps.tolist() == [0, 2, 7, 2]
+    assert is_padding.tolist() == [False, False, True, False]
+    gaps, is_padding = relative_index(np.array([7, 15, 33]), 7)
+    assert gaps.tolist() == [7, 7, 7, 7, 1]
+    assert is_padding.tolist() == [False, False, True, True, False]
 
 
 def test_a_sparse_kernel_by_hand():

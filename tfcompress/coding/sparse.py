@@ -89,15 +89,10 @@ class RelativeIndex(Codec):
         longest = 2 ** (gap_bits or self.gap_bits or 8) - 1
         symbols = np.ravel(symbols).astype(np.uint8)
         places = np.flatnonzero(symbols != self.zero)
-        gaps = np.diff(places, prepend=-1) - 1
-        num_padding = gaps // (longest + 1)
-        last = np.cumsum(num_padding + 1) - 1
-        size = len(places) + int(num_padding.sum())
-        all_gaps = np.full(size, longest, np.uint8)
-        entries = np.full(size, self.zero, np.uint8)
-        all_gaps[last] = gaps - num_padding * (longest + 1)
-        entries[last] = symbols[places]
-        return all_gaps, entries
+        gaps, is_padding = relative_index(places, longest)
+        entries = np.full(gaps.size, self.zero, np.uint8)
+        entries[~is_padding] = symbols[places]
+        return gaps.astype(np.uint8), entries
 
     def decode(self, stream, count):
         return self._decode(stream, count, self.codec.decode)
@@ -120,3 +115,20 @@ class RelativeIndex(Codec):
         symbols = np.full(count, self.zero, np.uint8)
         symbols[places] = decode(stream[8 + size :], num_entries)
         return symbols
+
+
+def relative_index(places, longest):
+    """The gaps before rising places, none longer than `longest`, and which pad.
+
+    >>> gaps, is_padding = relative_index(np.array([1, 4, 15]), 7)
+    >>> gaps.tolist(), is_padding.tolist()
+    ([1, 2, 7, 2], [False, False, True, False])
+    """
+    gaps = np.diff(places, prepend=-1) - 1
+    num_padding = gaps // (longest + 1)
+    ends = np.cumsum(num_padding + 1) - 1
+    is_padding = np.ones(len(places) + int(num_padding.sum()), bool)
+    is_padding[ends] = False
+    all_gaps = np.full(is_padding.size, longest)
+    all_gaps[ends] = gaps - num_padding * (longest + 1)
+    return all_gaps, is_padding

@@ -9,6 +9,7 @@ import numpy as np
 import rich.console
 import rich.table
 
+from tfcompress.coding.sparse import relative_index
 from tfcompress.core.errors import check_model
 from tfcompress.core.walk import leaf_refs, leaves
 
@@ -189,9 +190,9 @@ def _measure(name, value, index_bits):
     is_sparse = kept.size < flat.size
     stored, gaps = flat, None
     if is_sparse:
-        gaps, is_filler = relative_index(kept, 2**index_bits)
+        gaps, is_padding = relative_index(kept, 2**index_bits - 1)
         stored = np.zeros(gaps.size, flat.dtype)
-        stored[~is_filler] = flat[kept]
+        stored[~is_padding] = flat[kept]
     weight_bits, huffman_weight_bits, table_bytes = _shared(stored)
     huffman_index_bits = index_table_bytes = 0
     if is_sparse:
@@ -223,23 +224,6 @@ def _shared(stored):
     if stored.size * (_FLOAT_BITS - bits) <= counts.size * _FLOAT_BITS:
         return _FLOAT_BITS, float(_FLOAT_BITS), 0
     return bits, _mean_length(counts), counts.size
-
-
-def relative_index(positions, reach):
-    """Gaps between positions, none longer than `reach`, and which of them are fillers.
-
-    >>> gaps, is_filler = relative_index(np.array([1, 4, 15]), 8)
-    >>> gaps.tolist(), is_filler.tolist()
-    ([2, 3, 8, 3], [False, False, True, False])
-    """
-    distances = np.diff(positions, prepend=-1)
-    num_fillers = (distances - 1) // reach
-    ends = np.cumsum(num_fillers + 1) - 1
-    is_filler = np.ones(ends[-1] + 1 if ends.size else 0, bool)
-    is_filler[ends] = False
-    gaps = np.full(is_filler.size, reach)
-    gaps[ends] = distances - num_fillers * reach
-    return gaps, is_filler
 
 
 def _mean_length(counts):
