@@ -1,17 +1,16 @@
 """Post-training quantization, rung by rung, until accuracy is kept."""
 
 import dataclasses
-import io
 import pathlib
 import tempfile
 import time
 
 import keras
 import numpy as np
-import rich.console
 import rich.table
 
 from tfcompress.core.errors import check_model
+from tfcompress.core.text import as_text
 from tfcompress.export import export_tflite
 from tfcompress.export.files import check_writable, write_atomically
 from tfcompress.post_training.equalize import equalize
@@ -95,9 +94,7 @@ class Ladder:
         return table
 
     def __str__(self):
-        console = rich.console.Console(file=io.StringIO(), width=100)
-        console.print(self.table())
-        return console.file.getvalue()
+        return as_text(self.table(), width=100)
 
 
 def quantize_ladder(

@@ -1,18 +1,17 @@
 """Bits for each layer, such that the whole fits a budget."""
 
 import dataclasses
-import io
 import re
 
 import keras
 import numpy as np
-import rich.console
 import rich.table
 import scipy.optimize
 import tensorflow as tf
 
 from tfcompress.core.errors import check_model
 from tfcompress.core.samples import batches
+from tfcompress.core.text import as_text
 from tfcompress.post_training.folded import folded, matrix_layers
 from tfcompress.post_training.hessian import hessian_traces
 from tfcompress.post_training.matrices import from_matrix, to_matrix
@@ -104,9 +103,7 @@ class MixedPrecision:
         return table
 
     def __str__(self):
-        console = rich.console.Console(file=io.StringIO(), width=120)
-        console.print(self.table())
-        return console.file.getvalue()
+        return as_text(self.table())
 
 
 def mixed_precision(

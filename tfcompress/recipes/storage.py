@@ -2,15 +2,14 @@
 
 import dataclasses
 import heapq
-import io
 import math
 
 import numpy as np
-import rich.console
 import rich.table
 
 from tfcompress.coding.sparse import relative_index
 from tfcompress.core.errors import check_model
+from tfcompress.core.text import as_text
 from tfcompress.core.walk import leaf_refs, leaves
 
 CONVOLUTION_INDEX_BITS = 8
@@ -126,9 +125,7 @@ class Storage:
         return table
 
     def __str__(self):
-        console = rich.console.Console(file=io.StringIO(), width=120)
-        console.print(self.table())
-        return console.file.getvalue()
+        return as_text(self.table())
 
 
 def storage(
