@@ -86,7 +86,7 @@ setup(
         "tfmot": TFMOT,
         "all": TENSORBOARD + TFMOT,
         # tflite-micro: an independent decoder of our files.
-        "test": ["pytest>=8", "tflite-micro", *TENSORBOARD, *TFMOT],
+        "test": ["pytest>=8", "pytest-xdist", "tflite-micro", *TENSORBOARD, *TFMOT],
         "dev": ["ruff"],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},

@@ -15,6 +15,7 @@ import tfcompress as tfc
 from tests import models
 from tfcompress import (
     activations,
+    coding,
     criteria,
     patterns,
     post_training,
@@ -43,6 +44,7 @@ EXAMPLES = {
 }
 REGISTRIES = {
     "activation": activations.get,
+    "codec": coding.get,
     "transform": transforms.get,
     "criterion": criteria.get,
     "pattern": patterns.get,

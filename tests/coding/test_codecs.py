@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfcompress import native
+from tfcompress import coding, native
 from tfcompress.coding import BitPack, Huffman, Mixing, Rans
 from tfcompress.coding.huffman import canonical_codes, code_lengths
 from tfcompress.coding.sparse import Bitmap, RelativeIndex
@@ -37,6 +37,10 @@ def _inputs():
         "rows of their own": random.integers(0, widths, (32, 131)),
         "images": random.binomial(7, 0.1, (3, 3, 7, 14)),
     }
+
+
+def test_all_are_here():
+    assert {type(codec) for codec in _CODECS.values()} == set(coding.get)
 
 
 _INPUTS = {name: array.astype(np.uint8) for name, array in _inputs().items()}

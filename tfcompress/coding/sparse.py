@@ -3,7 +3,6 @@
 import numpy as np
 
 from tfcompress import native
-from tfcompress.coding.bit_pack import BitPack
 from tfcompress.core.errors import check_integer
 from tfcompress.core.nouns import Codec
 
@@ -12,7 +11,7 @@ class Bitmap(Codec):
     """Writes a bit for each symbol, set where it is not `zero`, then those symbols.
 
     Args:
-        codec: writes the symbols that are not zero.
+        codec: writes the symbols that are not zero; an object or its name.
         zero: the symbol that is left out.
 
     Example:
@@ -20,8 +19,8 @@ class Bitmap(Codec):
         '2102d0'
     """
 
-    def __init__(self, codec=None, zero=0):
-        self.codec = codec or BitPack()
+    def __init__(self, codec="bit_pack", zero=0):
+        self.codec = Codec.get(codec)
         self.zero = zero
 
     def encode(self, symbols):
@@ -54,7 +53,7 @@ class RelativeIndex(Codec):
     stream of gaps (32 bits each), that stream, the stream of entries.
 
     Args:
-        codec: writes the gaps and the entries.
+        codec: writes the gaps and the entries; an object or its name.
         zero: the symbol that is left out.
         gap_bits: 1 to 8; Deep Compression takes 5 for dense and 8 for convolution
             layers. None tries both.
@@ -67,10 +66,10 @@ class RelativeIndex(Codec):
         (array([3, 1], dtype=uint8), array([0, 7], dtype=uint8))
     """
 
-    def __init__(self, codec=None, zero=0, gap_bits=None):
+    def __init__(self, codec="bit_pack", zero=0, gap_bits=None):
         if gap_bits is not None:
             check_integer("RelativeIndex(gap_bits)", gap_bits, 1, 8)
-        self.codec = codec or BitPack()
+        self.codec = Codec.get(codec)
         self.zero = zero
         self.gap_bits = gap_bits
 
