@@ -24,6 +24,7 @@ test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x
 lint: $(INSTALLED) ## Check style; BUILD only where buildifier is found
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(filter %.c %.h,$(NATIVE))
 	@if command -v $(firstword $(BUILDIFIER)) >/dev/null; then \
 	  $(BUILDIFIER) --mode=check --lint=warn --warnings=-native-py BUILD; \
 	else echo "$(BUILDIFIER) not found: BUILD not checked"; fi
@@ -31,6 +32,7 @@ lint: $(INSTALLED) ## Check style; BUILD only where buildifier is found
 format: $(INSTALLED) ## Fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(filter %.c %.h,$(NATIVE))
 
 lock: ## Pin the newest versions that resolve together in .ci/constraints.txt
 	rm -rf $(VENV)

@@ -87,7 +87,7 @@ setup(
         "all": TENSORBOARD + TFMOT,
         # tflite-micro: an independent decoder of our files.
         "test": ["pytest>=8", "pytest-xdist", "tflite-micro", *TENSORBOARD, *TFMOT],
-        "dev": ["ruff"],
+        "dev": ["clang-format", "ruff"],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},
 )

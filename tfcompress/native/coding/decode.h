@@ -49,7 +49,7 @@ typedef struct {
   size_t count;               /* elements */
   size_t num_channels;        /* quantized channels, 1 without */
   int channels_last;          /* else they are the first axis */
-  const int32_t *zero_points; /* one a channel, or NULL for zeros */
+  const int32_t* zero_points; /* one a channel, or NULL for zeros */
   size_t first_size;          /* of the first axis */
   size_t last_size;
 } tfc_tensor;
@@ -58,8 +58,8 @@ typedef struct {
 size_t tfc_decoded_size(int type, size_t count);
 
 /* Writes `tfc_decoded_size(tensor->type, tensor->count)` bytes. */
-TFC_API tfc_status tfc_decode(const uint8_t *encoded, size_t encoded_size,
-                      const uint8_t *ancillary, size_t ancillary_size,
-                      const tfc_tensor *tensor, void *output);
+TFC_API tfc_status tfc_decode(const uint8_t* encoded, size_t encoded_size,
+                              const uint8_t* ancillary, size_t ancillary_size,
+                              const tfc_tensor* tensor, void* output);
 
 #endif

@@ -20,12 +20,12 @@
 
 /* Stream: number of symbols - 1, symbol of zero (8 bits each), period (16 bits, 0 for
    none, not 1), row length (32 bits), first state (64 bits), words (32 bits). */
-TFC_API tfc_status tfc_mixing_decode(const uint8_t *stream, size_t size, uint8_t *symbols,
-                             size_t count);
+TFC_API tfc_status tfc_mixing_decode(const uint8_t* stream, size_t size, uint8_t* symbols,
+                                     size_t count);
 
 /* Returns the number of bytes, 0 if `capacity` is too small or memory is short. */
-TFC_API size_t tfc_mixing_encode(const uint8_t *symbols, size_t count, size_t num_symbols,
-                         size_t zero, size_t row_length, size_t period,
-                         uint8_t *stream, size_t capacity);
+TFC_API size_t tfc_mixing_encode(const uint8_t* symbols, size_t count, size_t num_symbols,
+                                 size_t zero, size_t row_length, size_t period,
+                                 uint8_t* stream, size_t capacity);
 
 #endif

@@ -13,8 +13,8 @@
 
 enum { HEADER_SIZE = 3 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static tfc_status (*const decoders[])(const uint8_t *, size_t, uint8_t *, size_t) = {
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static tfc_status (*const decoders[])(const uint8_t*, size_t, uint8_t*, size_t) = {
       tfc_bit_pack_decode, tfc_huffman_decode, tfc_rans_decode, tfc_mixing_decode};
   if (size < HEADER_SIZE) return 0;
   const size_t count = tfc_u16(data + 1), stream_size = size - HEADER_SIZE;

@@ -13,7 +13,7 @@ typedef struct {
 /* One place between points, `at` points from the left. */
 typedef struct {
   Moments before; /* of the points of its piece left of it */
-  double cost; /* of the best cuts of all points left of it, fees included */
+  double cost;    /* of the best cuts of all points left of it, fees included */
 } Place;
 
 /* Where a candidate for the start of a cluster becomes the best one. */
@@ -27,28 +27,28 @@ typedef struct {
   const double *values, *weights;
   uint32_t num_points;
   uint32_t num_pieces;
-  uint32_t *piece_starts; /* num_pieces + 2: the last piece is empty, at num_points */
-  double *centres; /* num_pieces + 1 */
-  Moments *pieces; /* num_pieces + 1 */
-  Place *places; /* num_points + 1 */
-  uint32_t *previous; /* num_points + 1: start of the cluster that ends here */
-  Candidate *queue; /* num_points + 1 */
+  uint32_t* piece_starts; /* num_pieces + 2: the last piece is empty, at num_points */
+  double* centres;        /* num_pieces + 1 */
+  Moments* pieces;        /* num_pieces + 1 */
+  Place* places;          /* num_points + 1 */
+  uint32_t* previous;     /* num_points + 1: start of the cluster that ends here */
+  Candidate* queue;       /* num_points + 1 */
 } Line;
 
 /* A clustering: cuts[0] = 0 < ... < cuts[count] = num_points; optimal for the fee. */
 typedef struct {
   uint32_t count;
-  uint32_t *cuts;
+  uint32_t* cuts;
   double cost, fee;
 } Path;
 
-static void add(Moments *moments, double weight, double distance) {
+static void add(Moments* moments, double weight, double distance) {
   moments->weight += weight;
   moments->sum += weight * distance;
   moments->square += weight * distance * distance;
 }
 
-static double mean_of(const Line *line, uint32_t begin, uint32_t end) {
+static double mean_of(const Line* line, uint32_t begin, uint32_t end) {
   double origin = line->values[begin];
   Moments moments = {0};
   for (uint32_t i = begin; i < end; i++)
@@ -56,20 +56,20 @@ static double mean_of(const Line *line, uint32_t begin, uint32_t end) {
   return origin + moments.sum / moments.weight;
 }
 
-static void free_pieces(Line *line) {
+static void free_pieces(Line* line) {
   free(line->piece_starts);
   free(line->centres);
   free(line->pieces);
 }
 
-static void free_line(Line *line) {
+static void free_line(Line* line) {
   free_pieces(line);
   free(line->places);
   free(line->previous);
   free(line->queue);
 }
 
-static int allocate_line(Line *line, const double *values, const double *weights,
+static int allocate_line(Line* line, const double* values, const double* weights,
                          uint32_t num_points) {
   size_t num_places = (size_t)num_points + 1;
   *line = (Line){.values = values, .weights = weights, .num_points = num_points};
@@ -80,7 +80,7 @@ static int allocate_line(Line *line, const double *values, const double *weights
 }
 
 /* Makes each interval between the cuts a piece. */
-static int cut_into_pieces(Line *line, uint32_t num_pieces, const uint32_t *cuts) {
+static int cut_into_pieces(Line* line, uint32_t num_pieces, const uint32_t* cuts) {
   free_pieces(line);
   size_t count = (size_t)num_pieces + 2;
   line->num_pieces = num_pieces;
@@ -106,7 +106,7 @@ static int cut_into_pieces(Line *line, uint32_t num_pieces, const uint32_t *cuts
 }
 
 /* The piece that holds the place `at`, walking from a piece nearby. */
-static inline uint32_t piece_at(const Line *line, uint32_t at, uint32_t piece) {
+static inline uint32_t piece_at(const Line* line, uint32_t at, uint32_t piece) {
   while (at >= line->piece_starts[piece + 1]) piece++;
   while (at < line->piece_starts[piece]) piece--;
   return piece;
@@ -118,14 +118,14 @@ static double spread(Moments m) {
 }
 
 /* Moments of [begin, end) across pieces, around the centre of the first. */
-static double cost_across(const Line *line, uint32_t begin, uint32_t first, uint32_t end,
+static double cost_across(const Line* line, uint32_t begin, uint32_t first, uint32_t end,
                           uint32_t last) {
   Moments m = line->pieces[first], left = line->places[begin].before;
   m.weight -= left.weight;
   m.sum -= left.sum;
   m.square -= left.square;
   for (uint32_t p = first + 1; p <= last; p++) {
-    const Moments *part = p < last ? &line->pieces[p] : &line->places[end].before;
+    const Moments* part = p < last ? &line->pieces[p] : &line->places[end].before;
     double shift = line->centres[p] - line->centres[first];
     m.weight += part->weight;
     m.sum += part->sum + shift * part->weight;
@@ -136,7 +136,7 @@ static double cost_across(const Line *line, uint32_t begin, uint32_t first, uint
 
 /* Sum of squared distances from the mean of the points [begin, end), which lie in the
    pieces first..last. */
-static inline double cost(const Line *line, uint32_t begin, uint32_t first, uint32_t end,
+static inline double cost(const Line* line, uint32_t begin, uint32_t first, uint32_t end,
                           uint32_t last) {
   if (first != last) return cost_across(line, begin, first, end, last);
   const Moments *left = &line->places[begin].before, *right = &line->places[end].before;
@@ -145,7 +145,7 @@ static inline double cost(const Line *line, uint32_t begin, uint32_t first, uint
 }
 
 /* Whether a cluster up to `end` had better start at `later` than at `earlier`. */
-static inline int is_better(const Line *line, uint32_t later, uint32_t later_piece,
+static inline int is_better(const Line* line, uint32_t later, uint32_t later_piece,
                             uint32_t earlier, uint32_t earlier_piece, uint32_t end,
                             uint32_t end_piece) {
   return line->places[later].cost + cost(line, later, later_piece, end, end_piece) <
@@ -155,8 +155,8 @@ static inline int is_better(const Line *line, uint32_t later, uint32_t later_pie
 /* Fills places[].cost and previous[]. By the Monge property a later start, once better
    than an earlier one, stays better for all later ends: the queue holds the starts that
    will be best somewhere, in order. */
-static void find_starts(Line *line, double fee) {
-  Candidate *queue = line->queue;
+static void find_starts(Line* line, double fee) {
+  Candidate* queue = line->queue;
   size_t head = 0, tail = 0;
   uint32_t n = line->num_points, here = 0, ahead = 0, head_piece = 0, tail_piece = 0;
   queue[0] = (Candidate){.start = 1, .from = 0};
@@ -184,8 +184,9 @@ static void find_starts(Line *line, double fee) {
     uint32_t better = n + 1, step = 1;
     while (better - worse > 1) {
       uint32_t room = better - worse - 1;
-      uint32_t probe =
-          worse + (better <= n ? (better - worse) / 2 : step < room ? step : room);
+      uint32_t probe = worse + (better <= n   ? (better - worse) / 2
+                                : step < room ? step
+                                              : room);
       ahead = piece_at(line, probe, ahead);
       if (is_better(line, at, here, rival, tail_piece, probe, ahead)) {
         better = probe;
@@ -198,7 +199,7 @@ static void find_starts(Line *line, double fee) {
   }
 }
 
-static double path_cost(const Line *line, const uint32_t *cuts, uint32_t count) {
+static double path_cost(const Line* line, const uint32_t* cuts, uint32_t count) {
   double total = 0;
   uint32_t first = 0, last = 0;
   for (uint32_t c = 0; c < count; c++) {
@@ -208,19 +209,19 @@ static double path_cost(const Line *line, const uint32_t *cuts, uint32_t count) 
   return total;
 }
 
-static int allocate_path(uint32_t count, double fee, Path *path) {
+static int allocate_path(uint32_t count, double fee, Path* path) {
   *path = (Path){.count = count, .fee = fee};
   path->cuts = malloc(((size_t)count + 1) * sizeof *path->cuts);
   return path->cuts != NULL;
 }
 
-static int copy_path(const Path *path, Path *copy) {
+static int copy_path(const Path* path, Path* copy) {
   if (!allocate_path(path->count, path->fee, copy)) return 0;
   memcpy(copy->cuts, path->cuts, ((size_t)path->count + 1) * sizeof *copy->cuts);
   return 1;
 }
 
-static int shortest_path(Line *line, double fee, Path *path) {
+static int shortest_path(Line* line, double fee, Path* path) {
   find_starts(line, fee);
   uint32_t count = 0, at = line->num_points;
   for (; at; at = line->previous[at]) count++;
@@ -233,7 +234,7 @@ static int shortest_path(Line *line, double fee, Path *path) {
 }
 
 /* The end points of the search: one cluster, or one for each point. */
-static int extreme_path(const Line *line, uint32_t count, double fee, Path *path) {
+static int extreme_path(const Line* line, uint32_t count, double fee, Path* path) {
   if (!allocate_path(count, fee, path)) return 0;
   for (uint32_t c = 0; c < count; c++) path->cuts[c] = c;
   path->cuts[count] = line->num_points;
@@ -241,7 +242,7 @@ static int extreme_path(const Line *line, uint32_t count, double fee, Path *path
   return 1;
 }
 
-static int cheapest_path(Line *line, double fee, double widest, Path *path) {
+static int cheapest_path(Line* line, double fee, double widest, Path* path) {
   double smallest = fmax(widest * 1e-60, DBL_MIN);
   if (fee <= smallest) return extreme_path(line, line->num_points, smallest, path);
   if (fee >= widest) return extreme_path(line, 1, widest, path);
@@ -251,8 +252,8 @@ static int cheapest_path(Line *line, double fee, double widest, Path *path) {
 /* A path of `count` clusters from one of fewer and one of more, all optimal for one fee.
    A cluster of `few` covers that cluster of `many` that is `excess` places later: change
    from one to the other there. By the Monge property that costs nothing. */
-static int change_over(const Line *line, const Path *few, const Path *many,
-                       uint32_t count, Path *path) {
+static int change_over(const Line* line, const Path* few, const Path* many,
+                       uint32_t count, Path* path) {
   uint32_t excess = many->count - count, c = 0;
   if (!allocate_path(count, many->fee, path)) return 0;
   while (few->cuts[c + 1] <= many->cuts[c + 1 + excess]) c++;
@@ -263,9 +264,9 @@ static int change_over(const Line *line, const Path *few, const Path *many,
   return 1;
 }
 
-/* Within a narrow bracket: the fee for `count` if it is a power of the number of clusters,
-   as for smooth densities. A wide bracket is halved instead. */
-static double fee_between(const Path *few, const Path *many, uint32_t count) {
+/* Within a narrow bracket: the fee for `count` if it is a power of the number of
+   clusters, as for smooth densities. A wide bracket is halved instead. */
+static double fee_between(const Path* few, const Path* many, uint32_t count) {
   double share = 0.5;
   if (few->fee < 16 * many->fee)
     share = log((double)count / few->count) / log((double)many->count / few->count);
@@ -274,8 +275,8 @@ static double fee_between(const Path *few, const Path *many, uint32_t count) {
 
 /* Narrows the bracket (few, many) until the fee for `count` clusters is found or proved
    to fall between the two. `fee` is a first guess or 0. */
-static int narrow(Line *line, uint32_t count, double fee, Path *few, Path *many,
-                  Path *found) {
+static int narrow(Line* line, uint32_t count, double fee, Path* few, Path* many,
+                  Path* found) {
   double widest = path_cost(line, (uint32_t[]){0, line->num_points}, 1) + DBL_MIN;
   double factor = fee > 0 ? 1 + 4.0 / count : 2;
   int is_slope = 0;
@@ -284,9 +285,9 @@ static int narrow(Line *line, uint32_t count, double fee, Path *few, Path *many,
   for (;;) {
     if (!cheapest_path(line, fee, widest, found)) return 0;
     if (found->count == count) return 1;
-    Path *end = found->count < count ? few : many;
-    int is_nearer = !end->cuts || (end == few ? found->count > few->count
-                                              : found->count < many->count);
+    Path* end = found->count < count ? few : many;
+    int is_nearer = !end->cuts ||
+                    (end == few ? found->count > few->count : found->count < many->count);
     if (is_nearer) {
       free(end->cuts);
       *end = *found;
@@ -309,8 +310,9 @@ static int narrow(Line *line, uint32_t count, double fee, Path *few, Path *many,
   }
 }
 
-/* The optimal path of `count` clusters; its fee starts the search, its cuts the pieces. */
-static int improve(Line *line, uint32_t count, Path *path) {
+/* The optimal path of `count` clusters; its fee starts the search, its cuts the pieces.
+ */
+static int improve(Line* line, uint32_t count, Path* path) {
   Path few = {0}, many = {0}, found = {0};
   int has_memory = cut_into_pieces(line, path->count, path->cuts) &&
                    narrow(line, count, path->fee, &few, &many, &found);
@@ -323,7 +325,7 @@ static int improve(Line *line, uint32_t count, Path *path) {
 
 /* Starts from a single piece. The later rounds have clusters as pieces, so that clusters
    within clusters, far apart, are told apart in spite of rounding. */
-static int solve(Line *line, uint32_t count, Path *path) {
+static int solve(Line* line, uint32_t count, Path* path) {
   if (!allocate_path(1, 0, path)) return 0;
   path->cuts[0] = 0;
   path->cuts[1] = line->num_points;
@@ -332,8 +334,9 @@ static int solve(Line *line, uint32_t count, Path *path) {
   return 1;
 }
 
-/* The integral of density(x)^(1/3) dx over the points [begin, end), as if it were uniform. */
-static double cluster_share(const Line *line, uint32_t begin, uint32_t end) {
+/* The integral of density(x)^(1/3) dx over the points [begin, end), as if it were
+ * uniform. */
+static double cluster_share(const Line* line, uint32_t begin, uint32_t end) {
   uint32_t next = end < line->num_points ? end : end - 1;
   double weight = 0, width = line->values[next] - line->values[begin];
   for (uint32_t i = begin; i < end; i++) weight += line->weights[i];
@@ -342,7 +345,7 @@ static double cluster_share(const Line *line, uint32_t begin, uint32_t end) {
 
 /* Joins neighbours into at most num_groups + 1 groups of about equal shares of the
    clusters, which lie as densely as density^(1/3) (Panter, Dite 1951). */
-static uint32_t join(const Line *line, uint32_t num_groups, uint32_t *starts) {
+static uint32_t join(const Line* line, uint32_t num_groups, uint32_t* starts) {
   uint32_t n = line->num_points, stride = n / num_groups / 16 + 1, count = 1;
   double total = 0, sum = 0;
   for (uint32_t begin = 0; begin < n; begin += stride)
@@ -363,7 +366,7 @@ static uint32_t join(const Line *line, uint32_t num_groups, uint32_t *starts) {
 }
 
 /* Middle of the fees for which `count` clusters are optimal. */
-static int middle_fee(Line *line, uint32_t count, const Path *path, double *fee) {
+static int middle_fee(Line* line, uint32_t count, const Path* path, double* fee) {
   Path fewer = {0}, more = {0};
   int has_memory = copy_path(path, &fewer) && copy_path(path, &more) &&
                    improve(line, count - 1, &fewer) && improve(line, count + 1, &more);
@@ -375,12 +378,12 @@ static int middle_fee(Line *line, uint32_t count, const Path *path, double *fee)
 
 /* Solves for the means of groups of neighbours. Leaves `path` empty if there would be too
    few groups to be of use. */
-static int solve_coarsely(const Line *line, uint32_t num_groups, uint32_t count,
-                          Path *path) {
+static int solve_coarsely(const Line* line, uint32_t num_groups, uint32_t count,
+                          Path* path) {
   Line groups = {0};
-  uint32_t *starts = malloc(((size_t)num_groups + 2) * sizeof *starts);
-  double *values = malloc(((size_t)num_groups + 1) * sizeof *values);
-  double *weights = malloc(((size_t)num_groups + 1) * sizeof *weights);
+  uint32_t* starts = malloc(((size_t)num_groups + 2) * sizeof *starts);
+  double* values = malloc(((size_t)num_groups + 1) * sizeof *values);
+  double* weights = malloc(((size_t)num_groups + 1) * sizeof *weights);
   int has_memory = starts && values && weights;
   uint32_t n = has_memory ? join(line, num_groups, starts) : 0;
   if (n > count + 1) {
@@ -403,10 +406,9 @@ static int solve_coarsely(const Line *line, uint32_t num_groups, uint32_t count,
   return has_memory;
 }
 
-static int are_valid(const double *values, const double *weights, uint64_t num_points,
+static int are_valid(const double* values, const double* weights, uint64_t num_points,
                      uint64_t num_clusters) {
-  if (num_clusters < 1 || num_clusters > num_points || num_points > INT32_MAX)
-    return 0;
+  if (num_clusters < 1 || num_clusters > num_points || num_points > INT32_MAX) return 0;
   for (uint64_t i = 0; i < num_points; i++) {
     if (!(fabs(values[i]) <= 1e50 && weights[i] > 0 && weights[i] <= 1e50)) return 0;
     if (i && !(values[i] > values[i - 1])) return 0;
@@ -416,7 +418,7 @@ static int are_valid(const double *values, const double *weights, uint64_t num_p
 
 /* With many points, the clusters of groups of them serve as pieces and tell the fee, so
    that few passes over all points are left, mostly one. */
-static int solve_any(Line *line, uint32_t count, Path *path) {
+static int solve_any(Line* line, uint32_t count, Path* path) {
   uint64_t num_groups = 128 * (uint64_t)count + 4096;
   if (count > 1 && line->num_points > 4 * num_groups) {
     if (!solve_coarsely(line, (uint32_t)num_groups, count, path)) return 0;
@@ -425,10 +427,9 @@ static int solve_any(Line *line, uint32_t count, Path *path) {
   return solve(line, count, path);
 }
 
-tfc_status tfc_kmeans(const double *values, const double *weights, uint64_t num_points,
-               uint64_t num_clusters, uint32_t *bounds, double *means) {
-  if (!are_valid(values, weights, num_points, num_clusters))
-    return TFC_CORRUPT;
+tfc_status tfc_kmeans(const double* values, const double* weights, uint64_t num_points,
+                      uint64_t num_clusters, uint32_t* bounds, double* means) {
+  if (!are_valid(values, weights, num_points, num_clusters)) return TFC_CORRUPT;
   Line line;
   Path path = {0};
   int has_memory = allocate_line(&line, values, weights, (uint32_t)num_points) &&
@@ -443,8 +444,8 @@ tfc_status tfc_kmeans(const double *values, const double *weights, uint64_t num_
   return has_memory ? TFC_OK : TFC_NO_MEMORY;
 }
 
-void tfc_kmeans_assign(const float *points, uint64_t num_points, const float *edges,
-                       uint64_t num_edges, int32_t *assignments) {
+void tfc_kmeans_assign(const float* points, uint64_t num_points, const float* edges,
+                       uint64_t num_edges, int32_t* assignments) {
   for (uint64_t i = 0; i < num_points; i++) {
     uint32_t below = 0, size = (uint32_t)num_edges;
     /* No branch depends on the point, so the processor overlaps the searches. */
