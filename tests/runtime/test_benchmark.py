@@ -54,7 +54,7 @@ def test_encoded_files(tmp_path, monkeypatch, has_core):
         (np.ones((8, 64), "float32"), np.zeros(8, int)),
         latency=False,
     )["encoded"]
-    assert row.parameters == 64 * 64 + 64
+    assert row.parameters == 64 * 64
 
 
 @pytest.mark.parametrize(
