@@ -29,8 +29,8 @@ class HashedRecipe:
 # The network of three layers in Chen et al. (2015), table 1.
 HASHED_WIDTHS = (784, 1000, _NUM_CLASSES)
 HASHED = {
-    "1/8": HashedRecipe(1 / 8, 40, 2e-3, (0.1, 0.4), paper=1.45),
-    "1/64": HashedRecipe(1 / 64, 40, 4e-3, (0.0, 0.1), paper=2.79),
+    "1/8": HashedRecipe(1 / 8, 50, 3e-3, (0.2, 0.5), paper=1.45),
+    "1/64": HashedRecipe(1 / 64, 40, 4e-3, (0.1, 0.3), paper=2.79),
 }
 
 

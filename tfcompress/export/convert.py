@@ -33,7 +33,7 @@ from tfcompress.transforms.uniform import Uniform
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
 PROFILES = ("custom", "builtin")
 _INTEGER = ("int8", "int16x8", "int4")
-_INT4_LEVELS, _INT8_LEVELS = 7, 127
+_INT8_LEVELS = 127
 _NUM_CALIBRATION_SAMPLES = 256
 
 
@@ -76,7 +76,8 @@ def export_tflite(
         precision: `"float32"`; `"float16"` weights; `"dynamic"`: int8 weights and float
             activations; `"int8"`: weights, activations, inputs and outputs;
             `"int16x8"`: int16 activations, int8 weights; `"int4"`: like int8, with
-            4-bit kernels of dense and convolution layers (depthwise stays 8).
+            4-bit kernels of dense and convolution layers (depthwise stays 8, and so do
+            kernels that lie on a grid of more bits).
         samples: an array, or `{input name: array}`, typical inputs. Needed for integer
             precisions of a model without trained ranges; also used for the check.
         profile: `"custom"` allows custom operations, `"builtin"` does not.
@@ -343,13 +344,13 @@ def _set_precision(converter, precision):
 
 
 def _with_int4_weights(model):
-    """A copy whose kernels lie on 4-bit grids; those that did already are kept."""
+    """A copy whose kernels lie on grids: where they lie on one already, else 4 bits."""
 
     def needs_grid(layer):
         is_stored = isinstance(
             layer, (keras.layers.Dense, keras.layers.Conv2D)
         ) and not isinstance(layer, keras.layers.DepthwiseConv2D)
-        return is_stored and not lies_on_grid(layer, _INT4_LEVELS)
+        return is_stored and not lies_on_grid(layer, _INT8_LEVELS)
 
     if not any(map(needs_grid, model._flatten_layers())):
         return model
