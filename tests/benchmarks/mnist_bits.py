@@ -53,10 +53,10 @@ class BinaryRecipe:
 BINARY_WIDTH, NUM_HIDDEN = 1024, 3
 BINARY = {
     # Courbariaux et al. (2015), table 2, deterministic.
-    "BinaryConnect": BinaryRecipe(12, 3e-3, None, False, paper=1.29),
+    "BinaryConnect": BinaryRecipe(10, 3e-3, None, False, paper=1.29),
     # Hubara et al. (2016), table 1; 4096 neurons a layer.
-    "BNN": BinaryRecipe(12, 3e-3, None, True, paper=0.96),
-    "XNOR": BinaryRecipe(12, 3e-3, "mean", True, paper=None),
+    "BNN": BinaryRecipe(10, 3e-3, None, True, paper=0.96),
+    "XNOR": BinaryRecipe(10, 3e-3, "mean", True, paper=None),
 }
 
 
@@ -198,6 +198,7 @@ def _measure_binary(name, digits, path):
         sizes[codec] = tfc.export_tflite(small, path, samples=samples, codec=codec)
     with tfc.Interpreter(path) as interpreter:
         error_of_file = digits.percent_wrong(interpreter.run(digits.test[0]))
+    harness.progress(f"{name}: {error:.2f} %, its file {error_of_file:.2f} %")
     whole, encoded = (result.size_bytes for result in sizes.values())
     return [
         harness.Measure(f"{name}: test error", error, "%", paper=recipe.paper),
