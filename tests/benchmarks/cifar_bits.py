@@ -54,6 +54,9 @@ class Lab:
         self.steps_per_epoch = -(-len(x_train) // cifar.BATCH_SIZE)
         self.model = cifar.load_model(options)
         self.reference = self.accuracy(self.model.predict(self.x_test, 500, verbose=0))
+        self.float32_bytes = tfc.export_tflite(
+            self.model, folder / "float32.tflite", samples=self.x_test[:64]
+        ).size_bytes
         harness.progress(
             f"{self.reference:.2f} % before; it looks at the training data"
         )
@@ -89,16 +92,14 @@ class Lab:
         rate = self.keras.optimizers.schedules.CosineDecay(
             recipe.learning_rate, recipe.epochs * self.steps_per_epoch
         )
-        # Only the trainer has the loss: Keras cannot copy models with unregistered ones.
-        trainer = self.keras.Model(model.inputs, model.outputs)
-        trainer.compile(
+        model.compile(
             self.keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
             cifar.distillation_loss,
         )
         reporter = self.keras.callbacks.LambdaCallback(
             on_epoch_end=cifar.Reporter(name, recipe.epochs)
         )
-        trainer.fit(
+        model.fit(
             self.data.repeat(),
             epochs=recipe.epochs,
             steps_per_epoch=self.steps_per_epoch,
@@ -125,6 +126,8 @@ class Lab:
         )
         yield harness.Measure(f"{name}: file", sizes[None], "bytes")
         yield harness.Measure(f"{name}: encoded file", sizes["auto"], "bytes")
+        ratio = self.float32_bytes / sizes["auto"]
+        yield harness.Measure(f"{name}: float32 file over encoded", ratio, "x")
         yield harness.Measure(f"{name}: epochs", recipe.epochs)
 
 
@@ -135,7 +138,8 @@ def qat(options):
         before = harness.Measure(
             "test accuracy before", lab.reference, "%", paper=cifar.PUBLISHED_ACCURACY
         )
-        return [before, *(m for name in RECIPES for m in lab.measure(name))]
+        size = harness.Measure("float32 file", lab.float32_bytes, "bytes")
+        return [before, size, *(m for name in RECIPES for m in lab.measure(name))]
 
 
 def latency(options):
