@@ -1,9 +1,17 @@
 """CIFAR-10 and a ResNet-20 trained on it, for the scripts that compress it."""
 
 import pathlib
+import time
 
+import harness
+import numpy as np
+
+BATCH_SIZE = 128
 # Test accuracy in percent, as published with the model.
 PUBLISHED_ACCURACY = 91.73
+# Pixels around the image that random crops may reach into.
+_MARGIN = 4
+_TEMPERATURE = 4.0
 
 
 def load_data(data_dir):
@@ -43,3 +51,108 @@ def add_options(parser):
         help=".keras file; takes pixels from 0 to 255 and returns logits "
         "(default: DATA_DIR/../models/cifar10_resnet20.keras)",
     )
+
+
+def teach(model, images, num_crops, seed):
+    """Random crops of each image with the logits of a large model, in batches.
+
+    Crops that do not change let it answer once for all epochs.
+
+    Args:
+        model: returns the logits.
+        images: array of `uint8`.
+        num_crops: crops of each image.
+        seed: of the order of the batches.
+    """
+    import tensorflow as tf
+
+    bordered, count = with_border(images), len(images)
+    crops = np.concatenate(
+        [
+            tf.cast(crop(bordered, np.arange(i, min(i + 500, count))), tf.uint8)
+            for _ in range(num_crops)
+            for i in range(0, count, 500)
+        ]
+    )
+    logits = np.concatenate(
+        [
+            model.predict_on_batch(crops[i : i + 500].astype(np.float32))
+            for i in range(0, len(crops), 500)
+        ]
+    )
+    crops, logits = tf.constant(crops), tf.constant(logits)
+    return batches(
+        len(crops),
+        lambda chosen: (
+            tf.cast(tf.gather(crops, chosen), tf.float32),
+            tf.gather(logits, chosen),
+        ),
+        seed,
+    )
+
+
+def distillation_loss(teacher, student):
+    """`T² KL(softmax(teacher / T), softmax(student / T))`, Hinton et al. (2015)."""
+    import keras
+
+    wanted = keras.ops.softmax(teacher / _TEMPERATURE)
+    found = keras.ops.log_softmax(student / _TEMPERATURE)
+    error = keras.ops.sum(wanted * (keras.ops.log(wanted) - found), axis=-1)
+    return _TEMPERATURE**2 * error
+
+
+def batches(count, pick, seed):
+    """What `pick` makes of the numbers up to `count` in random order."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    # The autotuner can hold up the end of an epoch for as long as the epoch itself.
+    options.autotune.enabled = False
+    return (
+        tf.data.Dataset.range(count)
+        .shuffle(count, seed=seed)
+        .batch(BATCH_SIZE)
+        .map(pick)
+        .prefetch(2)
+        .with_options(options)
+    )
+
+
+def with_border(images):
+    """The images with room for crops around them."""
+    import tensorflow as tf
+
+    border = [(0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)]
+    return tf.constant(np.pad(images, border))
+
+
+def crop(images, chosen):
+    """Crops of images with a border as floats, half of them mirrored, all at once."""
+    import tensorflow as tf
+
+    count, size = tf.size(chosen), images.shape[1] - 2 * _MARGIN
+    top, left = (
+        tf.random.uniform([count, 1], 0, 2 * _MARGIN + 1, tf.int32) for _ in "xy"
+    )
+    mirrored = tf.random.uniform([count, 1]) < 0.5
+    forward = tf.range(size)[None]
+    columns = left + tf.where(mirrored, size - 1 - forward, forward)
+    crops = tf.gather(tf.gather(images, chosen), top + forward, axis=1, batch_dims=1)
+    crops = tf.gather(crops, columns, axis=2, batch_dims=1)
+    return tf.cast(crops, tf.float32)
+
+
+class Reporter:
+    """Tells at the end of each epoch how it went."""
+
+    def __init__(self, name, epochs):
+        self._name, self._epochs = name, epochs
+        self._start = time.perf_counter()
+
+    def __call__(self, epoch, logs):
+        now = time.perf_counter()
+        harness.progress(
+            f"{self._name}: epoch {epoch + 1} of {self._epochs}, loss "
+            f"{logs['loss']:.4f}, {now - self._start:.0f} s"
+        )
+        self._start = now

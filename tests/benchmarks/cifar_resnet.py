@@ -5,7 +5,6 @@ import functools
 import math
 import pathlib
 import tempfile
-import time
 
 import cifar
 import harness
@@ -14,14 +13,10 @@ import numpy as np
 # Points of test accuracy that the structured row may lose.
 TOLERANCE = 1.0
 _MACS_RATIO = 0.5
-_BATCH_SIZE = 128
 _NUM_CALIBRATION_BATCHES = 20
 _NUM_QUICK_IMAGES = 512
-# Pixels around the image that random crops may reach into.
-_MARGIN = 4
 # Random crops of each image that a distilled model learns from.
 _NUM_CROPS = 3
-_TEMPERATURE = 4.0
 _LATER_STAGES = "layer[23]_._conv."
 # What shortcuts carry; the channels inside blocks are cut instead.
 _SHORTCUT = ("conv1", "layer._._conv2")
@@ -145,13 +140,13 @@ class Lab:
 
     def calibration_batches(self):
         """The first training images as they are, as a list of batches."""
-        count = min(_NUM_CALIBRATION_BATCHES * _BATCH_SIZE, len(self.x_train))
+        count = min(_NUM_CALIBRATION_BATCHES * cifar.BATCH_SIZE, len(self.x_train))
         return [
             (
-                self.x_train[start : start + _BATCH_SIZE].astype(np.float32),
-                self.y_train[start : start + _BATCH_SIZE],
+                self.x_train[start : start + cifar.BATCH_SIZE].astype(np.float32),
+                self.y_train[start : start + cifar.BATCH_SIZE],
             )
-            for start in range(0, count, _BATCH_SIZE)
+            for start in range(0, count, cifar.BATCH_SIZE)
         ]
 
     def fit(self, model):
@@ -160,7 +155,7 @@ class Lab:
         data, loss = self.teach() if self.recipe.is_distilled else self.label()
         rate = self.keras.optimizers.schedules.CosineDecay(
             self.recipe.learning_rate,
-            epochs * math.ceil(len(self.x_train) / _BATCH_SIZE),
+            epochs * math.ceil(len(self.x_train) / cifar.BATCH_SIZE),
         )
         model.compile(
             self.keras.optimizers.SGD(
@@ -169,12 +164,12 @@ class Lab:
             loss,
         )
         reporter = self.keras.callbacks.LambdaCallback(
-            on_epoch_end=_Reporter(self.row, epochs)
+            on_epoch_end=cifar.Reporter(self.row, epochs)
         )
         model.fit(
             data.repeat(),
             epochs=epochs,
-            steps_per_epoch=math.ceil(len(self.x_train) / _BATCH_SIZE),
+            steps_per_epoch=math.ceil(len(self.x_train) / cifar.BATCH_SIZE),
             verbose=0,
             callbacks=[reporter],
         )
@@ -183,76 +178,21 @@ class Lab:
         """Random crops of the training images, half of them mirrored, with labels."""
         import tensorflow as tf
 
-        images, labels = self.bordered(), self.y_train
-        data = self.batches(
+        images, labels = cifar.with_border(self.x_train), self.y_train
+        data = cifar.batches(
             len(labels),
-            lambda chosen: (_crop(images, chosen), tf.gather(labels, chosen)),
+            lambda chosen: (cifar.crop(images, chosen), tf.gather(labels, chosen)),
+            self.seed,
         )
         return data, self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def teach(self):
-        """A few crops of each training image, with the logits of the large model.
-
-        Crops that do not change let it answer once for all epochs.
-        """
-        import tensorflow as tf
-
-        images, count = self.bordered(), len(self.x_train)
-        starts = range(0, count, 500)
-        crops = np.concatenate(
-            [
-                tf.cast(_crop(images, np.arange(i, min(i + 500, count))), tf.uint8)
-                for _ in range(_NUM_CROPS)
-                for i in starts
-            ]
+        """A few crops of each training image, with the logits of the large model."""
+        harness.progress(
+            f"{self.row}: the large model looks at {_NUM_CROPS} crops each"
         )
-        logits = np.concatenate(
-            [
-                self.model.predict_on_batch(crops[i : i + 500].astype(np.float32))
-                for i in range(0, len(crops), 500)
-            ]
-        )
-        harness.progress(f"{self.row}: {len(crops):,} crops have logits")
-        crops, logits = tf.constant(crops), tf.constant(logits)
-        data = self.batches(
-            len(crops),
-            lambda chosen: (
-                tf.cast(tf.gather(crops, chosen), tf.float32),
-                tf.gather(logits, chosen),
-            ),
-        )
-        return data, self.distillation_loss
-
-    def distillation_loss(self, teacher, student):
-        """`T² KL(softmax(teacher / T), softmax(student / T))`, Hinton et al. (2015)."""
-        keras = self.keras
-        wanted = keras.ops.softmax(teacher / _TEMPERATURE)
-        found = keras.ops.log_softmax(student / _TEMPERATURE)
-        error = keras.ops.sum(wanted * (keras.ops.log(wanted) - found), axis=-1)
-        return _TEMPERATURE**2 * error
-
-    def bordered(self):
-        """The training images with room for crops around them."""
-        import tensorflow as tf
-
-        border = [(0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)]
-        return tf.constant(np.pad(self.x_train, border))
-
-    def batches(self, count, pick):
-        """What `pick` makes of the numbers up to `count` in random order."""
-        import tensorflow as tf
-
-        options = tf.data.Options()
-        # The autotuner can hold up the end of an epoch for as long as the epoch itself.
-        options.autotune.enabled = False
-        return (
-            tf.data.Dataset.range(count)
-            .shuffle(count, seed=self.seed)
-            .batch(_BATCH_SIZE)
-            .map(pick)
-            .prefetch(2)
-            .with_options(options)
-        )
+        data = cifar.teach(self.model, self.x_train, _NUM_CROPS, self.seed)
+        return data, cifar.distillation_loss
 
     def export(self, model, path):
         """Path of the written file."""
@@ -289,38 +229,6 @@ class Lab:
         yield harness.Measure("MACs after", after)
         yield harness.Measure("parameters before", self.model.count_params())
         yield harness.Measure("parameters after", small.count_params())
-
-
-class _Reporter:
-    """Tells at the end of each epoch how it went."""
-
-    def __init__(self, row, epochs):
-        self._row, self._epochs = row, epochs
-        self._start = time.perf_counter()
-
-    def __call__(self, epoch, logs):
-        now = time.perf_counter()
-        harness.progress(
-            f"{self._row}: epoch {epoch + 1} of {self._epochs}, loss "
-            f"{logs['loss']:.4f}, {now - self._start:.0f} s"
-        )
-        self._start = now
-
-
-def _crop(images, chosen):
-    """Crops of images with a margin, as floats, all of a batch at once."""
-    import tensorflow as tf
-
-    count, size = tf.size(chosen), images.shape[1] - 2 * _MARGIN
-    top, left = (
-        tf.random.uniform([count, 1], 0, 2 * _MARGIN + 1, tf.int32) for _ in "xy"
-    )
-    mirrored = tf.random.uniform([count, 1]) < 0.5
-    forward = tf.range(size)[None]
-    columns = left + tf.where(mirrored, size - 1 - forward, forward)
-    crops = tf.gather(tf.gather(images, chosen), top + forward, axis=1, batch_dims=1)
-    crops = tf.gather(crops, columns, axis=2, batch_dims=1)
-    return tf.cast(crops, tf.float32)
 
 
 def measure(row, options):

@@ -111,6 +111,19 @@ def test_a_compiled_whole_model_wrapper_reloads_compiled(tmp_path):
     )
 
 
+def test_copies_keep_losses_that_only_this_process_knows():
+    def squared_error(wanted, found):
+        return keras.ops.square(wanted - found)
+
+    inner = keras.Sequential([keras.Input((4,)), L.Dense(2)])
+    model = tfc.compress(
+        keras.Sequential([keras.Input((4,)), inner]), {".*": "uniform"}
+    )
+    model.compile("sgd", squared_error, metrics=[squared_error])
+    assert tfc.strip(model).loss is squared_error
+    tfc.quantize_activations(model)
+
+
 def test_batch_statistics_move_inside_a_whole_model_wrapper():
     model = tfc.compress(models.subclassed(), {".*": Uniform(8)})
     before = model.model.norm.moving_mean.numpy()

@@ -56,13 +56,14 @@ def rebuild(model, replace=clone_layer, call=None):
         call: `(new layer, *args, **kwargs) -> outputs`, how the new layer is called;
             functional models only.
     """
-    copy = keras.models.clone_model(
-        model,
-        input_tensors=_inputs_like(model),
-        clone_function=replace,
-        call_function=call,
-        recursive=True,
-    )
+    with compile_scope(model):
+        copy = keras.models.clone_model(
+            model,
+            input_tensors=_inputs_like(model),
+            clone_function=replace,
+            call_function=call,
+            recursive=True,
+        )
     if isinstance(model, keras.Sequential) and not copy.built:
         copy.build(model.input_shape)
     return copy
@@ -80,3 +81,20 @@ def _inputs_like(model):
         ),
         model.input,
     )
+
+
+def compile_scope(model):
+    """In it Keras finds what the model was compiled with, a user's own loss included.
+
+    A copy of a compiled model is compiled from a configuration, which names functions
+    and classes only.
+    """
+    if not model.compiled:
+        return keras.saving.custom_object_scope({})
+    parts = keras.tree.flatten(model._compile_config.config)
+    kinds = (keras.optimizers.Optimizer, keras.Loss, keras.Metric)
+    found = {
+        type(part).__name__: type(part) for part in parts if isinstance(part, kinds)
+    }
+    found |= {part.__name__: part for part in parts if hasattr(part, "__name__")}
+    return keras.saving.custom_object_scope(found)

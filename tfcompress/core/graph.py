@@ -7,6 +7,7 @@ import keras
 
 from tfcompress.core.cloning import (
     clone_layer,
+    compile_scope,
     copy_variables,
     is_graph,
     rebuild,
@@ -88,9 +89,10 @@ def flatten_with_origins(model):
     was_nested = any(_is_nested(op) for op in flat.operations)
     while any(_is_nested(op) for op in flat.operations):
         _make_names_unique(flat)
-        flat = keras.models.clone_model(
-            flat, clone_function=lambda layer: layer, call_function=_inline
-        )
+        with compile_scope(flat):
+            flat = keras.models.clone_model(
+                flat, clone_function=lambda layer: layer, call_function=_inline
+            )
     # Names are final now.
     origins = {copy.name: layer for copy, layer in copies}
     return rebuild(flat) if was_nested else flat, origins
