@@ -1,9 +1,10 @@
 """Fewer bits: Deep Compression of two LeNets on MNIST, and what other rows compare.
 
-Errors and bytes are of real files. The dense networks are trained as usual. The compressed ones learn, on the same images,
-from the outputs of a larger network too, which has seen shifted images; so does a second
-dense network of each kind, whose error stands in the table for comparison. The other rows
-are those of mnist_bits.py, cifar_ptq.py and cifar_bits.py.
+Errors and bytes are of real files. The dense networks are trained as usual. The
+compressed ones learn, on the same images, from the outputs of a larger network too, which
+has seen shifted images; so does a second dense network of each kind, whose error stands
+in the table for comparison. The other rows are those of mnist_bits.py, cifar_ptq.py and
+cifar_bits.py.
 """
 
 import dataclasses
