@@ -65,8 +65,9 @@ def encode_tflite(content, codec="auto"):
         RuntimeError: if the file does not decode to what was encoded.
     """
     model = read(content)
-    constants = _constants(model)
     _drop_notes(model)
+    constants = _constants(model)
+    _drop_names(model)
     plain = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
     chosen, results, budget = {}, [], _MAX_DECISIONS
     for constant in sorted(constants, key=lambda constant: len(constant.data)):
@@ -164,15 +165,19 @@ def _options(symbols, codec, budget):
 
 
 def _drop_notes(model):
-    """Drops what only people read: names of inner tensors and the converter's notes."""
+    """Drops what the converter says of itself."""
+    notes = [n for n in model.metadata or () if n.name == b"CONVERSION_METADATA"]
+    model.metadata = [note for note in model.metadata or () if note not in notes]
+    drop_buffers(model, {note.buffer for note in notes})
+
+
+def _drop_names(model):
+    """Drops the names of inner tensors, which nothing needs."""
     for graph in model.subgraphs:
         shown = {*graph.inputs, *graph.outputs}
         for i, tensor in enumerate(graph.tensors):
             if i not in shown:
                 tensor.name = None
-    notes = [n for n in model.metadata or () if n.name == b"CONVERSION_METADATA"]
-    model.metadata = [note for note in model.metadata or () if note not in notes]
-    drop_buffers(model, {note.buffer for note in notes})
 
 
 def _insert(model, chosen):
