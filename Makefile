@@ -5,6 +5,7 @@ BUILDIFIER ?= buildifier
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+NATIVE := $(shell find tfcompress/native -name CMakeLists.txt -o -name '*.[ch]')
 LOCK := .ci/constraints.txt
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -18,11 +19,12 @@ demo: $(INSTALLED) ## Compress a small model and show what it gained
 	$(BIN)/tfcompress demo --output build/demo
 
 test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x")
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n auto $(PYTEST_ARGS)
 
 lint: $(INSTALLED) ## Check style; BUILD only where buildifier is found
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(filter %.c %.h,$(NATIVE))
 	@if command -v $(firstword $(BUILDIFIER)) >/dev/null; then \
 	  $(BUILDIFIER) --mode=check --lint=warn --warnings=-native-py BUILD; \
 	else echo "$(BUILDIFIER) not found: BUILD not checked"; fi
@@ -30,6 +32,7 @@ lint: $(INSTALLED) ## Check style; BUILD only where buildifier is found
 format: $(INSTALLED) ## Fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(filter %.c %.h,$(NATIVE))
 
 lock: ## Pin the newest versions that resolve together in .ci/constraints.txt
 	rm -rf $(VENV)
@@ -43,7 +46,7 @@ clean: ## Remove the environment and everything built
 	find tfcompress tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The lock holds TensorFlow 2.21, which has no wheels for Python 3.14.
-$(INSTALLED): setup.py pyproject.toml $(LOCK)
+$(INSTALLED): setup.py pyproject.toml $(LOCK) $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  2>/dev/null || { echo "tfcompress needs Python 3.11, 3.12 or 3.13, and" \
 	  "$(PYTHON) is not: run make PYTHON=/path/to/python3.11" >&2; exit 1; }

@@ -75,6 +75,7 @@ setup(
         "pyyaml",
         "rich",
         "scikit-learn",
+        "scipy",
         "tensorflow>=2.21",
         "tensorly",
     ],
@@ -85,8 +86,8 @@ setup(
         "tfmot": TFMOT,
         "all": TENSORBOARD + TFMOT,
         # tflite-micro: an independent decoder of our files.
-        "test": ["pytest>=8", "tflite-micro", *TENSORBOARD, *TFMOT],
-        "dev": ["ruff"],
+        "test": ["pytest>=8", "pytest-xdist", "tflite-micro", *TENSORBOARD, *TFMOT],
+        "dev": ["clang-format", "ruff"],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},
 )

@@ -13,7 +13,17 @@ import tensorflow as tf
 
 import tfcompress as tfc
 from tests import models
-from tfcompress import activations, criteria, patterns, rewrites, scopes, transforms
+from tfcompress import (
+    activations,
+    coding,
+    criteria,
+    patterns,
+    post_training,
+    ranges,
+    rewrites,
+    scopes,
+    transforms,
+)
 from tfcompress.core.compressed import compressed_parts, treatments
 from tfcompress.core.layout import Layout
 from tfcompress.core.walk import own_variables
@@ -34,6 +44,7 @@ EXAMPLES = {
 }
 REGISTRIES = {
     "activation": activations.get,
+    "codec": coding.get,
     "transform": transforms.get,
     "criterion": criteria.get,
     "pattern": patterns.get,
@@ -41,6 +52,8 @@ REGISTRIES = {
     "scope": scopes.get,
     "rewrite": rewrites.get,
     "rank": rewrites.ranks.get,
+    "range": ranges.get,
+    "rounding": post_training.get,
 }
 
 
@@ -249,6 +262,33 @@ def test_scope_keeps_the_asked_share(cls, sparsity):
     assert all(1 <= k <= score.size for k, score in zip(kept, scores, strict=True))
     tolerance = len(shapes) / total + (0.01 if sparsity > 0.98 else 0)
     assert sum(kept) / total == pytest.approx(1 - sparsity, abs=tolerance)
+
+
+@pytest.mark.parametrize("cls", plug_ins("range"))
+@pytest.mark.parametrize("limits", [(0.0, 3.0), (-2.0, 1.0), (-4.0, 0.0), (0.0, 0.0)])
+def test_range_holds_zero_and_is_no_wider_than_the_values(cls, limits):
+    edges = np.linspace(*limits, ranges.NUM_BINS + 1)
+    counts = np.random.default_rng(0).integers(0, 50, ranges.NUM_BINS)
+    for bits in (2, 4, 8):
+        low, high = make(cls)(counts, edges, bits)
+        assert limits[0] <= low <= 0 <= high <= limits[1]
+        assert low < high or limits == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("cls", plug_ins("rounding"))
+@pytest.mark.parametrize("shape", [(1, 5, 3), (4, 9, 1)])
+def test_rounding_gives_whole_numbers_within_the_levels(cls, shape):
+    generator = np.random.default_rng(0)
+    weight = generator.normal(size=shape)
+    x = generator.normal(size=(shape[0], 50, shape[1]))
+    moments = x.swapaxes(1, 2) @ x / 50
+    inputs = post_training.Inputs(x.mean(axis=1), x.mean(axis=1), moments, moments)
+    for level in (1, 7, 127):
+        scale = np.abs(weight).max(axis=1, keepdims=True) / level
+        codes = make(cls)(weight, scale, level, inputs)
+        assert codes.shape == shape
+        assert (codes == np.rint(codes)).all()
+        assert np.abs(codes).max() == level
 
 
 @pytest.mark.parametrize("cls", plug_ins("rank"))

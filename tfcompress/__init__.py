@@ -18,6 +18,9 @@ from tfcompress import (
     interop,
     layers,
     patterns,
+    post_training,
+    ranges,
+    recipes,
     rewrites,
     runtime,
     schedules,
@@ -31,6 +34,11 @@ from tfcompress.core.compressed import CompressedModel
 from tfcompress.core.report import report
 from tfcompress.export import decode_tflite, export_tflite
 from tfcompress.interop.load import load_model
+from tfcompress.post_training import (
+    mixed_precision,
+    quantize_ladder,
+    quantize_weights,
+)
 from tfcompress.recipe import Recipe
 from tfcompress.rewrites import factorize, quantize_activations, shrink
 from tfcompress.runtime.benchmark import benchmark
@@ -63,9 +71,15 @@ __all__ = [
     "interop",
     "layers",
     "load_model",
+    "mixed_precision",
     "patterns",
+    "post_training",
     "prune_channels",
     "quantize_activations",
+    "quantize_ladder",
+    "quantize_weights",
+    "ranges",
+    "recipes",
     "report",
     "rewrites",
     "runtime",

@@ -48,7 +48,7 @@ class Recipe:
       `channel_pruning`, the arguments of `tfc.callbacks.Pruning` or `ChannelPruning`
     - `shrink`
     - `strip`
-    - `export`: `path`, `precision`, `profile`, `sparse`
+    - `export`: `path`, `precision`, `profile`, `sparse`, `codec`
 
     Transforms, schedules and so on are names or `{name: arguments}`.
 
@@ -182,7 +182,7 @@ class _Run:
         x, y = self._data
         self.model.compile(
             keras.optimizers.Adam(learning_rate),
-            loss or _loss(self.model),
+            loss or default_loss(self.model),
             metrics=["accuracy"] if loss is None else None,
         )
         history = self.model.fit(
@@ -206,11 +206,20 @@ class _Run:
     def strip(self):
         self.model = strip(self.model)
 
-    def export(self, path, precision="float32", profile="custom", sparse="auto"):
+    def export(
+        self, path, precision="float32", profile="custom", sparse="auto", codec=None
+    ):
         samples = None if self._data is None else self._data[0]
-        path = self._folder / path
         self.exports.append(
-            export_tflite(self.model, path, precision, samples, profile, sparse=sparse)
+            export_tflite(
+                self.model,
+                self._folder / path,
+                precision,
+                samples,
+                profile,
+                sparse=sparse,
+                codec=codec,
+            )
         )
 
 
@@ -235,12 +244,21 @@ def _step(step):
     return name, arguments or {}
 
 
-def _loss(model):
+def default_loss(model):
     """Cross entropy for class labels, from logits unless the model ends in a softmax."""
-    last = [op for op in model.operations if op.name in model.output_names]
-    ends_in_softmax = any(
+    return keras.losses.SparseCategoricalCrossentropy(
+        from_logits=not ends_in_softmax(model)
+    )
+
+
+def ends_in_softmax(model):
+    """Whether the model returns probabilities and not logits."""
+    # Sequential and subclassed models have only layers.
+    operations = getattr(model, "operations", model.layers)
+    names = getattr(model, "output_names", ())
+    last = [op for op in operations if op.name in names]
+    return any(
         getattr(getattr(getattr(op, "inner", op), "activation", None), "__name__", "")
         == "softmax"
-        for op in [*last, *model.operations[-3:]]
+        for op in [*last, *operations[-3:]]
     )
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=not ends_in_softmax)

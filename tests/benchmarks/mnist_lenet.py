@@ -38,21 +38,26 @@ def build(keras, name):
     hidden = {
         "lenet_300_100": lambda: [
             layers.Flatten(),
-            layers.Dense(300, activation="relu"),
-            layers.Dense(100, activation="relu"),
+            layers.Dense(300, activation="relu", name="fc1"),
+            layers.Dense(100, activation="relu", name="fc2"),
         ],
         # As in Caffe: no activation behind the convolutions.
         "lenet_5": lambda: [
-            layers.Conv2D(20, 5),
+            layers.Conv2D(20, 5, name="conv1"),
             layers.MaxPooling2D(),
-            layers.Conv2D(50, 5),
+            layers.Conv2D(50, 5, name="conv2"),
             layers.MaxPooling2D(),
             layers.Flatten(),
-            layers.Dense(500, activation="relu"),
+            layers.Dense(500, activation="relu", name="fc1"),
         ],
     }
     return keras.Sequential(
-        [layers.Input((28, 28, 1)), *hidden[name](), layers.Dense(10)], name=name
+        [
+            layers.Input((28, 28, 1)),
+            *hidden[name](),
+            layers.Dense(10, name="logits"),
+        ],
+        name=name,
     )
 
 

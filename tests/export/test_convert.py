@@ -329,6 +329,14 @@ def test_what_stays_float_is_said(path):
     assert "stayed float" in str(result)
 
 
+def test_an_input_without_a_name_keeps_the_one_that_keras_gives(path):
+    x = keras.Input((8, 8, 3))
+    model = keras.Model(x, L.Conv2D(4, 3, name="conv")(x))
+    export_tflite(model, path, "int4", samples=models.inputs(model, 8))
+    with tfc.Interpreter(path) as interpreter:
+        assert list(interpreter.input_details) == [model.layers[0].name]
+
+
 def test_inputs_and_outputs_have_the_layers_names(path):
     model = models.sequential()
     export_tflite(model, path)

@@ -7,7 +7,8 @@ import pytest
 import tfcompress as tfc
 from tfcompress.cli.main import run
 from tfcompress.export import export_tflite
-from tfcompress.export.operations import count_macs, count_parameters, describe, read
+from tfcompress.export.describe import describe
+from tfcompress.export.operations import count_macs, count_parameters, read
 from tfcompress.patterns import Block, NOfM, Weight
 
 L = keras.layers

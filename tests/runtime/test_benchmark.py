@@ -6,6 +6,7 @@ import pytest
 
 import tfcompress as tfc
 from tests import models
+from tfcompress import native
 
 
 def small():
@@ -35,6 +36,25 @@ def test_a_larger_model_is_slower_and_takes_more_memory():
     a, b = (tfc.benchmark(m, runs=20, min_seconds=0) for m in (small(), large))
     assert b.median_ms > 3 * a.median_ms
     assert b.peak_memory_bytes > a.peak_memory_bytes
+
+
+@pytest.mark.parametrize("has_core", [True, False])
+def test_encoded_files(tmp_path, monkeypatch, has_core):
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64, name="d")])
+    shared = tfc.strip(tfc.compress(model, {".*": tfc.transforms.Codebook(4)}))
+    path = tmp_path / "encoded.tflite"
+    tfc.export_tflite(shared, path, codec="huffman")
+    if not has_core:
+        monkeypatch.setattr(native, "library", lambda: None)
+        monkeypatch.setattr(native, "library_path", lambda: None)
+    result = tfc.benchmark(path, runs=5, min_seconds=0)
+    assert result.size_bytes == path.stat().st_size < 4 * 64 * 64
+    row = tfc.compare(
+        {"encoded": path},
+        (np.ones((8, 64), "float32"), np.zeros(8, int)),
+        latency=False,
+    )["encoded"]
+    assert row.parameters == 64 * 64
 
 
 @pytest.mark.parametrize(

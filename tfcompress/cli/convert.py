@@ -10,7 +10,7 @@ Example:
 from absl import flags
 
 from tfcompress.cli import data
-from tfcompress.export import PRECISIONS, export_tflite
+from tfcompress.export import CODECS, PRECISIONS, export_tflite
 from tfcompress.export.convert import PROFILES
 from tfcompress.export.sparsity import SPARSE
 from tfcompress.interop.load import load_model
@@ -37,6 +37,13 @@ def define(values):
         "Kernels to store without their zeros: those that get faster, all, none.",
         values,
     )
+    flags.DEFINE_enum(
+        "codec",
+        None,
+        CODECS,
+        "How weights of few values are written; auto is the smallest.",
+        values,
+    )
     flags.DEFINE_bool("verify", True, "Compare the file with the model.", values)
 
 
@@ -51,6 +58,7 @@ def main(values, model_path, output):
         values.profile,
         values.verify,
         values.sparse,
+        values.codec,
     )
 
 

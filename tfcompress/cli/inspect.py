@@ -10,7 +10,7 @@ Example:
 import pathlib
 
 from tfcompress.core.report import report
-from tfcompress.export.operations import describe
+from tfcompress.export.describe import describe
 from tfcompress.interop.load import load_model
 
 SUMMARY = "show weights or operations of a file"

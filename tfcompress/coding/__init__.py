@@ -4,5 +4,19 @@ from tfcompress.coding.bit_pack import BitPack
 from tfcompress.coding.huffman import Huffman
 from tfcompress.coding.mixing import Mixing
 from tfcompress.coding.rans import Rans
+from tfcompress.coding.sparse import Bitmap, RelativeIndex
+from tfcompress.core.nouns import Codec
+from tfcompress.core.plugin import Registry
 
-__all__ = ["BitPack", "Huffman", "Mixing", "Rans"]
+get = Registry(Codec, BitPack, Bitmap, Huffman, Mixing, Rans, RelativeIndex)
+
+__all__ = [
+    "BitPack",
+    "Bitmap",
+    "Codec",
+    "Huffman",
+    "Mixing",
+    "Rans",
+    "RelativeIndex",
+    "get",
+]

@@ -93,7 +93,8 @@ def _shared_lut(symbols):
     stride = 0 if symbols.tensor.num_channels > 1 else count
     return Encoded(
         pack(symbols.indices, bits),
-        wire.header(Kind.LUT, bits, stride) + symbols.values.tobytes(),
+        wire.header(Kind.LUT, wire.SHARED_LUT << 4 | bits, stride)
+        + symbols.values.tobytes(),
     )
 
 
@@ -113,9 +114,9 @@ def _lut_by_channel(symbols):
     values = np.zeros((tensor.num_channels, stride), symbols.values.dtype)
     rows, columns = np.nonzero(used)
     values[rows, places[rows, columns]] = symbols.values[columns]
-    return Encoded(
-        pack(indices, bits), wire.header(Kind.LUT, bits, stride) + values.tobytes()
-    )
+    axis = len(tensor.shape) - 1 if tensor.channels_last else 0
+    ancillary = wire.header(Kind.LUT, axis << 4 | bits, stride) + values.tobytes()
+    return Encoded(pack(indices, bits), ancillary)
 
 
 def huffman(symbols):
@@ -228,7 +229,8 @@ def periods(symbols):
     found = {0, shape[-1]} if len(shape) > 2 else {0}
     if likeness.size:
         found.add(int(np.argmax(likeness)) + 2)
-    return sorted(p for p in found if p < min(symbols.indices[0].size, 1 << 16))
+    widest = min(symbols.indices[0].size, 1 << 16)
+    return sorted(p for p in found if p != 1 and p < widest)
 
 
 def coded(symbols, codec, layout=Layout.DENSE):

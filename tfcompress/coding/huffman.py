@@ -119,9 +119,10 @@ def _read_codes(content, lengths, count):
     """Reads all windows of bits at once, then follows the jumps from code to code."""
     symbols, steps = _window_tables(lengths)
     bits = np.unpackbits(native.as_bytes(content))
+    padded = np.pad(bits, (0, MAX_LENGTH)).astype(np.int64)
     windows = np.zeros(len(bits) + 1, np.int64)
     for i in range(MAX_LENGTH):
-        windows[: len(bits) - i] |= bits[i:].astype(np.int64) << (MAX_LENGTH - 1 - i)
+        windows = windows << 1 | padded[i : i + len(windows)]
     dead_end = len(bits) + 1
     jump = np.arange(len(bits) + 1) + steps[windows]
     jump = np.append(

@@ -83,7 +83,7 @@ class Rans(Codec):
             return np.zeros(0, np.uint8)
         try:
             return _decode(stream, count)
-        except IndexError:
+        except (IndexError, ZeroDivisionError):
             raise ValueError(
                 f"Cannot decode {count} symbols: the stream ends."
             ) from None

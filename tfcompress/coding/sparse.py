@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfcompress import native
-from tfcompress.coding.bit_pack import BitPack
+from tfcompress.core.errors import check_integer
 from tfcompress.core.nouns import Codec
 
 
@@ -11,7 +11,7 @@ class Bitmap(Codec):
     """Writes a bit for each symbol, set where it is not `zero`, then those symbols.
 
     Args:
-        codec: writes the symbols that are not zero.
+        codec: writes the symbols that are not zero; an object or its name.
         zero: the symbol that is left out.
 
     Example:
@@ -19,8 +19,8 @@ class Bitmap(Codec):
         '2102d0'
     """
 
-    def __init__(self, codec=None, zero=0):
-        self.codec = codec or BitPack()
+    def __init__(self, codec="bit_pack", zero=0):
+        self.codec = Codec.get(codec)
         self.zero = zero
 
     def encode(self, symbols):
@@ -53,7 +53,7 @@ class RelativeIndex(Codec):
     stream of gaps (32 bits each), that stream, the stream of entries.
 
     Args:
-        codec: writes the gaps and the entries.
+        codec: writes the gaps and the entries; an object or its name.
         zero: the symbol that is left out.
         gap_bits: 1 to 8; Deep Compression takes 5 for dense and 8 for convolution
             layers. None tries both.
@@ -66,10 +66,10 @@ class RelativeIndex(Codec):
         (array([3, 1], dtype=uint8), array([0, 7], dtype=uint8))
     """
 
-    def __init__(self, codec=None, zero=0, gap_bits=None):
-        if gap_bits is not None and not 1 <= gap_bits <= 8:
-            raise ValueError(f"gap_bits={gap_bits}: expected 1 to 8, or None.")
-        self.codec = codec or BitPack()
+    def __init__(self, codec="bit_pack", zero=0, gap_bits=None):
+        if gap_bits is not None:
+            check_integer("RelativeIndex(gap_bits)", gap_bits, 1, 8)
+        self.codec = Codec.get(codec)
         self.zero = zero
         self.gap_bits = gap_bits
 
@@ -88,15 +88,10 @@ class RelativeIndex(Codec):
         longest = 2 ** (gap_bits or self.gap_bits or 8) - 1
         symbols = np.ravel(symbols).astype(np.uint8)
         places = np.flatnonzero(symbols != self.zero)
-        gaps = np.diff(places, prepend=-1) - 1
-        num_padding = gaps // (longest + 1)
-        last = np.cumsum(num_padding + 1) - 1
-        size = len(places) + int(num_padding.sum())
-        all_gaps = np.full(size, longest, np.uint8)
-        entries = np.full(size, self.zero, np.uint8)
-        all_gaps[last] = gaps - num_padding * (longest + 1)
-        entries[last] = symbols[places]
-        return all_gaps, entries
+        gaps, is_padding = relative_index(places, longest)
+        entries = np.full(gaps.size, self.zero, np.uint8)
+        entries[~is_padding] = symbols[places]
+        return gaps.astype(np.uint8), entries
 
     def decode(self, stream, count):
         return self._decode(stream, count, self.codec.decode)
@@ -119,3 +114,20 @@ class RelativeIndex(Codec):
         symbols = np.full(count, self.zero, np.uint8)
         symbols[places] = decode(stream[8 + size :], num_entries)
         return symbols
+
+
+def relative_index(places, longest):
+    """The gaps before rising places, none longer than `longest`, and which pad.
+
+    >>> gaps, is_padding = relative_index(np.array([1, 4, 15]), 7)
+    >>> gaps.tolist(), is_padding.tolist()
+    ([1, 2, 7, 2], [False, False, True, False])
+    """
+    gaps = np.diff(places, prepend=-1) - 1
+    num_padding = gaps // (longest + 1)
+    ends = np.cumsum(num_padding + 1) - 1
+    is_padding = np.ones(len(places) + int(num_padding.sum()), bool)
+    is_padding[ends] = False
+    all_gaps = np.full(is_padding.size, longest)
+    all_gaps[ends] = gaps - num_padding * (longest + 1)
+    return all_gaps, is_padding

@@ -11,6 +11,7 @@ DECODE Operator Design".
 import ctypes
 import dataclasses
 import enum
+import math
 
 import numpy as np
 
@@ -25,6 +26,10 @@ HEADER_SIZE = 16
 # In the order of their numbers in the header.
 CODERS = (BitPack, Huffman, Rans, Mixing)
 INT4 = 18
+# In place of the axis of value tables: there is one for all elements.
+SHARED_LUT = 15
+# A file holds less.
+_MAX_SIZE = 2**31 - 1
 # TfLiteType of the runtime's C interface.
 _DTYPES = {
     1: "<f4", 2: "<i4", 3: "u1", 4: "<i8", 6: "u1", 7: "<i2", 9: "i1", 10: "<f2", 18: "i1",
@@ -67,7 +72,14 @@ class Tensor:
     @property
     def count(self):
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
+
+    @property
+    def size_bytes(self):
+        """Of its elements."""
+        if self.type == INT4:
+            return (self.count + 1) // 2
+        return self.count * self.dtype.itemsize
 
     @property
     def dtype(self):
@@ -88,7 +100,7 @@ class Tensor:
         """The channel of each element in order."""
         if self.channels_last:
             return np.arange(self.count) % self.num_channels
-        return np.arange(self.count) // (self.count // self.num_channels)
+        return np.arange(self.count) // max(1, self.count // self.num_channels)
 
     def elements(self, content):
         """The elements of a constant's bytes, in the tensor's shape."""
@@ -137,22 +149,22 @@ def decode(encoded, tensor):
     """
     if tensor.type not in _DTYPES:
         raise ValueError(f"Cannot decode a tensor of type {tensor.type}.")
+    if min(tensor.shape, default=0) < 0 or tensor.size_bytes > _MAX_SIZE:
+        raise ValueError(
+            f"Cannot decode a tensor of shape {tensor.shape}: corrupt data."
+        )
     if not native.library():
         return decode_reference(encoded, tensor)
-    size = (
-        (tensor.count + 1) // 2
-        if tensor.type == INT4
-        else (tensor.count * tensor.dtype.itemsize)
-    )
-    output = np.empty(size, np.uint8)
+    output = np.empty(tensor.size_bytes, np.uint8)
     content, ancillary = map(native.as_bytes, (encoded.content, encoded.ancillary))
-    zero_points = np.array(tensor.zero_points or (0,), np.int32)
+    zero_points = np.array(tensor.zero_points or (0,), np.int64).astype(np.int32)
     description = _Tensor(
         tensor.type,
         tensor.count,
         tensor.num_channels,
         tensor.channels_last,
         native.pointer(zero_points),
+        *((tensor.shape[0], tensor.shape[-1]) if tensor.shape else (0, 0)),
     )
     status = native.library().tfc_decode(
         native.pointer(content),
@@ -162,7 +174,7 @@ def decode(encoded, tensor):
         ctypes.byref(description),
         native.pointer(output),
     )
-    native.check(status, f"a tensor of shape {tensor.shape}")
+    native.check(status, f"Cannot decode a tensor of shape {tensor.shape}")
     return output.tobytes()
 
 
@@ -175,6 +187,8 @@ class _Tensor(ctypes.Structure):
         ("num_channels", ctypes.c_size_t),
         ("channels_last", ctypes.c_int),
         ("zero_points", ctypes.c_void_p),
+        ("first_size", ctypes.c_size_t),
+        ("last_size", ctypes.c_size_t),
     ]
 
 
@@ -205,17 +219,30 @@ def _values(ancillary, tensor):
 
 
 def _read_lut(content, ancillary, tensor):
-    bits, stride = ancillary[5] & 7, ancillary[6]
-    indices = unpack(content, bits, tensor.count).astype(np.int64)
-    if stride:
-        indices += tensor.channel_of_each() * stride
-    return _values(ancillary, tensor)[indices]
+    bits, axis, stride = ancillary[5] & 7, ancillary[5] >> 4, ancillary[6]
+    values = _values(ancillary, tensor)
+    by_table = _with_lut_channels(tensor, axis, stride, values.size)
+    indices = unpack(content, bits, tensor.count)
+    return values[indices + by_table.channel_of_each() * stride]
+
+
+def _with_lut_channels(tensor, axis, stride, num_values):
+    """The tensor with a channel for each table of values."""
+    if axis == SHARED_LUT or stride == 0:
+        return dataclasses.replace(tensor, zero_points=(0,))
+    size = tensor.shape[-1 if axis else 0] if tensor.shape else 1
+    if tensor.num_channels > 1 or size <= 1 or num_values // stride < size:
+        return tensor
+    axis = len(tensor.shape) - 1 if axis else 0
+    return dataclasses.replace(tensor, zero_points=(0,) * size, channel_axis=axis)
 
 
 def _read_prune(content, ancillary, tensor):
     filled = unpack(content, 1, tensor.count) == 1
     zero_points = np.array(tensor.zero_points or (0,))
-    if tensor.num_channels > 1:
+    if tensor.dtype.kind == "f":
+        zero_points = np.zeros(1)
+    elif tensor.num_channels > 1:
         zero_points = zero_points[tensor.channel_of_each()]
     elements = np.broadcast_to(zero_points, tensor.count).astype(tensor.dtype)
     elements[filled] = _values(ancillary, tensor)[: np.count_nonzero(filled)]
@@ -226,7 +253,8 @@ def _read_huffman(content, ancillary, tensor):
     """Walks the tables code by code."""
     width = 4 if ancillary[5] & 1 else 2
     value_bits = width * 8 - 5
-    tables = np.frombuffer(ancillary, f"<u{width}", offset=HEADER_SIZE).tolist()
+    num_entries = (len(ancillary) - HEADER_SIZE) // width
+    tables = np.frombuffer(ancillary, f"<u{width}", num_entries, HEADER_SIZE).tolist()
     bits = "".join(map("{:08b}".format, content)) + "0" * 32
     elements, place = np.empty(tensor.count, np.int64), 0
     for i in range(tensor.count):

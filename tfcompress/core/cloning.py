@@ -58,7 +58,11 @@ def rebuild(model, replace=clone_layer, call=None):
     """
     with compile_scope(model):
         copy = keras.models.clone_model(
-            model, clone_function=replace, call_function=call, recursive=True
+            model,
+            input_tensors=_inputs_like(model),
+            clone_function=replace,
+            call_function=call,
+            recursive=True,
         )
     if isinstance(model, keras.Sequential) and not copy.built:
         copy.build(model.input_shape)
@@ -80,3 +84,17 @@ def compile_scope(model):
     }
     found |= {part.__name__: part for part in parts if hasattr(part, "__name__")}
     return keras.saving.custom_object_scope(found)
+
+
+def _inputs_like(model):
+    """Inputs of the same names, which Keras forgets where they were given by itself."""
+    if isinstance(model, keras.Sequential):
+        return None
+    return keras.tree.map_structure(
+        lambda tensor: keras.Input(
+            batch_shape=tensor.shape,
+            dtype=tensor.dtype,
+            name=tensor._keras_history.operation.name,
+        ),
+        model.input,
+    )

@@ -1,13 +1,11 @@
 """What a model's weights look like: sizes, zeros, distinct values, bits, work."""
 
 import dataclasses
-import io
 import json
 import math
 
 import keras
 import numpy as np
-import rich.console
 import rich.table
 
 from tfcompress.core.compressed import treatments
@@ -15,6 +13,7 @@ from tfcompress.core.errors import check_model
 from tfcompress.core.grid import bits_of_level, integer_grid
 from tfcompress.core.macs import macs
 from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.text import as_text
 from tfcompress.core.walk import leaf_refs, leaves, own_variables
 
 
@@ -175,9 +174,7 @@ class Report:
         return table
 
     def __str__(self):
-        console = rich.console.Console(file=io.StringIO(), width=140)
-        console.print(self.table())
-        return console.file.getvalue()
+        return as_text(self.table(), width=140)
 
 
 def report(model):

@@ -344,13 +344,14 @@ def _set_precision(converter, precision):
 
 
 def _with_int4_weights(model):
-    """A copy whose kernels lie on grids: where they lie on one already, else 4 bits."""
+    """A copy whose kernels lie on integer grids; those that did already are kept."""
 
     def needs_grid(layer):
-        is_stored = isinstance(
-            layer, (keras.layers.Dense, keras.layers.Conv2D)
-        ) and not isinstance(layer, keras.layers.DepthwiseConv2D)
-        return is_stored and not lies_on_grid(layer, _INT8_LEVELS)
+        if not isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D)):
+            return False
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            return False
+        return not lies_on_grid(layer, _INT8_LEVELS)
 
     if not any(map(needs_grid, model._flatten_layers())):
         return model

@@ -47,17 +47,21 @@ def decode_tflite(content):
         True
     """
     model = read(content)
-    if not any(_decodes(model, o) for g in model.subgraphs for o in g.operators):
-        return bytes(content)
     try:
-        constants = _Constants(model)
-        for index, graph in enumerate(model.subgraphs):
-            _decode_graph(model, index, graph, constants)
-    except (IndexError, TypeError) as error:
+        if not any(_decodes(model, o) for g in model.subgraphs for o in g.operators):
+            return bytes(content)
+        return _decoded(model)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(
-            f"A {DECODE} operation is malformed: {error}. Write the file again with "
-            "tfc.export_tflite."
+            f"The model contradicts itself ({type(error).__name__}: {error}). Copy or "
+            "export the file again."
         ) from error
+
+
+def _decoded(model):
+    constants = _Constants(model)
+    for index, graph in enumerate(model.subgraphs):
+        _decode_graph(model, index, graph, constants)
     constants.write()
     _drop_operation_code(model)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
@@ -100,10 +104,11 @@ class _Constants:
             raise ValueError(
                 f"A {DECODE} operation reads a tensor that is no constant."
             )
-        key = (encoded.buffer, ancillary.buffer, output.type)
+        tensor = tensor_of(output)
+        key = (encoded.buffer, ancillary.buffer, tensor)
         if key not in self._places:
-            parts = [self._bytes(tensor) for tensor in (encoded, ancillary)]
-            content = wire.decode(wire.Encoded(*parts), tensor_of(output))
+            parts = [self._bytes(part) for part in (encoded, ancillary)]
+            content = wire.decode(wire.Encoded(*parts), tensor)
             place = encoded.buffer
             if place in self._contents:
                 place = self._num_plain + len(self._contents)
@@ -132,20 +137,29 @@ def _decode_graph(model, index, graph, constants):
     """Replaces the operations of a graph by constants."""
     decoded, replaced, extra = {}, {}, set()
     for operation in [o for o in graph.operators if _decodes(model, o)]:
-        if len(operation.inputs) != 2 * len(operation.outputs):
-            raise ValueError(f"A {DECODE} operation needs two inputs for an output.")
+        _check_places(graph, operation)
         for i, output in enumerate(map(int, operation.outputs)):
             pair = tuple(int(t) for t in operation.inputs[2 * i : 2 * i + 2])
             extra.update(pair)
-            if pair in decoded:
-                replaced[output] = decoded[pair]
+            key = (pair, tensor_of(graph.tensors[output]))
+            if key in decoded:
+                replaced[output] = decoded[key]
                 extra.add(output)
                 continue
-            decoded[pair] = output
-            tensors = [graph.tensors[t] for t in (*pair, output)]
-            constants.decode(*tensors)
+            decoded[key] = output
+            constants.decode(*(graph.tensors[t] for t in (*pair, output)))
         graph.operators.remove(operation)
     _drop_tensors(model, index, graph, extra, replaced)
+
+
+def _check_places(graph, operation):
+    inputs, outputs = list(operation.inputs), list(operation.outputs)
+    if len(inputs) != 2 * len(outputs):
+        raise ValueError(f"A {DECODE} operation needs two inputs for an output.")
+    if any(not 0 <= place < len(graph.tensors) for place in inputs + outputs):
+        raise ValueError(f"A {DECODE} operation lacks a tensor.")
+    if {*inputs} & {*outputs}:
+        raise ValueError(f"A {DECODE} operation reads its own output.")
 
 
 def _drop_tensors(model, index, graph, extra, replaced):

@@ -10,18 +10,21 @@ from tfcompress.core.grid import integer_grid
 from tfcompress.export.operations import operation_name
 
 WEIGHT_INPUT, _BIAS_INPUT = 1, 2
+# Operations whose kernels have the output channel as their first axis.
+_OUTPUTS_FIRST = ("FULLY_CONNECTED", "CONV_2D")
 _MAX_COARSE_LEVEL = 31
 _MIN_FAN_IN = 8
 _TOLERANCE = 1e-3
 
 
 def with_exact_grids(content, kernels=()):
-    """Gives dense weights that lie on a coarse grid the scales of that grid.
+    """Gives kernels that lie on a coarse grid the scales of that grid.
 
     The converter quantizes a dense kernel with `max|w| / 127` for each output and takes
-    no other scale for each output. Trained weights on a grid of `k < 127` steps then sit
-    at `round(127 j / k)`; here they become `j`, with the scale and the bias to match.
-    The codes themselves tell coarse grids; of finer ones only the trained kernel does.
+    no other scale for each output; nor does it for convolutions where it measures ranges
+    itself. Weights on a grid of `k < 127` steps then sit at `round(127 j / k)`; here
+    they become `j`, with the scale and the bias to match. The codes themselves tell
+    coarse grids; of finer ones only the trained kernel does.
 
     Args:
         content: bytes of an int8 `.tflite` model.
@@ -34,7 +37,7 @@ def with_exact_grids(content, kernels=()):
     changed = False
     for graph in model.subgraphs:
         for operation in graph.operators:
-            if operation_name(model, operation) != "FULLY_CONNECTED":
+            if operation_name(model, operation) not in _OUTPUTS_FIRST:
                 continue
             changed |= _coarsen(model, graph, operation, kernels)
     return flatbuffer_utils.convert_object_to_bytearray(model) if changed else content
@@ -93,19 +96,25 @@ def _rescale_first(model, graph, operation):
 
 
 def _coarsen(model, graph, operation, kernels):
-    weight = graph.tensors[operation.inputs[WEIGHT_INPUT]]
+    index = operation.inputs[WEIGHT_INPUT]
+    weight = graph.tensors[index]
     codes = _int8_constant(model, weight)
-    if codes is None or codes.ndim != 2:
+    if codes is None:
+        return False
+    # Each operation that shares a kernel has a bias of its own in the kernel's scale.
+    if sum(index in other.inputs for other in graph.operators) > 1:
         return False
     if len(weight.quantization.scale) != len(codes):
         return False
+    shape, codes = codes.shape, codes.reshape(len(codes), -1)
     levels = _trained_levels(codes, kernels)
     if levels is None:
         levels = _coarse_levels(codes)
     if not levels.any():
         return False
     factor = np.where(levels > 0, 127 / np.maximum(levels, 1), 1.0)
-    set_constant(model, weight, np.rint(codes / factor[:, None]).astype(np.int8))
+    codes = np.rint(codes / factor[:, None]).astype(np.int8)
+    set_constant(model, weight, codes.reshape(shape))
     weight.quantization.scale = np.float32(weight.quantization.scale * factor)
     has_bias = (
         len(operation.inputs) > _BIAS_INPUT and operation.inputs[_BIAS_INPUT] >= 0
@@ -159,7 +168,7 @@ def pack_int4(content):
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     for graph in model.subgraphs:
         for operation in graph.operators:
-            if operation_name(model, operation) not in ("FULLY_CONNECTED", "CONV_2D"):
+            if operation_name(model, operation) not in _OUTPUTS_FIRST:
                 continue
             weight = graph.tensors[operation.inputs[WEIGHT_INPUT]]
             codes = _int8_constant(model, weight)

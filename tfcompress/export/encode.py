@@ -8,7 +8,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from tfcompress.coding import encoders
+from tfcompress.coding import encoders, wire
 from tfcompress.export.decode import DECODE, TYPES, decode_tflite, tensor_of
 from tfcompress.export.edit import drop_buffers, opcode_index
 from tfcompress.export.operations import read
@@ -155,7 +155,12 @@ def _options(symbols, codec, budget):
     names = ["lut", "huffman", "prune", "rans"] if codec == "auto" else [codec]
     if codec in ("auto", "rans") and encoders.num_decisions(symbols) <= budget:
         names.append(_ADAPTIVE)
-    return [(encoded, name) for name in names for encoded in _METHODS[name](symbols)]
+    return [
+        # Huffman codes leave biases to packed indices.
+        (encoded, "lut" if encoded.ancillary[0] == wire.Kind.LUT else name)
+        for name in names
+        for encoded in _METHODS[name](symbols)
+    ]
 
 
 def _drop_notes(model):

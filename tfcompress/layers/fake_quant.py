@@ -129,6 +129,15 @@ class FakeQuant(keras.layers.Layer):
         low = min(float(self.minimum.numpy().min()), 0.0)
         return low, max(float(self.maximum.numpy().max()), 0.0)
 
+    def set_range(self, low, high):
+        """Sets the range of all places; training goes on from it."""
+        for variable, value in (
+            (self.minimum, low),
+            (self.maximum, high),
+            (self.seen, 1.0),
+        ):
+            variable.assign([value] * self.sites)
+
     def call_plain(self, inputs, site=0):
         """The same as an operation of Keras: what `tfc.strip` leaves behind."""
         if self.range() is None:

@@ -53,22 +53,22 @@ def decode(function, stream, count):
     """
     symbols = np.empty(count, np.uint8)
     stream = as_bytes(stream)
-    status = function(*_arguments(stream, stream.size, symbols, count))
-    check(status, f"{count} symbols in {stream.size} bytes")
+    status = function(*arguments(stream, stream.size, symbols, count))
+    check(status, f"Cannot decode {count} symbols in {stream.size} bytes")
     return symbols
 
 
-def encode(function, *arguments, capacity):
+def encode(function, *values, capacity):
     """A buffer of `capacity` bytes and how many of them an encoder of the core wrote."""
     buffer = np.empty(capacity, np.uint8)
     function.restype = ctypes.c_size_t
-    return buffer, function(*_arguments(*arguments, buffer, capacity))
+    return buffer, function(*arguments(*values, buffer, capacity))
 
 
-def _arguments(*arguments):
+def arguments(*values):
+    """Arrays and sizes as a function of the core takes them."""
     return [
-        pointer(a) if isinstance(a, np.ndarray) else ctypes.c_size_t(a)
-        for a in arguments
+        pointer(v) if isinstance(v, np.ndarray) else ctypes.c_size_t(v) for v in values
     ]
 
 
@@ -82,7 +82,7 @@ def check(status, what):
     if status == 0:
         return
     error = MemoryError if status == 3 else ValueError
-    raise error(f"Cannot decode {what}: {_STATUS.get(status, status)}.")
+    raise error(f"{what}: {_STATUS.get(status, status)}.")
 
 
 def as_bytes(content):

@@ -17,6 +17,7 @@ from tfcompress.rewrites.factorize import (
 from tfcompress.rewrites.factorizer import Factorizer
 from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
 from tfcompress.rewrites.global_average_head import GlobalAverageHead
+from tfcompress.rewrites.pointwise_as_dense import PointwiseAsDense
 from tfcompress.rewrites.quantize_activations import quantize_activations
 from tfcompress.rewrites.shrink import shrink
 from tfcompress.rewrites.spatial_svd import SpatialSVD
@@ -33,6 +34,7 @@ get = Registry(
     DepthwiseSeparable,
     FoldBatchNorm,
     GlobalAverageHead,
+    PointwiseAsDense,
     SVD,
     SpatialSVD,
     SplitSeparable,
@@ -51,6 +53,7 @@ __all__ = [
     "FoldBatchNorm",
     "GlobalAverageHead",
     "LayerRewrite",
+    "PointwiseAsDense",
     "SpatialSVD",
     "SplitSeparable",
     "TensorTrain",

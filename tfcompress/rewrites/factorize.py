@@ -1,10 +1,8 @@
 """Factorises the layers of a model where it pays, and says what it did."""
 
 import dataclasses
-import io
 import itertools
 
-import rich.console
 import rich.table
 
 from tfcompress.core.errors import check_model
@@ -13,6 +11,7 @@ from tfcompress.core.macs import macs
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.rules import Rule, check_used, last_match
+from tfcompress.core.text import as_text
 from tfcompress.core.walk import leaves, weight_refs
 from tfcompress.rewrites.apply import apply_to_flat
 from tfcompress.rewrites.factorizer import Factorizer, work
@@ -124,9 +123,7 @@ class FactorizationPlan:
         return table
 
     def __str__(self):
-        console = rich.console.Console(file=io.StringIO(), width=140)
-        console.print(self.table())
-        return console.file.getvalue()
+        return as_text(self.table(), width=140)
 
 
 def _change(before, after):

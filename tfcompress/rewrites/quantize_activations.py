@@ -4,13 +4,16 @@ import keras
 
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, as_graph, flatten, rewire
-from tfcompress.layers.fake_quant import FakeQuant
+from tfcompress.layers.fake_quant import RANGES, FakeQuant
 from tfcompress.layers.learned_step_quant import LearnedStepQuant
+from tfcompress.ranges import MinMax, Range
 from tfcompress.rewrites.affine import AffineAsConvolution
 from tfcompress.rewrites.apply import apply_to_flat
+from tfcompress.rewrites.calibrate import calibrate
 from tfcompress.rewrites.split_separable import SplitSeparable
 
 L = keras.layers
+LEARNED_STEP = "learned_step"
 
 _MAX_POOLING = (L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D)
 # Their int8 kernels read and write the same scale.
@@ -69,7 +72,9 @@ _FIXED_RANGES = {
 _FUSED_ACTIVATIONS = {"linear", "relu", "relu6"}
 
 
-def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
+def quantize_activations(
+    model, bits=8, ranges="moving_average", momentum=0.99, samples=None
+):
     """Returns a copy of `model` with `tfc.layers.FakeQuant` where int8 needs a range.
 
     A range stands behind the inputs and behind every operation whose int8 kernel
@@ -90,16 +95,22 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         model: a Sequential or Functional model, compressed or not; nested models are
             written out.
         bits: bits of the activations, 2 to 16; TFLite's int8 needs 8.
-        ranges: `"moving_average"`, `"learned"` (both ends, as PACT does) or
-            `"learned_step"` (`tfc.layers.LearnedStepQuant`; fixed ranges stay fixed).
+        ranges: how ranges are trained, `"moving_average"`, `"learned"` (both ends, as
+            PACT does) or `"learned_step"` (`tfc.layers.LearnedStepQuant`; fixed ranges
+            stay fixed); or how they are set from `samples` without training: a
+            `tfc.ranges.Range` or its name, `"min_max"`, `"percentile"`, `"mse"` or
+            `"entropy"`. If such a model is trained later, its ranges follow the moving
+            average.
         momentum: of the moving average.
+        samples: an array, or `{input name: array}`, typical inputs. Ranges that are to
+            be trained start at their smallest and largest values.
 
     Returns:
-        A functional model with the same weights. Until it is trained (or called with
-        `training=True`) on data, which sets the ranges, only the fixed ranges round.
+        A functional model with the same weights. Without samples only the fixed ranges
+        round until it is trained (or called with `training=True`) on data.
 
     Raises:
-        ValueError: if the model is subclassed.
+        ValueError: if the model is subclassed, or samples are missing or do not fit.
 
     Source: TFLite 8-bit quantization specification; Jacob et al. (2018), section 3.
 
@@ -109,6 +120,19 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         ['InputLayer', 'FakeQuant', 'Dense', 'FakeQuant']
     """
     check_model(model, "quantize")
+    is_trained = ranges in (*RANGES, LEARNED_STEP)
+    setting = MinMax() if is_trained else Range.get(ranges)
+    if samples is not None and ranges == LEARNED_STEP:
+        raise ValueError(
+            "ranges='learned_step' takes no samples: the first batch of the training "
+            "sets the steps."
+        )
+    if samples is None and not is_trained:
+        raise ValueError(
+            f"ranges={ranges!r} needs samples: typical inputs, such as x[:256], on "
+            "which activations are measured."
+        )
+    training = ranges if ranges in RANGES else "moving_average"
     flat = flatten(as_graph(model, "quantize the activations of"))
     for rewrite in (SplitSeparable(), AffineAsConvolution()):
         flat = apply_to_flat(flat, rewrite)
@@ -122,10 +146,10 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         group = groups[key]
         if group.name not in layers:
             named = {"sites": len(group.members), "name": f"{group.name}_range"}
-            if ranges == "learned_step" and not group.fixed:
+            if ranges == LEARNED_STEP and not group.fixed:
                 layer = LearnedStepQuant(bits, **named)
             else:
-                layer = FakeQuant(bits, group.fixed or ranges, momentum, **named)
+                layer = FakeQuant(bits, group.fixed or training, momentum, **named)
             layers[group.name] = layer
         site = {"site": group.members.index(key)} if len(group.members) > 1 else {}
         return keras.tree.map_structure(
@@ -144,7 +168,10 @@ def quantize_activations(model, bits=8, ranges="moving_average", momentum=0.99):
         args, kwargs = keras.tree.map_structure(quantized_input, (args, kwargs))
         return quantized(key, operation(*args, **kwargs))
 
-    return rewire(flat, call)
+    quantized_model = rewire(flat, call)
+    if samples is not None:
+        calibrate(quantized_model, samples, setting)
+    return quantized_model
 
 
 class _Group:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 
+from tfcompress import native
 from tfcompress.runtime.interpreter import Interpreter
 
 _MEASURE = pathlib.Path(__file__).with_name("measure.py")
@@ -103,8 +104,11 @@ def benchmark(model, num_threads=1, runs=50, warm_up=5, min_seconds=0.5):
     with tempfile.TemporaryDirectory() as folder:
         path, label = _as_file(model, pathlib.Path(folder))
         Interpreter(path, num_threads).close()
+        size_bytes = path.stat().st_size
+        path, delegate = _loadable(path, pathlib.Path(folder))
         task = {
             "path": str(path),
+            "delegate": delegate,
             "num_threads": num_threads,
             "runs": runs,
             "warm_up": warm_up,
@@ -122,7 +126,6 @@ def benchmark(model, num_threads=1, runs=50, warm_up=5, min_seconds=0.5):
                 f"{child.stderr.strip()[-300:]}"
             )
         figures = json.loads(child.stdout.splitlines()[-1])
-        size_bytes = path.stat().st_size
     return Benchmark(
         name=label,
         size_bytes=size_bytes,
@@ -143,6 +146,20 @@ def _as_file(model, folder):
 
     export_tflite(model, path, verify=False)
     return path, model.name
+
+
+def _loadable(path, folder):
+    """A file for LiteRT alone, and the path of the delegate that it needs, or None."""
+    from tfcompress.export.decode import DECODE, decode_tflite
+
+    content = path.read_bytes()
+    if DECODE.encode() not in content:
+        return path, None
+    if native.library_path():
+        return path, str(native.library_path())
+    plain = folder / "decoded.tflite"
+    plain.write_bytes(decode_tflite(content))
+    return plain, None
 
 
 def cpu_name():

@@ -2,18 +2,18 @@
 
 import dataclasses
 import gzip
-import io
 import json
 import os
 import pathlib
 import tempfile
 
 import numpy as np
-import rich.console
 import rich.table
 
 from tfcompress.core.compress import strip
 from tfcompress.core.report import report
+from tfcompress.core.text import as_text
+from tfcompress.export.decode import decode_tflite
 from tfcompress.export.operations import count_macs, count_parameters
 from tfcompress.interop.load import load_model
 from tfcompress.runtime.benchmark import benchmark
@@ -106,9 +106,7 @@ class Comparison:
         return f"{value:.2%}" if self.classifies else f"{value:.4g}"
 
     def __str__(self):
-        console = rich.console.Console(file=io.StringIO(), width=150)
-        console.print(self.table())
-        return console.file.getvalue()
+        return as_text(self.table(), width=150)
 
 
 def compare(models, data=None, batch_size=256, num_threads=1, latency=True):
@@ -191,7 +189,7 @@ def _file_facts(path, num_threads, latency):
 
     Interpreter(path).close()
     content = path.read_bytes()
-    parameters, nonzero = count_parameters(content)
+    parameters, nonzero = count_parameters(decode_tflite(content))
     facts = {
         "kind": "tflite",
         "size_bytes": path.stat().st_size,

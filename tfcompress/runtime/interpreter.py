@@ -1,5 +1,6 @@
 """Runs `.tflite` files."""
 
+import contextlib
 import pathlib
 
 import numpy as np
@@ -36,15 +37,8 @@ class Interpreter:
 
     def __init__(self, model, num_threads=1):
         content, self.name = _read(model)
-        content, delegates = _decoding(content)
         try:
-            with native_notes_dropped():
-                self._interpreter = litert.Interpreter(
-                    model_content=content,
-                    num_threads=num_threads,
-                    experimental_delegates=delegates,
-                )
-                self._interpreter.allocate_tensors()
+            self._interpreter = _loaded(content, num_threads)
         except (ValueError, RuntimeError) as error:
             raise ValueError(
                 f"{self.name} cannot be loaded: {str(error).splitlines()[0]} Expected a "
@@ -159,16 +153,30 @@ class Interpreter:
         self.close()
 
 
-def _decoding(content):
-    """What opens a file with encoded constants: the native delegate, or decoding it."""
+def _loaded(content, num_threads):
+    """LiteRT's interpreter; encoded constants are decoded by the native delegate."""
     if b"TFLM_DECODE" not in content:
-        return content, None
+        return _allocated(content, num_threads)
     path = native.library_path()
     if path:
-        return content, [litert.load_delegate(str(path))]
+        # LiteRT itself refuses encoded bytes that keep the scales of each channel, as
+        # TFLite Micro's compressor leaves them.
+        with contextlib.suppress(ValueError, RuntimeError):
+            return _allocated(content, num_threads, [litert.load_delegate(str(path))])
     from tfcompress.export.decode import decode_tflite
 
-    return decode_tflite(content), None
+    return _allocated(decode_tflite(content), num_threads)
+
+
+def _allocated(content, num_threads, delegates=None):
+    with native_notes_dropped():
+        interpreter = litert.Interpreter(
+            model_content=content,
+            num_threads=num_threads,
+            experimental_delegates=delegates,
+        )
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def quantized(array, detail):

@@ -10,15 +10,19 @@ import sys
 import time
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, load_delegate
 
 
-def measure(path, num_threads, runs, warm_up, min_seconds):
+def measure(path, num_threads, runs, warm_up, min_seconds, delegate=None):
     """The figures of `Benchmark` that only the process itself can know."""
     content = pathlib.Path(path).read_bytes()
     before = _forget_peak_memory()
     start = time.perf_counter()
-    interpreter = Interpreter(model_content=content, num_threads=num_threads)
+    interpreter = Interpreter(
+        model_content=content,
+        num_threads=num_threads,
+        experimental_delegates=[load_delegate(delegate)] if delegate else None,
+    )
     interpreter.allocate_tensors()
     init_ms = (time.perf_counter() - start) * 1e3
     for detail in interpreter.get_input_details():

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.clustering import optimal_clusters
 from tfcompress.core.errors import check_integer
 from tfcompress.core.layout import Layout
 from tfcompress.core.nouns import WeightTransform
@@ -26,7 +27,8 @@ class Codebook(WeightTransform):
         num_clusters: number of shared non-zero values, 1 to 65535.
         initialization: where k-means starts, see `cluster`: `"linear"` keeps the few
             large weights apart, which is best for accuracy in the paper; `"density"` has
-            more values where there are more weights; `"k-means++"` lies between.
+            more values where there are more weights; `"k-means++"` lies between;
+            `"optimal"` has the smallest squared error there is.
         per_channel: whether each output channel has its own values. Behind a transform
             that shares values between channels there is one set.
 
@@ -135,7 +137,8 @@ def cluster(points, num_clusters, initialization="linear", num_iterations=1000):
         initialization: `"linear"`: values evenly spaced from the smallest point to the
             largest; `"density"`: as many points between each two values, which are
             quantiles; `"k-means++"`: points drawn, always with the same seed, with a
-            probability proportional to the squared distance from those drawn before.
+            probability proportional to the squared distance from those drawn before;
+            `"optimal"`: the best values, see `tfcompress.clustering`.
         num_iterations: at most this many; it stops when nothing moves.
 
     Returns:
@@ -203,5 +206,14 @@ def _k_means_plus_plus(order, num_clusters):
     return np.sort(values)
 
 
-STARTS = {"linear": _linear, "density": _density, "k-means++": _k_means_plus_plus}
+def _optimal(order, num_clusters):
+    return optimal_clusters(order, num_clusters)[0]
+
+
+STARTS = {
+    "linear": _linear,
+    "density": _density,
+    "k-means++": _k_means_plus_plus,
+    "optimal": _optimal,
+}
 _MOST_DRAWN_FROM = 2**15

@@ -1,15 +1,14 @@
 """The groups of channels of a model, as people read them."""
 
 import dataclasses
-import io
 
-import rich.console
 import rich.table
 
 from tfcompress.core.channels.graph import ChannelGraph, ChannelGroup
 from tfcompress.core.compress import is_plain, strip
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import as_graph, flatten
+from tfcompress.core.text import as_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +57,8 @@ class ChannelGroups:
         return table
 
     def __str__(self):
-        console = rich.console.Console(file=io.StringIO(), width=140)
-        console.print(self.table())
-        for reason in self.unfollowed.values():
-            console.print(f"Not followed: {reason}.")
-        return console.file.getvalue()
+        reasons = [f"Not followed: {reason}." for reason in self.unfollowed.values()]
+        return as_text(self.table(), *reasons, width=140)
 
 
 def _members(group, role):

@@ -6,16 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "status.h"
+#include "../status.h"
 
 /* The size of `count` symbols of `bits` bits, 1 to 8, in bytes. */
 size_t tfc_packed_size(size_t count, int bits);
 
-tfc_status tfc_unpack_bits(const uint8_t *stream, size_t size, int bits,
-                           uint8_t *symbols, size_t count);
+tfc_status tfc_unpack_bits(const uint8_t* stream, size_t size, int bits, uint8_t* symbols,
+                           size_t count);
 
 /* Stream: a byte with the bits of a symbol, then the packed symbols. */
-TFC_API tfc_status tfc_bit_pack_decode(const uint8_t *stream, size_t size, uint8_t *symbols,
-                               size_t count);
+TFC_API tfc_status tfc_bit_pack_decode(const uint8_t* stream, size_t size,
+                                       uint8_t* symbols, size_t count);
 
 #endif

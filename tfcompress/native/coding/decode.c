@@ -1,5 +1,6 @@
 #include "decode.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,53 +10,91 @@
 #include "mixing.h"
 #include "rans.h"
 
-enum { HEADER_SIZE = 16, MAX_ELEMENT_SIZE = 8 };
+enum {
+  HEADER_SIZE = 16,
+  MAX_ELEMENT_SIZE = 8,
+  SHARED_LUT = 15,
+  MAX_DECODED_SIZE = INT32_MAX, /* a file holds less */
+};
 
 /* TfLiteType */
 enum {
-  FLOAT32 = 1, INT32 = 2, UINT8 = 3, INT64 = 4, BOOL = 6, INT16 = 7, INT8 = 9,
-  FLOAT16 = 10, INT4 = 18,
+  FLOAT32 = 1,
+  INT32 = 2,
+  UINT8 = 3,
+  INT64 = 4,
+  BOOL = 6,
+  INT16 = 7,
+  INT8 = 9,
+  FLOAT16 = 10,
+  INT4 = 18,
 };
 
 typedef struct {
-  const uint8_t *bytes;
+  const uint8_t* bytes;
   size_t size;
 } span;
 
 /* Bytes of an element while it is decoded: nibbles have a byte until they are packed. */
 static size_t element_size(int type) {
   switch (type) {
-    case INT8: case UINT8: case BOOL: case INT4: return 1;
-    case INT16: case FLOAT16: return 2;
-    case FLOAT32: case INT32: return 4;
-    case INT64: return 8;
-    default: return 0;
+    case INT8:
+    case UINT8:
+    case BOOL:
+    case INT4:
+      return 1;
+    case INT16:
+    case FLOAT16:
+      return 2;
+    case FLOAT32:
+    case INT32:
+      return 4;
+    case INT64:
+      return 8;
+    default:
+      return 0;
   }
 }
 
 size_t tfc_decoded_size(int type, size_t count) {
-  if (type == INT4) return count / 2 + count % 2;
-  size_t size = element_size(type);
-  return size && count <= SIZE_MAX / size ? size * count : 0;
+  const size_t size = element_size(type);
+  if (size == 0 || count > MAX_DECODED_SIZE / size) return 0;
+  return type == INT4 ? count / 2 + count % 2 : size * count;
 }
 
-static size_t channel_of(const tfc_tensor *tensor, size_t element) {
+static size_t channel_of(const tfc_tensor* tensor, size_t element) {
   if (tensor->num_channels <= 1) return 0;
   if (tensor->channels_last) return element % tensor->num_channels;
   return element / (tensor->count / tensor->num_channels);
 }
 
-static tfc_status decode_lut(span encoded, span ancillary, const tfc_tensor *tensor,
-                             uint8_t *out) {
+/* The tensor with one channel for each table of values: the quantized ones, or, where
+   there are none, those of the axis that the header names. */
+static tfc_tensor with_lut_channels(const tfc_tensor* tensor, int axis, size_t stride,
+                                    size_t num_values) {
+  tfc_tensor by_table = *tensor;
+  if (axis == SHARED_LUT || stride == 0) by_table.num_channels = 1;
+  if (axis == SHARED_LUT || stride == 0 || tensor->num_channels > 1) return by_table;
+  const size_t size = axis ? tensor->last_size : tensor->first_size;
+  if (size <= 1 || num_values / stride < size || tensor->count % size) return by_table;
+  by_table.num_channels = size;
+  by_table.channels_last = axis > 0;
+  return by_table;
+}
+
+static tfc_status decode_lut(span encoded, span ancillary, const tfc_tensor* tensor,
+                             uint8_t* out) {
   const int bits = ancillary.bytes[5] & 7;
   const size_t stride = ancillary.bytes[6], size = element_size(tensor->type);
   const size_t num_values = (ancillary.size - HEADER_SIZE) / size;
-  uint8_t *indices = malloc(tensor->count + 1);
+  const tfc_tensor by_table =
+      with_lut_channels(tensor, ancillary.bytes[5] >> 4, stride, num_values);
+  uint8_t* indices = malloc(tensor->count + 1);
   if (!indices) return TFC_NO_MEMORY;
   tfc_status status =
       tfc_unpack_bits(encoded.bytes, encoded.size, bits, indices, tensor->count);
   for (size_t i = 0; i < tensor->count && status == TFC_OK; i++) {
-    size_t place = indices[i] + (stride ? channel_of(tensor, i) * stride : 0);
+    size_t place = indices[i] + channel_of(&by_table, i) * stride;
     if (place >= num_values)
       status = TFC_CORRUPT;
     else
@@ -66,32 +105,35 @@ static tfc_status decode_lut(span encoded, span ancillary, const tfc_tensor *ten
 }
 
 static tfc_status decode_huffman_tables(span encoded, span ancillary,
-                                        const tfc_tensor *tensor, uint8_t *out) {
+                                        const tfc_tensor* tensor, uint8_t* out) {
   const int size = (int)element_size(tensor->type);
   const int entry_size = ancillary.bytes[5] & 1 ? 4 : 2;
   if (size > 2 || (size == 2 && entry_size == 2)) return TFC_UNSUPPORTED;
-  return tfc_huffman_decode_tables(encoded.bytes, encoded.size,
-                                   ancillary.bytes + HEADER_SIZE,
-                                   ancillary.size - HEADER_SIZE, entry_size,
-                                   (ancillary.bytes[5] >> 4) + 1, out, size,
-                                   tensor->count);
+  return tfc_huffman_decode_tables(
+      encoded.bytes, encoded.size, ancillary.bytes + HEADER_SIZE,
+      ancillary.size - HEADER_SIZE, entry_size, (ancillary.bytes[5] >> 4) + 1, out, size,
+      tensor->count);
 }
 
-static int is_set(const uint8_t *bitmap, size_t i) {
+static int is_set(const uint8_t* bitmap, size_t i) {
   return bitmap[i / 8] >> (7 - i % 8) & 1;
 }
 
-static tfc_status decode_prune(span encoded, span ancillary, const tfc_tensor *tensor,
-                               uint8_t *out) {
+static tfc_status decode_prune(span encoded, span ancillary, const tfc_tensor* tensor,
+                               uint8_t* out) {
   const size_t size = element_size(tensor->type);
-  const uint8_t *next = ancillary.bytes + HEADER_SIZE;
-  const uint8_t *end = ancillary.bytes + ancillary.size;
+  const uint8_t* next = ancillary.bytes + HEADER_SIZE;
+  const uint8_t* end = ancillary.bytes + ancillary.size;
+  const bool is_float = tensor->type == FLOAT32 || tensor->type == FLOAT16;
+  const bool has_zero_points = tensor->zero_points && !is_float;
   if (encoded.size < tfc_packed_size(tensor->count, 1)) return TFC_CORRUPT;
   for (size_t i = 0; i < tensor->count; i++) {
     if (!is_set(encoded.bytes, i)) {
-      int32_t zero = tensor->zero_points ? tensor->zero_points[channel_of(tensor, i)] : 0;
-      memset(out + i * size, 0, size);
-      out[i * size] = (uint8_t)zero;
+      const int32_t zero =
+          has_zero_points ? tensor->zero_points[channel_of(tensor, i)] : 0;
+      memset(out + i * size, zero < 0 ? 255 : 0, size);
+      for (size_t k = 0; k < size && k < sizeof zero; k++)
+        out[i * size + k] = (uint8_t)((uint32_t)zero >> 8 * k);
       continue;
     }
     if ((size_t)(end - next) < size) return TFC_CORRUPT;
@@ -101,25 +143,28 @@ static tfc_status decode_prune(span encoded, span ancillary, const tfc_tensor *t
   return TFC_OK;
 }
 
-static tfc_status read_symbols(int coder, span stream, uint8_t *symbols, size_t count) {
+static tfc_status read_symbols(int coder, span stream, uint8_t* symbols, size_t count) {
   switch (coder) {
     case TFC_BIT_PACK:
       return tfc_bit_pack_decode(stream.bytes, stream.size, symbols, count);
     case TFC_HUFFMAN:
       return tfc_huffman_decode(stream.bytes, stream.size, symbols, count);
-    case TFC_RANS: return tfc_rans_decode(stream.bytes, stream.size, symbols, count);
-    case TFC_MIXING: return tfc_mixing_decode(stream.bytes, stream.size, symbols, count);
-    default: return TFC_UNSUPPORTED;
+    case TFC_RANS:
+      return tfc_rans_decode(stream.bytes, stream.size, symbols, count);
+    case TFC_MIXING:
+      return tfc_mixing_decode(stream.bytes, stream.size, symbols, count);
+    default:
+      return TFC_UNSUPPORTED;
   }
 }
 
-static tfc_status read_bitmap(int coder, span encoded, uint8_t *symbols, size_t count,
+static tfc_status read_bitmap(int coder, span encoded, uint8_t* symbols, size_t count,
                               uint8_t zero) {
   const size_t bitmap_size = tfc_packed_size(count, 1);
   if (encoded.size < bitmap_size) return TFC_CORRUPT;
   size_t num_entries = 0;
   for (size_t i = 0; i < count; i++) num_entries += (size_t)is_set(encoded.bytes, i);
-  uint8_t *entries = malloc(num_entries + 1);
+  uint8_t* entries = malloc(num_entries + 1);
   if (!entries) return TFC_NO_MEMORY;
   span rest = {encoded.bytes + bitmap_size, encoded.size - bitmap_size};
   tfc_status status = read_symbols(coder, rest, entries, num_entries);
@@ -129,8 +174,8 @@ static tfc_status read_bitmap(int coder, span encoded, uint8_t *symbols, size_t 
   return status;
 }
 
-static tfc_status place_entries(const uint8_t *gaps, const uint8_t *entries,
-                                size_t num_entries, uint8_t *symbols, size_t count) {
+static tfc_status place_entries(const uint8_t* gaps, const uint8_t* entries,
+                                size_t num_entries, uint8_t* symbols, size_t count) {
   size_t place = 0;
   for (size_t i = 0; i < num_entries; i++, place++) {
     place += gaps[i];
@@ -140,15 +185,16 @@ static tfc_status place_entries(const uint8_t *gaps, const uint8_t *entries,
   return TFC_OK;
 }
 
-static tfc_status read_relative(int coder, span encoded, uint8_t *symbols, size_t count,
+static tfc_status read_relative(int coder, span encoded, uint8_t* symbols, size_t count,
                                 uint8_t zero) {
   if (encoded.size < 8) return TFC_CORRUPT;
   const size_t num_entries = tfc_u32(encoded.bytes);
   span gap_stream = {encoded.bytes + 8, tfc_u32(encoded.bytes + 4)};
   if (num_entries > count || gap_stream.size > encoded.size - 8) return TFC_CORRUPT;
   span rest = {gap_stream.bytes + gap_stream.size, encoded.size - 8 - gap_stream.size};
-  uint8_t *gaps = malloc(2 * num_entries + 1), *entries = gaps + num_entries;
+  uint8_t* gaps = malloc(2 * num_entries + 1);
   if (!gaps) return TFC_NO_MEMORY;
+  uint8_t* entries = gaps + num_entries;
   tfc_status status = read_symbols(coder, gap_stream, gaps, num_entries);
   if (status == TFC_OK) status = read_symbols(coder, rest, entries, num_entries);
   memset(symbols, zero, count);
@@ -158,24 +204,29 @@ static tfc_status read_relative(int coder, span encoded, uint8_t *symbols, size_
   return status;
 }
 
-static tfc_status read_layout(span encoded, span ancillary, uint8_t *symbols,
+static tfc_status read_layout(span encoded, span ancillary, uint8_t* symbols,
                               size_t count) {
   const int layout = ancillary.bytes[5], coder = ancillary.bytes[6];
   const uint8_t zero = ancillary.bytes[8];
   switch (layout) {
-    case TFC_DENSE: return read_symbols(coder, encoded, symbols, count);
-    case TFC_BITMAP: return read_bitmap(coder, encoded, symbols, count, zero);
-    case TFC_RELATIVE: return read_relative(coder, encoded, symbols, count, zero);
-    default: return TFC_UNSUPPORTED;
+    case TFC_DENSE:
+      return read_symbols(coder, encoded, symbols, count);
+    case TFC_BITMAP:
+      return read_bitmap(coder, encoded, symbols, count, zero);
+    case TFC_RELATIVE:
+      return read_relative(coder, encoded, symbols, count, zero);
+    default:
+      return TFC_UNSUPPORTED;
   }
 }
 
 /* `symbols` may be `out` itself where an element is one byte. */
-static tfc_status replace_by_values(const uint8_t *symbols, size_t count,
-                                    const uint8_t *values, size_t num_values,
-                                    size_t size, uint8_t *out) {
+static tfc_status replace_by_values(const uint8_t* symbols, size_t count,
+                                    const uint8_t* values, size_t num_values, size_t size,
+                                    uint8_t* out) {
   uint8_t largest = 0;
-  for (size_t i = 0; i < count; i++) largest = symbols[i] > largest ? symbols[i] : largest;
+  for (size_t i = 0; i < count; i++)
+    largest = symbols[i] > largest ? symbols[i] : largest;
   if (count && largest >= num_values) return TFC_CORRUPT;
   uint8_t table[256 * MAX_ELEMENT_SIZE] = {0};
   memcpy(table, values, num_values * size);
@@ -193,12 +244,12 @@ static tfc_status replace_by_values(const uint8_t *symbols, size_t count,
   return TFC_OK;
 }
 
-static tfc_status decode_symbols(span encoded, span ancillary, const tfc_tensor *tensor,
-                                 uint8_t *out) {
+static tfc_status decode_symbols(span encoded, span ancillary, const tfc_tensor* tensor,
+                                 uint8_t* out) {
   const size_t size = element_size(tensor->type);
   const size_t num_values = (size_t)ancillary.bytes[7] + 1;
   if (ancillary.size - HEADER_SIZE < num_values * size) return TFC_CORRUPT;
-  uint8_t *symbols = size == 1 ? out : malloc(tensor->count + 1);
+  uint8_t* symbols = size == 1 ? out : malloc(tensor->count + 1);
   if (!symbols) return TFC_NO_MEMORY;
   tfc_status status = read_layout(encoded, ancillary, symbols, tensor->count);
   if (status == TFC_OK)
@@ -208,21 +259,25 @@ static tfc_status decode_symbols(span encoded, span ancillary, const tfc_tensor 
   return status;
 }
 
-static tfc_status decode_elements(span encoded, span ancillary, const tfc_tensor *tensor,
-                                  uint8_t *out) {
+static tfc_status decode_elements(span encoded, span ancillary, const tfc_tensor* tensor,
+                                  uint8_t* out) {
   switch (ancillary.bytes[0]) {
-    case TFC_LUT: return decode_lut(encoded, ancillary, tensor, out);
+    case TFC_LUT:
+      return decode_lut(encoded, ancillary, tensor, out);
     case TFC_HUFFMAN_TABLES:
       return decode_huffman_tables(encoded, ancillary, tensor, out);
-    case TFC_PRUNE: return decode_prune(encoded, ancillary, tensor, out);
-    case TFC_SYMBOLS: return decode_symbols(encoded, ancillary, tensor, out);
-    default: return TFC_UNSUPPORTED;
+    case TFC_PRUNE:
+      return decode_prune(encoded, ancillary, tensor, out);
+    case TFC_SYMBOLS:
+      return decode_symbols(encoded, ancillary, tensor, out);
+    default:
+      return TFC_UNSUPPORTED;
   }
 }
 
-static tfc_status decode_nibbles(span encoded, span ancillary, const tfc_tensor *tensor,
-                                 uint8_t *out) {
-  uint8_t *elements = calloc(tensor->count + 1, 1);
+static tfc_status decode_nibbles(span encoded, span ancillary, const tfc_tensor* tensor,
+                                 uint8_t* out) {
+  uint8_t* elements = calloc(tensor->count + 1, 1);
   if (!elements) return TFC_NO_MEMORY;
   tfc_status status = decode_elements(encoded, ancillary, tensor, elements);
   for (size_t i = 0; i < tensor->count && status == TFC_OK; i += 2) {
@@ -233,12 +288,14 @@ static tfc_status decode_nibbles(span encoded, span ancillary, const tfc_tensor 
   return status;
 }
 
-tfc_status tfc_decode(const uint8_t *encoded, size_t encoded_size,
-                      const uint8_t *ancillary, size_t ancillary_size,
-                      const tfc_tensor *tensor, void *output) {
-  if (ancillary_size < HEADER_SIZE || tensor->count >= SIZE_MAX / 2) return TFC_CORRUPT;
+tfc_status tfc_decode(const uint8_t* encoded, size_t encoded_size,
+                      const uint8_t* ancillary, size_t ancillary_size,
+                      const tfc_tensor* tensor, void* output) {
+  if (ancillary_size < HEADER_SIZE) return TFC_CORRUPT;
   if (ancillary[1] != 1 || ancillary[4] != 1) return TFC_UNSUPPORTED;
   if (element_size(tensor->type) == 0) return TFC_UNSUPPORTED;
+  if (tensor->count && tfc_decoded_size(tensor->type, tensor->count) == 0)
+    return TFC_CORRUPT;
   if (tensor->num_channels > 1 && tensor->count % tensor->num_channels)
     return TFC_CORRUPT;
   span payload = {encoded, encoded_size}, tables = {ancillary, ancillary_size};

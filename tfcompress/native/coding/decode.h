@@ -9,11 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "status.h"
+#include "../status.h"
 
 enum {
-  /* Byte 4: 1; 5: bits of an index, 1 to 7; 6: values a channel, 0 if all channels share
-     one table; from 16 on the values. Encoded: the packed indices. */
+  /* Byte 4: 1; 5: bits 0 to 2: bits of an index, 1 to 7; bits 4 to 7: the axis of the
+     tables, 0 or the last, 15 if all elements share one; 6: values of a table; from 16 on
+     the values. Encoded: the packed indices. TFLite Micro's compressor writes the axis
+     since 2026, its runtime gives each quantized channel a table, whatever the axis; a
+     0 in byte 6 lets channels share one there. */
   TFC_LUT = 0,
   /* Byte 4: 1; 5: bit 0: entries of 32 bits, else 16; bits 4 to 7: index bits of the
      first table - 1; from 16 on the tables (huffman.h). Encoded: the codes. */
@@ -46,15 +49,17 @@ typedef struct {
   size_t count;               /* elements */
   size_t num_channels;        /* quantized channels, 1 without */
   int channels_last;          /* else they are the first axis */
-  const int32_t *zero_points; /* one a channel, or NULL for zeros */
+  const int32_t* zero_points; /* one a channel, or NULL for zeros */
+  size_t first_size;          /* of the first axis */
+  size_t last_size;
 } tfc_tensor;
 
-/* The size of a decoded tensor in bytes, 0 if its type cannot be decoded. */
+/* The size of a decoded tensor in bytes, 0 if it cannot be decoded. */
 size_t tfc_decoded_size(int type, size_t count);
 
 /* Writes `tfc_decoded_size(tensor->type, tensor->count)` bytes. */
-TFC_API tfc_status tfc_decode(const uint8_t *encoded, size_t encoded_size,
-                      const uint8_t *ancillary, size_t ancillary_size,
-                      const tfc_tensor *tensor, void *output);
+TFC_API tfc_status tfc_decode(const uint8_t* encoded, size_t encoded_size,
+                              const uint8_t* ancillary, size_t ancillary_size,
+                              const tfc_tensor* tensor, void* output);
 
 #endif

@@ -20,7 +20,7 @@ typedef struct {
   code_pair pairs[WINDOW_SIZE];
 } lookup;
 
-static void pair_up(lookup *table) {
+static void pair_up(lookup* table) {
   for (uint32_t window = 0; window < WINDOW_SIZE; window++) {
     code one = table->first[window];
     code two = table->first[window << one.length & (WINDOW_SIZE - 1)];
@@ -34,7 +34,7 @@ static void pair_up(lookup *table) {
 }
 
 /* Decodes while two symbols and a full window are left; returns how many it wrote. */
-static size_t decode_pairs(const lookup *table, tfc_bits *bits, uint8_t *symbols,
+static size_t decode_pairs(const lookup* table, tfc_bits* bits, uint8_t* symbols,
                            size_t count) {
   size_t i = 0;
   while (i + 8 <= count) {
@@ -51,8 +51,8 @@ static size_t decode_pairs(const lookup *table, tfc_bits *bits, uint8_t *symbols
   return i;
 }
 
-static tfc_status fill_from_lengths(const uint8_t *lengths, int num_symbols,
-                                    lookup *table) {
+static tfc_status fill_from_lengths(const uint8_t* lengths, int num_symbols,
+                                    lookup* table) {
   uint32_t next = 0;
   for (int length = 1; length <= WINDOW_BITS; length++) {
     uint32_t span = 1u << (WINDOW_BITS - length);
@@ -67,7 +67,7 @@ static tfc_status fill_from_lengths(const uint8_t *lengths, int num_symbols,
   return TFC_OK;
 }
 
-tfc_status tfc_huffman_decode(const uint8_t *stream, size_t size, uint8_t *symbols,
+tfc_status tfc_huffman_decode(const uint8_t* stream, size_t size, uint8_t* symbols,
                               size_t count) {
   if (size < 1) return TFC_CORRUPT;
   int num_symbols = stream[0] + 1;
@@ -78,7 +78,7 @@ tfc_status tfc_huffman_decode(const uint8_t *stream, size_t size, uint8_t *symbo
     lengths[i] = i % 2 ? stream[1 + i / 2] & 15 : stream[1 + i / 2] >> 4;
     if (lengths[i] > WINDOW_BITS) return TFC_CORRUPT;
   }
-  lookup *table = calloc(1, sizeof *table);
+  lookup* table = calloc(1, sizeof *table);
   if (!table) return TFC_NO_MEMORY;
   tfc_status status = fill_from_lengths(lengths, num_symbols, table);
   pair_up(table);
@@ -98,8 +98,8 @@ tfc_status tfc_huffman_decode(const uint8_t *stream, size_t size, uint8_t *symbo
   return status == TFC_OK && tfc_bits_overran(&bits) ? TFC_CORRUPT : status;
 }
 
-size_t tfc_huffman_write(const uint8_t *symbols, size_t count, const uint8_t lengths[256],
-                         uint8_t *stream, size_t capacity) {
+size_t tfc_huffman_write(const uint8_t* symbols, size_t count, const uint8_t lengths[256],
+                         uint8_t* stream, size_t capacity) {
   uint32_t codes[256], next = 0;
   for (int length = 1; length <= WINDOW_BITS; length++, next <<= 1)
     for (int symbol = 0; symbol < 256; symbol++)
@@ -126,21 +126,21 @@ size_t tfc_huffman_write(const uint8_t *symbols, size_t count, const uint8_t len
 }
 
 typedef struct {
-  const uint8_t *entries;
+  const uint8_t* entries;
   size_t num_entries;
   int entry_size, initial_bits;
 } xtensa_tables;
 
 /* Looks up the code that a window of 32 bits starts with; returns its length, 0 if the
    tables lead nowhere. */
-static int look_up(const xtensa_tables *tables, uint32_t window, uint32_t *symbol) {
+static int look_up(const xtensa_tables* tables, uint32_t window, uint32_t* symbol) {
   const int value_bits = tables->entry_size * 8 - 5;
   int used = 0, index_bits = tables->initial_bits;
   size_t place = 0;
   while (used + index_bits <= 32) {
     place += index_bits ? (uint32_t)(window << used) >> (32 - index_bits) : 0;
     if (place >= tables->num_entries) return 0;
-    const uint8_t *bytes = tables->entries + place * (size_t)tables->entry_size;
+    const uint8_t* bytes = tables->entries + place * (size_t)tables->entry_size;
     uint32_t entry = tables->entry_size == 2 ? tfc_u16(bytes) : tfc_u32(bytes);
     uint32_t value = entry & ((1u << value_bits) - 1);
     int field = (int)(entry >> value_bits & 15);
@@ -157,7 +157,7 @@ static int look_up(const xtensa_tables *tables, uint32_t window, uint32_t *symbo
   return 0;
 }
 
-static void fill_from_tables(const xtensa_tables *tables, lookup *table) {
+static void fill_from_tables(const xtensa_tables* tables, lookup* table) {
   for (uint32_t window = 0; window < WINDOW_SIZE; window++) {
     uint32_t symbol;
     int length = look_up(tables, window << (32 - WINDOW_BITS), &symbol);
@@ -166,8 +166,8 @@ static void fill_from_tables(const xtensa_tables *tables, lookup *table) {
   }
 }
 
-static tfc_status decode_one_by_one(const xtensa_tables *tables, tfc_bits *bits,
-                                    uint8_t *symbols, int element_size, size_t count) {
+static tfc_status decode_one_by_one(const xtensa_tables* tables, tfc_bits* bits,
+                                    uint8_t* symbols, int element_size, size_t count) {
   for (size_t i = 0; i < count; i++) {
     tfc_bits_refill(bits);
     uint32_t symbol;
@@ -180,17 +180,17 @@ static tfc_status decode_one_by_one(const xtensa_tables *tables, tfc_bits *bits,
   return tfc_bits_overran(bits) ? TFC_CORRUPT : TFC_OK;
 }
 
-tfc_status tfc_huffman_decode_tables(const uint8_t *stream, size_t size,
-                                     const uint8_t *tables, size_t tables_size,
-                                     int entry_size, int initial_bits, void *symbols,
+tfc_status tfc_huffman_decode_tables(const uint8_t* stream, size_t size,
+                                     const uint8_t* tables, size_t tables_size,
+                                     int entry_size, int initial_bits, void* symbols,
                                      int element_size, size_t count) {
   const xtensa_tables walk = {tables, tables_size / (size_t)entry_size, entry_size,
                               initial_bits};
   tfc_bits bits = tfc_bits_open(stream, size);
-  uint8_t *out = symbols;
+  uint8_t* out = symbols;
   size_t done = 0;
   if (element_size == 1) {
-    lookup *table = calloc(1, sizeof *table);
+    lookup* table = calloc(1, sizeof *table);
     if (!table) return TFC_NO_MEMORY;
     fill_from_tables(&walk, table);
     pair_up(table);

@@ -6,27 +6,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "status.h"
+#include "../status.h"
 
 enum { TFC_HUFFMAN_MAX_LENGTH = 12 };
 
 /* Stream: a byte with the number of symbols - 1; a nibble with the code length of each,
    0 to 12 (0: does not occur), the high nibble first; the codes. */
-TFC_API tfc_status tfc_huffman_decode(const uint8_t *stream, size_t size, uint8_t *symbols,
-                              size_t count);
+TFC_API tfc_status tfc_huffman_decode(const uint8_t* stream, size_t size,
+                                      uint8_t* symbols, size_t count);
 
 /* Writes the codes of `count` symbols, given the code length of each of 256.
    Returns the number of bytes, 0 if `capacity` is too small or a symbol has no code. */
-TFC_API size_t tfc_huffman_write(const uint8_t *symbols, size_t count, const uint8_t lengths[256],
-                         uint8_t *stream, size_t capacity);
+TFC_API size_t tfc_huffman_write(const uint8_t* symbols, size_t count,
+                                 const uint8_t lengths[256], uint8_t* stream,
+                                 size_t capacity);
 
 /* TFLite Micro's form: bits in big endian 32-bit words, and tables of 16 or 32 bits an
    entry. The highest bit tells a symbol from an offset to a further table, the next four
    hold the used bits of a symbol or the index bits - 1 of the further table.
    `element_size` is 1 or 2 bytes, that of the symbols. */
-tfc_status tfc_huffman_decode_tables(const uint8_t *stream, size_t size,
-                                     const uint8_t *tables, size_t tables_size,
-                                     int entry_size, int initial_bits, void *symbols,
+tfc_status tfc_huffman_decode_tables(const uint8_t* stream, size_t size,
+                                     const uint8_t* tables, size_t tables_size,
+                                     int entry_size, int initial_bits, void* symbols,
                                      int element_size, size_t count);
 
 #endif

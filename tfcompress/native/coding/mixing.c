@@ -14,6 +14,7 @@ enum {
   MAX_USES = 1023,
   NUM_FILLS = 12,
   NUM_NEAR = 64,
+  NUM_PERIOD = 32,
   NUM_NODES = 81,
   NUM_SIZES_NEAR = 16,
   /* Found on pruned LeNets. */
@@ -43,26 +44,27 @@ typedef struct {
   /* The shape of what is coded. */
   size_t count, row_length, period;
   int num_symbols, zero;
-  uint8_t *symbols;
+  uint8_t* symbols;
   /* Tables. */
   int16_t stretched[1 << STRETCH_BITS];
   uint16_t rates[MAX_USES + 1];
   /* Predictors of whether a symbol is zero. */
-  predictor overall, row, *columns, *phases;
+  predictor overall, row, *columns;
   predictor near[NUM_NEAR][NUM_FILLS];
   predictor fills[NUM_FILLS][NUM_FILLS], around[NUM_FILLS][NUM_FILLS];
-  uint32_t *filled; /* symbols in each column that are not zero */
-  uint32_t row_filled;
+  predictor lately[33][NUM_FILLS], a_period_before[NUM_PERIOD][NUM_FILLS];
+  uint32_t* filled;            /* symbols in each column that are not zero */
+  uint32_t row_filled, recent; /* a bit for each of the last 32 symbols */
   int32_t zero_weights[NUM_FILLS][MAX_INPUTS];
-  /* Predictors of signs and sizes. */
-  predictor node[NUM_NODES], node_row[NUM_NODES];
-  predictor node_near[NUM_NODES][NUM_SIZES_NEAR];
+  /* Predictors of signs, and of sizes by sign. */
+  predictor node[NUM_NODES], node_row[NUM_NODES], node_sign[NUM_NODES][2];
+  predictor node_near[NUM_NODES][NUM_SIZES_NEAR][2];
   int32_t node_weights[NUM_NODES][MAX_INPUTS];
 } model;
 
 /* One binary decision: what its predictors say. */
 typedef struct {
-  predictor *inputs[MAX_INPUTS];
+  predictor* inputs[MAX_INPUTS];
   int32_t odds[MAX_INPUTS], *weights, probability, rate;
   int num_inputs;
 } decision;
@@ -71,7 +73,7 @@ typedef struct {
 typedef struct {
   uint64_t state;
   const uint8_t *next, *end;
-  uint32_t *notes; /* NULL when decoding; probability << 1 | bit */
+  uint32_t* notes; /* NULL when decoding; probability << 1 | bit */
   size_t num_notes, capacity;
   tfc_status status;
 } coder;
@@ -81,7 +83,7 @@ static int32_t squash(int32_t odds) {
   return SQUASHED[place] + (SQUASHED[place + 1] - SQUASHED[place]) * rest / 128;
 }
 
-static void fill_tables(model *m) {
+static void fill_tables(model* m) {
   int32_t odds = -LARGEST_ODDS;
   for (int i = 0; i < 1 << STRETCH_BITS; i++) {
     const int32_t middle = (i << (16 - STRETCH_BITS)) + (1 << (15 - STRETCH_BITS));
@@ -92,21 +94,20 @@ static void fill_tables(model *m) {
     m->rates[uses] = (uint16_t)(65536 * 2 / (2 * uses + 3));
 }
 
-static void start_weights(int32_t *weights, int32_t value) {
+static void start_weights(int32_t* weights, int32_t value) {
   for (int i = 0; i < MAX_INPUTS; i++) weights[i] = i ? value : 65536;
 }
 
-static void close_model(model *m) {
+static void close_model(model* m) {
   if (!m) return;
   free(m->columns);
-  free(m->phases);
   free(m->filled);
   free(m);
 }
 
-static model *open_model(uint8_t *symbols, size_t count, int num_symbols, int zero,
+static model* open_model(uint8_t* symbols, size_t count, int num_symbols, int zero,
                          size_t row_length, size_t period) {
-  model *m = calloc(1, sizeof *m);
+  model* m = calloc(1, sizeof *m);
   if (!m) return NULL;
   m->symbols = symbols;
   m->count = count;
@@ -116,8 +117,7 @@ static model *open_model(uint8_t *symbols, size_t count, int num_symbols, int ze
   m->period = period;
   m->columns = calloc(row_length, sizeof *m->columns);
   m->filled = calloc(row_length, sizeof *m->filled);
-  m->phases = calloc(period + 1, sizeof *m->phases);
-  if (!m->columns || !m->filled || !m->phases) {
+  if (!m->columns || !m->filled) {
     close_model(m);
     return NULL;
   }
@@ -132,7 +132,7 @@ static model *open_model(uint8_t *symbols, size_t count, int num_symbols, int ze
 }
 
 /* A context seen for the first time expects what its `prior` does. */
-static void ask(const model *m, decision *d, predictor *input, const predictor *prior,
+static void ask(const model* m, decision* d, predictor* input, const predictor* prior,
                 int uses) {
   if (input->uses == 0) {
     input->probability = prior->probability;
@@ -144,7 +144,7 @@ static void ask(const model *m, decision *d, predictor *input, const predictor *
   d->inputs[d->num_inputs++] = input;
 }
 
-static void mix(decision *d) {
+static void mix(decision* d) {
   int64_t sum = 0;
   for (int i = 0; i < d->num_inputs; i++) sum += (int64_t)d->odds[i] * d->weights[i];
   int64_t odds = sum / 65536;
@@ -153,10 +153,10 @@ static void mix(decision *d) {
   d->probability = squash((int32_t)odds);
 }
 
-static void learn(const model *m, decision *d, int bit) {
+static void learn(const model* m, decision* d, int bit) {
   const int32_t truth = bit ? 65535 : 0, error = truth - d->probability;
   for (int i = 0; i < d->num_inputs; i++) {
-    predictor *input = d->inputs[i];
+    predictor* input = d->inputs[i];
     const int64_t step = (int64_t)d->odds[i] * error * d->rate / (1 << 18);
     /* A hostile stream may drive a weight round, which only unsigned numbers allow. */
     d->weights[i] = (int32_t)((uint32_t)d->weights[i] + (uint32_t)step);
@@ -167,10 +167,10 @@ static void learn(const model *m, decision *d, int bit) {
   }
 }
 
-static int code_bit(coder *c, uint32_t probability, int bit) {
+static int code_bit(coder* c, uint32_t probability, int bit) {
   if (c->notes) {
     if (c->num_notes == c->capacity) {
-      uint32_t *more = realloc(c->notes, 2 * c->capacity * sizeof *more);
+      uint32_t* more = realloc(c->notes, 2 * c->capacity * sizeof *more);
       if (!more) {
         c->status = TFC_NO_MEMORY;
         return bit;
@@ -195,7 +195,7 @@ static int code_bit(coder *c, uint32_t probability, int bit) {
   return bit;
 }
 
-static int decide(const model *m, decision *d, coder *c, int bit) {
+static int decide(const model* m, decision* d, coder* c, int bit) {
   mix(d);
   bit = code_bit(c, (uint32_t)d->probability, bit);
   learn(m, d, bit);
@@ -213,6 +213,12 @@ static int log2_floor(uint64_t value) {
 #endif
 }
 
+static int count_bits(uint32_t bits) {
+  bits -= bits >> 1 & 0x55555555;
+  bits = (bits & 0x33333333) + (bits >> 2 & 0x33333333);
+  return (int)(((bits + (bits >> 4)) & 0x0f0f0f0f) * 0x01010101 >> 24);
+}
+
 /* How full something is, from 0 (empty) to 11: 1 + floor(log2(1024 filled / length)),
    without a division, which would take longer than all the rest. */
 static int fill_of(uint32_t filled, size_t length) {
@@ -225,16 +231,27 @@ static int fill_of(uint32_t filled, size_t length) {
 }
 
 /* The symbol `back` places before `i`, zero where there is none. */
-static int level_before(const model *m, size_t i, size_t back) {
+static int level_before(const model* m, size_t i, size_t back) {
   return back <= i ? m->symbols[i - back] - m->zero : 0;
 }
 
-static uint32_t filled_at(const model *m, size_t column, size_t offset, int before) {
+static uint32_t filled_at(const model* m, size_t column, size_t offset, int before) {
   if (before) return column >= offset ? m->filled[column - offset] : 0;
   return column + offset < m->row_length ? m->filled[column + offset] : 0;
 }
 
-static int code_is_filled(model *m, coder *c, size_t i, size_t row, size_t column,
+/* Which symbols of the same row are filled: the last, and those about a period, such as
+   the width of an image, before. */
+static int near_a_period_before(const model* m, size_t i, size_t column) {
+  const size_t p = m->period;
+  if (column < p) return 0;
+  return (level_before(m, i, p) != 0) | (level_before(m, i, p - 1) != 0) << 1 |
+         (column > p && level_before(m, i, p + 1) != 0) << 2 |
+         (column >= 2 * p && level_before(m, i, 2 * p) != 0) << 3 |
+         (level_before(m, i, 1) != 0) << 4;
+}
+
+static int code_is_filled(model* m, coder* c, size_t i, size_t row, size_t column,
                           int bit) {
   const size_t width = m->row_length;
   const int near = (level_before(m, i, 1) != 0) | (level_before(m, i, 2) != 0) << 1 |
@@ -244,12 +261,14 @@ static int code_is_filled(model *m, coder *c, size_t i, size_t row, size_t colum
                    (width > 1 && level_before(m, i, width - 1) != 0) << 5;
   const int column_fill = fill_of(m->filled[column], row);
   const int row_fill = fill_of(m->row_filled, column);
-  const int beside = fill_of(
-      filled_at(m, column, 1, 1) + filled_at(m, column, 1, 0), 2 * row);
+  const int beside =
+      fill_of(filled_at(m, column, 1, 1) + filled_at(m, column, 1, 0), 2 * row);
   const int apart =
-      m->period ? fill_of(filled_at(m, column, m->period, 1) +
-                              filled_at(m, column, m->period, 0), 2 * row)
-                : fill_of(filled_at(m, column, 2, 1) + filled_at(m, column, 2, 0), 2 * row);
+      m->period
+          ? fill_of(
+                filled_at(m, column, m->period, 1) + filled_at(m, column, m->period, 0),
+                2 * row)
+          : fill_of(filled_at(m, column, 2, 1) + filled_at(m, column, 2, 0), 2 * row);
   int age = log2_floor((uint64_t)row + 1);
   if (age >= NUM_FILLS) age = NUM_FILLS - 1;
   decision d = {.weights = m->zero_weights[age], .rate = ZERO_RATE};
@@ -259,50 +278,58 @@ static int code_is_filled(model *m, coder *c, size_t i, size_t row, size_t colum
   ask(m, &d, &m->near[near][column_fill], &m->overall, NEAR_TRUST);
   ask(m, &d, &m->fills[column_fill][row_fill], &m->overall, NEAR_TRUST);
   ask(m, &d, &m->around[beside][apart], &m->overall, NEAR_TRUST);
-  if (m->period) ask(m, &d, &m->phases[column % m->period], &m->overall, COLUMN_TRUST);
+  ask(m, &d, &m->lately[count_bits(m->recent)][row_fill], &m->overall, NEAR_TRUST);
+  if (m->period) {
+    const int before = near_a_period_before(m, i, column);
+    ask(m, &d, &m->a_period_before[before][column_fill], &m->overall, NEAR_TRUST);
+  }
   bit = decide(m, &d, c, bit);
   m->filled[column] += (uint32_t)bit;
   m->row_filled += (uint32_t)bit;
+  m->recent = m->recent << 1 | (uint32_t)bit;
   return bit;
 }
 
-static int size_near(const model *m, size_t i) {
-  const int left = abs(level_before(m, i, 1)), up = abs(level_before(m, i, m->row_length));
+static int size_near(const model* m, size_t i) {
+  const int left = abs(level_before(m, i, 1)),
+            up = abs(level_before(m, i, m->row_length));
   const int l = log2_floor((uint64_t)left + 1), u = log2_floor((uint64_t)up + 1);
   return (l > 3 ? 3 : l) * 4 + (u > 3 ? 3 : u);
 }
 
-static int code_node(model *m, coder *c, int node, int near, int bit) {
+static int code_node(model* m, coder* c, int node, int near, int negative, int bit) {
   decision d = {.weights = m->node_weights[node], .rate = NODE_RATE};
   ask(m, &d, &m->node[node], &m->node[node], 0);
+  ask(m, &d, &m->node_sign[node][negative], &m->node[node], NEAR_TRUST);
   ask(m, &d, &m->node_row[node], &m->node[node], ROW_TRUST);
-  ask(m, &d, &m->node_near[node][near], &m->node[node], NEAR_TRUST);
+  ask(m, &d, &m->node_near[node][near][negative], &m->node[node], NEAR_TRUST);
   return decide(m, &d, c, bit);
 }
 
 /* A size of at least 1: how many bits it has, then those below the highest; the first
    two of them have predictors of their own. */
-static int code_size(model *m, coder *c, int near, int size) {
+static int code_size(model* m, coder* c, int near, int negative, int size) {
   enum { LENGTHS = 1, BITS = 9 };
   int length = 0;
+  const int length_of_size = log2_floor((uint64_t)size);
   while (length < 7 &&
-         code_node(m, c, LENGTHS + length, near, log2_floor((uint64_t)size) > length))
+         code_node(m, c, LENGTHS + length, near, negative, length_of_size > length))
     length++;
   int coded = 1;
   for (int k = length - 1; k >= 0; k--) {
     const int depth = length - 1 - k;
     const int node = BITS + length * 9 + (depth < 2 ? coded - 1 : 1 + depth);
-    coded = coded << 1 | code_node(m, c, node, near, size >> k & 1);
+    coded = coded << 1 | code_node(m, c, node, near, negative, size >> k & 1);
   }
   return coded;
 }
 
-static int sign_near(const model *m, size_t i) {
+static int sign_near(const model* m, size_t i) {
   const int left = level_before(m, i, 1), up = level_before(m, i, m->row_length);
   return ((left > 0) - (left < 0) + 1) * 3 + (up > 0) - (up < 0) + 1;
 }
 
-static tfc_status code_symbols(model *m, coder *c) {
+static tfc_status code_symbols(model* m, coder* c) {
   size_t row = 0, column = 0;
   for (size_t i = 0; i < m->count && c->status == TFC_OK; i++, column++) {
     if (column == m->row_length) {
@@ -316,8 +343,8 @@ static tfc_status code_symbols(model *m, coder *c) {
     }
     int level = c->notes ? m->symbols[i] - m->zero : 0;
     if (code_is_filled(m, c, i, row, column, level != 0)) {
-      const int negative = code_node(m, c, 0, sign_near(m, i), level < 0);
-      const int size = code_size(m, c, size_near(m, i), abs(level));
+      const int negative = code_node(m, c, 0, sign_near(m, i), 0, level < 0);
+      const int size = code_size(m, c, size_near(m, i), negative, abs(level));
       level = negative ? -size : size;
     }
     const int symbol = level + m->zero;
@@ -327,23 +354,23 @@ static tfc_status code_symbols(model *m, coder *c) {
   return c->status;
 }
 
-
 static int is_shape(int num_symbols, int zero, size_t row_length, size_t period,
                     size_t count) {
   return zero < num_symbols && row_length > 0 && row_length <= count &&
-         (count - 1) / row_length < UINT32_MAX / 1024 && period < row_length;
+         (count - 1) / row_length < UINT32_MAX / 1024 && period < row_length &&
+         period != 1;
 }
 
-tfc_status tfc_mixing_decode(const uint8_t *stream, size_t size, uint8_t *symbols,
+tfc_status tfc_mixing_decode(const uint8_t* stream, size_t size, uint8_t* symbols,
                              size_t count) {
   if (count == 0) return TFC_OK;
   if (size < HEADER_SIZE + 8) return TFC_CORRUPT;
   const int num_symbols = stream[0] + 1, zero = stream[1];
   const size_t period = tfc_u16(stream + 2), row_length = tfc_u32(stream + 4);
   if (!is_shape(num_symbols, zero, row_length, period, count)) return TFC_CORRUPT;
-  model *m = open_model(symbols, count, num_symbols, zero, row_length, period);
+  model* m = open_model(symbols, count, num_symbols, zero, row_length, period);
   if (!m) return TFC_NO_MEMORY;
-  const uint8_t *start = stream + HEADER_SIZE;
+  const uint8_t* start = stream + HEADER_SIZE;
   coder c = {.state = tfc_u32(start) | (uint64_t)tfc_u32(start + 4) << 32,
              .next = start + 8,
              .end = stream + size};
@@ -353,13 +380,13 @@ tfc_status tfc_mixing_decode(const uint8_t *stream, size_t size, uint8_t *symbol
   return c.state == LOWEST_STATE && c.next == c.end ? TFC_OK : TFC_CORRUPT;
 }
 
-static uint8_t *put_u32(uint8_t *end, uint32_t value) {
+static uint8_t* put_u32(uint8_t* end, uint32_t value) {
   for (int shift = 24; shift >= 0; shift -= 8) *--end = (uint8_t)(value >> shift);
   return end;
 }
 
 /* From the last note to the first; returns the start of what is written, or NULL. */
-static uint8_t *write_notes(const coder *c, const uint8_t *start, uint8_t *end) {
+static uint8_t* write_notes(const coder* c, const uint8_t* start, uint8_t* end) {
   uint64_t state = LOWEST_STATE;
   for (size_t i = c->num_notes; i-- > 0;) {
     const uint32_t bit = c->notes[i] & 1, one = c->notes[i] >> 1;
@@ -375,22 +402,21 @@ static uint8_t *write_notes(const coder *c, const uint8_t *start, uint8_t *end) 
   return put_u32(put_u32(end, (uint32_t)(state >> 32)), (uint32_t)state);
 }
 
-size_t tfc_mixing_encode(const uint8_t *symbols, size_t count, size_t num_symbols,
-                         size_t zero, size_t row_length, size_t period,
-                         uint8_t *stream, size_t capacity) {
+size_t tfc_mixing_encode(const uint8_t* symbols, size_t count, size_t num_symbols,
+                         size_t zero, size_t row_length, size_t period, uint8_t* stream,
+                         size_t capacity) {
   if (capacity < HEADER_SIZE || period > UINT16_MAX || row_length > UINT32_MAX) return 0;
   if (num_symbols < 1 || num_symbols > 256) return 0;
   if (!is_shape((int)num_symbols, (int)zero, row_length, period, count)) return 0;
-  uint8_t *copy = malloc(count);
+  uint8_t* copy = malloc(count);
   coder c = {.notes = malloc(sizeof *c.notes << 16), .capacity = 1 << 16};
-  model *m = open_model(copy, count, (int)num_symbols, (int)zero, row_length, period);
+  model* m = open_model(copy, count, (int)num_symbols, (int)zero, row_length, period);
   size_t size = 0;
   if (copy && c.notes && m) {
     memcpy(copy, symbols, count);
-    uint8_t *end = stream + capacity;
-    uint8_t *begin = code_symbols(m, &c) == TFC_OK
-                         ? write_notes(&c, stream + HEADER_SIZE, end)
-                         : NULL;
+    uint8_t* end = stream + capacity;
+    uint8_t* begin =
+        code_symbols(m, &c) == TFC_OK ? write_notes(&c, stream + HEADER_SIZE, end) : NULL;
     if (begin) {
       size = HEADER_SIZE + (size_t)(end - begin);
       memmove(stream + HEADER_SIZE, begin, (size_t)(end - begin));

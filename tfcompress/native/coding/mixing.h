@@ -8,24 +8,24 @@
        p = squash(sum_i w_i stretch(p_i)),   stretch(p) = ln(p / (1 - p)),
        w_i <- w_i + rate stretch(p_i) (bit - p)
 
-   Contexts: the row and the column of the symbol, its place in a period of columns, how
-   full the columns around are, the symbols at the left and above. */
+   Contexts: the row and the column of the symbol, how full they and the columns around
+   are, the symbols at the left, above and a period of columns before. */
 #ifndef TFC_MIXING_H
 #define TFC_MIXING_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "status.h"
+#include "../status.h"
 
 /* Stream: number of symbols - 1, symbol of zero (8 bits each), period (16 bits, 0 for
-   none), row length (32 bits), first state (64 bits), words (32 bits). */
-TFC_API tfc_status tfc_mixing_decode(const uint8_t *stream, size_t size, uint8_t *symbols,
-                             size_t count);
+   none, not 1), row length (32 bits), first state (64 bits), words (32 bits). */
+TFC_API tfc_status tfc_mixing_decode(const uint8_t* stream, size_t size, uint8_t* symbols,
+                                     size_t count);
 
 /* Returns the number of bytes, 0 if `capacity` is too small or memory is short. */
-TFC_API size_t tfc_mixing_encode(const uint8_t *symbols, size_t count, size_t num_symbols,
-                         size_t zero, size_t row_length, size_t period,
-                         uint8_t *stream, size_t capacity);
+TFC_API size_t tfc_mixing_encode(const uint8_t* symbols, size_t count, size_t num_symbols,
+                                 size_t zero, size_t row_length, size_t period,
+                                 uint8_t* stream, size_t capacity);
 
 #endif

@@ -15,7 +15,7 @@ static const uint32_t LOWEST_STATE = 1u << 16;
 /* What a slot says: symbol (8 bits), frequency - 1 (12), slot - first slot (12). */
 typedef uint32_t slot_entry;
 
-static tfc_status read_table(tfc_bits *bits, int num_symbols, slot_entry *table) {
+static tfc_status read_table(tfc_bits* bits, int num_symbols, slot_entry* table) {
   uint32_t slot = 0;
   for (int symbol = 0; symbol < num_symbols; symbol++) {
     int length = (int)tfc_bits_read(bits, 4);
@@ -39,10 +39,10 @@ typedef struct {
   const uint8_t *next, *end;
 } decoder;
 
-static tfc_status decode_carefully(decoder *d, int lanes, const slot_entry *table,
-                                   uint8_t *symbols, size_t count) {
+static tfc_status decode_carefully(decoder* d, int lanes, const slot_entry* table,
+                                   uint8_t* symbols, size_t count) {
   for (size_t i = 0; i < count; i++) {
-    uint32_t *state = &d->states[i % (size_t)lanes];
+    uint32_t* state = &d->states[i % (size_t)lanes];
     slot_entry entry = table[*state & (SCALE - 1)];
     symbols[i] = (uint8_t)entry;
     *state = advance(*state, entry);
@@ -55,11 +55,11 @@ static tfc_status decode_carefully(decoder *d, int lanes, const slot_entry *tabl
 }
 
 /* Whole rounds of all lanes, while no bound can be hit; returns how many symbols. */
-static size_t decode_rounds(decoder *d, const slot_entry *table, uint8_t *symbols,
+static size_t decode_rounds(decoder* d, const slot_entry* table, uint8_t* symbols,
                             size_t count) {
   uint32_t states[LANES];
   memcpy(states, d->states, sizeof states);
-  const uint8_t *next = d->next;
+  const uint8_t* next = d->next;
   size_t i = 0;
   for (; i + LANES <= count && d->end - next >= 2 * LANES; i += LANES) {
     for (int lane = 0; lane < LANES; lane++) {
@@ -77,15 +77,15 @@ static size_t decode_rounds(decoder *d, const slot_entry *table, uint8_t *symbol
   return i;
 }
 
-static tfc_status decode_row(decoder *d, int lanes, const slot_entry *table,
-                             uint8_t *symbols, size_t count) {
+static tfc_status decode_row(decoder* d, int lanes, const slot_entry* table,
+                             uint8_t* symbols, size_t count) {
   size_t done = lanes == LANES ? decode_rounds(d, table, symbols, count) : 0;
   return decode_carefully(d, lanes, table, symbols + done, count - done);
 }
 
-static tfc_status decode_rows(decoder *d, int lanes, const slot_entry *tables,
-                              int num_tables, const uint8_t *row_tables,
-                              size_t row_length, uint8_t *symbols, size_t count) {
+static tfc_status decode_rows(decoder* d, int lanes, const slot_entry* tables,
+                              int num_tables, const uint8_t* row_tables,
+                              size_t row_length, uint8_t* symbols, size_t count) {
   for (size_t row = 0, start = 0; start < count; row++, start += row_length) {
     int table = 0;
     if (num_tables > 1) table = row_tables[row / 2] >> (row % 2 ? 0 : 4) & 15;
@@ -98,7 +98,7 @@ static tfc_status decode_rows(decoder *d, int lanes, const slot_entry *tables,
   return TFC_OK;
 }
 
-static tfc_status start_lanes(decoder *d, int lanes) {
+static tfc_status start_lanes(decoder* d, int lanes) {
   if (d->end - d->next < 4 * lanes) return TFC_CORRUPT;
   for (int lane = 0; lane < lanes; lane++, d->next += 4) {
     d->states[lane] = tfc_u32(d->next);
@@ -108,13 +108,13 @@ static tfc_status start_lanes(decoder *d, int lanes) {
 }
 
 /* A whole stream ends where its encoder began: at the lowest state, without a rest. */
-static tfc_status check_end(const decoder *d, int lanes) {
+static tfc_status check_end(const decoder* d, int lanes) {
   for (int lane = 0; lane < lanes; lane++)
     if (d->states[lane] != LOWEST_STATE) return TFC_CORRUPT;
   return d->next == d->end ? TFC_OK : TFC_CORRUPT;
 }
 
-tfc_status tfc_rans_decode(const uint8_t *stream, size_t size, uint8_t *symbols,
+tfc_status tfc_rans_decode(const uint8_t* stream, size_t size, uint8_t* symbols,
                            size_t count) {
   if (count == 0) return TFC_OK;
   if (size < 2 || stream[0] >> 5) return TFC_CORRUPT;
@@ -131,7 +131,7 @@ tfc_status tfc_rans_decode(const uint8_t *stream, size_t size, uint8_t *symbols,
     if ((size_t)(end - row_tables) < num_rows / 2 + num_rows % 2) return TFC_CORRUPT;
     next = row_tables + num_rows / 2 + num_rows % 2;
   }
-  slot_entry *tables = malloc((size_t)num_tables * SCALE * sizeof *tables);
+  slot_entry* tables = malloc((size_t)num_tables * SCALE * sizeof *tables);
   if (!tables) return TFC_NO_MEMORY;
   tfc_bits bits = tfc_bits_open(next, (size_t)(end - next));
   tfc_status status = TFC_OK;
@@ -154,8 +154,8 @@ typedef struct {
 
 /* From the last symbol to the first; false if a symbol has no frequency or the room is
    short. */
-static bool encode_row(encoder *e, size_t lanes, const uint16_t *frequencies,
-                       const uint16_t *first_slots, const uint8_t *symbols,
+static bool encode_row(encoder* e, size_t lanes, const uint16_t* frequencies,
+                       const uint16_t* first_slots, const uint8_t* symbols,
                        size_t count) {
   for (size_t i = count; i-- > 0;) {
     uint32_t state = e->states[i & (lanes - 1)];
@@ -172,15 +172,15 @@ static bool encode_row(encoder *e, size_t lanes, const uint16_t *frequencies,
   return true;
 }
 
-static void sum_up(const uint16_t *frequencies, uint16_t *first_slots) {
+static void sum_up(const uint16_t* frequencies, uint16_t* first_slots) {
   first_slots[0] = 0;
   for (int i = 1; i < 256; i++)
     first_slots[i] = (uint16_t)(first_slots[i - 1] + frequencies[i - 1]);
 }
 
-size_t tfc_rans_write(const uint8_t *symbols, size_t count, size_t row_length,
-                      size_t lanes, const uint8_t *row_tables,
-                      const uint16_t *frequencies, uint8_t *stream, size_t capacity) {
+size_t tfc_rans_write(const uint8_t* symbols, size_t count, size_t row_length,
+                      size_t lanes, const uint8_t* row_tables,
+                      const uint16_t* frequencies, uint8_t* stream, size_t capacity) {
   uint16_t first_slots[TFC_RANS_MAX_TABLES][256];
   bool summed_up[TFC_RANS_MAX_TABLES] = {false};
   encoder e = {{0}, stream, stream + capacity};
@@ -188,12 +188,13 @@ size_t tfc_rans_write(const uint8_t *symbols, size_t count, size_t row_length,
   for (size_t row = (count + row_length - 1) / row_length; row-- > 0;) {
     const int table = row_tables[row];
     if (table >= TFC_RANS_MAX_TABLES) return 0;
-    const uint16_t *own = frequencies + table * 256;
+    const uint16_t* own = frequencies + table * 256;
     if (!summed_up[table]) sum_up(own, first_slots[table]);
     summed_up[table] = true;
     const size_t start = row * row_length;
     const size_t length = count - start < row_length ? count - start : row_length;
-    if (!encode_row(&e, lanes, own, first_slots[table], symbols + start, length)) return 0;
+    if (!encode_row(&e, lanes, own, first_slots[table], symbols + start, length))
+      return 0;
   }
   if ((size_t)(e.next - stream) < 4 * lanes) return 0;
   for (size_t lane = lanes; lane-- > 0;)

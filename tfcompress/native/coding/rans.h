@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "status.h"
+#include "../status.h"
 
 enum { TFC_RANS_SCALE_BITS = 12, TFC_RANS_MAX_TABLES = 16, TFC_RANS_LANES = 8 };
 
@@ -23,15 +23,16 @@ enum { TFC_RANS_SCALE_BITS = 12, TFC_RANS_MAX_TABLES = 16, TFC_RANS_LANES = 8 };
    nibble with the table of each row, high nibble first. The frequencies as bit strings:
    four bits with the number of bits, then the bits below the highest. The first states
    (32 bits each) and the words (16 bits). */
-TFC_API tfc_status tfc_rans_decode(const uint8_t *stream, size_t size, uint8_t *symbols,
-                           size_t count);
+TFC_API tfc_status tfc_rans_decode(const uint8_t* stream, size_t size, uint8_t* symbols,
+                                   size_t count);
 
-/* Writes the states and words of the stream, for 1 or 8 lanes. `row_tables` has a table for each row,
-   `frequencies` 256 for each table. Returns the number of bytes, 0 if `capacity` is too
-   small or a symbol has no frequency; the bytes end at `stream + capacity`. */
-TFC_API size_t tfc_rans_write(const uint8_t *symbols, size_t count, size_t row_length,
-                              size_t lanes, const uint8_t *row_tables,
-                              const uint16_t *frequencies, uint8_t *stream,
+/* Writes the states and words of the stream, for 1 or 8 lanes. `row_tables` has a table
+   for each row, `frequencies` 256 for each table. Returns the number of bytes, 0 if
+   `capacity` is too small or a symbol has no frequency; the bytes end at `stream +
+   capacity`. */
+TFC_API size_t tfc_rans_write(const uint8_t* symbols, size_t count, size_t row_length,
+                              size_t lanes, const uint8_t* row_tables,
+                              const uint16_t* frequencies, uint8_t* stream,
                               size_t capacity);
 
 #endif

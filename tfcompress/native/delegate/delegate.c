@@ -12,19 +12,19 @@
 
 /* A decoded tensor, kept as long as the delegate. */
 typedef struct constant {
-  struct constant *next;
+  struct constant* next;
   const void *encoded, *ancillary;
-  int type;
-  size_t count;
-  void *data;
+  tfc_tensor tensor;
+  void* data;
 } constant;
 
 typedef struct {
   TfLiteDelegate delegate; /* first, so that a pointer to it is one to this */
-  constant *constants;
+  constant* constants;
+  const constant* older; /* the first one of graphs before this one */
 } decoder_delegate;
 
-static TfLiteTensor *tensor_at(TfLiteContext *context, const TfLiteIntArray *indices,
+static TfLiteTensor* tensor_at(TfLiteContext* context, const TfLiteIntArray* indices,
                                int place) {
   if (place >= indices->size) return NULL;
   const int index = indices->data[place];
@@ -32,12 +32,12 @@ static TfLiteTensor *tensor_at(TfLiteContext *context, const TfLiteIntArray *ind
   return &context->tensors[index];
 }
 
-static bool is_constant(const TfLiteTensor *tensor) {
+static bool is_constant(const TfLiteTensor* tensor) {
   return tensor && tensor->allocation_type == kTfLiteMmapRo && tensor->data;
 }
 
 /* The number of elements; false if a size is negative or the product overflows. */
-static bool count_elements(const TfLiteIntArray *dims, size_t *count) {
+static bool count_elements(const TfLiteIntArray* dims, size_t* count) {
   *count = 1;
   for (int i = 0; dims && i < dims->size; i++) {
     if (dims->data[i] < 0) return false;
@@ -48,10 +48,14 @@ static bool count_elements(const TfLiteIntArray *dims, size_t *count) {
   return dims != NULL;
 }
 
-static bool describe(const TfLiteTensor *tensor, tfc_tensor *description) {
+static bool describe(const TfLiteTensor* tensor, tfc_tensor* description) {
   *description = (tfc_tensor){.type = tensor->type, .num_channels = 1};
   if (!count_elements(tensor->dims, &description->count)) return false;
-  const TfLiteAffineQuantization *quantization = tensor->quantization.params;
+  if (tensor->dims->size > 0) {
+    description->first_size = (size_t)tensor->dims->data[0];
+    description->last_size = (size_t)tensor->dims->data[tensor->dims->size - 1];
+  }
+  const TfLiteAffineQuantization* quantization = tensor->quantization.params;
   if (tensor->quantization.type != kTfLiteAffineQuantization || !quantization)
     return true;
   if (!quantization->scale || !quantization->zero_point) return true;
@@ -64,16 +68,26 @@ static bool describe(const TfLiteTensor *tensor, tfc_tensor *description) {
   return true;
 }
 
-static constant *find(const decoder_delegate *self, const constant *wanted) {
-  for (constant *known = self->constants; known; known = known->next)
+static bool is_alike(const tfc_tensor* a, const tfc_tensor* b) {
+  if (a->type != b->type || a->count != b->count || a->num_channels != b->num_channels ||
+      a->channels_last != b->channels_last || a->first_size != b->first_size ||
+      a->last_size != b->last_size || !a->zero_points != !b->zero_points)
+    return false;
+  return !a->zero_points || memcmp(a->zero_points, b->zero_points,
+                                   a->num_channels * sizeof *a->zero_points) == 0;
+}
+
+/* Looks in this graph only: the addresses of others may belong to freed models. */
+static constant* find(const decoder_delegate* self, const constant* wanted) {
+  for (constant* known = self->constants; known != self->older; known = known->next)
     if (known->encoded == wanted->encoded && known->ancillary == wanted->ancillary &&
-        known->type == wanted->type && known->count == wanted->count)
+        is_alike(&known->tensor, &wanted->tensor))
       return known;
   return NULL;
 }
 
-static constant *keep(decoder_delegate *self, constant found) {
-  constant *kept = malloc(sizeof *kept);
+static constant* keep(decoder_delegate* self, constant found) {
+  constant* kept = malloc(sizeof *kept);
   if (!kept) return NULL;
   found.next = self->constants;
   *kept = found;
@@ -81,9 +95,9 @@ static constant *keep(decoder_delegate *self, constant found) {
   return kept;
 }
 
-static TfLiteStatus decode_tensor(TfLiteContext *context, decoder_delegate *self,
-                                  const TfLiteTensor *encoded,
-                                  const TfLiteTensor *ancillary, TfLiteTensor *output) {
+static TfLiteStatus decode_tensor(TfLiteContext* context, decoder_delegate* self,
+                                  const TfLiteTensor* encoded,
+                                  const TfLiteTensor* ancillary, TfLiteTensor* output) {
   tfc_tensor description;
   if (!is_constant(encoded) || !is_constant(ancillary) || !output ||
       !describe(output, &description)) {
@@ -91,9 +105,8 @@ static TfLiteStatus decode_tensor(TfLiteContext *context, decoder_delegate *self
     return kTfLiteError;
   }
   const size_t size = tfc_decoded_size(output->type, description.count);
-  constant wanted = {NULL, encoded->data, ancillary->data, output->type,
-                     description.count, NULL};
-  constant *known = find(self, &wanted);
+  constant wanted = {NULL, encoded->data, ancillary->data, description, NULL};
+  constant* known = find(self, &wanted);
   if (!known) {
     wanted.data = malloc(size + 64);
     tfc_status status = TFC_NO_MEMORY;
@@ -116,49 +129,53 @@ static TfLiteStatus decode_tensor(TfLiteContext *context, decoder_delegate *self
   return kTfLiteOk;
 }
 
-static TfLiteStatus decode_node(TfLiteContext *context, decoder_delegate *self,
-                                const TfLiteNode *node) {
+static TfLiteStatus decode_node(TfLiteContext* context, decoder_delegate* self,
+                                const TfLiteNode* node) {
   if (node->inputs->size != 2 * node->outputs->size) {
     context->ReportError(context, "TFLM_DECODE: %d inputs for %d outputs",
                          node->inputs->size, node->outputs->size);
     return kTfLiteError;
   }
   for (int i = 0; i < node->outputs->size; i++) {
-    TfLiteStatus status = decode_tensor(
-        context, self, tensor_at(context, node->inputs, 2 * i),
-        tensor_at(context, node->inputs, 2 * i + 1), tensor_at(context, node->outputs, i));
+    TfLiteStatus status =
+        decode_tensor(context, self, tensor_at(context, node->inputs, 2 * i),
+                      tensor_at(context, node->inputs, 2 * i + 1),
+                      tensor_at(context, node->outputs, i));
     if (status != kTfLiteOk) return status;
   }
   return kTfLiteOk;
 }
 
-static TfLiteStatus do_nothing(TfLiteContext *context, TfLiteNode *node) {
+static TfLiteStatus do_nothing(TfLiteContext* context, TfLiteNode* node) {
   (void)context;
   (void)node;
   return kTfLiteOk;
 }
 
-static TfLiteStatus apply(TfLiteContext *context, TfLiteDelegate *delegate) {
-  TfLiteIntArray *plan;
+static TfLiteStatus apply(TfLiteContext* context, TfLiteDelegate* delegate) {
+  TfLiteIntArray* plan;
   if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return kTfLiteError;
-  TfLiteIntArray *claimed = malloc(sizeof *claimed + (size_t)plan->size * sizeof(int));
+  TfLiteIntArray* claimed = malloc(sizeof *claimed + (size_t)plan->size * sizeof(int));
   if (!claimed) return kTfLiteError;
   claimed->size = 0;
+  decoder_delegate* self = (decoder_delegate*)delegate;
+  self->older = self->constants;
   TfLiteStatus status = kTfLiteOk;
   for (int i = 0; i < plan->size && status == kTfLiteOk; i++) {
-    TfLiteNode *node;
-    TfLiteRegistration *registration;
+    TfLiteNode* node;
+    TfLiteRegistration* registration;
     status =
         context->GetNodeAndRegistration(context, plan->data[i], &node, &registration);
     if (status != kTfLiteOk || !registration->custom_name) continue;
     if (strcmp(registration->custom_name, "TFLM_DECODE") != 0) continue;
-    status = decode_node(context, (decoder_delegate *)delegate, node);
+    status = decode_node(context, self, node);
     claimed->data[claimed->size++] = plan->data[i];
   }
   if (status == kTfLiteOk && claimed->size) {
-    const TfLiteRegistration nothing = {
-        .prepare = do_nothing, .invoke = do_nothing, .custom_name = "TFLM_DECODE",
-        .version = 1};
+    const TfLiteRegistration nothing = {.prepare = do_nothing,
+                                        .invoke = do_nothing,
+                                        .custom_name = "TFLM_DECODE",
+                                        .version = 1};
     status = context->ReplaceNodeSubsetsWithDelegateKernels(context, nothing, claimed,
                                                             delegate);
   }
@@ -166,27 +183,27 @@ static TfLiteStatus apply(TfLiteContext *context, TfLiteDelegate *delegate) {
   return status;
 }
 
-TFC_API TfLiteDelegate *tflite_plugin_create_delegate(char **keys, char **values,
-                                                     size_t num_options,
-                                                     void (*report_error)(const char *)) {
+TFC_API TfLiteDelegate* tflite_plugin_create_delegate(char** keys, char** values,
+                                                      size_t num_options,
+                                                      void (*report_error)(const char*)) {
   (void)keys;
   (void)values;
   if (num_options) {
     if (report_error) report_error("the tfcompress delegate takes no options");
     return NULL;
   }
-  decoder_delegate *self = calloc(1, sizeof *self);
+  decoder_delegate* self = calloc(1, sizeof *self);
   if (!self) return NULL;
   self->delegate.Prepare = apply;
   self->delegate.flags = kTfLiteDelegateFlagsAllowDynamicTensors;
   return &self->delegate;
 }
 
-TFC_API void tflite_plugin_destroy_delegate(TfLiteDelegate *delegate) {
-  decoder_delegate *self = (decoder_delegate *)delegate;
+TFC_API void tflite_plugin_destroy_delegate(TfLiteDelegate* delegate) {
+  decoder_delegate* self = (decoder_delegate*)delegate;
   if (!self) return;
   while (self->constants) {
-    constant *first = self->constants;
+    constant* first = self->constants;
     self->constants = first->next;
     free(first->data);
     free(first);

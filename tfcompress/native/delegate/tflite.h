@@ -28,8 +28,8 @@ typedef struct {
 } TfLiteFloatArray;
 
 typedef struct {
-  TfLiteFloatArray *scale;
-  TfLiteIntArray *zero_point;
+  TfLiteFloatArray* scale;
+  TfLiteIntArray* zero_point;
   int32_t quantized_dimension;
 } TfLiteAffineQuantization;
 
@@ -37,80 +37,80 @@ struct TfLiteDelegate;
 
 typedef struct {
   int type;
-  void *data;
-  TfLiteIntArray *dims;
+  void* data;
+  TfLiteIntArray* dims;
   struct {
     float scale;
     int32_t zero_point;
   } params;
   TfLiteAllocationType allocation_type;
   size_t bytes;
-  const void *allocation;
-  const char *name;
-  struct TfLiteDelegate *delegate;
+  const void* allocation;
+  const char* name;
+  struct TfLiteDelegate* delegate;
   int buffer_handle;
   bool data_is_stale;
   bool is_variable;
   struct {
     int type;
-    void *params;
+    void* params;
   } quantization;
-  void *sparsity;
-  const TfLiteIntArray *dims_signature;
+  void* sparsity;
+  const TfLiteIntArray* dims_signature;
 } TfLiteTensor;
 
 typedef struct {
-  TfLiteIntArray *inputs;
-  TfLiteIntArray *outputs;
+  TfLiteIntArray* inputs;
+  TfLiteIntArray* outputs;
 } TfLiteNode;
 
 typedef struct TfLiteContext TfLiteContext;
 
 typedef struct {
-  void *(*init)(TfLiteContext *context, const char *buffer, size_t length);
-  void (*free)(TfLiteContext *context, void *buffer);
-  TfLiteStatus (*prepare)(TfLiteContext *context, TfLiteNode *node);
-  TfLiteStatus (*invoke)(TfLiteContext *context, TfLiteNode *node);
-  const char *(*profiling_string)(const TfLiteContext *context, const TfLiteNode *node);
+  void* (*init)(TfLiteContext* context, const char* buffer, size_t length);
+  void (*free)(TfLiteContext* context, void* buffer);
+  TfLiteStatus (*prepare)(TfLiteContext* context, TfLiteNode* node);
+  TfLiteStatus (*invoke)(TfLiteContext* context, TfLiteNode* node);
+  const char* (*profiling_string)(const TfLiteContext* context, const TfLiteNode* node);
   int32_t builtin_code;
-  const char *custom_name;
+  const char* custom_name;
   int version;
-  void *registration_external;
-  void *(*async_kernel)(TfLiteContext *context, TfLiteNode *node);
+  void* registration_external;
+  void* (*async_kernel)(TfLiteContext* context, TfLiteNode* node);
   uint64_t inplace_operator;
 } TfLiteRegistration;
 
 struct TfLiteContext {
   size_t tensors_size;
-  TfLiteStatus (*GetExecutionPlan)(TfLiteContext *context, TfLiteIntArray **plan);
-  TfLiteTensor *tensors;
-  void *impl_;
-  TfLiteStatus (*ResizeTensor)(TfLiteContext *context, TfLiteTensor *tensor,
-                               TfLiteIntArray *new_size);
-  void (*ReportError)(TfLiteContext *context, const char *format, ...);
-  TfLiteStatus (*AddTensors)(TfLiteContext *context, int count, int *first_index);
-  TfLiteStatus (*GetNodeAndRegistration)(TfLiteContext *context, int index,
-                                         TfLiteNode **node,
-                                         TfLiteRegistration **registration);
-  TfLiteStatus (*ReplaceNodeSubsetsWithDelegateKernels)(TfLiteContext *context,
+  TfLiteStatus (*GetExecutionPlan)(TfLiteContext* context, TfLiteIntArray** plan);
+  TfLiteTensor* tensors;
+  void* impl_;
+  TfLiteStatus (*ResizeTensor)(TfLiteContext* context, TfLiteTensor* tensor,
+                               TfLiteIntArray* new_size);
+  void (*ReportError)(TfLiteContext* context, const char* format, ...);
+  TfLiteStatus (*AddTensors)(TfLiteContext* context, int count, int* first_index);
+  TfLiteStatus (*GetNodeAndRegistration)(TfLiteContext* context, int index,
+                                         TfLiteNode** node,
+                                         TfLiteRegistration** registration);
+  TfLiteStatus (*ReplaceNodeSubsetsWithDelegateKernels)(TfLiteContext* context,
                                                         TfLiteRegistration registration,
-                                                        const TfLiteIntArray *nodes,
-                                                        struct TfLiteDelegate *delegate);
+                                                        const TfLiteIntArray* nodes,
+                                                        struct TfLiteDelegate* delegate);
 };
 
 typedef struct TfLiteDelegate {
-  void *data_;
-  TfLiteStatus (*Prepare)(TfLiteContext *context, struct TfLiteDelegate *delegate);
-  TfLiteStatus (*CopyFromBufferHandle)(TfLiteContext *context,
-                                       struct TfLiteDelegate *delegate, int handle,
-                                       TfLiteTensor *tensor);
-  TfLiteStatus (*CopyToBufferHandle)(TfLiteContext *context,
-                                     struct TfLiteDelegate *delegate, int handle,
-                                     TfLiteTensor *tensor);
-  void (*FreeBufferHandle)(TfLiteContext *context, struct TfLiteDelegate *delegate,
-                           int *handle);
+  void* data_;
+  TfLiteStatus (*Prepare)(TfLiteContext* context, struct TfLiteDelegate* delegate);
+  TfLiteStatus (*CopyFromBufferHandle)(TfLiteContext* context,
+                                       struct TfLiteDelegate* delegate, int handle,
+                                       TfLiteTensor* tensor);
+  TfLiteStatus (*CopyToBufferHandle)(TfLiteContext* context,
+                                     struct TfLiteDelegate* delegate, int handle,
+                                     TfLiteTensor* tensor);
+  void (*FreeBufferHandle)(TfLiteContext* context, struct TfLiteDelegate* delegate,
+                           int* handle);
   int64_t flags;
-  void *opaque_delegate_builder;
+  void* opaque_delegate_builder;
 } TfLiteDelegate;
 
 #endif

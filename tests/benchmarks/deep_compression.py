@@ -1,0 +1,230 @@
+"""Deep Compression of two LeNets on MNIST: errors and bytes of real files.
+
+The dense networks are trained as usual. The compressed ones learn, on the same images,
+from the outputs of a larger network too, which has seen shifted images; so does a second
+dense network of each kind, whose error stands in the table for comparison.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import tempfile
+
+import harness
+import mnist_lenet
+import numpy as np
+
+_BATCH_SIZE = 256
+_TEACHER_EPOCHS = 10
+# Bytes, as a share of NNCodec's, that ours may take.
+_OF_NNCODEC = 1.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a network is compressed, its targets, and figures of Han et al. (2016).
+
+    Errors are in percent. The first five are arguments of
+    `tfc.recipes.deep_compression`, chosen on 10,000 images of the training set.
+    """
+
+    sparsity: object
+    num_clusters: dict
+    temperature: float
+    epochs: tuple
+    learning_rate: tuple
+    dense_error: float
+    rate: float
+    paper_dense_error: float
+    paper_error: float
+    paper_rate: float
+
+
+LENETS = {
+    "lenet_300_100": Settings(
+        sparsity=0.97,
+        num_clusters={".*": 6, ".*/bias": 16},
+        temperature=4.0,
+        epochs=(50, 8),
+        learning_rate=(3e-3, 1e-3),
+        dense_error=1.7,
+        rate=80,
+        paper_dense_error=1.64,
+        paper_error=1.58,
+        paper_rate=40,
+    ),
+    "lenet_5": Settings(
+        sparsity={"conv1": 0.5, "conv2": 0.9, "fc1": 0.9925, "logits": 0.88},
+        # A value more in a small kernel costs next to nothing.
+        num_clusters={".*": 12, "conv1": 24, "fc1": 6, ".*/bias": 16},
+        temperature=2.0,
+        epochs=(24, 4),
+        learning_rate=(2e-3, 3e-4),
+        dense_error=0.9,
+        rate=150,
+        paper_dense_error=0.80,
+        paper_error=0.74,
+        paper_rate=39,
+    ),
+}
+
+
+class Lab(mnist_lenet.Lab):
+    """Trains, compresses and measures the network of one row."""
+
+    def __init__(self, name, options):
+        super().__init__(name, options)
+        self.options = options
+        self.settings = LENETS[name]
+        self.teacher_epochs = 1 if options.quick else _TEACHER_EPOCHS
+        if options.quick:
+            self.settings = dataclasses.replace(self.settings, epochs=(1, 1))
+
+    def measure(self, folder):
+        """All figures, in the order of the steps."""
+        dense, teacher = self.train_dense(), train_teacher(self)
+        dense_file = self.export(dense, folder / "dense.tflite", "float32")
+        result = self.compress(dense, teacher, folder / "compressed.tflite")
+        harness.progress(str(result))
+        errors = {
+            "dense": self.error(dense),
+            "the teacher": self.error(teacher),
+            "dense, taught": self.error(self.teach(dense, teacher)),
+            "pruned": self.error(result.pruned),
+            "file": self.error_of_file(result.export.path),
+        }
+        return [
+            *self.describe_errors(errors),
+            *self.describe_storage(result),
+            *self.describe_files(dense_file, result.export.path),
+            *self.describe_codecs(result, folder / "symbols.npz"),
+        ]
+
+    def compress(self, dense, teacher, path):
+        """What the recipe makes of the dense network."""
+        settings = self.settings
+        harness.progress(f"{self.name}: {sum(settings.epochs)} epochs, compressed")
+        return self.tfc.recipes.deep_compression(
+            dense,
+            self.train,
+            path,
+            sparsity=settings.sparsity,
+            num_clusters=settings.num_clusters,
+            epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            batch_size=_BATCH_SIZE,
+            teacher=teacher,
+            temperature=settings.temperature,
+            codec="auto",
+        )
+
+    def teach(self, dense, teacher):
+        """A dense network that learned the same, for as long as the dense one."""
+        return self.tfc.recipes.deep_compression(
+            dense,
+            self.train,
+            sparsity=0.0,
+            # What comes after the first training is not looked at.
+            num_clusters=1,
+            epochs=(self.recipe.dense, 0),
+            learning_rate=self.settings.learning_rate,
+            batch_size=_BATCH_SIZE,
+            teacher=teacher,
+            temperature=self.settings.temperature,
+        ).pruned
+
+    def describe_errors(self, errors):
+        """A figure for each step; the file must be no worse than the dense network."""
+        settings = self.settings
+        paper = {"dense": settings.paper_dense_error, "file": settings.paper_error}
+        limits = {"dense": settings.dense_error, "file": errors["dense"]}
+        for step, error in errors.items():
+            yield harness.Measure(
+                f"test error, {step}",
+                error,
+                "%",
+                at_most=limits.get(step),
+                paper=paper.get(step),
+            )
+
+    def describe_storage(self, result):
+        """The table of the paper in one line."""
+        rows = result.storage.weights
+        kept = sum(row.kept for row in rows) / sum(row.weights for row in rows)
+        yield harness.Measure("weights kept", round(100 * kept, 2), "%")
+        yield harness.Measure(
+            "weights, rate in the paper's format",
+            round(result.storage.compression_rate, 1),
+            "x",
+            paper=self.settings.paper_rate,
+        )
+
+    def describe_files(self, dense, compressed):
+        """Bytes of both files and their ratio."""
+        sizes = [path.stat().st_size for path in (dense, compressed)]
+        yield harness.Measure("dense float32 file", sizes[0], "bytes")
+        yield harness.Measure("compressed file", sizes[1], "bytes")
+        rate = round(sizes[0] / sizes[1], 2)
+        yield harness.Measure("files, rate", rate, "x", at_least=self.settings.rate)
+
+    def describe_codecs(self, result, path):
+        """Bytes of all constants, value tables included, beside other coders'."""
+        own = sum(constant.encoded_bytes for constant in result.export.constants)
+        name = "constants, values included"
+        if self.options.no_peers:
+            yield harness.Measure(name, own, "bytes")
+            return
+        np.savez(path, **symbols(result.model))
+        folder = self.options.peers_dir
+        answer = harness.run_peer(
+            "nncodec", "nncodec_size.py", {"path": str(path)}, folder
+        )
+        peers = {n: b + answer["table_bytes"] for n, b in answer["tools"].items()}
+        limit = int(_OF_NNCODEC * next(iter(peers.values())))
+        yield harness.Measure(name, own, "bytes", at_most=limit, peer=peers)
+
+
+def symbols(model):
+    """The weights of a model as small integers, zero as 0, and what they stand for."""
+    arrays = {}
+    for variable in model.trainable_variables:
+        values, ranks = np.unique(variable.numpy(), return_inverse=True)
+        ranks = ranks.reshape(variable.shape) - np.argmin(np.abs(values))
+        arrays[variable.path] = ranks.astype(np.int16)
+        arrays[f"{variable.path}.codebook"] = values
+    return arrays
+
+
+def train_teacher(lab):
+    """A LeNet-5 with ReLU and dropout that sees images shifted by up to 2 pixels."""
+    layers = lab.keras.layers
+    shift = 2 / 28
+    model = lab.keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.RandomTranslation(shift, shift, "constant", "nearest"),
+            layers.Conv2D(20, 5, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(50, 5, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dropout(0.25),
+            layers.Dense(300, activation="relu"),
+            layers.Dropout(0.5),
+            layers.Dense(10),
+        ]
+    )
+    lab.fit(model, lab.teacher_epochs, 2e-3)
+    return model
+
+
+def lenet(name, options):
+    """A row: one network, from training to the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Lab(name, options).measure(pathlib.Path(folder))
+
+
+ROWS = {name: functools.partial(lenet, name) for name in LENETS}
+
+if __name__ == "__main__":
+    harness.main(__doc__, ROWS)

@@ -1,0 +1,122 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcompress as tfc
+from tfcompress.recipes.lessons import Lessons, SoftLabels
+
+
+def blobs(count=256):
+    """Four classes in the corners of a square, seen by 16 inputs."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 4, count)
+    centres = np.repeat(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), 8, axis=1)
+    noise = generator.normal(scale=0.2, size=(count, 16))
+    return (centres[labels] + noise).astype(np.float32), labels
+
+
+def network(activation=None):
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((16,)),
+            keras.layers.Dense(32, activation="relu", name="hidden"),
+            keras.layers.Dense(4, activation=activation, name="head"),
+        ]
+    )
+
+
+def wrong(model, x, y):
+    return np.mean(model.predict(x, verbose=0).argmax(axis=1) != y)
+
+
+def test_from_a_model_to_a_small_file(tmp_path):
+    x, y = blobs()
+    model = network()
+    before = model.get_weights()
+    result = tfc.recipes.deep_compression(
+        model,
+        (x, y),
+        tmp_path / "small.tflite",
+        sparsity=0.8,
+        num_clusters={".*": 4, ".*/bias": 2},
+        epochs=(5, 2),
+        learning_rate=(1e-2, 1e-3),
+        batch_size=32,
+        teacher=model,
+        validation_data=(x, y),
+        codec="huffman",
+    )
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert (old == new).all()
+    report = tfc.report(result.model)
+    assert report.sparsity == pytest.approx(0.8, abs=1e-3)
+    assert report["hidden/kernel"].unique_values <= 5
+    assert report["head/bias"].unique_values <= 3
+    assert (result.model.layers[0].kernel.numpy() == 0).tolist() == (
+        result.pruned.layers[0].kernel.numpy() == 0
+    ).tolist()
+    assert len(result.history["prune"]["val_accuracy"]) == 5
+    assert result.export.path.is_file()
+    assert "hidden/kernel" in str(result) and "small.tflite" in str(result)
+
+
+def test_a_dataset_labels_and_a_sparsity_for_each_layer():
+    x, y = blobs()
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(32)
+    result = tfc.recipes.deep_compression(
+        network("softmax"),
+        data,
+        sparsity={"hidden": 0.75, "head": 0.5},
+        num_clusters={"hidden": 3},
+        epochs=(15, 2),
+        learning_rate=(2e-2, 1e-3),
+    )
+    rows = {row.name: row for row in result.storage.weights}
+    assert (rows["hidden/kernel"].kept, rows["head/kernel"].kept) == (128, 64)
+    # The head shares nothing and keeps its zeros.
+    assert tfc.report(result.model)["head/kernel"].unique_values == 65
+    assert wrong(result.model, x, y) < 0.05
+    assert result.export is None
+
+
+def test_soft_labels_against_the_formula():
+    y, t, z = np.array([0, 1.0]), np.array([2.0, -1.0]), np.array([0.5, 0.25])
+
+    def cross_entropy(p, logits):
+        return -(p * (logits - np.log(np.exp(logits).sum()))).sum()
+
+    soft = np.exp(t / 3) / np.exp(t / 3).sum()
+    expected = 0.1 * cross_entropy(y, z) + 0.9 * 9 * cross_entropy(soft, z / 3)
+    labels = np.concatenate([y, t])[None]
+    assert float(SoftLabels(3.0)(labels, z[None])) == pytest.approx(expected, 1e-5)
+    p = np.exp(z) / np.exp(z).sum()
+    from_p = SoftLabels(3.0, from_logits=False)(labels, p[None])
+    assert float(from_p) == pytest.approx(expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sparsity": {"nothing": 0.5}}, "matches no weight"),
+        ({"sparsity": {"hidden": 1.0}}, r"sparsity=1.0: expected .* in \[0, 1\)"),
+        ({"num_clusters": {"hiden": 3}, "epochs": (0, 0)}, "Did you mean 'hidden'"),
+        ({"epochs": 3}, "epochs=3: expected two numbers"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tfc.recipes.deep_compression(network(), blobs(32), **arguments)
+
+
+def test_bad_lessons():
+    x, y = blobs(32)
+    model = network()
+    with pytest.raises(ValueError, match="a teacher or a loss, not both"):
+        Lessons(model, (x, y), loss="mse", teacher=model)
+    with pytest.raises(ValueError, match="temperature=0: expected a positive"):
+        Lessons(model, (x, y), teacher=model, temperature=0)
+    endless = tf.data.Dataset.from_tensors((x, y)).repeat()
+    with pytest.raises(ValueError, match="no known length"):
+        Lessons(model, endless)

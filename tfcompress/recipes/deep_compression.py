@@ -1,0 +1,236 @@
+"""Prune, retrain, share, retrain, encode: Deep Compression as one call."""
+
+import dataclasses
+
+import keras
+
+from tfcompress import scopes
+from tfcompress.callbacks import Pruning
+from tfcompress.core.compress import compress, strip
+from tfcompress.core.compressed import treatments
+from tfcompress.core.errors import check_model
+from tfcompress.core.nouns import Scope
+from tfcompress.core.walk import own_variables
+from tfcompress.export import export_tflite
+from tfcompress.export.verify import ExportResult
+from tfcompress.recipes.lessons import Lessons
+from tfcompress.recipes.storage import Storage, storage
+from tfcompress.schedules import Polynomial
+from tfcompress.transforms import Codebook, Mask
+
+# The part of the first training in which sparsity rises, and in how many updates.
+_PRUNING_FRACTION = 0.5
+_NUM_UPDATES = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class DeepCompression:
+    """What `deep_compression` made; prints as the paper's table.
+
+    Attributes:
+        model: the plain Keras model with few shared values.
+        pruned: the plain Keras model after the first retraining.
+        export: the `ExportResult` of the file; None without a path.
+        storage: a `Storage`: kept weights, bits and rates of each layer.
+        history: `{"prune": ..., "share": ...}`, of each training `{metric: values}`.
+    """
+
+    model: keras.Model
+    pruned: keras.Model
+    export: ExportResult | None
+    storage: Storage
+    history: dict
+
+    def __str__(self):
+        return "\n".join(
+            filter(None, [str(self.storage), self.export and str(self.export)])
+        )
+
+
+def deep_compression(
+    model,
+    data,
+    path=None,
+    *,
+    sparsity=0.9,
+    scope="global",
+    num_clusters=None,
+    epochs=(20, 10),
+    learning_rate=(1e-3, 1e-4),
+    optimizer="adam",
+    batch_size=128,
+    loss=None,
+    teacher=None,
+    temperature=4.0,
+    validation_data=None,
+    precision="float32",
+    codec=None,
+    verbose=0,
+):
+    """Makes a model many times smaller: prune, retrain, share, retrain, encode.
+
+    1. Sparsity rises along a cubic curve (`tfc.schedules.Polynomial`) during the first
+       half of the first training; the smallest weights go.
+    2. The weights left are clustered, and those of a cluster share one value, which
+       the second training moves.
+    3. The file is written.
+
+    Both trainings have a learning rate that falls to zero along a cosine. With a teacher
+    (the dense model itself is a good one) the loss is Hinton's
+
+        0.1 CE(y, p) + 0.9 T² CE(softmax(t / T), softmax(z / T)),
+
+    with labels `y`, outputs `p = softmax(z)` and the teacher's logits `t`.
+
+    Args:
+        model: a built Keras model, which is not changed.
+        data: `(x, y)`, or a `tf.data.Dataset` of batches of them, of known length.
+        path: where the `.tflite` file goes; None for no file.
+        sparsity: fraction of all kernels to remove, in [0, 1); or
+            `{pattern: fraction}` with the patterns of `tfc.compress`.
+        scope: how one fraction is shared out between kernels, a `tfc.scopes` object or
+            name.
+        num_clusters: shared values of each kernel beside zero; or
+            `{pattern: number}`, which may name biases too. None: 255 in kernels of
+            more than two axes, 31 in others, so that 8 and 5 bits hold them.
+        epochs: of the two trainings; 0 leaves one out.
+        learning_rate: that each of them starts with.
+        optimizer: Keras name or object.
+        batch_size: for arrays.
+        loss: cross entropy for class labels by default.
+        teacher: a classifier whose outputs are learned beside the labels; it returns
+            logits or probabilities.
+        temperature: T, positive.
+        validation_data: like `data`, measured after each epoch.
+        precision: of the file, as in `tfc.export_tflite`.
+        codec: of the file, as in `tfc.export_tflite`.
+        verbose: as in `model.fit`.
+
+    Returns:
+        A `DeepCompression`.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if an argument is out of range, a pattern matches nothing, or the
+            dataset has no known length.
+
+    Source: Han et al., "Deep Compression: Compressing Deep Neural Networks with
+    Pruning, Trained Quantization and Huffman Coding" (2016); gradual pruning: Zhu and
+    Gupta (2017); teacher: Hinton et al., "Distilling the Knowledge in a Neural Network"
+    (2015).
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> x, y = np.ones((32, 8), "float32"), np.zeros(32, int)
+        >>> result = tfc.recipes.deep_compression(
+        ...     model, (x, y), sparsity=0.75, num_clusters=3, epochs=(1, 1))
+        >>> result.storage.weights[0].kept
+        8
+    """
+    check_model(model, "compress")
+    _check_two("epochs", epochs)
+    _check_two("learning_rate", learning_rate)
+    lessons = Lessons(
+        model, data, validation_data, batch_size, loss, teacher, temperature
+    )
+
+    def train(compressed, stage, callbacks=()):
+        return lessons.fit(
+            compressed,
+            epochs[stage],
+            learning_rate[stage],
+            optimizer,
+            callbacks,
+            verbose,
+        )
+
+    masked = compress(model, _masks(sparsity))
+    num_steps = epochs[0] * lessons.steps_per_epoch
+    pruning = train(masked, 0, [_pruning(masked, sparsity, scope, num_steps)])
+    pruned = strip(masked)
+    shared = compress(pruned, _codebooks(model, num_clusters))
+    sharing = train(shared, 1)
+    small = strip(shared)
+    # A codec stores zeros in fewer bytes than TFLite's own sparse format.
+    sparse = "never" if codec else "auto"
+    export = path and export_tflite(
+        small, path, precision, lessons.samples, sparse=sparse, codec=codec
+    )
+    return DeepCompression(
+        model=small,
+        pruned=pruned,
+        export=export,
+        storage=storage(small),
+        history={"prune": pruning, "share": sharing},
+    )
+
+
+def _check_two(name, values):
+    if not isinstance(values, (tuple, list)) or len(values) != 2:
+        raise ValueError(
+            f"{name}={values!r}: expected two numbers, for the training while pruning "
+            "and for the one while sharing."
+        )
+
+
+class _FinalSparsity(Mask):
+    """A mask that knows its own sparsity."""
+
+    def __init__(self, sparsity):
+        if not 0 <= sparsity < 1:
+            raise ValueError(f"sparsity={sparsity!r}: expected a fraction in [0, 1).")
+        self.sparsity = sparsity
+
+
+class _EachItsOwn(Scope):
+    """Every weight on the way to a sparsity of its own; all arrive together."""
+
+    def __init__(self, sparsities):
+        self.sparsities = sparsities
+
+    def __call__(self, group_scores, shapes, sparsity):
+        """Groups kept in each weight."""
+        progress = sparsity / max(*self.sparsities, 1e-9)
+        return [
+            max(1, scores.size - scopes.rounded(progress * final * scores.size))
+            for scores, final in zip(group_scores, self.sparsities, strict=True)
+        ]
+
+
+def _masks(sparsity):
+    if isinstance(sparsity, dict):
+        return {pattern: _FinalSparsity(value) for pattern, value in sparsity.items()}
+    return {".*": Mask()}
+
+
+def _pruning(masked, sparsity, scope, num_steps):
+    """The callback that brings a masked model to its sparsity halfway."""
+    if isinstance(sparsity, dict):
+        each = [treatment.transforms[0].sparsity for _, treatment in treatments(masked)]
+        scope, sparsity = _EachItsOwn(each), max(each)
+    end_step = max(1, int(num_steps * _PRUNING_FRACTION))
+    schedule = Polynomial(
+        final_sparsity=sparsity,
+        begin_step=0,
+        end_step=end_step,
+        frequency=max(1, end_step // _NUM_UPDATES),
+    )
+    return Pruning(schedule, scope=scope)
+
+
+def _codebooks(model, num_clusters):
+    """Rules that share values; zeros stay, in kernels that share nothing too."""
+    if num_clusters is None:
+        num_clusters = {".*": 31}
+        if any(map(_has_convolution_kernel, model._flatten_layers())):
+            num_clusters[_has_convolution_kernel] = 255
+    if not isinstance(num_clusters, dict):
+        num_clusters = {".*": num_clusters}
+    shared = {
+        pattern: [Mask(), Codebook(number)] for pattern, number in num_clusters.items()
+    }
+    return {".*": Mask()} | shared
+
+
+def _has_convolution_kernel(layer):
+    return any(len(v.shape) > 2 for v in own_variables(layer))
