@@ -219,5 +219,7 @@ def _interleaved(files, rounds):
     )
 
 
+ROWS = {"qat": qat, "latency": latency}
+
 if __name__ == "__main__":
-    harness.main(__doc__, {"qat": qat, "latency": latency}, cifar.add_options)
+    harness.main(__doc__, ROWS, cifar.add_options)

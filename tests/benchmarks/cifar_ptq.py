@@ -134,13 +134,12 @@ def _row(measure):
     return run
 
 
+ROWS = {
+    "converter": _row(measure_converter),
+    "int4": _row(measure_int4),
+    "mixed": _row(measure_mixed),
+    "ladder": _row(measure_ladder),
+}
+
 if __name__ == "__main__":
-    rows = {
-        "converter": measure_converter,
-        "int4": measure_int4,
-        "mixed": measure_mixed,
-        "ladder": measure_ladder,
-    }
-    harness.main(
-        __doc__, {name: _row(row) for name, row in rows.items()}, cifar.add_options
-    )
+    harness.main(__doc__, ROWS, cifar.add_options)

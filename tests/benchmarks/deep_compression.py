@@ -1,8 +1,10 @@
-"""Deep Compression of two LeNets on MNIST: errors and bytes of real files.
+"""Fewer bits: Deep Compression of two LeNets on MNIST, and what other rows compare.
 
-The dense networks are trained as usual. The compressed ones learn, on the same images,
-from the outputs of a larger network too, which has seen shifted images; so does a second
-dense network of each kind, whose error stands in the table for comparison.
+Errors and bytes are of real files. The dense networks are trained as usual. The
+compressed ones learn, on the same images, from the outputs of a larger network too, which
+has seen shifted images; so does a second dense network of each kind, whose error stands
+in the table for comparison. The other rows are those of mnist_bits.py, cifar_ptq.py and
+cifar_bits.py.
 """
 
 import dataclasses
@@ -10,7 +12,11 @@ import functools
 import pathlib
 import tempfile
 
+import cifar
+import cifar_bits
+import cifar_ptq
 import harness
+import mnist_bits
 import mnist_lenet
 import numpy as np
 
@@ -224,7 +230,12 @@ def lenet(name, options):
         return Lab(name, options).measure(pathlib.Path(folder))
 
 
-ROWS = {name: functools.partial(lenet, name) for name in LENETS}
+ROWS = {
+    **{name: functools.partial(lenet, name) for name in LENETS},
+    **mnist_bits.ROWS,
+    **cifar_ptq.ROWS,
+    **cifar_bits.ROWS,
+}
 
 if __name__ == "__main__":
-    harness.main(__doc__, ROWS)
+    harness.main(__doc__, ROWS, cifar.add_options)

@@ -271,5 +271,7 @@ def with_plain_signs(model, recipe):
     return keras.Model(inputs, x)
 
 
+ROWS = {"hashed": hashed, "binary": binary}
+
 if __name__ == "__main__":
-    harness.main(__doc__, {"hashed": hashed, "binary": binary})
+    harness.main(__doc__, ROWS)

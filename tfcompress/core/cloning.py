@@ -69,6 +69,20 @@ def rebuild(model, replace=clone_layer, call=None):
     return copy
 
 
+def _inputs_like(model):
+    """Inputs of the same names, which Keras forgets where they were given by itself."""
+    if isinstance(model, keras.Sequential):
+        return None
+    return keras.tree.map_structure(
+        lambda tensor: keras.Input(
+            batch_shape=tensor.shape,
+            dtype=tensor.dtype,
+            name=tensor._keras_history.operation.name,
+        ),
+        model.input,
+    )
+
+
 def compile_scope(model):
     """In it Keras finds what the model was compiled with, a user's own loss included.
 
@@ -84,17 +98,3 @@ def compile_scope(model):
     }
     found |= {part.__name__: part for part in parts if hasattr(part, "__name__")}
     return keras.saving.custom_object_scope(found)
-
-
-def _inputs_like(model):
-    """Inputs of the same names, which Keras forgets where they were given by itself."""
-    if isinstance(model, keras.Sequential):
-        return None
-    return keras.tree.map_structure(
-        lambda tensor: keras.Input(
-            batch_shape=tensor.shape,
-            dtype=tensor.dtype,
-            name=tensor._keras_history.operation.name,
-        ),
-        model.input,
-    )

@@ -64,7 +64,7 @@ def deep_compression(
     temperature=4.0,
     validation_data=None,
     precision="float32",
-    codec=None,
+    codec="auto",
     verbose=0,
 ):
     """Makes a model many times smaller: prune, retrain, share, retrain, encode.
@@ -103,7 +103,7 @@ def deep_compression(
         temperature: T, positive.
         validation_data: like `data`, measured after each epoch.
         precision: of the file, as in `tfc.export_tflite`.
-        codec: of the file, as in `tfc.export_tflite`.
+        codec: of the file, as in `tfc.export_tflite`; None for a plain one.
         verbose: as in `model.fit`.
 
     Returns:
