@@ -13,7 +13,7 @@ import numpy as np
 TOLERANCE = 0.5
 LATENCY_RATIO = 1.02
 _NUM_QUICK_IMAGES = 512
-# First and last layer, as in other work on few bits.
+# First and last layer, as in other work on few bits; mixed bits choose for themselves.
 _EIGHT_BITS = ("conv1", "linear")
 _IMAGE_SIDE = 224
 _OURS = "trained in int8"
@@ -31,8 +31,11 @@ class Recipe:
 
 RECIPES = {
     "int4": Recipe(1, 0.01, TOLERANCE),
+    "mixed": Recipe(1, 0.01, TOLERANCE),
     "ternary": Recipe(1, 0.02, None),
 }
+_AVERAGE_BITS, _CHOICES = 4, (2, 3, 4, 5, 6, 8)
+_NUM_SAMPLES = 512
 
 
 class Lab:
@@ -62,28 +65,35 @@ class Lab:
         )
         images = np.rint(255 * x_train).astype(np.uint8)
         num_crops = max(recipe.epochs for recipe in RECIPES.values())
+        self.samples = 255 * x_train[:_NUM_SAMPLES]
         self.data = cifar.teach(self.model, images, num_crops, options.seed)
 
     def accuracy(self, logits):
         """Test accuracy in percent."""
         return 100 * float(np.mean(logits.argmax(axis=1) == self.y_test))
 
-    def transforms(self, name):
-        """The rules of one model."""
+    def rules(self, name):
+        """The transforms of each layer's weights."""
         transforms = self.tfc.transforms
-        eight = transforms.Uniform(bits=8)
-        few = {
-            "int4": transforms.LearnedStep(bits=4, per_channel=True),
-            "ternary": transforms.Ternary(per_channel=True),
-        }
-        return {".*": [few[name]]} | {layer: [eight] for layer in _EIGHT_BITS}
+
+        def steps(bits):
+            return [transforms.LearnedStep(bits, per_channel=True)]
+
+        if name == "mixed":
+            plan = self.tfc.mixed_precision(
+                self.model, self.samples, average_bits=_AVERAGE_BITS, bits=_CHOICES
+            )
+            harness.progress(str(plan))
+            return {layer: steps(bits) for layer, bits in plan.bits.items()}
+        few = steps(4) if name == "int4" else [transforms.Ternary(per_channel=True)]
+        eight = [transforms.Uniform(bits=8)]
+        return {".*": few} | {layer: eight for layer in _EIGHT_BITS}
 
     def measure(self, name):
         """All figures of one model."""
         recipe = RECIPES[name]
-        model = self.tfc.quantize_activations(
-            self.tfc.compress(self.model, self.transforms(name))
-        )
+        compressed = self.tfc.compress(self.model, self.rules(name))
+        model = self.tfc.quantize_activations(compressed)
         self.fit(name, model, recipe)
         yield from self.describe(name, model, recipe)
 
