@@ -75,8 +75,8 @@ class Ladder:
     def table(self):
         """A `rich.table.Table`."""
         table = rich.table.Table(
-            title=f"{self.path}: {self.precision}, a drop of {self.max_drop:g} allowed: "
-            + ("met" if self.met else "not met"),
+            title=f"{self.path.name}: {self.precision}, a drop of {self.max_drop:g} "
+            f"allowed: {'met' if self.met else 'not met'}",
             title_justify="left",
         )
         table.add_column("rung")
