@@ -45,13 +45,17 @@ _CASES = {
 
 
 def _encodings(tensor, content):
-    symbols = encoders.Symbols.of(content, tensor)
-    found = [encoded for encode in _ENCODERS for encoded in encode(symbols)]
-    return found + [
-        encoders.coded(symbols, codec, layout)
-        for codec in (BitPack(), Huffman())
-        for layout in Layout
-    ]
+    views = [encoders.Symbols.of(content, tensor)]
+    views.append(encoders.Symbols.by_channel(content, tensor))
+    found = []
+    for symbols in filter(None, views):
+        found += [encoded for encode in _ENCODERS for encoded in encode(symbols)]
+        found += [
+            encoders.coded(symbols, codec, layout)
+            for codec in (BitPack(), Huffman())
+            for layout in Layout
+        ]
+    return found
 
 
 @pytest.mark.parametrize("name", [name for name in _CASES if name != "nothing"])
@@ -70,6 +74,38 @@ def test_bits_of_floats_stay():
     for encoded in _encodings(tensor, bits.tobytes()):
         assert wire.decode(encoded, tensor) == bits.tobytes()
         assert wire.decode_reference(encoded, tensor) == bits.tobytes()
+
+
+def test_channels_with_values_of_their_own_by_hand():
+    tensor = Tensor(_FLOAT32, (3, 5), ())
+    rows = [[0, 2, -2, 2, 2], [0, -3, 3, 3, 3], [5, 5, -0.0, -5, 5]]
+    symbols = encoders.Symbols.by_channel(tensor.content(np.array(rows)), tensor)
+    # The third channel has two values below zero and none that is zero.
+    assert symbols.zero == 2
+    expected = [[2, 3, 1, 3, 3], [2, 1, 3, 3, 3], [3, 3, 1, 0, 3]]
+    assert symbols.indices.tolist() == expected
+    assert symbols.values.tolist() == [[0, -2, 0, 2], [0, -3, 0, 3], [-5, 0, 0, 5]]
+    assert np.signbit(symbols.values[2, 1])
+
+
+def test_scaled_channels_cost_what_their_indices_do():
+    random = np.random.default_rng(0)
+    shared = random.choice([-2.0, -1.0, 0.0, 1.0], (300, 64))
+    tensor = Tensor(_FLOAT32, (300, 64), ())
+    content = tensor.content(shared * random.uniform(1, 2, (300, 1)))
+    assert encoders.Symbols.of(content, tensor) is None
+    symbols = encoders.Symbols.by_channel(content, tensor)
+    (encoded,) = encoders.lut(symbols)
+    assert len(encoded.content) == 1 + 300 * 64 * 2 / 8
+    assert len(encoded.ancillary) == 16 + 300 * 4 * 4
+    assert wire.decode(encoded, tensor) == content
+
+
+@pytest.mark.parametrize("shape", [(300,), (2, 300)])
+def test_too_many_values_of_a_channel(shape):
+    tensor = Tensor(_FLOAT32, shape, ())
+    content = tensor.content(np.arange(np.prod(shape)))
+    assert encoders.Symbols.by_channel(content, tensor) is None
 
 
 def test_too_many_values_are_no_symbols():

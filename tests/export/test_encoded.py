@@ -224,10 +224,22 @@ def _dense():
 
 
 def _unlike():
-    """A kernel of 400 different numbers."""
+    """A kernel of 400 different numbers, 20 of each neuron."""
     model = keras.Sequential([keras.Input((20,), name="x"), L.Dense(20)])
     values = np.random.default_rng(0).normal(size=(20, 20)).astype(np.float32)
     return model, lambda: model.layers[0].kernel.assign(values)
+
+
+def test_shared_values_before_batch_norm(tmp_path):
+    layers = [keras.layers.Conv2D(24, 3), keras.layers.BatchNormalization()]
+    model = keras.Sequential([keras.Input((8, 8, 16)), *layers])
+    for variable in layers[1].weights:
+        variable.assign(np.random.default_rng(0).uniform(0.5, 2, variable.shape))
+    shared = tfc.strip(tfc.compress(model, {"conv.*": tfc.transforms.Codebook(16)}))
+    result = tfc.export_tflite(shared, tmp_path / "m.tflite", codec="lut")
+    (kernel,) = [c for c in result.constants if c.shape == (24, 3, 3, 16)]
+    # Folded, each channel has its own 16 values.
+    assert kernel.encoded_bytes == 16 + 24 * 16 * 4 + 1 + 24 * 9 * 16 / 2
 
 
 def test_nothing_to_encode():

@@ -21,6 +21,8 @@ _INT8 = 9
 _WIDE_INTEGERS = (2, 4, 7)
 _MAX_LUT_VALUES = 128
 _SAMPLE_SIZE = 1 << 16
+# Channels that tell whether it is worth looking at all.
+_NUM_TRIED = 4
 
 
 class Symbols:
@@ -29,17 +31,25 @@ class Symbols:
     Attributes:
         tensor: its `wire.Tensor`.
         elements: its elements, flat.
-        values: the different elements in rising order.
+        values: the different elements in rising order; with an axis a row of them for
+            each channel, filled up where others have more.
         indices: `uint8` array in the tensor's shape.
         zero: the index of 0, or of what is nearest to it.
+        axis: the `wire.Axis` of the channels.
     """
 
-    def __init__(self, tensor, elements, values, indices):
+    def __init__(self, tensor, elements, values, indices, zero, axis=wire.Axis.NONE):
         self.tensor = tensor
         self.elements = elements
         self.values = values
         self.indices = indices
-        self.zero = int(np.argmin(np.abs(values.astype(np.float64))))
+        self.zero = zero
+        self.axis = axis
+
+    @property
+    def num_values(self):
+        """Values of a table."""
+        return self.values.shape[-1]
 
     @classmethod
     def of(cls, content, tensor):
@@ -60,7 +70,69 @@ class Symbols:
         else:
             indices = rank[np.searchsorted(found, patterns)]
         values = found[order].view(elements.dtype)
-        return cls(tensor, elements, values, indices.reshape(tensor.shape))
+        zero = int(np.argmin(np.abs(values.astype(np.float64))))
+        return cls(tensor, elements, values, indices.reshape(tensor.shape), zero)
+
+    @classmethod
+    def by_channel(cls, content, tensor):
+        """Symbols with a table of values for each output channel.
+
+        Shared values differ between channels once each has a scale of its own, as
+        after batch norm was folded. Zero has the same index in all of them.
+
+        Returns:
+            None if there are no channels, or the values of one are more than 256 or as
+            many as its elements.
+        """
+        if len(tensor.shape) < 2:
+            return None
+        elements = tensor.elements(content)
+        # A depthwise kernel is (1, height, width, channels), others (channels, ...).
+        axis = wire.Axis.FIRST if tensor.shape[0] > 1 else wire.Axis.LAST
+        place = 0 if axis == wire.Axis.FIRST else -1
+        rows = np.moveaxis(elements, place, 0).reshape(elements.shape[place], -1)
+        found = _ranks(_rising(rows))
+        if found is None:
+            return None
+        indices, zero, num_values = found
+        values = np.zeros((len(rows), num_values), elements.dtype)
+        np.put_along_axis(values, indices.astype(np.intp), rows, axis=1)
+        moved = np.moveaxis(elements, place, 0).shape
+        indices = np.moveaxis(indices.reshape(moved), 0, place)
+        return cls(tensor, elements.ravel(), values, indices, zero, axis)
+
+
+def _rising(elements):
+    """Integers in the order of the elements, 0 for 0.0; -0.0 comes before it."""
+    if elements.dtype.kind in "iu":
+        return elements.astype(np.int64)
+    bits = elements.view(f"i{elements.dtype.itemsize}").astype(np.int64)
+    lowest = np.int64(-1) << (8 * elements.dtype.itemsize - 1)
+    return np.where(bits < 0, lowest - bits - 1, bits)
+
+
+def _ranks(rows):
+    """`(indices, zero, values of a table)` of integers `(channels, elements)`."""
+    most = min(MAX_VALUES, rows.shape[1] - 1)
+    if max(len(np.unique(row)) for row in rows[:_NUM_TRIED]) > most:
+        return None
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, axis=1)
+    rank = np.cumsum(np.diff(ordered, axis=1, prepend=ordered[:, :1]) != 0, axis=1)
+    negative = np.sum(
+        (ordered < 0) & (np.diff(ordered, axis=1, append=1 << 40) != 0), axis=1
+    )
+    zero = int(negative.max())
+    has_zero = (rows == 0).any(axis=1, keepdims=True)
+    # Channels without a zero leave its place empty, if others have one.
+    gap = (ordered >= 0) & ~has_zero & has_zero.any()
+    index = rank + zero - negative[:, None] + gap
+    num_values = int(index.max()) + 1
+    if num_values > most:
+        return None
+    indices = np.empty(rows.shape, np.uint8)
+    np.put_along_axis(indices, order, index.astype(np.uint8), axis=1)
+    return indices, min(zero, num_values - 1), num_values
 
 
 def _distinct(patterns):
@@ -78,7 +150,7 @@ def _distinct(patterns):
 
 def lut(symbols):
     """Packed indices into a table for all or for each channel."""
-    if symbols.tensor.type not in _MICRO_TYPES:
+    if symbols.tensor.type not in _MICRO_TYPES or symbols.axis:
         return [coded(symbols, BitPack())]
     options = [_shared_lut(symbols), _lut_by_channel(symbols)]
     return [option for option in options if option] or [coded(symbols, BitPack())]
@@ -126,7 +198,7 @@ def huffman(symbols):
     """
     if symbols.tensor.type in _WIDE_INTEGERS:
         return lut(symbols)
-    if symbols.tensor.type != _INT8:
+    if symbols.tensor.type != _INT8 or symbols.axis:
         return [coded(symbols, Huffman())]
     symbols_in_byte_order = symbols.values.view(np.uint8)
     lengths = np.zeros(256, np.uint8)
@@ -189,7 +261,7 @@ def _fill_table(symbols, codes, lengths, bits):
 def prune(symbols):
     """A bit for each element, and the elements that are not zero."""
     tensor = symbols.tensor
-    if tensor.type not in _MICRO_TYPES or any(tensor.zero_points):
+    if tensor.type not in _MICRO_TYPES or symbols.axis or any(tensor.zero_points):
         return [coded(symbols, BitPack(), Layout.BITMAP)]
     filled = symbols.elements.view(f"u{symbols.elements.dtype.itemsize}") != 0
     return [
@@ -214,7 +286,7 @@ def mixing(symbols):
 def num_decisions(symbols):
     """About how many binary decisions `mixing` makes."""
     filled = np.count_nonzero(symbols.indices != symbols.zero)
-    return symbols.indices.size + filled * 2 * len(symbols.values).bit_length()
+    return symbols.indices.size + filled * 2 * symbols.num_values.bit_length()
 
 
 def periods(symbols):
@@ -236,7 +308,8 @@ def periods(symbols):
 def coded(symbols, codec, layout=Layout.DENSE):
     """Indices written by a codec, and the values that they stand for."""
     coder = wire.CODERS.index(type(codec))
-    num_values = len(symbols.values)
-    ancillary = wire.header(Kind.SYMBOLS, layout, coder, num_values - 1, symbols.zero)
+    ancillary = wire.header(
+        Kind.SYMBOLS, layout, coder, symbols.num_values - 1, symbols.zero, symbols.axis
+    )
     content = wire.in_layout(codec, layout, symbols.zero).encode(symbols.indices)
     return Encoded(content, ancillary + symbols.values.tobytes())

@@ -53,6 +53,14 @@ class Layout(enum.IntEnum):
     RELATIVE = 2
 
 
+class Axis(enum.IntEnum):
+    """The axis of which each slice has a table of values, in kind `SYMBOLS`."""
+
+    NONE = 0
+    FIRST = 1
+    LAST = 2
+
+
 @dataclasses.dataclass(frozen=True)
 class Tensor:
     """What a model says of a constant.
@@ -281,7 +289,20 @@ def _read_symbols(content, ancillary, tensor):
         raise ValueError(f"Cannot decode: layout {layout} of coder {coder} is unknown.")
     codec = in_layout(CODERS[coder](), layout, zero)
     symbols = codec.decode_reference(content, tensor.count)
-    return _values(ancillary, tensor)[:num_values][symbols]
+    values = _values(ancillary, tensor)
+    axis = ancillary[9]
+    if axis == Axis.NONE:
+        return values[:num_values][symbols]
+    if axis > Axis.LAST:
+        raise ValueError(f"Cannot decode: axis {axis} is unknown.")
+    num_tables = tensor.shape[0 if axis == Axis.FIRST else -1] if tensor.shape else 0
+    if not num_tables:
+        raise ValueError("Cannot decode: corrupt data.")
+    tables = values[: num_tables * num_values].reshape(num_tables, num_values)
+    places = np.arange(tensor.count)
+    if axis == Axis.FIRST:
+        places //= tensor.count // num_tables
+    return tables[places % num_tables, symbols]
 
 
 def in_layout(codec, layout, zero):

@@ -89,16 +89,17 @@ def export_tflite(
             weights and both forms' memory; they run as before. `"never"`: for runtimes
             without sparse kernels, such as those for microcontrollers.
 
-        codec: how constants of at most 256 different values (integers, or floats from a
-            `Codebook` or a `Mask`) are written, to be decoded once when the file is
-            loaded; None leaves them as they are. `"lut"`: packed indices of a table;
-            `"huffman"`; `"prune"`: a bit for each weight and the weights that are not
-            zero; `"rans"`: asymmetric numeral systems, with fixed tables or, for up to 4
+        codec: how constants of at most 256 different values, in all or in each output
+            channel (integers, or floats from a `Codebook`, batch norm folded in or
+            not), are written, to be decoded once when the file is loaded; None leaves
+            them as they are. `"lut"`: packed indices of a table; `"huffman"`;
+            `"prune"`: a bit for each weight and the weights that are not zero;
+            `"rans"`: asymmetric numeral systems, with fixed tables or, for up to 4
             million decisions in a file, learned contexts; `"auto"`: the smallest of
-            all for each constant. `tfc.Interpreter` reads all of them;
-            `tfc.decode_tflite` gives an ordinary file; TFLite Micro reads `"lut"`,
-            `"huffman"` (int8) and `"prune"`. What would not become smaller stays. Names
-            of inner tensors are left out of such files.
+            all for each constant. What would not become smaller stays. Names of inner
+            tensors are left out. `tfc.Interpreter` reads such files,
+            `tfc.decode_tflite` gives ordinary ones. TFLite Micro reads `"lut"` of up to
+            128 different values, `"huffman"` of int8 files, and `"prune"`.
 
     Returns:
         An `ExportResult`; its `sparsity` says what became of kernels with many zeros,

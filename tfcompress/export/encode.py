@@ -71,12 +71,11 @@ def encode_tflite(content, codec="auto"):
     plain = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
     chosen, results, budget = {}, [], _MAX_DECISIONS
     for constant in sorted(constants, key=lambda constant: len(constant.data)):
-        encoded, result = _encode(constant, codec, budget)
+        encoded, result, num_decisions = _encode(constant, codec, budget)
         results.append(result)
+        budget -= num_decisions
         if encoded:
             chosen[constant.buffer] = encoded
-        if result.encoding == _ADAPTIVE:
-            budget -= encoders.num_decisions(constant.symbols)
     _insert(model, chosen)
     content = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
     if decode_tflite(content) != plain:
@@ -88,18 +87,20 @@ def encode_tflite(content, codec="auto"):
 
 
 class _Constant:
-    """A buffer of a model, and the tensors that show it."""
+    """A buffer of a model, the tensors that show it, and views of it as symbols."""
 
     def __init__(self, model, buffer, tensors, is_read):
         self.buffer = buffer
         self.data = np.asarray(model.buffers[buffer].data, np.uint8).tobytes()
         self.name = (tensors[0].name or b"").decode()
         self.shape = tuple(map(int, tensors[0].shape))
-        self.symbols = None
+        self.views = []
         self.reason = self._reason(tensors, is_read)
         if not self.reason:
-            self.symbols = encoders.Symbols.of(self.data, tensor_of(tensors[0]))
-            if not self.symbols:
+            kinds = (encoders.Symbols.of, encoders.Symbols.by_channel)
+            views = [view(self.data, tensor_of(tensors[0])) for view in kinds]
+            self.views = [view for view in views if view]
+            if not self.views:
                 self.reason = f"more than {encoders.MAX_VALUES} different values"
 
     def _reason(self, tensors, is_read):
@@ -135,14 +136,17 @@ def _constants(model):
 
 
 def _encode(constant, codec, budget):
-    """The smallest encoding of a constant, None if it stays, and what to say of it."""
-    size, encoded, method, reason = len(constant.data), None, "", constant.reason
+    """The smallest encoding or None, what to say of it, and its adaptive decisions."""
+    size, encoded, method, num_decisions = len(constant.data), None, "", 0
+    reason = constant.reason
     if not reason:
-        options = _options(constant.symbols, codec, budget)
-        encoded, method = min(options, key=lambda option: option[0].size_bytes)
-        if encoded.size_bytes + _OVERHEAD >= size:
-            encoded, method, reason = None, "", "it would not be smaller"
-    return encoded, EncodedConstant(
+        options = _options(constant.views, codec, budget)
+        best = min(options, key=lambda option: option[0].size_bytes)
+        if best[0].size_bytes + _OVERHEAD < size:
+            encoded, method, num_decisions = best
+        else:
+            reason = "it would not be smaller"
+    result = EncodedConstant(
         constant.name,
         constant.shape,
         size,
@@ -150,18 +154,26 @@ def _encode(constant, codec, budget):
         method,
         reason,
     )
+    return encoded, result, num_decisions
 
 
-def _options(symbols, codec, budget):
+def _options(views, codec, budget):
+    """`(encoded, name, adaptive decisions)` of all that may be chosen."""
     names = ["lut", "huffman", "prune", "rans"] if codec == "auto" else [codec]
-    if codec in ("auto", "rans") and encoders.num_decisions(symbols) <= budget:
-        names.append(_ADAPTIVE)
-    return [
-        # Huffman codes leave biases to packed indices.
-        (encoded, "lut" if encoded.ancillary[0] == wire.Kind.LUT else name)
-        for name in names
-        for encoded in _METHODS[name](symbols)
-    ]
+    if codec not in ("auto", "rans"):
+        # What TFLite Micro reads, where there is such.
+        views = views[:1]
+    options = []
+    for symbols in views:
+        for name in names:
+            for encoded in _METHODS[name](symbols):
+                # Huffman codes leave biases to packed indices.
+                is_lut = encoded.ancillary[0] == wire.Kind.LUT
+                options.append((encoded, "lut" if is_lut else name, 0))
+        cost = encoders.num_decisions(symbols)
+        if codec in ("auto", "rans") and cost <= budget:
+            options += [(e, _ADAPTIVE, cost) for e in _METHODS[_ADAPTIVE](symbols)]
+    return options
 
 
 def _drop_notes(model):

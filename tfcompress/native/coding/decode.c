@@ -244,17 +244,46 @@ static tfc_status replace_by_values(const uint8_t* symbols, size_t count,
   return TFC_OK;
 }
 
+/* A table for each slice of the first or the last axis. */
+static tfc_status replace_by_channel(const uint8_t* symbols, size_t count, bool is_last,
+                                     const uint8_t* tables, size_t num_tables,
+                                     size_t num_values, size_t size, uint8_t* out) {
+  const size_t stride = num_values * size;
+  if (!is_last) {
+    const size_t length = count / num_tables;
+    tfc_status status = TFC_OK;
+    for (size_t k = 0; k < num_tables && status == TFC_OK; k++)
+      status = replace_by_values(symbols + k * length, length, tables + k * stride,
+                                 num_values, size, out + k * length * size);
+    return status;
+  }
+  for (size_t i = 0; i < count; i++) {
+    if (symbols[i] >= num_values) return TFC_CORRUPT;
+    const size_t place = i % num_tables * stride + symbols[i] * size;
+    memcpy(out + i * size, tables + place, size);
+  }
+  return TFC_OK;
+}
+
 static tfc_status decode_symbols(span encoded, span ancillary, const tfc_tensor* tensor,
                                  uint8_t* out) {
-  const size_t size = element_size(tensor->type);
+  const size_t size = element_size(tensor->type), count = tensor->count;
   const size_t num_values = (size_t)ancillary.bytes[7] + 1;
-  if (ancillary.size - HEADER_SIZE < num_values * size) return TFC_CORRUPT;
-  uint8_t* symbols = size == 1 ? out : malloc(tensor->count + 1);
+  const int axis = ancillary.bytes[9];
+  if (axis > TFC_LAST_AXIS) return TFC_UNSUPPORTED;
+  size_t num_tables = 1;
+  if (axis) num_tables = axis == TFC_FIRST_AXIS ? tensor->first_size : tensor->last_size;
+  if (num_tables == 0 || count % num_tables) return TFC_CORRUPT;
+  if ((ancillary.size - HEADER_SIZE) / (num_values * size) < num_tables)
+    return TFC_CORRUPT;
+  uint8_t* symbols = size == 1 ? out : malloc(count + 1);
   if (!symbols) return TFC_NO_MEMORY;
-  tfc_status status = read_layout(encoded, ancillary, symbols, tensor->count);
+  const uint8_t* values = ancillary.bytes + HEADER_SIZE;
+  tfc_status status = read_layout(encoded, ancillary, symbols, count);
   if (status == TFC_OK)
-    status = replace_by_values(symbols, tensor->count, ancillary.bytes + HEADER_SIZE,
-                               num_values, size, out);
+    status = axis ? replace_by_channel(symbols, count, axis == TFC_LAST_AXIS, values,
+                                       num_tables, num_values, size, out)
+                  : replace_by_values(symbols, count, values, num_values, size, out);
   if (symbols != out) free(symbols);
   return status;
 }

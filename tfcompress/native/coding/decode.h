@@ -24,8 +24,8 @@ enum {
   /* Byte 4: 1; from 16 on the values that are not the zero point. Encoded: a bit for
      each element, set where it has such a value. */
   TFC_PRUNE = 2,
-  /* Byte 4: 1; 5: layout; 6: coder; 7: number of values - 1; 8: symbol of zero. From 16
-     on the values, of which a symbol is the index. */
+  /* Byte 4: 1; 5: layout; 6: coder; 7: values of a table - 1; 8: symbol of zero; 9: the
+     axis of the tables. From 16 on the values, of which a symbol is the index. */
   TFC_SYMBOLS = 128,
 };
 
@@ -39,6 +39,9 @@ enum {
      the size of the gaps' stream (32 bits each), that stream, the symbols' stream. */
   TFC_RELATIVE = 2,
 };
+
+/* The axis of which each slice has a table of values. */
+enum { TFC_NO_AXIS = 0, TFC_FIRST_AXIS = 1, TFC_LAST_AXIS = 2 };
 
 /* How symbols are written. */
 enum { TFC_BIT_PACK = 0, TFC_HUFFMAN = 1, TFC_RANS = 2, TFC_MIXING = 3 };
