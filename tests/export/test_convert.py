@@ -7,6 +7,7 @@ import pytest
 import tfcompress as tfc
 from tests import models
 from tfcompress.export import VerificationError, convert, export_tflite
+from tfcompress.export.describe import describe
 from tfcompress.export.operations import count_operations, read
 from tfcompress.transforms import (
     Binary,
@@ -215,7 +216,7 @@ def test_int4_holds_exactly_what_was_trained(transform, path):
     model, x = trained([transform])
     export_tflite(model, path, "int4", samples=x)
     assert_holds(path, model)
-    kinds = tfc.export.operations.describe(path).weight_bytes
+    kinds = describe(path).weight_bytes
     assert kinds["INT4"] == (27 * 8 + 8 * 16 + 16 * 5) / 2
 
 
@@ -239,7 +240,7 @@ def test_int4_file_holds_the_trained_grid_in_half_the_bytes(tmp_path):
             outputs.append(interpreter.run(x))
     # Their kernels round differently, by a step of the output or two.
     np.testing.assert_allclose(*outputs, atol=0.005)
-    kinds = tfc.export.operations.describe(tmp_path / "int4.tflite").weight_bytes
+    kinds = describe(tmp_path / "int4.tflite").weight_bytes
     assert kinds["INT4"] == (27 * 8 + 8 * 16 + 16 * 5) / 2
 
 
