@@ -25,7 +25,7 @@ CODECS = ("auto", "lut", "huffman", "prune", "rans")
 # Bytes that two more tensors with their buffers and a share of an operation take.
 _OVERHEAD = 160
 _MIN_SIZE = 64
-# Adaptive decoding takes about 50 ns a decision: at most 0.2 s for a file.
+# Adaptive decoding takes about 60 ns a decision: about 0.2 s for a file.
 _MAX_DECISIONS = 4_000_000
 
 
