@@ -30,7 +30,8 @@ class Mixing(Codec):
     column, its row, the six symbols around, how full its row, its column and the columns
     beside it are, the last 32 symbols, those a period of columns before; of signs and
     sizes: all so far, the row, the symbols at the left and above. Integers only, so that
-    every machine computes the same. A decision takes about 60 ns: 15 million zeros a second.
+    every machine computes the same. A decision takes about 60 ns, so that 15 million
+    zeros take a second.
 
     Args:
         zero: the symbol that most weights have, usually that of 0.
