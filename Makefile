@@ -19,7 +19,7 @@ demo: $(INSTALLED) ## Compress a small model and show what it gained
 	$(BIN)/tfcompress demo --output build/demo
 
 test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x")
-	$(BIN)/python -m pytest -q -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
 lint: $(INSTALLED) ## Check style; BUILD only where buildifier is found
 	$(BIN)/ruff check .
