@@ -1,8 +1,57 @@
-"""Typical inputs, cut into batches."""
+"""Typical inputs: checked, and cut into batches."""
 
+import keras
 import numpy as np
 
 from tfcompress.core.errors import check_finite
+
+
+def check_samples(samples, specs):
+    """`{name: array}` of samples, in the dtypes of the inputs.
+
+    Args:
+        samples: an array, or `{input name: array}`; the first axis counts samples.
+        specs: `{name: tensor or specification}` of the inputs.
+
+    Raises:
+        ValueError: if samples are missing or do not fit the inputs.
+    """
+    if not isinstance(samples, dict):
+        if len(specs) > 1:
+            raise ValueError(
+                f"The model has the inputs {list(specs)}: pass {{name: array}}."
+            )
+        samples = {next(iter(specs)): samples}
+    if set(samples) != set(specs):
+        raise ValueError(
+            f"samples has the inputs {sorted(samples)}, the model {sorted(specs)}."
+        )
+    arrays = {name: _checked(name, samples[name], spec) for name, spec in specs.items()}
+    if len({len(array) for array in arrays.values()}) > 1:
+        raise ValueError(
+            "samples have a different number of rows for different inputs."
+        )
+    return arrays
+
+
+def _checked(name, samples, spec):
+    array, shape = np.asarray(samples), tuple(spec.shape[1:])
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"samples for {name!r} have dtype {array.dtype}: expected numbers."
+        )
+    fits = array.ndim == len(shape) + 1 and all(
+        size in (None, given)
+        for size, given in zip(shape, array.shape[1:], strict=True)
+    )
+    if not fits or not len(array):
+        raise ValueError(
+            f"samples for {name!r} {'are empty and ' if fits else ''}have shape "
+            f"{array.shape}: expected (count, {', '.join(map(str, shape))}), about 256."
+        )
+    if array.dtype.kind == "f":
+        check_finite(f"samples for {name!r}", array)
+    return array.astype(keras.backend.standardize_dtype(spec.dtype))
 
 
 def batches(model, samples, size=32):
@@ -20,39 +69,9 @@ def batches(model, samples, size=32):
     >>> [x.shape for x, in batches(model, np.zeros((5, 4)), size=3)]
     [(3, 4), (2, 4)]
     """
-    names = [tensor.name for tensor in model.inputs]
-    if not isinstance(samples, dict):
-        if len(names) > 1:
-            raise ValueError(f"The model has the inputs {names}: pass {{name: array}}.")
-        samples = {names[0]: samples}
-    if set(samples) != set(names):
-        raise ValueError(
-            f"samples has the inputs {sorted(samples)}, the model {sorted(names)}."
-        )
-    arrays = [
-        _checked(tensor, np.asarray(samples[tensor.name])) for tensor in model.inputs
-    ]
-    if len({len(array) for array in arrays}) > 1:
-        raise ValueError(
-            "samples have a different number of rows for different inputs."
-        )
+    specs = {tensor.name: tensor for tensor in model.inputs}
+    arrays = list(check_samples(samples, specs).values())
     return [
         [array[start : start + size] for array in arrays]
         for start in range(0, len(arrays[0]), size)
     ]
-
-
-def _checked(tensor, array):
-    name, shape = tensor.name, tensor.shape[1:]
-    fits = array.ndim == len(shape) + 1 and all(
-        size in (None, given)
-        for size, given in zip(shape, array.shape[1:], strict=True)
-    )
-    if not fits or not len(array):
-        raise ValueError(
-            f"samples for {name!r} have shape {array.shape}: expected (count, "
-            f"{', '.join(map(str, shape))}), typical inputs such as x[:256]."
-        )
-    if array.dtype.kind == "f":
-        check_finite(f"samples for {name!r}", array)
-    return array.astype(tensor.dtype)

@@ -4,7 +4,6 @@ import time
 import warnings
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.cloning import copy_variables
@@ -13,6 +12,7 @@ from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.graph import flatten
 from tfcompress.core.quiet import native_notes_dropped
+from tfcompress.core.samples import check_samples
 from tfcompress.export.edit import (
     pack_int4,
     with_exact_grids,
@@ -137,7 +137,7 @@ def export_tflite(
             check_finite(f"Weight {variable.path}", variable.numpy())
     specs = named_specs(plain)
     if samples is not None:
-        samples = _check_samples(samples, specs)
+        samples = check_samples(samples, specs)
     elif precision in _INTEGER and not _has_trained_ranges(plain):
         raise ValueError(
             f"precision={precision!r} needs samples: typical inputs, such as x[:256], on "
@@ -283,42 +283,6 @@ def _mapped(change, config):
     if isinstance(config, (list, tuple)):
         return type(config)(change(value) for value in config)
     return config
-
-
-def _check_samples(samples, specs):
-    """`{name: array}` of samples in the dtypes of the inputs."""
-    if not isinstance(samples, dict):
-        if len(specs) > 1:
-            raise ValueError(
-                f"The model has the inputs {list(specs)}: pass {{name: array}}."
-            )
-        samples = {next(iter(specs)): samples}
-    if set(samples) != set(specs):
-        raise ValueError(
-            f"samples has the inputs {sorted(samples)}, the model {sorted(specs)}."
-        )
-    checked = {}
-    for name, spec in specs.items():
-        array = np.asarray(samples[name])
-        if array.dtype.kind not in "fiub":
-            raise ValueError(
-                f"samples for {name!r} have dtype {array.dtype}: expected numbers."
-            )
-        if array.ndim != len(spec.shape) or array.shape[1:] != tuple(spec.shape[1:]):
-            raise ValueError(
-                f"samples for {name!r} have shape {array.shape}: expected "
-                f"(count, {', '.join(map(str, spec.shape[1:]))})."
-            )
-        if not len(array):
-            raise ValueError(f"samples for {name!r} are empty: pass about 256.")
-        if array.dtype.kind == "f":
-            check_finite(f"samples for {name!r}", array)
-        checked[name] = array.astype(spec.dtype.as_numpy_dtype)
-    if len({len(array) for array in checked.values()}) > 1:
-        raise ValueError(
-            "samples have a different number of rows for different inputs."
-        )
-    return checked
 
 
 def _one_by_one(samples):
