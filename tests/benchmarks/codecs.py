@@ -1,4 +1,6 @@
-"""Speed of the codecs, and what encoded weights cost when a file is loaded and run."""
+"""Speed of the codecs and of clustering, and what encoded weights cost when a file is
+loaded and run.
+"""
 
 import pathlib
 import statistics
@@ -136,9 +138,39 @@ def _latencies(files, x, rounds):
     return harness.interleaved(run, 10 * rounds)
 
 
+def clustering(options):
+    """Exact k-means in one dimension, and how far restarts of Lloyd's end above it."""
+    import sklearn.cluster
+
+    from tfcompress.clustering import optimal_clusters
+
+    generator = np.random.default_rng(options.seed)
+    points = generator.normal(size=20_000 if options.quick else SIDE**2)
+    points = points.astype("float32")
+    start = time.perf_counter()
+    optimal_clusters(points, 256)
+    seconds = time.perf_counter() - start
+    few = points[:200_000]
+    values, assignments = optimal_clusters(few, 32)
+    least = np.sum(np.square(few - values[assignments], dtype="float64"))
+    lloyd = sklearn.cluster.KMeans(32, n_init=20, random_state=options.seed)
+    found = lloyd.fit(few[:, None].astype("float64")).inertia_
+    return [
+        harness.Measure("25 million into 256", seconds, "s", at_most=10.0),
+        harness.Measure(
+            "200,000 into 32: error of KMeans, of ours",
+            found / least,
+            "x",
+            at_least=1.0,
+        ),
+    ]
+
+
 def _add_options(parser):
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds")
 
 
 if __name__ == "__main__":
-    harness.main(__doc__, {"speed": speed, "load": load}, _add_options)
+    harness.main(
+        __doc__, {"speed": speed, "load": load, "clustering": clustering}, _add_options
+    )

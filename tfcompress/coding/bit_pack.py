@@ -22,9 +22,9 @@ class BitPack(Codec):
         return bytes([bits]) + pack(symbols, bits)
 
     def decode(self, stream, count):
-        if native.library():
-            return native.decode(native.library().tfc_bit_pack_decode, stream, count)
-        return self.decode_reference(stream, count)
+        return native.decode(
+            "tfc_bit_pack_decode", stream, count, self.decode_reference
+        )
 
     def decode_reference(self, stream, count):
         if not stream or not 1 <= stream[0] <= 8:

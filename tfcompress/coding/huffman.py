@@ -36,9 +36,7 @@ class Huffman(Codec):
         return header + write_codes(symbols, lengths)
 
     def decode(self, stream, count):
-        if native.library():
-            return native.decode(native.library().tfc_huffman_decode, stream, count)
-        return self.decode_reference(stream, count)
+        return native.decode("tfc_huffman_decode", stream, count, self.decode_reference)
 
     def decode_reference(self, stream, count):
         if not stream:

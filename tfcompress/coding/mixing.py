@@ -78,9 +78,7 @@ class Mixing(Codec):
         return buffer[:size].tobytes()
 
     def decode(self, stream, count):
-        if native.library():
-            return native.decode(native.library().tfc_mixing_decode, stream, count)
-        return self.decode_reference(stream, count)
+        return native.decode("tfc_mixing_decode", stream, count, self.decode_reference)
 
     def decode_reference(self, stream, count):
         if not count:

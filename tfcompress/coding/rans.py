@@ -74,9 +74,7 @@ class Rans(Codec):
         return headers[best] + buffer[capacity - size :].tobytes()
 
     def decode(self, stream, count):
-        if native.library():
-            return native.decode(native.library().tfc_rans_decode, stream, count)
-        return self.decode_reference(stream, count)
+        return native.decode("tfc_rans_decode", stream, count, self.decode_reference)
 
     def decode_reference(self, stream, count):
         if not count:

@@ -13,15 +13,13 @@ from tfcompress.export.decode import DECODE, TYPES, decode_tflite, tensor_of
 from tfcompress.export.edit import drop_buffers, opcode_index
 from tfcompress.export.operations import read
 
-_ADAPTIVE = "adaptive rans"
 _METHODS = {
     "lut": encoders.lut,
     "huffman": encoders.huffman,
     "prune": encoders.prune,
     "rans": encoders.rans,
-    _ADAPTIVE: encoders.mixing,
 }
-CODECS = ("auto", "lut", "huffman", "prune", "rans")
+CODECS = ("auto", *_METHODS)
 # Bytes that two more tensors with their buffers and a share of an operation take.
 _OVERHEAD = 160
 _MIN_SIZE = 64
@@ -159,7 +157,7 @@ def _encode(constant, codec, budget):
 
 def _options(views, codec, budget):
     """`(encoded, name, adaptive decisions)` of all that may be chosen."""
-    names = ["lut", "huffman", "prune", "rans"] if codec == "auto" else [codec]
+    names = _METHODS if codec == "auto" else [codec]
     if codec not in ("auto", "rans"):
         # What TFLite Micro reads, where there is such.
         views = views[:1]
@@ -172,7 +170,7 @@ def _options(views, codec, budget):
                 options.append((encoded, "lut" if is_lut else name, 0))
         cost = encoders.num_decisions(symbols)
         if codec in ("auto", "rans") and cost <= budget:
-            options += [(e, _ADAPTIVE, cost) for e in _METHODS[_ADAPTIVE](symbols)]
+            options += [(e, "adaptive rans", cost) for e in encoders.mixing(symbols)]
     return options
 
 

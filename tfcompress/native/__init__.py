@@ -45,15 +45,23 @@ def require(purpose):
     return found
 
 
-def decode(function, stream, count):
+def decode(name, stream, count, reference):
     """Symbols `(count,)` as `uint8` that a decoder of the core reads from bytes.
+
+    Args:
+        name: of the decoder.
+        stream: bytes.
+        count: number of symbols.
+        reference: decodes `(stream, count)` where the core is missing.
 
     Raises:
         ValueError: if the decoder refuses the stream.
     """
+    if library() is None:
+        return reference(stream, count)
     symbols = np.empty(count, np.uint8)
     stream = as_bytes(stream)
-    status = function(*arguments(stream, stream.size, symbols, count))
+    status = getattr(library(), name)(*arguments(stream, stream.size, symbols, count))
     check(status, f"Cannot decode {count} symbols in {stream.size} bytes")
     return symbols
 
