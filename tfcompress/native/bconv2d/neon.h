@@ -6,8 +6,12 @@
 
 #include "kernel.h"
 
-/* Words whose counts, of up to 8 in each byte, fit in bytes. */
+/* Words whose counts, up to 8 in each byte, fit in bytes. */
 #define TFC_WORDS_IN_BYTES 31
+
+static inline size_t words_in_bytes(size_t num_words) {
+  return num_words < TFC_WORDS_IN_BYTES ? num_words : TFC_WORDS_IN_BYTES;
+}
 
 /* Bit 4 v + i of the word is set where lane i of vector v is. */
 static inline uint32_t join_lanes(const uint32x4_t vectors[8]) {
@@ -61,70 +65,9 @@ static inline void add_bytes(uint8x16_t bytes, int32_t* counts) {
   vst1q_s32(counts, vreinterpretq_s32_u32(sums));
 }
 
-static inline __attribute__((always_inline)) void count_pixels(
-    int num_pixels, const uint32_t* const* x, const uint32_t* offsets,
-    const uint32_t* filter, size_t num_words, int32_t* counts) {
-  uint8x16_t bytes[2][8];
-  for (int p = 0; p < num_pixels; p++)
-    for (int v = 0; v < 8; v++) bytes[p][v] = vdupq_n_u8(0);
-  const uint32_t *first = x[0], *second = x[num_pixels - 1];
-  for (size_t k = 0; k < num_words; k++, filter += TFC_BLOCK) {
-    const uint32x4_t pixels[2] = {vld1q_dup_u32(first + offsets[k]),
-                                  vld1q_dup_u32(second + offsets[k])};
-    for (int v = 0; v < 8; v++) {
-      const uint32x4_t weights = vld1q_u32(filter + 4 * v);
-      for (int p = 0; p < num_pixels; p++) {
-        const uint8x16_t unequal = vreinterpretq_u8_u32(veorq_u32(weights, pixels[p]));
-        bytes[p][v] = vaddq_u8(bytes[p][v], vcntq_u8(unequal));
-      }
-    }
-  }
-  for (int p = 0; p < num_pixels; p++)
-    for (int v = 0; v < 8; v++) add_bytes(bytes[p][v], counts + p * TFC_BLOCK + 4 * v);
-}
-
-/* Add to the counts of one pixel or two; num_words is at most TFC_WORDS_IN_BYTES. */
-static void count_one(const uint32_t* const* x, const uint32_t* offsets,
-                      const uint32_t* filter, size_t num_words, int32_t* counts) {
-  count_pixels(1, x, offsets, filter, num_words, counts);
-}
-
-static void count_two(const uint32_t* const* x, const uint32_t* offsets,
-                      const uint32_t* filter, size_t num_words, int32_t* counts) {
-  count_pixels(2, x, offsets, filter, num_words, counts);
-}
-
-/* As `count` of the kernel; four_pixels may be NULL. */
-static inline void count_tile(const tfc_tile* tile, const uint32_t* filter,
-                              int32_t* counts,
-                              void (*four_pixels)(const uint32_t* const* x,
-                                                  const uint32_t* offsets,
-                                                  const uint32_t* filter,
-                                                  size_t num_words, int32_t* counts)) {
-  const uint32_t* x[TFC_TILE];
-  for (size_t p = 0; p < tile->num_pixels; p++)
-    x[p] = (const uint32_t*)tile->image + tile->origins[p];
-  memset(counts, 0, tile->num_pixels * TFC_BLOCK * sizeof *counts);
-  size_t num_words;
-  for (size_t k = 0; k < tile->num_words; k += num_words) {
-    const size_t left = tile->num_words - k;
-    num_words = left < TFC_WORDS_IN_BYTES ? left : TFC_WORDS_IN_BYTES;
-    const uint32_t *offsets = tile->offsets + k, *weights = filter + k * TFC_BLOCK;
-    size_t p = 0;
-    if (four_pixels)
-      for (; p + 4 <= tile->num_pixels; p += 4)
-        four_pixels(x + p, offsets, weights, num_words, counts + p * TFC_BLOCK);
-    for (; p + 2 <= tile->num_pixels; p += 2)
-      count_two(x + p, offsets, weights, num_words, counts + p * TFC_BLOCK);
-    if (p < tile->num_pixels)
-      count_one(x + p, offsets, weights, num_words, counts + p * TFC_BLOCK);
-  }
-}
-
-#define TFC_NEON_KERNEL                                                              \
-  .image_bytes = 4, .filter_bytes = 4 * TFC_BLOCK, .sign_floats = sign_floats,       \
-  .sign_int8 = sign_int8, .pack_filter = pack_words, .count = count,                 \
-  .add_floats = add_floats, .add_integers = add_integers,                            \
-  .write_floats = write_floats, .write_integers = write_integers
+#define TFC_NEON_LOOPS                                                                  \
+  .sign_floats = sign_floats, .sign_int8 = sign_int8, .pack_filter = pack_words,        \
+  .add_floats = add_floats, .add_integers = add_integers, .write_floats = write_floats, \
+  .write_integers = write_integers
 
 #endif

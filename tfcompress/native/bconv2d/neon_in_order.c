@@ -7,38 +7,50 @@
 
    Arithmetic comes in groups of eight without a dependency; loads and additions of
    addresses for the next word stand where the pipeline of vectors would wait. */
-#define UNEQUAL(w0, w1)                                            \
-  "eor v24.16b, " w0 ".16b, v16.16b\n"                             \
-  "eor v25.16b, " w0 ".16b, v17.16b\n"                             \
-  "eor v26.16b, " w0 ".16b, v18.16b\n"                             \
-  "eor v27.16b, " w0 ".16b, v19.16b\n"                             \
-  "eor v28.16b, " w1 ".16b, v16.16b\n"                             \
-  "eor v29.16b, " w1 ".16b, v17.16b\n"                             \
-  "eor v30.16b, " w1 ".16b, v18.16b\n"                             \
+#define UNEQUAL(w0, w1) \
+  "eor v24.16b, " w0    \
+  ".16b, v16.16b\n"     \
+  "eor v25.16b, " w0    \
+  ".16b, v17.16b\n"     \
+  "eor v26.16b, " w0    \
+  ".16b, v18.16b\n"     \
+  "eor v27.16b, " w0    \
+  ".16b, v19.16b\n"     \
+  "eor v28.16b, " w1    \
+  ".16b, v16.16b\n"     \
+  "eor v29.16b, " w1    \
+  ".16b, v17.16b\n"     \
+  "eor v30.16b, " w1    \
+  ".16b, v18.16b\n"     \
   "eor v31.16b, " w1 ".16b, v19.16b\n"
-#define COUNT_BITS(load4, load5, load6, load7, load8)              \
-  "cnt v24.16b, v24.16b\n"                                         \
-  "cnt v25.16b, v25.16b\n"                                         \
-  "cnt v26.16b, v26.16b\n"                                         \
-  "cnt v27.16b, v27.16b\n" load4                                   \
-  "cnt v28.16b, v28.16b\n" load5                                   \
-  "cnt v29.16b, v29.16b\n" load6                                   \
-  "cnt v30.16b, v30.16b\n" load7                                   \
+#define COUNT_BITS(load4, load5, load6, load7, load8)           \
+  "cnt v24.16b, v24.16b\n"                                      \
+  "cnt v25.16b, v25.16b\n"                                      \
+  "cnt v26.16b, v26.16b\n"                                      \
+  "cnt v27.16b, v27.16b\n" load4 "cnt v28.16b, v28.16b\n" load5 \
+  "cnt v29.16b, v29.16b\n" load6 "cnt v30.16b, v30.16b\n" load7 \
   "cnt v31.16b, v31.16b\n" load8
-#define ADD(q0, q1)                                                \
-  "add %[c" #q0 "0].16b, %[c" #q0 "0].16b, v24.16b\n"              \
-  "add %[c" #q0 "1].16b, %[c" #q0 "1].16b, v25.16b\n"              \
-  "add %[c" #q0 "2].16b, %[c" #q0 "2].16b, v26.16b\n"              \
-  "add %[c" #q0 "3].16b, %[c" #q0 "3].16b, v27.16b\n"              \
-  "add %[c" #q1 "0].16b, %[c" #q1 "0].16b, v28.16b\n"              \
-  "add %[c" #q1 "1].16b, %[c" #q1 "1].16b, v29.16b\n"              \
-  "add %[c" #q1 "2].16b, %[c" #q1 "2].16b, v30.16b\n"              \
+#define ADD(q0, q1)               \
+  "add %[c" #q0 "0].16b, %[c" #q0 \
+  "0].16b, v24.16b\n"             \
+  "add %[c" #q0 "1].16b, %[c" #q0 \
+  "1].16b, v25.16b\n"             \
+  "add %[c" #q0 "2].16b, %[c" #q0 \
+  "2].16b, v26.16b\n"             \
+  "add %[c" #q0 "3].16b, %[c" #q0 \
+  "3].16b, v27.16b\n"             \
+  "add %[c" #q1 "0].16b, %[c" #q1 \
+  "0].16b, v28.16b\n"             \
+  "add %[c" #q1 "1].16b, %[c" #q1 \
+  "1].16b, v29.16b\n"             \
+  "add %[c" #q1 "2].16b, %[c" #q1 \
+  "2].16b, v30.16b\n"             \
   "add %[c" #q1 "3].16b, %[c" #q1 "3].16b, v31.16b\n"
 #define ADDRESS(p) "add x1" #p ", %[x" #p "], x9, lsl #2\n"
 #define LOAD_PIXEL(p, v) "ld1r {" v ".4s}, [x1" #p "]\n"
 
-/* counts[p][o] += ..., for four pixels and outputs 0 to 15 of the block that filter points
-   into; num_words is at most TFC_WORDS_IN_BYTES. */
+/* counts[p][o] += ..., for four pixels and outputs 0 to 15 of the block that filter
+   points into; num_words is at most TFC_WORDS_IN_BYTES. */
 static void count_quad(const uint32_t* const* x, const uint32_t* offsets,
                        const uint32_t* filter, size_t num_words, int32_t* counts) {
   uint8x16_t c[4][4];
@@ -89,14 +101,43 @@ static void count_quad(const uint32_t* const* x, const uint32_t* offsets,
     for (int p = 0; p < 4; p++) add_bytes(c[q][p], counts + p * TFC_BLOCK + 4 * q);
 }
 
-static void count_quads(const uint32_t* const* x, const uint32_t* offsets,
+/* The same for one pixel and all outputs of the block. */
+static void count_pixel(const uint32_t* x, const uint32_t* offsets,
                         const uint32_t* filter, size_t num_words, int32_t* counts) {
-  count_quad(x, offsets, filter, num_words, counts);
-  count_quad(x, offsets, filter + 16, num_words, counts + 16);
+  uint8x16_t bytes[8];
+  for (int v = 0; v < 8; v++) bytes[v] = vdupq_n_u8(0);
+  for (size_t k = 0; k < num_words; k++, filter += TFC_BLOCK) {
+    const uint32x4_t pixel = vld1q_dup_u32(x + offsets[k]);
+    for (int v = 0; v < 8; v++) {
+      const uint32x4_t unequal = veorq_u32(vld1q_u32(filter + 4 * v), pixel);
+      bytes[v] = vaddq_u8(bytes[v], vcntq_u8(vreinterpretq_u8_u32(unequal)));
+    }
+  }
+  for (int v = 0; v < 8; v++) add_bytes(bytes[v], counts + 4 * v);
 }
 
 static void count(const tfc_tile* tile, const void* filter, int32_t* counts) {
-  count_tile(tile, filter, counts, count_quads);
+  const uint32_t* weights = filter;
+  const uint32_t* x[TFC_TILE];
+  for (size_t p = 0; p < tile->num_pixels; p++)
+    x[p] = (const uint32_t*)tile->image + tile->origins[p];
+  memset(counts, 0, tile->num_pixels * TFC_BLOCK * sizeof *counts);
+  for (size_t k = 0, n; k < tile->num_words; k += n, weights += n * TFC_BLOCK) {
+    n = words_in_bytes(tile->num_words - k);
+    const uint32_t* offsets = tile->offsets + k;
+    if (tile->num_pixels == 4) {
+      count_quad(x, offsets, weights, n, counts);
+      count_quad(x, offsets, weights + 16, n, counts + 16);
+    } else {
+      for (size_t p = 0; p < tile->num_pixels; p++)
+        count_pixel(x[p], offsets, weights, n, counts + p * TFC_BLOCK);
+    }
+  }
 }
 
-const tfc_bconv2d_kernel tfc_bconv2d_neon_in_order = {TFC_NEON_KERNEL};
+const tfc_bconv2d_kernel tfc_bconv2d_neon_in_order = {
+    .image_bytes = 4,
+    .filter_bytes = 4 * TFC_BLOCK,
+    .count = count,
+    TFC_NEON_LOOPS,
+};
