@@ -1,6 +1,5 @@
 """Puts binary operations into a model, in place of the layers that compute the same."""
 
-import dataclasses
 import functools
 
 import keras
@@ -8,7 +7,8 @@ import numpy as np
 
 from tfcompress.core.graph import Graph, as_graph, flatten, rewire
 from tfcompress.export.binary.layers import BConv2D, BDense, BMaxPool2D
-from tfcompress.export.binary.signs import is_sign, with_signs
+from tfcompress.export.binary.signs import is_fake_quant, is_sign, with_signs
+from tfcompress.export.binary.summary import BinaryLayer
 from tfcompress.export.binary.thresholds import (
     NoThreshold,
     has_elementwise_activation,
@@ -19,30 +19,9 @@ from tfcompress.export.binary.thresholds import (
 )
 from tfcompress.export.binary.weights import binary_weights
 from tfcompress.rewrites.affine import batch_norm_scale_and_offset
+from tfcompress.rewrites.quantize_activations import SIGN_RANGE
 
 L = keras.layers
-
-
-@dataclasses.dataclass(frozen=True)
-class BinaryLayer:
-    """What became of a layer whose kernel has two or three values.
-
-    Attributes:
-        name: of the layer.
-        operation: in the file, such as `"tfc.BConv2D"`; None if it stays ordinary.
-        planes: bits a weight, 1 or 2 (ternary).
-        input: `"bits"`, `"sign"` (values whose signs count) or `"value"`.
-        output: `"bits"` or `"value"`.
-        reason: why it stays ordinary, or writes values although a sign follows; None
-            otherwise.
-    """
-
-    name: str
-    operation: str | None
-    planes: int
-    input: str = "value"
-    output: str = "value"
-    reason: str | None = None
 
 
 def with_binary_operations(model):
@@ -58,22 +37,28 @@ def with_binary_operations(model):
         `(model, layers)`: the model itself if nothing was replaced, and a `BinaryLayer`
         for each layer whose kernel has two or three values.
     """
-    found = [layer for layer in model._flatten_layers() if binary_weights(layer)]
-    if not found:
+    if not any(map(binary_weights, model._flatten_layers())):
         return model, ()
     try:
         graph_model = as_graph(model, "write binary operations for")
     except ValueError:
-        reason = "the model's call() cannot be followed"
-        return model, tuple(
-            BinaryLayer(layer.name, None, binary_weights(layer).planes, reason=reason)
-            for layer in found
-        )
+        reason = "call() of the subclassed model cannot be followed"
+        return model, without_binary_operations(model, reason)
     flat = with_signs(flatten(graph_model))
     graph = Graph(flat)
     sites, ordinary = _sites(graph)
     layers = (*ordinary, *(site.described() for site in sites))
     return (_rewritten(flat, graph, sites) if sites else model), layers
+
+
+def without_binary_operations(model, reason):
+    """A `BinaryLayer` for each layer that could be one, but stays ordinary."""
+    found = [(layer, binary_weights(layer)) for layer in model._flatten_layers()]
+    return tuple(
+        BinaryLayer(layer.name, None, weights.planes, reason=reason)
+        for layer, weights in found
+        if weights
+    )
 
 
 class _Site:
@@ -105,13 +90,13 @@ class _Site:
         return BDense if isinstance(self.layer, L.Dense) else BConv2D
 
     def described(self):
-        signs = "sign" if self.binarize else "value"
+        signs = "signs" if self.binarize else "values"
         return BinaryLayer(
             self.layer.name,
             self.operation.operation_name,
             self.weights.planes,
             "bits" if self.writer else signs,
-            "bits" if self.thresholds else "value",
+            "bits" if self.thresholds else "values",
             self.reason,
         )
 
@@ -195,8 +180,14 @@ def _rewritten(flat, graph, sites):
     def keep(inputs):
         return inputs
 
+    has_ranges = any(map(is_fake_quant, graph.nodes))
+
     def sign(layer, inputs):
         outputs = layer(inputs)
+        if has_ranges:
+            outputs = keras.quantizers.fake_quant_with_min_max_vars(
+                outputs, *SIGN_RANGE
+            )
         # Held, so that no other tensor gets the same id.
         unsigned[id(outputs)] = outputs, inputs
         return outputs

@@ -98,7 +98,10 @@ def _sources(graph):
         compare = maker(condition)
         if compare is None or _kind(compare) != "GreaterEqual":
             continue
-        if constant(_values(compare)[1]) == 0 and list(map(constant, values)) == [1, -1]:
+        if constant(_values(compare)[1]) == 0 and list(map(constant, values)) == [
+            1,
+            -1,
+        ]:
             found[node] = compare
     return found
 
