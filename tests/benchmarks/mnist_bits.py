@@ -224,7 +224,7 @@ def build_binary(recipe):
             layers.Dense(BINARY_WIDTH, use_bias=False),
             # A gain would be lost in the next layer's batch norm, or in the sign.
             layers.BatchNormalization(momentum=0.9, scale=False),
-            layers.Activation(_activation(recipe)),
+            activation(recipe),
         ]
     blocks += [
         layers.Dense(_NUM_CLASSES, use_bias=False),
@@ -234,10 +234,15 @@ def build_binary(recipe):
     return tfc.compress(keras.Sequential(blocks), {".*": transforms})
 
 
-def _activation(recipe):
+def activation(recipe):
+    """The layer behind a batch norm."""
+    import keras
+
     import tfcompress as tfc
 
-    return tfc.activations.Sign() if recipe.has_binary_activations else "relu"
+    if recipe.has_binary_activations:
+        return tfc.layers.QuantizedActivation("sign")
+    return keras.layers.ReLU()
 
 
 def with_plain_signs(model, recipe):
@@ -257,8 +262,8 @@ def with_plain_signs(model, recipe):
         scale = np.abs(kernel).max(axis=0)
         deviation = np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
         bias = (norm.beta.numpy() * deviation - norm.moving_mean.numpy()) / scale
-        signs = keras.layers.Dense(kernel.shape[1], activation=_activation(recipe))
-        x = signs(x)
+        signs = keras.layers.Dense(kernel.shape[1])
+        x = activation(recipe)(signs(x))
         signs.set_weights([np.sign(kernel), bias])
         if not recipe.has_binary_activations:
             # Nothing is negative: `abs` only keeps the converter from multiplying the
