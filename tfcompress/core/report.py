@@ -319,7 +319,8 @@ def _measure(name, ref, treatment, work):
 def _codes(matrix):
     """The weights as whole numbers of an integer grid, and its bits, if there is one."""
     scales, levels = integer_grid(matrix)
-    if not levels.all() or not np.any(matrix):
+    # A channel of one weight is always a scale times one.
+    if not levels.all() or not np.any(matrix) or len(matrix) == 1:
         return matrix, matrix.dtype.itemsize * 8
     codes = np.rint(matrix / np.where(scales > 0, scales, 1.0))
     is_binary = levels.max() == 1 and np.all(codes)
