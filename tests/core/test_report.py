@@ -68,8 +68,7 @@ def test_binary_macs_and_memory_by_hand():
         assert report["last/bias"].memory_bytes == 4 * 5
         assert report.memory_bytes == 7 + 8 + 20
         assert report.float32_bytes == 4 * (54 + 60 + 5)
-    assert "119" in str(report)
-    assert "1-bit MACs" in str(report)
+    assert "476 bytes in float32" in " ".join(str(report).split())
 
 
 def test_ternary_kernels_are_two_planes_of_bits():

@@ -165,12 +165,13 @@ class Report:
             caption=_CAPTION,
             caption_justify="left",
         )
-        table.add_column("weight", overflow="fold")
+        longest = max((len(w.name) for w in self.weights), default=0)
+        table.add_column("weight", overflow="fold", min_width=min(longest, 32))
         for name in (
             "shape",
             "parameters",
-            "32-bit MACs",
-            "1-bit MACs",
+            "32-bit\nMACs",
+            "1-bit\nMACs",
             "zeros",
             "values",
             "bits",
@@ -214,8 +215,7 @@ class Report:
             "",
             f"{self.memory_bytes:,}",
             "",
-            f"{self.float32_bytes:,} bytes as float32, {self.entropy_bytes:,} by "
-            "entropy; zeros of kernels",
+            f"{self.float32_bytes:,} bytes in float32; {self.entropy_bytes:,} by entropy",
         )
         return table
 
@@ -226,7 +226,7 @@ class Report:
 _CAPTION = (
     "1-bit MACs: kernels of one bit, or of three values, whose inputs are all -1 or 1. "
     "All others count as 32-bit MACs, those of binary kernels and real inputs too, which "
-    "are additions. Bytes are those of the bits, without scales."
+    "are additions. Zeros in total: those of kernels. Bytes: without scales."
 )
 
 
