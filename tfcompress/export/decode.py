@@ -7,8 +7,8 @@ from ai_edge_litert.tools import flatbuffer_utils
 from tfcompress.coding import wire
 from tfcompress.export.edit import drop_buffers
 from tfcompress.export.operations import operation_name, read
+from tfcompress.runtime.delegate import DECODE
 
-DECODE = "TFLM_DECODE"
 # Of `schema.TensorType`, which counts differently from the runtime.
 TYPES = {
     schema.TensorType.FLOAT32: 1,

@@ -1,0 +1,559 @@
+#include "bconv2d.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../window.h"
+#include "kernel.h"
+
+/* Sums of patches this large stay within 32 bits: 2 * 255 * 2^22 < 2^31. */
+#define MAX_PATCH_VALUES (1 << 22)
+#define MAX_FILTER_WORDS (1 << 26)
+#define MAX_IMAGE_BYTES (1 << 30)
+
+#define STRIP_TILES 64     /* of one block before the next: their image stays in cache */
+#define PARTS_PER_THREAD 4 /* so that a thread that comes late does not hold up all */
+#define MIN_SHARED_ROWS 16384 /* input values worth waking threads for */
+
+struct tfc_bconv2d {
+  tfc_bconv2d_params params;        /* its arrays belong to the op */
+  const tfc_bconv2d_kernel* kernel; /* NULL: the reference */
+  tfc_window rows, columns;
+  size_t depth;     /* words of a pixel of the image: of signs, or one a value */
+  size_t word_size; /* bytes of such a word */
+  size_t num_words; /* of a patch */
+  size_t num_blocks;
+  uint32_t* offsets; /* [num_words] */
+  uint8_t* filter;   /* [num_blocks, planes] packed blocks; signs where not binarized */
+  size_t filter_size;
+  /* Set bits of the filter above and left of each place, over all planes, to correct the
+     counts at borders: [kernel_height + 1, kernel_width + 1, outputs]. */
+  int32_t* set_bits;
+  uint8_t* image; /* the padding stays zero */
+};
+
+typedef struct {
+  const tfc_bconv2d* op;
+  const uint8_t* input;
+  tfc_output output;
+  size_t num_pixels, strip, blocks; /* pixels and blocks of a part */
+  size_t num_groups;                /* parts for each strip */
+} job;
+
+static int32_t words_of(int32_t channels) { return channels / 32 + (channels % 32 > 0); }
+
+static size_t padded_outputs(const tfc_bconv2d_params* p) {
+  return (size_t)words_of(p->num_outputs) * TFC_BLOCK;
+}
+
+/* Whether the product of sizes is at most `limit`. */
+static bool fits(int64_t limit, int count, const int32_t* sizes) {
+  int64_t product = 1;
+  for (int i = 0; i < count; i++)
+    if ((product *= sizes[i]) > limit) return false;
+  return true;
+}
+
+static bool is_format(const tfc_format* format) {
+  if (format->type == TFC_FLOAT32 || format->type == TFC_BITS) return true;
+  return format->type == TFC_INT8 && isfinite(format->scale) && format->scale > 0 &&
+         format->zero_point >= -128 && format->zero_point <= 127;
+}
+
+static bool is_consistent(const tfc_bconv2d_params* p) {
+  if (p->batch < 1 || p->channels < 1 || p->num_outputs < 1) return false;
+  if (p->planes != 1 && p->planes != 2) return false;
+  if (p->binarize != 0 && p->binarize != 1) return false;
+  if (!is_format(&p->input) || !is_format(&p->output)) return false;
+  if (p->input.type == TFC_BITS && !p->binarize) return false;
+  if (!p->filter) return false;
+  return p->output.type == TFC_BITS ? p->threshold != NULL : p->multiplier && p->bias;
+}
+
+static bool create_windows(const tfc_bconv2d_params* p, tfc_window* rows,
+                           tfc_window* columns) {
+  return tfc_window_create(p->in_height, p->kernel_height, p->stride_height,
+                           p->dilation_height, p->same_padding, rows) &&
+         tfc_window_create(p->in_width, p->kernel_width, p->stride_width,
+                           p->dilation_width, p->same_padding, columns);
+}
+
+static bool is_small_enough(const tfc_bconv2d_params* p, const tfc_window* rows,
+                            const tfc_window* columns) {
+  const int32_t words = words_of(p->channels);
+  return fits(INT32_MAX, 4,
+              (int32_t[]){p->batch, p->in_height, p->in_width, p->channels}) &&
+         fits(INT32_MAX, 4,
+              (int32_t[]){p->batch, rows->out, columns->out, p->num_outputs}) &&
+         fits(MAX_PATCH_VALUES, 3,
+              (int32_t[]){p->kernel_height, p->kernel_width, p->channels}) &&
+         fits(MAX_FILTER_WORDS / TFC_BLOCK, 5,
+              (int32_t[]){p->planes, p->kernel_height, p->kernel_width, words,
+                          words_of(p->num_outputs)}) &&
+         fits(MAX_IMAGE_BYTES, 5,
+              (int32_t[]){p->batch, rows->covered, columns->covered,
+                          p->binarize ? words : p->channels, 8});
+}
+
+static const tfc_bconv2d_kernel* kernel_for(tfc_isa isa) {
+  switch (isa) {
+#if defined(__x86_64__)
+    case TFC_ISA_AVX2:
+      return &tfc_bconv2d_avx2;
+    case TFC_ISA_AVX512:
+      return &tfc_bconv2d_avx512;
+#elif defined(__aarch64__)
+    case TFC_ISA_NEON:
+      return &tfc_bconv2d_neon;
+    case TFC_ISA_NEON_IN_ORDER:
+      return &tfc_bconv2d_neon_in_order;
+#endif
+    case TFC_ISA_PORTABLE:
+      return &tfc_bconv2d_portable;
+    default:
+      return NULL;
+  }
+}
+
+/* Copies an array and pads it to whole blocks. */
+static void* copy_padded(const void* from, const tfc_bconv2d_params* p) {
+  void* copy = calloc(padded_outputs(p), 4);
+  if (copy) memcpy(copy, from, (size_t)p->num_outputs * 4);
+  return copy;
+}
+
+/* The filter with the bits behind the last channel clear. */
+static int32_t* copy_filter(const tfc_bconv2d_params* p) {
+  const size_t words = (size_t)words_of(p->channels);
+  const size_t count = words * (size_t)p->planes * (size_t)p->num_outputs *
+                       (size_t)p->kernel_height * (size_t)p->kernel_width;
+  int32_t* copy = malloc(count * sizeof *copy);
+  if (!copy) return NULL;
+  memcpy(copy, p->filter, count * sizeof *copy);
+  if (p->channels % 32 == 0) return copy;
+  const int32_t used = (int32_t)((1u << p->channels % 32) - 1);
+  for (size_t i = words - 1; i < count; i += words) copy[i] &= used;
+  return copy;
+}
+
+static bool copy_arrays(tfc_bconv2d* op) {
+  tfc_bconv2d_params* p = &op->params;
+  const tfc_bconv2d_params from = *p;
+  p->multiplier = p->bias = NULL;
+  p->threshold = NULL;
+  if (!(p->filter = copy_filter(&from))) return false;
+  if (from.output.type != TFC_BITS) {
+    p->multiplier = copy_padded(from.multiplier, p);
+    p->bias = copy_padded(from.bias, p);
+    return p->multiplier && p->bias;
+  }
+  int32_t* threshold = copy_padded(from.threshold, p);
+  p->threshold = threshold;
+  if (!threshold) return false;
+  for (size_t o = (size_t)p->num_outputs; o < padded_outputs(p); o++)
+    threshold[o] = INT32_MIN;
+  return true;
+}
+
+static uint32_t* create_offsets(const tfc_bconv2d* op) {
+  uint32_t* offsets = malloc(op->num_words * sizeof *offsets);
+  const tfc_window *rows = &op->rows, *columns = &op->columns;
+  uint32_t* next = offsets;
+  for (int32_t i = 0; offsets && i < rows->kernel; i++)
+    for (int32_t j = 0; j < columns->kernel; j++)
+      for (size_t c = 0; c < op->depth; c++)
+        *next++ =
+            (uint32_t)(((size_t)i * (size_t)rows->dilation * (size_t)columns->covered +
+                        (size_t)j * (size_t)columns->dilation) *
+                           op->depth +
+                       c);
+  return offsets;
+}
+
+/* For weights of real values: signs[k] holds the signs of 32 outputs at place k. */
+static void pack_signs(const tfc_bconv2d_params* p, const uint32_t* filter,
+                       size_t num_outputs, uint32_t* signs) {
+  const size_t words = (size_t)words_of(p->channels), channels = (size_t)p->channels;
+  const size_t places = (size_t)p->kernel_height * (size_t)p->kernel_width;
+  for (size_t o = 0; o < num_outputs; o++)
+    for (size_t t = 0; t < places; t++)
+      for (size_t c = 0; c < channels; c++)
+        signs[t * channels + c] |=
+            (filter[(o * places + t) * words + c / 32] >> c % 32 & 1) << o;
+}
+
+static uint8_t* pack_filter(tfc_bconv2d* op) {
+  const tfc_bconv2d_params* p = &op->params;
+  op->filter_size = op->num_words * (p->binarize ? op->kernel->filter_bytes : 4);
+  op->filter_size = (op->filter_size + 63) / 64 * 64;
+  const size_t size = op->filter_size * op->num_blocks * (size_t)p->planes;
+  uint8_t* packed = aligned_alloc(64, size);
+  if (!packed) return NULL;
+  memset(packed, 0, size);
+  const size_t row =
+      (size_t)p->kernel_height * (size_t)p->kernel_width * (size_t)words_of(p->channels);
+  uint8_t* to = packed;
+  for (size_t block = 0; block < op->num_blocks; block++)
+    for (size_t plane = 0; plane < (size_t)p->planes; plane++, to += op->filter_size) {
+      const size_t first = block * TFC_BLOCK, left = (size_t)p->num_outputs - first;
+      const size_t count = left < TFC_BLOCK ? left : TFC_BLOCK;
+      const uint32_t* from =
+          (const uint32_t*)p->filter + (plane * (size_t)p->num_outputs + first) * row;
+      if (p->binarize)
+        op->kernel->pack_filter(from, count, row, to);
+      else
+        pack_signs(p, from, count, (uint32_t*)to);
+    }
+  return packed;
+}
+
+static int32_t* set_bits_at(const tfc_bconv2d* op, int32_t i, int32_t j) {
+  const size_t place = (size_t)i * (size_t)(op->columns.kernel + 1) + (size_t)j;
+  return op->set_bits + place * padded_outputs(&op->params);
+}
+
+static bool create_set_bits(tfc_bconv2d* op) {
+  const tfc_bconv2d_params* p = &op->params;
+  const size_t words = (size_t)words_of(p->channels), outputs = (size_t)p->num_outputs;
+  const size_t places = (size_t)(p->kernel_height + 1) * (size_t)(p->kernel_width + 1);
+  op->set_bits = calloc(places * padded_outputs(p), sizeof *op->set_bits);
+  if (!op->set_bits) return false;
+  const uint32_t* filter = (const uint32_t*)p->filter;
+  for (size_t o = 0; o < outputs * (size_t)p->planes; o++)
+    for (int32_t i = 0; i < p->kernel_height; i++)
+      for (int32_t j = 0; j < p->kernel_width; j++)
+        for (size_t w = 0; w < words; w++)
+          set_bits_at(op, i + 1, j + 1)[o % outputs] += __builtin_popcount(*filter++);
+  for (int32_t i = 1; i <= p->kernel_height; i++)
+    for (int32_t j = 1; j <= p->kernel_width; j++)
+      for (size_t o = 0; o < outputs; o++)
+        set_bits_at(op, i, j)[o] += set_bits_at(op, i - 1, j)[o] +
+                                    set_bits_at(op, i, j - 1)[o] -
+                                    set_bits_at(op, i - 1, j - 1)[o];
+  return true;
+}
+
+static bool has_padding(const tfc_bconv2d* op) {
+  return op->rows.covered > op->rows.in || op->columns.covered > op->columns.in;
+}
+
+static bool create_image(tfc_bconv2d* op) {
+  const size_t size = (size_t)op->params.batch * (size_t)op->rows.covered *
+                      (size_t)op->columns.covered * op->depth * op->word_size;
+  op->image = calloc(size, 1);
+  return op->image != NULL;
+}
+
+static bool prepare(tfc_bconv2d* op) {
+  const tfc_bconv2d_params* p = &op->params;
+  if (!copy_arrays(op)) return false;
+  if (!op->kernel) return true;
+  op->depth = (size_t)(p->binarize ? words_of(p->channels) : p->channels);
+  op->word_size = p->binarize ? op->kernel->image_bytes : 4;
+  op->num_words = (size_t)p->kernel_height * (size_t)p->kernel_width * op->depth;
+  op->num_blocks = (size_t)words_of(p->num_outputs);
+  if (!(op->offsets = create_offsets(op)) || !(op->filter = pack_filter(op)) ||
+      !create_image(op))
+    return false;
+  if (p->binarize && has_padding(op) && !create_set_bits(op)) return false;
+  if (!p->binarize && p->input.type == TFC_INT8 && p->multiplier)
+    for (size_t o = 0; o < (size_t)p->num_outputs; o++)
+      ((float*)p->multiplier)[o] *= p->input.scale;
+  free((void*)p->filter);
+  op->params.filter = NULL;
+  return true;
+}
+
+tfc_status tfc_bconv2d_output_size(const tfc_bconv2d_params* params, int32_t* height,
+                                   int32_t* width) {
+  tfc_window rows, columns;
+  if (!create_windows(params, &rows, &columns)) return TFC_CORRUPT;
+  *height = rows.out;
+  *width = columns.out;
+  return TFC_OK;
+}
+
+tfc_status tfc_bconv2d_create(const tfc_bconv2d_params* params, tfc_isa isa,
+                              tfc_bconv2d** op) {
+  *op = NULL;
+  tfc_window rows, columns;
+  if (!is_consistent(params) || !create_windows(params, &rows, &columns) ||
+      !is_small_enough(params, &rows, &columns))
+    return TFC_CORRUPT;
+  if (!tfc_isa_available(isa)) return TFC_UNSUPPORTED;
+  tfc_bconv2d* created = calloc(1, sizeof *created);
+  if (!created) return TFC_NO_MEMORY;
+  created->params = *params;
+  created->rows = rows;
+  created->columns = columns;
+  created->kernel = kernel_for(isa == TFC_ISA_BEST ? tfc_isa_best() : isa);
+  if (!prepare(created)) {
+    tfc_bconv2d_free(created);
+    return TFC_NO_MEMORY;
+  }
+  *op = created;
+  return TFC_OK;
+}
+
+void tfc_bconv2d_free(tfc_bconv2d* op) {
+  if (!op) return;
+  free((void*)op->params.filter);
+  free((void*)op->params.multiplier);
+  free((void*)op->params.bias);
+  free((void*)op->params.threshold);
+  free(op->offsets);
+  free(op->filter);
+  free(op->set_bits);
+  free(op->image);
+  free(op);
+}
+
+/* Signs of the values at [first, first + count) of the input; `channels` of them to a
+   pixel, which begins a word. */
+static uint32_t last_word(const tfc_bconv2d_params* p, const uint8_t* input, size_t first,
+                          size_t count) {
+  uint32_t word = 0;
+  for (size_t i = 0; i < count; i++) {
+    const bool is_negative =
+        p->input.type == TFC_FLOAT32
+            ? ((const float*)input)[first + i] < 0
+            : ((const int8_t*)input)[first + i] < p->input.zero_point;
+    word |= (uint32_t)is_negative << i;
+  }
+  return word;
+}
+
+/* Signs of whole words of values from value `first` on. */
+static void sign(const tfc_bconv2d* op, const uint8_t* input, size_t first,
+                 size_t num_words, uint32_t* words) {
+  const tfc_format* format = &op->params.input;
+  if (format->type == TFC_FLOAT32)
+    op->kernel->sign_floats((const float*)input + first, num_words, words);
+  else
+    op->kernel->sign_int8((const int8_t*)input + first, (int8_t)format->zero_point,
+                          num_words, words);
+}
+
+static void store(const tfc_bconv2d* op, const uint32_t* words, size_t count,
+                  uint8_t* image) {
+  if (op->kernel->pack_image)
+    op->kernel->pack_image(words, count, image);
+  else
+    memcpy(image, words, count * 4);
+}
+
+/* Writes the signs of pixels, from pixel `at` of the input on, into the image. */
+static void store_signs(const tfc_bconv2d* op, const uint8_t* input, size_t at,
+                        size_t num_pixels, uint8_t* image) {
+  const tfc_bconv2d_params* p = &op->params;
+  if (p->input.type == TFC_BITS) {
+    store(op, (const uint32_t*)input + at * op->depth, num_pixels * op->depth, image);
+    return;
+  }
+  uint32_t words[256];
+  const size_t channels = (size_t)p->channels, rest = channels % 32;
+  /* Without gaps between them, all pixels are one long one. */
+  const size_t stretch = rest ? channels / 32 : num_pixels * (channels / 32);
+  for (size_t i = 0; i < (rest ? num_pixels : 1); i++) {
+    size_t first = (at + i) * channels;
+    for (size_t done = 0, count; done < stretch; done += count) {
+      count = stretch - done < 256 ? stretch - done : 256;
+      sign(op, input, first, count, words);
+      store(op, words, count, image);
+      first += 32 * count;
+      image += count * op->word_size;
+    }
+    if (!rest) continue;
+    words[0] = last_word(p, input, first, rest);
+    store(op, words, 1, image);
+    image += op->word_size;
+  }
+}
+
+/* Writes real values: floats as they are, int8 as q - zero_point in 32 bits. */
+static void store_values(const tfc_bconv2d* op, const uint8_t* input, size_t at,
+                         size_t num_pixels, uint8_t* image) {
+  const size_t first = at * op->depth, count = num_pixels * op->depth;
+  if (op->params.input.type == TFC_FLOAT32) {
+    memcpy(image, (const float*)input + first, count * sizeof(float));
+    return;
+  }
+  const int8_t* from = (const int8_t*)input + first;
+  int32_t* to = (int32_t*)image;
+  for (size_t i = 0; i < count; i++) to[i] = from[i] - op->params.input.zero_point;
+}
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* One row of the input to its place in the image; windows may end before the input. */
+static void fill_row(void* argument, size_t index) {
+  const job* job = argument;
+  const tfc_bconv2d* op = job->op;
+  const size_t height = (size_t)op->rows.in, width = (size_t)op->columns.in;
+  const size_t n = index / height, row = index % height + (size_t)op->rows.padding;
+  if (row >= (size_t)op->rows.covered) return;
+  const size_t left = (size_t)op->columns.padding;
+  const size_t count = smaller(width, (size_t)op->columns.covered - left);
+  const size_t to = (n * (size_t)op->rows.covered + row) * (size_t)op->columns.covered;
+  uint8_t* image = op->image + (to + left) * op->depth * op->word_size;
+  if (op->params.binarize)
+    store_signs(op, job->input, index * width, count, image);
+  else
+    store_values(op, job->input, index * width, count, image);
+}
+
+/* Where the kernel lies inside of the input at a pixel of the output. */
+typedef struct {
+  int32_t top, bottom, left, right;
+  size_t origin;
+} place;
+
+static place find_place(const tfc_bconv2d* op, size_t pixel) {
+  const size_t width = (size_t)op->columns.out, height = (size_t)op->rows.out;
+  const size_t x = pixel % width, y = pixel / width % height, n = pixel / width / height;
+  place found;
+  tfc_window_inside(&op->rows, (int32_t)y, &found.top, &found.bottom);
+  tfc_window_inside(&op->columns, (int32_t)x, &found.left, &found.right);
+  const size_t row = n * (size_t)op->rows.covered + y * (size_t)op->rows.stride;
+  const size_t column = x * (size_t)op->columns.stride;
+  found.origin = (row * (size_t)op->columns.covered + column) * op->depth;
+  return found;
+}
+
+/* Turns counts of unequal bits into sums. Clear bits outside of the input were unequal to
+   the set bits of the filter there. */
+static void to_sums(const tfc_bconv2d* op, const place* at, size_t block,
+                    int32_t* counts) {
+  const tfc_bconv2d_params* p = &op->params;
+  const int32_t places = (at->bottom - at->top) * (at->right - at->left);
+  const int32_t base = places * p->channels, factor = p->planes == 1 ? 2 : 1;
+  if (places == p->kernel_height * p->kernel_width) {
+    for (int o = 0; o < TFC_BLOCK; o++) counts[o] = base - factor * counts[o];
+    return;
+  }
+  const size_t first = block * TFC_BLOCK;
+  const int32_t* all = set_bits_at(op, p->kernel_height, p->kernel_width) + first;
+  const int32_t* top_left = set_bits_at(op, at->top, at->left) + first;
+  const int32_t* top_right = set_bits_at(op, at->top, at->right) + first;
+  const int32_t* bottom_left = set_bits_at(op, at->bottom, at->left) + first;
+  const int32_t* bottom_right = set_bits_at(op, at->bottom, at->right) + first;
+  for (int o = 0; o < TFC_BLOCK; o++) {
+    const int32_t inside = bottom_right[o] - top_right[o] - bottom_left[o] + top_left[o];
+    counts[o] = base - factor * (counts[o] - (all[o] - inside));
+  }
+}
+
+static void run_signs(const job* job, const tfc_tile* tile, const place* places,
+                      size_t first_pixel, size_t block) {
+  const tfc_bconv2d* op = job->op;
+  int32_t counts[2][TFC_TILE * TFC_BLOCK];
+  const size_t planes = (size_t)op->params.planes;
+  const uint8_t* filter = op->filter + block * planes * op->filter_size;
+  for (size_t plane = 0; plane < planes; plane++)
+    op->kernel->count(tile, filter + plane * op->filter_size, counts[plane]);
+  for (size_t i = 0; planes == 2 && i < tile->num_pixels * TFC_BLOCK; i++)
+    counts[0][i] += counts[1][i];
+  for (size_t p = 0; p < tile->num_pixels; p++)
+    to_sums(op, &places[p], block, counts[0] + p * TFC_BLOCK);
+  op->kernel->write_integers(&job->output, counts[0], first_pixel, tile->num_pixels,
+                             block);
+}
+
+static void run_floats(const job* job, const tfc_tile* tile, size_t first_pixel,
+                       size_t block) {
+  const tfc_bconv2d* op = job->op;
+  float sums[2][TFC_TILE * TFC_BLOCK];
+  const size_t planes = (size_t)op->params.planes;
+  const uint8_t* signs = op->filter + block * planes * op->filter_size;
+  for (size_t plane = 0; plane < planes; plane++)
+    op->kernel->add_floats(tile, (const uint32_t*)(signs + plane * op->filter_size),
+                           sums[plane]);
+  for (size_t i = 0; planes == 2 && i < tile->num_pixels * TFC_BLOCK; i++)
+    sums[0][i] = (sums[0][i] + sums[1][i]) * 0.5f;
+  op->kernel->write_floats(&job->output, sums[0], first_pixel, tile->num_pixels, block);
+}
+
+static void run_integers(const job* job, const tfc_tile* tile, size_t first_pixel,
+                         size_t block) {
+  const tfc_bconv2d* op = job->op;
+  int32_t sums[2][TFC_TILE * TFC_BLOCK];
+  const size_t planes = (size_t)op->params.planes;
+  const uint8_t* signs = op->filter + block * planes * op->filter_size;
+  for (size_t plane = 0; plane < planes; plane++)
+    op->kernel->add_integers(tile, (const uint32_t*)(signs + plane * op->filter_size),
+                             sums[plane]);
+  for (size_t i = 0; planes == 2 && i < tile->num_pixels * TFC_BLOCK; i++)
+    sums[0][i] = (sums[0][i] + sums[1][i]) / 2;
+  op->kernel->write_integers(&job->output, sums[0], first_pixel, tile->num_pixels, block);
+}
+
+static void run_tile(const job* job, const tfc_tile* tile, const place* places,
+                     size_t first_pixel, size_t block) {
+  if (job->op->params.binarize)
+    run_signs(job, tile, places, first_pixel, block);
+  else if (job->op->params.input.type == TFC_FLOAT32)
+    run_floats(job, tile, first_pixel, block);
+  else
+    run_integers(job, tile, first_pixel, block);
+}
+
+static void run_part(void* argument, size_t index) {
+  const job* job = argument;
+  const tfc_bconv2d* op = job->op;
+  const size_t first_pixel = index / job->num_groups * job->strip;
+  const size_t end_pixel = smaller(first_pixel + job->strip, job->num_pixels);
+  const size_t first_block = index % job->num_groups * job->blocks;
+  const size_t end_block = smaller(first_block + job->blocks, op->num_blocks);
+  for (size_t block = first_block; block < end_block; block++)
+    for (size_t pixel = first_pixel; pixel < end_pixel; pixel += TFC_TILE) {
+      place places[TFC_TILE];
+      size_t origins[TFC_TILE];
+      const size_t num_pixels = smaller(TFC_TILE, end_pixel - pixel);
+      for (size_t p = 0; p < num_pixels; p++) {
+        places[p] = find_place(op, pixel + p);
+        origins[p] = places[p].origin;
+      }
+      const tfc_tile tile = {op->image, origins, num_pixels, op->offsets, op->num_words};
+      run_tile(job, &tile, places, pixel, block);
+    }
+}
+
+static size_t quotient_up(size_t a, size_t b) { return (a + b - 1) / b; }
+
+/* Parts of whole strips first, then of fewer blocks, then of shorter strips. */
+static size_t plan(job* job, int num_threads) {
+  const size_t wanted = num_threads > 1 ? (size_t)num_threads * PARTS_PER_THREAD : 1;
+  const size_t num_tiles = quotient_up(job->num_pixels, TFC_TILE);
+  const size_t num_blocks = job->op->num_blocks;
+  size_t tiles = smaller(num_tiles, STRIP_TILES);
+  job->blocks = num_blocks;
+  const size_t strips = quotient_up(num_tiles, tiles);
+  if (strips < wanted) job->blocks = quotient_up(num_blocks, quotient_up(wanted, strips));
+  job->num_groups = quotient_up(num_blocks, job->blocks);
+  if (strips * job->num_groups < wanted)
+    tiles = quotient_up(num_tiles, quotient_up(wanted, job->num_groups));
+  job->strip = tiles * TFC_TILE;
+  return quotient_up(num_tiles, tiles) * job->num_groups;
+}
+
+void tfc_bconv2d_run(tfc_bconv2d* op, const void* input, void* output,
+                     tfc_threads* threads) {
+  const tfc_bconv2d_params* p = &op->params;
+  if (!op->kernel) {
+    tfc_bconv2d_reference(p, input, output);
+    return;
+  }
+  job job = {.op = op, .input = input};
+  job.output = (tfc_output){p->output, (size_t)p->num_outputs, p->multiplier,
+                            p->bias,   p->threshold,           output};
+  job.num_pixels = (size_t)p->batch * (size_t)op->rows.out * (size_t)op->columns.out;
+
+  const size_t num_rows = (size_t)p->batch * (size_t)p->in_height;
+  const bool is_large =
+      num_rows * (size_t)p->in_width * (size_t)p->channels >= MIN_SHARED_ROWS;
+  tfc_threads_run(is_large ? threads : NULL, fill_row, &job, num_rows);
+  const size_t num_parts = plan(&job, tfc_threads_count(threads));
+  tfc_threads_run(threads, run_part, &job, num_parts);
+}

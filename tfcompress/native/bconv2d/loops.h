@@ -1,0 +1,155 @@
+/* The parts of a kernel that compilers vectorise by themselves. A file of an instruction
+   set includes this after its definition of
+
+     static uint32_t bits_below(const int32_t* sums, const int32_t* thresholds)
+
+   where bit i = sums[i] < thresholds[i], for 32 of them. */
+#ifndef TFC_BCONV2D_LOOPS_H
+#define TFC_BCONV2D_LOOPS_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "kernel.h"
+
+/* Vectors as wide as the registers of the target. */
+#if defined(__AVX512F__)
+#define TFC_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define TFC_VECTOR_BYTES 32
+#else
+#define TFC_VECTOR_BYTES 16
+#endif
+#define TFC_LANES (TFC_VECTOR_BYTES / 4)
+#define TFC_VECTORS (TFC_BLOCK / TFC_LANES)
+
+typedef int32_t int_vector __attribute__((vector_size(TFC_VECTOR_BYTES)));
+typedef float float_vector __attribute__((vector_size(TFC_VECTOR_BYTES)));
+
+/* packed[k][o] = filter[o][k] */
+static inline void pack_words(const uint32_t* filter, size_t num_outputs,
+                              size_t num_words, void* packed) {
+  uint32_t* to = packed;
+  for (size_t o = 0; o < num_outputs; o++)
+    for (size_t k = 0; k < num_words; k++)
+      to[k * TFC_BLOCK + o] = filter[o * num_words + k];
+}
+
+/* Bit v * lanes + i of a word, in lane i of vector v. */
+static inline void select_bits(int_vector select[TFC_VECTORS]) {
+  uint32_t bits[TFC_BLOCK];
+  for (int o = 0; o < TFC_BLOCK; o++) bits[o] = 1u << o;
+  memcpy(select, bits, sizeof bits);
+}
+
+/* All bits of a lane are set where its weight is -1. */
+static inline int_vector negative_lanes(uint32_t signs, int_vector select) {
+  return (((int_vector){0} + (int32_t)signs) & select) == select;
+}
+
+static void add_floats(const tfc_tile* tile, const uint32_t* signs, float* sums) {
+  int_vector select[TFC_VECTORS];
+  select_bits(select);
+  for (size_t p = 0; p < tile->num_pixels; p++, sums += TFC_BLOCK) {
+    const float* x = (const float*)tile->image + tile->origins[p];
+    float_vector sum[TFC_VECTORS] = {0};
+    for (size_t k = 0; k < tile->num_words; k++) {
+      const int_vector value = (int_vector)((float_vector){0} + x[tile->offsets[k]]);
+      for (int v = 0; v < TFC_VECTORS; v++) {
+        const int_vector sign = negative_lanes(signs[k], select[v]) & INT32_MIN;
+        sum[v] += (float_vector)(value ^ sign);
+      }
+    }
+    memcpy(sums, sum, sizeof sum);
+  }
+}
+
+static void add_integers(const tfc_tile* tile, const uint32_t* signs, int32_t* sums) {
+  int_vector select[TFC_VECTORS];
+  select_bits(select);
+  for (size_t p = 0; p < tile->num_pixels; p++, sums += TFC_BLOCK) {
+    const int32_t* x = (const int32_t*)tile->image + tile->origins[p];
+    int_vector sum[TFC_VECTORS] = {0};
+    for (size_t k = 0; k < tile->num_words; k++) {
+      const int_vector value = (int_vector){0} + x[tile->offsets[k]];
+      for (int v = 0; v < TFC_VECTORS; v++) {
+        const int_vector negative = negative_lanes(signs[k], select[v]);
+        sum[v] += (value ^ negative) - negative;
+      }
+    }
+    memcpy(sums, sum, sizeof sum);
+  }
+}
+
+/* clamp(rint(y / scale) + zero_point). Clamped first, so that adding and subtracting
+   1.5 * 2^23 rounds to a whole number. */
+static inline int8_t to_int8(float y, const tfc_format* format) {
+  const float low = (float)(-128 - format->zero_point);
+  const float high = (float)(127 - format->zero_point);
+  float level = y / format->scale;
+  level = level > low ? level : low;
+  level = level < high ? level : high;
+  level = (level + 12582912.0f) - 12582912.0f;
+  return (int8_t)((int32_t)level + format->zero_point);
+}
+
+static inline void write_values(const tfc_output* output, const float* sums, size_t pixel,
+                                size_t first, size_t count) {
+  const float *multiplier = output->multiplier + first, *bias = output->bias + first;
+  const size_t at = pixel * output->num_outputs + first;
+  if (output->format.type == TFC_FLOAT32) {
+    float* y = (float*)output->data + at;
+    for (size_t o = 0; o < count; o++) y[o] = multiplier[o] * sums[o] + bias[o];
+    return;
+  }
+  int8_t* y = (int8_t*)output->data + at;
+  const tfc_format format = output->format;
+  for (size_t o = 0; o < count; o++)
+    y[o] = to_int8(multiplier[o] * sums[o] + bias[o], &format);
+}
+
+/* Whole blocks have a length that the compiler knows. */
+static inline void write_block(const tfc_output* output, const float* sums, size_t pixel,
+                               size_t block) {
+  const size_t first = block * TFC_BLOCK, left = output->num_outputs - first;
+  if (left >= TFC_BLOCK)
+    write_values(output, sums, pixel, first, TFC_BLOCK);
+  else
+    write_values(output, sums, pixel, first, left);
+}
+
+static inline uint32_t* word_at(const tfc_output* output, size_t pixel, size_t block) {
+  const size_t num_words = (output->num_outputs + TFC_BLOCK - 1) / TFC_BLOCK;
+  return (uint32_t*)output->data + pixel * num_words + block;
+}
+
+static void write_floats(const tfc_output* output, const float* sums, size_t first_pixel,
+                         size_t num_pixels, size_t block) {
+  for (size_t p = 0; p < num_pixels; p++, sums += TFC_BLOCK) {
+    if (output->format.type != TFC_BITS) {
+      write_block(output, sums, first_pixel + p, block);
+      continue;
+    }
+    const int32_t* threshold = output->threshold + block * TFC_BLOCK;
+    uint32_t word = 0;
+    for (int o = 0; o < TFC_BLOCK; o++)
+      word |= (uint32_t)((double)sums[o] < threshold[o]) << o;
+    *word_at(output, first_pixel + p, block) = word;
+  }
+}
+
+static void write_integers(const tfc_output* output, const int32_t* sums,
+                           size_t first_pixel, size_t num_pixels, size_t block) {
+  for (size_t p = 0; p < num_pixels; p++, sums += TFC_BLOCK) {
+    if (output->format.type == TFC_BITS) {
+      *word_at(output, first_pixel + p, block) =
+          bits_below(sums, output->threshold + block * TFC_BLOCK);
+      continue;
+    }
+    float rounded[TFC_BLOCK];
+    for (int o = 0; o < TFC_BLOCK; o++) rounded[o] = (float)sums[o];
+    write_block(output, rounded, first_pixel + p, block);
+  }
+}
+
+#endif
