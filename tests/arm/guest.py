@@ -13,12 +13,12 @@ ISAS = (1, 2, 5, 6)
 
 
 def model_outputs(path, library, x):
-    """The outputs of a `.tflite` file run with the delegate in the native library."""
+    """The outputs of a `.tflite` file with the delegate in the native library."""
     delegate = litert.load_delegate(str(library))
     interpreter = litert.Interpreter(str(path), experimental_delegates=[delegate])
     interpreter.allocate_tensors()
     (entry,) = interpreter.get_input_details()
-    interpreter.set_tensor(entry["index"], x)
+    interpreter.set_tensor(entry["index"], x.astype(entry["dtype"]))
     interpreter.invoke()
     outputs = interpreter.get_output_details()
     return [interpreter.get_tensor(each["index"]) for each in outputs]
