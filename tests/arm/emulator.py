@@ -24,7 +24,9 @@ CPUS = {
 def prepare():
     """Downloads what is needed, once."""
     script = PROJECT / "tests/arm/prepare.sh"
-    subprocess.run([script, FOLDER], env=_environment(PYTHON=sys.executable), check=True)
+    subprocess.run(
+        [script, FOLDER], env=_environment(PYTHON=sys.executable), check=True
+    )
 
 
 def build(toolchain="linux"):
@@ -75,9 +77,13 @@ def run(cpu, *command, options=()):
 
 def _environment(**more):
     tools = str(pathlib.Path(sys.executable).parent)
-    return os.environ | {
-        # CMake and Ninja of this Python's environment.
-        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-        "ZIG_GLOBAL_CACHE_DIR": str(FOLDER / "zig"),
-        "ZIG_LOCAL_CACHE_DIR": str(FOLDER / "zig"),
-    } | more
+    return (
+        os.environ
+        | {
+            # CMake and Ninja of this Python's environment.
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "ZIG_GLOBAL_CACHE_DIR": str(FOLDER / "zig"),
+            "ZIG_LOCAL_CACHE_DIR": str(FOLDER / "zig"),
+        }
+        | more
+    )
