@@ -10,7 +10,7 @@ LOCK := .ci/constraints.txt
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test layout lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,9 @@ demo: $(INSTALLED) ## Compress a small model and show what it gained
 
 test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x")
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 $(PYTEST_ARGS)
+
+layout: $(INSTALLED) ## Compare our declarations of TFLite with the official header
+	$(BIN)/python tests/native/check_layout.py
 
 lint: $(INSTALLED) ## Check style; BUILD only where buildifier is found
 	$(BIN)/ruff check .

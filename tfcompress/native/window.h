@@ -17,6 +17,7 @@ static inline bool tfc_window_create(int32_t in, int32_t kernel, int32_t stride,
                                      int32_t dilation, int32_t same_padding,
                                      tfc_window* window) {
   if (in < 1 || kernel < 1 || stride < 1 || dilation < 1) return false;
+  if (same_padding != 0 && same_padding != 1) return false;
   const int64_t extent = (int64_t)(kernel - 1) * dilation + 1;
   if (!same_padding && extent > in) return false;
   const int64_t out =

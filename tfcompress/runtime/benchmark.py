@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-from tfcompress import native
+from tfcompress.runtime.delegate import loadable
 from tfcompress.runtime.interpreter import Interpreter
 
 _MEASURE = pathlib.Path(__file__).with_name("measure.py")
@@ -105,7 +105,9 @@ def benchmark(model, num_threads=1, runs=50, warm_up=5, min_seconds=0.5):
         path, label = _as_file(model, pathlib.Path(folder))
         Interpreter(path, num_threads).close()
         size_bytes = path.stat().st_size
-        path, delegate = _loadable(path, pathlib.Path(folder))
+        content, delegate = loadable(path.read_bytes())
+        path = pathlib.Path(folder) / "loadable.tflite"
+        path.write_bytes(content)
         task = {
             "path": str(path),
             "delegate": delegate,
@@ -146,20 +148,6 @@ def _as_file(model, folder):
 
     export_tflite(model, path, verify=False)
     return path, model.name
-
-
-def _loadable(path, folder):
-    """A file for LiteRT alone, and the path of the delegate that it needs, or None."""
-    from tfcompress.export.decode import DECODE, decode_tflite
-
-    content = path.read_bytes()
-    if DECODE.encode() not in content:
-        return path, None
-    if native.library_path():
-        return path, str(native.library_path())
-    plain = folder / "decoded.tflite"
-    plain.write_bytes(decode_tflite(content))
-    return plain, None
 
 
 def cpu_name():

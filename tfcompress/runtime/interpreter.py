@@ -1,6 +1,5 @@
 """Runs `.tflite` files."""
 
-import contextlib
 import pathlib
 
 import numpy as np
@@ -9,6 +8,7 @@ from ai_edge_litert import interpreter as litert
 from tfcompress import native
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
+from tfcompress.runtime.delegate import DECODE, decoded, loadable
 
 
 class Interpreter:
@@ -17,7 +17,8 @@ class Interpreter:
     Inputs and outputs go by their signature names. Float arrays are quantized for
     integer inputs and integer outputs are dequantized, with the scales in the file, so
     that a float and an int8 file of one model are called alike. Batches larger than
-    the file's run sample by sample.
+    the file's run sample by sample. Encoded weights and binary operations are the native
+    delegate's.
 
     Args:
         model: path of a file, or its bytes.
@@ -26,6 +27,8 @@ class Interpreter:
     Raises:
         FileNotFoundError: if the path does not exist.
         ValueError: if the file is not a TFLite model or an operation is not supported.
+        NativeError: if the file holds binary operations and the native core was not
+            built.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -39,6 +42,8 @@ class Interpreter:
         content, self.name = _read(model)
         try:
             self._interpreter = _loaded(content, num_threads)
+        except native.NativeError:
+            raise
         except (ValueError, RuntimeError) as error:
             raise ValueError(
                 f"{self.name} cannot be loaded: {str(error).splitlines()[0]} Expected a "
@@ -154,26 +159,27 @@ class Interpreter:
 
 
 def _loaded(content, num_threads):
-    """LiteRT's interpreter; encoded constants are decoded by the native delegate."""
-    if b"TFLM_DECODE" not in content:
-        return _allocated(content, num_threads)
-    path = native.library_path()
-    if path:
-        # LiteRT itself refuses encoded bytes that keep the scales of each channel, as
-        # TFLite Micro's compressor leaves them.
-        with contextlib.suppress(ValueError, RuntimeError):
-            return _allocated(content, num_threads, [litert.load_delegate(str(path))])
-    from tfcompress.export.decode import decode_tflite
+    """LiteRT's interpreter, with the native delegate for files that need it."""
+    plain, delegate = loadable(content)
+    try:
+        return _allocated(plain, num_threads, delegate)
+    except (ValueError, RuntimeError):
+        if not delegate or DECODE.encode() not in content:
+            raise
+    # LiteRT itself refuses encoded bytes that keep the scales of each channel, as
+    # TFLite Micro's compressor leaves them.
+    plain, delegate = decoded(content)
+    return _allocated(plain, num_threads, delegate)
 
-    return _allocated(decode_tflite(content), num_threads)
 
-
-def _allocated(content, num_threads, delegates=None):
+def _allocated(content, num_threads, delegate):
     with native_notes_dropped():
         interpreter = litert.Interpreter(
             model_content=content,
             num_threads=num_threads,
-            experimental_delegates=delegates,
+            experimental_delegates=[litert.load_delegate(delegate)]
+            if delegate
+            else None,
         )
         interpreter.allocate_tensors()
     return interpreter

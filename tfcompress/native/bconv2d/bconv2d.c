@@ -66,6 +66,7 @@ static bool is_format(const tfc_format* format) {
 static bool is_consistent(const tfc_bconv2d_params* p) {
   if (p->batch < 1 || p->channels < 1 || p->num_outputs < 1) return false;
   if (p->planes != 1 && p->planes != 2) return false;
+  if (p->binarize != 0 && p->binarize != 1) return false;
   if (!is_format(&p->input) || !is_format(&p->output)) return false;
   if (p->input.type == TFC_BITS && !p->binarize) return false;
   if (!p->filter) return false;

@@ -13,7 +13,11 @@ typedef enum { kTfLiteOk = 0, kTfLiteError = 1 } TfLiteStatus;
 
 typedef enum { kTfLiteMmapRo = 1 } TfLiteAllocationType;
 
+enum { kTfLiteFloat32 = 1, kTfLiteInt32 = 2, kTfLiteInt8 = 9 };
+
 enum { kTfLiteAffineQuantization = 1 };
+
+enum { kTfLiteBuiltinDelegate = 51 };
 
 enum { kTfLiteDelegateFlagsAllowDynamicTensors = 1 };
 
@@ -62,7 +66,20 @@ typedef struct {
 typedef struct {
   TfLiteIntArray* inputs;
   TfLiteIntArray* outputs;
+  TfLiteIntArray* intermediates;
+  TfLiteIntArray* temporaries;
+  void* user_data;
+  void* builtin_data;
+  const void* custom_initial_data;
+  int custom_initial_data_size;
 } TfLiteNode;
+
+typedef struct {
+  struct TfLiteDelegate* delegate;
+  TfLiteIntArray* nodes_to_replace;
+  TfLiteIntArray* input_tensors;
+  TfLiteIntArray* output_tensors;
+} TfLiteDelegateParams;
 
 typedef struct TfLiteContext TfLiteContext;
 
@@ -96,6 +113,7 @@ struct TfLiteContext {
                                                         TfLiteRegistration registration,
                                                         const TfLiteIntArray* nodes,
                                                         struct TfLiteDelegate* delegate);
+  int recommended_num_threads;
 };
 
 typedef struct TfLiteDelegate {

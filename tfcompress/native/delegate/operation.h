@@ -1,0 +1,79 @@
+/* Binary operations of a graph: from the runtime's tensors to the core's functions. */
+#ifndef TFC_OPERATION_H
+#define TFC_OPERATION_H
+
+#include "../format.h"
+#include "../isa.h"
+#include "../threads/threads.h"
+#include "tflite.h"
+
+enum { TFC_MAX_ATTRIBUTES = 8 };
+
+typedef struct tfc_operation tfc_operation;
+
+/* What is particular to an operation. */
+typedef struct {
+  const char* name;
+  const char* attributes[TFC_MAX_ATTRIBUTES]; /* integers, all required */
+  /* Makes `self->op` and sizes the output; returns what is wrong, or NULL. */
+  const char* (*prepare)(tfc_operation* self);
+  void (*run)(const tfc_operation* self, const void* input, void* output,
+              tfc_threads* threads);
+  void (*free)(void* op);
+} tfc_operation_kind;
+
+extern const tfc_operation_kind tfc_bconv2d_kind, tfc_bdense_kind, tfc_bmaxpool2d_kind;
+
+/* What all operations of a delegate share. */
+typedef struct {
+  tfc_isa isa;
+  tfc_threads* threads;
+} tfc_resources;
+
+struct tfc_operation {
+  const tfc_operation_kind* kind;
+  tfc_resources* resources;
+  TfLiteContext* context;
+  TfLiteIntArray *inputs, *outputs; /* as the model orders them */
+  int32_t attributes[TFC_MAX_ATTRIBUTES];
+  void* op;
+  size_t input_size, output_size; /* bytes */
+};
+
+/* The kind of a custom operation, NULL if it is none of these. */
+const tfc_operation_kind* tfc_find_kind(const char* name);
+
+/* The functions that the runtime calls; the delegate's `data_` are the resources. */
+TfLiteRegistration tfc_operation_registration(const tfc_operation_kind* kind);
+
+/* For the operations' own files. */
+
+TfLiteTensor* tfc_operation_input(const tfc_operation* self, int place);
+TfLiteTensor* tfc_operation_output(const tfc_operation* self);
+
+/* The type of an activation; false if it is none of `tfc_type`, or has no scale. */
+bool tfc_read_format(const TfLiteTensor* tensor, tfc_format* format);
+
+/* How many elements the last axis of a tensor has that holds so many channels. */
+int32_t tfc_last_size(tfc_format format, int32_t channels);
+
+/* The numbers of a constant of 32-bit elements; NULL if it is no such constant. */
+const void* tfc_read_constant(const TfLiteTensor* tensor, int type, size_t count);
+
+/* How sums become outputs: inputs 2 and 3. */
+typedef struct {
+  const float *multiplier, *bias;
+  const int32_t* threshold;
+} tfc_rescaling;
+
+/* Returns what is wrong, or NULL. */
+const char* tfc_read_rescaling(const tfc_operation* self, tfc_format output,
+                               int32_t num_outputs, tfc_rescaling* rescaling);
+
+/* Sizes the output and remembers how many bytes input and output have. */
+const char* tfc_resize_output(tfc_operation* self, const int32_t* sizes, int rank);
+
+/* What a status of the core says. */
+const char* tfc_status_text(tfc_status status);
+
+#endif
