@@ -13,7 +13,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help demo test layout lint format lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## Compress a small model and show what it gained
 	$(BIN)/tfcompress demo --output build/demo
@@ -23,6 +23,9 @@ test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x
 
 layout: $(INSTALLED) ## Compare our declarations of TFLite with the official header
 	$(BIN)/python tests/native/check_layout.py
+
+test-arm: $(INSTALLED) ## Compare the native core on emulated arm64 with this machine
+	$(BIN)/python tests/arm/run.py
 
 lint: $(INSTALLED) ## Check style; BUILD only where buildifier is found
 	$(BIN)/ruff check .

@@ -95,7 +95,7 @@ static bool is_small_enough(const tfc_bconv2d_params* p, const tfc_window* rows,
                           words_of(p->num_outputs)}) &&
          fits(MAX_IMAGE_BYTES, 5,
               (int32_t[]){p->batch, rows->covered, columns->covered,
-                          p->binarize ? words : p->channels, 8});
+                          p->binarize ? words : p->channels, 16});
 }
 
 static const tfc_bconv2d_kernel* kernel_for(tfc_isa isa) {

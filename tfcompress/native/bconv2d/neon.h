@@ -1,0 +1,72 @@
+/* What the files for arm64 share. */
+#ifndef TFC_BCONV2D_NEON_H
+#define TFC_BCONV2D_NEON_H
+
+#include <arm_neon.h>
+
+#include "kernel.h"
+
+/* Words whose counts, up to 8 in each byte, fit in bytes. */
+#define TFC_WORDS_IN_BYTES 31
+
+static inline size_t words_in_bytes(size_t num_words) {
+  return num_words < TFC_WORDS_IN_BYTES ? num_words : TFC_WORDS_IN_BYTES;
+}
+
+/* Bit 4 v + i of the word is set where lane i of vector v is. */
+static inline uint32_t join_lanes(const uint32x4_t vectors[8]) {
+  static const uint32_t lanes[4] = {0x11111111, 0x22222222, 0x44444444, 0x88888888};
+  uint32x4_t joined = vectors[0];
+  joined = vsliq_n_u32(joined, vectors[1], 4);
+  joined = vsliq_n_u32(joined, vectors[2], 8);
+  joined = vsliq_n_u32(joined, vectors[3], 12);
+  joined = vsliq_n_u32(joined, vectors[4], 16);
+  joined = vsliq_n_u32(joined, vectors[5], 20);
+  joined = vsliq_n_u32(joined, vectors[6], 24);
+  joined = vsliq_n_u32(joined, vectors[7], 28);
+  return vaddvq_u32(vandq_u32(joined, vld1q_u32(lanes)));
+}
+
+static uint32_t bits_below(const int32_t* sums, const int32_t* thresholds) {
+  uint32x4_t below[8];
+  for (int v = 0; v < 8; v++)
+    below[v] = vcltq_s32(vld1q_s32(sums + 4 * v), vld1q_s32(thresholds + 4 * v));
+  return join_lanes(below);
+}
+
+#include "loops.h"
+
+static void sign_floats(const float* x, size_t num_words, uint32_t* words) {
+  for (size_t w = 0; w < num_words; w++, x += 32) {
+    uint32x4_t negative[8];
+    for (int v = 0; v < 8; v++) negative[v] = vcltzq_f32(vld1q_f32(x + 4 * v));
+    words[w] = join_lanes(negative);
+  }
+}
+
+static void sign_int8(const int8_t* x, int8_t zero_point, size_t num_words,
+                      uint32_t* words) {
+  const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
+  const int8x16_t zero = vdupq_n_s8(zero_point);
+  for (size_t w = 0; w < num_words; w++, x += 32) {
+    const uint8x16_t low = vandq_u8(vcltq_s8(vld1q_s8(x), zero), bits);
+    const uint8x16_t high = vandq_u8(vcltq_s8(vld1q_s8(x + 16), zero), bits);
+    uint8x16_t sum = vpaddq_u8(low, high);
+    sum = vpaddq_u8(sum, sum);
+    sum = vpaddq_u8(sum, sum);
+    vst1q_lane_u32(words + w, vreinterpretq_u32_u8(sum), 0);
+  }
+}
+
+/* counts[o] += the sums of four bytes each. */
+static inline void add_bytes(uint8x16_t bytes, int32_t* counts) {
+  uint32x4_t sums = vreinterpretq_u32_s32(vld1q_s32(counts));
+  sums = vpadalq_u16(sums, vpaddlq_u8(bytes));
+  vst1q_s32(counts, vreinterpretq_s32_u32(sums));
+}
+
+#define TFC_NEON_LOOPS                                                           \
+  .sign_floats = sign_floats, .sign_int8 = sign_int8, .pack_filter = pack_words, \
+  .run_signs = run_signs, .run_floats = run_floats, .run_integers = run_integers
+
+#endif
