@@ -114,6 +114,8 @@ class Layer:
             # Halves: float sums are exact in any order. Zeros of both signs among them.
             self.values = generator.integers(-6, 7, shape).astype("f4") / 2
             self.values[generator.random(shape) < 0.1] = -0.0
+            if binarize:
+                self.values[generator.random(shape) < 0.1] = np.nan
             self.x = pack(self.values) if input == BITS else self.values
         self.arrays = {
             "filter": np.ascontiguousarray(pack(weights)),
@@ -174,7 +176,7 @@ def conv_case(generator, input, output, binarize, planes, same):
         layer.output,
         **layer.pointers,
     )
-    # TensorFlow has no gradient-free path for both; sums of stride 1 are sampled.
+    # TensorFlow does not do strides with dilation: every output, and then some of them.
     sums = tf.nn.conv2d(
         layer.seen(),
         np.moveaxis(layer.weights, 0, -1),
@@ -223,3 +225,138 @@ def test_conv_grid(input, output, binarize):
             np.testing.assert_array_equal(y, expected, err_msg=f"isa {isa}")
     for pool in pools:
         native.library().tfc_threads_free(pool)
+
+
+def dense_params(layer, rows, groups, channels, num_outputs, planes, binarize):
+    sizes = rows, groups, channels, num_outputs, planes, binarize
+    return Dense(*sizes, layer.input, layer.output, **layer.pointers)
+
+
+# More words than 8 or 16 bits can count; gaps between groups; values of each kind.
+@pytest.mark.parametrize(
+    "input, groups, channels, planes, binarize",
+    [
+        (BITS, 1, 66_000, 1, 1),
+        (BITS, 9, 40, 2, 1),
+        (FLOAT32, 1, 333, 1, 1),
+        (FLOAT32, 1, 333, 2, 0),
+        (INT8, 1, 333, 1, 0),
+    ],
+)
+def test_dense(input, groups, channels, planes, binarize):
+    generator = np.random.default_rng(channels)
+    shape = (3, groups, channels)
+    filter_shape = (35, groups, channels)
+    layer = Layer(generator, shape, filter_shape, planes, input, FLOAT32, binarize)
+    params = dense_params(layer, 3, groups, channels, 35, planes, binarize)
+    expected = layer.outputs(np.einsum("ngc,ogc->no", layer.seen(), layer.weights))
+    for isa in [REFERENCE, *available()]:
+        y = run("bdense", params, isa, layer.x, expected)
+        np.testing.assert_array_equal(y, expected, err_msg=f"isa {isa}")
+
+
+@pytest.mark.parametrize("planes", [1, 2])
+def test_order_of_float_sums(planes):
+    generator = np.random.default_rng(planes)
+    layer = Layer(generator, (5, 1, 100), (40, 1, 100), planes, FLOAT32, FLOAT32, 0)
+    layer.x = generator.normal(size=(5, 1, 100)).astype("f4")
+    params = dense_params(layer, 5, 1, 100, 40, planes, 0)
+    bits = layer.arrays["filter"].view("u1").reshape(planes, 40, -1)
+    signs = 1 - 2.0 * np.unpackbits(bits, axis=-1, bitorder="little")[..., :100]
+    terms = (signs[:, None] * layer.x).astype("f4")  # planes, rows, outputs, channels
+    sums = np.cumsum(terms, axis=-1, dtype="f4")[..., -1]
+    expected = layer.outputs(sums.sum(axis=0) * np.float32(1 / planes))
+    for isa in [REFERENCE, *available()]:
+        y = run("bdense", params, isa, layer.x, expected)
+        np.testing.assert_array_equal(y, expected, err_msg=f"isa {isa}")
+
+
+def test_threads_share_large_inputs():
+    generator = np.random.default_rng(0)
+    layer = Layer(generator, (2, 9, 21, 64), (70, 3, 3, 64), 1, FLOAT32, BITS, 1)
+    sizes = (2, 9, 21, 64, 70, 1, 3, 3, 1, 1, 1, 1, 1, 1)
+    params = Conv(*sizes, layer.input, layer.output, **layer.pointers)
+    filters = np.moveaxis(layer.weights, 0, -1)
+    expected = layer.outputs(tf.nn.conv2d(layer.seen(), filters, 1, "SAME").numpy())
+    for count, isa in itertools.product((1, 2, 3), available()):
+        pool = threads(count)
+        for _ in range(20):
+            y = run("bconv2d", params, isa, layer.x, expected, pool)
+            np.testing.assert_array_equal(y, expected, err_msg=f"isa {isa}")
+        native.library().tfc_threads_free(pool)
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_max_pool(same):
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        size, pool, stride = (generator.integers(1, 5, 2) for _ in range(3))
+        if not same:
+            size = size + pool - 1
+        x = generator.choice([-1.0, 1.0], (2, *size, 40))
+        padding = "SAME" if same else "VALID"
+        expected = pack(tf.nn.max_pool2d(x, pool, stride, padding).numpy())
+        params = Pool(2, *(int(n) for n in (*size, 2, *pool, *stride)), int(same))
+        y, bits = np.full_like(expected, 77), pack(x)
+        library = native.library()
+        library.tfc_bmaxpool2d_run(
+            ctypes.byref(params), native.pointer(bits), native.pointer(y), None
+        )
+        np.testing.assert_array_equal(y, expected)
+
+
+HUGE = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch": 0},
+        {"batch": HUGE},
+        {"channels": -1},
+        {"channels": HUGE},
+        {"num_outputs": HUGE},
+        {"planes": 3},
+        {"kernel_height": HUGE},
+        {"kernel_width": 5, "same_padding": 0},
+        {"stride_height": 0},
+        {"dilation_width": HUGE},
+        {"in_height": 2**16, "in_width": 2**16},
+        {"in_height": HUGE, "stride_height": HUGE, "dilation_height": HUGE},
+        {"binarize": 0, "input": Format(BITS, 0, 0)},
+        {"input": Format(7, 1, 0)},
+        {"input": Format(INT8, 0, 0)},
+        {"output": Format(INT8, np.nan, 0)},
+        {"output": Format(INT8, 1, 128)},
+        {"output": Format(BITS, 0, 0)},
+        {"bias": None},
+        {"filter": None},
+    ],
+)
+def test_contradictions_are_refused(changes):
+    layer = Layer(
+        np.random.default_rng(0), (1, 4, 4, 3), (2, 3, 3, 3), 1, FLOAT32, FLOAT32, 1
+    )
+    sizes = (1, 4, 4, 3, 2, 1, 3, 3, 1, 1, 1, 1, 1, 1)
+    params = Conv(*sizes, layer.input, layer.output, **layer.pointers)
+    for name, value in changes.items():
+        setattr(params, name, value)
+    for isa in (REFERENCE, BEST):
+        status, op = create("bconv2d", params, isa)
+        assert status == CORRUPT and not op
+
+
+def test_unknown_instruction_sets_are_refused():
+    layer = Layer(
+        np.random.default_rng(0), (1, 1, 3), (2, 1, 3), 1, FLOAT32, FLOAT32, 1
+    )
+    params = dense_params(layer, 1, 1, 3, 2, 1, 1)
+    for isa in {*ISAS, 99} - {*available()}:
+        assert create("bdense", params, isa)[0] == UNSUPPORTED
+
+
+def test_rows_of_values_have_one_group():
+    layer = Layer(
+        np.random.default_rng(0), (1, 2, 3), (2, 2, 3), 1, FLOAT32, FLOAT32, 1
+    )
+    assert create("bdense", dense_params(layer, 1, 2, 3, 2, 1, 1), BEST)[0] == CORRUPT

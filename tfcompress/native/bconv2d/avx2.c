@@ -151,9 +151,7 @@ const tfc_bconv2d_kernel tfc_bconv2d_avx2 = {
     .sign_int8 = sign_int8,
     .pack_image = pack_image,
     .pack_filter = pack_filter,
-    .count = count,
-    .add_floats = add_floats,
-    .add_integers = add_integers,
-    .write_floats = write_floats,
-    .write_integers = write_integers,
+    .run_signs = run_signs,
+    .run_floats = run_floats,
+    .run_integers = run_integers,
 };

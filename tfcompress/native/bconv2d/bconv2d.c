@@ -13,9 +13,6 @@
 #define MAX_FILTER_WORDS (1 << 26)
 #define MAX_IMAGE_BYTES (1 << 30)
 
-/* Tiles of one block before the next: their image stays in cache. */
-#define STRIP_TILES 64
-#define STRIP_PIXELS (STRIP_TILES * TFC_TILE)
 #define PARTS_PER_THREAD 4    /* so that a thread that comes late does not hold up all */
 #define MIN_SHARED_ROWS 16384 /* input values worth waking threads for */
 
@@ -26,6 +23,7 @@ struct tfc_bconv2d {
   size_t depth;     /* words of a pixel of the image: of signs, or one a value */
   size_t word_size; /* bytes of such a word */
   size_t num_words; /* of a patch */
+  int32_t num_values;
   size_t num_blocks;
   uint32_t* offsets; /* [num_words] */
   uint8_t* filter;   /* [num_blocks, planes] packed blocks; signs where not binarized */
@@ -97,7 +95,7 @@ static bool is_small_enough(const tfc_bconv2d_params* p, const tfc_window* rows,
                           words_of(p->num_outputs)}) &&
          fits(MAX_IMAGE_BYTES, 5,
               (int32_t[]){p->batch, rows->covered, columns->covered,
-                          p->binarize ? words : p->channels, 8});
+                          p->binarize ? words : p->channels, 16});
 }
 
 static const tfc_bconv2d_kernel* kernel_for(tfc_isa isa) {
@@ -262,6 +260,7 @@ static bool prepare(tfc_bconv2d* op) {
   op->depth = (size_t)(p->binarize ? words_of(p->channels) : p->channels);
   op->word_size = p->binarize ? op->kernel->image_bytes : 4;
   op->num_words = (size_t)p->kernel_height * (size_t)p->kernel_width * op->depth;
+  op->num_values = p->kernel_height * p->kernel_width * p->channels;
   op->num_blocks = (size_t)words_of(p->num_outputs);
   op->row_spans = create_spans(&op->rows);
   op->column_spans = create_spans(&op->columns);
@@ -419,49 +418,45 @@ static void fill_row(void* argument, size_t index) {
     store_values(op, job->input, index * width, count, image);
 }
 
-/* The places of a kernel that lie inside of the input, at one pixel of the output. */
-typedef struct {
-  tfc_span rows, columns;
-} inside;
-
-/* Pixels of the output that one block of filters meets before the next. */
-typedef struct {
-  size_t first_pixel, num_pixels;
-  size_t origins[STRIP_PIXELS];
-  int32_t bases[STRIP_PIXELS]; /* the sum if all signs were equal */
-  inside insides[STRIP_PIXELS];
-} strip;
-
-static void create_strip(const tfc_bconv2d* op, size_t first, size_t end, strip* strip) {
+static void create_strip(const tfc_bconv2d* op, size_t first, size_t end,
+                         tfc_strip* strip) {
   const size_t width = (size_t)op->columns.out, height = (size_t)op->rows.out;
-  const size_t stride_y = (size_t)op->rows.stride * (size_t)op->columns.covered;
-  size_t x = first % width, y = first / width % height, n = first / width / height;
+  const size_t covered = (size_t)op->columns.covered;
+  const size_t step = (size_t)op->columns.stride * op->depth;
+  strip->op = op;
+  strip->image = op->image;
+  strip->offsets = op->offsets;
+  strip->num_words = op->num_words;
+  strip->num_values = op->num_values;
   strip->first_pixel = first;
   strip->num_pixels = end - first;
-  for (size_t p = 0; p < end - first; p++) {
-    const tfc_span rows = op->row_spans[y], columns = op->column_spans[x];
-    const size_t row = n * (size_t)op->rows.covered * (size_t)op->columns.covered;
-    strip->insides[p] = (inside){rows, columns};
-    strip->bases[p] =
-        (rows.end - rows.first) * (columns.end - columns.first) * op->params.channels;
-    strip->origins[p] = (row + y * stride_y + x * (size_t)op->columns.stride) * op->depth;
-    if (++x < width) continue;
-    x = 0;
-    if (++y < height) continue;
-    y = 0;
-    n++;
+  for (size_t pixel = first; pixel < end;) {
+    const size_t x = pixel % width, y = pixel / width % height,
+                 n = pixel / width / height;
+    const size_t row = n * (size_t)op->rows.covered + y * (size_t)op->rows.stride;
+    const size_t origin = row * covered * op->depth;
+    const tfc_span rows = op->row_spans[y];
+    const int32_t values = (rows.end - rows.first) * op->params.channels;
+    size_t* origins = strip->origins + (pixel - first);
+    int32_t* bases = strip->bases + (pixel - first);
+    const size_t count = smaller(width - x, end - pixel);
+    for (size_t i = 0; i < count; i++) {
+      const tfc_span columns = op->column_spans[x + i];
+      origins[i] = origin + (x + i) * step;
+      bases[i] = values * (columns.end - columns.first);
+    }
+    pixel += count;
   }
 }
 
-/* Takes from the counts what clear bits outside of the input added: they were unequal to
-   the set bits of the filter there. */
-static void correct(const tfc_bconv2d* op, const inside* at, size_t block,
-                    int32_t* counts) {
+void tfc_bconv2d_correct(const tfc_bconv2d* op, size_t pixel, size_t block,
+                         int32_t* counts) {
   const size_t first = block * TFC_BLOCK;
-  const int32_t height = op->params.kernel_height, width = op->params.kernel_width;
-  const tfc_span rows = at->rows, columns = at->columns;
-  if (rows.end - rows.first == height && columns.end - columns.first == width) return;
-  const int32_t* all = set_bits_at(op, height, width) + first;
+  const size_t height = (size_t)op->rows.out, width = (size_t)op->columns.out;
+  const tfc_span rows = op->row_spans[pixel / width % height];
+  const tfc_span columns = op->column_spans[pixel % width];
+  const int32_t* all =
+      set_bits_at(op, op->params.kernel_height, op->params.kernel_width) + first;
   const int32_t* top_left = set_bits_at(op, rows.first, columns.first) + first;
   const int32_t* top_right = set_bits_at(op, rows.first, columns.end) + first;
   const int32_t* bottom_left = set_bits_at(op, rows.end, columns.first) + first;
@@ -470,74 +465,27 @@ static void correct(const tfc_bconv2d* op, const inside* at, size_t block,
     counts[o] -= all[o] - (bottom_right[o] - top_right[o] - bottom_left[o] + top_left[o]);
 }
 
-static void run_signs(const job* job, const strip* strip, size_t first,
-                      const tfc_tile* tile, size_t block) {
-  const tfc_bconv2d* op = job->op;
-  int32_t counts[2][TFC_TILE * TFC_BLOCK];
-  const size_t planes = (size_t)op->params.planes;
-  const uint8_t* filter = op->filter + block * planes * op->filter_size;
-  for (size_t plane = 0; plane < planes; plane++)
-    op->kernel->count(tile, filter + plane * op->filter_size, counts[plane]);
-  for (size_t i = 0; planes == 2 && i < tile->num_pixels * TFC_BLOCK; i++)
-    counts[0][i] += counts[1][i];
-  for (size_t p = 0; op->set_bits && p < tile->num_pixels; p++)
-    correct(op, &strip->insides[first + p], block, counts[0] + p * TFC_BLOCK);
-  const tfc_sums sums = {
-      strip->first_pixel + first, tile->num_pixels,     block, counts[0],
-      strip->bases + first,       planes == 1 ? -2 : -1};
-  op->kernel->write_integers(&job->output, &sums);
-}
-
-static void run_floats(const job* job, size_t pixel, const tfc_tile* tile, size_t block) {
-  const tfc_bconv2d* op = job->op;
-  float sums[2][TFC_TILE * TFC_BLOCK];
-  const size_t planes = (size_t)op->params.planes;
-  const uint8_t* signs = op->filter + block * planes * op->filter_size;
-  for (size_t plane = 0; plane < planes; plane++)
-    op->kernel->add_floats(tile, (const uint32_t*)(signs + plane * op->filter_size),
-                           sums[plane]);
-  for (size_t i = 0; planes == 2 && i < tile->num_pixels * TFC_BLOCK; i++)
-    sums[0][i] = (sums[0][i] + sums[1][i]) * 0.5f;
-  op->kernel->write_floats(&job->output, pixel, tile->num_pixels, block, sums[0]);
-}
-
-static void run_integers(const job* job, size_t pixel, const tfc_tile* tile,
-                         size_t block) {
-  static const int32_t no_bases[TFC_TILE];
-  const tfc_bconv2d* op = job->op;
-  int32_t sums[2][TFC_TILE * TFC_BLOCK];
-  const size_t planes = (size_t)op->params.planes;
-  const uint8_t* signs = op->filter + block * planes * op->filter_size;
-  for (size_t plane = 0; plane < planes; plane++)
-    op->kernel->add_integers(tile, (const uint32_t*)(signs + plane * op->filter_size),
-                             sums[plane]);
-  for (size_t i = 0; planes == 2 && i < tile->num_pixels * TFC_BLOCK; i++)
-    sums[0][i] = (sums[0][i] + sums[1][i]) / 2;
-  const tfc_sums all = {pixel, tile->num_pixels, block, sums[0], no_bases, 1};
-  op->kernel->write_integers(&job->output, &all);
-}
-
 static void run_part(void* argument, size_t index) {
   const job* job = argument;
   const tfc_bconv2d* op = job->op;
+  const tfc_bconv2d_kernel* kernel = op->kernel;
   const size_t first_pixel = index / job->num_groups * job->strip;
   const size_t first_block = index % job->num_groups * job->blocks;
   const size_t end_block = smaller(first_block + job->blocks, op->num_blocks);
-  strip strip;
+  tfc_strip strip;
   create_strip(op, first_pixel, smaller(first_pixel + job->strip, job->num_pixels),
                &strip);
-  for (size_t block = first_block; block < end_block; block++)
-    for (size_t p = 0; p < strip.num_pixels; p += TFC_TILE) {
-      const tfc_tile tile = {op->image, strip.origins + p,
-                             smaller(TFC_TILE, strip.num_pixels - p), op->offsets,
-                             op->num_words};
-      if (op->params.binarize)
-        run_signs(job, &strip, p, &tile, block);
-      else if (op->params.input.type == TFC_FLOAT32)
-        run_floats(job, first_pixel + p, &tile, block);
-      else
-        run_integers(job, first_pixel + p, &tile, block);
-    }
+  const size_t planes = (size_t)op->params.planes;
+  for (size_t i = first_block; i < end_block; i++) {
+    const uint8_t* filter = op->filter + i * planes * op->filter_size;
+    const tfc_block block = {i, op->params.planes, {filter, filter + op->filter_size}};
+    if (op->params.binarize)
+      kernel->run_signs(&strip, &block, &job->output);
+    else if (op->params.input.type == TFC_FLOAT32)
+      kernel->run_floats(&strip, &block, &job->output);
+    else
+      kernel->run_integers(&strip, &block, &job->output);
+  }
 }
 
 static size_t quotient_up(size_t a, size_t b) { return (a + b - 1) / b; }
@@ -547,7 +495,7 @@ static size_t plan(job* job, int num_threads) {
   const size_t wanted = num_threads > 1 ? (size_t)num_threads * PARTS_PER_THREAD : 1;
   const size_t num_tiles = quotient_up(job->num_pixels, TFC_TILE);
   const size_t num_blocks = job->op->num_blocks;
-  size_t tiles = smaller(num_tiles, STRIP_TILES);
+  size_t tiles = smaller(num_tiles, TFC_STRIP);
   job->blocks = num_blocks;
   const size_t strips = quotient_up(num_tiles, tiles);
   if (strips < wanted) job->blocks = quotient_up(num_blocks, quotient_up(wanted, strips));

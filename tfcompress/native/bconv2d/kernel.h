@@ -6,9 +6,9 @@
    other: word k of the patch at a pixel is image[origin of the pixel + offsets[k]]. A
    tile is a few such patches, to be met with the filters of a block of 32 outputs.
 
-   To add an instruction set: write a file like avx512.c (`count`, and as few lines for
-   signs and comparisons; loops.h brings the rest), name its kernel below and in
-   kernel_for() of bconv2d.c, and add it to CMakeLists.txt and isa.c. */
+   To add an instruction set: write a file like avx512.c, where `count` does nearly all
+   the work and loops.h brings the rest, name its kernel below and in kernel_for() of
+   bconv2d.c, and add it to CMakeLists.txt and isa.c. */
 #ifndef TFC_BCONV2D_KERNEL_H
 #define TFC_BCONV2D_KERNEL_H
 
@@ -20,6 +20,7 @@
 
 #define TFC_BLOCK 32 /* outputs that are computed together */
 #define TFC_TILE 4   /* pixels, at most */
+#define TFC_STRIP 64 /* tiles, at most: few enough that their image stays in cache */
 
 typedef struct {
   const void* image;
@@ -29,6 +30,24 @@ typedef struct {
   size_t num_words; /* of a patch */
 } tfc_tile;
 
+/* Pixels of the output that a block meets before the next block does. */
+typedef struct {
+  const tfc_bconv2d* op;
+  const void* image;
+  const uint32_t* offsets;
+  size_t num_words;   /* of a patch */
+  int32_t num_values; /* of a patch */
+  size_t first_pixel, num_pixels;
+  size_t origins[TFC_STRIP * TFC_TILE];
+  int32_t bases[TFC_STRIP * TFC_TILE]; /* the sum if all signs inside were equal */
+} tfc_strip;
+
+typedef struct {
+  size_t index;
+  int planes;
+  const uint8_t* filters[2]; /* of each plane: packed, or signs of real values */
+} tfc_block;
+
 typedef struct {
   tfc_format format;
   size_t num_outputs;
@@ -37,13 +56,6 @@ typedef struct {
   const int32_t* threshold; /* padded to whole blocks with INT32_MIN */
   void* data;               /* [pixels, num_outputs], or words of bits */
 } tfc_output;
-
-/* sum[p][o] = bases[p] + factor * counts[p][o], at pixel first_pixel + p. */
-typedef struct {
-  size_t first_pixel, num_pixels, block;
-  const int32_t *counts, *bases;
-  int32_t factor;
-} tfc_sums;
 
 typedef struct {
   /* Bytes of an image for each word of signs, and of a packed block for each word of
@@ -63,23 +75,22 @@ typedef struct {
   void (*pack_filter)(const uint32_t* filter, size_t num_outputs, size_t num_words,
                       void* packed);
 
-  /* counts[p][o] = sum over k of popcount(image[origins[p] + offsets[k]] ^ filter[o][k]),
-     for 32 outputs. */
-  void (*count)(const tfc_tile* tile, const void* filter, int32_t* counts);
-
-  /* sums[p][o] = sum over k, in this order, of the value at offsets[k], negated if bit o
-     of signs[k] is set. */
-  void (*add_floats)(const tfc_tile* tile, const uint32_t* signs, float* sums);
-  void (*add_integers)(const tfc_tile* tile, const uint32_t* signs, int32_t* sums);
-
-  /* Writes the outputs of a block at some pixels; as in bconv2d.h. */
-  void (*write_floats)(const tfc_output* output, size_t first_pixel, size_t num_pixels,
-                       size_t block, const float* sums);
-  void (*write_integers)(const tfc_output* output, const tfc_sums* sums);
+  /* The outputs of a block at the pixels of a strip; from loops.h. */
+  void (*run_signs)(const tfc_strip* strip, const tfc_block* block,
+                    const tfc_output* output);
+  void (*run_floats)(const tfc_strip* strip, const tfc_block* block,
+                     const tfc_output* output);
+  void (*run_integers)(const tfc_strip* strip, const tfc_block* block,
+                       const tfc_output* output);
 } tfc_bconv2d_kernel;
 
 extern const tfc_bconv2d_kernel tfc_bconv2d_portable, tfc_bconv2d_avx2,
     tfc_bconv2d_avx512, tfc_bconv2d_neon, tfc_bconv2d_neon_in_order;
+
+/* Takes from the counts of a block at a pixel what clear bits outside of the input added:
+   they were unequal to the set bits of the filters there. */
+void tfc_bconv2d_correct(const tfc_bconv2d* op, size_t pixel, size_t block,
+                         int32_t* counts);
 
 /* The equation, from arrays as the caller of tfc_bconv2d_create had them. */
 void tfc_bconv2d_reference(const tfc_bconv2d_params* params, const void* input,

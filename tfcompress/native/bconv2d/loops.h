@@ -1,9 +1,10 @@
-/* The parts of a kernel that compilers vectorise by themselves. A file of an instruction
-   set includes this after its definition of
+/* The parts of a kernel that compilers vectorise by themselves, and the loops around
+   `count`, so that it becomes a part of them. A file of an instruction set includes this
+   after its definition of
 
      static uint32_t bits_below(const int32_t* sums, const int32_t* thresholds)
 
-   where bit i = sums[i] < thresholds[i], for 32 of them. */
+   where bit i = sums[i] < thresholds[i], for 32 of them, and before that of `count`. */
 #ifndef TFC_BCONV2D_LOOPS_H
 #define TFC_BCONV2D_LOOPS_H
 
@@ -11,6 +12,10 @@
 #include <string.h>
 
 #include "kernel.h"
+
+/* counts[p][o] = sum over k of popcount(image[origins[p] + offsets[k]] ^ filter[o][k]),
+   for 32 outputs; the filter is a packed block. */
+static void count(const tfc_tile* tile, const void* filter, int32_t* counts);
 
 /* Vectors as wide as the registers of the target. */
 #if defined(__AVX512F__)
@@ -47,6 +52,8 @@ static inline int_vector negative_lanes(uint32_t signs, int_vector select) {
   return (((int_vector){0} + (int32_t)signs) & select) == select;
 }
 
+/* sums[p][o] = sum over k, in this order, of the value at offsets[k], negated if bit o of
+   signs[k] is set. */
 static void add_floats(const tfc_tile* tile, const uint32_t* signs, float* sums) {
   int_vector select[TFC_VECTORS];
   select_bits(select);
@@ -95,14 +102,15 @@ static inline int8_t to_int8(float y, const tfc_format* format) {
 
 static inline void write_values(const tfc_output* output, const float* sums, size_t pixel,
                                 size_t first, size_t count) {
-  const float *multiplier = output->multiplier + first, *bias = output->bias + first;
+  const float* restrict multiplier = output->multiplier + first;
+  const float* restrict bias = output->bias + first;
   const size_t at = pixel * output->num_outputs + first;
   if (output->format.type == TFC_FLOAT32) {
-    float* y = (float*)output->data + at;
+    float* restrict y = (float*)output->data + at;
     for (size_t o = 0; o < count; o++) y[o] = multiplier[o] * sums[o] + bias[o];
     return;
   }
-  int8_t* y = (int8_t*)output->data + at;
+  int8_t* restrict y = (int8_t*)output->data + at;
   const tfc_format format = output->format;
   for (size_t o = 0; o < count; o++)
     y[o] = to_int8(multiplier[o] * sums[o] + bias[o], &format);
@@ -123,36 +131,90 @@ static inline uint32_t* word_at(const tfc_output* output, size_t pixel, size_t b
   return (uint32_t*)output->data + pixel * num_words + block;
 }
 
-static void write_floats(const tfc_output* output, size_t first_pixel, size_t num_pixels,
-                         size_t block, const float* sums) {
-  for (size_t p = 0; p < num_pixels; p++, sums += TFC_BLOCK) {
-    if (output->format.type != TFC_BITS) {
-      write_block(output, sums, first_pixel + p, block);
-      continue;
+static inline void write_floats(const tfc_output* output, size_t pixel, size_t block,
+                                const float* sums) {
+  if (output->format.type != TFC_BITS) {
+    write_block(output, sums, pixel, block);
+    return;
+  }
+  const int32_t* threshold = output->threshold + block * TFC_BLOCK;
+  uint32_t word = 0;
+  for (int o = 0; o < TFC_BLOCK; o++)
+    word |= (uint32_t)((double)sums[o] < threshold[o]) << o;
+  *word_at(output, pixel, block) = word;
+}
+
+static inline void write_integers(const tfc_output* output, size_t pixel, size_t block,
+                                  const int32_t* sums) {
+  if (output->format.type == TFC_BITS) {
+    *word_at(output, pixel, block) =
+        bits_below(sums, output->threshold + block * TFC_BLOCK);
+    return;
+  }
+  float floats[TFC_BLOCK];
+  for (int o = 0; o < TFC_BLOCK; o++) floats[o] = (float)sums[o];
+  write_block(output, floats, pixel, block);
+}
+
+/* The tile that begins at pixel p of a strip. */
+static inline tfc_tile tile_at(const tfc_strip* strip, size_t p) {
+  const size_t left = strip->num_pixels - p;
+  return (tfc_tile){strip->image, strip->origins + p, left < TFC_TILE ? left : TFC_TILE,
+                    strip->offsets, strip->num_words};
+}
+
+static void run_signs(const tfc_strip* strip, const tfc_block* block,
+                      const tfc_output* output) {
+  /* A bit is worth 2, half of that with two planes. */
+  const int shift = block->planes == 1;
+  for (size_t first = 0; first < strip->num_pixels; first += TFC_TILE) {
+    const tfc_tile tile = tile_at(strip, first);
+    _Alignas(64) int32_t counts[TFC_TILE * TFC_BLOCK];
+    count(&tile, block->filters[0], counts);
+    if (block->planes == 2) {
+      int32_t others[TFC_TILE * TFC_BLOCK];
+      count(&tile, block->filters[1], others);
+      for (size_t i = 0; i < tile.num_pixels * TFC_BLOCK; i++) counts[i] += others[i];
     }
-    const int32_t* threshold = output->threshold + block * TFC_BLOCK;
-    uint32_t word = 0;
-    for (int o = 0; o < TFC_BLOCK; o++)
-      word |= (uint32_t)((double)sums[o] < threshold[o]) << o;
-    *word_at(output, first_pixel + p, block) = word;
+    for (size_t p = 0; p < tile.num_pixels; p++) {
+      const size_t pixel = strip->first_pixel + first + p;
+      const int32_t base = strip->bases[first + p];
+      int32_t* sums = counts + p * TFC_BLOCK;
+      if (base != strip->num_values)
+        tfc_bconv2d_correct(strip->op, pixel, block->index, sums);
+      for (int o = 0; o < TFC_BLOCK; o++) sums[o] = base - (sums[o] << shift);
+      write_integers(output, pixel, block->index, sums);
+    }
   }
 }
 
-static void write_integers(const tfc_output* output, const tfc_sums* sums) {
-  for (size_t p = 0; p < sums->num_pixels; p++) {
-    const size_t pixel = sums->first_pixel + p;
-    const int32_t* counts = sums->counts + p * TFC_BLOCK;
-    int32_t integers[TFC_BLOCK];
-    float floats[TFC_BLOCK];
-    for (int o = 0; o < TFC_BLOCK; o++)
-      integers[o] = sums->bases[p] + sums->factor * counts[o];
-    if (output->format.type == TFC_BITS) {
-      *word_at(output, pixel, sums->block) =
-          bits_below(integers, output->threshold + sums->block * TFC_BLOCK);
-      continue;
-    }
-    for (int o = 0; o < TFC_BLOCK; o++) floats[o] = (float)integers[o];
-    write_block(output, floats, pixel, sums->block);
+static void run_floats(const tfc_strip* strip, const tfc_block* block,
+                       const tfc_output* output) {
+  for (size_t first = 0; first < strip->num_pixels; first += TFC_TILE) {
+    const tfc_tile tile = tile_at(strip, first);
+    float sums[2][TFC_TILE * TFC_BLOCK];
+    for (int plane = 0; plane < block->planes; plane++)
+      add_floats(&tile, (const uint32_t*)block->filters[plane], sums[plane]);
+    for (size_t i = 0; block->planes == 2 && i < tile.num_pixels * TFC_BLOCK; i++)
+      sums[0][i] = (sums[0][i] + sums[1][i]) * 0.5f;
+    for (size_t p = 0; p < tile.num_pixels; p++)
+      write_floats(output, strip->first_pixel + first + p, block->index,
+                   sums[0] + p * TFC_BLOCK);
+  }
+}
+
+static void run_integers(const tfc_strip* strip, const tfc_block* block,
+                         const tfc_output* output) {
+  for (size_t first = 0; first < strip->num_pixels; first += TFC_TILE) {
+    const tfc_tile tile = tile_at(strip, first);
+    int32_t sums[2][TFC_TILE * TFC_BLOCK];
+    for (int plane = 0; plane < block->planes; plane++)
+      add_integers(&tile, (const uint32_t*)block->filters[plane], sums[plane]);
+    for (size_t i = 0; block->planes == 2 && i < tile.num_pixels * TFC_BLOCK; i++)
+      sums[0][i] = (sums[0][i] + sums[1][i]) / 2;
+    for (size_t p = 0; p < tile.num_pixels; p++)
+      write_integers(output, strip->first_pixel + first + p, block->index,
+                     sums[0] + p * TFC_BLOCK);
   }
 }
 

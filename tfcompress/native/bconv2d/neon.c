@@ -51,6 +51,5 @@ const tfc_bconv2d_kernel tfc_bconv2d_neon = {
     .image_bytes = 16,
     .filter_bytes = 4 * TFC_BLOCK,
     .pack_image = pack_image,
-    .count = count,
     TFC_NEON_LOOPS,
 };

@@ -92,9 +92,8 @@ static inline void add_bytes(uint8x16_t bytes, int32_t* counts) {
   vst1q_s32(counts, vreinterpretq_s32_u32(sums));
 }
 
-#define TFC_NEON_LOOPS                                                                  \
-  .sign_floats = sign_floats, .sign_int8 = sign_int8, .pack_filter = pack_words,        \
-  .add_floats = add_floats, .add_integers = add_integers, .write_floats = write_floats, \
-  .write_integers = write_integers
+#define TFC_NEON_LOOPS                                                           \
+  .sign_floats = sign_floats, .sign_int8 = sign_int8, .pack_filter = pack_words, \
+  .run_signs = run_signs, .run_floats = run_floats, .run_integers = run_integers
 
 #endif

@@ -138,6 +138,5 @@ static void count(const tfc_tile* tile, const void* filter, int32_t* counts) {
 const tfc_bconv2d_kernel tfc_bconv2d_neon_in_order = {
     .image_bytes = 4,
     .filter_bytes = 4 * TFC_BLOCK,
-    .count = count,
     TFC_NEON_LOOPS,
 };

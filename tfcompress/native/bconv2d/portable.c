@@ -50,9 +50,7 @@ const tfc_bconv2d_kernel tfc_bconv2d_portable = {
     .sign_floats = sign_floats,
     .sign_int8 = sign_int8,
     .pack_filter = pack_words,
-    .count = count,
-    .add_floats = add_floats,
-    .add_integers = add_integers,
-    .write_floats = write_floats,
-    .write_integers = write_integers,
+    .run_signs = run_signs,
+    .run_floats = run_floats,
+    .run_integers = run_integers,
 };
