@@ -13,8 +13,9 @@ static inline size_t words_in_bytes(size_t num_words) {
   return num_words < TFC_WORDS_IN_BYTES ? num_words : TFC_WORDS_IN_BYTES;
 }
 
-/* Bit 4 v + i of the word is set where lane i of vector v is. */
-static inline uint32_t join_lanes(const uint32x4_t vectors[8]) {
+/* Bit 4 v + i of lane i is that of all bits of lane i in vector v; the others are clear.
+ */
+static inline uint32x4_t scatter_lanes(const uint32x4_t vectors[8]) {
   static const uint32_t lanes[4] = {0x11111111, 0x22222222, 0x44444444, 0x88888888};
   uint32x4_t joined = vectors[0];
   joined = vsliq_n_u32(joined, vectors[1], 4);
@@ -24,30 +25,23 @@ static inline uint32_t join_lanes(const uint32x4_t vectors[8]) {
   joined = vsliq_n_u32(joined, vectors[5], 20);
   joined = vsliq_n_u32(joined, vectors[6], 24);
   joined = vsliq_n_u32(joined, vectors[7], 28);
-  return vaddvq_u32(vandq_u32(joined, vld1q_u32(lanes)));
+  return vandq_u32(joined, vld1q_u32(lanes));
 }
 
 static uint32_t bits_below(const int32_t* sums, const int32_t* thresholds) {
   uint32x4_t below[8];
   for (int v = 0; v < 8; v++)
     below[v] = vcltq_s32(vld1q_s32(sums + 4 * v), vld1q_s32(thresholds + 4 * v));
-  return join_lanes(below);
+  return vaddvq_u32(scatter_lanes(below));
 }
 
 #include "loops.h"
 
-/* Bit 4 v + i of lane i is set where x[4 v + i] < 0; the other bits are clear. */
+/* The signs of 32 values, bit 4 v + i in lane i. */
 static inline uint32x4_t scattered_signs(const float* x) {
-  static const uint32_t lanes[4] = {0x11111111, 0x22222222, 0x44444444, 0x88888888};
-  uint32x4_t joined = vcltzq_f32(vld1q_f32(x));
-  joined = vsliq_n_u32(joined, vcltzq_f32(vld1q_f32(x + 4)), 4);
-  joined = vsliq_n_u32(joined, vcltzq_f32(vld1q_f32(x + 8)), 8);
-  joined = vsliq_n_u32(joined, vcltzq_f32(vld1q_f32(x + 12)), 12);
-  joined = vsliq_n_u32(joined, vcltzq_f32(vld1q_f32(x + 16)), 16);
-  joined = vsliq_n_u32(joined, vcltzq_f32(vld1q_f32(x + 20)), 20);
-  joined = vsliq_n_u32(joined, vcltzq_f32(vld1q_f32(x + 24)), 24);
-  joined = vsliq_n_u32(joined, vcltzq_f32(vld1q_f32(x + 28)), 28);
-  return vandq_u32(joined, vld1q_u32(lanes));
+  uint32x4_t negative[8];
+  for (int v = 0; v < 8; v++) negative[v] = vcltzq_f32(vld1q_f32(x + 4 * v));
+  return scatter_lanes(negative);
 }
 
 static void sign_floats(const float* x, size_t num_words, uint32_t* words) {
