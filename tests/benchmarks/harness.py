@@ -245,15 +245,22 @@ def run_peer(name, script, task, folder):
         task: anything JSON can hold.
         folder: where environments are kept.
     """
-    environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
     child = subprocess.run(
-        [_peer_python(name, folder), FOLDER / "peers" / script, json.dumps(task)],
-        env=environment,
+        peer_command(name, script, task, folder),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
     return json.loads(child.stdout.splitlines()[-1])
+
+
+def peer_command(name, script, task, folder):
+    """The command of `run_peer`."""
+    path = FOLDER / "peers" / script
+    return [
+        *("env", f"PYTHONPATH={FOLDER}"),
+        *(_peer_python(name, folder), path, json.dumps(task)),
+    ]
 
 
 def _peer_python(name, folder):

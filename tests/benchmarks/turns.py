@@ -1,0 +1,78 @@
+"""A process that runs a `.tflite` file each time it gets a line, and answers with the
+seconds that a run took.
+
+Files that are compared get a process each: no thread of one waits for work while another
+is timed. The task is JSON: path, num_threads, repeats, and maybe delegate, options of the
+delegate, and `tiles`, whether tile instructions (AMX) may be used.
+"""
+
+import ctypes
+import json
+import struct
+import sys
+import time
+
+# Of Linux on x86-64, from its headers.
+_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
+_SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _EPERM = 158, 0x1023, 1
+_ALLOW, _ERROR = 0x7FFF0000, 0x00050000
+_LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_NUMBER, _FIRST_ARGUMENT = 0, 16  # Places in struct seccomp_data.
+
+
+def deny_tiles():
+    """Makes Linux refuse this process the state of tile registers.
+
+    Raises:
+        OSError: if the filter was not accepted.
+    """
+    steps = [
+        (_LOAD, 0, 0, _NUMBER),
+        (_JUMP_IF_EQUAL, 0, 3, _SYS_ARCH_PRCTL),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_JUMP_IF_EQUAL, 0, 1, _ARCH_REQ_XCOMP_PERM),
+        (_RETURN, 0, 0, _ERROR | _EPERM),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *s) for s in steps))
+    program = struct.pack("HxxxxxxQ", len(steps), ctypes.addressof(code))
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    if prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or prctl(
+        _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0
+    ):
+        raise OSError(ctypes.get_errno(), "seccomp was refused")
+
+
+def answer(run, repeats):
+    """Runs `repeats` times for each line of the standard input."""
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        for _ in range(3):
+            run()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            run()
+        print((time.perf_counter() - start) / repeats, flush=True)
+
+
+def main(path, num_threads, repeats, delegate=None, options=None, tiles=True):
+    """Answers for a file in LiteRT."""
+    if not tiles:
+        deny_tiles()
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter, load_delegate
+
+    delegates = [load_delegate(delegate, options or {})] if delegate else None
+    interpreter = Interpreter(
+        path, num_threads=num_threads, experimental_delegates=delegates
+    )
+    interpreter.allocate_tensors()
+    generator = np.random.default_rng(0)
+    for detail in interpreter.get_input_details():
+        x = 40 * generator.normal(size=detail["shape"])
+        interpreter.set_tensor(detail["index"], x.astype(detail["dtype"]))
+    answer(interpreter.invoke, repeats)
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))
