@@ -18,7 +18,9 @@ CORES = {
     "cortex-a55": ("neon_in_order", 1, 75),
 }
 # What does the work; loads, stores, copies and addresses are what it costs.
-ARITHMETIC = set("add addp addv and cmgt cmlt cnt eor fcmlt fcmgt orr shl sli".split())
+ARITHMETIC = set(
+    "add addp addv and bic bif bit bsl cmeq cmgt cnt eor fadd fcmlt neg sli sub".split()
+)
 # Size, channels, outputs, kernel.
 CONVOLUTIONS = {
     "14²x256→256": (14, 256, 256, 3),
@@ -74,11 +76,19 @@ def _inner_loops(kernel):
 
 def _purpose(function, loop):
     """What a loop of a function does, None if it is not one that counts."""
-    num_counts = sum(each.startswith("cnt") for each in loop)
-    if num_counts:
-        return f"{num_counts} vectors of bits"
-    names = {"sign_floats": "signs of floats", "sign_int8": "signs of int8"}
-    return names.get(function)
+    names = {each.split()[0] for each in loop if re.search(r"\bv\d+\.", each)}
+    if "cnt" in names:
+        num_vectors = sum(each.startswith("cnt") for each in loop)
+        return f"bits, {num_vectors} vectors at a time"
+    for part, needed, purpose in (
+        ("sign_floats", "fcmlt", "signs of floats"),
+        ("sign_int8", "cmgt", "signs of int8"),
+        ("run_floats", "cmeq", "float values"),
+        ("run_integers", "cmeq", "int8 values"),
+    ):
+        if function.startswith(part) and needed in names:
+            return purpose
+    return None
 
 
 def _num_arithmetic(loop):

@@ -13,10 +13,12 @@ static inline size_t words_in_bytes(size_t num_words) {
   return num_words < TFC_WORDS_IN_BYTES ? num_words : TFC_WORDS_IN_BYTES;
 }
 
+/* Bits 4 v + i, in lane i. */
+static const uint32_t TFC_LANE_BITS[4] = {0x11111111, 0x22222222, 0x44444444, 0x88888888};
+
 /* Bit 4 v + i of lane i is that of all bits of lane i in vector v; the others are clear.
  */
 static inline uint32x4_t scatter_lanes(const uint32x4_t vectors[8]) {
-  static const uint32_t lanes[4] = {0x11111111, 0x22222222, 0x44444444, 0x88888888};
   uint32x4_t joined = vectors[0];
   joined = vsliq_n_u32(joined, vectors[1], 4);
   joined = vsliq_n_u32(joined, vectors[2], 8);
@@ -25,7 +27,7 @@ static inline uint32x4_t scatter_lanes(const uint32x4_t vectors[8]) {
   joined = vsliq_n_u32(joined, vectors[5], 20);
   joined = vsliq_n_u32(joined, vectors[6], 24);
   joined = vsliq_n_u32(joined, vectors[7], 28);
-  return vandq_u32(joined, vld1q_u32(lanes));
+  return vandq_u32(joined, vld1q_u32(TFC_LANE_BITS));
 }
 
 static uint32_t bits_below(const int32_t* sums, const int32_t* thresholds) {
@@ -86,8 +88,8 @@ static inline void add_bytes(uint8x16_t bytes, int32_t* counts) {
   vst1q_s32(counts, vreinterpretq_s32_u32(sums));
 }
 
-#define TFC_NEON_LOOPS                                                           \
-  .sign_floats = sign_floats, .sign_int8 = sign_int8, .pack_filter = pack_words, \
-  .run_signs = run_signs, .run_floats = run_floats, .run_integers = run_integers
+#define TFC_NEON_LOOPS                                                       \
+  .sign_int8 = sign_int8, .pack_filter = pack_words, .run_signs = run_signs, \
+  .run_floats = run_floats, .run_integers = run_integers
 
 #endif

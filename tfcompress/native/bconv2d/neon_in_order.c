@@ -1,7 +1,9 @@
-/* arm64 cores that execute in order, such as Cortex-A53 and A55. Instructions stand in the
-   order that keeps both pipelines busy: arithmetic of one kind eight times in a row, beside
-   the loads and addresses for the next word. */
+/* arm64 cores that execute in order, such as Cortex-A53 and A55. Instructions stand in
+   the order that keeps both pipelines busy: arithmetic of one kind eight times in a row,
+   beside the loads and addresses for the next word. */
 #include "neon.h"
+
+/* clang-format off */
 
 #define ZERO(v) "movi v" #v ".16b, #0\n"
 #define EOR(to, a, b) "eor v" #to ".16b, v" #a ".16b, v" #b ".16b\n"
@@ -14,13 +16,11 @@
 #define NEXT_FILTER "add %[w], %[w], #128\n"
 #define NEXT_WORD "adds %[next], %[next], #4\n"
 /* counts[offset...] += the sums of four bytes each. */
-#define STORE(v, offset)                \
-  LOAD(31, counts, offset)              \
-  "uaddlp v" #v ".8h, v" #v ".16b\n"    \
-  "uadalp v31.4s, v" #v ".8h\n"         \
+#define STORE(v, offset)                        \
+  LOAD(31, counts, offset)                      \
+  "uaddlp v" #v ".8h, v" #v ".16b\n"            \
+  "uadalp v31.4s, v" #v ".8h\n"                 \
   "str q31, [%[counts], #" #offset "]\n"
-
-/* clang-format off */
 
 /* counts[p][o] += ..., for four pixels and outputs 0 to 15 of the block that filter points
    into; num_words is at most TFC_WORDS_IN_BYTES.
@@ -140,6 +140,41 @@ static void count_pixel(const uint32_t* x, const uint32_t* offsets,
         "v27", "v28", "v29", "v30", "v31");
 }
 
+#define BELOW_ZERO(to, v) "fcmlt " to ".4s, v" #v ".4s, #0.0\n"
+#define BELOW_ZERO_OF_FOUR                      \
+  BELOW_ZERO("v16", 16) BELOW_ZERO("v17", 17)   \
+  BELOW_ZERO("v18", 18) BELOW_ZERO("v19", 19)
+#define JOIN(to, v, shift) "sli %[" #to "].4s, v" #v ".4s, #" #shift "\n"
+#define LOAD_AT(v, x, offset) "ldr q" #v ", [%[" #x "], %[" #offset "]]\n"
+/* Joins what was loaded, while the next vectors are loaded. */
+#define JOIN_LANES(shift, next)                 \
+  BELOW_ZERO_OF_FOUR                            \
+  JOIN(w0, 16, shift) LOAD_AT(16, x0, next)     \
+  JOIN(w1, 17, shift) LOAD_AT(17, x1, next)     \
+  JOIN(w2, 18, shift) LOAD_AT(18, x2, next)     \
+  JOIN(w3, 19, shift) LOAD_AT(19, x3, next)
+
+/* As scatter_lanes() of the signs of four words, but with the bits of all lanes in each.
+   Offsets in registers let a load take as long as the arithmetic beside it. */
+static inline void join_signs(const float* x, uint32x4_t words[4]) {
+  __asm__(
+      LOAD(16, x0, 0) LOAD(17, x1, 0) LOAD(18, x2, 0) LOAD(19, x3, 0)
+      BELOW_ZERO("%[w0]", 16) LOAD_AT(16, x0, v1)
+      BELOW_ZERO("%[w1]", 17) LOAD_AT(17, x1, v1)
+      BELOW_ZERO("%[w2]", 18) LOAD_AT(18, x2, v1)
+      BELOW_ZERO("%[w3]", 19) LOAD_AT(19, x3, v1)
+      JOIN_LANES(4, v2) JOIN_LANES(8, v3) JOIN_LANES(12, v4)
+      JOIN_LANES(16, v5) JOIN_LANES(20, v6) JOIN_LANES(24, v7)
+      BELOW_ZERO_OF_FOUR
+      JOIN(w0, 16, 28) JOIN(w1, 17, 28) JOIN(w2, 18, 28) JOIN(w3, 19, 28)
+      : [w0] "=&w"(words[0]), [w1] "=&w"(words[1]), [w2] "=&w"(words[2]),
+        [w3] "=&w"(words[3])
+      : [x0] "r"(x), [x1] "r"(x + 32), [x2] "r"(x + 64), [x3] "r"(x + 96),
+        [v1] "r"(16L), [v2] "r"(32L), [v3] "r"(48L), [v4] "r"(64L), [v5] "r"(80L),
+        [v6] "r"(96L), [v7] "r"(112L)
+      : "memory", "v16", "v17", "v18", "v19");
+}
+
 /* clang-format on */
 
 static void count(const tfc_tile* tile, const void* filter, int32_t* counts) {
@@ -161,21 +196,20 @@ static void count(const tfc_tile* tile, const void* filter, int32_t* counts) {
   }
 }
 
-#define BELOW_ZERO(to, v) "fcmlt v" #to ".4s, v" #v ".4s, #0.0\n"
-#define JOIN(to, v, shift) "sli v" #to ".4s, v" #v ".4s, #" #shift "\n"
-/* Vector `shift` / 4 of each word into v0 to v3, while those at the offsets are loaded. */
-#define JOIN_SIGNS(shift, offset0, offset1, offset2, offset3)                   \
-  BELOW_ZERO(16, 16) BELOW_ZERO(17, 17) BELOW_ZERO(18, 18) BELOW_ZERO(19, 19)   \
-  JOIN(0, 16, shift)                                                            \
-  LOAD(16, x, offset0) JOIN(1, 17, shift)                                       \
-  LOAD(17, x, offset1) JOIN(2, 18, shift)                                       \
-  LOAD(18, x, offset2) JOIN(3, 19, shift)                                       \
-  LOAD(19, x, offset3)
-
-/* As scatter_lanes() of the signs of four words; x[128...] follow them. */
+static void sign_floats_in_order(const float* x, size_t num_words, uint32_t* words) {
+  const uint32x4_t lanes = vld1q_u32(TFC_LANE_BITS);
+  for (; num_words >= 4; num_words -= 4, x += 128, words += 4) {
+    uint32x4_t w[4];
+    join_signs(x, w);
+    for (int i = 0; i < 4; i++) w[i] = vandq_u32(w[i], lanes);
+    vst1q_u32(words, vpaddq_u32(vpaddq_u32(w[0], w[1]), vpaddq_u32(w[2], w[3])));
+  }
+  sign_floats(x, num_words, words);
+}
 
 const tfc_bconv2d_kernel tfc_bconv2d_neon_in_order = {
     .image_bytes = 4,
     .filter_bytes = 4 * TFC_BLOCK,
+    .sign_floats = sign_floats_in_order,
     TFC_NEON_LOOPS,
 };
