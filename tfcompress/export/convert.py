@@ -216,7 +216,7 @@ def convert(model, precision="float32", samples=None, profile="custom"):
         content = with_exact_grids(content, dense_kernels(model))
     if precision == "int4":
         return pack_int4(content)
-    return with_direct_tensors(content) if b"tfc.B" in content else content
+    return with_direct_tensors(content, model) if b"tfc.B" in content else content
 
 
 def _with_binary_operations(model, precision, samples, profile):

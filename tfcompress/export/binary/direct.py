@@ -4,26 +4,36 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
+from tfcompress.export.binary.layers import BConv2D, BDense
 from tfcompress.export.edit import drop_buffers, drop_tensors, set_constant
 from tfcompress.export.operations import operation_name, read
 
 _WITH_VALUES = ("tfc.BConv2D", "tfc.BDense")
 
 
-def with_direct_tensors(content):
+def with_direct_tensors(content, model):
     """Removes conversions beside binary operations, which convert by themselves.
 
     The converter leaves all custom operations float: a DEQUANTIZE stands before them and
     a QUANTIZE behind them in int8 files, and a DEQUANTIZE behind each float16 constant.
+    Those constants get back what rounding took, by which signs could change.
 
     Args:
         content: bytes of a `.tflite` model.
+        model: the Keras model that it was converted from.
 
     Returns:
         The edited bytes, or the same bytes if there is nothing to do.
     """
     file = read(content)
-    changed = [_edit(file, index) for index in range(len(file.subgraphs))]
+    exact = {
+        v.numpy().astype(np.float16).tobytes(): v.numpy()
+        for layer in model.layers
+        if isinstance(layer, (BConv2D, BDense))
+        for v in layer.variables
+        if v.dtype == "float32"
+    }
+    changed = [_edit(file, index, exact) for index in range(len(file.subgraphs))]
     if not any(changed):
         return content
     shown = {t.buffer for graph in file.subgraphs for t in graph.tensors}
@@ -33,7 +43,7 @@ def with_direct_tensors(content):
     return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 
-def _edit(file, index):
+def _edit(file, index, exact):
     graph = file.subgraphs[index]
     before = len(graph.operators)
     writers = {t: op for op in graph.operators for t in op.outputs}
@@ -43,7 +53,7 @@ def _edit(file, index):
         for place, tensor in enumerate(operation.inputs):
             writer = writers.get(tensor)
             if writer and operation_name(file, writer) == "DEQUANTIZE":
-                _read_directly(file, graph, operation, place, writer)
+                _read_directly(file, graph, operation, place, writer, exact)
         _write_directly(file, graph, operation)
     _drop_unread(file, graph)
     if len(graph.operators) == before:
@@ -54,14 +64,15 @@ def _edit(file, index):
     return True
 
 
-def _read_directly(file, graph, operation, place, dequantize):
+def _read_directly(file, graph, operation, place, dequantize, exact):
     source = graph.tensors[dequantize.inputs[0]]
     if source.type == schema.TensorType.INT8 and place == 0:
         operation.inputs[place] = dequantize.inputs[0]
     data = file.buffers[source.buffer].data
     if source.type == schema.TensorType.FLOAT16 and data is not None:
-        values = np.frombuffer(bytes(data), np.float16).astype(np.float32)
-        set_constant(file, graph.tensors[operation.inputs[place]], values)
+        rounded = np.frombuffer(bytes(data), np.float16).astype(np.float32)
+        constant = graph.tensors[operation.inputs[place]]
+        set_constant(file, constant, exact.get(bytes(data), rounded))
         dequantize.outputs = dequantize.outputs[:0]
 
 
