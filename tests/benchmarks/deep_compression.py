@@ -4,7 +4,7 @@ Errors and bytes are of real files. The dense networks are trained as usual. The
 compressed ones learn, on the same images, from the outputs of a larger network too, which
 has seen shifted images; so does a second dense network of each kind, whose error stands
 in the table for comparison. The other rows are those of mnist_bits.py, cifar_ptq.py and
-cifar_bits.py.
+cifar_bits.py, and the dense networks of binary_accuracy.py.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import functools
 import pathlib
 import tempfile
 
+import binary_accuracy
 import cifar
 import cifar_bits
 import cifar_ptq
@@ -235,9 +236,16 @@ def lenet(name, options):
 ROWS = {
     **{name: functools.partial(lenet, name) for name in LENETS},
     **mnist_bits.ROWS,
+    "binary": binary_accuracy.mlp,
     **cifar_ptq.ROWS,
     **cifar_bits.ROWS,
 }
 
+
+def _add_options(parser):
+    cifar.add_options(parser)
+    binary_accuracy.add_options(parser)
+
+
 if __name__ == "__main__":
-    harness.main(__doc__, ROWS, cifar.add_options)
+    harness.main(__doc__, ROWS, _add_options)

@@ -1,4 +1,4 @@
-"""MNIST with hashed weights and with weights of one bit: test error and bytes."""
+"""MNIST with hashed weights: test error and bytes."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ import harness
 import numpy as np
 
 _BATCH_SIZE = 256
-_NUM_CLASSES = 10
+NUM_CLASSES = 10
 _NUM_QUICK_IMAGES = 1280
 
 
@@ -28,36 +28,10 @@ class HashedRecipe:
 
 # The network of three layers in Chen et al. (2015), table 1. Dropout and rates come
 # from short trainings that held out the last 10,000 training images.
-HASHED_WIDTHS = (784, 1000, _NUM_CLASSES)
+HASHED_WIDTHS = (784, 1000, NUM_CLASSES)
 HASHED = {
     "1/8": HashedRecipe(1 / 8, 50, 3e-3, (0.2, 0.5), paper=1.45),
     "1/64": HashedRecipe(1 / 64, 40, 4e-3, (0.1, 0.3), paper=2.79),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class BinaryRecipe:
-    """One network whose weights are all of one bit.
-
-    The papers train 1000 epochs, the second of them networks four times as wide: what
-    they report is given for comparison.
-    """
-
-    epochs: int
-    learning_rate: float
-    # Of the weights, as `tfc.transforms.Binary` takes it.
-    scale: str | None
-    has_binary_activations: bool
-    paper: float | None
-
-
-BINARY_WIDTH, NUM_HIDDEN = 1024, 3
-BINARY = {
-    # Courbariaux et al. (2015), table 2, deterministic.
-    "BinaryConnect": BinaryRecipe(10, 3e-3, None, False, paper=1.29),
-    # Hubara et al. (2016), table 1; 4096 neurons a layer.
-    "BNN": BinaryRecipe(10, 3e-3, None, True, paper=0.96),
-    "XNOR": BinaryRecipe(10, 3e-3, "mean", True, paper=None),
 }
 
 
@@ -176,102 +150,7 @@ def build_hashed(recipe):
     return tfc.compress(model, {".*": [buckets]}), budget
 
 
-def binary(options):
-    """Test errors and file sizes of networks of one bit."""
-    digits = Digits(options, low=-1)
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "binary.tflite"
-        return [m for name in BINARY for m in _measure_binary(name, digits, path)]
-
-
-def _measure_binary(name, digits, path):
-    import tfcompress as tfc
-
-    recipe, keras = BINARY[name], digits.keras
-    model = build_binary(recipe)
-    targets = 2 * np.eye(_NUM_CLASSES, dtype="float32")[digits.train[1]] - 1
-    epochs = digits.fit(name, model, recipe, keras.losses.SquaredHinge(), targets)
-    error = digits.percent_wrong(model.predict(digits.test[0], 500, verbose=0))
-    sizes = {}
-    for codec in (None, "auto"):
-        small = with_plain_signs(tfc.strip(model), recipe)
-        samples = digits.train[0][:64]
-        sizes[codec] = tfc.export_tflite(small, path, samples=samples, codec=codec)
-    with tfc.Interpreter(path) as interpreter:
-        error_of_file = digits.percent_wrong(interpreter.run(digits.test[0]))
-    harness.progress(f"{name}: {error:.2f} %, its file {error_of_file:.2f} %")
-    whole, encoded = (result.size_bytes for result in sizes.values())
-    return [
-        harness.Measure(f"{name}: test error", error, "%", paper=recipe.paper),
-        harness.Measure(f"{name}: test error of the file", error_of_file, "%"),
-        harness.Measure(f"{name}: float32 file", whole, "bytes"),
-        harness.Measure(f"{name}: encoded file", encoded, "bytes"),
-        harness.Measure(f"{name}: float32 file over encoded", whole / encoded, "x"),
-        harness.Measure(f"{name}: epochs", epochs),
-    ]
-
-
-def build_binary(recipe):
-    """784-1024-1024-1024-10, each dense layer with batch norm behind it."""
-    import keras
-
-    import tfcompress as tfc
-
-    layers = keras.layers
-    blocks = [layers.Input((784,))]
-    for _ in range(NUM_HIDDEN):
-        blocks += [
-            layers.Dense(BINARY_WIDTH, use_bias=False),
-            # A gain would be lost in the next layer's batch norm, or in the sign.
-            layers.BatchNormalization(momentum=0.9, scale=False),
-            layers.Activation(_activation(recipe)),
-        ]
-    blocks += [
-        layers.Dense(_NUM_CLASSES, use_bias=False),
-        layers.BatchNormalization(momentum=0.9),
-    ]
-    transforms = [tfc.transforms.Binary(recipe.scale)]
-    return tfc.compress(keras.Sequential(blocks), {".*": transforms})
-
-
-def _activation(recipe):
-    import tfcompress as tfc
-
-    return tfc.activations.Sign() if recipe.has_binary_activations else "relu"
-
-
-def with_plain_signs(model, recipe):
-    """The same network with kernels of -1 and 1 in the hidden layers.
-
-    The converter would write batch norm into the kernels, which then have two values a
-    neuron instead of two in all. With the gain `g > 0` of a neuron
-
-        relu(g x + b) = g relu(x + b / g),    sign(g x + b) = sign(x + b / g)
-    """
-    import keras
-
-    stack = [layer for layer in model.layers if layer.weights]
-    x = inputs = keras.Input(model.input_shape[1:])
-    for dense, norm in zip(stack[:-2:2], stack[1:-2:2], strict=True):
-        kernel = dense.kernel.numpy()
-        scale = np.abs(kernel).max(axis=0)
-        deviation = np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
-        bias = (norm.beta.numpy() * deviation - norm.moving_mean.numpy()) / scale
-        signs = keras.layers.Dense(kernel.shape[1], activation=_activation(recipe))
-        x = signs(x)
-        signs.set_weights([np.sign(kernel), bias])
-        if not recipe.has_binary_activations:
-            # Nothing is negative: `abs` only keeps the converter from multiplying the
-            # gain into the kernel before or behind it.
-            x = keras.ops.abs(keras.ops.abs(x) * (scale / deviation))
-    for layer in stack[-2:]:
-        copy = type(layer).from_config(layer.get_config())
-        x = copy(x)
-        copy.set_weights(layer.get_weights())
-    return keras.Model(inputs, x)
-
-
-ROWS = {"hashed": hashed, "binary": binary}
+ROWS = {"hashed": hashed}
 
 if __name__ == "__main__":
     harness.main(__doc__, ROWS)

@@ -76,6 +76,13 @@ def ghost_bottleneck_parameters(
     return count
 
 
+def binary_residual_parameters(
+    channels, filters, kernel_size=3, strides=1, activation=None
+):
+    shortcut = channels * filters + 4 * filters if filters != channels else 0
+    return kernel_size**2 * channels * filters + 4 * filters + shortcut
+
+
 def xception_entry_parameters(channels, filters):
     separable = 9 * channels + channels * filters + 9 * filters + filters**2
     return separable + channels * filters + 4 * 3 * filters
@@ -105,6 +112,10 @@ GRIDS = {
     "ghost_bottleneck": [
         *product(filters=[12, 8], expand=[6, 24], strides=[1, 2]),
         *product(filters=[8], expand=[6], kernel_size=[5], squeeze_excite_ratio=[0.25]),
+    ],
+    "binary_residual": [
+        *product(filters=[12, 7], kernel_size=[1, 3], strides=[1, 2]),
+        *product(filters=[12], activation=["relu"]),
     ],
     "xception_entry": product(filters=[5, 12]),
 }
@@ -144,6 +155,7 @@ def test_odd_sizes_are_rounded_up():
         ("shuffle_unit", {"filters": 24}),
         ("ghost", {"filters": 8}),
         ("ghost_bottleneck", {"filters": 8, "expand": 16}),
+        ("binary_residual", {"filters": 8}),
     ]:
         y = getattr(tfc.blocks, name)(x, strides=2, **arguments)
         assert y.shape[:3] == (None, 4, 3)
@@ -267,6 +279,8 @@ def test_exports_to_int8(network, tmp_path):
             {"filters": 8, "expand": 7},
             r"\(expand=7\): .* an even",
         ),
+        ("binary_residual", {"filters": 8, "strides": 4}, r"\(strides=4\)"),
+        ("binary_residual", {"filters": 8, "quantizer": "sing"}, "Did you mean 'sign'"),
         ("xception_entry", {"filters": -1}, r"\(filters=-1\)"),
         ("fire", {"squeeze": 2, "expand": 2, "name": "a/b"}, "cannot contain"),
     ],

@@ -38,6 +38,70 @@ def test_float_weights_have_the_bits_of_their_type():
     assert row.entropy == pytest.approx(np.log2(3 * 3 * 3 * 4))
 
 
+def binary_network(quantizer):
+    """A sign, 3x3, a sign, pooling, flattening, a dense layer; both kernels binary."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 2)),
+            layers.Conv2D(3, 3, padding="same", use_bias=False, name="first"),
+            tfc.layers.QuantizedActivation(quantizer),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(5, name="last"),
+        ]
+    )
+    return tfc.compress(model, {".*": "binary"})
+
+
+def test_binary_macs_and_memory_by_hand():
+    model = binary_network("sign")
+    for report in (tfc.report(model), tfc.report(tfc.strip(model))):
+        first, last = report["first/kernel"], report["last/kernel"]
+        assert (first.bits, last.bits) == (1, 1)
+        # The first layer reads real numbers: its work is additions.
+        assert (first.macs, first.binary_macs) == (4 * 4 * 9 * 2 * 3, 0)
+        assert last.macs == last.binary_macs == 2 * 2 * 3 * 5
+        assert report.real_macs == first.macs
+        # 54 and 60 bits, and a bias of five numbers.
+        assert (first.memory_bytes, last.memory_bytes) == (7, 8)
+        assert report["last/bias"].memory_bytes == 4 * 5
+        assert report.memory_bytes == 7 + 8 + 20
+        assert report.float32_bytes == 4 * (54 + 60 + 5)
+    assert "476 bytes in float32" in " ".join(str(report).split())
+
+
+def test_ternary_kernels_are_two_planes_of_bits():
+    kernel = np.ones((16, 2), "float32")
+    kernel[::2] = -1
+    kernel[:3, 1] = 0
+    layer = keras.layers.Dense(2, use_bias=False, name="d")
+    model = keras.Sequential(
+        [keras.Input((16,)), tfc.layers.QuantizedActivation("swish_sign"), layer]
+    )
+    layer.kernel.assign(kernel)
+    row = tfc.report(model)["d/kernel"]
+    assert (row.bits, row.memory_bytes, row.binary_macs) == (2, 8, 32)
+
+
+def test_what_is_not_all_signs_is_not_binary():
+    assert tfc.report(binary_network("ternary_sign")).binary_macs == 0
+    real = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    assert tfc.report(real).binary_macs == 0
+    # One weight an output is a scale, and no grid.
+    assert tfc.report(weighted([[0.5, -1.0]]))["d/kernel"].bits == 32
+    assert tfc.report(weighted([[0.5], [0.5]]))["d/kernel"].bits == 1
+
+
+def test_a_shared_layer_must_read_signs_whenever_it_is_called():
+    layer = keras.layers.Dense(8, name="shared")
+    x = keras.Input((8,))
+    y = tfc.layers.QuantizedActivation("sign")(x)
+    for z, expected in ((layer(y), 64), (layer(layer(y)), 0)):
+        model = tfc.compress(keras.Model(x, z), {".*": "binary"})
+        assert tfc.report(model).binary_macs == expected
+
+
 def test_macs_by_hand():
     model = models.residual()
     rows = tfc.report(model)

@@ -65,7 +65,8 @@ def row(label, size_bytes=1000, latency_ms=2.0, accuracy=0.9, **kwargs):
 def weight(name, transforms=("Mask()",), skipped=None, macs=100, sparsity=0.75):
     return WeightReport(
         name=name, layer="Dense", shape=(8, 4), parameters=32, macs=macs,
-        sparsity=sparsity, unique_values=9, bits=4, entropy=1.5,
+        binary_macs=0, sparsity=sparsity, unique_values=9, bits=4, memory_bytes=16,
+        entropy=1.5,
         transforms=transforms, skipped=skipped,
     )  # fmt: skip
 

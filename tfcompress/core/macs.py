@@ -75,7 +75,7 @@ def macs(model):
         shape = [size or 1 for size in keras.tree.flatten(sizes)[0].shape]
         counts[id(layer)] = counts.get(id(layer), 0) + _layer_macs(layer, shape)
 
-    with _recorded([layer for _, layer in leaves(model)], record):
+    with recorded([layer for _, layer in leaves(model)], record):
         specs = input_specs(model)
         tf.function(lambda x: model(x, training=False)).get_concrete_function(specs)
     return counts
@@ -96,7 +96,7 @@ def _layer_macs(layer, shape):
 
 
 @contextlib.contextmanager
-def _recorded(layers, record):
+def recorded(layers, record):
     """Calls `record(layer, inputs, outputs)` whenever one of the layers is called."""
 
     def recorder(layer, call):

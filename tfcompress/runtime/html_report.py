@@ -281,9 +281,10 @@ def _layers(report):
     most_bits = max(32, *(w.bits for w in kernels))
     body = [_layer(w, most_bits) for w in kernels]
     explanation = (
-        "Bits are those of the smallest integer grid that holds the weight. Entropy is "
-        "the bits that an ideal code needs for one weight: "
-        f"{bytes_text(report.entropy_bytes)} for all of the model."
+        "Bits are those of the smallest integer grid that holds the weight, 1 if all of "
+        "a channel are a number or its negative: all of the model take "
+        f"{bytes_text(report.memory_bytes)}. Entropy is the bits that an ideal code "
+        f"needs for one weight: {bytes_text(report.entropy_bytes)} for all of the model."
     )
     table = _table("layers", "Weights of the layers", _LAYER_COLUMNS, body)
     return _section("Layers", explanation, table)

@@ -1,0 +1,86 @@
+"""The residual block of one binary convolution, of Bi-Real Net and QuickNet."""
+
+import keras
+
+from tfcompress.blocks.arguments import channels_of, check_counts, check_strides
+from tfcompress.blocks.convolution import convolution, joined
+from tfcompress.layers import QuantizedActivation
+
+
+def binary_residual(
+    x,
+    filters,
+    kernel_size=3,
+    strides=1,
+    quantizer="approx_sign",
+    activation=None,
+    name=None,
+):
+    """Convolves the signs of its input and adds the input itself, a real number.
+
+    `y = norm(f(B * sign(x))) + shortcut(x)` with `B` of k·k. The shortcut is `x` where
+    the shapes agree, else `norm(P * average_pool(x))` with `P` of 1x1, real-valued;
+    without the pooling for `strides=1`, without `P` where the channels agree.
+
+    The kernel `B` is real until a rule makes it binary. The convolution is called
+    `<name>_binary`, so one rule covers all such blocks:
+    `tfc.compress(model, {".*_binary": "binary"})`.
+
+    Parameters, for `I` input channels and `O = filters`:
+
+    - kernels: `k·k·I·O`, of one bit once binary; `I·O` of the shortcut, if `I` is not `O`;
+    - batch norm: `4·O`, and `4·O` of the shortcut, half of them trained. There are no
+      biases.
+
+    Multiply-accumulates for each output position: as many as there are elements in the
+    kernels.
+
+    Args:
+        x: images `(batch, height, width, I)`, real-valued: the shortcut carries what the
+            signs lose, so there is one for each convolution.
+        filters: number of output channels.
+        kernel_size: height and width `k` of the binary kernels.
+        strides: 1, or 2 to halve height and width.
+        quantizer: the sign as `tfc.layers.QuantizedActivation` takes it: "approx_sign"
+            in Bi-Real Net, "sign" in QuickNet.
+        activation: `f`, as Keras names it; None, for none, in Bi-Real Net, "relu" in
+            QuickNet.
+        name: prefix of the layers' names; Keras chooses them without it.
+
+    Returns:
+        A tensor `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+
+    Raises:
+        ValueError: if an argument is out of range or the channels of `x` are unknown.
+
+    Source: Liu et al., "Bi-Real Net" (2018), section 3.2 and figure 3; Bannink et al.,
+    "Larq Compute Engine" (2021), section 5, for QuickNet.
+
+    Example:
+        >>> x = keras.Input((8, 8, 32))
+        >>> y = binary_residual(x, 32, name="block1")
+        >>> y = binary_residual(y, 64, strides=2, name="block2")
+        >>> model = tfc.compress(keras.Model(x, y), {".*_binary": "binary"})
+        >>> tfc.report(model)["block2_binary/kernel"].bits
+        1
+    """
+    channels = channels_of("binary_residual", x)
+    check_counts("binary_residual", filters=filters, kernel_size=kernel_size)
+    check_strides("binary_residual", strides)
+    y = QuantizedActivation(quantizer, name=joined(name, "sign"))(x)
+    y = keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        strides,
+        padding="same",
+        use_bias=False,
+        name=joined(name, "binary"),
+    )(y)
+    if activation is not None:
+        y = keras.layers.Activation(activation, name=joined(name, "activation"))(y)
+    y = keras.layers.BatchNormalization(name=joined(name, "norm"))(y)
+    if strides == 2:
+        x = keras.layers.AveragePooling2D(2, 2, "same", name=joined(name, "pool"))(x)
+    if filters != channels:
+        x = convolution(x, filters, activation=None, name=joined(name, "shortcut"))
+    return keras.layers.Add(name=joined(name, "add"))([y, x])
