@@ -8,6 +8,7 @@ from tfcompress.export.binary.layers import BConv2D, BDense
 from tfcompress.export.edit import drop_buffers, drop_tensors, set_constant
 from tfcompress.export.operations import operation_name, read
 
+_CLIPS = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0)}
 _WITH_VALUES = ("tfc.BConv2D", "tfc.BDense")
 
 
@@ -16,6 +17,7 @@ def with_direct_tensors(content, model):
 
     The converter leaves all custom operations float: a DEQUANTIZE stands before them and
     a QUANTIZE behind them in int8 files, and a DEQUANTIZE behind each float16 constant.
+    A ReLU before that QUANTIZE goes too if the range clips as it does.
     Those constants get back what rounding took, by which signs could change.
 
     Args:
@@ -78,16 +80,35 @@ def _read_directly(file, graph, operation, place, dequantize, exact):
 
 def _write_directly(file, graph, operation):
     """Lets an operation write what the one QUANTIZE behind it makes of its output."""
+    passed, reader = [], _only_reader(graph, operation)
+    if reader and operation_name(file, reader) in _CLIPS:
+        passed, reader = [reader], _only_reader(graph, reader)
+    if reader is None or operation_name(file, reader) != "QUANTIZE":
+        return
+    result = graph.tensors[reader.outputs[0]]
+    if result.type != schema.TensorType.INT8:
+        return
+    for clipping in passed:
+        low, high = _CLIPS[operation_name(file, clipping)]
+        if not _lies_within(result.quantization, low, high):
+            return
+    operation.outputs = reader.outputs
+    for other in (*passed, reader):
+        graph.operators.remove(other)
+
+
+def _only_reader(graph, operation):
     (output,) = operation.outputs
     readers = [op for op in graph.operators if output in op.inputs]
-    if len(readers) != 1 or output in graph.outputs:
-        return
-    (reader,) = readers
-    result = graph.tensors[reader.outputs[0]]
-    is_quantize = operation_name(file, reader) == "QUANTIZE"
-    if is_quantize and result.type == schema.TensorType.INT8:
-        operation.outputs = reader.outputs
-        graph.operators.remove(reader)
+    return readers[0] if len(readers) == 1 and output not in graph.outputs else None
+
+
+def _lies_within(quantization, low, high):
+    """Whether int8 values themselves reach no further."""
+    step, zero_point = quantization.scale[0], quantization.zeroPoint[0]
+    tolerance = step / 256
+    reaches = [(level - zero_point) * step for level in (-128, 127)]
+    return reaches[0] >= low - tolerance and reaches[1] <= high + tolerance
 
 
 def _drop_unread(file, graph):

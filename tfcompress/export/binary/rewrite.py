@@ -108,7 +108,7 @@ class _Site:
 def _sites(graph):
     """`(sites, BinaryLayers that stay ordinary)`."""
     makers = {id(t): node for node in graph.nodes for t in node.outputs}
-    sites, ordinary = [], []
+    sites, ordinary = [], {}
     for node in graph.nodes:
         weights = binary_weights(node.operation)
         if weights is None:
@@ -116,7 +116,7 @@ def _sites(graph):
         reason = _why_ordinary(graph, node, weights)
         if reason:
             name = node.operation.name
-            ordinary.append(BinaryLayer(name, None, weights.planes, reason=reason))
+            ordinary[name] = BinaryLayer(name, None, weights.planes, reason=reason)
             continue
         site = _Site(node, weights)
         site.binarize = holds_signs(makers, node.inputs[0])
@@ -124,7 +124,7 @@ def _sites(graph):
     by_key = {site.node.key: site for site in sites}
     for site in sites:
         _join_with_readers(graph, site, by_key)
-    return sites, ordinary
+    return sites, tuple(ordinary.values())
 
 
 def _why_ordinary(graph, node, weights):
