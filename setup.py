@@ -64,7 +64,7 @@ setup(
     packages=find_packages(include=["tfcompress", "tfcompress.*"]),
     package_data={
         "tfcompress": ["runtime/*.html", "interop/_tfmot_child/*.py"],
-        "tfcompress.native": ["CMakeLists.txt", "*/*.c", "*/*.h"],
+        "tfcompress.native": ["CMakeLists.txt", "*.[ch]", "*/*.[ch]"],
     },
     install_requires=[
         "absl-py",

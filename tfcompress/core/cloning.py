@@ -21,6 +21,8 @@ def clone_layer(layer):
     """A built copy of a layer with the same weights and state."""
     copy = remake(layer, layer.get_config())
     if not isinstance(layer, keras.Layer):
+        # Some operations of Keras have no name in their configuration.
+        copy.name = layer.name
         return copy
     if layer.built and not copy.built:
         copy.build_from_config(layer.get_build_config() or {})

@@ -6,6 +6,7 @@ import warnings
 import keras
 import tensorflow as tf
 
+from tfcompress import native
 from tfcompress.core.cloning import copy_variables
 from tfcompress.core.compress import compress, is_plain, strip
 from tfcompress.core.compressed import treatments
@@ -13,6 +14,11 @@ from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.graph import flatten
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import check_samples
+from tfcompress.export.binary import (
+    with_binary_operations,
+    with_direct_tensors,
+    without_binary_operations,
+)
 from tfcompress.export.edit import (
     pack_int4,
     with_exact_grids,
@@ -28,11 +34,14 @@ from tfcompress.layers.fake_quant import FakeQuant
 from tfcompress.rewrites.affine import AffineAsConvolution
 from tfcompress.rewrites.apply import apply_to_flat
 from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
+from tfcompress.rewrites.quantize_activations import quantize_activations
 from tfcompress.transforms.uniform import Uniform
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
 PROFILES = ("custom", "builtin")
 _INTEGER = ("int8", "int16x8", "int4")
+# Their activations, or those of int8 beside 4-bit kernels, stay with builtin operations.
+_WITHOUT_BINARY = ("int16x8", "int4")
 _INT8_LEVELS = 127
 _NUM_CALIBRATION_SAMPLES = 256
 
@@ -144,12 +153,18 @@ def export_tflite(
             "which activation ranges are measured. Or train ranges with "
             "tfc.quantize_activations."
         )
-    content = convert(plain, precision, samples, profile)
+    prepared, binary = _with_binary_operations(plain, precision, samples, profile)
+    if verify and any(layer.operation for layer in binary):
+        native.require(
+            "Running binary layers (profile='builtin' writes builtin operations instead; "
+            "verify=False leaves the file unchecked)"
+        )
+    content = convert(prepared, precision, samples, profile)
     content, sparsity = store_sparse(content, plain, precision, sparse)
     constants = ()
     if codec:
         content, constants = encode_tflite(content, codec)
-    result = inspect_operations(content, path, precision, sparsity, constants)
+    result = inspect_operations(content, path, precision, sparsity, constants, binary)
     if verify:
         result = verify_outputs(result, plain, content, samples)
     write_atomically(path, content)
@@ -199,7 +214,27 @@ def convert(model, precision="float32", samples=None, profile="custom"):
         content = with_rescaled_reversals(content)
     if precision in ("int8", "int4"):
         content = with_exact_grids(content, dense_kernels(model))
-    return pack_int4(content) if precision == "int4" else content
+    if precision == "int4":
+        return pack_int4(content)
+    return with_direct_tensors(content) if b"tfc.B" in content else content
+
+
+def _with_binary_operations(model, precision, samples, profile):
+    """The model with binary operations, and a `BinaryLayer` for each that may be one."""
+    if profile == "builtin":
+        return model, without_binary_operations(model, "profile='builtin'")
+    if precision in _WITHOUT_BINARY:
+        reason = f"binary operations do not read {precision} activations"
+        return model, without_binary_operations(model, reason)
+    rewritten, layers = with_binary_operations(model)
+    is_measured = precision in _INTEGER and not _has_trained_ranges(model)
+    if rewritten is not model and is_measured:
+        # The converter cannot run binary operations to measure what they write.
+        few = {name: a[:_NUM_CALIBRATION_SAMPLES] for name, a in samples.items()}
+        rewritten = strip(
+            quantize_activations(rewritten, ranges="min_max", samples=few)
+        )
+    return rewritten, layers
 
 
 def _check_choice(name, value, choices):

@@ -5,7 +5,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from tfcompress.coding import wire
-from tfcompress.export.edit import drop_buffers
+from tfcompress.export.edit import drop_buffers, drop_tensors
 from tfcompress.export.operations import operation_name, read
 from tfcompress.runtime.delegate import DECODE
 
@@ -149,7 +149,7 @@ def _decode_graph(model, index, graph, constants):
             decoded[key] = output
             constants.decode(*(graph.tensors[t] for t in (*pair, output)))
         graph.operators.remove(operation)
-    _drop_tensors(model, index, graph, extra, replaced)
+    drop_tensors(model, index, extra, replaced)
 
 
 def _check_places(graph, operation):
@@ -160,27 +160,6 @@ def _check_places(graph, operation):
         raise ValueError(f"A {DECODE} operation lacks a tensor.")
     if {*inputs} & {*outputs}:
         raise ValueError(f"A {DECODE} operation reads its own output.")
-
-
-def _drop_tensors(model, index, graph, extra, replaced):
-    """Removes tensors, and lets those who read them read others."""
-    kept = [i for i in range(len(graph.tensors)) if i not in extra]
-    places = np.full(len(graph.tensors) + 1, -1, np.int32)
-    places[kept] = np.arange(len(kept))
-    for old, new in replaced.items():
-        places[old] = places[new]
-    graph.tensors = [graph.tensors[i] for i in kept]
-    # The last place stands for -1, an input that is left out.
-    for holder in [graph, *graph.operators]:
-        for side in ("inputs", "outputs", "intermediates"):
-            if getattr(holder, side, None) is not None:
-                setattr(
-                    holder, side, places[np.asarray(getattr(holder, side), np.int32)]
-                )
-    for signature in model.signatureDefs or ():
-        if signature.subgraphIndex == index:
-            for entry in [*signature.inputs, *signature.outputs]:
-                entry.tensorIndex = int(places[entry.tensorIndex])
 
 
 def _drop_operation_code(model):

@@ -218,3 +218,32 @@ def drop_buffers(file, dropped):
     tensors = [tensor for graph in file.subgraphs for tensor in graph.tensors]
     for holder in [*tensors, *(file.metadata or ())]:
         holder.buffer = places[holder.buffer]
+
+
+def drop_tensors(file, index, dropped, replaced=None):
+    """Removes tensors of a graph, by their places.
+
+    Args:
+        file: the object form of a `.tflite` model.
+        index: of the graph.
+        dropped: set of places.
+        replaced: `{place: place of the tensor that is read in its stead}`.
+    """
+    graph = file.subgraphs[index]
+    kept = [i for i in range(len(graph.tensors)) if i not in dropped]
+    places = np.full(len(graph.tensors) + 1, -1, np.int32)
+    places[kept] = np.arange(len(kept))
+    for old, new in (replaced or {}).items():
+        places[old] = places[new]
+    graph.tensors = [graph.tensors[i] for i in kept]
+    # The last place stands for -1, an input that is left out.
+    for holder in [graph, *graph.operators]:
+        for side in ("inputs", "outputs", "intermediates"):
+            if getattr(holder, side, None) is not None:
+                setattr(
+                    holder, side, places[np.asarray(getattr(holder, side), np.int32)]
+                )
+    for signature in file.signatureDefs or ():
+        if signature.subgraphIndex == index:
+            for entry in [*signature.inputs, *signature.outputs]:
+                entry.tensorIndex = int(places[entry.tensorIndex])

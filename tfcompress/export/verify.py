@@ -6,6 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
+from tfcompress.export.binary import binary_lines
 from tfcompress.export.encode import encoding_lines
 from tfcompress.export.operations import count_operations, float_operations
 from tfcompress.export.sparsity import sparsity_lines
@@ -38,6 +39,8 @@ class ExportResult:
             whether it runs sparse, and why not.
         constants: an `EncodedConstant` for each constant of at least 64 bytes, if a
             codec was asked for.
+        binary: a `BinaryLayer` for each layer whose kernel has two or three values:
+            which operation it became, or why it stayed ordinary.
         max_error: largest absolute difference of an output; None without verification.
         mean_error: mean absolute difference.
         top1_agreement: fraction of samples with the same largest output, for a
@@ -52,6 +55,7 @@ class ExportResult:
     float_operations: dict
     sparsity: tuple = ()
     constants: tuple = ()
+    binary: tuple = ()
     max_error: float | None = None
     mean_error: float | None = None
     top1_agreement: float | None = None
@@ -72,6 +76,7 @@ class ExportResult:
             lines.append(f"stayed float: {count} {name}: {reason}")
         lines += sparsity_lines(self.sparsity)
         lines += encoding_lines(self.constants)
+        lines += binary_lines(self.binary)
         if self.max_error is not None:
             lines.append(
                 f"error: at most {self.max_error:.3g}, {self.mean_error:.3g} on average"
@@ -81,7 +86,7 @@ class ExportResult:
         return "\n".join(lines)
 
 
-def inspect_operations(content, path, precision, sparsity=(), constants=()):
+def inspect_operations(content, path, precision, sparsity=(), constants=(), binary=()):
     """An `ExportResult` without the comparison."""
     integer = precision in ("int8", "int16x8", "int4")
     return ExportResult(
@@ -92,6 +97,7 @@ def inspect_operations(content, path, precision, sparsity=(), constants=()):
         float_operations=float_operations(content) if integer else {},
         sparsity=sparsity,
         constants=constants,
+        binary=binary,
     )
 
 

@@ -35,16 +35,20 @@ static inline bool tfc_window_create(int32_t in, int32_t kernel, int32_t stride,
   return true;
 }
 
-/* The places [first, end) of window `index` that lie inside of the input. */
-static inline void tfc_window_inside(const tfc_window* window, int32_t index,
-                                     int32_t* first, int32_t* end) {
+/* From first to before end. */
+typedef struct {
+  int32_t first, end;
+} tfc_span;
+
+/* The places of window `index` that lie inside of the input. */
+static inline tfc_span tfc_window_inside(const tfc_window* window, int32_t index) {
   const int64_t start = (int64_t)index * window->stride - window->padding;
   const int64_t dilation = window->dilation;
   const int64_t below = start < 0 ? (dilation - 1 - start) / dilation : 0;
   const int64_t within =
       start < window->in ? (window->in - start + dilation - 1) / dilation : 0;
-  *end = within < window->kernel ? (int32_t)within : window->kernel;
-  *first = below < *end ? (int32_t)below : *end;
+  const int32_t end = within < window->kernel ? (int32_t)within : window->kernel;
+  return (tfc_span){below < end ? (int32_t)below : end, end};
 }
 
 #endif

@@ -2,10 +2,12 @@
 
 import keras
 
+from tfcompress.activations.sign import Sign
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, as_graph, flatten, rewire
 from tfcompress.layers.fake_quant import RANGES, FakeQuant
 from tfcompress.layers.learned_step_quant import LearnedStepQuant
+from tfcompress.layers.quantized_activation import QuantizedActivation
 from tfcompress.ranges import MinMax, Range
 from tfcompress.rewrites.affine import AffineAsConvolution
 from tfcompress.rewrites.apply import apply_to_flat
@@ -69,6 +71,8 @@ _FIXED_RANGES = {
     "sigmoid": (0.0, 255 / 256),
     "tanh": (-1.0, 127 / 128),
 }
+# -1 and 1 are the levels -127 and 127.
+SIGN_RANGE = (-128 / 127, 1.0)
 _FUSED_ACTIVATIONS = {"linear", "relu", "relu6"}
 
 
@@ -83,7 +87,8 @@ def quantize_activations(
     Operations that keep their input's scale (max pooling, padding, reshape) get none,
     and everything that meets in a concatenation shares one range. Activations that run
     as an operation of their own (sigmoid, SiLU, softmax) are split off, with a range
-    before them; softmax, sigmoid and tanh have the fixed range of their kernels.
+    before them; softmax, sigmoid and tanh have the fixed range of their kernels, and signs
+    one that holds -1, 0 and 1 exactly.
 
     Batch norm trains unfolded: the converter folds it into the scales exactly.
     Normalization and Rescaling layers on images become 1x1 depthwise convolutions,
@@ -283,10 +288,16 @@ def _activation(layer):
 
 
 def _fixed_range(node):
+    if _is_sign(node.layer):
+        return SIGN_RANGE
     name = _activation(node.layer)
     if isinstance(node.layer, L.Softmax):
         name = "softmax"
     return _FIXED_RANGES.get(name, _FIXED_RANGES.get(type(node.layer).__name__.lower()))
+
+
+def _is_sign(layer):
+    return isinstance(layer, QuantizedActivation) and isinstance(layer.quantizer, Sign)
 
 
 def _split_activations(model):

@@ -13,8 +13,10 @@
 #define MAX_FILTER_WORDS (1 << 26)
 #define MAX_IMAGE_BYTES (1 << 30)
 
-#define STRIP_TILES 64     /* of one block before the next: their image stays in cache */
-#define PARTS_PER_THREAD 4 /* so that a thread that comes late does not hold up all */
+/* Tiles of one block before the next: their image stays in cache. */
+#define STRIP_TILES 64
+#define STRIP_PIXELS (STRIP_TILES * TFC_TILE)
+#define PARTS_PER_THREAD 4    /* so that a thread that comes late does not hold up all */
 #define MIN_SHARED_ROWS 16384 /* input values worth waking threads for */
 
 struct tfc_bconv2d {
@@ -31,7 +33,8 @@ struct tfc_bconv2d {
   /* Set bits of the filter above and left of each place, over all planes, to correct the
      counts at borders: [kernel_height + 1, kernel_width + 1, outputs]. */
   int32_t* set_bits;
-  uint8_t* image; /* the padding stays zero */
+  tfc_span *row_spans, *column_spans; /* of the kernel, inside, for each output */
+  uint8_t* image;                     /* the padding stays zero */
 };
 
 typedef struct {
@@ -157,6 +160,13 @@ static bool copy_arrays(tfc_bconv2d* op) {
   return true;
 }
 
+static tfc_span* create_spans(const tfc_window* window) {
+  tfc_span* spans = malloc((size_t)window->out * sizeof *spans);
+  for (int32_t i = 0; spans && i < window->out; i++)
+    spans[i] = tfc_window_inside(window, i);
+  return spans;
+}
+
 static uint32_t* create_offsets(const tfc_bconv2d* op) {
   uint32_t* offsets = malloc(op->num_words * sizeof *offsets);
   const tfc_window *rows = &op->rows, *columns = &op->columns;
@@ -239,11 +249,10 @@ static bool has_padding(const tfc_bconv2d* op) {
   return op->rows.covered > op->rows.in || op->columns.covered > op->columns.in;
 }
 
-static bool create_image(tfc_bconv2d* op) {
+static uint8_t* create_image(const tfc_bconv2d* op) {
   const size_t size = (size_t)op->params.batch * (size_t)op->rows.covered *
                       (size_t)op->columns.covered * op->depth * op->word_size;
-  op->image = calloc(size, 1);
-  return op->image != NULL;
+  return calloc(size, 1);
 }
 
 static bool prepare(tfc_bconv2d* op) {
@@ -254,8 +263,12 @@ static bool prepare(tfc_bconv2d* op) {
   op->word_size = p->binarize ? op->kernel->image_bytes : 4;
   op->num_words = (size_t)p->kernel_height * (size_t)p->kernel_width * op->depth;
   op->num_blocks = (size_t)words_of(p->num_outputs);
-  if (!(op->offsets = create_offsets(op)) || !(op->filter = pack_filter(op)) ||
-      !create_image(op))
+  op->row_spans = create_spans(&op->rows);
+  op->column_spans = create_spans(&op->columns);
+  op->offsets = create_offsets(op);
+  op->filter = pack_filter(op);
+  op->image = create_image(op);
+  if (!op->row_spans || !op->column_spans || !op->offsets || !op->filter || !op->image)
     return false;
   if (p->binarize && has_padding(op) && !create_set_bits(op)) return false;
   if (!p->binarize && p->input.type == TFC_INT8 && p->multiplier)
@@ -303,6 +316,8 @@ void tfc_bconv2d_free(tfc_bconv2d* op) {
   free((void*)op->params.multiplier);
   free((void*)op->params.bias);
   free((void*)op->params.threshold);
+  free(op->row_spans);
+  free(op->column_spans);
   free(op->offsets);
   free(op->filter);
   free(op->set_bits);
@@ -404,49 +419,59 @@ static void fill_row(void* argument, size_t index) {
     store_values(op, job->input, index * width, count, image);
 }
 
-/* Where the kernel lies inside of the input at a pixel of the output. */
+/* The places of a kernel that lie inside of the input, at one pixel of the output. */
 typedef struct {
-  int32_t top, bottom, left, right;
-  size_t origin;
-} place;
+  tfc_span rows, columns;
+} inside;
 
-static place find_place(const tfc_bconv2d* op, size_t pixel) {
+/* Pixels of the output that one block of filters meets before the next. */
+typedef struct {
+  size_t first_pixel, num_pixels;
+  size_t origins[STRIP_PIXELS];
+  int32_t bases[STRIP_PIXELS]; /* the sum if all signs were equal */
+  inside insides[STRIP_PIXELS];
+} strip;
+
+static void create_strip(const tfc_bconv2d* op, size_t first, size_t end, strip* strip) {
   const size_t width = (size_t)op->columns.out, height = (size_t)op->rows.out;
-  const size_t x = pixel % width, y = pixel / width % height, n = pixel / width / height;
-  place found;
-  tfc_window_inside(&op->rows, (int32_t)y, &found.top, &found.bottom);
-  tfc_window_inside(&op->columns, (int32_t)x, &found.left, &found.right);
-  const size_t row = n * (size_t)op->rows.covered + y * (size_t)op->rows.stride;
-  const size_t column = x * (size_t)op->columns.stride;
-  found.origin = (row * (size_t)op->columns.covered + column) * op->depth;
-  return found;
+  const size_t stride_y = (size_t)op->rows.stride * (size_t)op->columns.covered;
+  size_t x = first % width, y = first / width % height, n = first / width / height;
+  strip->first_pixel = first;
+  strip->num_pixels = end - first;
+  for (size_t p = 0; p < end - first; p++) {
+    const tfc_span rows = op->row_spans[y], columns = op->column_spans[x];
+    const size_t row = n * (size_t)op->rows.covered * (size_t)op->columns.covered;
+    strip->insides[p] = (inside){rows, columns};
+    strip->bases[p] =
+        (rows.end - rows.first) * (columns.end - columns.first) * op->params.channels;
+    strip->origins[p] = (row + y * stride_y + x * (size_t)op->columns.stride) * op->depth;
+    if (++x < width) continue;
+    x = 0;
+    if (++y < height) continue;
+    y = 0;
+    n++;
+  }
 }
 
-/* Turns counts of unequal bits into sums. Clear bits outside of the input were unequal to
+/* Takes from the counts what clear bits outside of the input added: they were unequal to
    the set bits of the filter there. */
-static void to_sums(const tfc_bconv2d* op, const place* at, size_t block,
+static void correct(const tfc_bconv2d* op, const inside* at, size_t block,
                     int32_t* counts) {
-  const tfc_bconv2d_params* p = &op->params;
-  const int32_t places = (at->bottom - at->top) * (at->right - at->left);
-  const int32_t base = places * p->channels, factor = p->planes == 1 ? 2 : 1;
-  if (places == p->kernel_height * p->kernel_width) {
-    for (int o = 0; o < TFC_BLOCK; o++) counts[o] = base - factor * counts[o];
-    return;
-  }
   const size_t first = block * TFC_BLOCK;
-  const int32_t* all = set_bits_at(op, p->kernel_height, p->kernel_width) + first;
-  const int32_t* top_left = set_bits_at(op, at->top, at->left) + first;
-  const int32_t* top_right = set_bits_at(op, at->top, at->right) + first;
-  const int32_t* bottom_left = set_bits_at(op, at->bottom, at->left) + first;
-  const int32_t* bottom_right = set_bits_at(op, at->bottom, at->right) + first;
-  for (int o = 0; o < TFC_BLOCK; o++) {
-    const int32_t inside = bottom_right[o] - top_right[o] - bottom_left[o] + top_left[o];
-    counts[o] = base - factor * (counts[o] - (all[o] - inside));
-  }
+  const int32_t height = op->params.kernel_height, width = op->params.kernel_width;
+  const tfc_span rows = at->rows, columns = at->columns;
+  if (rows.end - rows.first == height && columns.end - columns.first == width) return;
+  const int32_t* all = set_bits_at(op, height, width) + first;
+  const int32_t* top_left = set_bits_at(op, rows.first, columns.first) + first;
+  const int32_t* top_right = set_bits_at(op, rows.first, columns.end) + first;
+  const int32_t* bottom_left = set_bits_at(op, rows.end, columns.first) + first;
+  const int32_t* bottom_right = set_bits_at(op, rows.end, columns.end) + first;
+  for (int o = 0; o < TFC_BLOCK; o++)
+    counts[o] -= all[o] - (bottom_right[o] - top_right[o] - bottom_left[o] + top_left[o]);
 }
 
-static void run_signs(const job* job, const tfc_tile* tile, const place* places,
-                      size_t first_pixel, size_t block) {
+static void run_signs(const job* job, const strip* strip, size_t first,
+                      const tfc_tile* tile, size_t block) {
   const tfc_bconv2d* op = job->op;
   int32_t counts[2][TFC_TILE * TFC_BLOCK];
   const size_t planes = (size_t)op->params.planes;
@@ -455,14 +480,15 @@ static void run_signs(const job* job, const tfc_tile* tile, const place* places,
     op->kernel->count(tile, filter + plane * op->filter_size, counts[plane]);
   for (size_t i = 0; planes == 2 && i < tile->num_pixels * TFC_BLOCK; i++)
     counts[0][i] += counts[1][i];
-  for (size_t p = 0; p < tile->num_pixels; p++)
-    to_sums(op, &places[p], block, counts[0] + p * TFC_BLOCK);
-  op->kernel->write_integers(&job->output, counts[0], first_pixel, tile->num_pixels,
-                             block);
+  for (size_t p = 0; op->set_bits && p < tile->num_pixels; p++)
+    correct(op, &strip->insides[first + p], block, counts[0] + p * TFC_BLOCK);
+  const tfc_sums sums = {
+      strip->first_pixel + first, tile->num_pixels,     block, counts[0],
+      strip->bases + first,       planes == 1 ? -2 : -1};
+  op->kernel->write_integers(&job->output, &sums);
 }
 
-static void run_floats(const job* job, const tfc_tile* tile, size_t first_pixel,
-                       size_t block) {
+static void run_floats(const job* job, size_t pixel, const tfc_tile* tile, size_t block) {
   const tfc_bconv2d* op = job->op;
   float sums[2][TFC_TILE * TFC_BLOCK];
   const size_t planes = (size_t)op->params.planes;
@@ -472,11 +498,12 @@ static void run_floats(const job* job, const tfc_tile* tile, size_t first_pixel,
                            sums[plane]);
   for (size_t i = 0; planes == 2 && i < tile->num_pixels * TFC_BLOCK; i++)
     sums[0][i] = (sums[0][i] + sums[1][i]) * 0.5f;
-  op->kernel->write_floats(&job->output, sums[0], first_pixel, tile->num_pixels, block);
+  op->kernel->write_floats(&job->output, pixel, tile->num_pixels, block, sums[0]);
 }
 
-static void run_integers(const job* job, const tfc_tile* tile, size_t first_pixel,
+static void run_integers(const job* job, size_t pixel, const tfc_tile* tile,
                          size_t block) {
+  static const int32_t no_bases[TFC_TILE];
   const tfc_bconv2d* op = job->op;
   int32_t sums[2][TFC_TILE * TFC_BLOCK];
   const size_t planes = (size_t)op->params.planes;
@@ -486,37 +513,30 @@ static void run_integers(const job* job, const tfc_tile* tile, size_t first_pixe
                              sums[plane]);
   for (size_t i = 0; planes == 2 && i < tile->num_pixels * TFC_BLOCK; i++)
     sums[0][i] = (sums[0][i] + sums[1][i]) / 2;
-  op->kernel->write_integers(&job->output, sums[0], first_pixel, tile->num_pixels, block);
-}
-
-static void run_tile(const job* job, const tfc_tile* tile, const place* places,
-                     size_t first_pixel, size_t block) {
-  if (job->op->params.binarize)
-    run_signs(job, tile, places, first_pixel, block);
-  else if (job->op->params.input.type == TFC_FLOAT32)
-    run_floats(job, tile, first_pixel, block);
-  else
-    run_integers(job, tile, first_pixel, block);
+  const tfc_sums all = {pixel, tile->num_pixels, block, sums[0], no_bases, 1};
+  op->kernel->write_integers(&job->output, &all);
 }
 
 static void run_part(void* argument, size_t index) {
   const job* job = argument;
   const tfc_bconv2d* op = job->op;
   const size_t first_pixel = index / job->num_groups * job->strip;
-  const size_t end_pixel = smaller(first_pixel + job->strip, job->num_pixels);
   const size_t first_block = index % job->num_groups * job->blocks;
   const size_t end_block = smaller(first_block + job->blocks, op->num_blocks);
+  strip strip;
+  create_strip(op, first_pixel, smaller(first_pixel + job->strip, job->num_pixels),
+               &strip);
   for (size_t block = first_block; block < end_block; block++)
-    for (size_t pixel = first_pixel; pixel < end_pixel; pixel += TFC_TILE) {
-      place places[TFC_TILE];
-      size_t origins[TFC_TILE];
-      const size_t num_pixels = smaller(TFC_TILE, end_pixel - pixel);
-      for (size_t p = 0; p < num_pixels; p++) {
-        places[p] = find_place(op, pixel + p);
-        origins[p] = places[p].origin;
-      }
-      const tfc_tile tile = {op->image, origins, num_pixels, op->offsets, op->num_words};
-      run_tile(job, &tile, places, pixel, block);
+    for (size_t p = 0; p < strip.num_pixels; p += TFC_TILE) {
+      const tfc_tile tile = {op->image, strip.origins + p,
+                             smaller(TFC_TILE, strip.num_pixels - p), op->offsets,
+                             op->num_words};
+      if (op->params.binarize)
+        run_signs(job, &strip, p, &tile, block);
+      else if (op->params.input.type == TFC_FLOAT32)
+        run_floats(job, first_pixel + p, &tile, block);
+      else
+        run_integers(job, first_pixel + p, &tile, block);
     }
 }
 

@@ -38,6 +38,13 @@ typedef struct {
   void* data;               /* [pixels, num_outputs], or words of bits */
 } tfc_output;
 
+/* sum[p][o] = bases[p] + factor * counts[p][o], at pixel first_pixel + p. */
+typedef struct {
+  size_t first_pixel, num_pixels, block;
+  const int32_t *counts, *bases;
+  int32_t factor;
+} tfc_sums;
+
 typedef struct {
   /* Bytes of an image for each word of signs, and of a packed block for each word of
      its filters. */
@@ -65,11 +72,10 @@ typedef struct {
   void (*add_floats)(const tfc_tile* tile, const uint32_t* signs, float* sums);
   void (*add_integers)(const tfc_tile* tile, const uint32_t* signs, int32_t* sums);
 
-  /* Outputs of a block at pixels first_pixel.. from sums[p][o]; as in bconv2d.h. */
-  void (*write_floats)(const tfc_output* output, const float* sums, size_t first_pixel,
-                       size_t num_pixels, size_t block);
-  void (*write_integers)(const tfc_output* output, const int32_t* sums,
-                         size_t first_pixel, size_t num_pixels, size_t block);
+  /* Writes the outputs of a block at some pixels; as in bconv2d.h. */
+  void (*write_floats)(const tfc_output* output, size_t first_pixel, size_t num_pixels,
+                       size_t block, const float* sums);
+  void (*write_integers)(const tfc_output* output, const tfc_sums* sums);
 } tfc_bconv2d_kernel;
 
 extern const tfc_bconv2d_kernel tfc_bconv2d_portable, tfc_bconv2d_avx2,

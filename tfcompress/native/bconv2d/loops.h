@@ -123,8 +123,8 @@ static inline uint32_t* word_at(const tfc_output* output, size_t pixel, size_t b
   return (uint32_t*)output->data + pixel * num_words + block;
 }
 
-static void write_floats(const tfc_output* output, const float* sums, size_t first_pixel,
-                         size_t num_pixels, size_t block) {
+static void write_floats(const tfc_output* output, size_t first_pixel, size_t num_pixels,
+                         size_t block, const float* sums) {
   for (size_t p = 0; p < num_pixels; p++, sums += TFC_BLOCK) {
     if (output->format.type != TFC_BITS) {
       write_block(output, sums, first_pixel + p, block);
@@ -138,17 +138,21 @@ static void write_floats(const tfc_output* output, const float* sums, size_t fir
   }
 }
 
-static void write_integers(const tfc_output* output, const int32_t* sums,
-                           size_t first_pixel, size_t num_pixels, size_t block) {
-  for (size_t p = 0; p < num_pixels; p++, sums += TFC_BLOCK) {
+static void write_integers(const tfc_output* output, const tfc_sums* sums) {
+  for (size_t p = 0; p < sums->num_pixels; p++) {
+    const size_t pixel = sums->first_pixel + p;
+    const int32_t* counts = sums->counts + p * TFC_BLOCK;
+    int32_t integers[TFC_BLOCK];
+    float floats[TFC_BLOCK];
+    for (int o = 0; o < TFC_BLOCK; o++)
+      integers[o] = sums->bases[p] + sums->factor * counts[o];
     if (output->format.type == TFC_BITS) {
-      *word_at(output, first_pixel + p, block) =
-          bits_below(sums, output->threshold + block * TFC_BLOCK);
+      *word_at(output, pixel, sums->block) =
+          bits_below(integers, output->threshold + sums->block * TFC_BLOCK);
       continue;
     }
-    float rounded[TFC_BLOCK];
-    for (int o = 0; o < TFC_BLOCK; o++) rounded[o] = (float)sums[o];
-    write_block(output, rounded, first_pixel + p, block);
+    for (int o = 0; o < TFC_BLOCK; o++) floats[o] = (float)integers[o];
+    write_block(output, floats, pixel, sums->block);
   }
 }
 

@@ -38,14 +38,13 @@ tfc_status tfc_bmaxpool2d_output_size(const tfc_bmaxpool2d_params* params,
 static void pool(const job* job, int32_t y, int32_t x, const int32_t* image,
                  int32_t* pixel) {
   const size_t words = (size_t)job->params->words;
-  int32_t first_row, end_row, first_column, end_column;
-  tfc_window_inside(&job->rows, y, &first_row, &end_row);
-  tfc_window_inside(&job->columns, x, &first_column, &end_column);
+  const tfc_span rows = tfc_window_inside(&job->rows, y);
+  const tfc_span columns = tfc_window_inside(&job->columns, x);
   const int32_t top = y * job->rows.stride - job->rows.padding;
   const int32_t left = x * job->columns.stride - job->columns.padding;
   memset(pixel, 0xff, words * sizeof *pixel);
-  for (int32_t i = top + first_row; i < top + end_row; i++)
-    for (int32_t j = left + first_column; j < left + end_column; j++) {
+  for (int32_t i = top + rows.first; i < top + rows.end; i++)
+    for (int32_t j = left + columns.first; j < left + columns.end; j++) {
       const int32_t* from = image + ((size_t)i * (size_t)job->columns.in + j) * words;
       for (size_t w = 0; w < words; w++) pixel[w] &= from[w];
     }

@@ -21,6 +21,7 @@ struct tfc_threads {
   pthread_cond_t wake;
   atomic_int num_asleep;
   atomic_bool stop;
+  atomic_flag is_busy; /* with a job */
   /* Job number, and in the lower half how many of its parts nobody has taken yet. Who
      takes a part may read the job until the part is counted as finished. */
   _Atomic uint64_t ticket;
@@ -111,7 +112,8 @@ int tfc_threads_count(const tfc_threads* threads) { return threads ? threads->co
 
 void tfc_threads_run(tfc_threads* threads, void (*part)(void* argument, size_t i),
                      void* argument, size_t count) {
-  if (!threads || count < 2 || count > UINT32_MAX) {
+  if (!threads || count < 2 || count > UINT32_MAX ||
+      atomic_flag_test_and_set(&threads->is_busy)) {
     for (size_t i = 0; i < count; i++) part(argument, i);
     return;
   }
@@ -128,6 +130,7 @@ void tfc_threads_run(tfc_threads* threads, void (*part)(void* argument, size_t i
     else
       sched_yield();
   }
+  atomic_flag_clear(&threads->is_busy);
 }
 
 #else

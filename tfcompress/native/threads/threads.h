@@ -16,7 +16,8 @@ TFC_API void tfc_threads_free(tfc_threads* threads);
 /* How many, 1 for NULL. */
 int tfc_threads_count(const tfc_threads* threads);
 
-/* Calls part(argument, i) once for each i < count, and returns when all are done. */
+/* Calls part(argument, i) once for each i < count, and returns when all are done. Of
+   callers at the same time only one gets the threads; the others work alone. */
 void tfc_threads_run(tfc_threads* threads, void (*part)(void* argument, size_t i),
                      void* argument, size_t count);
 

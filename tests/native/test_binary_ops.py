@@ -1,0 +1,225 @@
+"""Binary operations in C: every instruction set against the reference, bit for bit, and
+the reference against NumPy.
+"""
+
+import ctypes
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfcompress import native
+
+pytestmark = pytest.mark.skipif(
+    native.library() is None, reason="the native core was not built"
+)
+
+FLOAT32, INT8, BITS = range(3)
+BEST, REFERENCE, PORTABLE, AVX2, AVX512, NEON, NEON_IN_ORDER = range(7)
+ISAS = [PORTABLE, AVX2, AVX512, NEON, NEON_IN_ORDER]
+CORRUPT, UNSUPPORTED = 1, 2
+
+
+class Format(ctypes.Structure):
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("scale", ctypes.c_float),
+        ("zero_point", ctypes.c_int32),
+    ]
+
+
+def structure(name, integers, arrays=""):
+    """A C struct of int32, with the two formats and pointers of a layer if it has any."""
+    fields = [(field, ctypes.c_int32) for field in integers.split()]
+    if arrays:
+        fields += [("input", Format), ("output", Format)]
+        fields += [(field, ctypes.c_void_p) for field in arrays.split()]
+    return type(name, (ctypes.Structure,), {"_fields_": fields})
+
+
+ARRAYS = "filter multiplier bias threshold"
+Conv = structure(
+    "Conv",
+    "batch in_height in_width channels num_outputs planes kernel_height kernel_width "
+    "stride_height stride_width dilation_height dilation_width same_padding binarize",
+    ARRAYS,
+)
+Dense = structure("Dense", "rows groups channels num_outputs planes binarize", ARRAYS)
+Pool = structure(
+    "Pool",
+    "batch in_height in_width words pool_height pool_width stride_height stride_width "
+    "same_padding",
+)
+
+
+def pack(signs):
+    """The bits of the last axis: a set bit where negative."""
+    gap = -signs.shape[-1] % 32
+    bits = np.pad(signs < 0, [(0, 0)] * (signs.ndim - 1) + [(0, gap)])
+    return np.packbits(bits, axis=-1, bitorder="little").view("<i4")
+
+
+def signs_of(x):
+    return np.where(x < 0, -1.0, 1.0)
+
+
+def available():
+    found = native.library().tfc_isa_available
+    found.restype = ctypes.c_bool
+    return [isa for isa in ISAS if found(isa)]
+
+
+def threads(count):
+    create = native.library().tfc_threads_create
+    create.restype = ctypes.c_void_p
+    return ctypes.c_void_p(create(count))
+
+
+def create(name, params, isa):
+    """The status and the op."""
+    op = ctypes.c_void_p()
+    function = getattr(native.library(), f"tfc_{name}_create")
+    return function(ctypes.byref(params), isa, ctypes.byref(op)), op
+
+
+def run(name, params, isa, x, output, pool=None):
+    """What an op writes into an array like `output`, which begins as rubbish."""
+    library = native.library()
+    status, op = create(name, params, isa)
+    assert status == 0
+    y = np.full_like(output, 77)
+    for _ in range(2):  # The scratch memory is used again.
+        getattr(library, f"tfc_{name}_run")(
+            op, native.pointer(x), native.pointer(y), pool
+        )
+    getattr(library, f"tfc_{name}_free")(op)
+    return y
+
+
+class Layer:
+    """Random weights and inputs of one op, and its outputs by NumPy."""
+
+    def __init__(self, generator, shape, filter_shape, planes, input, output, binarize):
+        self.input = Format(input, 0.5, int(generator.integers(-20, 20)))
+        self.output = Format(output, 0.75, int(generator.integers(-20, 20)))
+        num_outputs = filter_shape[0]
+        weights = generator.choice([-1.0, 1.0], (planes, *filter_shape))
+        self.weights = weights.mean(axis=0)
+        self.binarize = binarize
+        if input == INT8:
+            levels = generator.integers(-128, 128, shape).astype("i1")
+            self.x, self.values = levels, levels - float(self.input.zero_point)
+        else:
+            # Halves: float sums are exact in any order. Zeros of both signs among them.
+            self.values = generator.integers(-6, 7, shape).astype("f4") / 2
+            self.values[generator.random(shape) < 0.1] = -0.0
+            self.x = pack(self.values) if input == BITS else self.values
+        self.arrays = {
+            "filter": np.ascontiguousarray(pack(weights)),
+            "multiplier": generator.normal(size=num_outputs).astype("f4"),
+            "bias": generator.normal(size=num_outputs).astype("f4"),
+            "threshold": generator.integers(-9, 9, num_outputs).astype("i4"),
+        }
+        unused = ["multiplier", "bias"] if output == BITS else ["threshold"]
+        self.pointers = {
+            key: None if key in unused else native.pointer(array)
+            for key, array in self.arrays.items()
+        }
+
+    def seen(self):
+        """The values that are summed."""
+        return signs_of(self.values) if self.binarize else self.values
+
+    def outputs(self, sums):
+        """Of sums (..., outputs), which are exact."""
+        if self.output.type == BITS:
+            return pack(np.where(sums < self.arrays["threshold"], -1, 1))
+        multiplier = self.arrays["multiplier"]
+        if self.input.type == INT8 and not self.binarize:
+            multiplier = multiplier * np.float32(self.input.scale)
+        y = multiplier * sums.astype("f4") + self.arrays["bias"]
+        if self.output.type == FLOAT32:
+            return y
+        levels = np.rint(y / np.float32(0.75)) + self.output.zero_point
+        return np.clip(levels, -128, 127).astype("i1")
+
+
+def conv_case(generator, input, output, binarize, planes, same):
+    """A convolution of a random shape: its parameters, its layer, its true outputs."""
+    kernel, stride, dilation = (generator.integers(1, 4, 2) for _ in range(3))
+    if generator.random() < 0.5:
+        dilation[:] = 1
+    channels, num_outputs = (
+        int(generator.choice([1, 3, 31, 32, 33, 64, 70, 96])) for _ in range(2)
+    )
+    batch, size = generator.integers(1, 3), generator.integers(1, 9, 2)
+    if not same:
+        size = size + (kernel - 1) * dilation
+    layer = Layer(
+        generator,
+        (batch, *size, channels),
+        (num_outputs, *kernel, channels),
+        planes,
+        input,
+        output,
+        binarize,
+    )
+    params = Conv(
+        *(int(n) for n in (batch, *size, channels, num_outputs, planes)),
+        *(int(n) for n in (*kernel, *stride, *dilation)),
+        int(same),
+        int(binarize),
+        layer.input,
+        layer.output,
+        **layer.pointers,
+    )
+    # TensorFlow has no gradient-free path for both; sums of stride 1 are sampled.
+    sums = tf.nn.conv2d(
+        layer.seen(),
+        np.moveaxis(layer.weights, 0, -1),
+        1,
+        padding(size, kernel, stride, dilation, same),
+        dilations=dilation,
+    ).numpy()[:, :: stride[0], :: stride[1]]
+    return params, layer, layer.outputs(sums)
+
+
+def padding(size, kernel, stride, dilation, same):
+    """Explicit zeros before and after, of a convolution with strides."""
+    both = [[0, 0]]
+    for axis in range(2):
+        out = -(-size[axis] // stride[axis])
+        covered = (out - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1
+        missing = max(covered - size[axis], 0) if same else 0
+        both.append([missing // 2, missing - missing // 2])
+    return [*both, [0, 0]]
+
+
+KINDS = [
+    kind
+    for kind in itertools.product((FLOAT32, INT8, BITS), (FLOAT32, INT8, BITS), (0, 1))
+    if kind[0] != BITS or kind[2]
+]
+
+
+@pytest.mark.parametrize("input, output, binarize", KINDS)
+def test_conv_grid(input, output, binarize):
+    generator = np.random.default_rng([input, output, binarize])
+    pools = [threads(n) for n in (1, 2, 3)]
+    cases = itertools.product((1, 2), (False, True), range(6))
+    for number, (planes, same, _) in enumerate(cases):
+        case = conv_case(generator, input, output, binarize, planes, same)
+        params, layer, expected = case
+        height, width = ctypes.c_int32(), ctypes.c_int32()
+        size = ctypes.byref(height), ctypes.byref(width)
+        native.library().tfc_bconv2d_output_size(ctypes.byref(params), *size)
+        assert expected.shape[1:3] == (height.value, width.value)
+        reference = run("bconv2d", params, REFERENCE, layer.x, expected)
+        np.testing.assert_array_equal(reference, expected)
+        for isa in available():
+            pool = pools[number % 3]
+            y = run("bconv2d", params, isa, layer.x, expected, pool)
+            np.testing.assert_array_equal(y, expected, err_msg=f"isa {isa}")
+    for pool in pools:
+        native.library().tfc_threads_free(pool)

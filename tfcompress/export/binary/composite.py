@@ -1,0 +1,24 @@
+"""Custom operations enter a `.tflite` file as functions that name them."""
+
+import tensorflow as tf
+
+
+def composite(name, attributes, function):
+    """A function of tensors that the converter writes as one custom operation.
+
+    Its arguments are the operation's inputs, in their order. Elsewhere it just runs.
+
+    Args:
+        name: of the operation, such as `"tfc.BConv2D"`.
+        attributes: `{name: integer}`, a flexbuffer map in the file.
+        function: of tensors, computes what the operation does.
+    """
+    integers = {name: f"i: {int(value)}" for name, value in attributes.items()}
+    marked = {"tfl_fusable_op": "b: true", **integers}
+    # A list of attributes in this form; under a mere name the function would be inlined.
+    attr = " ".join(
+        f'attr {{ key: "{key}" value {{ {value} }} }}' for key, value in marked.items()
+    )
+    return tf.function(
+        function, autograph=False, experimental_implements=f'name: "{name}" {attr}'
+    )

@@ -1,0 +1,138 @@
+"""Finds the signs of a graph and puts each where it is read."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.core.graph import Graph, rewire
+from tfcompress.layers.quantized_activation import QuantizedActivation
+
+L = keras.layers
+# Does nothing at inference.
+_PASSIVE = (
+    L.Dropout,
+    L.SpatialDropout1D,
+    L.SpatialDropout2D,
+    L.GaussianNoise,
+    L.GaussianDropout,
+    L.ActivityRegularization,
+    L.Identity,
+)
+# These give the same whether the sign is taken before or after them.
+_COMMUTES = (*_PASSIVE, L.MaxPooling2D, L.GlobalMaxPooling2D, L.Flatten, L.Reshape)
+_TOLERANCE = 1 / 64
+
+
+def is_passive(node):
+    """Whether a call does nothing at inference."""
+    return isinstance(node.operation, _PASSIVE)
+
+
+def is_sign(node):
+    """Whether a call is a sign, in a model from `with_signs`."""
+    return isinstance(node.operation, QuantizedActivation)
+
+
+def is_fake_quant(node):
+    """Whether a call rounds to 8 bits."""
+    return type(node.operation).__name__ == "FakeQuantWithMinMaxVars"
+
+
+def with_signs(flat):
+    """A copy of a flat plain model in which each sign is one layer.
+
+    `tfc.strip` leaves `where(x >= 0, ones_like(x), -ones_like(x))` of it. The layer
+    stands as late as possible, behind pooling and flattening.
+    """
+    graph = Graph(flat)
+    sources = _sources(graph)
+    if not sources:
+        return flat
+    inputs, signs, last, dropped = {}, {}, {}, set()
+    for where, compare in sources.items():
+        layer = QuantizedActivation("sign", name=where.operation.name)
+        path = _commuting_path(graph, where)
+        dropped |= {node.key for node in path if is_fake_quant(node)}
+        signs[where.key] = compare.key
+        last[path[-1].key] = layer
+
+    def call(key, operation, /, *args, **kwargs):
+        if key in signs.values():
+            inputs[key] = args[0]
+        if key in signs:
+            outputs = inputs[signs[key]]
+        elif key in dropped:
+            outputs = args[0]
+        else:
+            outputs = operation(*args, **kwargs)
+        return last[key](outputs) if key in last else outputs
+
+    return rewire(flat, call)
+
+
+def _sources(graph):
+    """`{node of a sign: node that compares with 0}`."""
+    makers = {id(t): node for node in graph.nodes for t in node.outputs}
+
+    def maker(value):
+        node = makers.get(id(value))
+        # Ranges may stand behind constants too.
+        return maker(node.inputs[0]) if node and is_fake_quant(node) else node
+
+    def constant(value):
+        """What a tensor is everywhere, 1 or -1; a number is itself."""
+        node = maker(value)
+        if node is None:
+            return value if isinstance(value, (int, float)) else None
+        if _kind(node) == "OnesLike":
+            return 1
+        if _kind(node) == "Negative" and constant(node.inputs[0]) == 1:
+            return -1
+        return None
+
+    found = {}
+    for node in graph.nodes:
+        if _kind(node) != "Where":
+            continue
+        condition, *values = _values(node)
+        compare = maker(condition)
+        if compare is None or _kind(compare) != "GreaterEqual":
+            continue
+        if constant(_values(compare)[1]) == 0 and list(map(constant, values)) == [
+            1,
+            -1,
+        ]:
+            found[node] = compare
+    return found
+
+
+def _values(node):
+    return [*node.arguments.args, *node.arguments.kwargs.values()]
+
+
+def _kind(node):
+    return type(node.operation).__name__
+
+
+def _commuting_path(graph, sign):
+    """The sign, and what follows until its place."""
+    path = [sign]
+    while following := graph.only_consumer(path[-1]):
+        leaves_model = any(id(t) in graph.outputs for t in following.outputs)
+        if leaves_model or not _commutes(following):
+            break
+        path.append(following)
+    return path
+
+
+def _commutes(node):
+    if is_fake_quant(node):
+        return _keeps_signs(node)
+    return isinstance(node.operation, _COMMUTES)
+
+
+def _keeps_signs(fake_quant):
+    signs = tf.constant([-1.0, 1.0])
+    args, kwargs = fake_quant.arguments.fill_in({id(fake_quant.inputs[0]): signs})
+    rounded = fake_quant.operation(*args, **kwargs)
+    return np.abs(rounded - signs).max() <= _TOLERANCE

@@ -1,0 +1,73 @@
+"""Kernels that have two or three values."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from tfcompress.core.layout import layout
+from tfcompress.export.binary.bits import WORD, num_words
+
+# A neuron of few weights, or of few that are not zero, has such values by chance.
+_MIN_FAN_IN = 8
+_MIN_DENSITY = 1 / 8
+_TOLERANCE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class BinaryWeights:
+    """A kernel `scale * sign`, with one scale for each output.
+
+    Attributes:
+        signs: int8 array of -1, 0 and 1, `(outputs, ..., channels)`.
+        scale: float32 array `(outputs,)`.
+    """
+
+    signs: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def planes(self):
+        """Bits a weight."""
+        return 1 if self.signs.all() else 2
+
+    @property
+    def fan_in(self):
+        """Weights of an output."""
+        return self.signs[0].size
+
+    @property
+    def packed_bytes(self):
+        """Bytes of the bits and of two numbers for each output."""
+        rows = self.signs[0].size // self.signs.shape[-1]
+        words = self.planes * rows * num_words(self.signs.shape[-1])
+        return len(self.signs) * (words + 2) * WORD // 8
+
+    def reversed(self, outputs):
+        """The signs, turned round where the array `outputs` is true."""
+        factor = np.where(outputs, -1, 1).astype(np.int8)
+        return self.signs * factor.reshape(-1, *[1] * (self.signs.ndim - 1))
+
+
+def binary_weights(layer):
+    """The `BinaryWeights` of a layer's kernel, None if it has other values.
+
+    >>> layer = keras.layers.Dense(1); layer.build((None, 8))
+    >>> _ = layer.kernel.assign(np.reshape([.5, -.5, .5, .5, -.5, 0, 0, .5], (8, 1)))
+    >>> weights = binary_weights(layer)
+    >>> weights.signs, weights.scale, weights.planes
+    (array([[ 1, -1,  1,  1, -1,  0,  0,  1]], dtype=int8), array([0.5], dtype=float32), 2)
+    """
+    kernel = getattr(layer, "kernel", None)
+    if not isinstance(kernel, keras.Variable) or len(kernel.shape) < 2:
+        return None
+    # Outputs first, and the channels of a pixel together.
+    values = np.moveaxis(layout(layer, kernel).to_canonical(kernel.numpy()), -1, 0)
+    rows = np.abs(values.reshape(len(values), -1))
+    scale = rows.max(axis=1)
+    is_level = (rows == 0) | (rows >= scale[:, None] * (1 - _TOLERANCE))
+    if rows.shape[1] < _MIN_FAN_IN or np.mean(rows > 0) < _MIN_DENSITY:
+        return None
+    if not is_level.all():
+        return None
+    return BinaryWeights(np.sign(values).astype(np.int8), scale.astype(np.float32))
