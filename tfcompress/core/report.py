@@ -166,7 +166,7 @@ class Report:
             caption_justify="left",
         )
         longest = max((len(w.name) for w in self.weights), default=0)
-        table.add_column("weight", overflow="fold", min_width=min(longest, 28))
+        table.add_column("weight", overflow="fold", min_width=min(longest, 40))
         for name in (
             "shape",
             "parameters",
