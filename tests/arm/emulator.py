@@ -24,7 +24,7 @@ CPUS = {
 def prepare():
     """Downloads what is needed, once."""
     script = PROJECT / "tests/arm/prepare.sh"
-    subprocess.run([script, FOLDER], env=_environment(PYTHON=sys.executable), check=True)
+    subprocess.run([script, FOLDER], env=environment(PYTHON=sys.executable), check=True)
 
 
 def build(toolchain="linux"):
@@ -38,7 +38,7 @@ def build(toolchain="linux"):
     for command in configure, ["cmake", "--build", target]:
         done = subprocess.run(
             command,
-            env=_environment(),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -48,12 +48,13 @@ def build(toolchain="linux"):
     return target / "libtfcompress.so"
 
 
-def host_tool(name, *arguments):
+def host_tool(name, *arguments, content=None):
     """What a program in the prepared folder prints that runs on this machine."""
     libraries = ROOT / "usr/lib" / f"{os.uname().machine}-linux-gnu"
     done = subprocess.run(
         [ROOT / "usr/bin" / name, *arguments],
-        env=_environment(LD_LIBRARY_PATH=str(libraries)),
+        env=environment(LD_LIBRARY_PATH=str(libraries)),
+        input=content,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -73,11 +74,16 @@ def run(cpu, *command, options=()):
     return host_tool("qemu-aarch64", *options, *command)
 
 
-def _environment(**more):
+def environment(**more):
+    """Variables of programs in the prepared folder."""
     tools = str(pathlib.Path(sys.executable).parent)
-    return os.environ | {
-        # CMake and Ninja of this Python's environment.
-        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-        "ZIG_GLOBAL_CACHE_DIR": str(FOLDER / "zig"),
-        "ZIG_LOCAL_CACHE_DIR": str(FOLDER / "zig"),
-    } | more
+    return (
+        os.environ
+        | {
+            # CMake and Ninja of this Python's environment.
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "ZIG_GLOBAL_CACHE_DIR": str(FOLDER / "zig"),
+            "ZIG_LOCAL_CACHE_DIR": str(FOLDER / "zig"),
+        }
+        | more
+    )

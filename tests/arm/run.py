@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import android
 import emulator
 import guest
 import models
@@ -35,6 +36,7 @@ def write_cases(folder):
 def main():
     emulator.prepare()
     library = emulator.build()
+    android.check()
     folder = emulator.FOLDER / "cases"
     write_cases(folder)
     script = pathlib.Path(guest.__file__)

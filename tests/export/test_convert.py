@@ -116,7 +116,7 @@ def kernels_in(path):
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 8])
 def test_int8_holds_exactly_the_trained_grid(bits, path):
     model, x = trained([Uniform(bits)])
-    result = export_tflite(model, path, "int8", samples=x)
+    result = export_tflite(model, path, "int8", samples=x, profile="builtin")
     assert result.float_operations == {}
     levels = max(2 ** (bits - 1) - 1, 1)
     kernels = kernels_in(path)
@@ -189,7 +189,7 @@ def assert_holds(path, model):
 )
 def test_int8_holds_exactly_what_was_trained(transform, path):
     model, x = trained([transform])
-    result = export_tflite(model, path, "int8", samples=x)
+    result = export_tflite(model, path, "int8", samples=x, profile="builtin")
     assert result.float_operations == {}
     assert_holds(path, model)
     with tfc.Interpreter(path) as interpreter:

@@ -166,7 +166,7 @@ class Report:
             caption_justify="left",
         )
         longest = max((len(w.name) for w in self.weights), default=0)
-        table.add_column("weight", overflow="fold", min_width=min(longest, 32))
+        table.add_column("weight", overflow="fold", min_width=min(longest, 40))
         for name in (
             "shape",
             "parameters",
@@ -220,7 +220,7 @@ class Report:
         return table
 
     def __str__(self):
-        return as_text(self.table(), width=140)
+        return as_text(self.table(), width=160)
 
 
 _CAPTION = (

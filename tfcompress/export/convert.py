@@ -64,6 +64,15 @@ def export_tflite(
     Activation ranges are those trained with `tfc.quantize_activations`; without them
     they are measured on `samples`, with recurrent layers written out step by step.
 
+    Dense and convolution layers whose kernels have the values `-s` and `s`, or `-s`, 0
+    and `s`, with one `s` for each output channel, become custom operations with one or
+    two bits a weight: `tfc.BDense` and `tfc.BConv2D`. Where their inputs are signs
+    (`tfc.activations.Sign`), those are bits too, and stay so up to the next binary
+    layer: what is between, such as batch norm, ReLU, PReLU and max pooling, becomes a
+    threshold for each channel or `tfc.BMaxPool2D`, if its sign rises or falls with the
+    sum. Other inputs are multiplied as they are. The native core runs these operations;
+    int4 and int16x8 files have none.
+
     Zeros make float32 files smaller and faster where LiteRT can skip them: in dense
     layers that see one row of inputs, stored as blocks of 4 consecutive inputs of a
     neuron (`patterns.Block(4, 1)`) or as single weights. A layer
@@ -89,7 +98,9 @@ def export_tflite(
             kernels that lie on a grid of more bits).
         samples: an array, or `{input name: array}`, typical inputs. Needed for integer
             precisions of a model without trained ranges; also used for the check.
-        profile: `"custom"` allows custom operations, `"builtin"` does not.
+        profile: `"custom"` allows custom operations, `"builtin"` does not, as for NPUs
+            and for runtimes without our delegate; binary kernels then are int8 in
+            integer files.
         verify: whether to run the file and compare it with the Keras model.
         sparse: `"auto"`: as above. `"always"`: the other dense and convolution kernels
             are stored without their zeros too if that is smaller (half of the weights
@@ -112,12 +123,14 @@ def export_tflite(
 
     Returns:
         An `ExportResult`; its `sparsity` says what became of kernels with many zeros,
-        its `constants` what became of constants with a `codec`.
+        its `constants` what became of constants with a `codec`, its `binary` which
+        layers became binary operations, and why others did not.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if an argument is unknown, samples are missing or do not fit, or
             stripping would lose something that the file should have.
+        NativeError: if binary operations have to be checked without the native core.
         VerificationError: if the file's outputs differ from the model's by more than
             the precision explains; no file is left behind.
 
@@ -216,7 +229,7 @@ def convert(model, precision="float32", samples=None, profile="custom"):
         content = with_exact_grids(content, dense_kernels(model))
     if precision == "int4":
         return pack_int4(content)
-    return with_direct_tensors(content) if b"tfc.B" in content else content
+    return with_direct_tensors(content, model) if b"tfc.B" in content else content
 
 
 def _with_binary_operations(model, precision, samples, profile):

@@ -11,7 +11,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from tfcompress.coding import encoders, wire
 from tfcompress.export.decode import DECODE, TYPES, decode_tflite, tensor_of
 from tfcompress.export.edit import drop_buffers, opcode_index
-from tfcompress.export.operations import read
+from tfcompress.export.operations import operation_name, read
 
 _METHODS = {
     "lut": encoders.lut,
@@ -87,13 +87,13 @@ def encode_tflite(content, codec="auto"):
 class _Constant:
     """A buffer of a model, the tensors that show it, and views of it as symbols."""
 
-    def __init__(self, model, buffer, tensors, is_read):
+    def __init__(self, model, buffer, tensors, readers):
         self.buffer = buffer
         self.data = np.asarray(model.buffers[buffer].data, np.uint8).tobytes()
         self.name = (tensors[0].name or b"").decode()
         self.shape = tuple(map(int, tensors[0].shape))
         self.views = []
-        self.reason = self._reason(tensors, is_read)
+        self.reason = self._reason(tensors, readers)
         if not self.reason:
             kinds = (encoders.Symbols.of, encoders.Symbols.by_channel)
             views = [view(self.data, tensor_of(tensors[0])) for view in kinds]
@@ -101,32 +101,33 @@ class _Constant:
             if not self.views:
                 self.reason = f"more than {encoders.MAX_VALUES} different values"
 
-    def _reason(self, tensors, is_read):
+    def _reason(self, tensors, readers):
         if any(tensor.sparsity for tensor in tensors):
             return "stored sparse; sparse='never' lets it be encoded"
         if tensors[0].type not in TYPES:
             return "its type cannot be encoded"
-        if not is_read:
+        if not readers:
             return "no operation reads it"
+        if any(name.startswith("tfc.") for name in readers):
+            return "a binary operation reads it as it is"
         if len({tensor_of(tensor) for tensor in tensors}) > 1:
             return "tensors of different kinds share it"
         return ""
 
 
 def _constants(model):
-    tensors, read_buffers = collections.defaultdict(list), set()
+    tensors, readers = collections.defaultdict(list), collections.defaultdict(set)
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             tensors[tensor.buffer].append(tensor)
         shown = {*graph.inputs, *graph.outputs}
-        read_buffers |= {
-            graph.tensors[t].buffer
-            for operation in graph.operators
-            for t in operation.inputs
-            if t >= 0 and t not in shown
-        }
+        for operation in graph.operators:
+            for t in operation.inputs:
+                if t >= 0 and t not in shown:
+                    name = operation_name(model, operation)
+                    readers[graph.tensors[t].buffer].add(name)
     return [
-        _Constant(model, buffer, shown, buffer in read_buffers)
+        _Constant(model, buffer, shown, readers[buffer])
         for buffer, shown in tensors.items()
         if model.buffers[buffer].data is not None
         and len(model.buffers[buffer].data) >= _MIN_SIZE

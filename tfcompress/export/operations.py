@@ -7,7 +7,9 @@ import math
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
+from flatbuffers import flexbuffers
 
+_BINARY = ("tfc.BConv2D", "tfc.BDense")
 # TFLite 8-bit quantization specification, and later kernels of LiteRT.
 _HAS_INT8_KERNEL = frozenset(
     """
@@ -18,7 +20,7 @@ _HAS_INT8_KERNEL = frozenset(
     RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT SLICE SOFTMAX
     SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQUARED_DIFFERENCE SQUEEZE
     STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM
-    UNPACK
+    UNPACK tfc.BConv2D tfc.BDense
     """.split()
 )
 
@@ -95,18 +97,38 @@ def count_parameters(content):
     """`(all, non-zero)` weights stored in a `.tflite` model.
 
     Constants of integer inputs such as shapes and axes are not weights: what counts are
-    the constant float and quantized tensors. The zeros that a sparse tensor leaves out
-    count among all weights.
+    the constant float and quantized tensors, and packed bits. The zeros that a sparse
+    tensor leaves out count among all weights.
     """
     model = read(content)
     total = nonzero = 0
     for graph in model.subgraphs:
+        for operation in graph.operators:
+            if operation_name(model, operation) in _BINARY:
+                weights = _binary_weights(graph, operation)
+                total += weights
+                nonzero += weights - _binary_zeros(model, graph, operation)
         for tensor in graph.tensors:
             values = constant(model, tensor)
             if values is not None:
                 total += math.prod(tensor.shape) if tensor.sparsity else values.size
                 nonzero += int(np.count_nonzero(values))
     return total, nonzero
+
+
+def _binary_weights(graph, operation):
+    """How many weights a filter `[planes, outputs, ..., words]` of bits holds."""
+    options = flexbuffers.GetRoot(bytes(operation.customOptions)).AsMap
+    shape = graph.tensors[operation.inputs[1]].shape
+    return math.prod(map(int, shape[1:-1])) * options["channels"].AsInt
+
+
+def _binary_zeros(model, graph, operation):
+    """Where two planes of bits differ."""
+    tensor = graph.tensors[operation.inputs[1]]
+    octets = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.uint8)
+    planes = octets.reshape(tensor.shape[0], -1)
+    return int(np.unpackbits(planes[0] ^ planes[-1]).sum())
 
 
 _DTYPES = {
@@ -137,7 +159,10 @@ def constant(model, tensor):
 
 
 def count_macs(content):
-    """Multiply-accumulates of convolution and dense operations, for one batch."""
+    """Multiply-accumulates of convolution and dense operations, for one batch.
+
+    Those of single bits count too.
+    """
     model = read(content)
     return sum(
         _operation_macs(graph, op, operation_name(model, op))
@@ -147,6 +172,9 @@ def count_macs(content):
 
 
 def _operation_macs(graph, operation, name):
+    if name in _BINARY:
+        positions = math.prod(map(int, graph.tensors[operation.outputs[0]].shape[:-1]))
+        return positions * _binary_weights(graph, operation)
     if name not in (
         "CONV_2D",
         "DEPTHWISE_CONV_2D",

@@ -266,7 +266,7 @@ def _is_fused(graph, node):
 def _fuses_activation(layer):
     return isinstance(
         layer, (*_FOLDS_BATCH_NORM, L.BatchNormalization, L.Add, L.Subtract, L.Multiply)
-    ) or type(layer).__name__ in {"Add", "Subtract", "Multiply"}
+    ) or type(layer).__name__ in {"Add", "Subtract", "Multiply", "BConv2D", "BDense"}
 
 
 def _is_fused_activation(layer):

@@ -4,26 +4,38 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
+from tfcompress.export.binary.layers import BConv2D, BDense
 from tfcompress.export.edit import drop_buffers, drop_tensors, set_constant
 from tfcompress.export.operations import operation_name, read
 
+_CLIPS = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0)}
 _WITH_VALUES = ("tfc.BConv2D", "tfc.BDense")
 
 
-def with_direct_tensors(content):
+def with_direct_tensors(content, model):
     """Removes conversions beside binary operations, which convert by themselves.
 
     The converter leaves all custom operations float: a DEQUANTIZE stands before them and
     a QUANTIZE behind them in int8 files, and a DEQUANTIZE behind each float16 constant.
+    A ReLU before that QUANTIZE goes too if the range clips as it does.
+    Those constants get back what rounding took, by which signs could change.
 
     Args:
         content: bytes of a `.tflite` model.
+        model: the Keras model that it was converted from.
 
     Returns:
         The edited bytes, or the same bytes if there is nothing to do.
     """
     file = read(content)
-    changed = [_edit(file, index) for index in range(len(file.subgraphs))]
+    exact = {
+        v.numpy().astype(np.float16).tobytes(): v.numpy()
+        for layer in model.layers
+        if isinstance(layer, (BConv2D, BDense))
+        for v in layer.variables
+        if v.dtype == "float32"
+    }
+    changed = [_edit(file, index, exact) for index in range(len(file.subgraphs))]
     if not any(changed):
         return content
     shown = {t.buffer for graph in file.subgraphs for t in graph.tensors}
@@ -33,7 +45,7 @@ def with_direct_tensors(content):
     return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 
-def _edit(file, index):
+def _edit(file, index, exact):
     graph = file.subgraphs[index]
     before = len(graph.operators)
     writers = {t: op for op in graph.operators for t in op.outputs}
@@ -43,7 +55,7 @@ def _edit(file, index):
         for place, tensor in enumerate(operation.inputs):
             writer = writers.get(tensor)
             if writer and operation_name(file, writer) == "DEQUANTIZE":
-                _read_directly(file, graph, operation, place, writer)
+                _read_directly(file, graph, operation, place, writer, exact)
         _write_directly(file, graph, operation)
     _drop_unread(file, graph)
     if len(graph.operators) == before:
@@ -54,29 +66,49 @@ def _edit(file, index):
     return True
 
 
-def _read_directly(file, graph, operation, place, dequantize):
+def _read_directly(file, graph, operation, place, dequantize, exact):
     source = graph.tensors[dequantize.inputs[0]]
     if source.type == schema.TensorType.INT8 and place == 0:
         operation.inputs[place] = dequantize.inputs[0]
     data = file.buffers[source.buffer].data
     if source.type == schema.TensorType.FLOAT16 and data is not None:
-        values = np.frombuffer(bytes(data), np.float16).astype(np.float32)
-        set_constant(file, graph.tensors[operation.inputs[place]], values)
+        rounded = np.frombuffer(bytes(data), np.float16).astype(np.float32)
+        constant = graph.tensors[operation.inputs[place]]
+        set_constant(file, constant, exact.get(bytes(data), rounded))
         dequantize.outputs = dequantize.outputs[:0]
 
 
 def _write_directly(file, graph, operation):
     """Lets an operation write what the one QUANTIZE behind it makes of its output."""
+    passed, reader = [], _only_reader(graph, operation)
+    if reader and operation_name(file, reader) in _CLIPS:
+        passed, reader = [reader], _only_reader(graph, reader)
+    if reader is None or operation_name(file, reader) != "QUANTIZE":
+        return
+    result = graph.tensors[reader.outputs[0]]
+    if result.type != schema.TensorType.INT8:
+        return
+    for clipping in passed:
+        low, high = _CLIPS[operation_name(file, clipping)]
+        if not _lies_within(result.quantization, low, high):
+            return
+    operation.outputs = reader.outputs
+    for other in (*passed, reader):
+        graph.operators.remove(other)
+
+
+def _only_reader(graph, operation):
     (output,) = operation.outputs
     readers = [op for op in graph.operators if output in op.inputs]
-    if len(readers) != 1 or output in graph.outputs:
-        return
-    (reader,) = readers
-    result = graph.tensors[reader.outputs[0]]
-    is_quantize = operation_name(file, reader) == "QUANTIZE"
-    if is_quantize and result.type == schema.TensorType.INT8:
-        operation.outputs = reader.outputs
-        graph.operators.remove(reader)
+    return readers[0] if len(readers) == 1 and output not in graph.outputs else None
+
+
+def _lies_within(quantization, low, high):
+    """Whether int8 values themselves reach no further."""
+    step, zero_point = quantization.scale[0], quantization.zeroPoint[0]
+    tolerance = step / 256
+    reaches = [(level - zero_point) * step for level in (-128, 127)]
+    return reaches[0] >= low - tolerance and reaches[1] <= high + tolerance
 
 
 def _drop_unread(file, graph):

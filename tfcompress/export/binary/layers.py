@@ -76,6 +76,12 @@ class _BinaryLayer(keras.layers.Layer):
             tf.convert_to_tensor(inputs), *map(tf.convert_to_tensor, weights)
         )
 
+    def compute_output_spec(self, inputs):
+        """The shape and type of the output."""
+        channels = num_words(self.num_outputs) if self.writes_bits else self.num_outputs
+        dtype = "int32" if self.writes_bits else "float32"
+        return keras.KerasTensor((*self._positions(inputs), channels), dtype)
+
     def _compute(self, inputs, filters, *tail):
         kernel = tf.reduce_mean(unpacked_tensor(filters, self.channels), axis=0)
         sums = self._sums(self._values(inputs), kernel)
@@ -126,6 +132,11 @@ class BConv2D(_BinaryLayer):
             "binarize": self.binarize,
         }
 
+    def _positions(self, inputs):
+        return _windows(
+            inputs, self.kernel_size, self.strides, self.dilation_rate, self.padding
+        )
+
     def _sums(self, values, kernel):
         return tf.nn.conv2d(
             values,
@@ -165,6 +176,9 @@ class BDense(_BinaryLayer):
         pixels = split_last(inputs, num_words(self.channels))
         return merge_last(super()._values(pixels))
 
+    def _positions(self, inputs):
+        return inputs.shape[:-1]
+
     def _sums(self, values, kernel):
         return tf.tensordot(values, merge_last(kernel), [[-1], [-1]])
 
@@ -194,6 +208,11 @@ class BMaxPool2D(keras.layers.Layer):
         """The operation."""
         return self._operation(tf.convert_to_tensor(inputs))
 
+    def compute_output_spec(self, inputs):
+        """The shape and type of the output."""
+        positions = _windows(inputs, self.pool_size, self.strides, (1, 1), self.padding)
+        return keras.KerasTensor((*positions, inputs.shape[-1]), "int32")
+
     def _compute(self, inputs):
         values = unpacked_tensor(inputs, 32 * inputs.shape[-1])
         largest = tf.nn.max_pool2d(
@@ -207,3 +226,16 @@ class BMaxPool2D(keras.layers.Layer):
         config.pop("trainable")
         names = ("pool_size", "strides", "padding")
         return {**config, **{name: getattr(self, name) for name in names}}
+
+
+def _windows(images, sizes, strides, dilations, padding):
+    """The batch and how many windows of an image there are, down and across.
+
+    Keras would find out by tracing the layer, which takes a hundred times as long.
+    """
+    batch, *extents, _ = images.shape
+    reach = [(size - 1) * d for size, d in zip(sizes, dilations, strict=True)]
+    if padding == "same":
+        reach = [0, 0]
+    rest = [extent - r for extent, r in zip(extents, reach, strict=True)]
+    return (batch, *(-(-r // stride) for r, stride in zip(rest, strides, strict=True)))

@@ -7,7 +7,12 @@ import numpy as np
 
 from tfcompress.core.graph import Graph, as_graph, flatten, rewire
 from tfcompress.export.binary.layers import BConv2D, BDense, BMaxPool2D
-from tfcompress.export.binary.signs import is_fake_quant, is_sign, with_signs
+from tfcompress.export.binary.signs import (
+    holds_signs,
+    is_fake_quant,
+    is_sign,
+    with_signs,
+)
 from tfcompress.export.binary.summary import BinaryLayer
 from tfcompress.export.binary.thresholds import (
     NoThreshold,
@@ -68,9 +73,8 @@ class _Site:
         self.node = node
         self.weights = weights
         self.layer = node.operation
-        # The sign that it reads, and the site that writes the bits of that.
-        self.sign = self.writer = None
-        self.binarize = False
+        # Whether it reads signs, and the site that writes their bits.
+        self.binarize, self.writer = False, None
         # What is between it and the sign behind it, if it writes bits.
         self.path = self.next_sign = self.thresholds = None
         self.reason = None
@@ -104,7 +108,7 @@ class _Site:
 def _sites(graph):
     """`(sites, BinaryLayers that stay ordinary)`."""
     makers = {id(t): node for node in graph.nodes for t in node.outputs}
-    sites, ordinary = [], []
+    sites, ordinary = [], {}
     for node in graph.nodes:
         weights = binary_weights(node.operation)
         if weights is None:
@@ -112,17 +116,15 @@ def _sites(graph):
         reason = _why_ordinary(graph, node, weights)
         if reason:
             name = node.operation.name
-            ordinary.append(BinaryLayer(name, None, weights.planes, reason=reason))
+            ordinary[name] = BinaryLayer(name, None, weights.planes, reason=reason)
             continue
         site = _Site(node, weights)
-        maker = makers.get(id(node.inputs[0]))
-        site.sign = maker if maker and is_sign(maker) else None
-        site.binarize = site.sign is not None
+        site.binarize = holds_signs(makers, node.inputs[0])
         sites.append(site)
     by_key = {site.node.key: site for site in sites}
     for site in sites:
         _join_with_readers(graph, site, by_key)
-    return sites, ordinary
+    return sites, tuple(ordinary.values())
 
 
 def _why_ordinary(graph, node, weights):

@@ -38,6 +38,20 @@ def is_fake_quant(node):
     return type(node.operation).__name__ == "FakeQuantWithMinMaxVars"
 
 
+def holds_signs(makers, tensor):
+    """Whether a tensor holds nothing but signs.
+
+    Args:
+        makers: `{id(tensor): node}` of a model from `with_signs`.
+        tensor: of the model.
+    """
+    node = makers.get(id(tensor))
+    if node is None or is_sign(node):
+        return node is not None
+    passes = isinstance(node.operation, L.Concatenate) or _commutes(node)
+    return passes and all(holds_signs(makers, t) for t in node.inputs)
+
+
 def with_signs(flat):
     """A copy of a flat plain model in which each sign is one layer.
 

@@ -65,8 +65,9 @@ def path_to_sign(graph, node):
 def is_flatten(node):
     """Whether a call makes rows of images."""
     layer = node.operation
-    is_reshape = isinstance(layer, L.Reshape) and len(layer.target_shape) == 1
-    return is_reshape or isinstance(layer, L.Flatten)
+    if isinstance(layer, L.Flatten):
+        return layer.data_format == "channels_last"
+    return isinstance(layer, L.Reshape) and len(layer.target_shape) == 1
 
 
 def is_max_pooling(node):

@@ -63,11 +63,18 @@ def binary_weights(layer):
         return None
     # Outputs first, and the channels of a pixel together.
     values = np.moveaxis(layout(layer, kernel).to_canonical(kernel.numpy()), -1, 0)
-    rows = np.abs(values.reshape(len(values), -1))
-    scale = rows.max(axis=1)
-    is_level = (rows == 0) | (rows >= scale[:, None] * (1 - _TOLERANCE))
-    if rows.shape[1] < _MIN_FAN_IN or np.mean(rows > 0) < _MIN_DENSITY:
+    rows = values.reshape(len(values), -1)
+    # A few weights rule out nearly every kernel.
+    if rows.shape[1] < _MIN_FAN_IN or not _has_levels(rows[:1, :64]):
         return None
-    if not is_level.all():
+    if np.mean(rows != 0) < _MIN_DENSITY or not _has_levels(rows):
         return None
+    scale = np.abs(rows).max(axis=1)
     return BinaryWeights(np.sign(values).astype(np.int8), scale.astype(np.float32))
+
+
+def _has_levels(rows):
+    """Whether all of a row is zero or of one size."""
+    sizes = np.abs(rows)
+    level = sizes.max(axis=1, keepdims=True) * (1 - _TOLERANCE)
+    return bool(np.all((sizes == 0) | (sizes >= level)))

@@ -197,8 +197,8 @@ static uint8_t* pack_filter(tfc_bconv2d* op) {
   op->filter_size = op->num_words * (p->binarize ? op->kernel->filter_bytes : 4);
   op->filter_size = (op->filter_size + 63) / 64 * 64;
   const size_t size = op->filter_size * op->num_blocks * (size_t)p->planes;
-  uint8_t* packed = aligned_alloc(64, size);
-  if (!packed) return NULL;
+  void* packed;
+  if (posix_memalign(&packed, 64, size)) return NULL; /* aligned_alloc needs Android 9 */
   memset(packed, 0, size);
   const size_t row =
       (size_t)p->kernel_height * (size_t)p->kernel_width * (size_t)words_of(p->channels);

@@ -13,8 +13,9 @@ static inline size_t words_in_bytes(size_t num_words) {
   return num_words < TFC_WORDS_IN_BYTES ? num_words : TFC_WORDS_IN_BYTES;
 }
 
-/* Bit 4 v + i of the word is set where lane i of vector v is. */
-static inline uint32_t join_lanes(const uint32x4_t vectors[8]) {
+/* Bit 4 v + i of lane i is that of all bits of lane i in vector v; the others are clear.
+ */
+static inline uint32x4_t scatter_lanes(const uint32x4_t vectors[8]) {
   static const uint32_t lanes[4] = {0x11111111, 0x22222222, 0x44444444, 0x88888888};
   uint32x4_t joined = vectors[0];
   joined = vsliq_n_u32(joined, vectors[1], 4);
@@ -24,37 +25,57 @@ static inline uint32_t join_lanes(const uint32x4_t vectors[8]) {
   joined = vsliq_n_u32(joined, vectors[5], 20);
   joined = vsliq_n_u32(joined, vectors[6], 24);
   joined = vsliq_n_u32(joined, vectors[7], 28);
-  return vaddvq_u32(vandq_u32(joined, vld1q_u32(lanes)));
+  return vandq_u32(joined, vld1q_u32(lanes));
 }
 
 static uint32_t bits_below(const int32_t* sums, const int32_t* thresholds) {
   uint32x4_t below[8];
   for (int v = 0; v < 8; v++)
     below[v] = vcltq_s32(vld1q_s32(sums + 4 * v), vld1q_s32(thresholds + 4 * v));
-  return join_lanes(below);
+  return vaddvq_u32(scatter_lanes(below));
 }
 
 #include "loops.h"
 
+/* The signs of 32 values, bit 4 v + i in lane i. */
+static inline uint32x4_t scattered_signs(const float* x) {
+  uint32x4_t negative[8];
+  for (int v = 0; v < 8; v++) negative[v] = vcltzq_f32(vld1q_f32(x + 4 * v));
+  return scatter_lanes(negative);
+}
+
 static void sign_floats(const float* x, size_t num_words, uint32_t* words) {
-  for (size_t w = 0; w < num_words; w++, x += 32) {
-    uint32x4_t negative[8];
-    for (int v = 0; v < 8; v++) negative[v] = vcltzq_f32(vld1q_f32(x + 4 * v));
-    words[w] = join_lanes(negative);
+  for (; num_words >= 4; num_words -= 4, x += 128, words += 4) {
+    const uint32x4_t low = vpaddq_u32(scattered_signs(x), scattered_signs(x + 32));
+    const uint32x4_t high = vpaddq_u32(scattered_signs(x + 64), scattered_signs(x + 96));
+    vst1q_u32(words, vpaddq_u32(low, high));
   }
+  for (; num_words; num_words--, x += 32) *words++ = vaddvq_u32(scattered_signs(x));
+}
+
+/* Sums of two neighbours of 32 bytes, where bit i of byte 8 b + i is set if that x is
+   below zero_point; added up in pairs twice more they are a word. */
+static inline uint8x16_t pairs_of_signs(const int8_t* x, int8x16_t zero_point) {
+  const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
+  return vpaddq_u8(vandq_u8(vcltq_s8(vld1q_s8(x), zero_point), bits),
+                   vandq_u8(vcltq_s8(vld1q_s8(x + 16), zero_point), bits));
 }
 
 static void sign_int8(const int8_t* x, int8_t zero_point, size_t num_words,
                       uint32_t* words) {
-  const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
   const int8x16_t zero = vdupq_n_s8(zero_point);
-  for (size_t w = 0; w < num_words; w++, x += 32) {
-    const uint8x16_t low = vandq_u8(vcltq_s8(vld1q_s8(x), zero), bits);
-    const uint8x16_t high = vandq_u8(vcltq_s8(vld1q_s8(x + 16), zero), bits);
-    uint8x16_t sum = vpaddq_u8(low, high);
-    sum = vpaddq_u8(sum, sum);
-    sum = vpaddq_u8(sum, sum);
-    vst1q_lane_u32(words + w, vreinterpretq_u32_u8(sum), 0);
+  for (; num_words >= 4; num_words -= 4, x += 128, words += 4) {
+    const uint8x16_t low =
+        vpaddq_u8(pairs_of_signs(x, zero), pairs_of_signs(x + 32, zero));
+    const uint8x16_t high =
+        vpaddq_u8(pairs_of_signs(x + 64, zero), pairs_of_signs(x + 96, zero));
+    vst1q_u32(words, vreinterpretq_u32_u8(vpaddq_u8(low, high)));
+  }
+  for (; num_words; num_words--, x += 32) {
+    uint8x16_t sums = pairs_of_signs(x, zero);
+    sums = vpaddq_u8(sums, sums);
+    sums = vpaddq_u8(sums, sums);
+    vst1q_lane_u32(words++, vreinterpretq_u32_u8(sums), 0);
   }
 }
 

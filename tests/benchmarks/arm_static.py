@@ -1,0 +1,144 @@
+"""Static estimates of the binary kernels on arm64, where no such processor is at hand:
+cycles of their inner loops by llvm-mca, instructions executed under emulation.
+"""
+
+import re
+import subprocess
+import sys
+
+import harness
+
+sys.path.insert(0, str(harness.FOLDER.parent / "arm"))
+import emulator
+
+# The model of llvm-mca; the kernel for such cores; how many vector instructions of 128
+# bits the core issues a cycle; the share of that the inner loops should reach.
+CORES = {
+    "neoverse-n1": ("neon", 2, 90),
+    "cortex-a55": ("neon_in_order", 1, 75),
+}
+# What does the work; loads, stores, copies and addresses are what it costs.
+ARITHMETIC = set("add addp addv and cmgt cmlt cnt eor fcmlt fcmgt orr shl sli".split())
+# Size, channels, outputs, kernel.
+CONVOLUTIONS = {
+    "14²x256→256": (14, 256, 256, 3),
+    "28²x128→128": (28, 128, 128, 3),
+    "56²x64→64": (56, 64, 64, 3),
+    "7²x512→512": (7, 512, 512, 3),
+    "dense 1024→1024": (1, 1024, 1024, 1),
+}
+# The instruction set of native/isa.h that suits an emulated processor, and portable C.
+PROCESSORS = {"cortex-a76": 5, "cortex-a53": 6}
+PORTABLE = 2
+BRANCH = re.compile(r"(?:b\.\w+|cbn?z|tbn?z)\s.*?(?:0x)?([0-9a-f]+) <")
+
+
+def loops(options):
+    """The share of the ideal throughput that inner loops reach."""
+    emulator.prepare()
+    emulator.build()
+    measures = []
+    for model, (kernel, width, target) in CORES.items():
+        for name, loop in _inner_loops(kernel).items():
+            ideal = _num_arithmetic(loop) / width
+            measures.append(
+                harness.Measure(
+                    f"{model}: {name}",
+                    100 * ideal / _cycles(loop, model),
+                    "% of ideal",
+                    at_least=target,
+                )
+            )
+    return measures
+
+
+def _inner_loops(kernel):
+    """`{what it does: its instructions}` of the loops without a loop inside."""
+    file = emulator.FOLDER / f"linux/CMakeFiles/tfcompress.dir/bconv2d/{kernel}.c.o"
+    text = emulator.host_tool("llvm-objdump-19", "-d", "--no-show-raw-insn", file)
+    found = {}
+    for function in re.split(r"^\w+ <", text, flags=re.M)[1:]:
+        lines = re.findall(r"^\s*([0-9a-f]+):\s+(.*?)\s*(?://.*)?$", function, re.M)
+        starts = [int(start, 16) for start, _ in lines]
+        instructions = [instruction for _, instruction in lines]
+        for end, instruction in enumerate(instructions):
+            target = BRANCH.match(instruction)
+            if not target or int(target[1], 16) not in starts[: end + 1]:
+                continue
+            loop = instructions[starts.index(int(target[1], 16)) : end + 1]
+            name = _purpose(function.split(">")[0], loop)
+            if name and not any(BRANCH.match(each) for each in loop[:-1]):
+                found[name] = max(loop, found.get(name, []), key=len)
+    return found
+
+
+def _purpose(function, loop):
+    """What a loop of a function does, None if it is not one that counts."""
+    num_counts = sum(each.startswith("cnt") for each in loop)
+    if num_counts:
+        return f"{num_counts} vectors of bits"
+    names = {"sign_floats": "signs of floats", "sign_int8": "signs of int8"}
+    return names.get(function)
+
+
+def _num_arithmetic(loop):
+    vectors = [each.split() for each in loop if re.search(r"\bv\d+\.", each)]
+    return sum(each[0] in ARITHMETIC for each in vectors)
+
+
+def _cycles(loop, model, iterations=200):
+    """Cycles of one turn."""
+    text = "\n".join(re.sub(r"(?:0x)?[0-9a-f]+ <.*>", ".", each) for each in loop)
+    options = ("-mtriple=aarch64", f"-mcpu={model}", f"-iterations={iterations}")
+    report = emulator.host_tool("llvm-mca-19", *options, content=text)
+    return int(re.search(r"Total Cycles:\s+(\d+)", report)[1]) / iterations
+
+
+def instructions(options):
+    """Instructions of whole operations, packing and outputs included."""
+    emulator.prepare()
+    library = emulator.build()
+    program, plugin = _compiled(library)
+    shapes = list(CONVOLUTIONS.items())[-1:] if options.quick else CONVOLUTIONS.items()
+    measures = []
+    for cpu, isa in PROCESSORS.items():
+        for name, shape in shapes:
+            fast, portable = (
+                _executed(cpu, program, plugin, shape, each) for each in (isa, PORTABLE)
+            )
+            size, channels, outputs, kernel = shape
+            products = size**2 * channels * outputs * kernel**2
+            measures += [
+                harness.Measure(f"{cpu}: {name}", fast / 1e6, "million"),
+                harness.Measure(f"{cpu}: {name}: products each", products / fast),
+                harness.Measure(f"{cpu}: {name}: portable C", portable / fast, "x"),
+            ]
+    return measures
+
+
+def _compiled(library):
+    folder = emulator.FOLDER
+    source = harness.FOLDER.parent / "arm"
+    program, plugin = folder / "run_convolution", folder / "count_instructions.so"
+    arm = [emulator.ZIG, "cc", "-target", "aarch64-linux-gnu.2.28", "-O2"]
+    include = ["-I", emulator.PROJECT / "tfcompress/native"]
+    arm += [*include, source / "run_convolution.c", library, "-o", program]
+    host = [emulator.ZIG, "cc", "-O2", "-shared", "-fPIC"]
+    host += [source / "count_instructions.c", "-o", plugin]
+    for command in arm, host:
+        subprocess.run(command, env=emulator.environment(), check=True)
+    return program, plugin
+
+
+def _executed(cpu, program, plugin, shape, isa):
+    """Instructions of one run: those of two, less those of one."""
+
+    def count(runs):
+        command = [program, *map(str, (*shape, isa, runs))]
+        return int(emulator.run(cpu, *command, options=("-plugin", plugin)))
+
+    return count(2) - count(1)
+
+
+if __name__ == "__main__":
+    harness.main(__doc__, {"loops": loops, "instructions": instructions})

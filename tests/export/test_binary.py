@@ -1,0 +1,432 @@
+"""Binary layers as custom operations: what is found, folded, written and run."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from flatbuffers import flexbuffers
+
+import tfcompress as tfc
+from tests import models
+from tfcompress import native
+from tfcompress.core.graph import Graph, flatten
+from tfcompress.export.binary import with_binary_operations
+from tfcompress.export.binary.bits import packed, packed_tensor, unpacked_tensor
+from tfcompress.export.binary.signs import is_sign, with_signs
+from tfcompress.export.binary.thresholds import NoThreshold, path_to_sign, thresholds
+from tfcompress.export.binary.weights import binary_weights
+from tfcompress.export.convert import convert
+from tfcompress.export.describe import describe
+from tfcompress.export.operations import operation_name, read
+from tfcompress.transforms import Binary, Ternary
+
+L = keras.layers
+FLOAT32, INT32, INT8 = 0, 2, 9
+
+
+def sign():
+    return tfc.layers.QuantizedActivation("sign")
+
+
+def mlp():
+    return keras.Sequential(
+        [
+            keras.Input((40,)),
+            L.Dense(70, name="b0"),
+            L.BatchNormalization(),
+            sign(),
+            L.Dense(33, use_bias=False, name="b1"),
+            L.BatchNormalization(),
+            sign(),
+            L.Dropout(0.1),
+            L.Dense(9, activation="relu", name="b2"),
+        ]
+    )
+
+
+def cnn():
+    """Pooling before and behind batch norm, PReLU, and signs that are flattened."""
+    return keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            L.Conv2D(16, 3, strides=2, padding="same", name="stem"),
+            L.BatchNormalization(),
+            sign(),
+            L.Conv2D(40, 3, padding="same", name="b1"),
+            L.BatchNormalization(),
+            sign(),
+            L.MaxPooling2D(2, 1, padding="same"),
+            L.Conv2D(24, 3, name="b2"),
+            L.MaxPooling2D(2),
+            L.BatchNormalization(name="rising"),
+            L.ReLU(max_value=3.0),
+            L.Rescaling(1.0, offset=-1.0),
+            sign(),
+            L.Conv2D(16, 1, activation="tanh", name="b3"),
+            L.PReLU(shared_axes=[1, 2]),
+            L.BatchNormalization(),
+            sign(),
+            L.Flatten(),
+            L.Dense(32, name="b4"),
+            L.BatchNormalization(),
+            sign(),
+            L.Dense(10, name="b5"),
+            L.BatchNormalization(),
+            L.Softmax(),
+        ]
+    )
+
+
+def shortcuts():
+    """As in Bi-Real nets: sums of values, whose signs are convolved."""
+    x = inputs = keras.Input((8, 8, 3))
+    x = L.Conv2D(16, 3, padding="same", name="stem")(x)
+    for i in range(2):
+        y = sign()(x)
+        y = L.Conv2D(16, 3, padding="same", use_bias=False, name=f"b{i}")(y)
+        x = L.Add()([x, L.BatchNormalization()(y)])
+    y = sign()(x)
+    y = L.Conv2D(8, 3, dilation_rate=2, name="b2")(y)
+    x = L.GlobalAveragePooling2D()(L.ReLU()(y))
+    return keras.Model(inputs, L.Dense(4, name="head")(x))
+
+
+def trained(build, transform=None, seed=0):
+    """A stripped model with batch norm of both signs, and inputs."""
+    keras.utils.set_random_seed(seed)
+    model = build()
+    generator = np.random.default_rng(seed)
+    for layer in model._flatten_layers():
+        if isinstance(layer, L.BatchNormalization):
+            low = 0.2 if layer.name == "rising" else -1.0
+            layer.gamma.assign(generator.uniform(low, 1.0, layer.gamma.shape))
+            layer.beta.assign(generator.normal(size=layer.beta.shape))
+            layer.moving_mean.assign(generator.normal(0, 3, layer.beta.shape))
+            layer.moving_variance.assign(generator.uniform(1, 9, layer.beta.shape))
+        if isinstance(layer, L.PReLU):
+            layer.alpha.assign(generator.uniform(0, 0.4, layer.alpha.shape))
+    model = tfc.strip(tfc.compress(model, {"b.": transform or Binary("mean")}))
+    x = generator.normal(size=(32, *model.input_shape[1:])).astype("float32")
+    return model, x
+
+
+def operations(content):
+    """`[(name, type of the first input, type of the output)]`."""
+    file = read(content)
+    (graph,) = file.subgraphs
+    return [
+        (
+            operation_name(file, op),
+            graph.tensors[op.inputs[0]].type,
+            graph.tensors[op.outputs[0]].type,
+        )
+        for op in graph.operators
+    ]
+
+
+def binary_operations(content):
+    return [op for op in operations(content) if op[0].startswith("tfc.")]
+
+
+def test_bits_are_counted_from_the_lowest():
+    negative = np.zeros((2, 33), bool)
+    negative[0, [0, 5, 32]] = True
+    negative[1, 31] = True
+    expected = [[1 + 32, 1], [-(2**31), 0]]
+    np.testing.assert_array_equal(packed(negative), expected)
+    words = packed_tensor(tf.constant(negative))
+    np.testing.assert_array_equal(words, expected)
+    np.testing.assert_array_equal(unpacked_tensor(words, 33), 1 - 2.0 * negative)
+
+
+def kernel_layer(kernel):
+    layer = L.Dense(kernel.shape[1])
+    layer.build((None, kernel.shape[0]))
+    layer.kernel.assign(kernel)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("column", "planes"),
+    [
+        ([0.5, -0.5] * 8, 1),
+        ([0.5, -0.5, 0, 0] * 4, 2),
+        ([0.5, -0.5, 0.25, 0.5] * 4, None),
+        ([0.5, -0.5, 0.5], None),  # few weights
+        ([1.0] + [0.0] * 15, None),  # few that are not zero
+        ([0.0] * 16, None),
+    ],
+)
+def test_binary_weights_are_told_by_their_values(column, planes):
+    weights = binary_weights(kernel_layer(np.array(column)[:, None]))
+    assert (weights.planes if weights else None) == planes
+    if planes:
+        np.testing.assert_array_equal(weights.scale, [0.5])
+        np.testing.assert_array_equal(weights.signs[0], np.sign(column))
+
+
+def threshold_of(*layers, reach=4, channels=2, before=0.0):
+    """Thresholds of `sum + before` through layers."""
+    x = keras.Input((1, 1, channels))
+    y = L.Identity()(x)
+    for layer in (*layers, sign()):
+        y = layer(y)
+    graph = Graph(keras.Model(x, y))
+    start = next(n for n in graph.nodes if isinstance(n.operation, L.Identity))
+    path, _ = path_to_sign(graph, start)
+    return thresholds(lambda sums: sums + before, path, channels, 4, reach)
+
+
+def norm(gamma, beta, mean):
+    layer = L.BatchNormalization(epsilon=0.0)
+    layer.build((None, 1, 1, len(gamma)))
+    for variable, values in zip(layer.variables, (gamma, beta, mean, 1), strict=True):
+        variable.assign(np.broadcast_to(values, variable.shape))
+    return layer
+
+
+def test_thresholds_by_hand():
+    # 2 (s - 1.5) + 1 >= 0 from s = 1 on; -(s - 1.5) + 1 < 0 from s = 3 on, where the
+    # sum of reversed weights is -3 and less.
+    found = threshold_of(norm([2, -1], [1, 1], [1.5, 1.5]))
+    np.testing.assert_array_equal(found.threshold, [1, -2])
+    np.testing.assert_array_equal(found.falls, [False, True])
+    # Never and always negative.
+    found = threshold_of(norm([0, 0], [1, -1], [0, 0]))
+    np.testing.assert_array_equal(found.threshold, [-4, 5])
+    # max(s + 0.5, 0) - 1 >= 0 from s = 1 on.
+    found = threshold_of(L.ReLU(), L.Rescaling(1.0, -1.0), before=0.5)
+    np.testing.assert_array_equal(found.threshold, [1, 1])
+
+
+def test_thresholds_are_those_of_keras_in_chunks(monkeypatch):
+    monkeypatch.setattr("tfcompress.export.binary.thresholds._CHUNK", 64)
+    generator = np.random.default_rng(0)
+    layers = [
+        norm(*generator.normal(0, 4, (3, 16))),
+        L.LeakyReLU(0.3),
+        L.Activation("hard_tanh"),
+        norm(*generator.normal(0, 0.5, (3, 16))),
+    ]
+    found = threshold_of(*layers, reach=50, channels=16)
+    sums = np.arange(-50, 51)[:, None, None, None] * np.ones((1, 1, 1, 16), "float32")
+    values = sums
+    for layer in layers:
+        values = layer(values)
+    turned = np.where(found.falls, -sums, sums)
+    np.testing.assert_array_equal(turned < found.threshold, values < 0)
+
+
+def test_what_is_no_step_has_no_threshold():
+    wave = norm([1, 1], [0, 0], [0, 0]), L.Activation("gelu"), L.Rescaling(1.0, 0.1)
+    with pytest.raises(NoThreshold, match="2 of 2 channels are not monotone"):
+        threshold_of(*wave)
+    falling = norm([1, -1], [0, 0], [0, 0])
+    with pytest.raises(NoThreshold, match="1 of 2 channels is falling behind max"):
+        threshold_of(L.MaxPooling2D(1), falling)
+    # Before max pooling it may fall.
+    assert list(threshold_of(falling, L.MaxPooling2D(1)).falls) == [False, True]
+    pixels = L.PReLU()
+    x = keras.Input((3, 3, 2))
+    y = sign()(pixels(L.Identity()(x)))
+    graph = Graph(keras.Model(x, y))
+    path, _ = path_to_sign(graph, graph.nodes[1])
+    with pytest.raises(NoThreshold, match="differs between pixels"):
+        thresholds(lambda sums: sums, path, 2, 4, 3)
+
+
+def test_signs_are_found_in_saved_models_and_put_behind_pooling(tmp_path):
+    x = keras.Input((4, 4, 8))
+    y = L.Flatten()(L.MaxPooling2D(2)(sign()(x)))
+    z = keras.ops.where(x >= 0, 1.0, -1.0)
+    not_a_sign = keras.ops.where(x >= 0.5, 1.0, -1.0)
+    model = tfc.strip(keras.Model(x, [L.Dense(2)(y), z, not_a_sign]))
+    model.save(tmp_path / "m.keras")
+    model = keras.models.load_model(tmp_path / "m.keras")
+    graph = Graph(with_signs(flatten(model)))
+    signs = [node for node in graph.nodes if is_sign(node)]
+    assert [node.outputs[0].shape for node in signs] == [(None, 32), (None, 4, 4, 8)]
+    (reader,) = graph.consumers(signs[0])
+    assert isinstance(reader.operation, L.Dense)
+
+
+WRITTEN = [
+    (
+        mlp,
+        Binary(),
+        [
+            ("tfc.BDense", FLOAT32, FLOAT32),
+            ("tfc.BDense", FLOAT32, INT32),
+            ("tfc.BDense", INT32, FLOAT32),
+        ],
+    ),
+    *(
+        (
+            cnn,
+            transform,
+            [
+                ("tfc.BConv2D", FLOAT32, INT32),
+                ("tfc.BMaxPool2D", INT32, INT32),
+                ("tfc.BConv2D", INT32, INT32),
+                ("tfc.BMaxPool2D", INT32, INT32),
+                ("tfc.BConv2D", INT32, INT32),
+                ("tfc.BDense", INT32, INT32),
+                ("tfc.BDense", INT32, FLOAT32),
+            ],
+        )
+        for transform in (Binary("mean"), Ternary(per_channel=True))
+    ),
+    (shortcuts, Binary("mean"), [("tfc.BConv2D", FLOAT32, FLOAT32)] * 3),
+]
+
+
+@pytest.mark.parametrize(
+    ("build", "transform", "expected"),
+    WRITTEN,
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_files_compute_what_keras_computes(build, transform, expected, tmp_path):
+    model, x = trained(build, transform)
+    rewritten, layers = with_binary_operations(model)
+    scale = np.abs(model(x)).max()
+    np.testing.assert_allclose(rewritten(x), model(x), atol=1e-5 * scale)
+    result = tfc.export_tflite(model, tmp_path / "m.tflite", samples=x)
+    assert result.max_error <= 1e-4 * scale
+    assert binary_operations((tmp_path / "m.tflite").read_bytes()) == expected
+    assert [layer.operation for layer in result.binary] == [
+        name for name, *_ in expected if "Pool" not in name
+    ]
+    assert result.binary == layers
+    # What is between two binary layers is bits.
+    for layer in layers:
+        assert (layer.input, layer.output) != ("values", "bits")
+    assert "binary: tfc.B" in str(result)
+
+
+def test_half_and_dynamic_files_round_no_binary_layer(tmp_path):
+    model, x = trained(mlp, Binary())
+    for precision in ("float16", "dynamic"):
+        result = tfc.export_tflite(model, tmp_path / "m.tflite", precision, samples=x)
+        assert result.max_error == 0
+        assert set(result.operations) <= {"tfc.BDense", "RELU"}
+
+
+@pytest.mark.parametrize("build", [mlp, shortcuts])
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_int8_files_hold_no_float_tensor_but_factors(build, is_trained, tmp_path):
+    model, x = trained(build)
+    if is_trained:
+        model = tfc.quantize_activations(model, samples=x)
+    result = tfc.export_tflite(model, tmp_path / "m.tflite", "int8", samples=x)
+    content = (tmp_path / "m.tflite").read_bytes()
+    assert result.float_operations == {}
+    for name, reads, writes in operations(content):
+        assert FLOAT32 not in (reads, writes), name
+        assert name not in ("QUANTIZE", "DEQUANTIZE")
+    assert sum(layer.operation is not None for layer in result.binary) == 3
+    if is_trained:
+        # The ranges are in the Keras model too: some steps of an output differ.
+        with tfc.Interpreter(content) as interpreter:
+            (detail,) = interpreter.output_details.values()
+        assert result.mean_error <= detail["quantization"][0]
+
+
+def test_signs_with_ranges_have_levels_of_their_own():
+    model = keras.Sequential([keras.Input((8,)), sign(), L.Dense(2)])
+    model = tfc.quantize_activations(model, samples=np.ones((2, 8), "float32"))
+    signs = model.layers[3](np.array([-1.0, 0.0, 1.0], "float32"))
+    np.testing.assert_array_equal(signs, [-1, 0, 1])
+
+
+def test_files_are_32_times_smaller(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((1024,)), sign(), L.Dense(1024, use_bias=False, name="b0")]
+    )
+    model = tfc.strip(tfc.compress(model, {"b0": Binary()}))
+    result = tfc.export_tflite(model, tmp_path / "m.tflite", verify=False)
+    assert result.size_bytes <= 4 * 1024**2 / 32 + 8 * 1024 + 2000
+    description = describe(tmp_path / "m.tflite")
+    assert description.parameters - 2 * 1024 == description.macs == 1024**2
+    encoded = tfc.export_tflite(model, tmp_path / "m.tflite", codec="auto")
+    assert encoded.max_error == 0
+    reasons = {constant.reason for constant in encoded.constants}
+    assert reasons == {"a binary operation reads it as it is"}
+
+
+def test_builtin_operations_only(tmp_path):
+    model, x = trained(mlp)
+    for precision in ("float32", "int8"):
+        result = tfc.export_tflite(
+            model, tmp_path / "m.tflite", precision, x, profile="builtin"
+        )
+        assert not any(name.startswith("tfc") for name in result.operations)
+        assert {layer.operation for layer in result.binary} == {None}
+    assert "stays ordinary: profile='builtin': b0, b1, b2" in str(result)
+    result = tfc.export_tflite(model, tmp_path / "m.tflite", "int4", x)
+    assert {layer.operation for layer in result.binary} == {None}
+
+
+def test_what_stays_ordinary_is_said():
+    x = keras.Input((6, 6, 8))
+    shared = L.Conv2D(8, 3, padding="same", name="b0")
+    y = sign()(shared(shared(sign()(x))))
+    y = sign()(L.Conv2D(8, 3, groups=4, name="b1")(y))
+    signs = sign()(L.Conv2D(8, 3, name="b2")(y))
+    y = L.Activation("gelu")(L.Conv2D(4, 1, name="b3")(signs))
+    y = L.Rescaling(1.0, 0.1)(y)
+    y = L.Conv2D(4, 3, padding="same", name="b4")(sign()(y))
+    y = L.DepthwiseConv2D(3, padding="same", name="b5")(y)
+    model = keras.Model(x, [y, signs])
+    model = tfc.strip(tfc.compress(model, {"b.": Binary()}))
+    rewritten, layers = with_binary_operations(model)
+    assert {layer.name: layer.reason for layer in layers} == {
+        "b0": "it is called several times",
+        "b1": "its channels are in groups",
+        "b2": "not only binary layers read its signs",
+        "b3": "4 of 4 channels are not monotone",
+        "b4": None,
+        "b5": "there is no binary operation for DepthwiseConv2D",
+    }
+    assert [layer.input for layer in layers if layer.operation] == ["signs"] * 3
+    x = models.inputs(model, 4)
+    for expected, found in zip(model(x), rewritten(x), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_ordinary_models_are_left_alone():
+    model = models.sequential()
+    assert with_binary_operations(model) == (model, ())
+
+
+def test_without_the_native_core(tmp_path, monkeypatch):
+    model, x = trained(mlp)
+    monkeypatch.setattr(native, "library", lambda: None)
+    path = tmp_path / "m.tflite"
+    with pytest.raises(native.NativeError, match="profile='builtin'"):
+        tfc.export_tflite(model, path, samples=x)
+    assert not path.exists()
+    assert tfc.export_tflite(model, path, verify=False).operations["tfc.BDense"] == 3
+    tfc.export_tflite(model, path, samples=x, profile="builtin")
+
+
+def test_attributes_are_written():
+    x = keras.Input((9, 9, 40))
+    y = L.Conv2D(8, (3, 2), strides=(2, 1), padding="same", name="b0")(sign()(x))
+    model = keras.Model(x, y)
+    model = tfc.strip(tfc.compress(model, {"b0": Binary()}))
+    file = read(convert(with_binary_operations(model)[0]))
+    (graph,) = file.subgraphs
+    (operation,) = graph.operators
+    options = flexbuffers.GetRoot(bytes(operation.customOptions)).AsMap
+    names = [key.AsKey for key in options.Keys]
+    assert dict(zip(names, [v.AsInt for v in options.Values], strict=True)) == {
+        "binarize": 1,
+        "channels": 40,
+        "dilation_height": 1,
+        "dilation_width": 1,
+        "same_padding": 1,
+        "stride_height": 2,
+        "stride_width": 1,
+    }
+    shapes = [list(graph.tensors[i].shape) for i in operation.inputs]
+    assert shapes == [[1, 9, 9, 40], [1, 8, 3, 2, 2], [8], [8]]
