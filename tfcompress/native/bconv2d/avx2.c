@@ -39,10 +39,19 @@ static void sign_int8(const int8_t* x, int8_t zero_point, size_t num_words,
   }
 }
 
-#define BYTES 4 /* of a word */
+#define BYTES 4        /* of a word */
+#define TABLE_BYTES 32 /* of both tables of a byte */
 #define HALF(word, h) ((word) >> 4 * (h) & 15)
 #define BYTE_WORDS 15                  /* whose counts fit a byte: 15 * 16 < 256 */
 #define SHORT_WORDS (136 * BYTE_WORDS) /* whose counts fit 16 bits: 2040 * 32 < 65536 */
+
+/* Each byte as the offset of its tables. */
+static void pack_image(const uint32_t* words, size_t num_words, void* image) {
+  const uint8_t* bytes = (const uint8_t*)words;
+  uint16_t* offsets = image;
+  for (size_t i = 0; i < BYTES * num_words; i++)
+    offsets[i] = (uint16_t)(bytes[i] * TABLE_BYTES);
+}
 
 /* packed[k][byte][o / 16][half][o % 16] */
 static void pack_filter(const uint32_t* filter, size_t num_outputs, size_t num_words,
@@ -80,10 +89,15 @@ static inline __m256i add_halves(__m256i first, __m256i last) {
                           _mm256_permute2x128_si256(first, last, 0x31));
 }
 
-/* Adds 32 sums of 16 bits, those of even outputs and those of odd ones, to counts. */
-static inline void add_sums(__m256i even, __m256i odd, int32_t* counts) {
-  const __m256i low = _mm256_unpacklo_epi16(even, odd);
-  const __m256i high = _mm256_unpackhi_epi16(even, odd);
+/* Sums of 16 bits for 32 outputs. */
+typedef struct {
+  __m256i even, odd;
+} short_sums;
+
+/* Adds sums to counts. */
+static inline void add_sums(const short_sums* sums, int32_t* counts) {
+  const __m256i low = _mm256_unpacklo_epi16(sums->even, sums->odd);
+  const __m256i high = _mm256_unpackhi_epi16(sums->even, sums->odd);
   const __m128i parts[4] = {_mm256_castsi256_si128(low), _mm256_castsi256_si128(high),
                             _mm256_extracti128_si256(low, 1),
                             _mm256_extracti128_si256(high, 1)};
@@ -94,71 +108,85 @@ static inline void add_sums(__m256i even, __m256i odd, int32_t* counts) {
   }
 }
 
-static inline __attribute__((always_inline)) void count_pixels(const tfc_tile* tile,
-                                                               const uint8_t* filter,
-                                                               int32_t* counts,
-                                                               const int num_pixels) {
-  const uint8_t* x[TFC_TILE];
-  const __m256i low_bytes = _mm256_set1_epi16(0xff);
-  for (int p = 0; p < num_pixels; p++)
-    x[p] = (const uint8_t*)((const uint32_t*)tile->image + tile->origins[p]);
-  memset(counts, 0, (size_t)num_pixels * TFC_BLOCK * sizeof *counts);
-  for (size_t k = 0; k < tile->num_words;) {
-    __m256i even[TFC_TILE], odd[TFC_TILE];
-    for (int p = 0; p < num_pixels; p++) even[p] = odd[p] = _mm256_setzero_si256();
-    const size_t left = tile->num_words - k;
-    const size_t end = k + (left < SHORT_WORDS ? left : SHORT_WORDS);
-    while (k < end) {
-      __m256i first[TFC_TILE], last[TFC_TILE];
-      for (int p = 0; p < num_pixels; p++) first[p] = last[p] = _mm256_setzero_si256();
-      const size_t stop = end - k < BYTE_WORDS ? end : k + BYTE_WORDS;
-      for (; k < stop; k++) {
-        const size_t offset = (size_t)tile->offsets[k] * BYTES;
-        for (int b = 0; b < BYTES; b++, filter += 2 * TFC_BLOCK) {
-          const __m256i v = _mm256_load_si256((const __m256i*)filter);
-          const __m256i w = _mm256_load_si256((const __m256i*)(filter + TFC_BLOCK));
-          for (int p = 0; p < num_pixels; p++) {
-            const __m256i table =
-                _mm256_load_si256((const __m256i*)tables[x[p][offset + b]]);
-            first[p] = _mm256_add_epi8(first[p], _mm256_shuffle_epi8(table, v));
-            last[p] = _mm256_add_epi8(last[p], _mm256_shuffle_epi8(table, w));
-          }
-        }
-      }
+/* At most BYTE_WORDS words. */
+static inline __attribute__((always_inline)) void add_words(
+    const uint16_t* const* x, const uint32_t* offsets, const uint8_t* filter,
+    size_t num_words, short_sums* sums, const int num_pixels) {
+  __m256i first[TFC_TILE], last[TFC_TILE];
+  for (int p = 0; p < num_pixels; p++) first[p] = last[p] = _mm256_setzero_si256();
+  for (size_t k = 0; k < num_words; k++) {
+    const size_t offset = (size_t)offsets[k] * BYTES;
+    for (int b = 0; b < BYTES; b++, filter += 2 * TFC_BLOCK) {
+      const __m256i v = _mm256_load_si256((const __m256i*)filter);
+      const __m256i w = _mm256_load_si256((const __m256i*)(filter + TFC_BLOCK));
       for (int p = 0; p < num_pixels; p++) {
-        even[p] =
-            _mm256_add_epi16(even[p], add_halves(_mm256_and_si256(first[p], low_bytes),
-                                                 _mm256_and_si256(last[p], low_bytes)));
-        odd[p] = _mm256_add_epi16(odd[p], add_halves(_mm256_srli_epi16(first[p], 8),
-                                                     _mm256_srli_epi16(last[p], 8)));
+        const uint8_t* both = &tables[0][0][0] + x[p][offset + b];
+        const __m256i table = _mm256_load_si256((const __m256i*)both);
+        first[p] = _mm256_add_epi8(first[p], _mm256_shuffle_epi8(table, v));
+        last[p] = _mm256_add_epi8(last[p], _mm256_shuffle_epi8(table, w));
+        /* Else GCC sums up several bytes apart, for which registers do not suffice. */
+        __asm__("" : "+x"(first[p]), "+x"(last[p]));
       }
     }
-    for (int p = 0; p < num_pixels; p++)
-      add_sums(even[p], odd[p], counts + p * TFC_BLOCK);
+  }
+  const __m256i low_bytes = _mm256_set1_epi16(0xff);
+  for (int p = 0; p < num_pixels; p++) {
+    const __m256i even = add_halves(_mm256_and_si256(first[p], low_bytes),
+                                    _mm256_and_si256(last[p], low_bytes));
+    const __m256i odd =
+        add_halves(_mm256_srli_epi16(first[p], 8), _mm256_srli_epi16(last[p], 8));
+    sums[p].even = _mm256_add_epi16(sums[p].even, even);
+    sums[p].odd = _mm256_add_epi16(sums[p].odd, odd);
   }
 }
 
-static void count(const tfc_tile* tile, const void* filter, int32_t* counts) {
-  switch (tile->num_pixels) {
+/* Not inlined, so that the registers are left to the inner loop. */
+static __attribute__((noinline)) void add_tile(const uint16_t* const* x,
+                                               const uint32_t* offsets,
+                                               const uint8_t* filter, size_t num_words,
+                                               short_sums* sums, size_t num_pixels) {
+  switch (num_pixels) {
     case 1:
-      count_pixels(tile, filter, counts, 1);
+      add_words(x, offsets, filter, num_words, sums, 1);
       break;
     case 2:
-      count_pixels(tile, filter, counts, 2);
+      add_words(x, offsets, filter, num_words, sums, 2);
       break;
     case 3:
-      count_pixels(tile, filter, counts, 3);
+      add_words(x, offsets, filter, num_words, sums, 3);
       break;
     default:
-      count_pixels(tile, filter, counts, 4);
+      add_words(x, offsets, filter, num_words, sums, 4);
+  }
+}
+
+static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static void count(const tfc_tile* tile, const void* filter, int32_t* counts) {
+  const uint16_t* x[TFC_TILE];
+  for (size_t p = 0; p < tile->num_pixels; p++)
+    x[p] = (const uint16_t*)tile->image + tile->origins[p] * BYTES;
+  const uint8_t* packed = filter;
+  memset(counts, 0, tile->num_pixels * TFC_BLOCK * sizeof *counts);
+  for (size_t k = 0; k < tile->num_words;) {
+    short_sums sums[TFC_TILE] = {0};
+    const size_t end = k + smaller(tile->num_words - k, SHORT_WORDS);
+    for (size_t n; k < end; k += n) {
+      n = smaller(end - k, BYTE_WORDS);
+      add_tile(x, tile->offsets + k, packed, n, sums, tile->num_pixels);
+      packed += n * BYTES * 2 * TFC_BLOCK;
+    }
+    for (size_t p = 0; p < tile->num_pixels; p++)
+      add_sums(&sums[p], counts + p * TFC_BLOCK);
   }
 }
 
 const tfc_bconv2d_kernel tfc_bconv2d_avx2 = {
-    .image_bytes = 4,
+    .image_bytes = 2 * BYTES,
     .filter_bytes = 2 * BYTES * TFC_BLOCK,
     .sign_floats = sign_floats,
     .sign_int8 = sign_int8,
+    .pack_image = pack_image,
     .pack_filter = pack_filter,
     .run_signs = run_signs,
     .run_floats = run_floats,
