@@ -55,12 +55,14 @@ static void sign_floats(const float* x, size_t num_words, uint32_t* words) {
   for (; num_words; num_words--, x += 32) *words++ = vaddvq_u32(scattered_signs(x));
 }
 
+/* Bit i in byte 8 b + i. */
+#define TFC_BYTE_BITS vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201))
+
 /* Sums of two neighbours of 32 bytes, where bit i of byte 8 b + i is set if that x is
    below zero_point; added up in pairs twice more they are a word. */
 static inline uint8x16_t pairs_of_signs(const int8_t* x, int8x16_t zero_point) {
-  const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
-  return vpaddq_u8(vandq_u8(vcltq_s8(vld1q_s8(x), zero_point), bits),
-                   vandq_u8(vcltq_s8(vld1q_s8(x + 16), zero_point), bits));
+  return vpaddq_u8(vandq_u8(vcltq_s8(vld1q_s8(x), zero_point), TFC_BYTE_BITS),
+                   vandq_u8(vcltq_s8(vld1q_s8(x + 16), zero_point), TFC_BYTE_BITS));
 }
 
 static void sign_int8(const int8_t* x, int8_t zero_point, size_t num_words,
@@ -88,8 +90,8 @@ static inline void add_bytes(uint8x16_t bytes, int32_t* counts) {
   vst1q_s32(counts, vreinterpretq_s32_u32(sums));
 }
 
-#define TFC_NEON_LOOPS                                                       \
-  .sign_int8 = sign_int8, .pack_filter = pack_words, .run_signs = run_signs, \
-  .run_floats = run_floats, .run_integers = run_integers
+#define TFC_NEON_LOOPS                                                         \
+  .pack_filter = pack_words, .run_signs = run_signs, .run_floats = run_floats, \
+  .run_integers = run_integers
 
 #endif

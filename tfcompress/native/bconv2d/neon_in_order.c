@@ -175,6 +175,43 @@ static inline void join_signs(const float* x, uint32x4_t words[4]) {
       : "memory", "v16", "v17", "v18", "v19");
 }
 
+#define BELOW(v) "cmgt v" #v ".16b, %[zero].16b, v" #v ".16b\n"
+#define SELECT_BITS(v) "and v" #v ".16b, v" #v ".16b, %[bits].16b\n"
+#define ADD_PAIRS(to, a, b) "addp v" #to ".16b, v" #a ".16b, v" #b ".16b\n"
+
+/* As sign_int8, four words at a time. */
+static void sign_int8_of_fours(const int8_t* x, int8x16_t zero_point, uint8x16_t bits,
+                               size_t num_fours, uint32_t* words) {
+  __asm__ volatile(
+      LOAD(16, x, 0) LOAD(17, x, 16) LOAD(18, x, 32) LOAD(19, x, 48)
+      ".p2align 4\n"
+      "1:\n"
+      BELOW(16) LOAD(20, x, 64)
+      BELOW(17) LOAD(21, x, 80)
+      BELOW(18) LOAD(22, x, 96)
+      BELOW(19) LOAD(23, x, 112)
+      BELOW(20) "subs %[n], %[n], #1\n"
+      BELOW(21) "add x9, %[x], #128\n"
+      BELOW(22) BELOW(23)
+      SELECT_BITS(16) SELECT_BITS(17) SELECT_BITS(18) SELECT_BITS(19)
+      SELECT_BITS(20) SELECT_BITS(21) SELECT_BITS(22) SELECT_BITS(23)
+      /* The last time, what is loaded ahead is there but not used. */
+      ADD_PAIRS(24, 16, 17) "csel %[x], x9, %[x], ne\n"
+      ADD_PAIRS(25, 18, 19)
+      ADD_PAIRS(26, 20, 21)
+      ADD_PAIRS(27, 22, 23) LOAD(16, x, 0)
+      ADD_PAIRS(24, 24, 25) LOAD(17, x, 16)
+      LOAD(18, x, 32)
+      ADD_PAIRS(26, 26, 27) LOAD(19, x, 48)
+      ADD_PAIRS(24, 24, 26)
+      "str q24, [%[words]], #16\n"
+      "b.ne 1b\n"
+      : [x] "+r"(x), [n] "+r"(num_fours), [words] "+r"(words)
+      : [zero] "w"(zero_point), [bits] "w"(bits)
+      : "memory", "cc", "x9", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23",
+        "v24", "v25", "v26", "v27");
+}
+
 /* clang-format on */
 
 static void count(const tfc_tile* tile, const void* filter, int32_t* counts) {
@@ -207,9 +244,18 @@ static void sign_floats_in_order(const float* x, size_t num_words, uint32_t* wor
   sign_floats(x, num_words, words);
 }
 
+static void sign_int8_in_order(const int8_t* x, int8_t zero_point, size_t num_words,
+                               uint32_t* words) {
+  const size_t num_fours = num_words / 4;
+  if (num_fours)
+    sign_int8_of_fours(x, vdupq_n_s8(zero_point), TFC_BYTE_BITS, num_fours, words);
+  sign_int8(x + 128 * num_fours, zero_point, num_words % 4, words + 4 * num_fours);
+}
+
 const tfc_bconv2d_kernel tfc_bconv2d_neon_in_order = {
     .image_bytes = 4,
     .filter_bytes = 4 * TFC_BLOCK,
     .sign_floats = sign_floats_in_order,
+    .sign_int8 = sign_int8_in_order,
     TFC_NEON_LOOPS,
 };
