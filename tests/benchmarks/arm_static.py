@@ -8,7 +8,7 @@ import sys
 
 import harness
 
-sys.path.insert(0, str(harness.FOLDER.parent / "arm"))
+sys.path.append(str(harness.FOLDER.parent / "arm"))
 import emulator
 
 # The model of llvm-mca; the kernel for such cores; how many vector instructions of 128
