@@ -16,6 +16,12 @@
 #define PARTS_PER_THREAD 4    /* so that a thread that comes late does not hold up all */
 #define MIN_SHARED_ROWS 16384 /* input values worth waking threads for */
 
+/* Of a kernel along one axis. */
+typedef struct {
+  tfc_span inside; /* of the input */
+  size_t kind;     /* the same for the same span */
+} place;
+
 struct tfc_bconv2d {
   tfc_bconv2d_params params;        /* its arrays belong to the op */
   const tfc_bconv2d_kernel* kernel; /* NULL: the reference */
@@ -28,11 +34,12 @@ struct tfc_bconv2d {
   uint32_t* offsets; /* [num_words] */
   uint8_t* filter;   /* [num_blocks, planes] packed blocks; signs where not binarized */
   size_t filter_size;
-  /* Set bits of the filter above and left of each place, over all planes, to correct the
-     counts at borders: [kernel_height + 1, kernel_width + 1, outputs]. */
-  int32_t* set_bits;
-  tfc_span *row_spans, *column_spans; /* of the kernel, inside, for each output */
-  uint8_t* image;                     /* the padding stays zero */
+  place *row_places, *column_places; /* for each row and column of the output */
+  size_t num_column_kinds;
+  /* Set bits of the filters outside of the input, which clear bits there are unequal to:
+     [kinds of rows, kinds of columns, outputs]; NULL if nothing is outside. */
+  int32_t* outside;
+  uint8_t* image; /* the padding stays zero */
 };
 
 typedef struct {
@@ -158,11 +165,17 @@ static bool copy_arrays(tfc_bconv2d* op) {
   return true;
 }
 
-static tfc_span* create_spans(const tfc_window* window) {
-  tfc_span* spans = malloc((size_t)window->out * sizeof *spans);
-  for (int32_t i = 0; spans && i < window->out; i++)
-    spans[i] = tfc_window_inside(window, i);
-  return spans;
+/* Equal spans follow one another. */
+static place* create_places(const tfc_window* window) {
+  place* places = malloc((size_t)window->out * sizeof *places);
+  for (int32_t i = 0; places && i < window->out; i++) {
+    places[i] = (place){tfc_window_inside(window, i), 0};
+    if (i == 0) continue;
+    const tfc_span here = places[i].inside, before = places[i - 1].inside;
+    places[i].kind =
+        places[i - 1].kind + (here.first != before.first || here.end != before.end);
+  }
+  return places;
 }
 
 static uint32_t* create_offsets(const tfc_bconv2d* op) {
@@ -217,30 +230,73 @@ static uint8_t* pack_filter(tfc_bconv2d* op) {
   return packed;
 }
 
-static int32_t* set_bits_at(const tfc_bconv2d* op, int32_t i, int32_t j) {
-  const size_t place = (size_t)i * (size_t)(op->columns.kernel + 1) + (size_t)j;
-  return op->set_bits + place * padded_outputs(&op->params);
+/* Set bits of the filters above and left of each place of the kernel, over all planes. */
+typedef struct {
+  int32_t* counts; /* [kernel_height + 1, kernel_width + 1, outputs] */
+  size_t width, num_outputs;
+} set_bits;
+
+static int32_t* set_bits_at(const set_bits* bits, int32_t i, int32_t j) {
+  return bits->counts + ((size_t)i * bits->width + (size_t)j) * bits->num_outputs;
 }
 
-static bool create_set_bits(tfc_bconv2d* op) {
-  const tfc_bconv2d_params* p = &op->params;
+static set_bits count_set_bits(const tfc_bconv2d_params* p) {
   const size_t words = (size_t)words_of(p->channels), outputs = (size_t)p->num_outputs;
-  const size_t places = (size_t)(p->kernel_height + 1) * (size_t)(p->kernel_width + 1);
-  op->set_bits = calloc(places * padded_outputs(p), sizeof *op->set_bits);
-  if (!op->set_bits) return false;
+  set_bits bits = {NULL, (size_t)p->kernel_width + 1, outputs};
+  bits.counts =
+      calloc((size_t)(p->kernel_height + 1) * bits.width * outputs, sizeof *bits.counts);
+  if (!bits.counts) return bits;
   const uint32_t* filter = (const uint32_t*)p->filter;
   for (size_t o = 0; o < outputs * (size_t)p->planes; o++)
     for (int32_t i = 0; i < p->kernel_height; i++)
       for (int32_t j = 0; j < p->kernel_width; j++)
         for (size_t w = 0; w < words; w++)
-          set_bits_at(op, i + 1, j + 1)[o % outputs] += __builtin_popcount(*filter++);
+          set_bits_at(&bits, i + 1, j + 1)[o % outputs] += __builtin_popcount(*filter++);
   for (int32_t i = 1; i <= p->kernel_height; i++)
     for (int32_t j = 1; j <= p->kernel_width; j++)
       for (size_t o = 0; o < outputs; o++)
-        set_bits_at(op, i, j)[o] += set_bits_at(op, i - 1, j)[o] +
-                                    set_bits_at(op, i, j - 1)[o] -
-                                    set_bits_at(op, i - 1, j - 1)[o];
-  return true;
+        set_bits_at(&bits, i, j)[o] += set_bits_at(&bits, i - 1, j)[o] +
+                                       set_bits_at(&bits, i, j - 1)[o] -
+                                       set_bits_at(&bits, i - 1, j - 1)[o];
+  return bits;
+}
+
+static int32_t* outside_of(const tfc_bconv2d* op, const place* row, const place* column) {
+  return op->outside +
+         (row->kind * op->num_column_kinds + column->kind) * padded_outputs(&op->params);
+}
+
+static void fill_outside(const tfc_bconv2d* op, const set_bits* bits, const place* row,
+                         const place* column) {
+  const tfc_span rows = row->inside, columns = column->inside;
+  const int32_t* all =
+      set_bits_at(bits, op->params.kernel_height, op->params.kernel_width);
+  const int32_t* top_left = set_bits_at(bits, rows.first, columns.first);
+  const int32_t* top_right = set_bits_at(bits, rows.first, columns.end);
+  const int32_t* bottom_left = set_bits_at(bits, rows.end, columns.first);
+  const int32_t* bottom_right = set_bits_at(bits, rows.end, columns.end);
+  int32_t* outside = outside_of(op, row, column);
+  for (size_t o = 0; o < bits->num_outputs; o++)
+    outside[o] = all[o] - (bottom_right[o] - top_right[o] - bottom_left[o] + top_left[o]);
+}
+
+static bool create_outside(tfc_bconv2d* op) {
+  const size_t height = (size_t)op->rows.out, width = (size_t)op->columns.out;
+  op->num_column_kinds = op->column_places[width - 1].kind + 1;
+  const size_t num_kinds = (op->row_places[height - 1].kind + 1) * op->num_column_kinds;
+  op->outside = calloc(num_kinds * padded_outputs(&op->params), sizeof *op->outside);
+  const set_bits bits = count_set_bits(&op->params);
+  const bool has_memory = op->outside && bits.counts;
+  for (size_t y = 0; has_memory && y < height; y++) {
+    const place* row = &op->row_places[y];
+    if (y && row->kind == row[-1].kind) continue;
+    for (size_t x = 0; x < width; x++) {
+      const place* column = &op->column_places[x];
+      if (!x || column->kind != column[-1].kind) fill_outside(op, &bits, row, column);
+    }
+  }
+  free(bits.counts);
+  return has_memory;
 }
 
 static bool has_padding(const tfc_bconv2d* op) {
@@ -262,14 +318,14 @@ static bool prepare(tfc_bconv2d* op) {
   op->num_words = (size_t)p->kernel_height * (size_t)p->kernel_width * op->depth;
   op->num_values = p->kernel_height * p->kernel_width * p->channels;
   op->num_blocks = (size_t)words_of(p->num_outputs);
-  op->row_spans = create_spans(&op->rows);
-  op->column_spans = create_spans(&op->columns);
+  op->row_places = create_places(&op->rows);
+  op->column_places = create_places(&op->columns);
   op->offsets = create_offsets(op);
   op->filter = pack_filter(op);
   op->image = create_image(op);
-  if (!op->row_spans || !op->column_spans || !op->offsets || !op->filter || !op->image)
+  if (!op->row_places || !op->column_places || !op->offsets || !op->filter || !op->image)
     return false;
-  if (p->binarize && has_padding(op) && !create_set_bits(op)) return false;
+  if (p->binarize && has_padding(op) && !create_outside(op)) return false;
   if (!p->binarize && p->input.type == TFC_INT8 && p->multiplier)
     for (size_t o = 0; o < (size_t)p->num_outputs; o++)
       ((float*)p->multiplier)[o] *= p->input.scale;
@@ -315,11 +371,11 @@ void tfc_bconv2d_free(tfc_bconv2d* op) {
   free((void*)op->params.multiplier);
   free((void*)op->params.bias);
   free((void*)op->params.threshold);
-  free(op->row_spans);
-  free(op->column_spans);
+  free(op->row_places);
+  free(op->column_places);
   free(op->offsets);
   free(op->filter);
-  free(op->set_bits);
+  free(op->outside);
   free(op->image);
   free(op);
 }
@@ -423,11 +479,9 @@ static void create_strip(const tfc_bconv2d* op, size_t first, size_t end,
   const size_t width = (size_t)op->columns.out, height = (size_t)op->rows.out;
   const size_t covered = (size_t)op->columns.covered;
   const size_t step = (size_t)op->columns.stride * op->depth;
-  strip->op = op;
   strip->image = op->image;
   strip->offsets = op->offsets;
   strip->num_words = op->num_words;
-  strip->num_values = op->num_values;
   strip->first_pixel = first;
   strip->num_pixels = end - first;
   for (size_t pixel = first; pixel < end;) {
@@ -435,34 +489,19 @@ static void create_strip(const tfc_bconv2d* op, size_t first, size_t end,
                  n = pixel / width / height;
     const size_t row = n * (size_t)op->rows.covered + y * (size_t)op->rows.stride;
     const size_t origin = row * covered * op->depth;
-    const tfc_span rows = op->row_spans[y];
-    const int32_t values = (rows.end - rows.first) * op->params.channels;
-    size_t* origins = strip->origins + (pixel - first);
-    int32_t* bases = strip->bases + (pixel - first);
+    const place* at = &op->row_places[y];
+    const int32_t values = (at->inside.end - at->inside.first) * op->params.channels;
     const size_t count = smaller(width - x, end - pixel);
     for (size_t i = 0; i < count; i++) {
-      const tfc_span columns = op->column_spans[x + i];
-      origins[i] = origin + (x + i) * step;
-      bases[i] = values * (columns.end - columns.first);
+      const size_t p = pixel - first + i;
+      const place* column = &op->column_places[x + i];
+      strip->origins[p] = origin + (x + i) * step;
+      strip->bases[p] = values * (column->inside.end - column->inside.first);
+      const bool is_inside = strip->bases[p] == op->num_values;
+      strip->outside[p] = is_inside || !op->outside ? NULL : outside_of(op, at, column);
     }
     pixel += count;
   }
-}
-
-void tfc_bconv2d_correct(const tfc_bconv2d* op, size_t pixel, size_t block,
-                         int32_t* counts) {
-  const size_t first = block * TFC_BLOCK;
-  const size_t height = (size_t)op->rows.out, width = (size_t)op->columns.out;
-  const tfc_span rows = op->row_spans[pixel / width % height];
-  const tfc_span columns = op->column_spans[pixel % width];
-  const int32_t* all =
-      set_bits_at(op, op->params.kernel_height, op->params.kernel_width) + first;
-  const int32_t* top_left = set_bits_at(op, rows.first, columns.first) + first;
-  const int32_t* top_right = set_bits_at(op, rows.first, columns.end) + first;
-  const int32_t* bottom_left = set_bits_at(op, rows.end, columns.first) + first;
-  const int32_t* bottom_right = set_bits_at(op, rows.end, columns.end) + first;
-  for (int o = 0; o < TFC_BLOCK; o++)
-    counts[o] -= all[o] - (bottom_right[o] - top_right[o] - bottom_left[o] + top_left[o]);
 }
 
 static void run_part(void* argument, size_t index) {

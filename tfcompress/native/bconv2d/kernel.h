@@ -32,14 +32,14 @@ typedef struct {
 
 /* Pixels of the output that a block meets before the next block does. */
 typedef struct {
-  const tfc_bconv2d* op;
   const void* image;
   const uint32_t* offsets;
-  size_t num_words;   /* of a patch */
-  int32_t num_values; /* of a patch */
+  size_t num_words; /* of a patch */
   size_t first_pixel, num_pixels;
   size_t origins[TFC_STRIP * TFC_TILE];
   int32_t bases[TFC_STRIP * TFC_TILE]; /* the sum if all signs inside were equal */
+  /* What places outside of the input add to the counts of each output, or NULL. */
+  const int32_t* outside[TFC_STRIP * TFC_TILE];
 } tfc_strip;
 
 typedef struct {
@@ -86,11 +86,6 @@ typedef struct {
 
 extern const tfc_bconv2d_kernel tfc_bconv2d_portable, tfc_bconv2d_avx2,
     tfc_bconv2d_avx512, tfc_bconv2d_neon, tfc_bconv2d_neon_in_order;
-
-/* Takes from the counts of a block at a pixel what clear bits outside of the input added:
-   they were unequal to the set bits of the filters there. */
-void tfc_bconv2d_correct(const tfc_bconv2d* op, size_t pixel, size_t block,
-                         int32_t* counts);
 
 /* The equation, from arrays as the caller of tfc_bconv2d_create had them. */
 void tfc_bconv2d_reference(const tfc_bconv2d_params* params, const void* input,

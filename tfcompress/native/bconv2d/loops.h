@@ -177,13 +177,14 @@ static void run_signs(const tfc_strip* strip, const tfc_block* block,
       for (size_t i = 0; i < tile.num_pixels * TFC_BLOCK; i++) counts[i] += others[i];
     }
     for (size_t p = 0; p < tile.num_pixels; p++) {
-      const size_t pixel = strip->first_pixel + first + p;
       const int32_t base = strip->bases[first + p];
+      const int32_t* outside = strip->outside[first + p];
       int32_t* sums = counts + p * TFC_BLOCK;
-      if (base != strip->num_values)
-        tfc_bconv2d_correct(strip->op, pixel, block->index, sums);
+      if (outside)
+        for (int o = 0; o < TFC_BLOCK; o++)
+          sums[o] -= outside[block->index * TFC_BLOCK + o];
       for (int o = 0; o < TFC_BLOCK; o++) sums[o] = base - (sums[o] << shift);
-      write_integers(output, pixel, block->index, sums);
+      write_integers(output, strip->first_pixel + first + p, block->index, sums);
     }
   }
 }
