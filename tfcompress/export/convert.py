@@ -179,7 +179,8 @@ def export_tflite(
         content, constants = encode_tflite(content, codec)
     result = inspect_operations(content, path, precision, sparsity, constants, binary)
     if verify:
-        result = verify_outputs(result, plain, content, samples)
+        converted = prepared if prepared is not plain else None
+        result = verify_outputs(result, plain, content, samples, converted)
     write_atomically(path, content)
     return result.timed(time.perf_counter() - start)
 
