@@ -230,7 +230,7 @@ class Process:
         return self
 
     def seconds(self):
-        """Of one run, on average over a turn."""
+        """Of one run, the median of a turn."""
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return float(self._process.stdout.readline())

@@ -1,5 +1,5 @@
-"""A process that runs a `.tflite` file each time it gets a line, and answers with the
-seconds that a run took.
+"""A process that runs a `.tflite` file some times whenever it gets a line, and answers
+with the median of the seconds that a run took.
 
 Files that are compared get a process each: no thread of one waits for work while another
 is timed. The task is JSON: path, num_threads, repeats, and maybe delegate, options of the
@@ -8,6 +8,7 @@ delegate, and `tiles`, whether tile instructions (AMX) may be used.
 
 import ctypes
 import json
+import statistics
 import struct
 import sys
 import time
@@ -49,10 +50,12 @@ def answer(run, repeats):
     for _ in sys.stdin:
         for _ in range(3):
             run()
-        start = time.perf_counter()
+        seconds = []
         for _ in range(repeats):
+            start = time.perf_counter()
             run()
-        print((time.perf_counter() - start) / repeats, flush=True)
+            seconds.append(time.perf_counter() - start)
+        print(statistics.median(seconds), flush=True)
 
 
 def main(path, num_threads, repeats, delegate=None, options=None, tiles=True):
