@@ -79,7 +79,7 @@ def cnn():
 
 def shortcuts():
     """As in Bi-Real nets: sums of values, whose signs are convolved."""
-    x = inputs = keras.Input((8, 8, 3))
+    x = inputs = keras.Input((8, 8, 3), name="image-1")
     x = L.Conv2D(16, 3, padding="same", name="stem")(x)
     for i in range(2):
         y = sign()(x)
@@ -374,9 +374,10 @@ def test_what_stays_ordinary_is_said():
     signs = sign()(L.Conv2D(8, 3, name="b2")(y))
     y = L.Activation("gelu")(L.Conv2D(4, 1, name="b3")(signs))
     y = L.Rescaling(1.0, 0.1)(y)
-    y = L.Conv2D(4, 3, padding="same", name="b4")(sign()(y))
+    y = L.Conv2D(8, 3, padding="same", name="b4")(sign()(y))
     y = L.DepthwiseConv2D(3, padding="same", name="b5")(y)
-    model = keras.Model(x, [y, signs])
+    inner = keras.Sequential([L.TimeDistributed(L.Dense(4, name="b6"))], name="inner")
+    model = keras.Model(x, [inner(y), signs])
     model = tfc.strip(tfc.compress(model, {"b.": Binary()}))
     rewritten, layers = with_binary_operations(model)
     assert {layer.name: layer.reason for layer in layers} == {
@@ -386,6 +387,7 @@ def test_what_stays_ordinary_is_said():
         "b3": "4 of 4 channels are not monotone",
         "b4": None,
         "b5": "there is no binary operation for DepthwiseConv2D",
+        "b6": "it is inside another layer",
     }
     assert [layer.input for layer in layers if layer.operation] == ["signs"] * 3
     x = models.inputs(model, 4)
