@@ -165,8 +165,7 @@ class Report:
             caption=_CAPTION,
             caption_justify="left",
         )
-        longest = max((len(w.name) for w in self.weights), default=0)
-        table.add_column("weight", overflow="fold", min_width=min(longest, 40))
+        table.add_column("weight", overflow="fold")
         for name in (
             "shape",
             "parameters",
@@ -220,7 +219,7 @@ class Report:
         return table
 
     def __str__(self):
-        return as_text(self.table(), width=160)
+        return as_text(self.table(), width=176)
 
 
 _CAPTION = (
