@@ -395,6 +395,31 @@ def test_what_stays_ordinary_is_said():
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+class Subclassed(keras.Model):
+    def __init__(self, num_outputs=1, **kwargs):
+        super().__init__(**kwargs)
+        self.num_outputs = num_outputs
+        self.sign = sign()
+        self.dense = L.Dense(8, name="b0")
+
+    def call(self, inputs):
+        y = self.dense(self.sign(inputs))
+        return y if self.num_outputs == 1 else [y] * self.num_outputs
+
+    def get_config(self):
+        return {"num_outputs": self.num_outputs}
+
+
+def test_subclassed_models_too(tmp_path):
+    for num_outputs, operation in ((1, "tfc.BDense"), (2, None)):
+        model = Subclassed(num_outputs)
+        x = np.random.default_rng(0).normal(size=(8, 40)).astype("float32")
+        model(x)
+        model = tfc.compress(model, {"b0": Binary()})
+        result = tfc.export_tflite(model, tmp_path / "m.tflite", samples=x)
+        assert [layer.operation for layer in result.binary] == [operation]
+
+
 def test_ordinary_models_are_left_alone():
     model = models.sequential()
     assert with_binary_operations(model) == (model, ())

@@ -44,6 +44,10 @@ def with_binary_operations(model):
     except ValueError:
         reason = "call() of the subclassed model cannot be followed"
         return model, without_binary_operations(model, reason)
+    if graph_model is not model and isinstance(graph_model.output, (list, tuple)):
+        # Files name such outputs by their places, which graphs do not.
+        reason = "the subclassed model has several outputs"
+        return model, without_binary_operations(model, reason)
     flat, origins = flatten_with_origins(graph_model)
     seen = {id(layer) for layer in origins.values()}
     hidden = [layer for layer in graph_model._flatten_layers() if id(layer) not in seen]
