@@ -353,6 +353,21 @@ def test_files_are_32_times_smaller(tmp_path):
     assert reasons == {"a binary operation reads it as it is"}
 
 
+def test_a_codec_packs_weights_that_meet_real_values(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((10, 10, 16)), L.Conv2D(64, 3, use_bias=False, name="b0")]
+    )
+    model = tfc.strip(tfc.compress(model, {"b0": Binary()}))
+    x = np.random.default_rng(0).normal(size=(8, 10, 10, 16)).astype("float32")
+    path = tmp_path / "m.tflite"
+    for precision in ("float32", "int8"):
+        assert "tfc.BConv2D" in tfc.export_tflite(model, path, precision, x).operations
+        result = tfc.export_tflite(model, path, precision, x, codec="lut")
+        assert result.operations == {"TFLM_DECODE": 1, "CONV_2D": 1}
+        assert result.size_bytes < 9 * 16 * 64 / 8 + 3000
+        assert "b0" in str(result) and "a codec packs its weights" in str(result)
+
+
 def test_builtin_operations_only(tmp_path):
     model, x = trained(mlp)
     for precision in ("float32", "int8"):

@@ -70,8 +70,11 @@ def export_tflite(
     (`tfc.activations.Sign`), those are bits too, and stay so up to the next binary
     layer: what is between, such as batch norm, ReLU, PReLU and max pooling, becomes a
     threshold for each channel or `tfc.BMaxPool2D`, if its sign rises or falls with the
-    sum. Other inputs are multiplied as they are. The native core runs these operations;
-    int4 and int16x8 files have none.
+    sum. Other inputs are multiplied as they are, which suits dense layers of float files;
+    convolutions and int8 files run faster with a `codec`, which packs such layers'
+    weights as well, but unpacks them when the file is loaded, for the runtime's own
+    kernels. The native core runs the binary operations; int4 and int16x8 files have
+    none.
 
     Zeros make float32 files smaller and faster where LiteRT can skip them: in dense
     layers that see one row of inputs, stored as blocks of 4 consecutive inputs of a
@@ -166,7 +169,9 @@ def export_tflite(
             "which activation ranges are measured. Or train ranges with "
             "tfc.quantize_activations."
         )
-    prepared, binary = _with_binary_operations(plain, precision, samples, profile)
+    prepared, binary = _with_binary_operations(
+        plain, precision, samples, profile, only_signs=codec is not None
+    )
     if verify and any(layer.operation for layer in binary):
         native.require(
             "Running binary layers (profile='builtin' writes builtin operations instead; "
@@ -233,14 +238,14 @@ def convert(model, precision="float32", samples=None, profile="custom"):
     return with_direct_tensors(content, model) if b"tfc.B" in content else content
 
 
-def _with_binary_operations(model, precision, samples, profile):
+def _with_binary_operations(model, precision, samples, profile, only_signs):
     """The model with binary operations, and a `BinaryLayer` for each that may be one."""
     if profile == "builtin":
         return model, without_binary_operations(model, "profile='builtin'")
     if precision in _WITHOUT_BINARY:
         reason = f"binary operations do not read {precision} activations"
         return model, without_binary_operations(model, reason)
-    rewritten, layers = with_binary_operations(model)
+    rewritten, layers = with_binary_operations(model, only_signs)
     is_measured = precision in _INTEGER and not _has_trained_ranges(model)
     if rewritten is not model and is_measured:
         # The converter cannot run binary operations to measure what they write.

@@ -24,7 +24,7 @@ from tfcompress.rewrites.quantize_activations import SIGN_RANGE
 L = keras.layers
 
 
-def with_binary_operations(model):
+def with_binary_operations(model, only_signs=False):
     """A copy of a plain model in which binary layers are binary operations.
 
     Between two of them stand bits only, if what is between them allows it: functions of
@@ -32,6 +32,7 @@ def with_binary_operations(model):
 
     Args:
         model: a plain Keras model in float32.
+        only_signs: whether layers that read real values stay ordinary.
 
     Returns:
         `(model, layers)`: the model itself if nothing was replaced, and a `BinaryLayer`
@@ -53,7 +54,7 @@ def with_binary_operations(model):
     hidden = [layer for layer in graph_model._flatten_layers() if id(layer) not in seen]
     flat = with_signs(flat)
     graph = Graph(flat)
-    sites, ordinary = find_sites(graph)
+    sites, ordinary = find_sites(graph, only_signs)
     layers = (
         *ordinary,
         *_ordinary(hidden, "it is inside another layer"),

@@ -71,21 +71,29 @@ class Site:
         )
 
 
-def find_sites(graph):
-    """`(sites, BinaryLayers that stay ordinary)` of a model from `with_signs`."""
+def find_sites(graph, only_signs=False):
+    """`(sites, BinaryLayers that stay ordinary)` of a model from `with_signs`.
+
+    Args:
+        graph: of the model.
+        only_signs: whether layers that read real values stay ordinary.
+    """
     makers = {id(t): node for node in graph.nodes for t in node.outputs}
     sites, ordinary = [], {}
     for node in graph.nodes:
         weights = binary_weights(node.operation)
         if weights is None:
             continue
+        binarize = holds_signs(makers, node.inputs[0])
         reason = _why_ordinary(graph, node, weights)
+        if only_signs and not binarize:
+            reason = reason or "its inputs are no signs, and a codec packs its weights"
         if reason:
             name = node.operation.name
             ordinary[name] = BinaryLayer(name, None, weights.planes, reason=reason)
             continue
         site = Site(node, weights)
-        site.binarize = holds_signs(makers, node.inputs[0])
+        site.binarize = binarize
         sites.append(site)
     by_key = {site.node.key: site for site in sites}
     for site in sites:
