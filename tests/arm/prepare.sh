@@ -19,7 +19,8 @@ apt_get() {
   apt-get -qq -o Dir::State="$apt/state" -o Dir::State::status="$apt/status" \
     -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root \
     -o APT::Architecture=arm64 -o APT::Architectures="arm64,$host" \
-    -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=0 \
+    -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=0 \
+    -o Acquire::Languages=none -o Acquire::Retries=3 \
     "$@"
 }
 apt_get update
@@ -28,9 +29,11 @@ apt_get install --download-only --yes --no-install-recommends \
 for package in "$apt"/cache/archives/*.deb; do dpkg -x "$package" "$root"; done
 rm -rf "$apt"
 
-pip="${PYTHON:-python3} -m pip install --quiet --disable-pip-version-check --no-deps"
-$pip --target "$folder/host" ziglang==0.17.1
-$pip --target "$root/site" --constraint "$lock" --only-binary=:all: \
+pip_install() {
+  "${PYTHON:-python3}" -m pip install --quiet --disable-pip-version-check --no-deps "$@"
+}
+pip_install --target "$folder/host" ziglang==0.17.1
+pip_install --target "$root/site" --constraint "$lock" --only-binary=:all: \
   --python-version 3.11 --implementation cp --abi cp311 --abi none \
   --platform manylinux_2_27_aarch64 --platform manylinux_2_28_aarch64 \
   ai-edge-litert numpy

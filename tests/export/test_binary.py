@@ -79,7 +79,7 @@ def cnn():
 
 def shortcuts():
     """As in Bi-Real nets: sums of values, whose signs are convolved."""
-    x = inputs = keras.Input((8, 8, 3))
+    x = inputs = keras.Input((8, 8, 3), name="image-1")
     x = L.Conv2D(16, 3, padding="same", name="stem")(x)
     for i in range(2):
         y = sign()(x)
@@ -374,9 +374,10 @@ def test_what_stays_ordinary_is_said():
     signs = sign()(L.Conv2D(8, 3, name="b2")(y))
     y = L.Activation("gelu")(L.Conv2D(4, 1, name="b3")(signs))
     y = L.Rescaling(1.0, 0.1)(y)
-    y = L.Conv2D(4, 3, padding="same", name="b4")(sign()(y))
+    y = L.Conv2D(8, 3, padding="same", name="b4")(sign()(y))
     y = L.DepthwiseConv2D(3, padding="same", name="b5")(y)
-    model = keras.Model(x, [y, signs])
+    inner = keras.Sequential([L.TimeDistributed(L.Dense(4, name="b6"))], name="inner")
+    model = keras.Model(x, [inner(y), signs])
     model = tfc.strip(tfc.compress(model, {"b.": Binary()}))
     rewritten, layers = with_binary_operations(model)
     assert {layer.name: layer.reason for layer in layers} == {
@@ -386,11 +387,37 @@ def test_what_stays_ordinary_is_said():
         "b3": "4 of 4 channels are not monotone",
         "b4": None,
         "b5": "there is no binary operation for DepthwiseConv2D",
+        "b6": "it is inside another layer",
     }
     assert [layer.input for layer in layers if layer.operation] == ["signs"] * 3
     x = models.inputs(model, 4)
     for expected, found in zip(model(x), rewritten(x), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+class Subclassed(keras.Model):
+    def __init__(self, num_outputs=1, **kwargs):
+        super().__init__(**kwargs)
+        self.num_outputs = num_outputs
+        self.sign = sign()
+        self.dense = L.Dense(8, name="b0")
+
+    def call(self, inputs):
+        y = self.dense(self.sign(inputs))
+        return y if self.num_outputs == 1 else [y] * self.num_outputs
+
+    def get_config(self):
+        return {"num_outputs": self.num_outputs}
+
+
+def test_subclassed_models_too(tmp_path):
+    for num_outputs, operation in ((1, "tfc.BDense"), (2, None)):
+        model = Subclassed(num_outputs)
+        x = np.random.default_rng(0).normal(size=(8, 40)).astype("float32")
+        model(x)
+        model = tfc.compress(model, {"b0": Binary()})
+        result = tfc.export_tflite(model, tmp_path / "m.tflite", samples=x)
+        assert [layer.operation for layer in result.binary] == [operation]
 
 
 def test_ordinary_models_are_left_alone():

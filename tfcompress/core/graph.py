@@ -32,7 +32,8 @@ def as_graph(model, action):
     copy = remake(model, model.get_config())
     copy.build_from_config(model.get_build_config() or {})
     inputs = keras.tree.map_structure(
-        lambda spec: keras.Input(spec.shape[1:], dtype=spec.dtype), input_specs(model)
+        lambda spec: keras.Input(spec.shape[1:], dtype=spec.dtype, name=spec.name),
+        input_specs(model),
     )
     try:
         outputs = copy.call(inputs)

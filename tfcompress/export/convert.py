@@ -244,7 +244,10 @@ def _with_binary_operations(model, precision, samples, profile):
     is_measured = precision in _INTEGER and not _has_trained_ranges(model)
     if rewritten is not model and is_measured:
         # The converter cannot run binary operations to measure what they write.
-        few = {name: a[:_NUM_CALIBRATION_SAMPLES] for name, a in samples.items()}
+        few = {
+            tensor.name: array[:_NUM_CALIBRATION_SAMPLES]
+            for tensor, array in zip(rewritten.inputs, samples.values(), strict=True)
+        }
         rewritten = strip(
             quantize_activations(rewritten, ranges="min_max", samples=few)
         )

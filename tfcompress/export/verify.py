@@ -135,7 +135,11 @@ def verify_outputs(result, model, content, samples=None, converted=None):
     for name, array in expected.items():
         _check(result, name, array, differences[name], _step(details, name))
     if converted is not None and result.precision == "float32":
-        for name, array in _keras_outputs(converted, samples).items():
+        exact = _keras_outputs(converted, samples)
+        if len(exact) == 1:
+            # A subclassed model calls it otherwise.
+            exact = dict(zip(expected, exact.values(), strict=True))
+        for name, array in exact.items():
             difference = np.abs(actual[name] - array)
             _check_mean(result, name, array, difference, _LARGEST["float32"])
     joined = np.concatenate([d.ravel() for d in differences.values()])

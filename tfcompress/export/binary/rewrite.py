@@ -3,24 +3,19 @@
 import functools
 
 import keras
-import numpy as np
 
-from tfcompress.core.graph import Graph, as_graph, flatten, rewire
-from tfcompress.export.binary.layers import BConv2D, BDense, BMaxPool2D
+from tfcompress.core.graph import Graph, as_graph, flatten_with_origins, rewire
+from tfcompress.export.binary.layers import BDense, BMaxPool2D
 from tfcompress.export.binary.signs import (
-    holds_signs,
     is_fake_quant,
     is_sign,
     with_signs,
 )
+from tfcompress.export.binary.sites import find_sites
 from tfcompress.export.binary.summary import BinaryLayer
 from tfcompress.export.binary.thresholds import (
-    NoThreshold,
-    has_elementwise_activation,
     is_flatten,
     is_max_pooling,
-    path_to_sign,
-    thresholds,
 )
 from tfcompress.export.binary.weights import binary_weights
 from tfcompress.rewrites.affine import batch_norm_scale_and_offset
@@ -49,131 +44,36 @@ def with_binary_operations(model):
     except ValueError:
         reason = "call() of the subclassed model cannot be followed"
         return model, without_binary_operations(model, reason)
-    flat = with_signs(flatten(graph_model))
+    if graph_model is not model and isinstance(graph_model.output, (list, tuple)):
+        # Files name such outputs by their places, which graphs do not.
+        reason = "the subclassed model has several outputs"
+        return model, without_binary_operations(model, reason)
+    flat, origins = flatten_with_origins(graph_model)
+    seen = {id(layer) for layer in origins.values()}
+    hidden = [layer for layer in graph_model._flatten_layers() if id(layer) not in seen]
+    flat = with_signs(flat)
     graph = Graph(flat)
-    sites, ordinary = _sites(graph)
-    layers = (*ordinary, *(site.described() for site in sites))
+    sites, ordinary = find_sites(graph)
+    layers = (
+        *ordinary,
+        *_ordinary(hidden, "it is inside another layer"),
+        *(site.described() for site in sites),
+    )
     return (_rewritten(flat, graph, sites) if sites else model), layers
 
 
 def without_binary_operations(model, reason):
     """A `BinaryLayer` for each layer that could be one, but stays ordinary."""
-    found = [(layer, binary_weights(layer)) for layer in model._flatten_layers()]
+    return _ordinary(model._flatten_layers(), reason)
+
+
+def _ordinary(layers, reason):
+    found = [(layer, binary_weights(layer)) for layer in layers]
     return tuple(
         BinaryLayer(layer.name, None, weights.planes, reason=reason)
         for layer, weights in found
         if weights
     )
-
-
-class _Site:
-    """A call of a layer that becomes a binary operation."""
-
-    def __init__(self, node, weights):
-        self.node = node
-        self.weights = weights
-        self.layer = node.operation
-        # Whether it reads signs, and the site that writes their bits.
-        self.binarize, self.writer = False, None
-        # What is between it and the sign behind it, if it writes bits.
-        self.path = self.next_sign = self.thresholds = None
-        self.reason = None
-
-    @property
-    def num_outputs(self):
-        return len(self.weights.scale)
-
-    @property
-    def bias(self):
-        if not self.layer.use_bias:
-            return np.zeros(self.num_outputs, np.float32)
-        return self.layer.bias.numpy()
-
-    @property
-    def operation(self):
-        return BDense if isinstance(self.layer, L.Dense) else BConv2D
-
-    def described(self):
-        signs = "signs" if self.binarize else "values"
-        return BinaryLayer(
-            self.layer.name,
-            self.operation.operation_name,
-            self.weights.planes,
-            "bits" if self.writer else signs,
-            "bits" if self.thresholds else "values",
-            self.reason,
-        )
-
-
-def _sites(graph):
-    """`(sites, BinaryLayers that stay ordinary)`."""
-    makers = {id(t): node for node in graph.nodes for t in node.outputs}
-    sites, ordinary = [], {}
-    for node in graph.nodes:
-        weights = binary_weights(node.operation)
-        if weights is None:
-            continue
-        reason = _why_ordinary(graph, node, weights)
-        if reason:
-            name = node.operation.name
-            ordinary[name] = BinaryLayer(name, None, weights.planes, reason=reason)
-            continue
-        site = _Site(node, weights)
-        site.binarize = holds_signs(makers, node.inputs[0])
-        sites.append(site)
-    by_key = {site.node.key: site for site in sites}
-    for site in sites:
-        _join_with_readers(graph, site, by_key)
-    return sites, tuple(ordinary.values())
-
-
-def _why_ordinary(graph, node, weights):
-    layer = node.operation
-    if type(layer) not in (L.Conv2D, L.Dense):
-        return f"there is no binary operation for {type(layer).__name__}"
-    if isinstance(layer, L.Conv2D) and layer.groups > 1:
-        return "its channels are in groups"
-    if isinstance(layer, L.Conv2D) and layer.data_format != "channels_last":
-        return "its channels come first"
-    if sum(other.operation is layer for other in graph.nodes) > 1:
-        return "it is called several times"
-    if weights.packed_bytes >= 4 * weights.signs.size:
-        return "its bits, padded to whole words, would take more room"
-    return None
-
-
-def _join_with_readers(graph, site, sites):
-    """Lets a site write bits if all that read its signs are sites."""
-    found = path_to_sign(graph, site.node) if site.binarize else None
-    if found is None:
-        return
-    path, sign = found
-    readers = [sites.get(node.key) for node in graph.consumers(sign)]
-    leaves_model = any(id(t) in graph.outputs for t in sign.outputs)
-    if leaves_model or not all(readers):
-        site.reason = "not only binary layers read its signs"
-        return
-    if not has_elementwise_activation(site.layer):
-        return
-    try:
-        site.thresholds = thresholds(
-            functools.partial(_affine, site),
-            path,
-            site.num_outputs,
-            len(site.node.outputs[0].shape),
-            site.weights.fan_in,
-        )
-    except NoThreshold as error:
-        site.reason = str(error)
-        return
-    site.path, site.next_sign = path, sign
-    for reader in readers:
-        reader.writer = site
-
-
-def _affine(site, sums):
-    """What a layer makes of its sums."""
-    return site.layer.activation(site.weights.scale * sums + site.bias)
 
 
 def _rewritten(flat, graph, sites):

@@ -50,6 +50,8 @@ static void count(const tfc_tile* tile, const void* filter, int32_t* counts) {
 const tfc_bconv2d_kernel tfc_bconv2d_neon = {
     .image_bytes = 16,
     .filter_bytes = 4 * TFC_BLOCK,
+    .sign_floats = sign_floats,
+    .sign_int8 = sign_int8,
     .pack_image = pack_image,
     TFC_NEON_LOOPS,
 };

@@ -13,10 +13,12 @@ static inline size_t words_in_bytes(size_t num_words) {
   return num_words < TFC_WORDS_IN_BYTES ? num_words : TFC_WORDS_IN_BYTES;
 }
 
+/* Bits 4 v + i, in lane i. */
+static const uint32_t TFC_LANE_BITS[4] = {0x11111111, 0x22222222, 0x44444444, 0x88888888};
+
 /* Bit 4 v + i of lane i is that of all bits of lane i in vector v; the others are clear.
  */
 static inline uint32x4_t scatter_lanes(const uint32x4_t vectors[8]) {
-  static const uint32_t lanes[4] = {0x11111111, 0x22222222, 0x44444444, 0x88888888};
   uint32x4_t joined = vectors[0];
   joined = vsliq_n_u32(joined, vectors[1], 4);
   joined = vsliq_n_u32(joined, vectors[2], 8);
@@ -25,7 +27,7 @@ static inline uint32x4_t scatter_lanes(const uint32x4_t vectors[8]) {
   joined = vsliq_n_u32(joined, vectors[5], 20);
   joined = vsliq_n_u32(joined, vectors[6], 24);
   joined = vsliq_n_u32(joined, vectors[7], 28);
-  return vandq_u32(joined, vld1q_u32(lanes));
+  return vandq_u32(joined, vld1q_u32(TFC_LANE_BITS));
 }
 
 static uint32_t bits_below(const int32_t* sums, const int32_t* thresholds) {
@@ -53,12 +55,14 @@ static void sign_floats(const float* x, size_t num_words, uint32_t* words) {
   for (; num_words; num_words--, x += 32) *words++ = vaddvq_u32(scattered_signs(x));
 }
 
+/* Bit i in byte 8 b + i. */
+#define TFC_BYTE_BITS vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201))
+
 /* Sums of two neighbours of 32 bytes, where bit i of byte 8 b + i is set if that x is
    below zero_point; added up in pairs twice more they are a word. */
 static inline uint8x16_t pairs_of_signs(const int8_t* x, int8x16_t zero_point) {
-  const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
-  return vpaddq_u8(vandq_u8(vcltq_s8(vld1q_s8(x), zero_point), bits),
-                   vandq_u8(vcltq_s8(vld1q_s8(x + 16), zero_point), bits));
+  return vpaddq_u8(vandq_u8(vcltq_s8(vld1q_s8(x), zero_point), TFC_BYTE_BITS),
+                   vandq_u8(vcltq_s8(vld1q_s8(x + 16), zero_point), TFC_BYTE_BITS));
 }
 
 static void sign_int8(const int8_t* x, int8_t zero_point, size_t num_words,
@@ -86,8 +90,8 @@ static inline void add_bytes(uint8x16_t bytes, int32_t* counts) {
   vst1q_s32(counts, vreinterpretq_s32_u32(sums));
 }
 
-#define TFC_NEON_LOOPS                                                           \
-  .sign_floats = sign_floats, .sign_int8 = sign_int8, .pack_filter = pack_words, \
-  .run_signs = run_signs, .run_floats = run_floats, .run_integers = run_integers
+#define TFC_NEON_LOOPS                                                         \
+  .pack_filter = pack_words, .run_signs = run_signs, .run_floats = run_floats, \
+  .run_integers = run_integers
 
 #endif
