@@ -12,6 +12,7 @@
 #define MAX_PATCH_VALUES (1 << 22)
 #define MAX_FILTER_WORDS (1 << 26)
 #define MAX_IMAGE_BYTES (1 << 30)
+#define MAX_OUTSIDE_COUNTS (1 << 28) /* kinds of places times outputs */
 
 #define PARTS_PER_THREAD 4    /* so that a thread that comes late does not hold up all */
 #define MIN_SHARED_ROWS 16384 /* input values worth waking threads for */
@@ -26,10 +27,10 @@ struct tfc_bconv2d {
   tfc_bconv2d_params params;        /* its arrays belong to the op */
   const tfc_bconv2d_kernel* kernel; /* NULL: the reference */
   tfc_window rows, columns;
-  size_t depth;     /* words of a pixel of the image: of signs, or one a value */
-  size_t word_size; /* bytes of such a word */
-  size_t num_words; /* of a patch */
-  int32_t num_values;
+  size_t depth;       /* words of a pixel of the image: of signs, or one a value */
+  size_t word_size;   /* bytes of such a word */
+  size_t num_words;   /* of a patch */
+  int32_t num_values; /* that are summed for an output inside of the input */
   size_t num_blocks;
   uint32_t* offsets; /* [num_words] */
   uint8_t* filter;   /* [num_blocks, planes] packed blocks; signs where not binarized */
@@ -100,6 +101,9 @@ static bool is_small_enough(const tfc_bconv2d_params* p, const tfc_window* rows,
          fits(MAX_FILTER_WORDS / TFC_BLOCK, 5,
               (int32_t[]){p->planes, p->kernel_height, p->kernel_width, words,
                           words_of(p->num_outputs)}) &&
+         fits(MAX_OUTSIDE_COUNTS, 3,
+              (int32_t[]){2 * p->kernel_height + 1, 2 * p->kernel_width + 1,
+                          words_of(p->num_outputs) * TFC_BLOCK}) &&
          fits(MAX_IMAGE_BYTES, 5,
               (int32_t[]){p->batch, rows->covered, columns->covered,
                           p->binarize ? words : p->channels, 16});

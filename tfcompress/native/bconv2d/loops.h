@@ -100,30 +100,26 @@ static inline int8_t to_int8(float y, const tfc_format* format) {
   return (int8_t)((int32_t)level + format->zero_point);
 }
 
-static inline void write_values(const tfc_output* output, const float* sums, size_t pixel,
-                                size_t first, size_t count) {
-  const float* restrict multiplier = output->multiplier + first;
-  const float* restrict bias = output->bias + first;
-  const size_t at = pixel * output->num_outputs + first;
-  if (output->format.type == TFC_FLOAT32) {
-    float* restrict y = (float*)output->data + at;
-    for (size_t o = 0; o < count; o++) y[o] = multiplier[o] * sums[o] + bias[o];
-    return;
-  }
-  int8_t* restrict y = (int8_t*)output->data + at;
-  const tfc_format format = output->format;
-  for (size_t o = 0; o < count; o++)
-    y[o] = to_int8(multiplier[o] * sums[o] + bias[o], &format);
-}
-
-/* Whole blocks have a length that the compiler knows. */
+/* Computes all 32, of which the last block may need fewer: loops of a length that the
+   compiler knows. */
 static inline void write_block(const tfc_output* output, const float* sums, size_t pixel,
                                size_t block) {
   const size_t first = block * TFC_BLOCK, left = output->num_outputs - first;
-  if (left >= TFC_BLOCK)
-    write_values(output, sums, pixel, first, TFC_BLOCK);
-  else
-    write_values(output, sums, pixel, first, left);
+  const size_t at = pixel * output->num_outputs + first;
+  const float *multiplier = output->multiplier + first, *bias = output->bias + first;
+  float y[TFC_BLOCK];
+  for (int o = 0; o < TFC_BLOCK; o++) y[o] = multiplier[o] * sums[o] + bias[o];
+  if (output->format.type == TFC_FLOAT32) {
+    float* to = (float*)output->data + at;
+    if (left >= TFC_BLOCK)
+      memcpy(to, y, sizeof y);
+    else
+      memcpy(to, y, left * sizeof *y);
+    return;
+  }
+  int8_t levels[TFC_BLOCK];
+  for (int o = 0; o < TFC_BLOCK; o++) levels[o] = to_int8(y[o], &output->format);
+  memcpy((int8_t*)output->data + at, levels, left < TFC_BLOCK ? left : TFC_BLOCK);
 }
 
 static inline uint32_t* word_at(const tfc_output* output, size_t pixel, size_t block) {
