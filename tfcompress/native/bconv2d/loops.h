@@ -8,6 +8,7 @@
 #ifndef TFC_BCONV2D_LOOPS_H
 #define TFC_BCONV2D_LOOPS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -159,8 +160,28 @@ static inline tfc_tile tile_at(const tfc_strip* strip, size_t p) {
                     strip->offsets, strip->num_words};
 }
 
+/* y = multiplier * (base - (counts << shift)) + bias for a whole block, in registers. */
+static inline void write_counts(const tfc_output* output, size_t pixel, size_t block,
+                                const int32_t* counts, int32_t base, int shift) {
+  const size_t first = block * TFC_BLOCK;
+  float* y = (float*)output->data + pixel * output->num_outputs + first;
+  for (int v = 0; v < TFC_VECTORS; v++) {
+    int_vector count;
+    float_vector multiplier, bias;
+    memcpy(&count, counts + v * TFC_LANES, sizeof count);
+    memcpy(&multiplier, output->multiplier + first + v * TFC_LANES, sizeof multiplier);
+    memcpy(&bias, output->bias + first + v * TFC_LANES, sizeof bias);
+    const float_vector sum =
+        __builtin_convertvector(base - (count << shift), float_vector);
+    const float_vector result = multiplier * sum + bias;
+    memcpy(y + v * TFC_LANES, &result, sizeof result);
+  }
+}
+
 static void run_signs(const tfc_strip* strip, const tfc_block* block,
                       const tfc_output* output) {
+  const bool is_direct = output->format.type == TFC_FLOAT32 &&
+                         output->num_outputs >= (block->index + 1) * TFC_BLOCK;
   /* A bit is worth 2, half of that with two planes. */
   const int shift = block->planes == 1;
   for (size_t first = 0; first < strip->num_pixels; first += TFC_TILE) {
@@ -179,6 +200,11 @@ static void run_signs(const tfc_strip* strip, const tfc_block* block,
       if (outside)
         for (int o = 0; o < TFC_BLOCK; o++)
           sums[o] -= outside[block->index * TFC_BLOCK + o];
+      if (is_direct) {
+        write_counts(output, strip->first_pixel + first + p, block->index, sums, base,
+                     shift);
+        continue;
+      }
       for (int o = 0; o < TFC_BLOCK; o++) sums[o] = base - (sums[o] << shift);
       write_integers(output, strip->first_pixel + first + p, block->index, sums);
     }
