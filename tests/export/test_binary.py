@@ -353,6 +353,26 @@ def test_files_are_32_times_smaller(tmp_path):
     assert reasons == {"a binary operation reads it as it is"}
 
 
+def test_relu_of_sums_and_the_batch_norm_behind_it_are_the_operations(tmp_path):
+    image = keras.Input((6, 6, 8))
+    x = L.Conv2D(8, 3, use_bias=False, activation="relu", name="b0")(sign()(image))
+    x = L.BatchNormalization()(x)
+    x = L.Conv2D(8, 3, use_bias=False, name="b1")(sign()(x))
+    x = L.BatchNormalization(name="out")(L.ReLU()(x))
+    model, x = trained(lambda: keras.Model(image, x))
+    for precision in ("float32", "int8"):
+        result = tfc.export_tflite(model, tmp_path / "m.tflite", precision, x)
+        assert result.operations == {"tfc.BConv2D": 2}
+    # A bias comes before ReLU, and the operation's after it.
+    dense = keras.Sequential(
+        [keras.Input((32,)), sign(), L.Dense(8, activation="relu", name="b0")]
+    )
+    dense.layers[-1].bias.assign(np.arange(8) - 4.0)
+    model, x = trained(lambda: dense)
+    result = tfc.export_tflite(model, tmp_path / "m.tflite", samples=x)
+    assert result.operations == {"tfc.BDense": 1, "RELU": 1}
+
+
 def test_a_codec_packs_weights_that_meet_real_values(tmp_path):
     model = keras.Sequential(
         [keras.Input((10, 10, 16)), L.Conv2D(64, 3, use_bias=False, name="b0")]
@@ -466,6 +486,7 @@ def test_attributes_are_written():
         "channels": 40,
         "dilation_height": 1,
         "dilation_width": 1,
+        "relu": 0,
         "same_padding": 1,
         "stride_height": 2,
         "stride_width": 1,

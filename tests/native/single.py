@@ -18,6 +18,7 @@ CONV = {
     "dilation_width": 1,
     "same_padding": 1,
     "binarize": 1,
+    "relu": 0,
 }
 POOL = {
     "pool_height": 2,

@@ -42,10 +42,12 @@ ARRAYS = "filter multiplier bias threshold"
 Conv = structure(
     "Conv",
     "batch in_height in_width channels num_outputs planes kernel_height kernel_width "
-    "stride_height stride_width dilation_height dilation_width same_padding binarize",
+    "stride_height stride_width dilation_height dilation_width same_padding binarize relu",
     ARRAYS,
 )
-Dense = structure("Dense", "rows groups channels num_outputs planes binarize", ARRAYS)
+Dense = structure(
+    "Dense", "rows groups channels num_outputs planes binarize relu", ARRAYS
+)
 Pool = structure(
     "Pool",
     "batch in_height in_width words pool_height pool_width stride_height stride_width "
@@ -107,6 +109,7 @@ class Layer:
         weights = generator.choice([-1.0, 1.0], (planes, *filter_shape))
         self.weights = weights.mean(axis=0)
         self.binarize = binarize
+        self.relu = int(output != BITS and generator.random() < 0.5)
         if input == INT8:
             levels = generator.integers(-128, 128, shape).astype("i1")
             self.x, self.values = levels, levels - float(self.input.zero_point)
@@ -137,6 +140,8 @@ class Layer:
         """Of sums (..., outputs), which are exact."""
         if self.output.type == BITS:
             return pack(np.where(sums < self.arrays["threshold"], -1, 1))
+        if self.relu:
+            sums = np.maximum(sums, 0)
         multiplier = self.arrays["multiplier"]
         if self.input.type == INT8 and not self.binarize:
             multiplier = multiplier * np.float32(self.input.scale)
@@ -172,6 +177,7 @@ def conv_case(generator, input, output, binarize, planes, same):
         *(int(n) for n in (*kernel, *stride, *dilation)),
         int(same),
         int(binarize),
+        layer.relu,
         layer.input,
         layer.output,
         **layer.pointers,
@@ -228,7 +234,7 @@ def test_conv_grid(input, output, binarize):
 
 
 def dense_params(layer, rows, groups, channels, num_outputs, planes, binarize):
-    sizes = rows, groups, channels, num_outputs, planes, binarize
+    sizes = rows, groups, channels, num_outputs, planes, binarize, layer.relu
     return Dense(*sizes, layer.input, layer.output, **layer.pointers)
 
 
@@ -274,7 +280,7 @@ def test_order_of_float_sums(planes):
 def test_threads_share_large_inputs():
     generator = np.random.default_rng(0)
     layer = Layer(generator, (2, 9, 21, 64), (70, 3, 3, 64), 1, FLOAT32, BITS, 1)
-    sizes = (2, 9, 21, 64, 70, 1, 3, 3, 1, 1, 1, 1, 1, 1)
+    sizes = (2, 9, 21, 64, 70, 1, 3, 3, 1, 1, 1, 1, 1, 1, 0)
     params = Conv(*sizes, layer.input, layer.output, **layer.pointers)
     filters = np.moveaxis(layer.weights, 0, -1)
     expected = layer.outputs(tf.nn.conv2d(layer.seen(), filters, 1, "SAME").numpy())
@@ -325,6 +331,8 @@ HUGE = 2**31 - 1
         {"in_height": HUGE, "stride_height": HUGE, "dilation_height": HUGE},
         {"binarize": 0, "input": Format(BITS, 0, 0)},
         {"input": Format(7, 1, 0)},
+        {"relu": 2},
+        {"relu": 1, "output": Format(BITS, 0, 0)},
         {"input": Format(INT8, 0, 0)},
         {"output": Format(INT8, np.nan, 0)},
         {"output": Format(INT8, 1, 128)},
@@ -337,7 +345,7 @@ def test_contradictions_are_refused(changes):
     layer = Layer(
         np.random.default_rng(0), (1, 4, 4, 3), (2, 3, 3, 3), 1, FLOAT32, FLOAT32, 1
     )
-    sizes = (1, 4, 4, 3, 2, 1, 3, 3, 1, 1, 1, 1, 1, 1)
+    sizes = (1, 4, 4, 3, 2, 1, 3, 3, 1, 1, 1, 1, 1, 1, 0)
     params = Conv(*sizes, layer.input, layer.output, **layer.pointers)
     for name, value in changes.items():
         setattr(params, name, value)

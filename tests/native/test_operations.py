@@ -81,7 +81,7 @@ def test_a_dense_layer_and_a_pool():
     kernel = _signs(1, _OUTPUTS, 1, 70)
     dense = file_of(
         "tfc.BDense",
-        {"channels": 70, "binarize": 0},
+        {"channels": 70, "binarize": 0, "relu": 0},
         ((3, 70), FLOAT32),
         [_packed(kernel), *_affine()],
         ((3, _OUTPUTS), FLOAT32),
@@ -114,6 +114,7 @@ def _hostile():
         "dilation_height": (0, -1, 2**31 - 1),
         "same_padding": (2, -1),
         "binarize": (2,),
+        "relu": (2, -1),
     }.items():
         for value in values:
             yield f"{key}={value}", _conv_file(attributes=CONV | {key: value})

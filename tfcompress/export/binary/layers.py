@@ -21,16 +21,27 @@ from tfcompress.export.binary.composite import composite
 
 
 class _BinaryLayer(keras.layers.Layer):
-    """Sums of signed activations, then `multiplier sum + bias` or `sum < threshold`."""
+    """Sums of signed activations, then `multiplier sum + bias` or `sum < threshold`.
+
+    With `relu`, negative sums count as zero.
+    """
 
     def __init__(
-        self, num_outputs, channels, planes, binarize, writes_bits=False, **kwargs
+        self,
+        num_outputs,
+        channels,
+        planes,
+        binarize,
+        relu=False,
+        writes_bits=False,
+        **kwargs,
     ):
         super().__init__(trainable=False, **kwargs)
         self.num_outputs = num_outputs
         self.channels = channels
         self.planes = planes
         self.binarize = binarize
+        self.relu = relu
         self.writes_bits = writes_bits
 
     def build(self, input_shape=None):
@@ -88,6 +99,7 @@ class _BinaryLayer(keras.layers.Layer):
         if self.writes_bits:
             return packed_tensor(sums < tf.cast(tail[0], tf.float32))
         multiplier, bias = tail
+        sums = tf.nn.relu(sums) if self.relu else sums
         return sums * multiplier + bias
 
     def _values(self, inputs):
@@ -101,7 +113,14 @@ class _BinaryLayer(keras.layers.Layer):
         """The constructor's arguments."""
         config = super().get_config()
         config.pop("trainable")
-        names = ("num_outputs", "channels", "planes", "binarize", "writes_bits")
+        names = (
+            "num_outputs",
+            "channels",
+            "planes",
+            "binarize",
+            "relu",
+            "writes_bits",
+        )
         return {**config, **{name: getattr(self, name) for name in names}}
 
 
@@ -130,6 +149,7 @@ class BConv2D(_BinaryLayer):
             "dilation_width": self.dilation_rate[1],
             "same_padding": self.padding == "same",
             "binarize": self.binarize,
+            "relu": self.relu,
         }
 
     def _positions(self, inputs):
@@ -168,7 +188,11 @@ class BDense(_BinaryLayer):
         return (self.planes, self.num_outputs, self.groups, num_words(self.channels))
 
     def _attributes(self):
-        return {"channels": self.channels, "binarize": self.binarize}
+        return {
+            "channels": self.channels,
+            "binarize": self.binarize,
+            "relu": self.relu,
+        }
 
     def _values(self, inputs):
         if inputs.dtype != tf.int32:

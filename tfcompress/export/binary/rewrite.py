@@ -149,16 +149,31 @@ def _with_values(graph, site):
     multiplier, bias, folded = site.weights.scale, site.bias, []
     name, activation = site.layer.name, None
     following = graph.only_consumer(site.node)
-    if site.layer.activation is not keras.activations.linear:
-        activation = L.Activation(site.layer.activation, name=name)
+    # The operation takes the ReLU of sums, before it adds anything.
+    can_clip = not bias.any()
+    relu = can_clip and site.layer.activation is keras.activations.relu
+    if not relu and site.layer.activation is not keras.activations.linear:
+        activation, following = L.Activation(site.layer.activation, name=name), None
         name = f"{name}_sums"
-    elif following is not None and _is_batch_norm(graph, following):
+    elif not relu and can_clip and following is not None and _is_relu(following):
+        relu, name, folded = True, following.operation.name, [following]
+        following = graph.only_consumer(following)
+    if following is not None and _is_batch_norm(graph, following):
         gain, offset = batch_norm_scale_and_offset(following.operation)
         multiplier, bias = multiplier * gain, bias * gain + offset
-        name, folded = following.operation.name, [following]
-    layer = _made(site, name)
+        name, folded = following.operation.name, [*folded, following]
+    layer = _made(site, name, relu=relu)
     layer.assign(_grouped(site.weights.signs, layer), multiplier, bias)
     return layer, activation, folded
+
+
+def _is_relu(node):
+    layer = node.operation
+    if isinstance(layer, L.Activation):
+        return layer.activation is keras.activations.relu
+    if not isinstance(layer, L.ReLU):
+        return False
+    return (layer.max_value, layer.negative_slope, layer.threshold) == (None, 0, 0)
 
 
 def _is_batch_norm(graph, node):
@@ -169,7 +184,7 @@ def _is_batch_norm(graph, node):
     return norm.axis in (-1, len(node.inputs[0].shape) - 1) and not is_shared
 
 
-def _made(site, name, writes_bits=False):
+def _made(site, name, **outputs):
     """The built layer of a site, without weights."""
     layer, channels = site.layer, site.weights.signs.shape[-1]
     if isinstance(layer, L.Dense):
@@ -184,9 +199,9 @@ def _made(site, name, writes_bits=False):
         channels,
         site.weights.planes,
         site.binarize,
-        writes_bits,
         name=name,
         **settings,
+        **outputs,
     )
     made.build()
     return made

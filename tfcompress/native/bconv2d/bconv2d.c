@@ -75,6 +75,8 @@ static bool is_consistent(const tfc_bconv2d_params* p) {
   if (p->batch < 1 || p->channels < 1 || p->num_outputs < 1) return false;
   if (p->planes != 1 && p->planes != 2) return false;
   if (p->binarize != 0 && p->binarize != 1) return false;
+  if (p->relu != 0 && p->relu != 1) return false;
+  if (p->output.type == TFC_BITS && p->relu) return false;
   if (!is_format(&p->input) || !is_format(&p->output)) return false;
   if (p->input.type == TFC_BITS && !p->binarize) return false;
   if (!p->filter) return false;
@@ -557,8 +559,13 @@ void tfc_bconv2d_run(tfc_bconv2d* op, const void* input, void* output,
     return;
   }
   job job = {.op = op, .input = input};
-  job.output = (tfc_output){p->output, (size_t)p->num_outputs, p->multiplier,
-                            p->bias,   p->threshold,           output};
+  job.output = (tfc_output){.format = p->output,
+                            .num_outputs = (size_t)p->num_outputs,
+                            .lowest = p->relu ? 0 : -INFINITY,
+                            .multiplier = p->multiplier,
+                            .bias = p->bias,
+                            .threshold = p->threshold,
+                            .data = output};
   job.num_pixels = (size_t)p->batch * (size_t)op->rows.out * (size_t)op->columns.out;
 
   const size_t num_rows = (size_t)p->batch * (size_t)p->in_height;

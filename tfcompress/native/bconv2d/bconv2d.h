@@ -7,7 +7,8 @@
    zero counts as positive, else the value. w = +1 or -1; with two planes of bits, p and
    q, w = (p + q) / 2, and a zero is stored as p = +1, q = -1.
 
-   Float output:  y = multiplier[o] * sum + bias[o], rounded after each operation
+   Float output:  y = multiplier[o] * sum + bias[o], rounded after each operation, where
+                  negative sums count as zero if `relu` is set
    int8 output:   that, as clamp(rint(y / scale) + zero_point)
    Bits as output: y = -1 where sum < threshold[o], else +1
 
@@ -36,6 +37,7 @@ typedef struct {
   int32_t dilation_height, dilation_width;
   int32_t same_padding; /* 0 or 1 */
   int32_t binarize;     /* 0 or 1; must be 1 for bits as input */
+  int32_t relu;         /* 0 or 1; must be 0 for bits as output */
   tfc_format input, output;
   /* Bits [planes, num_outputs, kernel_height, kernel_width, words of channels]. */
   const int32_t* filter;

@@ -109,7 +109,9 @@ static inline void write_block(const tfc_output* output, const float* sums, size
   const size_t at = pixel * output->num_outputs + first;
   const float *multiplier = output->multiplier + first, *bias = output->bias + first;
   float y[TFC_BLOCK];
-  for (int o = 0; o < TFC_BLOCK; o++) y[o] = multiplier[o] * sums[o] + bias[o];
+  const float lowest = output->lowest;
+  for (int o = 0; o < TFC_BLOCK; o++)
+    y[o] = multiplier[o] * (sums[o] < lowest ? lowest : sums[o]) + bias[o];
   if (output->format.type == TFC_FLOAT32) {
     float* to = (float*)output->data + at;
     if (left >= TFC_BLOCK)
@@ -160,20 +162,24 @@ static inline tfc_tile tile_at(const tfc_strip* strip, size_t p) {
                     strip->offsets, strip->num_words};
 }
 
-/* y = multiplier * (base - (counts << shift)) + bias for a whole block, in registers. */
+/* `write_integers` of base - (counts << shift) as floats of a whole block, in
+   registers. */
 static inline void write_counts(const tfc_output* output, size_t pixel, size_t block,
                                 const int32_t* counts, int32_t base, int shift) {
   const size_t first = block * TFC_BLOCK;
   float* y = (float*)output->data + pixel * output->num_outputs + first;
+  const int32_t lowest = output->lowest == 0 ? 0 : INT32_MIN;
   for (int v = 0; v < TFC_VECTORS; v++) {
-    int_vector count;
+    int_vector sum;
     float_vector multiplier, bias;
-    memcpy(&count, counts + v * TFC_LANES, sizeof count);
+    memcpy(&sum, counts + v * TFC_LANES, sizeof sum);
     memcpy(&multiplier, output->multiplier + first + v * TFC_LANES, sizeof multiplier);
     memcpy(&bias, output->bias + first + v * TFC_LANES, sizeof bias);
-    const float_vector sum =
-        __builtin_convertvector(base - (count << shift), float_vector);
-    const float_vector result = multiplier * sum + bias;
+    sum = base - (sum << shift);
+    /* `lowest` is zero if it is larger than any sum. */
+    sum &= sum >= lowest;
+    const float_vector result =
+        multiplier * __builtin_convertvector(sum, float_vector) + bias;
     memcpy(y + v * TFC_LANES, &result, sizeof result);
   }
 }

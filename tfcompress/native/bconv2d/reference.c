@@ -97,6 +97,8 @@ static void compute(const job* job, int32_t n, int32_t y, int32_t x, int32_t o) 
     float_sum = (float_sums[0] + float_sums[1]) * 0.5f;
     integer_sum = (integer_sums[0] + integer_sums[1]) / 2;
   }
+  if (p->relu && float_sum < 0) float_sum = 0;
+  if (p->relu && integer_sum < 0) integer_sum = 0;
   if (p->output.type == TFC_BITS) {
     const bool is_below =
         is_float ? (double)float_sum < p->threshold[o] : integer_sum < p->threshold[o];

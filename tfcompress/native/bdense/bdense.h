@@ -20,6 +20,7 @@ typedef struct {
   int32_t groups, channels;
   int32_t num_outputs, planes;
   int32_t binarize;
+  int32_t relu;
   tfc_format input, output;
   const int32_t* filter; /* bits [planes, num_outputs, groups, words of channels] */
   const float* multiplier;

@@ -10,7 +10,8 @@ enum {
   DILATION_HEIGHT,
   DILATION_WIDTH,
   SAME_PADDING,
-  BINARIZE
+  BINARIZE,
+  RELU
 };
 
 static const char* prepare(tfc_operation* self) {
@@ -23,7 +24,8 @@ static const char* prepare(tfc_operation* self) {
                                .dilation_height = attributes[DILATION_HEIGHT],
                                .dilation_width = attributes[DILATION_WIDTH],
                                .same_padding = attributes[SAME_PADDING],
-                               .binarize = attributes[BINARIZE]};
+                               .binarize = attributes[BINARIZE],
+                               .relu = attributes[RELU]};
   if (!tfc_read_format(x, &params.input) ||
       !tfc_read_format(tfc_operation_output(self), &params.output))
     return "input or output has a type without meaning";
@@ -69,7 +71,7 @@ static void free_op(void* op) { tfc_bconv2d_free(op); }
 const tfc_operation_kind tfc_bconv2d_kind = {
     "tfc.BConv2D",
     {"channels", "stride_height", "stride_width", "dilation_height", "dilation_width",
-     "same_padding", "binarize"},
+     "same_padding", "binarize", "relu"},
     prepare,
     run,
     free_op};

@@ -6,7 +6,7 @@
 #include "operation.h"
 #include "tensors.h"
 
-enum { CHANNELS, BINARIZE };
+enum { CHANNELS, BINARIZE, RELU };
 
 enum { MAX_RANK = 8 };
 
@@ -14,7 +14,8 @@ static const char* prepare(tfc_operation* self) {
   const TfLiteTensor* x = tfc_operation_input(self, 0);
   const TfLiteTensor* filter = tfc_operation_input(self, 1);
   tfc_bdense_params params = {.channels = self->attributes[CHANNELS],
-                              .binarize = self->attributes[BINARIZE]};
+                              .binarize = self->attributes[BINARIZE],
+                              .relu = self->attributes[RELU]};
   if (!tfc_read_format(x, &params.input) ||
       !tfc_read_format(tfc_operation_output(self), &params.output))
     return "input or output has a type without meaning";
@@ -59,4 +60,4 @@ static void run(const tfc_operation* self, const void* input, void* output,
 static void free_op(void* op) { tfc_bdense_free(op); }
 
 const tfc_operation_kind tfc_bdense_kind = {
-    "tfc.BDense", {"channels", "binarize"}, prepare, run, free_op};
+    "tfc.BDense", {"channels", "binarize", "relu"}, prepare, run, free_op};
