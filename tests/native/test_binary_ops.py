@@ -145,10 +145,11 @@ class Layer:
         multiplier = self.arrays["multiplier"]
         if self.input.type == INT8 and not self.binarize:
             multiplier = multiplier * np.float32(self.input.scale)
-        y = multiplier * sums.astype("f4") + self.arrays["bias"]
         if self.output.type == FLOAT32:
-            return y
-        levels = np.rint(y / np.float32(0.75)) + self.output.zero_point
+            return multiplier * sums.astype("f4") + self.arrays["bias"]
+        scale = np.float32(self.output.scale)
+        y = multiplier / scale * sums.astype("f4") + self.arrays["bias"] / scale
+        levels = np.rint(y) + self.output.zero_point
         return np.clip(levels, -128, 127).astype("i1")
 
 

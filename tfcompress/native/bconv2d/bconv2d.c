@@ -315,6 +315,19 @@ static uint8_t* create_image(const tfc_bconv2d* op) {
   return calloc(size, 1);
 }
 
+/* Makes the scales of int8 a part of the op's multipliers and biases. */
+static void rescale(const tfc_bconv2d_params* p) {
+  float *multiplier = (float*)p->multiplier, *bias = (float*)p->bias;
+  if (!multiplier) return;
+  const bool has_scaled_sums = !p->binarize && p->input.type == TFC_INT8;
+  for (size_t o = 0; o < (size_t)p->num_outputs; o++) {
+    if (has_scaled_sums) multiplier[o] *= p->input.scale;
+    if (p->output.type != TFC_INT8) continue;
+    multiplier[o] /= p->output.scale;
+    bias[o] /= p->output.scale;
+  }
+}
+
 static bool prepare(tfc_bconv2d* op) {
   const tfc_bconv2d_params* p = &op->params;
   if (!copy_arrays(op)) return false;
@@ -332,9 +345,7 @@ static bool prepare(tfc_bconv2d* op) {
   if (!op->row_places || !op->column_places || !op->offsets || !op->filter || !op->image)
     return false;
   if (p->binarize && has_padding(op) && !create_outside(op)) return false;
-  if (!p->binarize && p->input.type == TFC_INT8 && p->multiplier)
-    for (size_t o = 0; o < (size_t)p->num_outputs; o++)
-      ((float*)p->multiplier)[o] *= p->input.scale;
+  rescale(p);
   free((void*)p->filter);
   op->params.filter = NULL;
   return true;

@@ -9,11 +9,12 @@
 
    Float output:  y = multiplier[o] * sum + bias[o], rounded after each operation, where
                   negative sums count as zero if `relu` is set
-   int8 output:   that, as clamp(rint(y / scale) + zero_point)
+   int8 output:   clamp(rint(y) + zero_point), with multiplier[o] / scale and
+                  bias[o] / scale in place of multiplier[o] and bias[o]
    Bits as output: y = -1 where sum < threshold[o], else +1
 
    Sums of binarized and of int8 input are exact integers (int8: of q - zero_point,
-   multiplied by scale * multiplier[o], rounded to float once). Sums of float input are
+   multiplied by scale * multiplier[o], rounded to float first). Sums of float input are
    accumulated in float over i, j, c in this order, each plane for itself.
 
    With same padding, padding_top = max((out - 1) * stride + (kernel - 1) * dilation + 1

@@ -51,11 +51,10 @@ typedef struct {
 typedef struct {
   tfc_format format;
   size_t num_outputs;
-  float lowest; /* smaller sums count as this */
-  const float *multiplier,
-      *bias;                /* padded to whole blocks; int8 input: times its scale */
-  const int32_t* threshold; /* padded to whole blocks with INT32_MIN */
-  void* data;               /* [pixels, num_outputs], or words of bits */
+  float lowest;                   /* smaller sums count as this */
+  const float *multiplier, *bias; /* padded to whole blocks; with the scales of int8 */
+  const int32_t* threshold;       /* padded to whole blocks with INT32_MIN */
+  void* data;                     /* [pixels, num_outputs], or words of bits */
 } tfc_output;
 
 typedef struct {

@@ -89,13 +89,12 @@ static void add_integers(const tfc_tile* tile, const uint32_t* signs, int32_t* s
   }
 }
 
-/* clamp(rint(y / scale) + zero_point). Clamped first, so that adding and subtracting
+/* clamp(rint(y) + zero_point). Clamped first, so that adding and subtracting
    1.5 * 2^23 rounds to a whole number. */
 static inline int8_t to_int8(float y, const tfc_format* format) {
   const float low = (float)(-128 - format->zero_point);
   const float high = (float)(127 - format->zero_point);
-  float level = y / format->scale;
-  level = level > low ? level : low;
+  float level = y > low ? y : low;
   level = level < high ? level : high;
   level = (level + 12582912.0f) - 12582912.0f;
   return (int8_t)((int32_t)level + format->zero_point);

@@ -43,7 +43,7 @@ static void write(const job* job, size_t pixel, int32_t o, float y) {
     ((float*)job->output)[i] = y;
     return;
   }
-  const float level = rintf(y / p->output.scale) + (float)p->output.zero_point;
+  const float level = rintf(y) + (float)p->output.zero_point;
   ((int8_t*)job->output)[i] = (int8_t)(level > -128 ? level < 127 ? level : 127 : -128);
 }
 
@@ -105,10 +105,13 @@ static void compute(const job* job, int32_t n, int32_t y, int32_t x, int32_t o) 
     write_bit(job, pixel, o, is_below);
     return;
   }
-  float multiplier = p->multiplier[o];
+  float multiplier = p->multiplier[o], bias = p->bias[o];
   if (!p->binarize && p->input.type == TFC_INT8) multiplier *= p->input.scale;
-  write(job, pixel, o,
-        multiplier * (is_float ? float_sum : (float)integer_sum) + p->bias[o]);
+  if (p->output.type == TFC_INT8) {
+    multiplier /= p->output.scale;
+    bias /= p->output.scale;
+  }
+  write(job, pixel, o, multiplier * (is_float ? float_sum : (float)integer_sum) + bias);
 }
 
 void tfc_bconv2d_reference(const tfc_bconv2d_params* params, const void* input,
