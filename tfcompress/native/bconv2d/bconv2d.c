@@ -27,7 +27,7 @@ struct tfc_bconv2d {
   tfc_bconv2d_params params;        /* its arrays belong to the op */
   const tfc_bconv2d_kernel* kernel; /* NULL: the reference */
   tfc_window rows, columns;
-  size_t depth;       /* words of a pixel of the image: of signs, or one a value */
+  size_t depth;       /* words of a pixel of the image */
   size_t word_size;   /* bytes of such a word */
   size_t num_words;   /* of a patch */
   int32_t num_values; /* that are summed for an output inside of the input */
@@ -40,7 +40,7 @@ struct tfc_bconv2d {
   /* Set bits of the filters outside of the input, which clear bits there are unequal to:
      [kinds of rows, kinds of columns, outputs]; NULL if nothing is outside. */
   int32_t* outside;
-  uint8_t* image; /* the padding stays zero */
+  uint8_t* image; /* the padding stays */
 };
 
 typedef struct {
@@ -52,6 +52,8 @@ typedef struct {
 } job;
 
 static int32_t words_of(int32_t channels) { return channels / 32 + (channels % 32 > 0); }
+
+static size_t quotient_up(size_t a, size_t b) { return (a + b - 1) / b; }
 
 static size_t padded_outputs(const tfc_bconv2d_params* p) {
   return (size_t)words_of(p->num_outputs) * TFC_BLOCK;
@@ -199,21 +201,29 @@ static uint32_t* create_offsets(const tfc_bconv2d* op) {
   return offsets;
 }
 
+/* Of a word of the image where values are not binarized. */
+static size_t values_per_word(const tfc_bconv2d_params* p) {
+  return p->input.type == TFC_INT8 ? 4 : 1;
+}
+
 /* For weights of real values: signs[k] holds the signs of 32 outputs at place k. */
-static void pack_signs(const tfc_bconv2d_params* p, const uint32_t* filter,
-                       size_t num_outputs, uint32_t* signs) {
+static void pack_signs(const tfc_bconv2d* op, const uint32_t* filter, size_t num_outputs,
+                       uint32_t* signs) {
+  const tfc_bconv2d_params* p = &op->params;
   const size_t words = (size_t)words_of(p->channels), channels = (size_t)p->channels;
+  const size_t step = op->depth * values_per_word(p);
   const size_t places = (size_t)p->kernel_height * (size_t)p->kernel_width;
   for (size_t o = 0; o < num_outputs; o++)
     for (size_t t = 0; t < places; t++)
       for (size_t c = 0; c < channels; c++)
-        signs[t * channels + c] |=
-            (filter[(o * places + t) * words + c / 32] >> c % 32 & 1) << o;
+        signs[t * step + c] |= (filter[(o * places + t) * words + c / 32] >> c % 32 & 1)
+                               << o;
 }
 
 static uint8_t* pack_filter(tfc_bconv2d* op) {
   const tfc_bconv2d_params* p = &op->params;
-  op->filter_size = op->num_words * (p->binarize ? op->kernel->filter_bytes : 4);
+  op->filter_size =
+      op->num_words * (p->binarize ? op->kernel->filter_bytes : 4 * values_per_word(p));
   op->filter_size = (op->filter_size + 63) / 64 * 64;
   const size_t size = op->filter_size * op->num_blocks * (size_t)p->planes;
   void* packed;
@@ -231,7 +241,7 @@ static uint8_t* pack_filter(tfc_bconv2d* op) {
       if (p->binarize)
         op->kernel->pack_filter(from, count, row, to);
       else
-        pack_signs(p, from, count, (uint32_t*)to);
+        pack_signs(op, from, count, (uint32_t*)to);
     }
   return packed;
 }
@@ -309,10 +319,24 @@ static bool has_padding(const tfc_bconv2d* op) {
   return op->rows.covered > op->rows.in || op->columns.covered > op->columns.in;
 }
 
+/* Of int8 values as the image has them. */
+static int level_of_zero(const tfc_bconv2d_params* p) {
+  return p->input.zero_point + 128;
+}
+
 static uint8_t* create_image(const tfc_bconv2d* op) {
-  const size_t size = (size_t)op->params.batch * (size_t)op->rows.covered *
+  const tfc_bconv2d_params* p = &op->params;
+  const size_t size = (size_t)p->batch * (size_t)op->rows.covered *
                       (size_t)op->columns.covered * op->depth * op->word_size;
-  return calloc(size, 1);
+  uint8_t* image = calloc(size, 1);
+  if (image && !p->binarize && p->input.type == TFC_INT8)
+    memset(image, level_of_zero(p), size);
+  return image;
+}
+
+static size_t depth_of(const tfc_bconv2d_params* p) {
+  if (p->binarize) return (size_t)words_of(p->channels);
+  return quotient_up((size_t)p->channels, values_per_word(p));
 }
 
 /* Makes the scales of int8 a part of the op's multipliers and biases. */
@@ -332,7 +356,7 @@ static bool prepare(tfc_bconv2d* op) {
   const tfc_bconv2d_params* p = &op->params;
   if (!copy_arrays(op)) return false;
   if (!op->kernel) return true;
-  op->depth = (size_t)(p->binarize ? words_of(p->channels) : p->channels);
+  op->depth = depth_of(p);
   op->word_size = p->binarize ? op->kernel->image_bytes : 4;
   op->num_words = (size_t)p->kernel_height * (size_t)p->kernel_width * op->depth;
   op->num_values = p->kernel_height * p->kernel_width * p->channels;
@@ -459,17 +483,18 @@ static void store_signs(const tfc_bconv2d* op, const uint8_t* input, size_t at,
   }
 }
 
-/* Writes real values: floats as they are, int8 as q - zero_point in 32 bits. */
+/* Writes real values: floats as they are, int8 as levels from 0 on. */
 static void store_values(const tfc_bconv2d* op, const uint8_t* input, size_t at,
                          size_t num_pixels, uint8_t* image) {
-  const size_t first = at * op->depth, count = num_pixels * op->depth;
+  const size_t channels = (size_t)op->params.channels;
   if (op->params.input.type == TFC_FLOAT32) {
-    memcpy(image, (const float*)input + first, count * sizeof(float));
+    memcpy(image, (const float*)input + at * channels,
+           num_pixels * channels * sizeof(float));
     return;
   }
-  const int8_t* from = (const int8_t*)input + first;
-  int32_t* to = (int32_t*)image;
-  for (size_t i = 0; i < count; i++) to[i] = from[i] - op->params.input.zero_point;
+  const int8_t* from = (const int8_t*)input + at * channels;
+  for (size_t i = 0; i < num_pixels; i++, from += channels, image += 4 * op->depth)
+    for (size_t c = 0; c < channels; c++) image[c] = (uint8_t)(from[c] + 128);
 }
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -499,6 +524,7 @@ static void create_strip(const tfc_bconv2d* op, size_t first, size_t end,
   strip->image = op->image;
   strip->offsets = op->offsets;
   strip->num_words = op->num_words;
+  strip->zero = 0x01010101u * (uint32_t)level_of_zero(&op->params);
   strip->first_pixel = first;
   strip->num_pixels = end - first;
   for (size_t pixel = first; pixel < end;) {
@@ -543,8 +569,6 @@ static void run_part(void* argument, size_t index) {
       kernel->run_integers(&strip, &block, &job->output);
   }
 }
-
-static size_t quotient_up(size_t a, size_t b) { return (a + b - 1) / b; }
 
 /* Parts of whole strips first, then of fewer blocks, then of shorter strips. */
 static size_t plan(job* job, int num_threads) {

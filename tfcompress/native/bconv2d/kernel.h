@@ -1,10 +1,11 @@
 /* What an instruction set brings to a binary convolution; bconv2d.c does the rest.
 
    An image is the padded input, as words of 32 bits: each pixel holds the signs of its
-   channels in ceil(channels / 32) words, or each value in a word of its own where values
-   are not binarized. The places that a kernel covers are at fixed distances from each
-   other: word k of the patch at a pixel is image[origin of the pixel + offsets[k]]. A
-   tile is a few such patches, to be met with the filters of a block of 32 outputs.
+   channels in ceil(channels / 32) words; where values are not binarized, each float in a
+   word of its own, or four int8 in one, as levels q + 128. The places that a kernel
+   covers are at fixed distances from each other: word k of the patch at a pixel is
+   image[origin of the pixel + offsets[k]]. A tile is a few such patches, to be met with
+   the filters of a block of 32 outputs.
 
    To add an instruction set: write a file like avx512.c, where `count` does nearly all
    the work and loops.h brings the rest, name its kernel below and in kernel_for() of
@@ -35,6 +36,7 @@ typedef struct {
   const void* image;
   const uint32_t* offsets;
   size_t num_words; /* of a patch */
+  uint32_t zero;    /* four levels of int8 input that stand for zero */
   size_t first_pixel, num_pixels;
   size_t origins[TFC_STRIP * TFC_TILE];
   int32_t bases[TFC_STRIP * TFC_TILE]; /* the sum if all signs inside were equal */
