@@ -82,7 +82,7 @@ static inline void write_counts(const tfc_output* output, size_t pixel, size_t b
   float* y = (float*)output->data + pixel * output->num_outputs + first;
   const int32_t lowest = output->lowest == 0 ? 0 : INT32_MIN;
   for (int v = 0; v < TFC_VECTORS; v++) {
-    int_vector sum;
+    signed_vector sum;
     float_vector multiplier, bias;
     memcpy(&sum, counts + v * TFC_LANES, sizeof sum);
     memcpy(&multiplier, output->multiplier + first + v * TFC_LANES, sizeof multiplier);

@@ -37,6 +37,7 @@
 #define TFC_VECTORS (TFC_BLOCK / TFC_LANES)
 #define TFC_CHUNK 64 /* words whose weights are expanded together */
 
+typedef int32_t signed_vector __attribute__((vector_size(TFC_VECTOR_BYTES)));
 typedef uint32_t int_vector __attribute__((vector_size(TFC_VECTOR_BYTES)));
 typedef float float_vector __attribute__((vector_size(TFC_VECTOR_BYTES)));
 
