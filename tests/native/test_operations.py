@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert import interpreter as litert
 
 import tfcompress as tfc
 from tests.native.single import CONV, FLOAT32, INT8, INT32, POOL, file_of
@@ -181,6 +182,27 @@ def test_hostile_files_are_refused(tmp_path):
 
 def test_a_delegate_for_other_programs():
     assert tfc.runtime.delegate_path() == native.library_path()
+
+
+def test_instruction_sets_by_name():
+    path = str(tfc.runtime.delegate_path())
+    x = np.random.default_rng(3).normal(size=(1, 6, 5, _CHANNELS)).astype("float32")
+    outputs = []
+    for isa in ("best", "reference", "portable"):
+        interpreter = litert.Interpreter(
+            model_content=_conv_file(),
+            experimental_delegates=[litert.load_delegate(path, {"isa": isa})],
+        )
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+        interpreter.invoke()
+        detail = interpreter.get_output_details()[0]
+        outputs.append(interpreter.get_tensor(detail["index"]))
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    np.testing.assert_array_equal(outputs[0], outputs[2])
+    for options in ({"isa": "mmx"}, {"speed": "best"}):
+        with pytest.raises(ValueError, match="the only option .* is isa"):
+            litert.load_delegate(path, options)
 
 
 def test_without_the_native_core(monkeypatch):
