@@ -19,7 +19,8 @@ CORES = {
 }
 # What does the work; loads, stores, copies and addresses are what it costs.
 ARITHMETIC = set(
-    "add addp addv and bic bif bit bsl cmeq cmgt cnt eor fadd fcmlt neg sli sub".split()
+    "add addp addv and bic bif bit bsl cmeq cmgt cnt eor fadd fcmlt fmla neg sli sub "
+    "uadalp".split()
 )
 # Size, channels, outputs, kernel.
 CONVOLUTIONS = {
@@ -89,8 +90,9 @@ def _purpose(function, loop):
     for part, needed, purpose in (
         ("sign_floats", "fcmlt", "signs of floats"),
         ("sign_int8", "cmgt", "signs of int8"),
-        ("run_floats", "cmeq", "float values"),
-        ("run_integers", "cmeq", "int8 values"),
+        ("run_floats", "fmla", "float values"),
+        ("run_floats", "fadd", "float values of one pixel"),
+        ("run_integers", "uadalp", "int8 values"),
     ):
         if function.startswith(part) and needed in names:
             return purpose

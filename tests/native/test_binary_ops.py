@@ -278,10 +278,11 @@ def test_order_of_float_sums(planes):
         np.testing.assert_array_equal(y, expected, err_msg=f"isa {isa}")
 
 
-def test_threads_share_large_inputs():
+@pytest.mark.parametrize("input, binarize", [(FLOAT32, 1), (FLOAT32, 0), (INT8, 0)])
+def test_threads_share_large_inputs(input, binarize):
     generator = np.random.default_rng(0)
-    layer = Layer(generator, (2, 9, 21, 64), (70, 3, 3, 64), 1, FLOAT32, BITS, 1)
-    sizes = (2, 9, 21, 64, 70, 1, 3, 3, 1, 1, 1, 1, 1, 1, 0)
+    layer = Layer(generator, (2, 9, 21, 64), (70, 3, 3, 64), 1, input, BITS, binarize)
+    sizes = (2, 9, 21, 64, 70, 1, 3, 3, 1, 1, 1, 1, 1, binarize, 0)
     params = Conv(*sizes, layer.input, layer.output, **layer.pointers)
     filters = np.moveaxis(layer.weights, 0, -1)
     expected = layer.outputs(tf.nn.conv2d(layer.seen(), filters, 1, "SAME").numpy())
@@ -291,6 +292,24 @@ def test_threads_share_large_inputs():
             y = run("bconv2d", params, isa, layer.x, expected, pool)
             np.testing.assert_array_equal(y, expected, err_msg=f"isa {isa}")
         native.library().tfc_threads_free(pool)
+
+
+# The largest sums that there are: of 2^22 values, each 255 from zero.
+@pytest.mark.parametrize("channels", [1001, 2**22])
+@pytest.mark.parametrize("level, zero_point", [(127, -128), (-128, 127)])
+def test_largest_integers(channels, level, zero_point):
+    layer = Layer(np.random.default_rng(0), (2, 1, 3), (2, 1, 3), 2, INT8, FLOAT32, 0)
+    layer.input.zero_point = zero_point
+    weights = np.repeat([[1.0], [-1.0]], channels, axis=-1)[:, None]
+    filters = pack(np.stack([weights, weights]))
+    layer.pointers["filter"] = native.pointer(filters)
+    params = dense_params(layer, 5, 1, channels, 2, 2, 0)
+    x = np.full((5, channels), level, "i1")
+    sums = (level - zero_point) * channels * np.array([1.0, -1.0])
+    expected = layer.outputs(np.tile(sums, (5, 1)))
+    for isa in [REFERENCE, *available()]:
+        y = run("bdense", params, isa, x, expected)
+        np.testing.assert_array_equal(y, expected, err_msg=f"isa {isa}")
 
 
 @pytest.mark.parametrize("same", [False, True])

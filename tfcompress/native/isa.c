@@ -12,7 +12,8 @@ static bool is_available(tfc_isa isa) {
     case TFC_ISA_AVX512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vpopcntdq");
+             __builtin_cpu_supports("avx512vpopcntdq") &&
+             __builtin_cpu_supports("avx512vnni");
     default:
       return false;
   }

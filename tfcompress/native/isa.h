@@ -11,7 +11,7 @@ typedef enum {
   TFC_ISA_REFERENCE = 1,
   TFC_ISA_PORTABLE = 2,
   TFC_ISA_AVX2 = 3,
-  TFC_ISA_AVX512 = 4,        /* with VPOPCNTDQ */
+  TFC_ISA_AVX512 = 4,        /* with VPOPCNTDQ and VNNI */
   TFC_ISA_NEON = 5,          /* arm64 cores that execute out of order */
   TFC_ISA_NEON_IN_ORDER = 6, /* such as Cortex-A53 and A55 */
 } tfc_isa;

@@ -62,6 +62,13 @@ static void expand_quads(const uint32_t* signs, size_t num_words, uint32_t zero,
   for (int v = 0; v < TFC_VECTORS; v++) weights->zeros[v] = total(zeros[v]);
 }
 
+/* By its bits: what is added to a float is not left out by compilers, even if it is 0. */
+static inline float_vector splat(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return (float_vector)((int_vector){0} + bits);
+}
+
 /* sums[p][o] += the values of a chunk times their weights, in the order of k. */
 static inline __attribute__((always_inline)) void add_floats_of(const tfc_tile* tile,
                                                                 const expanded* weights,
@@ -78,7 +85,7 @@ static inline __attribute__((always_inline)) void add_floats_of(const tfc_tile* 
     for (int p = 0; p < num_pixels; p++) memcpy(sum[p], to + p * TFC_BLOCK, size);
     for (size_t k = 0; k < tile->num_words; k++)
       for (int p = 0; p < num_pixels; p++) {
-        const float_vector value = (float_vector){0} + x[p][tile->offsets[k]];
+        const float_vector value = splat(x[p][tile->offsets[k]]);
         for (int v = 0; v < num_vectors; v++)
           sum[p][v] = add_product(sum[p][v], value, weights->floats[k][first + v]);
       }
@@ -148,12 +155,33 @@ static inline void add_plane(const tfc_strip* strip, const uint32_t* signs,
   }
 }
 
+/* One pixel does not repay what storing its weights costs. */
+static void add_floats_of_one(const tfc_strip* strip, const uint32_t* signs,
+                              float* sums) {
+  const float* x = (const float*)strip->image + strip->origins[0];
+  int_vector select[TFC_VECTORS];
+  select_bits(select);
+  float_vector sum[TFC_VECTORS] = {0};
+  for (size_t k = 0; k < strip->num_words; k++) {
+    const int_vector value = (int_vector)splat(x[strip->offsets[k]]);
+    for (int v = 0; v < TFC_VECTORS; v++) {
+      const int_vector sign = negative_lanes(signs[k], select[v]) & 0x80000000;
+      sum[v] += (float_vector)(value ^ sign);
+    }
+  }
+  memcpy(sums, sum, sizeof sum);
+}
+
 static void run_floats(const tfc_strip* strip, const tfc_block* block,
                        const tfc_output* output) {
   float sums[2][TFC_PIXELS * TFC_BLOCK];
-  for (int plane = 0; plane < block->planes; plane++)
-    add_plane(strip, (const uint32_t*)block->filters[plane], 1, expand_floats, add_floats,
-              sums[plane]);
+  for (int plane = 0; plane < block->planes; plane++) {
+    const uint32_t* signs = (const uint32_t*)block->filters[plane];
+    if (strip->num_pixels == 1)
+      add_floats_of_one(strip, signs, sums[plane]);
+    else
+      add_plane(strip, signs, 1, expand_floats, add_floats, sums[plane]);
+  }
   for (size_t i = 0; block->planes == 2 && i < strip->num_pixels * TFC_BLOCK; i++)
     sums[0][i] = (sums[0][i] + sums[1][i]) * 0.5f;
   for (size_t p = 0; p < strip->num_pixels; p++)

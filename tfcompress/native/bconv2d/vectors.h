@@ -53,13 +53,10 @@ static inline float_vector add_product(float_vector sum, float_vector value,
 
 static inline int_vector add_quads(int_vector sums, int_vector quads,
                                    int_vector weights) {
-  const __m512i pairs = _mm512_maddubs_epi16((__m512i)quads, (__m512i)weights);
-  return (int_vector)_mm512_add_epi16((__m512i)sums, pairs);
+  return (int_vector)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)quads, (__m512i)weights);
 }
 
-static inline int_vector total(int_vector sums) {
-  return (int_vector)_mm512_madd_epi16((__m512i)sums, _mm512_set1_epi16(1));
-}
+static inline int_vector total(int_vector sums) { return sums; }
 
 #elif defined(__AVX2__)
 

@@ -167,16 +167,23 @@ static tfc_threads* shared_threads(tfc_resources* resources, int count) {
   return resources->threads;
 }
 
+static const char* check_tensors(const tfc_operation* self) {
+  const TfLiteTensor* output = tfc_operation_output(self);
+  if (!tfc_operation_input(self, 0) || !output || self->outputs->size != 1)
+    return "a tensor is missing";
+  for (int i = 0; i < self->inputs->size; i++)
+    if (tfc_operation_input(self, i) == output) return "an input is the output";
+  return NULL;
+}
+
 static TfLiteStatus prepare(TfLiteContext* context, TfLiteNode* node) {
   tfc_operation* self = node->user_data;
   if (!self || self == init_failed) return kTfLiteError;
   self->context = context;
   if (self->op) self->kind->free(self->op);
   self->op = NULL;
-  const char* error = "a tensor is missing";
-  if (tfc_operation_input(self, 0) && tfc_operation_output(self) &&
-      self->outputs->size == 1)
-    error = self->kind->prepare(self);
+  const char* error = check_tensors(self);
+  if (!error) error = self->kind->prepare(self);
   if (!error) return kTfLiteOk;
   context->ReportError(context, "%s: %s", self->kind->name, error);
   return kTfLiteError;
