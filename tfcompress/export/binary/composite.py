@@ -19,6 +19,13 @@ def composite(name, attributes, function):
     attr = " ".join(
         f'attr {{ key: "{key}" value {{ {value} }} }}' for key, value in marked.items()
     )
-    return tf.function(
-        function, autograph=False, experimental_implements=f'name: "{name}" {attr}'
+    implements = f'name: "{name}" {attr}'
+    traceable = tf.function(
+        function, autograph=False, experimental_implements=implements
     )
+
+    def call(*tensors):
+        # One trace a layer, of which TensorFlow warns where `traceable` itself is called.
+        return traceable.get_concrete_function(*tensors)(*tensors)
+
+    return call
