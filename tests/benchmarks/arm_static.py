@@ -22,6 +22,8 @@ ARITHMETIC = set(
     "add addp addv and bic bif bit bsl cmeq cmgt cnt eor fadd fcmlt fmla neg sli sub "
     "uadalp".split()
 )
+# Products of a real value and a weight of one bit, by the instruction that sums them.
+PRODUCTS = {"fadd": 4, "fmla": 4, "uadalp": 16}
 # Size, channels, outputs, kernel.
 CONVOLUTIONS = {
     "14²x256→256": (14, 256, 256, 3),
@@ -48,6 +50,11 @@ def loops(options):
                     f"{model}: {name}", share, "% of ideal", at_least=target
                 )
             )
+            if products := sum(PRODUCTS.get(each.split()[0], 0) for each in loop):
+                speed = products / _cycles(loop, model)
+                measures.append(
+                    harness.Measure(f"{model}: {name}", speed, "products a cycle")
+                )
         ours, portable = (_cycles_of_bits(each, model) for each in (kernel, "portable"))
         measures.append(
             harness.Measure(f"{model}: bits in portable C", portable / ours, "x cycles")

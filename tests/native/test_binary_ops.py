@@ -295,18 +295,20 @@ def test_threads_share_large_inputs(input, binarize):
 
 
 # The largest sums that there are: of 2^22 values, each 255 from zero.
-@pytest.mark.parametrize("channels", [1001, 2**22])
-@pytest.mark.parametrize("level, zero_point", [(127, -128), (-128, 127)])
-def test_largest_integers(channels, level, zero_point):
+@pytest.mark.parametrize(
+    "rows, channels, level, zero_point",
+    [(5, 1001, 127, -128), (5, 1001, -128, 127), (1, 2**22, 127, -128)],
+)
+def test_largest_integers(rows, channels, level, zero_point):
     layer = Layer(np.random.default_rng(0), (2, 1, 3), (2, 1, 3), 2, INT8, FLOAT32, 0)
     layer.input.zero_point = zero_point
     weights = np.repeat([[1.0], [-1.0]], channels, axis=-1)[:, None]
     filters = pack(np.stack([weights, weights]))
     layer.pointers["filter"] = native.pointer(filters)
-    params = dense_params(layer, 5, 1, channels, 2, 2, 0)
-    x = np.full((5, channels), level, "i1")
+    params = dense_params(layer, rows, 1, channels, 2, 2, 0)
+    x = np.full((rows, channels), level, "i1")
     sums = (level - zero_point) * channels * np.array([1.0, -1.0])
-    expected = layer.outputs(np.tile(sums, (5, 1)))
+    expected = layer.outputs(np.tile(sums, (rows, 1)))
     for isa in [REFERENCE, *available()]:
         y = run("bdense", params, isa, x, expected)
         np.testing.assert_array_equal(y, expected, err_msg=f"isa {isa}")

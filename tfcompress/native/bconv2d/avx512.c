@@ -1,4 +1,4 @@
-/* AVX-512 with VPOPCNTDQ: 16 outputs in the lanes of a register. */
+/* AVX-512 with VPOPCNTDQ and VNNI: 16 outputs in the lanes of a register. */
 #include <immintrin.h>
 
 #include "kernel.h"

@@ -14,6 +14,7 @@
 #define TFC_FITTING (TFC_REGISTERS / 2 / TFC_TILE)
 #define TFC_TOGETHER (TFC_FITTING < TFC_VECTORS ? TFC_FITTING : TFC_VECTORS)
 
+/* Weights of a chunk, in lanes. */
 typedef struct {
   union {
     float_vector floats[TFC_CHUNK][TFC_VECTORS];

@@ -1,11 +1,11 @@
 /* Vectors as wide as the registers of the target, and what compilers do not find for them
    by themselves.
 
-   A quad is a word of four levels, bytes without sign. add_quads() adds them up times the
-   weights in `weights`, lane by lane: bytes of -1, and of TFC_POSITIVE for +1. What it
-   adds for a level less what it adds for another is exactly their difference times the
-   weight; how much that is by itself depends on the target. Each lane is a sum in two
-   halves of 16 bits, which can take TFC_CHUNK quads; total() is what they come to. */
+   A quad is a word of four levels, bytes without sign. add_quads() adds them up, times
+   their weights: bytes of -1, and of TFC_POSITIVE for +1. What it adds for a level, less
+   what it adds for another, is exactly their difference times the weight; what it adds
+   for one alone depends on the target. Up to TFC_CHUNK quads can be added before total()
+   makes numbers of the sums. */
 #ifndef TFC_BCONV2D_VECTORS_H
 #define TFC_BCONV2D_VECTORS_H
 
@@ -25,17 +25,18 @@
 #elif defined(__AVX2__)
 #define TFC_VECTOR_BYTES 32
 #define TFC_REGISTERS 16
-#else
+#elif defined(__aarch64__)
 #define TFC_VECTOR_BYTES 16
-#ifdef __aarch64__
 #define TFC_REGISTERS 32
 #else
+#define TFC_VECTOR_BYTES 16
 #define TFC_REGISTERS 16
-#endif
 #endif
 #define TFC_LANES (TFC_VECTOR_BYTES / 4)
 #define TFC_VECTORS (TFC_BLOCK / TFC_LANES)
-#define TFC_CHUNK 64 /* words whose weights are expanded together */
+/* Words whose weights are expanded together; pairs of their levels add up to less than
+   2^15: 64 * 2 * 255. */
+#define TFC_CHUNK 64
 
 typedef int32_t signed_vector __attribute__((vector_size(TFC_VECTOR_BYTES)));
 typedef uint32_t int_vector __attribute__((vector_size(TFC_VECTOR_BYTES)));
