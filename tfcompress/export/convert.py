@@ -70,11 +70,10 @@ def export_tflite(
     (`tfc.activations.Sign`), those are bits too, and stay so up to the next binary
     layer: what is between, such as batch norm, ReLU, PReLU and max pooling, becomes a
     threshold for each channel or `tfc.BMaxPool2D`, if its sign rises or falls with the
-    sum. Other inputs are multiplied as they are, which suits dense layers of float files;
-    convolutions and int8 files run faster with a `codec`, which packs such layers'
-    weights as well, but unpacks them when the file is loaded, for the runtime's own
-    kernels. The native core runs the binary operations; int4 and int16x8 files have
-    none.
+    sum. Other inputs are multiplied as they are; with a `codec`, such layers' weights are
+    packed by that instead, and unpacked when the file is loaded, for the runtime's own
+    kernels, which are faster in int8 files. The native core runs the binary operations;
+    int4 and int16x8 files have none.
 
     Zeros make float32 files smaller and faster where LiteRT can skip them: in dense
     layers that see one row of inputs, stored as blocks of 4 consecutive inputs of a

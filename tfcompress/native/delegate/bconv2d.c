@@ -1,7 +1,6 @@
 #include "../bconv2d/bconv2d.h"
 
 #include "operation.h"
-#include "tensors.h"
 
 enum {
   CHANNELS,
@@ -40,16 +39,12 @@ static const char* prepare(tfc_operation* self) {
   params.batch = in[0], params.in_height = in[1], params.in_width = in[2];
   params.planes = size[0], params.num_outputs = size[1];
   params.kernel_height = size[2], params.kernel_width = size[3];
-  size_t count;
-  if (!tfc_count_elements(filter->dims, &count) ||
-      !(params.filter = tfc_read_constant(filter, kTfLiteInt32, count)))
-    return "the filter is malformed";
-  tfc_rescaling rescaling;
+  tfc_constants constants;
   const char* error =
-      tfc_read_rescaling(self, params.output, params.num_outputs, &rescaling);
+      tfc_read_constants(self, params.output, params.num_outputs, &constants);
   if (error) return error;
-  params.multiplier = rescaling.multiplier, params.bias = rescaling.bias;
-  params.threshold = rescaling.threshold;
+  params.filter = constants.filter, params.threshold = constants.threshold;
+  params.multiplier = constants.multiplier, params.bias = constants.bias;
   int32_t height, width;
   tfc_status status = tfc_bconv2d_output_size(&params, &height, &width);
   if (status == TFC_OK)

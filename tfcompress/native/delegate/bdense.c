@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "operation.h"
-#include "tensors.h"
 
 enum { CHANNELS, BINARIZE, RELU };
 
@@ -36,16 +35,12 @@ static const char* prepare(tfc_operation* self) {
   for (int i = 0; i < rank - 1 && rows >= 0 && rows <= INT32_MAX; i++) rows *= sizes[i];
   if (rows < 1 || rows > INT32_MAX) return "the input has too many rows, or none";
   params.rows = (int32_t)rows;
-  size_t count;
-  if (!tfc_count_elements(filter->dims, &count) ||
-      !(params.filter = tfc_read_constant(filter, kTfLiteInt32, count)))
-    return "the filter is malformed";
-  tfc_rescaling rescaling;
+  tfc_constants constants;
   const char* error =
-      tfc_read_rescaling(self, params.output, params.num_outputs, &rescaling);
+      tfc_read_constants(self, params.output, params.num_outputs, &constants);
   if (error) return error;
-  params.multiplier = rescaling.multiplier, params.bias = rescaling.bias;
-  params.threshold = rescaling.threshold;
+  params.filter = constants.filter, params.threshold = constants.threshold;
+  params.multiplier = constants.multiplier, params.bias = constants.bias;
   const tfc_status status =
       tfc_bdense_create(&params, self->resources->isa, (tfc_bdense**)&self->op);
   return status == TFC_OK ? tfc_resize_output(self, sizes, rank)

@@ -19,18 +19,25 @@ static TfLiteStatus claim(TfLiteContext* context, tfc_delegate* self,
                                                         &self->delegate);
 }
 
+/* A node and the name of its custom operation, empty for others. */
+static TfLiteStatus look_at(TfLiteContext* context, int index, TfLiteNode** node,
+                            const char** name) {
+  TfLiteRegistration* registration;
+  if (context->GetNodeAndRegistration(context, index, node, &registration) != kTfLiteOk)
+    return kTfLiteError;
+  *name = registration->custom_name ? registration->custom_name : "";
+  return kTfLiteOk;
+}
+
 /* Carries out the decoding operations and lists them. */
 static TfLiteStatus decode_weights(TfLiteContext* context, tfc_delegate* self,
                                    const TfLiteIntArray* plan, TfLiteIntArray* decoded) {
   tfc_weights_begin(&self->weights);
   for (int i = 0; i < plan->size; i++) {
     TfLiteNode* node;
-    TfLiteRegistration* registration;
-    if (context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) !=
-        kTfLiteOk)
-      return kTfLiteError;
-    const char* name = registration->custom_name;
-    if (!name || strcmp(name, TFC_DECODE) != 0) continue;
+    const char* name;
+    if (look_at(context, plan->data[i], &node, &name) != kTfLiteOk) return kTfLiteError;
+    if (strcmp(name, TFC_DECODE) != 0) continue;
     if (tfc_weights_decode(&self->weights, context, node) != kTfLiteOk)
       return kTfLiteError;
     decoded->data[decoded->size++] = plan->data[i];
@@ -41,16 +48,13 @@ static TfLiteStatus decode_weights(TfLiteContext* context, tfc_delegate* self,
 /* One by one: operations claimed at once may end up in one kernel. */
 static TfLiteStatus claim_operations(TfLiteContext* context, tfc_delegate* self,
                                      const TfLiteIntArray* plan, TfLiteIntArray* one) {
+  one->size = 1;
   for (int i = 0; i < plan->size; i++) {
     TfLiteNode* node;
-    TfLiteRegistration* registration;
-    if (context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) !=
-        kTfLiteOk)
-      return kTfLiteError;
-    const char* name = registration->custom_name;
-    const tfc_operation_kind* kind = name ? tfc_find_kind(name) : NULL;
+    const char* name;
+    if (look_at(context, plan->data[i], &node, &name) != kTfLiteOk) return kTfLiteError;
+    const tfc_operation_kind* kind = tfc_find_kind(name);
     if (!kind) continue;
-    one->size = 1;
     one->data[0] = plan->data[i];
     if (claim(context, self, tfc_operation_registration(kind), one) != kTfLiteOk)
       return kTfLiteError;

@@ -40,7 +40,8 @@ int32_t tfc_last_size(tfc_format format, int32_t channels) {
   return format.type == TFC_BITS && channels > 0 ? (channels - 1) / 32 + 1 : channels;
 }
 
-const void* tfc_read_constant(const TfLiteTensor* tensor, int type, size_t count) {
+/* The numbers of a constant of 32-bit elements; NULL if it is no such constant. */
+static const void* read_constant(const TfLiteTensor* tensor, int type, size_t count) {
   size_t found;
   if (!tfc_is_constant(tensor) || tensor->type != type) return NULL;
   if (!tfc_count_elements(tensor->dims, &found) || found != count) return NULL;
@@ -48,22 +49,26 @@ const void* tfc_read_constant(const TfLiteTensor* tensor, int type, size_t count
   return tensor->data;
 }
 
-const char* tfc_read_rescaling(const tfc_operation* self, tfc_format output,
-                               int32_t num_outputs, tfc_rescaling* rescaling) {
-  *rescaling = (tfc_rescaling){0};
+const char* tfc_read_constants(const tfc_operation* self, tfc_format output,
+                               int32_t num_outputs, tfc_constants* constants) {
+  *constants = (tfc_constants){0};
   const bool is_bits = output.type == TFC_BITS;
   if (self->inputs->size != (is_bits ? 3 : 4) || num_outputs < 1)
     return is_bits ? "expected 3 inputs for bits as output" : "expected 4 inputs";
-  const TfLiteTensor* first = tfc_operation_input(self, 2);
+  const TfLiteTensor *filter = tfc_operation_input(self, 1),
+                     *third = tfc_operation_input(self, 2);
+  size_t filter_size;
+  if (!filter || !tfc_count_elements(filter->dims, &filter_size) ||
+      !(constants->filter = read_constant(filter, kTfLiteInt32, filter_size)))
+    return "the filter is malformed";
   const size_t count = (size_t)num_outputs;
   if (is_bits) {
-    rescaling->threshold = tfc_read_constant(first, kTfLiteInt32, count);
-    return rescaling->threshold ? NULL : "the thresholds are malformed";
+    constants->threshold = read_constant(third, kTfLiteInt32, count);
+    return constants->threshold ? NULL : "the thresholds are malformed";
   }
-  rescaling->multiplier = tfc_read_constant(first, kTfLiteFloat32, count);
-  rescaling->bias =
-      tfc_read_constant(tfc_operation_input(self, 3), kTfLiteFloat32, count);
-  return rescaling->multiplier && rescaling->bias
+  constants->multiplier = read_constant(third, kTfLiteFloat32, count);
+  constants->bias = read_constant(tfc_operation_input(self, 3), kTfLiteFloat32, count);
+  return constants->multiplier && constants->bias
              ? NULL
              : "the multipliers or the biases are malformed";
 }

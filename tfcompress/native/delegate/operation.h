@@ -57,18 +57,16 @@ bool tfc_read_format(const TfLiteTensor* tensor, tfc_format* format);
 /* How many elements the last axis of a tensor has that holds so many channels. */
 int32_t tfc_last_size(tfc_format format, int32_t channels);
 
-/* The numbers of a constant of 32-bit elements; NULL if it is no such constant. */
-const void* tfc_read_constant(const TfLiteTensor* tensor, int type, size_t count);
-
-/* How sums become outputs: inputs 2 and 3. */
+/* Inputs 1 to 3: the filter, and how sums become outputs. */
 typedef struct {
+  const int32_t* filter;
   const float *multiplier, *bias;
   const int32_t* threshold;
-} tfc_rescaling;
+} tfc_constants;
 
 /* Returns what is wrong, or NULL. */
-const char* tfc_read_rescaling(const tfc_operation* self, tfc_format output,
-                               int32_t num_outputs, tfc_rescaling* rescaling);
+const char* tfc_read_constants(const tfc_operation* self, tfc_format output,
+                               int32_t num_outputs, tfc_constants* constants);
 
 /* Sizes the output and remembers how many bytes input and output have. */
 const char* tfc_resize_output(tfc_operation* self, const int32_t* sizes, int rank);
