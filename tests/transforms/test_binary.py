@@ -57,6 +57,17 @@ def test_pruned_weights_stay_zero_and_do_not_count(arguments):
     np.testing.assert_array_equal(np.abs(value), [size, size, 0.0, 0.0])
 
 
+def test_a_drawn_zero_is_positive():
+    kernel = random_kernel((1001, 2))
+    kernel[7, 1] = 0.0
+    value = models.dense_treatment(kernel, Binary())()
+    assert value.numpy()[7, 1] == 1.0
+    np.testing.assert_array_equal(np.abs(value), 1.0)
+    masked = np.where(np.arange(2002).reshape(1001, 2) % 100, kernel, 0.0)
+    value = models.dense_treatment(masked, Binary())()
+    np.testing.assert_array_equal(value == 0, masked == 0)
+
+
 def fitted(transform, **arguments):
     layer = keras.layers.Dense(4, use_bias=False, **arguments)
     model = keras.Sequential([keras.Input((6,)), layer])

@@ -1,12 +1,16 @@
 """Two values, one bit."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.scales import mean_magnitude, scale_axes
 
 SCALES = (None, "mean")
+# Zeros fewer than this part of a kernel are drawn ones, not pruned ones.
+_FEW = 1e-3
+_TINY = 1e-6
 
 
 class Binary(WeightTransform):
@@ -34,8 +38,9 @@ class Binary(WeightTransform):
     would never come back.
 
     A weight that is exactly zero stays zero and does not count in the mean. So a `Mask`
-    before it keeps what was pruned; without one, and unless a new bias is covered, no
-    weight is exactly zero and there are two values.
+    before it keeps what was pruned. But where less than one weight in a thousand is zero
+    when compression starts, as a few of millions of random ones are, those become tiny and
+    positive: without a mask, and unless a new bias is covered, there are two values.
 
     Args:
         scale: `None` or `"mean"`. Behind a transform that shares values between
@@ -86,6 +91,9 @@ class Binary(WeightTransform):
         """Has the latent weight clipped and, for draws, gives the layer their state."""
         self.axes = scale_axes(layout, per_channel=True)
         weight.constraint = _clipped_behind(weight.constraint)
+        is_zero = weight.numpy() == 0
+        if 0 < is_zero.mean() < _FEW:
+            weight.assign(np.where(is_zero, _TINY, weight.numpy()))
         if self.stochastic:
             self.seed_generator = keras.random.SeedGenerator(self.seed)
             generators = getattr(layer, "seed_generators", [])
