@@ -19,7 +19,6 @@ _NUM_SAMPLES = 64
 _LARGEST = {"float32": 1e-3, "float16": 2e-2}
 # Where values become signs, the least error changes those of values that are nearly zero.
 _MEAN_OF_SIGNS = {"float32": 0.1, "float16": 0.1}
-_SIGNS = ("GREATER_EQUAL", "tfc.BConv2D", "tfc.BDense")
 _MEAN = {"dynamic": 0.1, "int16x8": 0.1, "int8": 0.15, "int4": 0.35}
 
 
@@ -177,15 +176,19 @@ def _step(details, name):
 
 
 def _check(result, name, expected, difference, step):
-    means = _MEAN
-    if any(operation in _SIGNS for operation in result.operations):
-        means = _MEAN | _MEAN_OF_SIGNS
+    means = _MEAN | _MEAN_OF_SIGNS if _has_signs(result) else _MEAN
     if result.precision in means:
         share = means[result.precision]
         _check_mean(result, name, expected, difference, share, step)
         return
     share, error = _LARGEST[result.precision], difference.max(initial=0.0)
     _check_error(result, name, expected, "largest", error, share, step)
+
+
+def _has_signs(result):
+    # Outside of binary operations a sign is a comparison with zero.
+    reads_signs = any(layer.input != "values" for layer in result.binary)
+    return reads_signs or "GREATER_EQUAL" in result.operations
 
 
 def _check_mean(result, name, expected, difference, share, step=0.0):
