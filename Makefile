@@ -25,7 +25,7 @@ layout: $(INSTALLED) ## Compare our declarations of TFLite with the official hea
 	$(BIN)/python tests/native/check_layout.py
 
 test-arm: $(INSTALLED) ## Compare the native core on emulated arm64 with this machine
-	$(BIN)/python tests/arm/run.py
+	PYTHONPATH=. $(BIN)/python tests/arm/run.py
 
 lint: $(INSTALLED) ## Check style; BUILD only where buildifier is found
 	$(BIN)/ruff check .
