@@ -3,8 +3,6 @@
 import copy
 import functools
 import itertools
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -16,6 +14,7 @@ from tflite_micro.tensorflow.lite.micro import compression as micro_compression
 from tflite_micro.tensorflow.lite.micro.compression import spec as micro_spec
 
 import tfcompress as tfc
+from tests.native.loading import load_each
 from tfcompress import native
 from tfcompress.coding import encoders, wire
 from tfcompress.export.convert import convert
@@ -393,22 +392,6 @@ def test_hostile_operations_are_refused():
             pytest.fail(f"{name} was decoded")
 
 
-# In a process of its own, so that a crash is seen; without TensorFlow it starts fast.
-_LOAD = """
-import pathlib, sys
-from ai_edge_litert.interpreter import Interpreter, load_delegate
-
-for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
-    try:
-        delegate = load_delegate(sys.argv[2])
-        interpreter = Interpreter(str(path), experimental_delegates=[delegate])
-        interpreter.allocate_tensors()
-        print(path.name, "loaded")
-    except (ValueError, RuntimeError):
-        print(path.name, "refused")
-"""
-
-
 def test_the_delegate_refuses_and_never_crashes(tmp_path):
     files = {f"damaged {i:02}": content for i, content in enumerate(_damaged(60))}
     whole = {
@@ -417,12 +400,6 @@ def test_the_delegate_refuses_and_never_crashes(tmp_path):
         for codec in CODECS
     }
     files |= _hostile() | whole
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    command = [sys.executable, "-c", _LOAD, str(tmp_path), str(native.library_path())]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stdout[-200:] + result.stderr[-2000:]
-    lines = dict(line.rsplit(" ", 1) for line in result.stdout.splitlines())
-    assert lines.keys() == files.keys()
+    lines = load_each(files, tmp_path)
     assert {lines[name] for name in whole} == {"loaded"}
     assert [name for name in _hostile() if lines[name] == "loaded"] == []

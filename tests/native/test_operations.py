@@ -1,14 +1,12 @@
 """The delegate: what it makes of files, good and hostile."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import interpreter as litert
 
 import tfcompress as tfc
+from tests.native.loading import load_each
 from tests.native.single import CONV, FLOAT32, INT8, INT32, POOL, file_of
 from tfcompress import native
 
@@ -148,31 +146,9 @@ def _hostile():
     yield "an unknown operation", _conv_file(name="tfc.BNothing")
 
 
-# In a process of its own, so that a crash is seen; without TensorFlow it starts fast.
-_LOAD = """
-import pathlib, sys
-from ai_edge_litert.interpreter import Interpreter, load_delegate
-
-for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
-    try:
-        delegate = load_delegate(sys.argv[2])
-        interpreter = Interpreter(str(path), experimental_delegates=[delegate])
-        interpreter.allocate_tensors()
-        print(path.name, ": loaded")
-    except (ValueError, RuntimeError) as error:
-        print(path.name, ":", str(error).splitlines()[0])
-"""
-
-
 def test_hostile_files_are_refused(tmp_path):
     files = dict(_hostile()) | {"right": _conv_file()}
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    command = [sys.executable, "-c", _LOAD, str(tmp_path), str(native.library_path())]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stdout[-200:] + result.stderr[-2000:]
-    lines = dict(line.split(" : ", 1) for line in result.stdout.splitlines())
-    assert lines.keys() == files.keys()
+    lines = load_each(files, tmp_path)
     assert [name for name, message in lines.items() if message == "loaded"] == ["right"]
     assert (
         "tfc.BConv2D: no integer attribute 'binarize'"
