@@ -347,6 +347,8 @@ def test_files_are_32_times_smaller(tmp_path):
     assert result.size_bytes <= 4 * 1024**2 / 32 + 8 * 1024 + 2000
     description = describe(tmp_path / "m.tflite")
     assert description.parameters - 2 * 1024 == description.macs == 1024**2
+    assert description.binary_macs == 1024**2
+    assert f"{1024**2:,} of them on bits" in str(description)
     encoded = tfc.export_tflite(model, tmp_path / "m.tflite", codec="auto")
     assert encoded.max_error == 0
     reasons = {constant.reason for constant in encoded.constants}

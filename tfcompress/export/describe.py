@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tfcompress.export.decode import decode_tflite
 from tfcompress.export.operations import (
     constant,
+    count_binary_macs,
     count_macs,
     count_operations,
     count_parameters,
@@ -31,6 +32,7 @@ class FileDescription:
         parameters: stored weights.
         nonzero_parameters: of these, not zero.
         macs: multiply-accumulates for one batch.
+        binary_macs: those of them that are done on bits.
         weight_bytes: `{type: bytes}` of the stored constants; the places of sparse
             weights count as type `"INDICES"`, encoded weights as `"UINT8"`.
         sparse_weights: `[(name, shape, block shape, fraction not zero)]` of the tensors
@@ -45,6 +47,7 @@ class FileDescription:
     parameters: int
     nonzero_parameters: int
     macs: int
+    binary_macs: int
     weight_bytes: dict
     sparse_weights: list
 
@@ -69,7 +72,8 @@ class FileDescription:
                 f"sparse: {name}: {'x'.join(map(str, shape))} in blocks of "
                 f"{'x'.join(map(str, block))}, {1 - density:.1%} zeros"
             )
-        lines.append(f"multiply-accumulates: {self.macs:,}")
+        bits = f", {self.binary_macs:,} of them on bits" if self.binary_macs else ""
+        lines.append(f"multiply-accumulates: {self.macs:,}{bits}")
         return "\n".join(lines)
 
 
@@ -110,6 +114,7 @@ def describe(path):
         parameters=parameters,
         nonzero_parameters=nonzero,
         macs=count_macs(content),
+        binary_macs=count_binary_macs(content),
         weight_bytes=dict(weight_bytes.most_common()),
         sparse_weights=sparse_weights,
     )

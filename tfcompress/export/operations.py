@@ -118,9 +118,12 @@ def count_parameters(content):
 
 def _binary_weights(graph, operation):
     """How many weights a filter `[planes, outputs, ..., words]` of bits holds."""
-    options = flexbuffers.GetRoot(bytes(operation.customOptions)).AsMap
     shape = graph.tensors[operation.inputs[1]].shape
-    return math.prod(map(int, shape[1:-1])) * options["channels"].AsInt
+    return math.prod(map(int, shape[1:-1])) * _attribute(operation, "channels")
+
+
+def _attribute(operation, name):
+    return flexbuffers.GetRoot(bytes(operation.customOptions)).AsMap[name].AsInt
 
 
 def _binary_zeros(model, graph, operation):
@@ -168,6 +171,17 @@ def count_macs(content):
         _operation_macs(graph, op, operation_name(model, op))
         for graph in model.subgraphs
         for op in graph.operators
+    )
+
+
+def count_binary_macs(content):
+    """Those of `count_macs` whose inputs are signs and whose weights are bits."""
+    model = read(content)
+    return sum(
+        _operation_macs(graph, op, operation_name(model, op))
+        for graph in model.subgraphs
+        for op in graph.operators
+        if operation_name(model, op) in _BINARY and _attribute(op, "binarize")
     )
 
 
