@@ -197,6 +197,49 @@ class Codec(Plugin):
         raise NotImplementedError
 
 
+class DistillationLoss(Plugin):
+    """How far a student is from its teacher, one number for each prediction.
+
+    Attributes:
+        student_reads: what `__call__` gets of the student, "outputs" (its logits) or
+            "features" (the outputs of some layers).
+        teacher_reads: the same of the teacher.
+        student_layers: names of the layers whose outputs it gets; None to choose them
+            by resolution.
+        teacher_layers: the same of the teacher.
+        adapters: layers that are trained with the student and then thrown away.
+    """
+
+    student_reads = "outputs"
+    teacher_reads = "outputs"
+    student_layers = None
+    teacher_layers = None
+    adapters = ()
+
+    def build(self, student, teacher):
+        """Creates the adapters.
+
+        Args:
+            student: shapes of what `__call__` gets, None for the batch; a list for
+                features.
+            teacher: the same of the teacher.
+        """
+
+    def __call__(self, student, teacher, labels=None, step=0):
+        """The loss of each prediction.
+
+        Args:
+            student: logits `(batch, ..., classes)`, or a list of features.
+            teacher: the same of the teacher; no gradient flows into it.
+            labels: what `fit` was given for this output, or None.
+            step: optimizer iterations so far, for schedules.
+
+        Returns:
+            A tensor `(batch,)`, or `(batch, ...)` for logits of several positions.
+        """
+        raise NotImplementedError
+
+
 def top(scores, count):
     """Mask of exactly `count` highest scores; of equal scores the earlier ones.
 
