@@ -66,20 +66,8 @@ def teach(model, images, num_crops, seed):
     """
     import tensorflow as tf
 
-    bordered, count = with_border(images), len(images)
-    crops = np.concatenate(
-        [
-            tf.cast(crop(bordered, np.arange(i, min(i + 500, count))), tf.uint8)
-            for _ in range(num_crops)
-            for i in range(0, count, 500)
-        ]
-    )
-    logits = np.concatenate(
-        [
-            model.predict_on_batch(crops[i : i + 500].astype(np.float32))
-            for i in range(0, len(crops), 500)
-        ]
-    )
+    crops = fixed_crops(images, num_crops)
+    logits = predict(model, crops)
     crops, logits = tf.constant(crops), tf.constant(logits)
     return batches(
         len(crops),
@@ -88,6 +76,35 @@ def teach(model, images, num_crops, seed):
             tf.gather(logits, chosen),
         ),
         seed,
+    )
+
+
+def fixed_crops(images, num_crops):
+    """Random crops of each image, as `uint8`; those of all images come first once.
+
+    Args:
+        images: array of `uint8`.
+        num_crops: crops of each image.
+    """
+    import tensorflow as tf
+
+    bordered, count = with_border(images), len(images)
+    return np.concatenate(
+        [
+            tf.cast(crop(bordered, np.arange(i, min(i + 500, count))), tf.uint8)
+            for _ in range(num_crops)
+            for i in range(0, count, 500)
+        ]
+    )
+
+
+def predict(model, images):
+    """The outputs of a model for images of `uint8`."""
+    return np.concatenate(
+        [
+            model.predict_on_batch(images[i : i + 500].astype(np.float32))
+            for i in range(0, len(images), 500)
+        ]
     )
 
 
@@ -101,7 +118,7 @@ def distillation_loss(teacher, student):
     return _TEMPERATURE**2 * error
 
 
-def batches(count, pick, seed):
+def batches(count, pick, seed, batch_size=BATCH_SIZE):
     """What `pick` makes of the numbers up to `count` in random order."""
     import tensorflow as tf
 
@@ -111,7 +128,7 @@ def batches(count, pick, seed):
     return (
         tf.data.Dataset.range(count)
         .shuffle(count, seed=seed)
-        .batch(BATCH_SIZE)
+        .batch(batch_size)
         .map(pick)
         .prefetch(2)
         .with_options(options)

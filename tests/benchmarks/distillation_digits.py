@@ -1,0 +1,389 @@
+"""Networks that learn MNIST and Fashion-MNIST from larger ones, or from several."""
+
+import dataclasses
+import math
+import statistics
+
+import binary_accuracy
+import cifar
+import harness
+import mnist_lenet
+import numpy as np
+from scipy.special import softmax
+
+NUM_CLASSES = 10
+_NUM_QUICK_IMAGES = 1280
+# Pixels that images are shifted by, at most.
+_MAX_SHIFT = 2
+_trained = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: by Adam, its rate falling to zero along a cosine."""
+
+    epochs: int
+    learning_rate: float = 1e-3
+
+
+TEACHER = Recipe(epochs=30)
+STUDENT = Recipe(epochs=25)
+SMALL = Recipe(epochs=15)
+PRUNED = Recipe(epochs=15, learning_rate=2e-3)
+# Of Hinton et al. (2015), section 3, for networks of this size.
+TEMPERATURE = 20.0
+ALPHA = 0.1
+OMITTED = 3
+NUM_MEMBERS = 5
+NUM_SEEDS = 3
+SPARSITY = 0.95
+_BIASES = np.arange(0, 15, 0.1)
+
+
+class Lab:
+    """The images of one data set, and how networks are trained on them."""
+
+    def __init__(self, data, options):
+        import keras
+
+        import tfcompress as tfc
+
+        parts = tfc.datasets.load(data, options.data_dir)
+        if options.quick:
+            parts = [[array[:_NUM_QUICK_IMAGES] for array in part] for part in parts]
+        self.keras, self.tfc = keras, tfc
+        self.data, self.options = data, options
+        self.train, self.test = parts
+
+    def kept(self, name, seed, train):
+        """A network that is trained once for all rows, also for those of later runs."""
+        name = f"{self.data}_{name}_{seed}"
+        if name not in _trained:
+            self.keras.utils.set_random_seed(seed)
+            _trained[name] = binary_accuracy.kept(name, self.options, train)
+        return _trained[name]
+
+    def fit(self, name, model, recipe, pick, count, loss, callbacks=()):
+        """Trains on what `pick` makes of the numbers up to `count`."""
+        epochs = self.epochs(recipe)
+        rate = self.keras.optimizers.schedules.CosineDecay(
+            recipe.learning_rate, self.steps(recipe, count)
+        )
+        model.compile(self.keras.optimizers.Adam(rate), loss)
+        reporter = self.keras.callbacks.LambdaCallback(
+            on_epoch_end=cifar.Reporter(f"{self.data}, {name}", epochs)
+        )
+        model.fit(
+            cifar.batches(count, pick, seed=None),
+            epochs=epochs,
+            verbose=0,
+            shuffle=False,
+            callbacks=[reporter, *callbacks],
+        )
+        return model
+
+    def epochs(self, recipe):
+        return 1 if self.options.quick else recipe.epochs
+
+    def steps(self, recipe, count):
+        """Optimizer steps on so many images."""
+        return self.epochs(recipe) * math.ceil(count / cifar.BATCH_SIZE)
+
+    def fit_labels(self, name, model, recipe, pick=None, callbacks=()):
+        """Trains on images and labels."""
+        loss = self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        pick = pick or picked(*self.train)
+        return self.fit(name, model, recipe, pick, len(self.train[0]), loss, callbacks)
+
+    def fit_taught(self, name, model, recipe, logits, chosen=None, callbacks=()):
+        """Trains on what a teacher says of the training images.
+
+        Args:
+            logits: the teacher's, of all training images.
+            chosen: mask of the images to learn from, without their labels; None for
+                all, with their labels.
+        """
+        distillation = self.tfc.distillation
+        images, labels = self.train
+        loss = self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        alpha = ALPHA
+        if chosen is not None:
+            images, labels, logits = images[chosen], labels[chosen], logits[chosen]
+            loss = alpha = None
+        gather = picked(images, labels, logits)
+
+        def pick(numbers):
+            x, y, z = gather(numbers)
+            return x, distillation.Taught(y, z)
+
+        kl = distillation.KL(TEMPERATURE)
+        distiller = distillation.Distiller(model, losses=kl, alpha=alpha)
+        self.fit(name, distiller, recipe, pick, len(images), loss, callbacks)
+        return model
+
+    def logits(self, model):
+        """What a model says of the training images."""
+        return model.predict(self.train[0], 500, verbose=0)
+
+    def errors(self, model):
+        """Wrong test images."""
+        return self.wrong(model.predict(self.test[0], 500, verbose=0))
+
+    def wrong(self, outputs):
+        return int(np.sum(outputs.argmax(axis=1) != self.test[1]))
+
+
+def picked(*arrays):
+    """A function that gathers rows of all arrays."""
+    import tensorflow as tf
+
+    arrays = [tf.constant(array) for array in arrays]
+    return lambda chosen: tuple(tf.gather(array, chosen) for array in arrays)
+
+
+def shifted(images, labels):
+    """The same with images shifted by up to two pixels each way."""
+    import tensorflow as tf
+
+    border = [(0, 0), (_MAX_SHIFT, _MAX_SHIFT), (_MAX_SHIFT, _MAX_SHIFT), (0, 0)]
+    bordered, labels = tf.constant(np.pad(images, border)), tf.constant(labels)
+    size = tf.range(images.shape[1])[None]
+
+    def pick(chosen):
+        rows, columns = (
+            size
+            + tf.random.uniform([tf.size(chosen), 1], 0, 2 * _MAX_SHIFT + 1, tf.int32)
+            for _ in "xy"
+        )
+        x = tf.gather(tf.gather(bordered, chosen), rows, axis=1, batch_dims=1)
+        return tf.gather(x, columns, axis=2, batch_dims=1), tf.gather(labels, chosen)
+
+    return pick
+
+
+def build_mlp(width, input_dropout=0.0, dropout=0.0, max_norm=None):
+    """784-width-width-10, returning logits."""
+    import keras
+
+    layers = keras.layers
+    constraint = max_norm and keras.constraints.MaxNorm(max_norm)
+    stack = [layers.Input((28, 28, 1)), layers.Flatten(), layers.Dropout(input_dropout)]
+    for _ in range(2):
+        stack += [
+            layers.Dense(width, activation="relu", kernel_constraint=constraint),
+            layers.Dropout(dropout),
+        ]
+    return keras.Sequential([*stack, layers.Dense(NUM_CLASSES)])
+
+
+def hinton(options):
+    """Errors of a large network, and of a smaller one with and without it."""
+    lab = Lab("mnist", options)
+    teacher, alone = (lab.errors(make(lab)) for make in (_teacher, _alone))
+    distilled = lab.errors(_distilled(lab))
+    return [
+        harness.Measure("teacher: test errors", teacher, paper=67),
+        harness.Measure("student alone: test errors", alone, paper=146),
+        harness.Measure("distilled: test errors", distilled, paper=74),
+        harness.Measure(
+            "distilled over teacher", distilled / teacher, at_most=1.15, paper=74 / 67
+        ),
+        harness.Measure(
+            "distilled over alone", distilled / alone, at_most=0.6, paper=74 / 146
+        ),
+    ]
+
+
+def omitted(options):
+    """A student that never sees a 3, and learns it from what the teacher says of others.
+
+    The bias of the missing class is what makes the fewest errors on the training images,
+    3s among them; the paper chose it on the test set.
+    """
+    lab = Lab("mnist", options)
+    student = _omitted(lab)
+    bias = best_bias(lab.logits(student), lab.train[1])
+    outputs = student.predict(lab.test[0], 500, verbose=0)
+    corrected = with_bias(outputs, bias)
+    is_omitted = lab.test[1] == OMITTED
+    right, right_corrected = (
+        100 * float(np.mean(z[is_omitted].argmax(axis=1) == OMITTED))
+        for z in (outputs, corrected)
+    )
+    return [
+        harness.Measure("3s right", right, "%", paper=100 * (1 - 133 / 1010)),
+        harness.Measure(
+            "3s right, bias corrected", right_corrected, "%", at_least=95, paper=98.6
+        ),
+        harness.Measure("test errors", lab.wrong(outputs), paper=206),
+        harness.Measure("test errors, bias corrected", lab.wrong(corrected), paper=109),
+        harness.Measure("correction of the bias", bias, paper=3.5),
+    ]
+
+
+def with_bias(outputs, bias):
+    """The logits with those of the missing class raised."""
+    return outputs + bias * (np.arange(outputs.shape[1]) == OMITTED)
+
+
+def best_bias(outputs, labels):
+    """What to raise the missing class by for the fewest errors."""
+    errors = [
+        np.mean(with_bias(outputs, bias).argmax(axis=1) != labels) for bias in _BIASES
+    ]
+    return float(_BIASES[np.argmin(errors)])
+
+
+def ensemble(options):
+    """One network taught by five of its kind."""
+    return [
+        measure
+        for data in ("mnist", "fashion_mnist")
+        for measure in _ensemble(Lab(data, options))
+    ]
+
+
+def _ensemble(lab):
+    first = lab.options.seed
+    members = [_small(lab, first + i) for i in range(NUM_MEMBERS)]
+    alone = statistics.mean(map(lab.errors, members))
+    logits = averaged(map(lab.logits, members))
+    together = lab.wrong(
+        averaged(m.predict(lab.test[0], 500, verbose=0) for m in members)
+    )
+    values = [
+        lab.errors(_of_ensemble(lab, first + i, logits)) for i in range(NUM_SEEDS)
+    ]
+    distilled = statistics.mean(values)
+    harness.progress(f"{lab.data}: students of the ensemble {values}")
+    gap = (distilled - together) / (alone - together)
+    return [
+        harness.Measure(f"{lab.data}: ensemble, test errors", together),
+        harness.Measure(f"{lab.data}: alone, mean of {NUM_MEMBERS} seeds", alone),
+        harness.Measure(f"{lab.data}: distilled, mean of {NUM_SEEDS} seeds", distilled),
+        harness.Measure(f"{lab.data}: gap, distilled over alone", gap, at_most=0.5),
+    ]
+
+
+def averaged(logits):
+    """Logits of the mean of the probabilities that several logits stand for.
+
+    >>> averaged([np.array([[0.0, np.log(3.0)]]), np.array([[np.log(3.0), 0.0]])])
+    array([[-0.69314718, -0.69314718]])
+    """
+    return np.log(np.mean([softmax(z, axis=-1) for z in logits], axis=0))
+
+
+def pruned(options):
+    """A LeNet-300-100 with 5 % of its weights left, trained with and without a teacher."""
+    lab = Lab("mnist", options)
+    logits = lab.logits(_teacher(lab))
+    seeds = range(options.seed, options.seed + NUM_SEEDS)
+    dense = [_small(lab, seed) for seed in seeds]
+    alone, distilled = (
+        [_prune(lab, seed, model, z) for seed, model in zip(seeds, dense, strict=True)]
+        for z in (None, logits)
+    )
+    harness.progress(f"pruned: alone {alone}, distilled {distilled}")
+    return [
+        harness.Measure(
+            f"dense: test errors, mean of {NUM_SEEDS} seeds",
+            statistics.mean(map(lab.errors, dense)),
+        ),
+        *_mean_and_range("pruned", alone),
+        *_mean_and_range("pruned and distilled", distilled, statistics.mean(alone)),
+    ]
+
+
+def _mean_and_range(name, values, at_most=None):
+    mean = statistics.mean(values)
+    return [
+        harness.Measure(f"{name}: test errors, mean", mean, at_most=at_most),
+        harness.Measure(f"{name}: lowest", min(values)),
+        harness.Measure(f"{name}: highest", max(values)),
+    ]
+
+
+def _prune(lab, seed, dense, logits):
+    """Test errors of a pruned copy; `logits` of a teacher, or None to learn labels."""
+    tfc = lab.tfc
+    lab.keras.utils.set_random_seed(seed)
+    model = tfc.compress(dense, {".*": tfc.transforms.Mask()})
+    steps = lab.steps(PRUNED, len(lab.train[0]))
+    # The last third of the training has the full sparsity.
+    schedule = tfc.schedules.Polynomial(
+        final_sparsity=SPARSITY, begin_step=0, end_step=steps * 2 // 3, frequency=50
+    )
+    callbacks = [tfc.callbacks.Pruning(schedule, scope="global")]
+    name = f"pruned, seed {seed}"
+    if logits is None:
+        lab.fit_labels(name, model, PRUNED, callbacks=callbacks)
+    else:
+        lab.fit_taught(f"{name}, taught", model, PRUNED, logits, callbacks=callbacks)
+    small = tfc.strip(model)
+    if tfc.report(model).sparsity < SPARSITY - 1e-3:
+        raise AssertionError(f"Only {tfc.report(model).sparsity:.2%} were pruned.")
+    return lab.errors(small)
+
+
+def _teacher(lab):
+    """Section 3: dropout, limited weights, images shifted by up to two pixels."""
+
+    def train():
+        model = build_mlp(1200, input_dropout=0.2, dropout=0.5, max_norm=3.0)
+        return lab.fit_labels("teacher", model, TEACHER, shifted(*lab.train))
+
+    return lab.kept("teacher", lab.options.seed, train)
+
+
+def _alone(lab):
+    """The student without a teacher."""
+    return lab.kept(
+        "alone",
+        lab.options.seed,
+        lambda: lab.fit_labels("student alone", build_mlp(800), STUDENT),
+    )
+
+
+def _distilled(lab):
+    """The student with a teacher, on images as they are."""
+
+    def train():
+        logits = lab.logits(_teacher(lab))
+        return lab.fit_taught("distilled", build_mlp(800), STUDENT, logits)
+
+    return lab.kept("distilled", lab.options.seed, train)
+
+
+def _omitted(lab):
+    """The student that sees no 3."""
+
+    def train():
+        logits, seen = lab.logits(_teacher(lab)), lab.train[1] != OMITTED
+        return lab.fit_taught("no 3s", build_mlp(800), STUDENT, logits, seen)
+
+    return lab.kept("omitted", lab.options.seed, train)
+
+
+def _small(lab, seed):
+    """A LeNet-300-100 that learns from labels."""
+    return lab.kept(
+        "small",
+        seed,
+        lambda: lab.fit_labels(f"small, seed {seed}", _build_small(lab), SMALL),
+    )
+
+
+def _of_ensemble(lab, seed, logits):
+    """A LeNet-300-100 that learns from several."""
+    return lab.kept(
+        "of_ensemble",
+        seed,
+        lambda: lab.fit_taught(
+            f"of ensemble, seed {seed}", _build_small(lab), SMALL, logits
+        ),
+    )
+
+
+def _build_small(lab):
+    return mnist_lenet.build(lab.keras, "lenet_300_100")
