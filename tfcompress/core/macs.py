@@ -1,6 +1,5 @@
 """Multiply-accumulate operations, counted while the model runs symbolically."""
 
-import contextlib
 import math
 
 import keras
@@ -8,6 +7,7 @@ import tensorflow as tf
 
 from tfcompress.core.cloning import is_graph
 from tfcompress.core.layout import layout
+from tfcompress.core.recording import recorded
 from tfcompress.core.walk import leaf_refs, leaves
 
 _POSITIONS_OF_INPUT = (
@@ -93,24 +93,3 @@ def _layer_macs(layer, shape):
             positions = math.prod(shape[1:]) // channels
         total += math.prod(ref.variable.shape) * max(positions, 1)
     return total
-
-
-@contextlib.contextmanager
-def recorded(layers, record):
-    """Calls `record(layer, inputs, outputs)` whenever one of the layers is called."""
-
-    def recorder(layer, call):
-        def recording(inputs, *args, **kwargs):
-            outputs = call(inputs, *args, **kwargs)
-            record(layer, inputs, outputs)
-            return outputs
-
-        return recording
-
-    try:
-        for layer in layers:
-            object.__setattr__(layer, "call", recorder(layer, layer.call))
-        yield
-    finally:
-        for layer in layers:
-            object.__delattr__(layer, "call")

@@ -208,10 +208,13 @@ class DistillationLoss(Plugin):
             by resolution.
         teacher_layers: the same of the teacher.
         adapters: layers that are trained with the student and then thrown away.
+        reads_constant: whether a number added to all logits makes a difference. Such a
+            loss cannot learn from probabilities.
     """
 
     student_reads = "outputs"
     teacher_reads = "outputs"
+    reads_constant = False
     student_layers = None
     teacher_layers = None
     adapters = ()

@@ -1,9 +1,34 @@
-"""Typical inputs: checked, and cut into batches."""
+"""Inputs of a model: typical ones, checked and cut into batches, or random ones."""
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfcompress.core.errors import check_finite
+from tfcompress.core.macs import input_specs
+
+# Stands for sizes that a model leaves open.
+_SIZE = 32
+
+
+def random_inputs(model, batch_size=1):
+    """Tensors that a built model can be called with, the same ones each time.
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> random_inputs(model, batch_size=3).shape
+    TensorShape([3, 4])
+    """
+    generator = np.random.default_rng(0)
+    return keras.tree.map_structure(
+        lambda spec: _random(spec, generator), input_specs(model, batch_size)
+    )
+
+
+def _random(spec, generator):
+    shape = [size or _SIZE for size in spec.shape]
+    if spec.dtype.is_floating:
+        return tf.cast(generator.normal(size=shape), spec.dtype)
+    return tf.cast(generator.integers(0, 2, shape), spec.dtype)
 
 
 def check_samples(samples, specs):

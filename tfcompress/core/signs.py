@@ -2,13 +2,10 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tfcompress.core.macs import input_specs, recorded
+from tfcompress.core.recording import recorded
+from tfcompress.core.samples import random_inputs
 from tfcompress.core.walk import leaves
-
-# Stands for sizes that the model leaves open.
-_SIZE = 32
 
 
 def reads_signs(model):
@@ -40,21 +37,10 @@ def reads_signs(model):
         found.setdefault(id(layer), []).append(_are_signs(first))
 
     with recorded([layer for _, layer in leaves(model)], record):
-        generator = np.random.default_rng(0)
-        sample = keras.tree.map_structure(
-            lambda spec: _random(spec, generator), input_specs(model)
-        )
-        model(sample, training=False)
+        model(random_inputs(model), training=False)
     return {layer for layer, calls in found.items() if all(calls)}
 
 
 def _are_signs(x):
     # Inside of a function that the model compiles there are no values to look at.
     return hasattr(x, "numpy") and bool(np.all(np.abs(x.numpy()) == 1))
-
-
-def _random(spec, generator):
-    shape = [size or _SIZE for size in spec.shape]
-    if spec.dtype.is_floating:
-        return tf.cast(generator.normal(size=shape), spec.dtype)
-    return tf.cast(generator.integers(0, 2, shape), spec.dtype)

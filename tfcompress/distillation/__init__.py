@@ -2,8 +2,18 @@
 
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.core.plugin import Registry
+from tfcompress.distillation.distiller import Distiller, Taught
 from tfcompress.distillation.kl import KL
+from tfcompress.distillation.teachers import KerasTeacher, Teacher
 
 get = Registry(DistillationLoss, KL)
 
-__all__ = ["KL", "DistillationLoss", "get"]
+__all__ = [
+    "KL",
+    "DistillationLoss",
+    "Distiller",
+    "KerasTeacher",
+    "Taught",
+    "Teacher",
+    "get",
+]

@@ -1,0 +1,232 @@
+"""A Keras model that trains a student beside its teacher."""
+
+import threading
+import types
+import typing
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tfcompress.core.errors import check_model
+from tfcompress.core.samples import random_inputs
+from tfcompress.distillation.features import watched
+from tfcompress.distillation.outputs import (
+    checked_logits,
+    output_kinds,
+    output_names,
+    parts_like,
+    to_logits,
+)
+from tfcompress.distillation.teachers import as_teacher
+from tfcompress.distillation.terms import Run, make_terms
+
+
+class Taught(typing.NamedTuple):
+    """Labels with a teacher's logits beside them, as `y` for `fit` and `evaluate`.
+
+    Attributes:
+        labels: what the compiled loss gets, or None.
+        logits: float32, in the structure of the student's outputs.
+    """
+
+    labels: typing.Any
+    logits: typing.Any
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class Distiller(keras.Model):
+    """Trains a student on labels and on what its teacher says.
+
+        L = L_task(y, student) + Σ_i w_i L_i(student, teacher)
+
+    or, with `alpha`, `L = alpha L_task + (1 - alpha) Σ_i w_i L_i` with weights that sum
+    to one. `L_task` is what `compile` gets; without a loss there, inputs need no labels.
+    The penalties of the student are added as they are.
+
+    It compiles, trains, evaluates, predicts and saves like any Keras model, with the
+    student's outputs; `distiller.student` is the model to keep, the object that was
+    passed in. Student and teacher run once for each batch. The teacher runs in inference
+    mode, gets no gradient and is no layer of the distiller, so that callbacks see the
+    student only; files hold its weights all the same. Sample weights and masks count for
+    all losses. The student may be compressed and pruned or quantized meanwhile.
+
+    Outputs may be logits or probabilities of a softmax or sigmoid: the losses get the
+    logits. All of them count if there are several outputs, and several positions.
+
+    Args:
+        student: a built Keras model, which is trained.
+        teacher: a built Keras model. None if `y` holds soft labels (`Taught`), or for
+            losses by which a model teaches itself.
+        losses: a `tfc.distillation` loss, a name, `{name: arguments}`, or a list of
+            them; or `{output name: these}` for several outputs.
+        weights: a number for each loss, not negative; by default 1, or equal parts of
+            one if there is an `alpha`. A loss of logits is added up over the outputs.
+        alpha: weight of the task's loss, from 0 to 1.
+        name: of the model.
+
+    Raises:
+        TypeError: if the student is no Keras model.
+        ValueError: if student and teacher do not fit, a layer or a loss is unknown, or
+            the weights are wrong.
+
+    Metrics: `task_loss`, and each loss under its name.
+
+    Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015).
+
+    Example:
+        >>> teacher = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+        >>> student = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+        >>> kl = tfc.distillation.KL(temperature=4)
+        >>> distiller = Distiller(student, teacher, kl, alpha=0.1)
+        >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        >>> distiller.compile("adam", loss, metrics=["accuracy"])
+        >>> x, y = np.ones((4, 8)), np.zeros(4)
+        >>> sorted(distiller.fit(x, y, verbose=0).history)
+        ['accuracy', 'kl', 'loss', 'task_loss']
+    """
+
+    def __init__(
+        self, student, teacher=None, losses="kl", weights=None, alpha=None, name=None
+    ):
+        check_model(student, "teach")
+        super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
+        self.student = student
+        self.alpha = alpha
+        self._teacher = None if teacher is None else as_teacher(teacher)
+        self._given = types.SimpleNamespace(losses=losses, weights=weights)
+        self._latest = threading.local()
+        self._meet()
+        self._task_metric = keras.metrics.Mean("task_loss")
+        self._term_metrics = [keras.metrics.Mean(term.name) for term in self._terms]
+        self.supports_jit = self._teacher is None or self._teacher.supports_jit
+        self.built = True
+
+    @property
+    def teacher(self):
+        """What `teacher` was, as a `tfc.distillation.Teacher`, or None."""
+        return self._teacher
+
+    def _meet(self):
+        """Runs student and teacher once, to see what they return."""
+        inputs = random_inputs(self.student, batch_size=2)
+        outputs = self.student(inputs, training=False)
+        self._kinds = output_kinds(self.student, outputs)
+        if self._teacher:
+            self._teacher.build(inputs, outputs, self._kinds)
+        self._terms = make_terms(
+            self.student,
+            self._teacher,
+            output_names(self.student, outputs),
+            self._kinds,
+            losses=self._given.losses,
+            weights=self._given.weights,
+            alpha=self.alpha,
+        )
+        outputs = self.call(inputs, training=False)
+        student = self._student_run(inputs, outputs, training=False)
+        teacher = self._teacher_run(inputs, None, student) if self._teacher else student
+        for term in self._terms:
+            term.build(student, teacher)
+        self._adapters = [layer for term in self._terms for layer in term.loss.adapters]
+
+    def call(self, inputs, training=None):
+        """The student's outputs."""
+        layers = [layer for term in self._terms for layer in term.student_layers]
+        with watched(layers) as features:
+            outputs = self.student(inputs, training=training)
+        self._latest.run = (keras.tree.flatten(outputs), features)
+        return outputs
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """The weighted sum of all losses; each goes into its metric."""
+        if self.jit_compile and not self.supports_jit:
+            raise ValueError(
+                f"The teacher {self._teacher.name!r} cannot be compiled by XLA: compile "
+                "the distiller with jit_compile=False, or precompute its answers with "
+                "tfc.distillation.precompute."
+            )
+        labels, taught = y if isinstance(y, Taught) else (y, None)
+        total = sum(map(self._aggregate_additional_loss, self.losses))
+        if self._compile_loss is not None:
+            task = self._compile_loss(labels, y_pred, sample_weight)
+            self._record(self._task_metric, task, x)
+            total += task if self.alpha is None else self.alpha * task
+        student = self._student_run(x, y_pred, training)
+        teacher = self._teacher_run(x, taught, student)
+        labels = parts_like(labels, y_pred)
+        sample_weights = parts_like(sample_weight, y_pred)
+        step = self.optimizer.iterations if self.optimizer else 0
+        share = 1.0 if self.alpha is None else 1.0 - self.alpha
+        for term, metric in zip(self._terms, self._term_metrics, strict=True):
+            values = term(student, teacher, labels, step)
+            loss = term.reduce(values, y_pred, sample_weights)
+            self._record(metric, loss, x)
+            total += share * term.weight * loss
+        return total
+
+    def _student_run(self, x, y_pred, training):
+        """What the student did when it returned `y_pred`."""
+        flat = keras.tree.flatten(y_pred)
+        outputs, features = getattr(self._latest, "run", ([None], {}))
+        watches = any(term.student_layers for term in self._terms)
+        if watches and outputs[0] is not flat[0]:
+            # Keras, or a user, asks for the loss apart from the call.
+            self.call(x, training=training)
+            features = self._latest.run[1]
+        logits = map(to_logits, flat, self._kinds)
+        return Run(list(logits), features)
+
+    def _teacher_run(self, x, taught, student):
+        """What the teacher does with the same inputs; gradients end here."""
+        layers = [layer for term in self._terms for layer in term.teacher_layers]
+        features, logits = {}, student.logits
+        if self._teacher and (layers or taught is None):
+            with watched(layers) as features:
+                logits = self._teacher(x)
+        if taught is not None:
+            logits = checked_logits(taught, student.logits)
+        elif self._teacher is None and any(t.reads_outputs for t in self._terms):
+            raise ValueError(
+                "There is no teacher to learn from: pass one to Distiller, or soft "
+                "labels as y, see tfc.distillation.precompute."
+            )
+        return Run(*keras.tree.map_structure(ops.stop_gradient, (logits, features)))
+
+    def _record(self, metric, loss, x):
+        # Keras divides losses by the number of replicas, whose metrics are averaged.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        size = ops.shape(keras.tree.flatten(x)[0])[0]
+        metric.update_state(loss * replicas, sample_weight=size)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """The compiled metrics, which see the labels only."""
+        labels = y.labels if isinstance(y, Taught) else y
+        return super().compute_metrics(x, labels, y_pred, sample_weight)
+
+    def save_own_variables(self, store):
+        """Saves the teacher, since it is no layer."""
+        for i, variable in enumerate(self._teacher.variables if self._teacher else ()):
+            store[str(i)] = variable
+
+    def load_own_variables(self, store):
+        """Loads the teacher."""
+        for i, variable in enumerate(self._teacher.variables if self._teacher else ()):
+            variable.assign(store[str(i)])
+
+    def get_config(self):
+        """The constructor's arguments."""
+        parts = {"student": self.student, "teacher": self._teacher, **vars(self._given)}
+        return {
+            "name": self.name,
+            "alpha": self.alpha,
+            **{k: keras.saving.serialize_keras_object(v) for k, v in parts.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Restores the distiller."""
+        restore = keras.saving.deserialize_keras_object
+        return cls(**{k: restore(v, custom_objects) for k, v in config.items()})

@@ -1,0 +1,164 @@
+"""What models return, as logits."""
+
+import keras
+import numpy as np
+from keras import ops
+
+_TOLERANCE = 1e-3
+
+
+def output_kinds(model, outputs):
+    """What each output of a model is: "logits", "softmax" or "sigmoid".
+
+    Softmax shows in the values, which sum to one; sigmoid in the graph only. All else
+    counts as logits, numbers of a regression too.
+
+    Args:
+        model: a Keras model.
+        outputs: what it returned for some inputs.
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((4,)), keras.layers.Dense(3, activation="softmax")
+    ... ])
+    >>> output_kinds(model, model(np.ones((2, 4))))
+    ['softmax']
+    """
+    flat = keras.tree.flatten(outputs)
+    names = _last_activations(model, len(flat))
+    return [
+        "sigmoid"
+        if name == "sigmoid"
+        else "softmax"
+        if sums_to_one(output)
+        else "logits"
+        for name, output in zip(names, flat, strict=True)
+    ]
+
+
+def sums_to_one(output):
+    """Whether the last axis holds probabilities of classes.
+
+    >>> sums_to_one(np.array([[0.2, 0.8]])), sums_to_one(np.array([[0.2, 0.9]]))
+    (True, False)
+    """
+    output = np.asarray(output, np.float32)
+    return (
+        output.ndim > 1
+        and output.shape[-1] > 1
+        and bool(np.all(output >= 0))
+        and bool(np.all(np.abs(output.sum(-1) - 1) < output.shape[-1] * _TOLERANCE))
+    )
+
+
+def _last_activations(model, count):
+    inner = getattr(model, "inner", model)
+    if hasattr(inner, "_run_through_graph"):
+        last = [t._keras_history.operation for t in keras.tree.flatten(inner.outputs)]
+    else:
+        last = (inner.layers[-1:] or [None]) * count
+    return [_activation(operation) for operation in last]
+
+
+def _activation(operation):
+    operation = getattr(operation, "inner", operation)
+    if isinstance(operation, keras.Model):
+        return _last_activations(operation, 1)[0]
+    activation = getattr(operation, "activation", operation)
+    return getattr(activation, "__name__", type(activation).__name__).lower()
+
+
+def to_logits(output, kind):
+    """Float32 logits of an output.
+
+        softmax p: log p, up to a constant;  sigmoid p: log p - log(1 - p)
+
+    Several sigmoids get a last axis of one unit, since each is a choice of its own.
+
+    >>> np.round(to_logits(np.array([[0.25, 0.75]]), "softmax"), 3)
+    array([[-1.386, -0.288]], dtype=float32)
+    >>> np.round(to_logits(np.array([[0.25, 0.75]]), "sigmoid"), 3)[..., 0]
+    array([[-1.099,  1.099]], dtype=float32)
+    """
+    output = ops.cast(output, "float32")
+    if kind == "softmax":
+        return _log(output)
+    if kind == "sigmoid":
+        odds = _log(output) - _log(1 - output)
+        return ops.expand_dims(odds, -1) if output.shape[-1] > 1 else odds
+    return output
+
+
+def _log(probabilities):
+    return ops.log(ops.maximum(probabilities, keras.config.epsilon()))
+
+
+def flat_like(values, outputs):
+    """The leaves of `values` in the order of those of `outputs`, which has as many.
+
+    Raises:
+        ValueError: if names or numbers of outputs differ.
+
+    >>> flat_like({"b": 2, "a": 1}, {"a": 0.0, "b": 0.0})
+    [1, 2]
+    """
+    flat, count = keras.tree.flatten(values), len(keras.tree.flatten(outputs))
+    are_named = isinstance(values, dict) and isinstance(outputs, dict)
+    if count > 1 and are_named and set(values) != set(outputs):
+        raise ValueError(
+            f"The teacher has the outputs {sorted(values)}, the student "
+            f"{sorted(outputs)}: both need the same names."
+        )
+    if len(flat) != count:
+        raise ValueError(
+            f"The teacher has {len(flat)} outputs, the student {count}: both need the "
+            "same."
+        )
+    return flat
+
+
+def output_names(model, outputs):
+    """A name for each output: its key, that of its layer, or its number.
+
+    >>> a, b = (keras.layers.Dense(2, name=name) for name in "ab")
+    >>> x = keras.Input((4,))
+    >>> model = keras.Model(x, [a(x), b(x)])
+    >>> output_names(model, model(np.ones((1, 4))))
+    ['a', 'b']
+    """
+    if isinstance(outputs, dict):
+        return sorted(outputs)
+    count = len(keras.tree.flatten(outputs))
+    names = list(getattr(getattr(model, "inner", model), "output_names", ()))
+    return names if len(names) == count else [f"output_{i}" for i in range(count)]
+
+
+def parts_like(value, outputs):
+    """Labels or sample weights as a list, one for each output.
+
+    A single one stands for all outputs.
+
+    >>> parts_like({"b": 2, "a": 1}, {"a": 0.0, "b": 0.0}), parts_like(None, [0.0, 0.0])
+    ([1, 2], [None, None])
+    """
+    count = len(keras.tree.flatten(outputs))
+    if isinstance(value, dict) and isinstance(outputs, dict):
+        return [value.get(name) for name in sorted(outputs)]
+    if isinstance(value, (list, tuple)) and len(value) == count:
+        return list(value)
+    return [value] * count
+
+
+def checked_logits(taught, own):
+    """Soft labels as a list of float32 logits.
+
+    Raises:
+        ValueError: if their shapes are not those of the student's logits, `own`.
+    """
+    flat = [ops.cast(part, "float32") for part in keras.tree.flatten(taught)]
+    if [p.shape[1:] for p in flat] != [p.shape[1:] for p in own]:
+        raise ValueError(
+            f"The soft labels have the shapes {[tuple(p.shape) for p in flat]}, the "
+            f"student's outputs {[tuple(p.shape) for p in own]}: both need the same "
+            "classes."
+        )
+    return flat

@@ -1,0 +1,47 @@
+"""A Keras model that teaches."""
+
+import keras
+
+from tfcompress.core.errors import check_model
+from tfcompress.distillation.outputs import output_kinds
+from tfcompress.distillation.teachers.teacher import Teacher
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class KerasTeacher(Teacher):
+    """A Keras model, compressed ones too, that runs in inference mode.
+
+    Args:
+        model: a built Keras model.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if it is not built.
+    """
+
+    def __init__(self, model):
+        check_model(model, "learn from")
+        self.model = model
+
+    @property
+    def name(self):
+        """The model's."""
+        return self.model.name
+
+    @property
+    def variables(self):
+        """The model's."""
+        return self.model.variables
+
+    @property
+    def supports_jit(self):
+        """Whether all of its layers do."""
+        return all(layer.supports_jit for layer in self.model._flatten_layers())
+
+    def run(self, inputs):
+        """The model's outputs."""
+        return self.model(inputs, training=False)
+
+    def output_kinds(self, outputs, student_kinds):
+        """Read off the graph, and off the values."""
+        return output_kinds(self.model, outputs)

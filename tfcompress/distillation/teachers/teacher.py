@@ -1,0 +1,112 @@
+"""What all teachers share."""
+
+import keras
+
+from tfcompress.core.plugin import Plugin
+from tfcompress.distillation.outputs import flat_like, sums_to_one, to_logits
+
+
+class Teacher(Plugin):
+    """Something that answers inputs with logits, and never learns.
+
+    Attributes:
+        model: the Keras model whose inner layers can be looked at, or None.
+        variables: what has to be saved with a distiller.
+        supports_jit: whether XLA can compile it.
+    """
+
+    model = None
+    variables = ()
+    supports_jit = True
+
+    def run(self, inputs):
+        """What the teacher returns for inputs, in its own structure."""
+        raise NotImplementedError
+
+    def output_kinds(self, outputs, student_kinds):
+        """What each output is, "logits", "softmax" or "sigmoid".
+
+        Without a graph to look at, sigmoids are taken for such where the student's are.
+        """
+        return [
+            "softmax"
+            if sums_to_one(output)
+            else kind
+            if kind == "sigmoid" and _is_between_zero_and_one(output)
+            else "logits"
+            for output, kind in zip(outputs, student_kinds, strict=True)
+        ]
+
+    def build(self, inputs, outputs, kinds):
+        """Gets to know a student.
+
+        Args:
+            inputs: some inputs of the student.
+            outputs: what the student returned for them.
+            kinds: what each of its outputs is, see `output_kinds`.
+
+        Raises:
+            ValueError: if the teacher cannot be called on the inputs, or its outputs
+                are others than the student's.
+        """
+        try:
+            answer = self.run(inputs)
+        except Exception as error:
+            raise ValueError(
+                f"The teacher {self.name!r} cannot be called on the student's inputs "
+                f"({_described(inputs)}): {_first_line(error)} A teacher has to take "
+                "the same inputs; put what it needs, such as keras.layers.Resizing, "
+                "into a model before it."
+            ) from error
+        flat = flat_like(answer, outputs)
+        self.kinds = self.output_kinds(flat, kinds)
+        learned = keras.tree.flatten(outputs)
+        for output, kind, own, own_kind in zip(
+            flat, self.kinds, learned, kinds, strict=True
+        ):
+            self._check(output, kind, own, own_kind)
+
+    def _check(self, output, kind, own, own_kind):
+        if tuple(output.shape) != tuple(own.shape):
+            raise ValueError(
+                f"The teacher {self.name!r} returns {_shape(output)}, the student "
+                f"{_shape(own)}: both need the same classes and positions."
+            )
+        if kind != own_kind and "sigmoid" in (kind, own_kind) and own.shape[-1] > 1:
+            raise ValueError(
+                f"The teacher {self.name!r} returns {_KINDS[kind]}, the student "
+                f"{_KINDS[own_kind]}: end both in a sigmoid (each unit its own choice), "
+                "or neither (one of several classes)."
+            )
+
+    def __call__(self, inputs):
+        """A list of float32 logits, one for each output of the student."""
+        outputs = keras.tree.flatten(self.run(inputs))
+        return [
+            to_logits(output, kind)
+            for output, kind in zip(outputs, self.kinds, strict=True)
+        ]
+
+
+_KINDS = {
+    "logits": "logits",
+    "softmax": "probabilities of classes (softmax)",
+    "sigmoid": "probabilities of single units (sigmoid)",
+}
+
+
+def _is_between_zero_and_one(output):
+    return bool(keras.ops.all((output >= 0) & (output <= 1)))
+
+
+def _described(inputs):
+    return keras.tree.map_structure(lambda x: f"{_shape(x)} {x.dtype.name}", inputs)
+
+
+def _shape(tensor):
+    return f"(batch, {', '.join(map(str, tensor.shape[1:]))})"
+
+
+def _first_line(error):
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

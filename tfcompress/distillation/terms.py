@@ -1,0 +1,233 @@
+"""The losses of a distiller: what each one reads, and how much it counts."""
+
+import dataclasses
+import math
+import typing
+
+import keras
+from keras import ops
+
+from tfcompress.core.nouns import DistillationLoss
+from tfcompress.core.plugin import snake_case
+from tfcompress.distillation.features import find_layers, matching_layers
+
+
+class Run(typing.NamedTuple):
+    """What a model did with a batch.
+
+    Attributes:
+        logits: list of float32 logits, one for each output.
+        features: `{id(layer): output}` of the watched layers.
+    """
+
+    logits: list
+    features: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A loss at its place.
+
+    Attributes:
+        name: of the metric.
+        loss: the `DistillationLoss`.
+        weight: factor in the sum.
+        output: which of the outputs it reads; None if it reads features only.
+        student_layers: the layers whose features it reads.
+        teacher_layers: the same of the teacher.
+    """
+
+    name: str
+    loss: DistillationLoss
+    weight: float
+    output: int | None
+    student_layers: tuple
+    teacher_layers: tuple
+
+    @property
+    def reads_outputs(self):
+        """Whether it compares outputs, so that a model cannot teach itself by it."""
+        return self.loss.student_reads == "outputs"
+
+    def build(self, student, teacher):
+        """Creates the adapters for what student and teacher did, each a `Run`."""
+        shapes = keras.tree.map_structure(
+            lambda tensor: (None, *tensor.shape[1:]), self._views(student, teacher)
+        )
+        self.loss.build(*shapes)
+
+    def __call__(self, student, teacher, labels, step):
+        """The loss of each prediction.
+
+        Args:
+            student: its `Run`.
+            teacher: its `Run`.
+            labels: list, one for each output.
+            step: optimizer iterations so far.
+        """
+        labels = labels[self.output or 0] if self._has_labels(labels) else None
+        return self.loss(*self._views(student, teacher), labels=labels, step=step)
+
+    def _has_labels(self, labels):
+        return self.output is not None or len(labels) == 1
+
+    def reduce(self, values, outputs, sample_weights):
+        """The mean over predictions, as Keras has it for its own losses."""
+        if self.output is not None:
+            output = keras.tree.flatten(outputs)[self.output]
+            return _reduced(values, output, sample_weights[self.output])
+        weight = sample_weights[0]
+        if weight is not None:
+            weight = ops.mean(ops.reshape(weight, (ops.shape(weight)[0], -1)), axis=-1)
+        return _reduced(values, values, weight)
+
+    def _views(self, student, teacher):
+        """What the loss gets of student and teacher."""
+        return (
+            self._view(self.loss.student_reads, self.student_layers, student),
+            self._view(self.loss.teacher_reads, self.teacher_layers, teacher),
+        )
+
+    def _view(self, reads, layers, run):
+        if reads == "outputs":
+            return run.logits[self.output]
+        return [ops.cast(run.features[id(layer)], "float32") for layer in layers]
+
+
+class _Given(keras.losses.Loss):
+    """Numbers that are reduced like a loss: by weights, masks and replicas."""
+
+    def call(self, values, outputs):
+        return values
+
+
+_reduced = _Given(name="given")
+
+
+def make_terms(student, teacher, names, kinds, losses, weights, alpha):
+    """The terms of a distiller.
+
+    Args:
+        student: the student.
+        teacher: its `Teacher`, or None.
+        names: names of the student's outputs.
+        kinds: what they are, see `output_kinds`.
+        losses: as users gave them.
+        weights: as users gave them.
+        alpha: as users gave it.
+
+    Raises:
+        ValueError: if they make no sense.
+    """
+    places = _places(losses, names)
+    weights = _checked_weights(weights, len(places), _checked_alpha(alpha))
+    terms = {}
+    for (output, loss), weight in zip(places, weights, strict=True):
+        reads = {loss.student_reads, loss.teacher_reads}
+        outputs = [None] if reads == {"features"} else _outputs(output, names)
+        for index in outputs:
+            own = loss.clone()
+            _check_kinds(own, teacher, kinds, index)
+            name = _name(own, names, index, terms)
+            layers = _layers(own, student, teacher)
+            terms[name] = Term(name, own, weight, index, *layers)
+    return list(terms.values())
+
+
+def _places(losses, names):
+    """`(output name or None, loss)` of each loss."""
+    if isinstance(losses, dict) and losses and set(losses) <= set(names):
+        return [(name, loss) for name, some in losses.items() for loss in _listed(some)]
+    return [(None, loss) for loss in _listed(losses)]
+
+
+def _listed(losses):
+    listed = list(losses) if isinstance(losses, (list, tuple)) else [losses]
+    if not listed:
+        raise ValueError(
+            "losses=[]: expected at least one distillation loss, such as 'kl'."
+        )
+    return [DistillationLoss.get(loss) for loss in listed]
+
+
+def _outputs(output, names):
+    return range(len(names)) if output is None else [names.index(output)]
+
+
+def _name(loss, names, index, taken):
+    name = snake_case(type(loss).__name__)
+    if index is not None and len(names) > 1:
+        name = f"{names[index]}_{name}"
+    count = sum(other.rstrip("_0123456789") == name for other in taken)
+    return f"{name}_{count + 1}" if count else name
+
+
+def _checked_alpha(alpha):
+    if alpha is not None and not (isinstance(alpha, (int, float)) and 0 <= alpha <= 1):
+        raise ValueError(
+            f"alpha={alpha!r}: expected a number from 0 (learn from the teacher only) "
+            "to 1 (from labels only)."
+        )
+    return alpha
+
+
+def _checked_weights(weights, count, alpha):
+    if weights is None:
+        return [1.0 if alpha is None else 1.0 / count] * count
+    weights = list(weights) if isinstance(weights, (list, tuple)) else [weights]
+    if len(weights) != count:
+        raise ValueError(
+            f"weights={weights}: expected {count}, one number for each loss."
+        )
+    if not all(math.isfinite(w) and w >= 0 for w in weights) or not any(weights):
+        raise ValueError(
+            f"weights={weights}: expected numbers that are not negative, one of them "
+            "above 0."
+        )
+    if alpha is not None and not math.isclose(sum(weights), 1, rel_tol=1e-6):
+        raise ValueError(
+            f"weights={weights} sum to {sum(weights):.6g}: beside alpha={alpha}, which "
+            "shares out the whole, they have to sum to 1. Leave alpha away to weigh the "
+            "losses freely beside the task's."
+        )
+    return weights
+
+
+def _check_kinds(loss, teacher, kinds, index):
+    if index is None or not loss.reads_constant:
+        return
+    if "softmax" in (kinds[index], teacher and teacher.kinds[index]):
+        raise ValueError(
+            f"{loss!r} compares numbers, and probabilities of a softmax give logits up to "
+            "a constant only. Let the loss take the mean off (centered=True), or use "
+            "models without a softmax at the end."
+        )
+
+
+def _layers(loss, student, teacher):
+    """The student's and the teacher's layers that a loss reads."""
+    reads = (loss.student_reads, loss.teacher_reads)
+    if "features" not in reads:
+        return (), ()
+    if "outputs" in reads:
+        names = loss.student_layers or matching_layers(student, student)[0]
+        return tuple(find_layers(student, names)), ()
+    model = teacher and teacher.model
+    if model is None:
+        raise ValueError(
+            f"{loss!r} compares inner layers, so the teacher has to be a Keras model; "
+            f"got {teacher and teacher.name!r}. Losses on outputs, such as 'kl', learn "
+            "from any teacher."
+        )
+    names = (loss.student_layers, loss.teacher_layers)
+    if names == (None, None):
+        names = matching_layers(student, model)
+    else:
+        # Networks of a family often have the same names.
+        names = (names[0] or names[1], names[1] or names[0])
+    if len(names[0]) != len(names[1]):
+        raise ValueError(
+            f"{loss!r}: {len(names[0])} layers of the student cannot be paired with "
+            f"{len(names[1])} of the teacher; name as many of each."
+        )
+    return tuple(find_layers(student, names[0])), tuple(find_layers(model, names[1]))
