@@ -13,7 +13,7 @@ _NUM_BATCHES = 8
 _SHAPE = (32, 32, 3)
 # Layers whose outputs are compared.
 _LAYERS = ("relu2", "relu3")
-_STUDENT, _TEACHER = (32, 64, 128), (48, 96, 192)
+_STUDENT, _TEACHER = (16, 32, 64), (24, 48, 96)
 _LIMIT = 1.05
 _PEER = "keras {}"
 
