@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tfcompress as tfc
 from tests import models
-from tfcompress.distillation import KL, Distiller, DistillationLoss, Taught
+from tfcompress.distillation import KL, DistillationLoss, Distiller, Taught
 
 L = keras.layers
 
@@ -267,7 +267,7 @@ class TestStep:
         distiller = Distiller(
             student, teacher, [Squares(student_layers=["hidden"]), "kl"]
         )
-        distiller.compile("adam", cross_entropy())
+        distiller.compile("adam", cross_entropy(), run_eagerly=True)
         calls.clear()
         distiller.fit(*data(), verbose=0)
         assert calls == [("small", True), ("large", False)]
@@ -332,7 +332,8 @@ class TestStep:
             x, y = np.concatenate([x[:16]] * 2), np.concatenate([y[:16]] * 2)
             history = distiller.fit(x, y, batch_size=32, shuffle=False, verbose=0)
             results.append((history.history, student.get_weights()))
-        assert results[1][0] == pytest.approx(results[0][0], rel=1e-4)
+        for name, (value,) in results[0][0].items():
+            assert results[1][0][name] == pytest.approx([value], rel=1e-4)
         for one, other in zip(results[0][1], results[1][1], strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -351,10 +352,11 @@ class TestKeras:
             wanted
         )
         np.testing.assert_array_equal(loaded.predict(x, verbose=0), student(x))
-        next_wanted = distiller.fit(x, y, verbose=0, shuffle=False).history
-        assert loaded.fit(x, y, verbose=0, shuffle=False).history == pytest.approx(
-            next_wanted
-        )
+        losses = [
+            model.fit(x, y, verbose=0, shuffle=False).history["loss"]
+            for model in (distiller, loaded)
+        ]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
     @pytest.mark.parametrize("build", models.ALL)
     def test_models_of_every_kind_teach_and_learn(self, build):
@@ -373,7 +375,7 @@ class TestKeras:
         distiller = Distiller(student, teacher, ["kl", Squares(["head"])])
         distiller.compile("adam", cross_entropy())
         x, y = models.inputs(student), models.classes()
-        pruning = tfc.callbacks.Pruning(0.75, data=[(x, y)], criterion="taylor")
+        pruning = tfc.callbacks.Pruning(0.75, pattern="weight")
         distiller.fit(x, y, epochs=2, verbose=0, callbacks=[pruning])
         kernel = tfc.strip(student).layers[-1].kernel.numpy()
         assert np.mean(kernel == 0) > 0.4
