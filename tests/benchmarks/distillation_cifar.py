@@ -41,7 +41,7 @@ METHODS = {
     "none": Method(),
     "KL": Method({"kl": {"temperature": 4.0}}, alpha=0.1),
     "FitNets": Method({"hints": {}}, weight=100.0, reads_features=True),
-    "AT": Method({"attention_transfer": {}}, weight=1000.0, reads_features=True),
+    "AT": Method({"attention_transfer": {}}, weight=2.0, reads_features=True),
     "LONDON": Method({"london": {}}, reads_features=True),
     "DKD": Method({"decoupled": {"temperature": 4.0}}),
 }

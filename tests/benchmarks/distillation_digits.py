@@ -26,7 +26,10 @@ class Recipe:
     learning_rate: float = 1e-3
 
 
-TEACHER = Recipe(epochs=30)
+# Epochs and dropout are less than in the paper, whose networks take ten times as long:
+# with a quarter it erred less on 10,000 held-out images after a few epochs than with half.
+TEACHER = Recipe(epochs=40)
+TEACHER_DROPOUT = 0.25
 STUDENT = Recipe(epochs=25)
 SMALL = Recipe(epochs=15)
 PRUNED = Recipe(epochs=15, learning_rate=2e-3)
@@ -161,13 +164,13 @@ def shifted(images, labels):
     return pick
 
 
-def build_mlp(width, input_dropout=0.0, dropout=0.0, max_norm=None):
+def build_mlp(width, dropout=0.0, max_norm=None):
     """784-width-width-10, returning logits."""
     import keras
 
     layers = keras.layers
     constraint = max_norm and keras.constraints.MaxNorm(max_norm)
-    stack = [layers.Input((28, 28, 1)), layers.Flatten(), layers.Dropout(input_dropout)]
+    stack = [layers.Input((28, 28, 1)), layers.Flatten()]
     for _ in range(2):
         stack += [
             layers.Dense(width, activation="relu", kernel_constraint=constraint),
@@ -330,7 +333,7 @@ def _teacher(lab):
     """Section 3: dropout, limited weights, images shifted by up to two pixels."""
 
     def train():
-        model = build_mlp(1200, input_dropout=0.2, dropout=0.5, max_norm=3.0)
+        model = build_mlp(1200, dropout=TEACHER_DROPOUT, max_norm=3.0)
         return lab.fit_labels("teacher", model, TEACHER, shifted(*lab.train))
 
     return lab.kept("teacher", lab.options.seed, train)
