@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from tfcompress.core.errors import check_number
 from tfcompress.distillation.feature_loss import (
     FeatureLoss,
     check_ranks,
@@ -44,12 +45,8 @@ class AttentionTransfer(FeatureLoss):
 
     def __init__(self, student_layers=None, teacher_layers=None, power=2):
         super().__init__(student_layers, teacher_layers)
-        if not isinstance(power, (int, float)) or not 1 <= power < float("inf"):
-            raise ValueError(
-                f"power={power!r}: expected a number of at least 1, as gradients of "
-                "lower powers are infinite at zero."
-            )
-        self.power = power
+        # Lower powers have infinite gradients at zero.
+        self.power = check_number("AttentionTransfer(power)", power, 1)
 
     def build(self, student, teacher):
         """Checks that there are positions to attend to."""

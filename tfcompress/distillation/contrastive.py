@@ -1,6 +1,5 @@
 """Features that tell examples apart as the teacher's do."""
 
-import keras
 from keras import ops
 
 from tfcompress.core.errors import check_integer
@@ -9,6 +8,7 @@ from tfcompress.distillation.feature_loss import (
     as_features,
     as_targets,
     channel_means,
+    linear_map,
     unit,
 )
 from tfcompress.distillation.temperature import check_temperature, temperature_at
@@ -63,12 +63,9 @@ class Contrastive(FeatureLoss):
     def build(self, student, teacher):
         """Creates an embedding for each layer of the student, then of the teacher."""
         super().build(student, teacher)
-        self.adapters = [self._embedding(shape[-1]) for shape in (*student, *teacher)]
-
-    def _embedding(self, channels):
-        layer = keras.layers.Dense(self.dimension, dtype="float32")
-        layer.build((None, channels))
-        return layer
+        self.adapters = [
+            linear_map(shape[-1], self.dimension) for shape in (*student, *teacher)
+        ]
 
     def __call__(self, student, teacher, labels=None, step=0):
         """The sum over all pairs."""

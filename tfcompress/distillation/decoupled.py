@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from tfcompress.core.errors import check_number
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.distillation.kl import two_classes
 from tfcompress.distillation.labels import class_probabilities
@@ -42,15 +43,9 @@ class Decoupled(DistillationLoss):
     """
 
     def __init__(self, temperature=4.0, alpha=1.0, beta=8.0):
-        for name, weight in {"alpha": alpha, "beta": beta}.items():
-            if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
-                raise ValueError(
-                    f"Decoupled({name}={weight!r}): expected a weight that is not "
-                    "negative."
-                )
         self.temperature = check_temperature(temperature)
-        self.alpha = alpha
-        self.beta = beta
+        self.alpha = check_number("Decoupled(alpha)", alpha, 0)
+        self.beta = check_number("Decoupled(beta)", beta, 0)
 
     def __call__(self, student, teacher, labels=None, step=0):
         """The loss of each prediction."""

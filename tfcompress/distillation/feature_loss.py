@@ -1,5 +1,6 @@
 """Losses on the outputs of inner layers."""
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -80,6 +81,17 @@ def as_features(features):
 def as_targets(features):
     """The features as float32 tensors that get no gradient."""
     return [ops.stop_gradient(feature) for feature in as_features(features)]
+
+
+def linear_map(channels, units):
+    """A layer `(..., channels) -> (..., units)` that computes in float32.
+
+    >>> linear_map(3, 5)(np.zeros((2, 4, 4, 3))).shape
+    TensorShape([2, 4, 4, 5])
+    """
+    layer = keras.layers.Dense(units, dtype="float32")
+    layer.build((None, channels))
+    return layer
 
 
 def flat(feature):

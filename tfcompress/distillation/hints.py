@@ -7,6 +7,7 @@ from tfcompress.distillation.feature_loss import (
     FeatureLoss,
     as_features,
     check_ranks,
+    linear_map,
     to_common_resolution,
 )
 
@@ -65,6 +66,4 @@ class Hints(FeatureLoss):
 def _adapter(channels, wanted):
     if channels == wanted:
         return keras.layers.Identity(dtype="float32")
-    layer = keras.layers.Dense(wanted, dtype="float32")
-    layer.build((None, channels))
-    return layer
+    return linear_map(channels, wanted)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from keras import ops
 
-from tfcompress.core.errors import check_integer
+from tfcompress.core.errors import check_integer, check_number
 from tfcompress.distillation.feature_loss import (
     FeatureLoss,
     as_features,
@@ -58,12 +58,7 @@ class London(FeatureLoss):
         self, student_layers=None, teacher_layers=None, beta=2.0, iterations=20
     ):
         super().__init__(student_layers, teacher_layers)
-        if not isinstance(beta, (int, float)) or not 1 <= beta < float("inf"):
-            raise ValueError(
-                f"London(beta={beta!r}): expected a number of at least 1, so that "
-                "deeper modules weigh more."
-            )
-        self.beta = beta
+        self.beta = check_number("London(beta)", beta, 1)
         self.iterations = check_integer("London(iterations)", iterations, 1, 1000)
 
     def build(self, student, teacher):

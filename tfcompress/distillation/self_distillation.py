@@ -1,12 +1,13 @@
 """A model that teaches itself."""
 
-import keras
 from keras import ops
 
+from tfcompress.core.errors import check_number
 from tfcompress.distillation.feature_loss import (
     FeatureLoss,
     as_features,
     channel_means,
+    linear_map,
 )
 from tfcompress.distillation.kl import KL, two_classes
 from tfcompress.distillation.labels import class_probabilities
@@ -47,13 +48,8 @@ class SelfDistillation(FeatureLoss):
 
     def __init__(self, student_layers=None, temperature=3.0, alpha=0.3):
         super().__init__(student_layers)
-        if not isinstance(alpha, (int, float)) or not 0 <= alpha <= 1:
-            raise ValueError(
-                f"SelfDistillation(alpha={alpha!r}): expected a number from 0, labels "
-                "only, to 1, soft targets only."
-            )
         self.temperature = check_temperature(temperature)
-        self.alpha = alpha
+        self.alpha = check_number("SelfDistillation(alpha)", alpha, 0, 1)
 
     def build(self, student, teacher):
         """Creates a classifier for each layer."""
@@ -62,7 +58,7 @@ class SelfDistillation(FeatureLoss):
                 "SelfDistillation needs outputs (batch, classes), but got shape "
                 f"{tuple(teacher)}."
             )
-        self.adapters = [_classifier(shape[-1], teacher[-1]) for shape in student]
+        self.adapters = [linear_map(shape[-1], teacher[-1]) for shape in student]
 
     def __call__(self, student, teacher, labels=None, step=0):
         """The sum over all layers."""
@@ -81,9 +77,3 @@ class SelfDistillation(FeatureLoss):
         wanted = class_probabilities(labels, logits)
         hard = -ops.sum(wanted * ops.log_softmax(logits), axis=-1)
         return (1 - self.alpha) * hard + self.alpha * soft
-
-
-def _classifier(channels, classes):
-    layer = keras.layers.Dense(classes, dtype="float32")
-    layer.build((None, channels))
-    return layer
