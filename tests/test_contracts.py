@@ -241,7 +241,7 @@ def test_pattern_selects_and_spreads(cls, shape, share):
 def lesson(loss, fill=None, batch_size=5):
     """What a loss reads of student and teacher, built for it, and labels."""
     layers = [(8, 8, 4), (4, 4, 6)]
-    if getattr(loss, "last_layer_only", False):
+    if loss.last_layer_only:
         layers = layers[-1:]
     generator = np.random.default_rng(0)
 

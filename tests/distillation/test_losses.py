@@ -68,6 +68,33 @@ def test_layer_names_are_kept():
     assert loss.clone().teacher_layers == ["c", "d"]
 
 
+@pytest.mark.parametrize(
+    ("cls", "shapes"),
+    [
+        (distillation.Hints, [(None, 8, 8, 2), (None, 4, 4, 2)]),
+        (distillation.RelationalDistance, [(None, 2)]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_layers_without_names(cls, shapes):
+    seen = []
+
+    class Watched(cls):
+        def build(self, student, teacher):
+            seen.append(student)
+            super().build(student, teacher)
+
+    layers = [
+        keras.layers.ReLU(),
+        keras.layers.MaxPooling2D(),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(3),
+    ]
+    model = keras.Sequential([keras.Input((8, 8, 2)), *layers])
+    distillation.Distiller(model, keras.models.clone_model(model), Watched())
+    assert seen == [shapes]
+
+
 class TestLogits:
     def test_is_what_kl_tends_to(self):
         student, teacher = normal(6, 5), normal(6, 5, seed=1)

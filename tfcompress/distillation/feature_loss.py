@@ -11,15 +11,10 @@ class FeatureLoss(DistillationLoss):
     """A loss on the outputs of inner layers, by default a sum over pairs of them.
 
     `compare` says how far a pair is apart.
-
-    Attributes:
-        last_layer_only: whether it gets the last hidden layer only, not one of each
-            resolution, where no layers are named.
     """
 
     student_reads = "features"
     teacher_reads = "features"
-    last_layer_only = False
 
     def __init__(self, student_layers=None, teacher_layers=None):
         self.student_layers = check_names("student_layers", student_layers)
