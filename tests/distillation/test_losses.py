@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tfcompress import distillation
-from tfcompress.distillation.feature_loss import to_common_resolution
-from tfcompress.distillation.london import transmitting_norms
+from tfcompress.distillation.losses.feature_loss import to_common_resolution
+from tfcompress.distillation.losses.london import transmitting_norms
 
 
 def normal(*shape, seed=0):

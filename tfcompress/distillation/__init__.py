@@ -1,37 +1,24 @@
 """Small models that learn from large ones."""
 
-from tfcompress.core.nouns import DistillationLoss
-from tfcompress.core.plugin import Registry
-from tfcompress.distillation.attention_transfer import AttentionTransfer
 from tfcompress.distillation.chain import born_again, chain
-from tfcompress.distillation.contrastive import Contrastive
-from tfcompress.distillation.decoupled import Decoupled
 from tfcompress.distillation.distiller import Distiller, Taught
-from tfcompress.distillation.hints import Hints
-from tfcompress.distillation.kl import KL
-from tfcompress.distillation.logits import Logits
-from tfcompress.distillation.london import London
-from tfcompress.distillation.mutual import MutualLearning
-from tfcompress.distillation.relational_angle import RelationalAngle
-from tfcompress.distillation.relational_distance import RelationalDistance
-from tfcompress.distillation.self_distillation import SelfDistillation
-from tfcompress.distillation.similarity_preserving import SimilarityPreserving
-from tfcompress.distillation.teachers import KerasTeacher, Teacher
-
-get = Registry(
-    DistillationLoss,
+from tfcompress.distillation.losses import (
     KL,
-    Logits,
-    Decoupled,
-    Hints,
     AttentionTransfer,
-    RelationalDistance,
-    RelationalAngle,
-    SimilarityPreserving,
     Contrastive,
+    Decoupled,
+    DistillationLoss,
+    Hints,
+    Logits,
     London,
+    RelationalAngle,
+    RelationalDistance,
     SelfDistillation,
+    SimilarityPreserving,
+    get,
 )
+from tfcompress.distillation.mutual import MutualLearning
+from tfcompress.distillation.teachers import KerasTeacher, Teacher
 
 __all__ = [
     "KL",

@@ -3,7 +3,7 @@
 from keras import ops
 
 from tfcompress.core.errors import check_number
-from tfcompress.distillation.feature_loss import (
+from tfcompress.distillation.losses.feature_loss import (
     FeatureLoss,
     check_ranks,
     flat,

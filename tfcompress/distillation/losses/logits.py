@@ -3,7 +3,7 @@
 from keras import ops
 
 from tfcompress.core.nouns import DistillationLoss
-from tfcompress.distillation.kl import two_classes
+from tfcompress.distillation.losses.kl import two_classes
 
 
 class Logits(DistillationLoss):

@@ -3,7 +3,7 @@
 from keras import ops
 
 from tfcompress.core.errors import check_integer
-from tfcompress.distillation.feature_loss import (
+from tfcompress.distillation.losses.feature_loss import (
     FeatureLoss,
     as_features,
     as_targets,
@@ -11,7 +11,7 @@ from tfcompress.distillation.feature_loss import (
     linear_map,
     unit,
 )
-from tfcompress.distillation.temperature import check_temperature, temperature_at
+from tfcompress.distillation.losses.temperature import check_temperature, temperature_at
 
 
 class Contrastive(FeatureLoss):

@@ -3,15 +3,15 @@
 from keras import ops
 
 from tfcompress.core.errors import check_number
-from tfcompress.distillation.feature_loss import (
+from tfcompress.distillation.losses.feature_loss import (
     FeatureLoss,
     as_features,
     channel_means,
     linear_map,
 )
-from tfcompress.distillation.kl import KL, two_classes
-from tfcompress.distillation.labels import class_probabilities
-from tfcompress.distillation.temperature import check_temperature
+from tfcompress.distillation.losses.kl import KL, two_classes
+from tfcompress.distillation.losses.labels import class_probabilities
+from tfcompress.distillation.losses.temperature import check_temperature
 
 
 class SelfDistillation(FeatureLoss):

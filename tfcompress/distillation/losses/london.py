@@ -6,14 +6,14 @@ import numpy as np
 from keras import ops
 
 from tfcompress.core.errors import check_integer, check_number
-from tfcompress.distillation.feature_loss import (
+from tfcompress.distillation.losses.feature_loss import (
     FeatureLoss,
     as_features,
     as_targets,
     flat,
     unit,
 )
-from tfcompress.distillation.pairs import gram
+from tfcompress.distillation.losses.pairs import gram
 
 
 class London(FeatureLoss):

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from tfcompress.distillation.feature_loss import flat, root
+from tfcompress.distillation.losses.feature_loss import flat, root
 
 # Squared distances of less than this part of the squared lengths are rounding errors.
 _TOLERANCE = 1e-6

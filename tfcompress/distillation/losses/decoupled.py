@@ -4,9 +4,9 @@ from keras import ops
 
 from tfcompress.core.errors import check_number
 from tfcompress.core.nouns import DistillationLoss
-from tfcompress.distillation.kl import two_classes
-from tfcompress.distillation.labels import class_probabilities
-from tfcompress.distillation.temperature import check_temperature, temperature_at
+from tfcompress.distillation.losses.kl import two_classes
+from tfcompress.distillation.losses.labels import class_probabilities
+from tfcompress.distillation.losses.temperature import check_temperature, temperature_at
 
 # Stands for minus infinity, of which differences are not defined.
 _LOWEST = -1e30

@@ -2,8 +2,13 @@
 
 from keras import ops
 
-from tfcompress.distillation.feature_loss import FeatureLoss
-from tfcompress.distillation.pairs import batch_size, centered_gram, distances, huber
+from tfcompress.distillation.losses.feature_loss import FeatureLoss
+from tfcompress.distillation.losses.pairs import (
+    batch_size,
+    centered_gram,
+    distances,
+    huber,
+)
 
 
 class RelationalDistance(FeatureLoss):

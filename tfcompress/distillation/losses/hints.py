@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfcompress.distillation.feature_loss import (
+from tfcompress.distillation.losses.feature_loss import (
     FeatureLoss,
     as_features,
     check_ranks,

@@ -3,7 +3,7 @@
 from keras import ops
 
 from tfcompress.core.nouns import DistillationLoss
-from tfcompress.distillation.temperature import check_temperature, temperature_at
+from tfcompress.distillation.losses.temperature import check_temperature, temperature_at
 
 
 class KL(DistillationLoss):

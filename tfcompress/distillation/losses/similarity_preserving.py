@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from tfcompress.distillation.feature_loss import FeatureLoss, unit
-from tfcompress.distillation.pairs import batch_size, gram
+from tfcompress.distillation.losses.feature_loss import FeatureLoss, unit
+from tfcompress.distillation.losses.pairs import batch_size, gram
 
 
 class SimilarityPreserving(FeatureLoss):
