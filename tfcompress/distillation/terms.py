@@ -9,7 +9,11 @@ from keras import ops
 
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.core.plugin import snake_case
-from tfcompress.distillation.features import find_layers, matching_layers
+from tfcompress.distillation.features import (
+    find_layers,
+    last_layers,
+    matching_layers,
+)
 from tfcompress.distillation.reduction import reduced
 
 
@@ -212,7 +216,8 @@ def _layers(loss, student, teacher):
         )
     names = (loss.student_layers, loss.teacher_layers)
     if names == (None, None):
-        names = matching_layers(student, model)
+        choose = last_layers if loss.last_layer_only else matching_layers
+        names = choose(student, model)
     else:
         # Networks of a family often have the same names.
         names = (names[0] or names[1], names[1] or names[0])

@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from tfcompress.recipe import default_loss, ends_in_softmax
+from tfcompress.distillation.outputs import ends_in_softmax
+from tfcompress.recipe import default_loss
 
 _SOFT_WEIGHT = 0.9
 
