@@ -9,7 +9,6 @@ import cifar
 import harness
 import mnist_lenet
 import numpy as np
-from scipy.special import softmax
 
 NUM_CLASSES = 10
 _NUM_QUICK_IMAGES = 1280
@@ -26,8 +25,8 @@ class Recipe:
     learning_rate: float = 1e-3
 
 
-# Epochs and dropout are less than in the paper, whose networks take ten times as long:
-# with a quarter it erred less on 10,000 held-out images after a few epochs than with half.
+# Less dropout than in the paper, since few epochs go with less: after ten it erred 119
+# times on 10,000 held-out images, with a half 140 times.
 TEACHER = Recipe(epochs=40)
 TEACHER_DROPOUT = 0.25
 STUDENT = Recipe(epochs=25)
@@ -36,6 +35,7 @@ PRUNED = Recipe(epochs=15, learning_rate=2e-3)
 # Of Hinton et al. (2015), section 3, for networks of this size.
 TEMPERATURE = 20.0
 ALPHA = 0.1
+TEMPERATURE_OF_ENSEMBLE = 4.0
 OMITTED = 3
 NUM_MEMBERS = 5
 NUM_SEEDS = 3
@@ -56,6 +56,9 @@ class Lab:
             parts = [[array[:_NUM_QUICK_IMAGES] for array in part] for part in parts]
         self.keras, self.tfc = keras, tfc
         self.data, self.options = data, options
+        num_seeds, num_members = (1, 2) if options.quick else (NUM_SEEDS, NUM_MEMBERS)
+        self.seeds = range(options.seed, options.seed + num_seeds)
+        self.members = range(options.seed, options.seed + num_members)
         self.train, self.test = parts
 
     def kept(self, name, seed, train):
@@ -247,45 +250,49 @@ def ensemble(options):
 
 
 def _ensemble(lab):
-    first = lab.options.seed
-    members = [_small(lab, first + i) for i in range(NUM_MEMBERS)]
+    # The last 10,000 chose the temperature, of 2 and 4.
+    lab.train = [array[: len(array) * 5 // 6] for array in lab.train]
+    members = [_member(lab, seed) for seed in lab.members]
+    together = lab.errors(averaged(members))
     alone = statistics.mean(map(lab.errors, members))
-    logits = averaged(map(lab.logits, members))
-    together = lab.wrong(
-        averaged(m.predict(lab.test[0], 500, verbose=0) for m in members)
-    )
-    values = [
-        lab.errors(_of_ensemble(lab, first + i, logits)) for i in range(NUM_SEEDS)
-    ]
-    distilled = statistics.mean(values)
-    harness.progress(f"{lab.data}: students of the ensemble {values}")
-    gap = (distilled - together) / (alone - together)
+    students = [_of_ensemble(lab, seed, averaged(members)) for seed in lab.seeds]
+    errors = list(map(lab.errors, students))
+    harness.progress(f"{lab.data}: students of the ensemble {errors}")
+    distilled = statistics.mean(errors)
     return [
         harness.Measure(f"{lab.data}: ensemble, test errors", together),
         harness.Measure(f"{lab.data}: alone, mean of {NUM_MEMBERS} seeds", alone),
         harness.Measure(f"{lab.data}: distilled, mean of {NUM_SEEDS} seeds", distilled),
-        harness.Measure(f"{lab.data}: gap, distilled over alone", gap, at_most=0.5),
+        harness.Measure(f"{lab.data}: gap, alone", alone - together),
+        harness.Measure(
+            f"{lab.data}: gap, distilled",
+            distilled - together,
+            at_most=(alone - together) / 2,
+        ),
     ]
 
 
-def averaged(logits):
-    """Logits of the mean of the probabilities that several logits stand for.
+def averaged(models):
+    """A model that returns the mean of the probabilities of several."""
+    import keras
 
-    >>> averaged([np.array([[0.0, np.log(3.0)]]), np.array([[np.log(3.0), 0.0]])])
-    array([[-0.69314718, -0.69314718]])
-    """
-    return np.log(np.mean([softmax(z, axis=-1) for z in logits], axis=0))
+    inputs = keras.Input(models[0].input_shape[1:])
+    probabilities = [keras.layers.Softmax()(model(inputs)) for model in models]
+    return keras.Model(inputs, keras.layers.Average()(probabilities))
 
 
 def pruned(options):
     """A LeNet-300-100 with 5 % of its weights left, trained with and without a teacher."""
     lab = Lab("mnist", options)
     logits = lab.logits(_teacher(lab))
-    seeds = range(options.seed, options.seed + NUM_SEEDS)
-    dense = [_small(lab, seed) for seed in seeds]
-    alone, distilled = (
-        [_prune(lab, seed, model, z) for seed, model in zip(seeds, dense, strict=True)]
+    dense = [_small(lab, seed) for seed in lab.seeds]
+    models = [
+        [_prune(lab, *pair, z) for pair in zip(lab.seeds, dense, strict=True)]
         for z in (None, logits)
+    ]
+    alone, distilled = (list(map(lab.errors, group)) for group in models)
+    sparsity = min(
+        lab.tfc.report(model).sparsity for group in models for model in group
     )
     harness.progress(f"pruned: alone {alone}, distilled {distilled}")
     return [
@@ -295,6 +302,7 @@ def pruned(options):
         ),
         *_mean_and_range("pruned", alone),
         *_mean_and_range("pruned and distilled", distilled, statistics.mean(alone)),
+        harness.Measure("zeros of the kernels", round(sparsity, 6), at_least=SPARSITY),
     ]
 
 
@@ -308,7 +316,7 @@ def _mean_and_range(name, values, at_most=None):
 
 
 def _prune(lab, seed, dense, logits):
-    """Test errors of a pruned copy; `logits` of a teacher, or None to learn labels."""
+    """A pruned copy; `logits` of a teacher, or None to learn labels."""
     tfc = lab.tfc
     lab.keras.utils.set_random_seed(seed)
     model = tfc.compress(dense, {".*": tfc.transforms.Mask()})
@@ -323,10 +331,7 @@ def _prune(lab, seed, dense, logits):
         lab.fit_labels(name, model, PRUNED, callbacks=callbacks)
     else:
         lab.fit_taught(f"{name}, taught", model, PRUNED, logits, callbacks=callbacks)
-    small = tfc.strip(model)
-    if tfc.report(model).sparsity < SPARSITY - 1e-3:
-        raise AssertionError(f"Only {tfc.report(model).sparsity:.2%} were pruned.")
-    return lab.errors(small)
+    return model
 
 
 def _teacher(lab):
@@ -377,15 +382,29 @@ def _small(lab, seed):
     )
 
 
-def _of_ensemble(lab, seed, logits):
-    """A LeNet-300-100 that learns from several."""
+def _member(lab, seed):
+    """A LeNet-300-100 that learns shifted images from labels."""
     return lab.kept(
-        "of_ensemble",
+        "member",
         seed,
-        lambda: lab.fit_taught(
-            f"of ensemble, seed {seed}", _build_small(lab), SMALL, logits
+        lambda: lab.fit_labels(
+            f"member, seed {seed}", _build_small(lab), SMALL, shifted(*lab.train)
         ),
     )
+
+
+def _of_ensemble(lab, seed, teacher):
+    """The same that learns from several besides."""
+    kl = lab.tfc.distillation.KL(TEMPERATURE_OF_ENSEMBLE)
+
+    def train():
+        student = _build_small(lab)
+        distiller = lab.tfc.distillation.Distiller(student, teacher, kl, alpha=ALPHA)
+        name = f"of ensemble, seed {seed}"
+        lab.fit_labels(name, distiller, SMALL, shifted(*lab.train))
+        return student
+
+    return lab.kept("of_ensemble", seed, train)
 
 
 def _build_small(lab):

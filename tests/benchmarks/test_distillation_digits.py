@@ -1,4 +1,5 @@
 import distillation_digits
+import keras
 import numpy as np
 
 
@@ -23,7 +24,9 @@ def test_the_best_bias_is_the_smallest_that_makes_the_fewest_errors():
 
 
 def test_probabilities_are_averaged():
-    logits = np.log([[[0.2, 0.8]], [[0.6, 0.4]]])
-    np.testing.assert_allclose(
-        np.exp(distillation_digits.averaged(logits)), [[0.4, 0.6]]
-    )
+    models = []
+    for probabilities in ([0.2, 0.8], [0.6, 0.4]):
+        models.append(keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)]))
+        models[-1].set_weights([np.zeros((1, 2)), np.log(probabilities)])
+    outputs = distillation_digits.averaged(models)(np.ones((1, 1)))
+    np.testing.assert_allclose(outputs, [[0.4, 0.6]], rtol=1e-6)
