@@ -25,7 +25,7 @@ from tfcompress.distillation.teachers.soft_labels import (
 )
 
 # Rows in a batch of arrays.
-_BATCH = 64
+_BATCH = 128
 
 
 def precompute(teacher, dataset, path, verbose=1):

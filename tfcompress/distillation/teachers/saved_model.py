@@ -1,5 +1,7 @@
 """A SavedModel that teaches."""
 
+import concurrent.futures
+
 import keras
 import tensorflow as tf
 
@@ -39,8 +41,12 @@ class SavedModelTeacher(FileTeacher):
     def __init__(self, path, kind=None):
         super().__init__(path, kind)
         # What was loaded owns the variables, and has to live as long.
-        self._loaded = tf.saved_model.load(self.path)
-        self.run = self._called() or self._signature()
+        self._loaded = _loaded(self.path)
+        self._function = self._called() or self._signature()
+
+    def run(self, inputs):
+        """The function's outputs."""
+        return self._function(inputs)
 
     def _called(self):
         """A function of inputs in the structure that was saved, or None."""
@@ -72,6 +78,16 @@ class SavedModelTeacher(FileTeacher):
             return ordered_outputs(function(**_cast(named, specs)))
 
         return run
+
+
+def _loaded(path):
+    """Loads a SavedModel, outside of any `tf.distribute` strategy.
+
+    Functions loaded in a scope run in replicas only, and a distiller is made outside of
+    them. Scopes belong to threads.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(tf.saved_model.load, path).result()
 
 
 def _is_tensors(argument):

@@ -20,7 +20,8 @@ from tfcompress.distillation.teachers.teacher import Teacher
 _ROWS = 1024
 
 
-@keras.saving.register_keras_serializable("tfcompress")
+# The recipes have a loss of this name.
+@keras.saving.register_keras_serializable("tfcompress.distillation")
 class SoftLabels(Teacher):
     """The logits that `precompute` stored, and the samples they belong to.
 
