@@ -303,6 +303,10 @@ class TestBadInput:
         with pytest.raises(ValueError, match="pad all sequences to one length"):
             computed(model, ragged, folder)
 
+    def test_answers_that_are_no_numbers(self, folder):
+        with pytest.raises(ValueError, match="answer of the teacher .* has 5 NaN"):
+            computed(classifier(), np.where(np.arange(20) == 3, np.nan, X.T).T, folder)
+
     def test_folders(self, folder, tmp_path):
         with pytest.raises(ValueError, match="No soft labels at"):
             SoftLabels(folder)
