@@ -17,6 +17,7 @@ from tfcompress import (
     activations,
     coding,
     criteria,
+    distillation,
     patterns,
     post_training,
     ranges,
@@ -45,6 +46,7 @@ EXAMPLES = {
 REGISTRIES = {
     "activation": activations.get,
     "codec": coding.get,
+    "distillation loss": distillation.get,
     "transform": transforms.get,
     "criterion": criteria.get,
     "pattern": patterns.get,
@@ -234,6 +236,106 @@ def test_pattern_selects_and_spreads(cls, shape, share):
     assert mask.all() or share < 1.0
     # Pooling the mask must give whole groups: all of it stays, or none of it.
     assert set(np.unique(pattern.pool(mask.astype(float)))) <= {0.0, 1.0}
+
+
+def lesson(loss, fill=None, batch_size=5):
+    """What a loss reads of student and teacher, built for it, and labels."""
+    layers = [(8, 8, 4), (4, 4, 6)]
+    if loss.last_layer_only:
+        layers = layers[-1:]
+    generator = np.random.default_rng(0)
+
+    def values(shape):
+        shape = (batch_size, *shape)
+        drawn = generator.normal(size=shape) if fill is None else np.full(shape, fill)
+        return tf.constant(drawn, tf.float32)
+
+    student, teacher = (
+        [values(shape) for shape in layers] if reads == "features" else values((3,))
+        for reads in (loss.student_reads, loss.teacher_reads)
+    )
+    shapes = [
+        [(None, *x.shape[1:]) for x in side] if isinstance(side, list) else (None, 3)
+        for side in (student, teacher)
+    ]
+    loss.build(*shapes)
+    return student, teacher, tf.range(batch_size) % 3
+
+
+def value_and_gradients(loss, student, teacher, labels):
+    """The loss of each example, and gradients of student, teacher and adapters."""
+    trained = [v.value for a in loss.adapters for v in a.trainable_variables]
+    with tf.GradientTape() as tape:
+        tape.watch((student, teacher))
+        value = loss(student, teacher, labels)
+        mean = tf.reduce_mean(value)
+    student, teacher = keras.tree.flatten(student), keras.tree.flatten(teacher)
+    found = tape.gradient(mean, [student, teacher, trained])
+    return value, *found
+
+
+@pytest.mark.parametrize("cls", plug_ins("distillation loss"))
+class TestDistillationLosses:
+    def test_teaches_the_student_and_its_adapters_but_not_the_teacher(self, cls):
+        loss = make(cls)
+        read = lesson(loss)
+        value, student, teacher, adapters = value_and_gradients(loss, *read)
+        assert value.shape == (5,)
+        assert value.dtype == tf.float32
+        assert all(np.abs(gradient).max() > 0 for gradient in [*student, *adapters])
+        assert teacher == [None] * len(teacher)
+
+    @pytest.mark.parametrize(("fill", "batch_size"), [(0.0, 3), (1.0, 3), (0.0, 1)])
+    def test_finite_where_all_is_alike(self, cls, fill, batch_size):
+        loss = make(cls)
+        alike, other = lesson(loss, fill, batch_size), lesson(loss, None, batch_size)
+        for read in (alike, (alike[0], *other[1:]), (other[0], *alike[1:])):
+            value, student, _, adapters = value_and_gradients(loss, *read)
+            assert all(np.isfinite(x).all() for x in [value, *student, *adapters])
+
+    def test_compiled_by_xla_for_any_batch_size(self, cls):
+        loss = make(cls)
+        read = lesson(loss)
+        compiled = tf.function(
+            lambda *read: value_and_gradients(loss, *read)[:2],
+            input_signature=keras.tree.map_structure(
+                lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), read
+            ),
+            jit_compile=True,
+        )
+        for a, b in zip(
+            tf.nest.flatten(value_and_gradients(loss, *read)[:2]),
+            tf.nest.flatten(compiled(*read)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+    def test_mixed_precision_computes_in_float32(self, cls):
+        keras.config.set_dtype_policy("mixed_float16")
+        loss = make(cls)
+        student, teacher, labels = lesson(loss)
+        exact = loss(student, teacher, labels)
+        half = keras.tree.map_structure(lambda x: tf.cast(x, tf.float16), student)
+        value = loss(half, teacher, labels)
+        assert value.dtype == tf.float32
+        np.testing.assert_allclose(value, exact, rtol=0.02, atol=0.01)
+
+
+# In the others student and teacher go through learned maps of their own.
+COMPARING = [
+    cls for cls in distillation.get
+    if cls not in (distillation.Contrastive, distillation.SelfDistillation)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", COMPARING, ids=lambda cls: cls.__name__)
+def test_equal_models_have_nothing_to_learn(cls):
+    loss = make(cls)
+    student, _, labels = lesson(loss)
+    value, gradients, _, _ = value_and_gradients(loss, student, student, labels)
+    np.testing.assert_allclose(value, np.zeros(5), atol=1e-6)
+    for gradient in gradients:
+        np.testing.assert_allclose(gradient, np.zeros(gradient.shape), atol=1e-6)
 
 
 @pytest.mark.parametrize("cls", plug_ins("schedule"))

@@ -11,6 +11,8 @@ from tfcompress.callbacks import ChannelPruning, Pruning
 from tfcompress.channel_pruning import prune_channels
 from tfcompress.core.compress import compress, strip
 from tfcompress.core.plugin import did_you_mean
+from tfcompress.distillation import Distiller
+from tfcompress.distillation.outputs import ends_in_softmax
 from tfcompress.export import export_tflite
 from tfcompress.rewrites import factorize, quantize_activations, shrink
 
@@ -45,7 +47,8 @@ class Recipe:
     - `prune_channels`: `ratio` or a target, `criterion`, `scope`, `round_to`, `ignore`;
       batch norms are recalibrated on the data
     - `fit`: `epochs`, `batch_size`, `learning_rate`, `loss`, and `pruning` or
-      `channel_pruning`, the arguments of `tfc.callbacks.Pruning` or `ChannelPruning`
+      `channel_pruning`, the arguments of `tfc.callbacks.Pruning` or `ChannelPruning`,
+      and `distillation`, those of `tfc.distillation.Distiller`
     - `shrink`
     - `strip`
     - `export`: `path`, `precision`, `profile`, `sparse`, `codec`
@@ -176,16 +179,20 @@ class _Run:
         loss=None,
         pruning=None,
         channel_pruning=None,
+        distillation=None,
     ):
         if self._data is None:
             raise ValueError("training needs data: pass (x, y).")
         x, y = self._data
-        self.model.compile(
+        learner = self.model
+        if distillation is not None:
+            learner = Distiller(self.model, **distillation)
+        learner.compile(
             keras.optimizers.Adam(learning_rate),
             loss or default_loss(self.model),
             metrics=["accuracy"] if loss is None else None,
         )
-        history = self.model.fit(
+        history = learner.fit(
             x,
             y,
             epochs=epochs,
@@ -248,17 +255,4 @@ def default_loss(model):
     """Cross entropy for class labels, from logits unless the model ends in a softmax."""
     return keras.losses.SparseCategoricalCrossentropy(
         from_logits=not ends_in_softmax(model)
-    )
-
-
-def ends_in_softmax(model):
-    """Whether the model returns probabilities and not logits."""
-    # Sequential and subclassed models have only layers.
-    operations = getattr(model, "operations", model.layers)
-    names = getattr(model, "output_names", ())
-    last = [op for op in operations if op.name in names]
-    return any(
-        getattr(getattr(getattr(op, "inner", op), "activation", None), "__name__", "")
-        == "softmax"
-        for op in [*last, *operations[-3:]]
     )

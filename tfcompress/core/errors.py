@@ -50,6 +50,19 @@ def check_integer(name, value, least, most):
     return value
 
 
+def check_number(name, value, least, most=float("inf")):
+    """Returns a finite number from `least` to `most`; raises for anything else.
+
+    >>> check_number("London(beta)", 1.5, 1)
+    1.5
+    """
+    known = isinstance(value, (int, float)) and value < float("inf")
+    if not known or not least <= value <= most:
+        limits = f"from {least} to {most}" if most < float("inf") else f"≥ {least}"
+        raise ValueError(f"{name}: got {value!r}, expected a number {limits}.")
+    return value
+
+
 def check_part(name, value):
     """Returns a number in [0, 1); raises for anything else."""
     if not 0 <= value < 1:

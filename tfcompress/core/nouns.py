@@ -207,6 +207,8 @@ class DistillationLoss(Plugin):
         student_layers: names of the layers whose outputs it gets; None to choose them
             by resolution.
         teacher_layers: the same of the teacher.
+        last_layer_only: whether it gets the last hidden layer only, not one of each
+            resolution, where no layers are named.
         adapters: layers that are trained with the student and then thrown away.
         reads_constant: whether a number added to all logits makes a difference. Such a
             loss cannot learn from probabilities.
@@ -217,6 +219,7 @@ class DistillationLoss(Plugin):
     reads_constant = False
     student_layers = None
     teacher_layers = None
+    last_layer_only = False
     adapters = ()
 
     def build(self, student, teacher):

@@ -1,9 +1,23 @@
 """Small models that learn from large ones."""
 
-from tfcompress.core.nouns import DistillationLoss
-from tfcompress.core.plugin import Registry
+from tfcompress.distillation.chain import born_again, chain
 from tfcompress.distillation.distiller import Distiller
-from tfcompress.distillation.kl import KL
+from tfcompress.distillation.losses import (
+    KL,
+    AttentionTransfer,
+    Contrastive,
+    Decoupled,
+    DistillationLoss,
+    Hints,
+    Logits,
+    London,
+    RelationalAngle,
+    RelationalDistance,
+    SelfDistillation,
+    SimilarityPreserving,
+    get,
+)
+from tfcompress.distillation.mutual import MutualLearning
 from tfcompress.distillation.precompute import precompute
 from tfcompress.distillation.taught import Taught
 from tfcompress.distillation.teachers import (
@@ -15,19 +29,30 @@ from tfcompress.distillation.teachers import (
     TFLiteTeacher,
 )
 
-get = Registry(DistillationLoss, KL)
-
 __all__ = [
     "KL",
+    "AttentionTransfer",
+    "Contrastive",
+    "Decoupled",
     "DistillationLoss",
     "Distiller",
     "Ensemble",
+    "Hints",
     "KerasTeacher",
+    "Logits",
+    "London",
+    "MutualLearning",
+    "RelationalAngle",
+    "RelationalDistance",
     "SavedModelTeacher",
+    "SelfDistillation",
+    "SimilarityPreserving",
     "SoftLabels",
     "TFLiteTeacher",
     "Taught",
     "Teacher",
+    "born_again",
+    "chain",
     "get",
     "precompute",
 ]

@@ -4,7 +4,6 @@ import threading
 import types
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from tfcompress.core.errors import check_model
@@ -17,6 +16,7 @@ from tfcompress.distillation.outputs import (
     parts_like,
     to_logits,
 )
+from tfcompress.distillation.reduction import show
 from tfcompress.distillation.taught import Taught
 from tfcompress.distillation.teachers import as_teacher
 from tfcompress.distillation.terms import Run, make_terms
@@ -97,6 +97,13 @@ class Distiller(keras.Model):
         """What `teacher` was, as a `tfc.distillation.Teacher`, or None."""
         return self._teacher
 
+    @property
+    def output_names(self):
+        """The student's, by which losses and metrics may be given."""
+        return getattr(
+            getattr(self.student, "inner", self.student), "output_names", None
+        )
+
     def _meet(self):
         """Runs student and teacher once, to see what they return."""
         inputs = random_inputs(self.student, batch_size=2)
@@ -143,7 +150,7 @@ class Distiller(keras.Model):
         total = sum(map(self._aggregate_additional_loss, self.losses))
         if self._compile_loss is not None:
             task = self._compile_loss(labels, y_pred, sample_weight)
-            self._record(self._task_metric, task, x)
+            show(self._task_metric, task, x)
             total += task if self.alpha is None else self.alpha * task
         student = self._student_run(x, y_pred, training)
         teacher = self._teacher_run(x, taught, student)
@@ -154,7 +161,7 @@ class Distiller(keras.Model):
         for term, metric in zip(self._terms, self._term_metrics, strict=True):
             values = term(student, teacher, labels, step)
             loss = term.reduce(values, y_pred, sample_weights)
-            self._record(metric, loss, x)
+            show(metric, loss, x)
             total += share * term.weight * loss
         return total
 
@@ -185,12 +192,6 @@ class Distiller(keras.Model):
                 "labels as y, see tfc.distillation.precompute."
             )
         return Run(*keras.tree.map_structure(ops.stop_gradient, (logits, features)))
-
-    def _record(self, metric, loss, x):
-        # Keras divides losses by the number of replicas, whose metrics are averaged.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        size = ops.shape(keras.tree.flatten(x)[0])[0]
-        metric.update_state(loss * replicas, sample_weight=size)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """The compiled metrics, which see the labels only."""

@@ -103,6 +103,21 @@ def matching_layers(student, teacher):
     return tuple([body[-1][0]] for body in bodies)
 
 
+def last_layers(student, teacher):
+    """The last hidden layer of each model: two lists of one path.
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((8,)),
+    ...     keras.layers.Dense(4, name="hidden"),
+    ...     keras.layers.ReLU(name="relu"),
+    ...     keras.layers.Dense(2, name="head"),
+    ... ])
+    >>> last_layers(model, model)
+    (['relu'], ['relu'])
+    """
+    return tuple([_body(model)[-1][0]] for model in (student, teacher))
+
+
 def _body(model):
     """`(path, output shape)` of the layers in the order they run, without the head."""
     paths = {id(layer): path for path, layer in _steps(model).items()}

@@ -4,14 +4,20 @@ import keras
 import numpy as np
 from keras import ops
 
-_TOLERANCE = 1e-3
+from tfcompress.core.samples import random_inputs
+from tfcompress.layers import FakeQuant, LearnedStepQuant
+
+# Of a sum of probabilities, which may be rounded.
+_TOLERANCE = 0.01
+# Layers that change nothing but the precision of what they get.
+_GRIDS = (FakeQuant, LearnedStepQuant)
 
 
 def output_kinds(model, outputs):
     """What each output of a model is: "logits", "softmax" or "sigmoid".
 
-    Softmax shows in the values, which sum to one; sigmoid in the graph only. All else
-    counts as logits, numbers of a regression too.
+    A softmax shows in the graph, or else in the values, which sum to one; a sigmoid in the
+    graph only. All else counts as logits, numbers of a regression too.
 
     Args:
         model: a Keras model.
@@ -24,15 +30,24 @@ def output_kinds(model, outputs):
     ['softmax']
     """
     flat = keras.tree.flatten(outputs)
-    names = _last_activations(model, len(flat))
     return [
-        "sigmoid"
-        if name == "sigmoid"
+        name
+        if name in ("softmax", "sigmoid")
         else "softmax"
         if sums_to_one(output)
         else "logits"
-        for name, output in zip(names, flat, strict=True)
+        for name, output in zip(_last_activations(model, len(flat)), flat, strict=True)
     ]
+
+
+def ends_in_softmax(model):
+    """Whether a model returns probabilities of classes.
+
+    >>> ends_in_softmax(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
+    False
+    """
+    outputs = model(random_inputs(model, batch_size=2), training=False)
+    return "softmax" in output_kinds(model, outputs)
 
 
 def sums_to_one(output):
@@ -46,17 +61,23 @@ def sums_to_one(output):
         output.ndim > 1
         and output.shape[-1] > 1
         and bool(np.all(output >= 0))
-        and bool(np.all(np.abs(output.sum(-1) - 1) < output.shape[-1] * _TOLERANCE))
+        and bool(np.all(np.abs(output.sum(-1) - 1) < _TOLERANCE))
     )
 
 
 def _last_activations(model, count):
     inner = getattr(model, "inner", model)
     if hasattr(inner, "_run_through_graph"):
-        last = [t._keras_history.operation for t in keras.tree.flatten(inner.outputs)]
+        last = map(_producer, keras.tree.flatten(inner.outputs))
     else:
-        last = (inner.layers[-1:] or [None]) * count
+        layers = [layer for layer in inner.layers if not isinstance(layer, _GRIDS)]
+        last = (layers[-1:] or [None]) * count
     return [_activation(operation) for operation in last]
+
+
+def _producer(tensor):
+    operation = tensor._keras_history.operation
+    return _producer(operation.input) if isinstance(operation, _GRIDS) else operation
 
 
 def _activation(operation):

@@ -9,7 +9,12 @@ from keras import ops
 
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.core.plugin import snake_case
-from tfcompress.distillation.features import find_layers, matching_layers
+from tfcompress.distillation.features import (
+    find_layers,
+    last_layers,
+    matching_layers,
+)
+from tfcompress.distillation.reduction import reduced
 
 
 class Run(typing.NamedTuple):
@@ -75,11 +80,11 @@ class Term:
         """The mean over predictions, as Keras has it for its own losses."""
         if self.output is not None:
             output = keras.tree.flatten(outputs)[self.output]
-            return _reduced(values, output, sample_weights[self.output])
+            return reduced(values, output, sample_weights[self.output])
         weight = sample_weights[0]
         if weight is not None:
             weight = ops.mean(ops.reshape(weight, (ops.shape(weight)[0], -1)), axis=-1)
-        return _reduced(values, values, weight)
+        return reduced(values, values, weight)
 
     def _views(self, student, teacher):
         """What the loss gets of student and teacher."""
@@ -92,16 +97,6 @@ class Term:
         if reads == "outputs":
             return run.logits[self.output]
         return [ops.cast(run.features[id(layer)], "float32") for layer in layers]
-
-
-class _Given(keras.losses.Loss):
-    """Numbers that are reduced like a loss: by weights, masks and replicas."""
-
-    def call(self, values, outputs):
-        return values
-
-
-_reduced = _Given(name="given")
 
 
 def make_terms(student, teacher, names, kinds, losses, weights, alpha):
@@ -221,7 +216,8 @@ def _layers(loss, student, teacher):
         )
     names = (loss.student_layers, loss.teacher_layers)
     if names == (None, None):
-        names = matching_layers(student, model)
+        choose = last_layers if loss.last_layer_only else matching_layers
+        names = choose(student, model)
     else:
         # Networks of a family often have the same names.
         names = (names[0] or names[1], names[1] or names[0])

@@ -20,8 +20,7 @@ from tfcompress.distillation.teachers.teacher import Teacher
 _ROWS = 1024
 
 
-# The recipes have a loss of this name.
-@keras.saving.register_keras_serializable("tfcompress.distillation")
+@keras.saving.register_keras_serializable("tfcompress")
 class SoftLabels(Teacher):
     """The logits that `precompute` stored, and the samples they belong to.
 

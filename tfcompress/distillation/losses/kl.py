@@ -3,7 +3,7 @@
 from keras import ops
 
 from tfcompress.core.nouns import DistillationLoss
-from tfcompress.distillation.temperature import check_temperature, temperature_at
+from tfcompress.distillation.losses.temperature import check_temperature, temperature_at
 
 
 class KL(DistillationLoss):
@@ -39,6 +39,7 @@ class KL(DistillationLoss):
         """The divergence of each prediction."""
         temperature = temperature_at(self.temperature, step)
         student, teacher = (two_classes(z) / temperature for z in (student, teacher))
+        teacher = ops.stop_gradient(teacher)
         wanted = ops.softmax(teacher)
         excess = ops.log_softmax(teacher) - ops.log_softmax(student)
         return temperature**2 * ops.sum(wanted * excess, axis=-1)

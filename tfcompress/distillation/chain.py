@@ -1,0 +1,85 @@
+"""Students that become teachers."""
+
+import keras
+
+from tfcompress.core.errors import check_integer
+from tfcompress.distillation.distiller import Distiller
+
+
+def chain(teacher, students, train, **arguments):
+    """Lets each student learn from the one before it, the first from the teacher.
+
+    With students of falling size, those in the middle are teacher assistants: a small
+    network learns more from a middle-sized one than from a large one.
+
+    Args:
+        teacher: what `Distiller` takes as a teacher.
+        students: built Keras models, or functions that return one when its turn comes,
+            which saves memory.
+        train: `train(distiller)` compiles and fits; called once for each student.
+        **arguments: of each `Distiller`: `losses`, `weights`, `alpha`.
+
+    Returns:
+        The trained students, a list.
+
+    Raises:
+        ValueError: if there is no student, or one cannot learn from the one before it.
+
+    Source: Mirzadeh et al., "Improved Knowledge Distillation via Teacher Assistant"
+    (2020).
+
+    Example:
+        >>> def network(width):
+        ...     layers = keras.layers.Dense(width, "relu"), keras.layers.Dense(3)
+        ...     return keras.Sequential([keras.Input((8,)), *layers])
+        >>> def train(model):
+        ...     model.compile("adam")
+        ...     model.fit(np.ones((4, 8)), verbose=0)
+        >>> students = [network(16), network(4)]
+        >>> [s.count_params() for s in chain(network(64), students, train)]
+        [195, 51]
+    """
+    trained = []
+    for student in students:
+        student = student if isinstance(student, keras.Model) else student()
+        train(Distiller(student, teacher, **arguments))
+        trained.append(student)
+        teacher = student
+    if not trained:
+        raise ValueError("students is empty: expected at least one model to teach.")
+    return trained
+
+
+def born_again(build, train, generations=3, **arguments):
+    """Trains a network, and then others of its size, each on the one before it.
+
+    All together are a good ensemble: `tfc.distillation.Ensemble(models)`.
+
+    Args:
+        build: `build()` returns a new network with fresh weights.
+        train: `train(model)` compiles and fits, the first network itself and then a
+            `Distiller` for each other one.
+        generations: how many learn from another, at least 1.
+        **arguments: of each `Distiller`: `losses`, `weights`, `alpha`.
+
+    Returns:
+        The trained networks, `generations + 1` of them.
+
+    Raises:
+        ValueError: if `generations` is below 1.
+
+    Source: Furlanello et al., "Born Again Neural Networks" (2018), section 3.
+
+    Example:
+        >>> def build():
+        ...     return keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+        >>> def train(model):
+        ...     model.compile("adam", "mse")
+        ...     model.fit(np.ones((4, 8)), np.ones((4, 3)), verbose=0)
+        >>> len(born_again(build, train, generations=2))
+        3
+    """
+    check_integer("born_again(generations)", generations, 1, 1000)
+    first = build()
+    train(first)
+    return [first, *chain(first, [build] * generations, train, **arguments)]

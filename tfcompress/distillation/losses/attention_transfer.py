@@ -1,0 +1,63 @@
+"""Attention like the teacher's."""
+
+from keras import ops
+
+from tfcompress.core.errors import check_number
+from tfcompress.distillation.losses.feature_loss import (
+    FeatureLoss,
+    check_ranks,
+    flat,
+    root,
+    to_common_resolution,
+    unit,
+)
+
+
+class AttentionTransfer(FeatureLoss):
+    """Euclidean distance of normalised attention maps.
+
+        L = Σ_layers ‖Q_s / ‖Q_s‖₂ - Q_t / ‖Q_t‖₂‖₂,  Q = Σ_channels |F|^power
+
+    one number for each position; the paper's equation without its factor β/2, which is a
+    weight of the loss (β about 1000 over the number of positions). The distance is not
+    squared; the authors' code takes the mean of squares. Its gradient is zero where the
+    maps are equal. The finer of two resolutions is averaged to the coarser.
+
+    Args:
+        student_layers: names of layers with outputs `(batch, ..., channels)`, or None to
+            choose them by resolution.
+        teacher_layers: as many names of layers of the teacher.
+        power: at least 1; the higher, the more the strongest activations count.
+
+    Raises:
+        ValueError: if the layers do not come in pairs of one rank, have no positions, or
+            if the power is less than 1.
+
+    Source: Zagoruyko and Komodakis, "Paying More Attention to Attention" (2017),
+    equation 2.
+
+    Example:
+        >>> student = np.array([[[3.0, 0.0], [0.0, 0.0]]])
+        >>> teacher = np.array([[[0.0], [2.0]]])
+        >>> np.round(AttentionTransfer()([student], [teacher]), 4)
+        array([1.4142], dtype=float32)
+    """
+
+    def __init__(self, student_layers=None, teacher_layers=None, power=2):
+        super().__init__(student_layers, teacher_layers)
+        # Lower powers have infinite gradients at zero.
+        self.power = check_number("AttentionTransfer(power)", power, 1)
+
+    def build(self, student, teacher):
+        """Checks that there are positions to attend to."""
+        super().build(student, teacher)
+        check_ranks(self, student, teacher, least=3)
+
+    def compare(self, student, teacher):
+        """The distance of the maps."""
+        maps = to_common_resolution(self._attention(student), self._attention(teacher))
+        student, teacher = (unit(flat(attention)) for attention in maps)
+        return root(ops.sum(ops.square(student - teacher), axis=-1))
+
+    def _attention(self, feature):
+        return ops.sum(ops.abs(feature) ** self.power, axis=-1, keepdims=True)

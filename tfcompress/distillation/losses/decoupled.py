@@ -1,0 +1,83 @@
+"""Soft targets, the true class and the others apart."""
+
+from keras import ops
+
+from tfcompress.core.errors import check_number
+from tfcompress.core.nouns import DistillationLoss
+from tfcompress.distillation.losses.kl import two_classes
+from tfcompress.distillation.losses.labels import class_probabilities
+from tfcompress.distillation.losses.temperature import check_temperature, temperature_at
+
+# Stands for minus infinity, of which differences are not defined.
+_LOWEST = -1e30
+
+
+class Decoupled(DistillationLoss):
+    """`KL` in two parts with weights of their own.
+
+        L = T² (α KL(b_t ‖ b_s) + β KL(o_t ‖ o_s))
+
+    where `b = (p, 1 - p)` has the probability of the labelled class and of all others
+    together, and `o` those of the others among themselves; the first part says how hard
+    the example is, the second is most of what teachers know. `KL` is the same with
+    α = 1 and β = 1 - p_t, which is small just where the teacher is sure. The class of
+    labels that are probabilities is the most probable one.
+
+    Args:
+        temperature: T, positive, or a `keras.optimizers.schedules` object of the
+            optimizer step.
+        alpha: α, weight of the labelled class, not negative.
+        beta: β, weight of the others, not negative.
+
+    Raises:
+        ValueError: if the temperature is not positive, a weight is negative, or there
+            are no labels.
+
+    Source: Zhao et al., "Decoupled Knowledge Distillation" (2022), section 3.
+
+    Example:
+        >>> student, teacher = np.zeros((1, 3)), np.log([[2.0, 1.0, 1.0]])
+        >>> loss = Decoupled(temperature=1, alpha=1, beta=8)
+        >>> np.round(loss(student, teacher, labels=np.array([0])), 4)
+        array([0.0589], dtype=float32)
+    """
+
+    def __init__(self, temperature=4.0, alpha=1.0, beta=8.0):
+        self.temperature = check_temperature(temperature)
+        self.alpha = check_number("Decoupled(alpha)", alpha, 0)
+        self.beta = check_number("Decoupled(beta)", beta, 0)
+
+    def __call__(self, student, teacher, labels=None, step=0):
+        """The loss of each prediction."""
+        if labels is None:
+            raise ValueError(
+                "Decoupled tells the labelled class from the others, but there are no "
+                "labels: pass them to fit, or use KL, which needs none."
+            )
+        temperature = temperature_at(self.temperature, step)
+        teacher = ops.stop_gradient(two_classes(teacher)) / temperature
+        student = two_classes(student) / temperature
+        given = class_probabilities(labels, student)
+        chosen = ops.one_hot(ops.argmax(given, axis=-1), given.shape[-1], dtype="bool")
+        target, others = (
+            divergence(part(teacher, chosen), part(student, chosen))
+            for part in (_target_or_other, _among_others)
+        )
+        return temperature**2 * (self.alpha * target + self.beta * others)
+
+
+def divergence(wanted, found):
+    """KL divergence `(...)` of log probabilities `(..., classes)`."""
+    return ops.sum(ops.exp(wanted) * (wanted - found), axis=-1)
+
+
+def _target_or_other(logits, chosen):
+    parts = [
+        ops.logsumexp(ops.where(mask, logits, _LOWEST), axis=-1)
+        for mask in (chosen, ops.logical_not(chosen))
+    ]
+    return ops.log_softmax(ops.stack(parts, axis=-1))
+
+
+def _among_others(logits, chosen):
+    return ops.log_softmax(ops.where(chosen, _LOWEST, logits))

@@ -1,0 +1,79 @@
+"""A model that teaches itself."""
+
+from keras import ops
+
+from tfcompress.core.errors import check_number
+from tfcompress.distillation.losses.feature_loss import (
+    FeatureLoss,
+    as_features,
+    channel_means,
+    linear_map,
+)
+from tfcompress.distillation.losses.kl import KL, two_classes
+from tfcompress.distillation.losses.labels import class_probabilities
+from tfcompress.distillation.losses.temperature import check_temperature
+
+
+class SelfDistillation(FeatureLoss):
+    """What classifiers on inner layers lack to the labels and to the model's output.
+
+        L = Σ_layers (1 - α) CE(y, z) + α KL(teacher, z),  z = W mean_positions F + b
+
+    with `KL` of temperature T and its factor T². The classifiers are learned with the
+    model and then thrown away. Without labels it is the sum of `KL` alone. Use it
+    without a teacher: `Distiller(model, losses="self_distillation")`, where the model's
+    own outputs teach, and get no gradient by it. The paper has convolutions in its
+    classifiers, and asks for features like the last ones as well.
+
+    Args:
+        student_layers: names of layers, or None to choose them by resolution.
+        temperature: T, positive, or a `keras.optimizers.schedules` object of the
+            optimizer step.
+        alpha: α, weight of the soft targets, from 0 to 1.
+
+    Raises:
+        ValueError: if the temperature is not positive, α is out of range, or the outputs
+            are not one vector of logits for each example.
+
+    Source: Zhang et al., "Be Your Own Teacher" (2019), section 3.
+
+    Example:
+        >>> loss = SelfDistillation(["block1", "block2"])
+        >>> loss.build([(None, 8, 8, 16), (None, 4, 4, 32)], (None, 10))
+        >>> [adapter.kernel.shape.as_list() for adapter in loss.adapters]
+        [[16, 10], [32, 10]]
+    """
+
+    teacher_reads = "outputs"
+
+    def __init__(self, student_layers=None, temperature=3.0, alpha=0.3):
+        super().__init__(student_layers)
+        self.temperature = check_temperature(temperature)
+        self.alpha = check_number("SelfDistillation(alpha)", alpha, 0, 1)
+
+    def build(self, student, teacher):
+        """Creates a classifier for each layer."""
+        if len(teacher) != 2:
+            raise ValueError(
+                "SelfDistillation needs outputs (batch, classes), but got shape "
+                f"{tuple(teacher)}."
+            )
+        self.adapters = [linear_map(shape[-1], teacher[-1]) for shape in student]
+
+    def __call__(self, student, teacher, labels=None, step=0):
+        """The sum over all layers."""
+        return sum(
+            self._lesson(adapter(channel_means(feature)), teacher, labels, step)
+            for adapter, feature in zip(
+                self.adapters, as_features(student), strict=True
+            )
+        )
+
+    def _lesson(self, logits, teacher, labels, step):
+        soft = KL(self.temperature)(logits, teacher, step=step)
+        if labels is None:
+            return soft
+        logits = two_classes(logits)
+        wanted = class_probabilities(labels, logits)
+        hard = -ops.sum(wanted * ops.log_softmax(logits), axis=-1)
+        return (1 - self.alpha) * hard + self.alpha * soft
