@@ -120,12 +120,13 @@ class _Answers:
         keys = keys[new]
         some = keras.tree.map_structure(lambda part: tf.gather(part, places[new]), x)
         if not self._ask:
-            self._open(some)
+            # What the outputs are shows in many values better than in few.
+            self._open(x)
         append(self._path, keys, self._rows(self._ask(some)))
         self._known.update(keys.tolist())
 
     def _open(self, x):
-        """Gets to know the teacher by some samples."""
+        """Gets to know the teacher by a batch."""
         self._teacher.build(x)
         index = Index(
             teacher=self._fingerprint,
