@@ -226,19 +226,18 @@ class TestTraining:
         assert keras.models.load_model(tmp_path / "distiller.keras").teacher == soft
 
     def test_replicas(self, folder):
-        model = classifier()
-        soft = computed(model, X, folder)
-        results, start = [], classifier().get_weights()
-        for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
-            strategy = tf.distribute.MirroredStrategy(
-                devices, tf.distribute.ReductionToOneDevice()
-            )
-            with strategy.scope():
-                distiller = self.compiled(soft)
-                distiller.student.set_weights(start)
+        soft = computed(classifier(), X, folder)
+        alone = self.compiled(soft)
+        strategy = tf.distribute.MirroredStrategy(
+            ["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice()
+        )
+        with strategy.scope():
+            mirrored = self.compiled(soft)
+        mirrored.student.set_weights(alone.student.get_weights())
+        for distiller in (alone, mirrored):
             distiller.fit(soft.attach(slices(X, Y).batch(10)), verbose=0)
-            results.append(distiller.student.get_weights())
-        for one, other in zip(*results, strict=True):
+        weights = (d.student.get_weights() for d in (alone, mirrored))
+        for one, other in zip(*weights, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 
