@@ -88,7 +88,6 @@ class TestContent:
         soft = computed(teacher, slices(np.repeat(X, 3, axis=0)).batch(7), folder)
         assert len(soft) == 20
         assert (folder / "logits.bin").stat().st_size == 20 * 5 * 4
-        # The first rows are looked at twice more, to get to know the teacher.
         asked = teacher.asked
         assert computed(teacher, (X, Y), folder) == soft
         assert teacher.asked == asked
@@ -141,8 +140,8 @@ class TestDisk:
         assert len(SoftLabels(folder)) == 12
         teacher.asked = 0
         soft = computed(teacher, slices(X).batch(5), folder)
-        # The first three, to get to know the teacher.
-        assert teacher.asked == 8 + 2 * 3
+        # The third batch, the first with anything new, shows what the teacher is.
+        assert teacher.asked == 8 + 2 * 5
         np.testing.assert_allclose(
             soft.attach(X)[1].logits, teacher.model(X), atol=1e-5
         )
@@ -227,19 +226,18 @@ class TestTraining:
         assert keras.models.load_model(tmp_path / "distiller.keras").teacher == soft
 
     def test_replicas(self, folder):
-        model = classifier()
-        soft = computed(model, X, folder)
-        results, start = [], classifier().get_weights()
-        for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
-            strategy = tf.distribute.MirroredStrategy(
-                devices, tf.distribute.ReductionToOneDevice()
-            )
-            with strategy.scope():
-                distiller = self.compiled(soft)
-                distiller.student.set_weights(start)
+        soft = computed(classifier(), X, folder)
+        alone = self.compiled(soft)
+        strategy = tf.distribute.MirroredStrategy(
+            ["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice()
+        )
+        with strategy.scope():
+            mirrored = self.compiled(soft)
+        mirrored.student.set_weights(alone.student.get_weights())
+        for distiller in (alone, mirrored):
             distiller.fit(soft.attach(slices(X, Y).batch(10)), verbose=0)
-            results.append(distiller.student.get_weights())
-        for one, other in zip(*results, strict=True):
+        weights = (d.student.get_weights() for d in (alone, mirrored))
+        for one, other in zip(*weights, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 
@@ -302,6 +300,10 @@ class TestBadInput:
         )
         with pytest.raises(ValueError, match="pad all sequences to one length"):
             computed(model, ragged, folder)
+
+    def test_answers_that_are_no_numbers(self, folder):
+        with pytest.raises(ValueError, match="answer of the teacher .* has 5 NaN"):
+            computed(classifier(), np.where(np.arange(20) == 3, np.nan, X.T).T, folder)
 
     def test_folders(self, folder, tmp_path):
         with pytest.raises(ValueError, match="No soft labels at"):

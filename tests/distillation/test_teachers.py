@@ -91,14 +91,11 @@ class TestEnsemble:
         wanted = np.log((tf.nn.softmax(first(X)) + second(X)) / 2)
         np.testing.assert_allclose(students.teacher(X)[0], wanted, atol=1e-5)
 
-    @pytest.mark.parametrize("jit_compile", [False, True])
-    def test_fit_save_and_load(self, tmp_path, jit_compile):
+    def test_fit_save_and_load(self, tmp_path):
         ensemble = Ensemble([classifier(), classifier()], weights=[0.3, 0.7])
-        distiller = compiled(classifier(width=4), ensemble, jit_compile=jit_compile)
+        distiller = compiled(classifier(width=4), ensemble)
         history = distiller.fit(X, Y, epochs=4, verbose=0).history["kl"]
         assert history[-1] < history[0]
-        if jit_compile:
-            return
         distiller.save(tmp_path / "distiller.keras")
         loaded = keras.models.load_model(tmp_path / "distiller.keras")
         assert loaded.teacher.weights == [0.3, 0.7]
@@ -137,21 +134,17 @@ class TestSavedModel:
     def test_exported_by_keras(self, tmp_path, end):
         model = classifier(activation=end)
         model.export(tmp_path / "exported", verbose=False)
-        distiller = compiled(
-            classifier(width=4, activation="sigmoid" if end == "sigmoid" else None),
-            str(tmp_path / "exported"),
-        )
-        assert isinstance(distiller.teacher, SavedModelTeacher)
-        assert distiller.teacher.name == "exported"
-        wanted = answer(model)[0]
-        np.testing.assert_allclose(distiller.teacher(X)[0], wanted, atol=1e-5)
-        history = distiller.fit(X, Y, epochs=4, verbose=0).history["kl"]
-        assert history[-1] < history[0]
+        student = classifier(activation="sigmoid" if end == "sigmoid" else None)
+        teacher = Distiller(student, str(tmp_path / "exported")).teacher
+        assert isinstance(teacher, SavedModelTeacher)
+        assert teacher.name == "exported"
+        np.testing.assert_allclose(teacher(X)[0], answer(model)[0], atol=1e-5)
 
-    def test_xla_compiles_it(self, tmp_path):
+    def test_fit_also_in_xla(self, tmp_path):
         classifier().export(tmp_path / "exported", verbose=False)
         distiller = compiled(classifier(), tmp_path / "exported", jit_compile=True)
-        assert np.isfinite(distiller.fit(X, Y, verbose=0).history["kl"]).all()
+        history = distiller.fit(X, Y, epochs=4, verbose=0).history["kl"]
+        assert history[-1] < history[0]
 
     @pytest.mark.parametrize("signatures", [None, "scores"])
     def test_modules(self, tmp_path, signatures):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.errors import check_finite
 from tfcompress.distillation.teachers import SoftLabels, as_teacher
 from tfcompress.distillation.teachers.soft_label_files import (
     INDEX,
@@ -33,8 +34,9 @@ def precompute(teacher, dataset, path, verbose=1):
 
     Samples are known by their content. A run that was cut off goes on where it was;
     what is there is not asked again, equal samples are stored once, and more data may be
-    added later. A row takes four bytes for each number and 16 for its key. Variable
-    sequences have to be padded to one length if there is an answer for each position.
+    added later. A row takes four bytes for each number and 16 for its key. Sequences of
+    different lengths have to be padded to one if there is an answer for each position.
+    One run at a time may write to a folder; others may read meanwhile.
 
     Args:
         teacher: what `Distiller` takes.
@@ -49,8 +51,9 @@ def precompute(teacher, dataset, path, verbose=1):
 
     Raises:
         TypeError: if the data is something else.
-        ValueError: if the data is endless or empty, the teacher cannot be called on it,
-            or the folder has answers of another teacher or for other inputs.
+        ValueError: if the data is endless or empty, the teacher cannot be called on it
+            or answers with NaN, or the folder has answers of another teacher or for other
+            inputs.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -117,12 +120,13 @@ class _Answers:
         keys = keys[new]
         some = keras.tree.map_structure(lambda part: tf.gather(part, places[new]), x)
         if not self._ask:
-            self._open(some)
+            # What the outputs are shows in many values better than in few.
+            self._open(x)
         append(self._path, keys, self._rows(self._ask(some)))
         self._known.update(keys.tolist())
 
     def _open(self, x):
-        """Gets to know the teacher by some samples."""
+        """Gets to know the teacher by a batch."""
         self._teacher.build(x)
         index = Index(
             teacher=self._fingerprint,
@@ -150,7 +154,9 @@ class _Answers:
                 f"after {self._index.shapes}: pad all sequences to one length."
             )
         flat = [part.numpy().reshape(len(part), -1) for part in logits]
-        return np.concatenate(flat, axis=1)
+        rows = np.concatenate(flat, axis=1)
+        check_finite(f"The answer of the teacher {self._teacher.name!r}", rows)
+        return rows
 
     def _check(self, is_same):
         if not is_same:

@@ -40,16 +40,18 @@ class FileTeacher(Teacher):
         """A hash of the file, or of all files of the folder."""
         path = pathlib.Path(self.path)
         files = [path] if path.is_file() else sorted(path.rglob("*"))
-        digest = hashlib.sha256()
-        for file in files:
-            if file.is_file():
-                digest.update(file.read_bytes())
-        return digest.hexdigest()
+        hashes = [_hash_of(file) for file in files if file.is_file()]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def output_kinds(self, outputs, student_kinds):
         """Read off the values, and of `kind`."""
         kinds = [self.kind] * len(outputs) if self.kind else student_kinds
         return super().output_kinds(outputs, kinds)
+
+
+def _hash_of(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def named_inputs(inputs, names):
