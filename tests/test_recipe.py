@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 import tfcompress as tfc
@@ -41,6 +42,31 @@ def test_makes_models_smaller():
     # 4 filters, 3 of them, 2 of these.
     assert small.get_layer("conv").filters == 2
     assert small.get_layer("head_in").units == 1
+
+
+def test_learns_from_a_teacher_in_a_file(tmp_path):
+    model, teacher = models.small(), models.small()
+    teacher.save(tmp_path / "teacher.keras")
+    x, y = models.inputs(model, 32), models.classes(32)
+    distillation = {"teacher": str(tmp_path / "teacher.keras"), "alpha": 0.1}
+    recipe = tfc.Recipe(
+        [
+            {"compress": {"rules": {".*": "mask"}}},
+            {
+                "fit": {
+                    "distillation": {**distillation, "losses": ["kl"]},
+                    "pruning": {"schedule": 0.5},
+                    "learning_rate": 0.01,
+                    "epochs": 4,
+                }
+            },
+            "strip",
+        ]
+    )
+    result = recipe.run(model, (x, y))
+    losses = result.history[0]["kl"]
+    assert losses[-1] < losses[0]
+    assert np.mean(result.model.layers[0].kernel.numpy() == 0) == 0.5
 
 
 def test_yaml_round_trip(tmp_path):

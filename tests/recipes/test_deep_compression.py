@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import tfcompress as tfc
-from tfcompress.recipes.lessons import Lessons, SoftLabels
+from tfcompress.recipes.lessons import Lessons
 
 
 def blobs(count=256):
@@ -81,21 +81,6 @@ def test_a_dataset_labels_and_a_sparsity_for_each_layer():
     assert result.export is None
 
 
-def test_soft_labels_against_the_formula():
-    y, t, z = np.array([0, 1.0]), np.array([2.0, -1.0]), np.array([0.5, 0.25])
-
-    def cross_entropy(p, logits):
-        return -(p * (logits - np.log(np.exp(logits).sum()))).sum()
-
-    soft = np.exp(t / 3) / np.exp(t / 3).sum()
-    expected = 0.1 * cross_entropy(y, z) + 0.9 * 9 * cross_entropy(soft, z / 3)
-    labels = np.concatenate([y, t])[None]
-    assert float(SoftLabels(3.0)(labels, z[None])) == pytest.approx(expected, 1e-5)
-    p = np.exp(z) / np.exp(z).sum()
-    from_p = SoftLabels(3.0, from_logits=False)(labels, p[None])
-    assert float(from_p) == pytest.approx(expected, 1e-5)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -113,9 +98,7 @@ def test_bad_arguments(arguments, message):
 def test_bad_lessons():
     x, y = blobs(32)
     model = network()
-    with pytest.raises(ValueError, match="a teacher or a loss, not both"):
-        Lessons(model, (x, y), loss="mse", teacher=model)
-    with pytest.raises(ValueError, match="temperature=0: expected a positive"):
+    with pytest.raises(ValueError, match="temperature=0: expected a positive number"):
         Lessons(model, (x, y), teacher=model, temperature=0)
     endless = tf.data.Dataset.from_tensors((x, y)).repeat()
     with pytest.raises(ValueError, match="no known length"):

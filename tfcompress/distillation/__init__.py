@@ -1,7 +1,7 @@
 """Small models that learn from large ones."""
 
 from tfcompress.distillation.chain import born_again, chain
-from tfcompress.distillation.distiller import Distiller, Taught
+from tfcompress.distillation.distiller import Distiller
 from tfcompress.distillation.losses import (
     KL,
     AttentionTransfer,
@@ -18,7 +18,16 @@ from tfcompress.distillation.losses import (
     get,
 )
 from tfcompress.distillation.mutual import MutualLearning
-from tfcompress.distillation.teachers import KerasTeacher, Teacher
+from tfcompress.distillation.precompute import precompute
+from tfcompress.distillation.taught import Taught
+from tfcompress.distillation.teachers import (
+    Ensemble,
+    KerasTeacher,
+    SavedModelTeacher,
+    SoftLabels,
+    Teacher,
+    TFLiteTeacher,
+)
 
 __all__ = [
     "KL",
@@ -27,6 +36,7 @@ __all__ = [
     "Decoupled",
     "DistillationLoss",
     "Distiller",
+    "Ensemble",
     "Hints",
     "KerasTeacher",
     "Logits",
@@ -34,11 +44,15 @@ __all__ = [
     "MutualLearning",
     "RelationalAngle",
     "RelationalDistance",
+    "SavedModelTeacher",
     "SelfDistillation",
     "SimilarityPreserving",
+    "SoftLabels",
+    "TFLiteTeacher",
     "Taught",
     "Teacher",
     "born_again",
     "chain",
     "get",
+    "precompute",
 ]

@@ -2,7 +2,6 @@
 
 import threading
 import types
-import typing
 
 import keras
 from keras import ops
@@ -18,20 +17,9 @@ from tfcompress.distillation.outputs import (
     to_logits,
 )
 from tfcompress.distillation.reduction import show
+from tfcompress.distillation.taught import Taught
 from tfcompress.distillation.teachers import as_teacher
 from tfcompress.distillation.terms import Run, make_terms
-
-
-class Taught(typing.NamedTuple):
-    """Labels with a teacher's logits beside them, as `y` for `fit` and `evaluate`.
-
-    Attributes:
-        labels: what the compiled loss gets, or None.
-        logits: float32, in the structure of the student's outputs.
-    """
-
-    labels: typing.Any
-    logits: typing.Any
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -56,8 +44,10 @@ class Distiller(keras.Model):
 
     Args:
         student: a built Keras model, which is trained.
-        teacher: a built Keras model. None if `y` holds soft labels (`Taught`), or for
-            losses by which a model teaches itself.
+        teacher: a built Keras model; the path of a `.keras` or `.tflite` file or of a
+            SavedModel; a list of these, which becomes an `Ensemble`; or `SoftLabels`,
+            which `attach` puts into `y`. None for losses by which a model teaches
+            itself.
         losses: a `tfc.distillation` loss, a name, `{name: arguments}`, or a list of
             them; or `{output name: these}` for several outputs.
         weights: a number for each loss, not negative; by default 1, or equal parts of
@@ -132,7 +122,8 @@ class Distiller(keras.Model):
         )
         outputs = self.call(inputs, training=False)
         student = self._student_run(inputs, outputs, training=False)
-        teacher = self._teacher_run(inputs, None, student) if self._teacher else student
+        asks = self._teacher and self._teacher.can_be_asked
+        teacher = self._teacher_run(inputs, None, student) if asks else student
         for term in self._terms:
             term.build(student, teacher)
         self._adapters = [layer for term in self._terms for layer in term.loss.adapters]

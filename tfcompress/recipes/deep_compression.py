@@ -76,11 +76,8 @@ def deep_compression(
     3. The file is written.
 
     Both trainings have a learning rate that falls to zero along a cosine. With a teacher
-    (the dense model itself is a good one) the loss is Hinton's
-
-        0.1 CE(y, p) + 0.9 T² CE(softmax(t / T), softmax(z / T)),
-
-    with labels `y`, outputs `p = softmax(z)` and the teacher's logits `t`.
+    (the dense model itself is a good one) the loss is a tenth of that plus nine tenths
+    of `tfc.distillation.KL`.
 
     Args:
         model: a built Keras model, which is not changed.
@@ -98,9 +95,9 @@ def deep_compression(
         optimizer: Keras name or object.
         batch_size: for arrays.
         loss: cross entropy for class labels by default.
-        teacher: a classifier whose outputs are learned beside the labels; it returns
-            logits or probabilities.
-        temperature: T, positive.
+        teacher: a classifier whose outputs are learned beside the labels; what
+            `tfc.distillation.Distiller` takes.
+        temperature: of the teacher's and the model's outputs, positive.
         validation_data: like `data`, measured after each epoch.
         precision: of the file, as in `tfc.export_tflite`.
         codec: of the file, as in `tfc.export_tflite`; None for a plain one.

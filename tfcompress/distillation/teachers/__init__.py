@@ -1,18 +1,65 @@
 """Who teaches."""
 
+import os
+import pathlib
+
+from tfcompress.distillation.teachers.ensemble import Ensemble
 from tfcompress.distillation.teachers.keras_model import KerasTeacher
+from tfcompress.distillation.teachers.saved_model import SavedModelTeacher
+from tfcompress.distillation.teachers.soft_label_files import INDEX
+from tfcompress.distillation.teachers.soft_labels import SoftLabels
 from tfcompress.distillation.teachers.teacher import Teacher
+from tfcompress.distillation.teachers.tflite import TFLiteTeacher
+from tfcompress.interop.load import load_model
 
 
 def as_teacher(identifier):
     """A `Teacher` for what a user names.
 
     Args:
-        identifier: a Keras model, or a `Teacher`.
+        identifier: a Keras model; a list of teachers, which are averaged; the path of a
+            `.keras`, `.h5` or `.tflite` file, of a SavedModel, or of soft labels that
+            `precompute` wrote; or a `Teacher`.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if there is no teacher at the path.
     """
     if isinstance(identifier, Teacher):
         return identifier
+    if isinstance(identifier, (list, tuple)):
+        return Ensemble(identifier)
+    if isinstance(identifier, (str, os.PathLike)):
+        return _at(identifier)
     return KerasTeacher(identifier)
 
 
-__all__ = ["KerasTeacher", "Teacher", "as_teacher"]
+def _at(path):
+    found = pathlib.Path(path)
+    if (found / "saved_model.pb").is_file():
+        return SavedModelTeacher(path)
+    if (found / INDEX).is_file():
+        return SoftLabels(path)
+    if found.is_file() and found.suffix == ".tflite":
+        return TFLiteTeacher(path)
+    if found.is_file() and found.suffix in (".keras", ".h5", ".hdf5"):
+        return KerasTeacher(load_model(path))
+    raise ValueError(
+        f"No teacher at {str(path)!r}: it "
+        f"{'is something else' if found.exists() else 'does not exist'}. Expected a "
+        ".keras, .h5 or .tflite file, the folder of a SavedModel, or that of soft labels; "
+        f"relative paths start at {os.getcwd()!r}."
+    )
+
+
+Teacher.registry = as_teacher
+
+__all__ = [
+    "Ensemble",
+    "KerasTeacher",
+    "SavedModelTeacher",
+    "SoftLabels",
+    "TFLiteTeacher",
+    "Teacher",
+    "as_teacher",
+]

@@ -4,7 +4,7 @@ import keras
 
 from tfcompress.core.errors import check_model
 from tfcompress.distillation.outputs import output_kinds
-from tfcompress.distillation.teachers.teacher import Teacher
+from tfcompress.distillation.teachers.teacher import Teacher, hash_of
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -37,6 +37,10 @@ class KerasTeacher(Teacher):
     def supports_jit(self):
         """Whether all of its layers do."""
         return all(layer.supports_jit for layer in self.model._flatten_layers())
+
+    def fingerprint(self):
+        """A hash of the weights, without the random seeds."""
+        return hash_of(self.model.weights)
 
     def run(self, inputs):
         """The model's outputs."""

@@ -1,5 +1,7 @@
 """What all teachers share."""
 
+import hashlib
+
 import keras
 
 from tfcompress.core.plugin import Plugin
@@ -13,51 +15,69 @@ class Teacher(Plugin):
         model: the Keras model whose inner layers can be looked at, or None.
         variables: what has to be saved with a distiller.
         supports_jit: whether XLA can compile it.
+        can_be_asked: whether it answers any inputs; else `y` has to hold its answers.
+        structure: numbers of the outputs, in the structure that `run` returns.
     """
 
     model = None
     variables = ()
     supports_jit = True
+    can_be_asked = True
+    structure = 0
 
     def run(self, inputs):
         """What the teacher returns for inputs, in its own structure."""
         raise NotImplementedError
 
+    def fingerprint(self):
+        """A string that is another for another teacher: a hash of its weights."""
+        return hash_of(self.variables)
+
     def output_kinds(self, outputs, student_kinds):
         """What each output is, "logits", "softmax" or "sigmoid".
 
         Without a graph to look at, sigmoids are taken for such where the student's are.
+
+        Raises:
+            ValueError: if there is no student and the values may be either.
         """
         return [
-            "softmax"
-            if sums_to_one(output)
-            else kind
-            if kind == "sigmoid" and _is_between_zero_and_one(output)
-            else "logits"
+            self._kind(output, kind)
             for output, kind in zip(outputs, student_kinds, strict=True)
         ]
 
-    def build(self, inputs, outputs, kinds):
-        """Gets to know a student.
+    def _kind(self, output, student_kind):
+        if sums_to_one(output):
+            return "softmax"
+        if student_kind == "logits" or not _is_between_zero_and_one(output):
+            return "logits"
+        if student_kind == "sigmoid":
+            return "sigmoid"
+        raise ValueError(
+            f"The teacher {self.name!r} returns numbers from 0 to 1, which may be logits "
+            "or the probabilities of sigmoids. Say which: SavedModelTeacher or "
+            "TFLiteTeacher(path, kind='sigmoid'), or kind='logits'."
+        )
+
+    def build(self, inputs, outputs=None, kinds=None):
+        """Gets to know its inputs, and a student.
 
         Args:
             inputs: some inputs of the student.
-            outputs: what the student returned for them.
+            outputs: what the student returned for them; None if there is no student.
             kinds: what each of its outputs is, see `output_kinds`.
 
         Raises:
             ValueError: if the teacher cannot be called on the inputs, or its outputs
                 are others than the student's.
         """
-        try:
-            answer = self.run(inputs)
-        except Exception as error:
-            raise ValueError(
-                f"The teacher {self.name!r} cannot be called on the student's inputs "
-                f"({_described(inputs)}): {_first_line(error)} A teacher has to take "
-                "the same inputs; put what it needs, such as keras.layers.Resizing, "
-                "into a model before it."
-            ) from error
+        answer = self._answer(inputs, "dataset's" if outputs is None else "student's")
+        count = len(keras.tree.flatten(answer))
+        self.structure = keras.tree.pack_sequence_as(answer, list(range(count)))
+        if outputs is None:
+            flat = keras.tree.flatten(answer)
+            self.kinds = self.output_kinds(flat, [None] * count)
+            return
         flat = flat_like(answer, outputs)
         self.kinds = self.output_kinds(flat, kinds)
         learned = keras.tree.flatten(outputs)
@@ -65,6 +85,17 @@ class Teacher(Plugin):
             flat, self.kinds, learned, kinds, strict=True
         ):
             self._check(output, kind, own, own_kind)
+
+    def _answer(self, inputs, whose):
+        try:
+            return self.run(inputs)
+        except Exception as error:
+            raise ValueError(
+                f"The teacher {self.name!r} cannot be called on the {whose} inputs "
+                f"({_described(inputs)}): {_first_line(error)} A teacher has to take "
+                "the same inputs; put what it needs, such as keras.layers.Resizing, "
+                "into a model before it."
+            ) from error
 
     def _check(self, output, kind, own, own_kind):
         if tuple(output.shape) != tuple(own.shape):
@@ -79,13 +110,26 @@ class Teacher(Plugin):
                 "or neither (one of several classes)."
             )
 
-    def __call__(self, inputs):
-        """A list of float32 logits, one for each output of the student."""
-        outputs = keras.tree.flatten(self.run(inputs))
+    def logits(self, outputs):
+        """What `run` returned, as a list of float32 logits."""
+        flat = keras.tree.flatten(outputs)
         return [
             to_logits(output, kind)
-            for output, kind in zip(outputs, self.kinds, strict=True)
+            for output, kind in zip(flat, self.kinds, strict=True)
         ]
+
+    def __call__(self, inputs):
+        """A list of float32 logits, one for each output of the student."""
+        return self.logits(self.run(inputs))
+
+
+def hash_of(variables):
+    """A SHA-256 of shapes, dtypes and values."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        digest.update(f"{variable.shape} {variable.dtype}".encode())
+        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    return digest.hexdigest()
 
 
 _KINDS = {

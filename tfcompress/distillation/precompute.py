@@ -1,0 +1,172 @@
+"""Asks a teacher once, for all epochs to come."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.core.errors import check_finite
+from tfcompress.distillation.teachers import SoftLabels, as_teacher
+from tfcompress.distillation.teachers.soft_label_files import (
+    INDEX,
+    Index,
+    append,
+    cut,
+    fingerprints,
+    read_index,
+    read_rows,
+    write_index,
+)
+from tfcompress.distillation.teachers.soft_labels import (
+    check_fits,
+    described,
+    unpacked,
+)
+
+# Rows in a batch of arrays.
+_BATCH = 128
+
+
+def precompute(teacher, dataset, path, verbose=1):
+    """Writes a teacher's logits for a dataset to a folder.
+
+    Samples are known by their content. A run that was cut off goes on where it was;
+    what is there is not asked again, equal samples are stored once, and more data may be
+    added later. A row takes four bytes for each number and 16 for its key. Sequences of
+    different lengths have to be padded to one if there is an answer for each position.
+    One run at a time may write to a folder; others may read meanwhile.
+
+    Args:
+        teacher: what `Distiller` takes.
+        dataset: a `tf.data.Dataset` of batches `x`, `(x, y)` or `(x, y, sample_weight)`;
+            or such arrays, where only a tuple separates x and y. Without augmentation:
+            samples that change are never found again.
+        path: of the folder.
+        verbose: 0 for silence, 1 for Keras' progress bar, 2 for its last line.
+
+    Returns:
+        `SoftLabels`.
+
+    Raises:
+        TypeError: if the data is something else.
+        ValueError: if the data is endless or empty, the teacher cannot be called on it
+            or answers with NaN, or the folder has answers of another teacher or for other
+            inputs.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> x, y = np.random.rand(10, 4).astype("float32"), np.arange(10) % 3
+        >>> soft = precompute(model, x, tmp_path / "soft", verbose=0)
+        >>> student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> distiller = tfc.distillation.Distiller(student, soft, alpha=0.1)
+        >>> distiller.compile("adam", "sparse_categorical_crossentropy")
+        >>> history = distiller.fit(*soft.attach((x, y)), verbose=0)
+    """
+    teacher, inputs = as_teacher(teacher), described(dataset)
+    batches, count = _batches(dataset)
+    progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
+    number = 0
+    answers = _Answers(teacher, inputs, path)
+    for number, batch in enumerate(batches, start=1):
+        answers.add(unpacked(batch)[0])
+        progress.update(number, finalize=False)
+    if not number:
+        raise ValueError("The dataset is empty: there is nothing to ask the teacher.")
+    progress.update(number, finalize=True)
+    return SoftLabels(path)
+
+
+def _batches(data):
+    """Batches, and how many there are, or None."""
+    if isinstance(data, tf.data.Dataset):
+        count = int(data.cardinality())
+        if count == tf.data.INFINITE_CARDINALITY:
+            raise ValueError("The dataset is endless: precompute before .repeat().")
+        return data, None if count < 0 else count
+    x, _, _ = unpacked(data)
+    starts = range(0, len(keras.tree.flatten(x)[0]), _BATCH)
+    parts = (
+        (keras.tree.map_structure(lambda a, i=i: tf.constant(a[i : i + _BATCH]), x),)
+        for i in starts
+    )
+    return parts, len(starts)
+
+
+class _Answers:
+    """A teacher's answers in a folder, which it completes.
+
+    The teacher is asked as late as possible: never, if all is there.
+    """
+
+    def __init__(self, teacher, inputs, path):
+        self._teacher, self._inputs, self._path = teacher, inputs, path
+        self._fingerprint = teacher.fingerprint()
+        self._index, self._ask, keys = None, None, np.empty(0, "uint64")
+        if pathlib.Path(path, INDEX).is_file():
+            self._index = read_index(path)
+            self._check(self._index.teacher == self._fingerprint)
+            check_fits(self._index.inputs, inputs, pathlib.Path(path).name)
+            keys, _ = read_rows(path, self._index)
+        self._count, self._known = len(keys), set(keys.tolist())
+
+    def add(self, x):
+        """Asks for the samples of a batch that are not there."""
+        keys, places = np.unique(fingerprints(x).numpy(), return_index=True)
+        new = np.array([key not in self._known for key in keys.tolist()])
+        if not new.any():
+            return
+        keys = keys[new]
+        some = keras.tree.map_structure(lambda part: tf.gather(part, places[new]), x)
+        if not self._ask:
+            # What the outputs are shows in many values better than in few.
+            self._open(x)
+        append(self._path, keys, self._rows(self._ask(some)))
+        self._known.update(keys.tolist())
+
+    def _open(self, x):
+        """Gets to know the teacher by a batch."""
+        self._teacher.build(x)
+        index = Index(
+            teacher=self._fingerprint,
+            inputs=self._inputs,
+            shapes=[list(logits.shape[1:]) for logits in self._teacher(x)],
+            kinds=self._teacher.kinds,
+            structure=_plain(self._teacher.structure),
+        )
+        if self._index is None:
+            write_index(self._path, index)
+        else:
+            self._check(
+                (index.shapes, index.kinds, index.structure)
+                == (self._index.shapes, self._index.kinds, self._index.structure)
+            )
+        self._index = index
+        cut(self._path, index, self._count)
+        self._ask = tf.function(self._teacher.__call__, reduce_retracing=True)
+
+    def _rows(self, logits):
+        shapes = [list(part.shape[1:]) for part in logits]
+        if shapes != self._index.shapes:
+            raise ValueError(
+                f"The teacher {self._teacher.name!r} returns logits {shapes} for a sample "
+                f"after {self._index.shapes}: pad all sequences to one length."
+            )
+        flat = [part.numpy().reshape(len(part), -1) for part in logits]
+        rows = np.concatenate(flat, axis=1)
+        check_finite(f"The answer of the teacher {self._teacher.name!r}", rows)
+        return rows
+
+    def _check(self, is_same):
+        if not is_same:
+            raise ValueError(
+                f"{str(self._path)!r} holds the answers of another teacher than "
+                f"{self._teacher.name!r}, or of this one before it was trained further: "
+                "choose a new folder, or delete this one."
+            )
+
+
+def _plain(structure):
+    """As JSON gives it back."""
+    return json.loads(json.dumps(structure))

@@ -1,0 +1,155 @@
+"""Several teachers that speak as one."""
+
+import hashlib
+import math
+
+import keras
+from keras import ops
+
+from tfcompress.distillation.teachers.teacher import Teacher
+
+_AVERAGES = ("probabilities", "logits")
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class Ensemble(Teacher):
+    """Several teachers whose answers are averaged.
+
+        probabilities: z = log Σ_i w_i softmax(z_i)        logits: z = Σ_i w_i z_i
+
+    A single unit is a choice between two classes, so that its log-odds come out. The mean
+    of logits is the geometric mean of probabilities, up to a constant; it is the one for
+    numbers of a regression.
+
+    Args:
+        teachers: list of what a `Distiller` takes as a teacher: Keras models, paths,
+            other ensembles.
+        weights: a number for each, not negative, which sum to one; equal by default.
+        average: "probabilities" or "logits".
+
+    Raises:
+        ValueError: if there are no teachers, the weights are wrong, or the teachers'
+            outputs differ.
+
+    Example:
+        >>> x = keras.Input((2,))
+        >>> plain, halved = keras.Model(x, 1 * x), keras.Model(x, x / 2)
+        >>> ensemble = Ensemble([plain, halved])
+        >>> ensemble.build(np.zeros((2, 2)))
+        >>> z = np.log([[16.0, 1.0]])           # (16/17, 1/17) and (4/5, 1/5)
+        >>> np.exp(ensemble(z)[0]).round(3)
+        array([[0.871, 0.129]], dtype=float32)
+
+    Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015),
+    section 2, arithmetic or geometric mean of the predictive distributions.
+    """
+
+    def __init__(self, teachers, weights=None, average="probabilities"):
+        if not teachers:
+            raise ValueError("An ensemble of no teachers: expected at least one.")
+        if average not in _AVERAGES:
+            raise ValueError(f"average={average!r}: expected one of {_AVERAGES}.")
+        self.teachers = [Teacher.get(teacher) for teacher in teachers]
+        self.weights = weights
+        self.average = average
+        self._weights = _checked(weights, len(teachers))
+
+    @property
+    def name(self):
+        """Those of its teachers."""
+        return f"ensemble of {', '.join(teacher.name for teacher in self.teachers)}"
+
+    @property
+    def variables(self):
+        """Those of its teachers."""
+        return [v for teacher in self.teachers for v in teacher.variables]
+
+    @property
+    def supports_jit(self):
+        """Whether all of its teachers do."""
+        return all(teacher.supports_jit for teacher in self.teachers)
+
+    def fingerprint(self):
+        """A hash of its teachers' and the weights."""
+        parts = [teacher.fingerprint() for teacher in self.teachers]
+        parts += [self.average, *map(repr, self._weights)]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    def build(self, inputs, outputs=None, kinds=None):
+        """Lets each teacher get to know the student."""
+        for teacher in self.teachers:
+            teacher.build(inputs, outputs, kinds)
+        self._check_alike(inputs)
+        self.structure = self.teachers[0].structure
+        own = zip(*(teacher.kinds for teacher in self.teachers), strict=True)
+        self.kinds = [self._kind_of(kinds) for kinds in own]
+
+    def _check_alike(self, inputs):
+        first, *rest = self.teachers
+        wanted = [z.shape for z in first(inputs)]
+        for teacher in rest:
+            found = [z.shape for z in teacher(inputs)]
+            if found != wanted or teacher.structure != first.structure:
+                raise ValueError(
+                    f"The teachers {first.name!r} and {teacher.name!r} return logits "
+                    f"{first.structure} of {wanted} and {teacher.structure} of {found}: "
+                    "an ensemble needs the same outputs, classes and positions."
+                )
+
+    def _kind_of(self, kinds):
+        if "sigmoid" in kinds:
+            return "sigmoid"
+        # Averaged probabilities have lost the constant, as those of a softmax.
+        averaged = self.average == "probabilities"
+        return "softmax" if averaged or "softmax" in kinds else "logits"
+
+    def run(self, inputs):
+        """The averaged logits."""
+        answers = [teacher.run(inputs) for teacher in self.teachers]
+        logits = [t.logits(a) for t, a in zip(self.teachers, answers, strict=True)]
+        mean = {"probabilities": _mean_probability, "logits": _mean}[self.average]
+        averaged = [mean(parts, self._weights) for parts in zip(*logits, strict=True)]
+        return keras.tree.pack_sequence_as(answers[0], averaged)
+
+    def logits(self, outputs):
+        """They are logits already."""
+        return keras.tree.flatten(outputs)
+
+
+def _mean(logits, weights):
+    return sum(w * z for w, z in zip(weights, logits, strict=True))
+
+
+def _mean_probability(logits, weights):
+    if logits[0].shape[-1] == 1:
+        yes, no = (
+            _log_mean([ops.log_sigmoid(sign * z) for z in logits], weights)
+            for sign in (1, -1)
+        )
+        return yes - no
+    return _log_mean([ops.log_softmax(z) for z in logits], weights)
+
+
+def _log_mean(log_probabilities, weights):
+    """The logarithm of Σ w p, from log p."""
+    parts = zip(weights, log_probabilities, strict=True)
+    stacked = ops.stack([log_p + math.log(w) for w, log_p in parts if w > 0])
+    return ops.logsumexp(stacked, axis=0)
+
+
+def _checked(weights, count):
+    if weights is None:
+        return [1.0 / count] * count
+    weights = [float(weight) for weight in weights]
+    if len(weights) != count:
+        raise ValueError(
+            f"weights={weights}: expected {count}, one number for each teacher."
+        )
+    if not all(weight >= 0 for weight in weights) or not math.isclose(
+        sum(weights), 1, rel_tol=1e-6
+    ):
+        raise ValueError(
+            f"weights={weights} sum to {sum(weights):.6g}: expected numbers that are not "
+            "negative and sum to 1, the parts of the teachers in the mean."
+        )
+    return weights

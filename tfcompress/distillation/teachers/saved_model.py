@@ -1,0 +1,104 @@
+"""A SavedModel that teaches."""
+
+import concurrent.futures
+
+import keras
+import tensorflow as tf
+
+from tfcompress.distillation.teachers.file import (
+    FileTeacher,
+    named_inputs,
+    ordered_outputs,
+)
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class SavedModelTeacher(FileTeacher):
+    """A folder that `keras_model.export` or `tf.saved_model.save` wrote.
+
+    It runs what Keras exported (`serve`), else what the module does when it is called,
+    else its only signature or "serving_default". A call takes the structure of inputs
+    that was saved; a signature takes several inputs by name. Outputs called `output_0`,
+    `output_1`, ... go by position, others by name.
+
+    Args:
+        path: of the folder with `saved_model.pb`.
+        kind: what outputs from 0 to 1 are, "sigmoid" or "logits"; by default what the
+            student's are.
+
+    Raises:
+        ValueError: if the folder holds no function to call.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> model.export(tmp_path / "exported", verbose=False)
+        >>> teacher = SavedModelTeacher(tmp_path / "exported")
+        >>> teacher.build(np.ones((2, 4)))
+        >>> np.allclose(teacher(np.ones((2, 4)))[0], model(np.ones((2, 4))))
+        True
+    """
+
+    def __init__(self, path, kind=None):
+        super().__init__(path, kind)
+        # What was loaded owns the variables, and has to live as long.
+        self._loaded = _loaded(self.path)
+        self._function = self._called() or self._signature()
+
+    def run(self, inputs):
+        """The function's outputs."""
+        return self._function(inputs)
+
+    def _called(self):
+        """A function of inputs in the structure that was saved, or None."""
+        for name in ("serve", "__call__"):
+            function = getattr(self._loaded, name, None)
+            if getattr(function, "concrete_functions", ()):
+                break
+        else:
+            return None
+        arguments, _ = function.concrete_functions[0].structured_input_signature
+        specs = [argument for argument in arguments if _is_tensors(argument)]
+        return lambda inputs: function(*_cast(inputs, specs))
+
+    def _signature(self):
+        """A function of inputs that go by name."""
+        signatures = dict(self._loaded.signatures)
+        names = ["serving_default"] if "serving_default" in signatures else signatures
+        if len(names) != 1:
+            raise ValueError(
+                f"The SavedModel {self.path!r} has the signatures {sorted(signatures)}: "
+                "expected one, or one called 'serving_default', or a module that can be "
+                "called. Save it with tf.saved_model.save(module, path, signatures=...)."
+            )
+        function = signatures[next(iter(names))]
+        specs = function.structured_input_signature[1]
+
+        def run(inputs):
+            named = named_inputs(inputs, list(specs))
+            return ordered_outputs(function(**_cast(named, specs)))
+
+        return run
+
+
+def _loaded(path):
+    """Loads a SavedModel, outside of any `tf.distribute` strategy.
+
+    Functions loaded in a scope run in replicas only, and a distiller is made outside of
+    them. Scopes belong to threads.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(tf.saved_model.load, path).result()
+
+
+def _is_tensors(argument):
+    leaves = tf.nest.flatten(argument)
+    return bool(leaves) and all(isinstance(leaf, tf.TensorSpec) for leaf in leaves)
+
+
+def _cast(inputs, specs):
+    """Inputs in the structure and the dtypes of `specs`."""
+    flat, wanted = keras.tree.flatten(inputs), tf.nest.flatten(specs)
+    if len(flat) != len(wanted):
+        raise ValueError(f"it takes {len(wanted)} inputs, got {len(flat)}.")
+    cast = [tf.cast(x, spec.dtype) for x, spec in zip(flat, wanted, strict=True)]
+    return tf.nest.pack_sequence_as(specs, cast)

@@ -1,0 +1,165 @@
+"""Soft labels on disk: rows that are only ever appended, and an index in JSON.
+
+    index.json    format, teacher, inputs, outputs
+    logits.bin    float32, little-endian; one row for each sample: its outputs in a line
+    keys.bin      two uint64 for each row: fingerprints of the sample and of its logits
+
+A row counts once its key is there. A run that was cut off leaves rows without keys, or
+after a loss of power keys of rows that never reached the disk: both are dropped.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.export.files import write_atomically
+
+INDEX = "index.json"
+_FORMAT = 1
+_KEY = np.dtype([("sample", "<u8"), ("logits", "<u8")])
+_BLOCK = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """What the rows are.
+
+    Attributes:
+        teacher: the teacher's fingerprint.
+        inputs: `[shape, dtype]` of each input of one sample, None for open sizes.
+        shapes: of the logits of each output for one sample.
+        kinds: what the teacher's outputs were, see `output_kinds`.
+        structure: numbers of the outputs in the structure that the teacher returned.
+    """
+
+    teacher: str
+    inputs: list
+    shapes: list
+    kinds: list
+    structure: object
+
+    @property
+    def width(self):
+        """Numbers in a row."""
+        return sum(self.sizes)
+
+    @property
+    def sizes(self):
+        """Numbers of each output."""
+        return [math.prod(shape) for shape in self.shapes]
+
+    def packed(self, rows):
+        """Rows `(batch, width)`, array or tensor, as logits in the outputs' structure."""
+        starts = np.cumsum([0, *self.sizes])
+        parts = [
+            keras.ops.reshape(rows[:, start : start + size], (-1, *shape))
+            if tf.is_tensor(rows)
+            else rows[:, start : start + size].reshape(-1, *shape)
+            for start, size, shape in zip(starts, self.sizes, self.shapes, strict=False)
+        ]
+        return keras.tree.map_structure(lambda number: parts[number], self.structure)
+
+
+def fingerprints(tree):
+    """A 64-bit number for each row of a batch, of the bytes of all its tensors.
+
+    >>> x = np.array([[1, 2], [3, 4], [1, 2]], "uint8")
+    >>> a, b, c = fingerprints(x).numpy()
+    >>> bool(a == c), bool(a == b)
+    (True, False)
+    """
+    prints = [tf.fingerprint(tensor) for tensor in keras.tree.flatten(tree)]
+    # Several inputs are one sample.
+    joined = tf.fingerprint(tf.concat(prints, axis=-1)) if prints[1:] else prints[0]
+    return tf.bitcast(joined, tf.uint64)
+
+
+def read_index(path):
+    """The index in a folder.
+
+    Raises:
+        ValueError: if there is none, or one of another format.
+    """
+    file = pathlib.Path(path, INDEX)
+    if not file.is_file():
+        raise ValueError(
+            f"No soft labels at {str(path)!r}: expected a folder that "
+            "tfc.distillation.precompute wrote."
+        )
+    try:
+        content = json.loads(file.read_text())
+        found = content.pop("format")
+        if found != _FORMAT:
+            raise ValueError(f"it has format {found}, not {_FORMAT}")
+        return Index(**content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{str(file)!r} is no index of soft labels: {error}. Delete the folder and "
+            "precompute them again."
+        ) from error
+
+
+def write_index(path, index):
+    """Makes the folder and its index.
+
+    Raises:
+        ValueError: if the folder holds something else.
+    """
+    folder = pathlib.Path(path)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(
+            f"{str(path)!r} holds no soft labels but something else: choose a new folder."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"format": _FORMAT, **dataclasses.asdict(index)}
+    write_atomically(folder / INDEX, json.dumps(content, indent=1) + "\n")
+
+
+def read_rows(path, index):
+    """`(keys, logits)` of the rows that are whole; logits are read when looked at."""
+    keys = _mapped(pathlib.Path(path, "keys.bin"), _KEY, 1)[:, 0]
+    logits = _mapped(pathlib.Path(path, "logits.bin"), np.dtype("<f4"), index.width)
+    count = min(len(keys), len(logits))
+    while count:
+        start = max(0, count - _BLOCK)
+        found = fingerprints(logits[start:count]).numpy()
+        wrong = np.flatnonzero(found != keys["logits"][start:count])
+        if not len(wrong):
+            break
+        count = start + int(wrong[0])
+    return np.array(keys["sample"][:count]), logits[:count]
+
+
+def _mapped(file, dtype, width):
+    count = file.stat().st_size // (dtype.itemsize * width) if file.is_file() else 0
+    if not count:
+        return np.empty((0, width), dtype)
+    return np.memmap(file, dtype, "r", shape=(count, width))
+
+
+def cut(path, index, count):
+    """Drops all that comes after the first `count` rows."""
+    for name, size in (("logits.bin", index.width * 4), ("keys.bin", _KEY.itemsize)):
+        with open(pathlib.Path(path, name), "ab") as file:
+            file.truncate(count * size)
+
+
+def append(path, keys, rows):
+    """Writes logits `(batch, width)`, and then their keys."""
+    both = np.empty(len(keys), _KEY)
+    both["sample"], both["logits"] = keys, fingerprints(rows).numpy()
+    _append(path, "logits.bin", rows.astype("<f4", copy=False))
+    _append(path, "keys.bin", both)
+
+
+def _append(path, name, array):
+    with open(pathlib.Path(path, name), "ab") as file:
+        file.write(array.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
