@@ -9,6 +9,7 @@ import cifar
 import harness
 import mnist_lenet
 import numpy as np
+from scipy.special import log_softmax, logsumexp
 
 NUM_CLASSES = 10
 _NUM_QUICK_IMAGES = 1280
@@ -31,6 +32,7 @@ TEACHER = Recipe(epochs=40)
 TEACHER_DROPOUT = 0.25
 STUDENT = Recipe(epochs=25)
 SMALL = Recipe(epochs=15)
+MEMBER = Recipe(epochs=15)
 PRUNED = Recipe(epochs=15, learning_rate=2e-3)
 # Of Hinton et al. (2015), section 3, for networks of this size.
 TEMPERATURE = 20.0
@@ -101,7 +103,16 @@ class Lab:
         pick = pick or picked(*self.train)
         return self.fit(name, model, recipe, pick, len(self.train[0]), loss, callbacks)
 
-    def fit_taught(self, name, model, recipe, logits, chosen=None, callbacks=()):
+    def fit_taught(
+        self,
+        name,
+        model,
+        recipe,
+        logits,
+        chosen=None,
+        temperature=TEMPERATURE,
+        callbacks=(),
+    ):
         """Trains on what a teacher says of the training images.
 
         Args:
@@ -122,7 +133,7 @@ class Lab:
             x, y, z = gather(numbers)
             return x, distillation.Taught(y, z)
 
-        kl = distillation.KL(TEMPERATURE)
+        kl = distillation.KL(temperature)
         distiller = distillation.Distiller(model, losses=kl, alpha=alpha)
         self.fit(name, distiller, recipe, pick, len(images), loss, callbacks)
         return model
@@ -165,6 +176,25 @@ def shifted(images, labels):
         return tf.gather(x, columns, axis=2, batch_dims=1), tf.gather(labels, chosen)
 
     return pick
+
+
+def build_cnn():
+    """Two convolutions and two dense layers with dropout: 217,610 parameters."""
+    import keras
+
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(32, 5, strides=2, padding="same", activation="relu"),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(128, activation="relu"),
+            layers.Dropout(0.3),
+            layers.Dense(NUM_CLASSES),
+        ]
+    )
 
 
 def build_mlp(width, dropout=0.0, max_norm=None):
@@ -253,9 +283,12 @@ def _ensemble(lab):
     # The last 10,000 chose the temperature, of 2 and 4.
     lab.train = [array[: len(array) * 5 // 6] for array in lab.train]
     members = [_member(lab, seed) for seed in lab.members]
-    together = lab.errors(averaged(members))
+    together = lab.wrong(
+        averaged(model.predict(lab.test[0], 500, verbose=0) for model in members)
+    )
     alone = statistics.mean(map(lab.errors, members))
-    students = [_of_ensemble(lab, seed, averaged(members)) for seed in lab.seeds]
+    logits = averaged(map(lab.logits, members))
+    students = [_of_ensemble(lab, seed, logits) for seed in lab.seeds]
     errors = list(map(lab.errors, students))
     harness.progress(f"{lab.data}: students of the ensemble {errors}")
     distilled = statistics.mean(errors)
@@ -272,13 +305,10 @@ def _ensemble(lab):
     ]
 
 
-def averaged(models):
-    """A model that returns the mean of the probabilities of several."""
-    import keras
-
-    inputs = keras.Input(models[0].input_shape[1:])
-    probabilities = [keras.layers.Softmax()(model(inputs)) for model in models]
-    return keras.Model(inputs, keras.layers.Average()(probabilities))
+def averaged(logits):
+    """Logits of the mean of the probabilities that several logits stand for."""
+    logits = [log_softmax(z, axis=-1) for z in logits]
+    return logsumexp(logits, axis=0) - np.float32(np.log(len(logits)))
 
 
 def pruned(options):
@@ -383,26 +413,22 @@ def _small(lab, seed):
 
 
 def _member(lab, seed):
-    """A LeNet-300-100 that learns shifted images from labels."""
+    """A small convolutional network that learns from labels."""
     return lab.kept(
         "member",
         seed,
-        lambda: lab.fit_labels(
-            f"member, seed {seed}", _build_small(lab), SMALL, shifted(*lab.train)
-        ),
+        lambda: lab.fit_labels(f"member, seed {seed}", build_cnn(), MEMBER),
     )
 
 
-def _of_ensemble(lab, seed, teacher):
+def _of_ensemble(lab, seed, logits):
     """The same that learns from several besides."""
-    kl = lab.tfc.distillation.KL(TEMPERATURE_OF_ENSEMBLE)
 
     def train():
-        student = _build_small(lab)
-        distiller = lab.tfc.distillation.Distiller(student, teacher, kl, alpha=ALPHA)
         name = f"of ensemble, seed {seed}"
-        lab.fit_labels(name, distiller, SMALL, shifted(*lab.train))
-        return student
+        return lab.fit_taught(
+            name, build_cnn(), MEMBER, logits, temperature=TEMPERATURE_OF_ENSEMBLE
+        )
 
     return lab.kept("of_ensemble", seed, train)
 
