@@ -201,8 +201,8 @@ def measure(options):
 def add_options(parser):
     """How much the students see."""
     parser.add_argument(
-        "--cifar-images", type=int, default=10000, help="training images for ResNet-8"
+        "--cifar-images", type=int, default=50_000, help="training images for ResNet-8"
     )
     parser.add_argument(
-        "--cifar-epochs", type=int, default=6, help="epochs for ResNet-8"
+        "--cifar-epochs", type=int, default=3, help="epochs for ResNet-8"
     )

@@ -24,7 +24,7 @@ def test_the_best_bias_is_the_smallest_that_makes_the_fewest_errors():
 
 def test_probabilities_are_averaged():
     logits = np.log(np.array([[[0.2, 0.8]], [[0.6, 0.4]]], np.float32))
-    averaged = distillation_digits.averaged(logits + [[[0]], [[200]]])
+    averaged = distillation_digits.averaged(logits + np.array([[[0]], [[9]]]))
     np.testing.assert_allclose(np.exp(averaged), [[0.4, 0.6]], rtol=1e-5)
     certain = np.array([[[0, 300]]] * 2, np.float32)
     np.testing.assert_allclose(distillation_digits.averaged(certain), [[-300, 0]])
