@@ -140,12 +140,6 @@ class Distiller(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """The weighted sum of all losses; each goes into its metric."""
-        if self.jit_compile and not self.supports_jit:
-            raise ValueError(
-                f"The teacher {self._teacher.name!r} cannot be compiled by XLA: compile "
-                "the distiller with jit_compile=False, or precompute its answers with "
-                "tfc.distillation.precompute."
-            )
         labels, taught = y if isinstance(y, Taught) else (y, None)
         total = sum(map(self._aggregate_additional_loss, self.losses))
         if self._compile_loss is not None:
