@@ -96,6 +96,7 @@ class TestSum:
         distiller = Distiller(student, teacher)
         distiller.compile("adam")
         found = distiller.evaluate(x, return_dict=True, verbose=0)
+        assert set(found) == {"loss", "kl"}
         assert found["loss"] == pytest.approx(kl(student(x), teacher(x)), rel=1e-5)
         assert distiller.fit(x, verbose=0, epochs=2).history["kl"][1] < found["kl"]
 

@@ -330,6 +330,16 @@ def test_what_stays_float_is_said(path):
     assert "stayed float" in str(result)
 
 
+def test_inputs_keep_their_places_whatever_their_names(path):
+    late, early = keras.Input((4,), name="z"), keras.Input((4,), name="a")
+    model = keras.Model([late, early], keras.layers.Dense(2)(late - 2 * early))
+    tfc.export_tflite(model, path)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
+    with tfc.Interpreter(path) as interpreter:
+        found = interpreter.run({"z": x[0], "a": x[1]})
+    np.testing.assert_allclose(found, model([x[0], x[1]]), atol=1e-5)
+
+
 def test_an_input_without_a_name_keeps_the_one_that_keras_gives(path):
     x = keras.Input((8, 8, 3))
     model = keras.Model(x, L.Conv2D(4, 3, name="conv")(x))

@@ -37,7 +37,8 @@ class Distiller(keras.Model):
     passed in. Student and teacher run once for each batch. The teacher runs in inference
     mode, gets no gradient and is no layer of the distiller, so that callbacks see the
     student only; files hold its weights all the same. Sample weights and masks count for
-    all losses. The student may be compressed and pruned or quantized meanwhile.
+    all losses. The student may be compressed and pruned or quantized meanwhile. Losses
+    that compare samples see the batch of one replica.
 
     Outputs may be logits or probabilities of a softmax or sigmoid: the losses get the
     logits. All of them count if there are several outputs, and several positions.
@@ -60,7 +61,7 @@ class Distiller(keras.Model):
         ValueError: if student and teacher do not fit, a layer or a loss is unknown, or
             the weights are wrong.
 
-    Metrics: `task_loss`, and each loss under its name.
+    Metrics: `task_loss`, if there is one, and each loss under its name.
 
     Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015).
 
@@ -104,6 +105,12 @@ class Distiller(keras.Model):
             getattr(self.student, "inner", self.student), "output_names", None
         )
 
+    @property
+    def metrics(self):
+        """Those of Keras, and one for each loss."""
+        unused = self._task_metric if self._compile_loss is None else None
+        return [metric for metric in super().metrics if metric is not unused]
+
     def _meet(self):
         """Runs student and teacher once, to see what they return."""
         inputs = random_inputs(self.student, batch_size=2)
@@ -140,12 +147,6 @@ class Distiller(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """The weighted sum of all losses; each goes into its metric."""
-        if self.jit_compile and not self.supports_jit:
-            raise ValueError(
-                f"The teacher {self._teacher.name!r} cannot be compiled by XLA: compile "
-                "the distiller with jit_compile=False, or precompute its answers with "
-                "tfc.distillation.precompute."
-            )
         labels, taught = y if isinstance(y, Taught) else (y, None)
         total = sum(map(self._aggregate_additional_loss, self.losses))
         if self._compile_loss is not None:

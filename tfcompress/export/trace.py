@@ -77,7 +77,9 @@ def named_specs(model, batch_size=1):
 
 def structured(model, inputs):
     """Named inputs in the structure that the model is called with."""
-    return keras.tree.pack_sequence_as(input_specs(model), list(inputs.values()))
+    # Not in their own order: functions sort what they are given by name.
+    ordered = [inputs[name] for name in named_specs(model)]
+    return keras.tree.pack_sequence_as(input_specs(model), ordered)
 
 
 def named_outputs(model, outputs):
