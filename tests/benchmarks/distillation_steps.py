@@ -246,5 +246,5 @@ def _hints(features, wanted, adapters):
 
 def add_options(parser):
     """How long it is timed."""
-    parser.add_argument("--steps", type=int, default=10, help="steps of a timed round")
+    parser.add_argument("--steps", type=int, default=5, help="steps of a timed round")
     parser.add_argument("--rounds", type=int, default=31, help="timed rounds")
