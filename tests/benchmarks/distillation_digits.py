@@ -32,8 +32,8 @@ class Recipe:
 TEACHER = Recipe(epochs=40)
 TEACHER_DROPOUT = 0.25
 ALONE = Recipe(epochs=25)
-# Soft targets go with a higher rate: on held-out images the student differed from its
-# teacher 38 times, with 0.001 53 times.
+# With this rate the student differed from its teacher on 38 of 10,000 images held out
+# from the student, with 0.001 on 53. The rate of ALONE was not searched.
 STUDENT = Recipe(epochs=25, learning_rate=3e-3)
 SMALL = Recipe(epochs=15)
 OF_ENSEMBLE = Recipe(epochs=15, learning_rate=3e-3)
@@ -41,7 +41,7 @@ PRUNED = Recipe(epochs=15, learning_rate=2e-3)
 # Of Hinton et al. (2015), section 3, for networks of this size.
 TEMPERATURE = 20.0
 ALPHA = 0.1
-# Smaller networks go with less: of 2, 4 and 8 it erred least on held-out images.
+# Of 2, 4 and 8; on held-out clothes 2 and 4 were alike, 8 was worse.
 TEMPERATURE_OF_ENSEMBLE = 4.0
 OMITTED = 3
 NUM_MEMBERS = 5
