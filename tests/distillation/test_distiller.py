@@ -123,6 +123,11 @@ class TestSum:
         )
         values = KL()(student(x), teacher(x))
         assert found["kl"] == pytest.approx(np.mean(values * weights), rel=1e-5)
+        features = [[model.layers[0](x)] for model in (student, teacher)]
+        values = distiller._terms[1].loss(*features)
+        assert found["squares"] == pytest.approx(np.mean(values * weights), rel=1e-5)
+        task = keras.losses.sparse_categorical_crossentropy(y, student(x), True)
+        assert found["task_loss"] == pytest.approx(np.mean(task * weights), rel=1e-5)
 
     def test_temperature_may_follow_a_schedule(self):
         student, teacher = pair()

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import tfcompress as tfc
-from tests import models
 from tfcompress.distillation import KL, MutualLearning
 
 L = keras.layers
@@ -20,6 +19,11 @@ def student(width, name, activation=None, num_classes=5):
         ],
         name=name,
     )
+
+
+def two_headed(name):
+    x = keras.Input((8,))
+    return keras.Model(x, [L.Dense(5)(x), L.Dense(5)(x)], name=name)
 
 
 def cross_entropy(**kwargs):
@@ -87,8 +91,9 @@ def test_no_gradient_flows_into_who_teaches():
             {},
             "of the same classes",
         ),
-        (lambda: [student(4, "a"), models.two_ports()], {}, "two_ports"),
-        (lambda: [student(4, "a"), student(4, "b")], {"weight": -1}, "at least 0"),
+        (lambda: [two_headed("a"), two_headed("b")], {}, "expected one output each"),
+        (lambda: [student(4, "a"), student(4, "b")], {"weight": -1}, "number ≥ 0"),
+        (lambda: [student(4, "a"), student(4, "b")], {"loss": "hints"}, "features"),
     ],
 )
 def test_bad_input(students, arguments, message):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfcompress.core.errors import check_model
+from tfcompress.core.errors import check_model, check_number
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.core.plugin import snake_case
 from tfcompress.core.samples import random_inputs
@@ -62,8 +62,6 @@ class MutualLearning(keras.Model):
             raise ValueError(
                 f"students={names}: expected two or more models of different names."
             )
-        if not weight >= 0:
-            raise ValueError(f"weight={weight!r}: expected a number of at least 0.")
         loss = DistillationLoss.get(loss)
         if "features" in (loss.student_reads, loss.teacher_reads):
             raise ValueError(
@@ -73,7 +71,7 @@ class MutualLearning(keras.Model):
         super().__init__(name=name, dtype=students[0].dtype_policy, autocast=False)
         self.students = students
         self.loss_between = loss.clone()
-        self.weight = weight
+        self.weight = check_number("MutualLearning(weight)", weight, 0)
         self._kinds = self._meet()
         metric = snake_case(type(loss).__name__)
         self._mutual_metrics = [keras.metrics.Mean(f"{n}_{metric}") for n in names]

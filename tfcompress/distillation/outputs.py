@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfcompress.core.cloning import is_graph
 from tfcompress.core.samples import random_inputs
 from tfcompress.layers import FakeQuant, LearnedStepQuant
 
@@ -41,11 +42,13 @@ def output_kinds(model, outputs):
 
 
 def ends_in_softmax(model):
-    """Whether a model returns probabilities of classes.
+    """Whether a model returns probabilities of classes; it runs if it has no graph.
 
     >>> ends_in_softmax(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
     False
     """
+    if is_graph(getattr(model, "inner", model)):
+        return "softmax" in _last_activations(model, 1)
     outputs = model(random_inputs(model, batch_size=2), training=False)
     return "softmax" in output_kinds(model, outputs)
 
