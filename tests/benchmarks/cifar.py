@@ -109,13 +109,10 @@ def predict(model, images):
 
 
 def distillation_loss(teacher, student):
-    """`T² KL(softmax(teacher / T), softmax(student / T))`, Hinton et al. (2015)."""
-    import keras
+    """`tfc.distillation.KL`, its arguments in the order of a Keras loss."""
+    import tfcompress as tfc
 
-    wanted = keras.ops.softmax(teacher / _TEMPERATURE)
-    found = keras.ops.log_softmax(student / _TEMPERATURE)
-    error = keras.ops.sum(wanted * (keras.ops.log(wanted) - found), axis=-1)
-    return _TEMPERATURE**2 * error
+    return tfc.distillation.KL(_TEMPERATURE)(student, teacher)
 
 
 def batches(count, pick, seed, batch_size=BATCH_SIZE):

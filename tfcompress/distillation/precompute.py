@@ -61,7 +61,8 @@ def precompute(teacher, dataset, path, verbose=1):
         >>> soft = precompute(model, x, tmp_path / "soft", verbose=0)
         >>> student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         >>> distiller = tfc.distillation.Distiller(student, soft, alpha=0.1)
-        >>> distiller.compile("adam", "sparse_categorical_crossentropy")
+        >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        >>> distiller.compile("adam", loss)
         >>> history = distiller.fit(*soft.attach((x, y)), verbose=0)
     """
     teacher, inputs = as_teacher(teacher), described(dataset)
