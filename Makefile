@@ -27,9 +27,10 @@ layout: $(INSTALLED) ## Compare our declarations of TFLite with the official hea
 test-arm: $(INSTALLED) ## Compare the native core on emulated arm64 with this machine
 	PYTHONPATH=. $(BIN)/python tests/arm/run.py
 
-lint: $(INSTALLED) ## Check style; BUILD only where buildifier is found
+lint: $(INSTALLED) ## Check style and rooms; BUILD only where buildifier is found
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $(filter %.c %.h,$(NATIVE))
 	@if command -v $(firstword $(BUILDIFIER)) >/dev/null; then \
 	  $(BUILDIFIER) --mode=check --lint=warn --warnings=-native-py BUILD; \

@@ -63,7 +63,7 @@ setup(
     cmdclass={"build_ext": NativeCore, "bdist_wheel": Wheel},
     packages=find_packages(include=["tfcompress", "tfcompress.*"]),
     package_data={
-        "tfcompress": ["runtime/*.html", "interop/_tfmot_child/*.py"],
+        "tfcompress": ["measuring/*.html", "interop/_tfmot_child/*.py"],
         "tfcompress.native": ["CMakeLists.txt", "*.[ch]", "*/*.[ch]"],
     },
     install_requires=[
@@ -87,7 +87,7 @@ setup(
         "all": TENSORBOARD + TFMOT,
         # tflite-micro: an independent decoder of our files.
         "test": ["pytest>=8", "pytest-xdist", "tflite-micro", *TENSORBOARD, *TFMOT],
-        "dev": ["clang-format", "ruff"],
+        "dev": ["clang-format", "import-linter", "ruff"],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},
 )

@@ -13,22 +13,11 @@ import tensorflow as tf
 
 import tfcompress as tfc
 from tests import models
-from tfcompress import (
-    activations,
-    coding,
-    criteria,
-    distillation,
-    patterns,
-    post_training,
-    ranges,
-    rewrites,
-    scopes,
-    transforms,
-)
+from tfcompress import distillation, post_training, ranges, rewrites, transforms
+from tfcompress.core import nouns
 from tfcompress.core.compressed import compressed_parts, treatments
 from tfcompress.core.layout import Layout
 from tfcompress.core.walk import own_variables
-from tfcompress.schedules import _registry as schedule_registry
 
 EXAMPLES = {
     "Constant": {"sparsity": 0.5},
@@ -43,19 +32,19 @@ EXAMPLES = {
     "Piecewise": {"boundaries": [5, 12], "values": [0.0, 0.25, 0.5]},
     "Iterative": {"final_sparsity": 0.5, "rounds": 3, "steps_per_round": 4},
 }
-REGISTRIES = {
-    "activation": activations.get,
-    "codec": coding.get,
-    "distillation loss": distillation.get,
-    "transform": transforms.get,
-    "criterion": criteria.get,
-    "pattern": patterns.get,
-    "schedule": schedule_registry,
-    "scope": scopes.get,
-    "rewrite": rewrites.get,
-    "rank": rewrites.ranks.get,
-    "range": ranges.get,
-    "rounding": post_training.get,
+NOUNS = {
+    "activation": nouns.ActivationQuantizer,
+    "codec": nouns.Codec,
+    "distillation loss": nouns.DistillationLoss,
+    "transform": nouns.WeightTransform,
+    "criterion": nouns.Criterion,
+    "pattern": nouns.Pattern,
+    "schedule": nouns.Schedule,
+    "scope": nouns.Scope,
+    "rewrite": nouns.LayerRewrite,
+    "rank": nouns.Rank,
+    "range": nouns.Range,
+    "rounding": nouns.Rounding,
 }
 
 
@@ -64,19 +53,20 @@ def make(cls):
 
 
 def plug_ins(noun):
-    return [pytest.param(cls, id=cls.__name__) for cls in REGISTRIES[noun]]
+    found = NOUNS[noun].registered.values()
+    return [pytest.param(cls, id=cls.__name__) for cls in found]
 
 
 EVERY = [
-    pytest.param(registry, cls, id=f"{noun}-{cls.__name__}")
-    for noun, registry in REGISTRIES.items()
-    for cls in registry
+    pytest.param(noun, cls, id=f"{name}-{cls.__name__}")
+    for name, noun in NOUNS.items()
+    for cls in noun.registered.values()
 ]
 
 
-@pytest.mark.parametrize(("registry", "cls"), EVERY)
+@pytest.mark.parametrize(("noun", "cls"), EVERY)
 class TestEvery:
-    def test_config_restores_it(self, registry, cls):
+    def test_config_restores_it(self, noun, cls):
         thing = make(cls)
         config = keras.saving.serialize_keras_object(thing)
         restored = keras.saving.deserialize_keras_object(config)
@@ -84,25 +74,25 @@ class TestEvery:
         assert restored == thing
         assert thing.clone() == thing
 
-    def test_config_holds_every_argument(self, registry, cls):
+    def test_config_holds_every_argument(self, noun, cls):
         assert list(make(cls).get_config()) == list(cls.arguments())
 
-    def test_found_by_name_arguments_class_and_itself(self, registry, cls):
+    def test_found_by_name_arguments_class_and_itself(self, noun, cls):
         name = tfc.core.plugin.snake_case(cls.__name__)
         arguments = EXAMPLES.get(cls.__name__, {})
-        assert registry({name: arguments}) == make(cls)
-        assert registry(make(cls)) == make(cls)
+        assert noun.get({name: arguments}) == make(cls)
+        assert noun.get(make(cls)) == make(cls)
         if not arguments:
-            assert registry(name) == registry(cls) == make(cls)
+            assert noun.get(name) == noun.get(cls) == make(cls)
 
-    def test_is_documented_with_an_example(self, registry, cls):
+    def test_is_documented_with_an_example(self, noun, cls):
         assert cls.__doc__
         assert ">>>" in cls.__doc__
 
-    def test_an_unknown_argument_is_named(self, registry, cls):
+    def test_an_unknown_argument_is_named(self, noun, cls):
         name = tfc.core.plugin.snake_case(cls.__name__)
         with pytest.raises(ValueError, match="flavour"):
-            registry({name: {**EXAMPLES.get(cls.__name__, {}), "flavour": 1}})
+            noun.get({name: {**EXAMPLES.get(cls.__name__, {}), "flavour": 1}})
 
 
 def mirrored():
@@ -120,7 +110,7 @@ def compressed(cls, model=models.small):
 STRUCTURES = [
     pytest.param(cls, build, id=f"{build.__name__}-{cls.__name__}")
     for build in (*models.ALL, models.small)
-    for cls in transforms.get
+    for cls in nouns.WeightTransform.registered.values()
     if build in (models.small, models.subclassed)
     or cls in (transforms.Codebook, transforms.Hashed, transforms.Uniform)
 ]
@@ -323,7 +313,7 @@ class TestDistillationLosses:
 
 # In the others student and teacher go through learned maps of their own.
 COMPARING = [
-    cls for cls in distillation.get
+    cls for cls in nouns.DistillationLoss.registered.values()
     if cls not in (distillation.Contrastive, distillation.SelfDistillation)
 ]  # fmt: skip
 
@@ -434,7 +424,11 @@ def test_rewrite_computes_the_same(cls):
     assert models.difference(model, rewritten, models.inputs(model) * 255) <= tolerance
 
 
-FACTORIZERS = [c for c in rewrites.get if issubclass(c, rewrites.Factorizer)]
+FACTORIZERS = [
+    cls
+    for cls in nouns.LayerRewrite.registered.values()
+    if issubclass(cls, rewrites.Factorizer)
+]
 
 
 def one_kernel(is_convolution):

@@ -1,6 +1,7 @@
 """Network compression for Keras 3: smaller and faster models that can be believed."""
 
 import importlib.metadata
+import sys
 
 from tfcompress.core.quiet import native_notes_dropped
 
@@ -8,43 +9,41 @@ with native_notes_dropped():
     import tensorflow  # noqa: F401
 
 from tfcompress import (
-    activations,
     blocks,
     callbacks,
     coding,
-    criteria,
     datasets,
     distillation,
     export,
+    factorization,
     interop,
-    layers,
-    patterns,
-    post_training,
-    ranges,
     recipes,
     rewrites,
     runtime,
     schedules,
-    scopes,
+    search,
     transforms,
 )
-from tfcompress.channel_pruning import prune_channels
-from tfcompress.core.channels.listing import channel_groups
 from tfcompress.core.compress import compress, strip
 from tfcompress.core.compressed import CompressedModel
-from tfcompress.core.report import report
-from tfcompress.export import decode_tflite, export_tflite
+from tfcompress.export import export_tflite
+from tfcompress.factorization import factorize
 from tfcompress.interop.load import load_model
-from tfcompress.post_training import (
-    mixed_precision,
-    quantize_ladder,
-    quantize_weights,
-)
-from tfcompress.recipe import Recipe
-from tfcompress.rewrites import factorize, quantize_activations, shrink
-from tfcompress.runtime.benchmark import benchmark
-from tfcompress.runtime.compare import compare
-from tfcompress.runtime.interpreter import Interpreter
+from tfcompress.measuring.benchmark import Benchmark, benchmark
+from tfcompress.measuring.compare import compare
+from tfcompress.measuring.report import report
+from tfcompress.pruning import criteria, patterns, scopes
+from tfcompress.pruning.channels import CompactKernel
+from tfcompress.pruning.channels.listing import channel_groups
+from tfcompress.pruning.channels.prune_channels import prune_channels
+from tfcompress.pruning.channels.shrink import shrink
+from tfcompress.quantization import activations, layers, post_training, ranges
+from tfcompress.quantization.post_training import quantize_weights
+from tfcompress.quantization.quantize_activations import quantize_activations
+from tfcompress.recipes import Recipe
+from tfcompress.runtime import Interpreter
+from tfcompress.search import mixed_precision, quantize_ladder
+from tfcompress.tflite.decode import decode_tflite
 
 try:
     __version__ = importlib.metadata.version("tfcompress")
@@ -87,7 +86,31 @@ __all__ = [
     "runtime",
     "schedules",
     "scopes",
+    "search",
     "shrink",
     "strip",
     "transforms",
 ]
+
+
+def _publish(place, *homes, **others):
+    """Shows in a public place what lives in rooms above it, which it may not import."""
+    names = {name: getattr(home, name) for home in homes for name in home.__all__}
+    vars(place).update(names | others)
+    place.__all__ = sorted({*place.__all__, *names, *others})
+
+
+_publish(
+    rewrites,
+    factorization,
+    CompactKernel=CompactKernel,
+    quantize_activations=quantize_activations,
+    shrink=shrink,
+)
+_publish(post_training, search)
+_publish(export, decode_tflite=decode_tflite)
+_publish(runtime, Benchmark=Benchmark, benchmark=benchmark)
+
+# `import tfcompress.criteria` finds what `tfcompress.criteria` is.
+for _home in (criteria, patterns, scopes, activations, layers, post_training, ranges):
+    sys.modules[f"{__name__}.{_home.__name__.rpartition('.')[2]}"] = _home

@@ -4,7 +4,7 @@ import bisect
 import math
 
 from tfcompress.core.nouns import Schedule
-from tfcompress.core.plugin import Registry
+from tfcompress.core.plugin import register
 
 
 class _Updated(Schedule):
@@ -50,6 +50,8 @@ class Constant(_Updated):
         >>> schedule(9), schedule(10), schedule.due(9, 10), schedule.due(10, 99)
         (0.0, 0.5, True, False)
     """
+
+    stands_for = (int, float)
 
     def __init__(self, sparsity, begin_step=0, frequency=None):
         self.sparsity = _fraction("sparsity", sparsity)
@@ -286,17 +288,5 @@ def _after(begin_step, end_step):
     return end_step
 
 
-_registry = Registry(
-    Schedule, Constant, Cosine, Iterative, OneShot, Piecewise, Polynomial
-)
-
-
-def get(identifier):
-    """A schedule; a number stands for that constant sparsity.
-
-    >>> get(0.5)(0)
-    0.5
-    """
-    if isinstance(identifier, (int, float)):
-        return Constant(identifier)
-    return _registry(identifier)
+get = Schedule.get
+register(Schedule, Constant, Cosine, Iterative, OneShot, Piecewise, Polynomial)

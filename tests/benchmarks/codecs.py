@@ -142,7 +142,7 @@ def clustering(options):
     """Exact k-means in one dimension, and how far restarts of Lloyd's end above it."""
     import sklearn.cluster
 
-    from tfcompress.clustering import optimal_clusters
+    from tfcompress.transforms.clustering import optimal_clusters
 
     generator = np.random.default_rng(options.seed)
     points = generator.normal(size=20_000 if options.quick else SIDE**2)

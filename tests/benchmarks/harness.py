@@ -144,7 +144,7 @@ def progress(message):
 
 def machine():
     """Processor and number of cores."""
-    from tfcompress.runtime.benchmark import cpu_name
+    from tfcompress.measuring.benchmark import cpu_name
 
     return f"{cpu_name()}, {os.cpu_count()} cores"
 

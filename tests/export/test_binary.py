@@ -16,8 +16,8 @@ from tfcompress.export.binary.signs import is_sign, with_signs
 from tfcompress.export.binary.thresholds import NoThreshold, path_to_sign, thresholds
 from tfcompress.export.binary.weights import binary_weights
 from tfcompress.export.convert import convert
-from tfcompress.export.describe import describe
-from tfcompress.export.operations import operation_name, read
+from tfcompress.tflite.describe import describe
+from tfcompress.tflite.operations import operation_name, read
 from tfcompress.transforms import Binary, Ternary
 
 L = keras.layers

@@ -7,8 +7,8 @@ import pytest
 import tfcompress as tfc
 from tests import models
 from tfcompress.export import VerificationError, convert, export_tflite
-from tfcompress.export.describe import describe
-from tfcompress.export.operations import count_operations, read
+from tfcompress.tflite.describe import describe
+from tfcompress.tflite.operations import count_operations, read
 from tfcompress.transforms import (
     Binary,
     Codebook,

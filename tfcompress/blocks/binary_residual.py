@@ -4,7 +4,7 @@ import keras
 
 from tfcompress.blocks.arguments import channels_of, check_counts, check_strides
 from tfcompress.blocks.convolution import convolution, joined
-from tfcompress.layers import QuantizedActivation
+from tfcompress.quantization.layers import QuantizedActivation
 
 
 def binary_residual(

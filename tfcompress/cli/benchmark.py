@@ -11,7 +11,7 @@ import pathlib
 from absl import flags
 
 from tfcompress.interop.load import load_model
-from tfcompress.runtime.benchmark import benchmark
+from tfcompress.measuring.benchmark import benchmark
 
 SUMMARY = "time a model on this host"
 ARGUMENTS = 1

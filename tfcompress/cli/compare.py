@@ -12,8 +12,8 @@ import pathlib
 from absl import flags
 
 from tfcompress.cli import data
-from tfcompress.runtime.compare import compare
-from tfcompress.runtime.html_report import write_html_report
+from tfcompress.measuring.compare import compare
+from tfcompress.measuring.html_report import write_html_report
 
 SUMMARY = "put models side by side"
 ARGUMENTS = 1

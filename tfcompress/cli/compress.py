@@ -20,10 +20,10 @@ from absl import flags
 
 from tfcompress.cli import data
 from tfcompress.core.compress import strip
-from tfcompress.core.report import report
-from tfcompress.export.files import check_writable
+from tfcompress.core.files import check_writable
 from tfcompress.interop.load import load_model
-from tfcompress.recipe import Recipe
+from tfcompress.measuring.report import report
+from tfcompress.recipes.recipe import Recipe
 
 SUMMARY = "run a YAML recipe on a model"
 ARGUMENTS = 3

@@ -12,8 +12,8 @@ from absl import flags
 from tfcompress.cli import data
 from tfcompress.export import CODECS, PRECISIONS, export_tflite
 from tfcompress.export.convert import PROFILES
-from tfcompress.export.sparsity import SPARSE
 from tfcompress.interop.load import load_model
+from tfcompress.tflite.sparsity import SPARSE
 
 SUMMARY = "write a .tflite file"
 ARGUMENTS = 2

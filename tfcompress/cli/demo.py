@@ -16,7 +16,7 @@ from absl import flags
 
 import tfcompress as tfc
 from tfcompress.cli.progress import Narrator, TrainingBar
-from tfcompress.runtime.html_report import write_html_report
+from tfcompress.measuring.html_report import write_html_report
 
 SUMMARY = "the whole job on a small network, in about a minute"
 ARGUMENTS = 0

@@ -9,9 +9,9 @@ Example:
 
 import pathlib
 
-from tfcompress.core.report import report
-from tfcompress.export.describe import describe
 from tfcompress.interop.load import load_model
+from tfcompress.measuring.report import report
+from tfcompress.tflite.describe import describe
 
 SUMMARY = "show weights or operations of a file"
 ARGUMENTS = 1

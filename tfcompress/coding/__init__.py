@@ -6,9 +6,10 @@ from tfcompress.coding.mixing import Mixing
 from tfcompress.coding.rans import Rans
 from tfcompress.coding.sparse import Bitmap, RelativeIndex
 from tfcompress.core.nouns import Codec
-from tfcompress.core.plugin import Registry
+from tfcompress.core.plugin import register
 
-get = Registry(Codec, BitPack, Bitmap, Huffman, Mixing, Rans, RelativeIndex)
+get = Codec.get
+register(Codec, BitPack, Bitmap, Huffman, Mixing, Rans, RelativeIndex)
 
 __all__ = [
     "BitPack",

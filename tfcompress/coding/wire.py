@@ -22,6 +22,8 @@ from tfcompress.coding.mixing import Mixing
 from tfcompress.coding.rans import Rans
 from tfcompress.coding.sparse import Bitmap, RelativeIndex
 
+# Name of the operation.
+DECODE = "TFLM_DECODE"
 HEADER_SIZE = 16
 # In the order of their numbers in the header.
 CODERS = (BitPack, Huffman, Rans, Mixing)

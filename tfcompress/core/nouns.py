@@ -173,6 +173,72 @@ class LayerRewrite(Plugin):
         raise NotImplementedError
 
 
+class Rank(Plugin):
+    """Chooses the ranks of a factorisation, one or several.
+
+    A factorisation shows one matrix for each rank that it needs: the truncated SVD of
+    that matrix is what the rank cuts. An SVD has one, a Tucker-2 decomposition two,
+    the unfoldings of the kernel along its inputs and its outputs.
+
+    Wherever a rank is taken, an integer stands for `Fixed`, a float for `Fraction`,
+    and a name or `{name: arguments}` for the other plug-ins.
+    """
+
+    def __call__(self, matrices, limits=None, macs_ratio=None):
+        """The ranks, a tuple of integers from 1 to their limits.
+
+        Args:
+            matrices: list of arrays `(rows, columns)`, one for each rank; or
+                `(count, rows, columns)`, matrices that share a rank.
+            limits: the full ranks, at which nothing is lost; without them
+                `min(rows, columns)`.
+            macs_ratio: `ranks -> MACs of the new layers / MACs of the old one`.
+        """
+        raise NotImplementedError
+
+    def objection(self, least_ratio):
+        """Why a layer stays whose ranks of 1 need `least_ratio` of its MACs, or None."""
+
+
+class Range(Plugin):
+    """Where to clip activations before they are rounded.
+
+    The narrower the range, the finer its steps, and the more is clipped.
+    """
+
+    def __call__(self, counts, edges, bits=8):
+        """`(min, max)`, with `min <= 0 <= max`.
+
+        Args:
+            counts: array `(bins,)`, how many values fell into each bin.
+            edges: array `(bins + 1,)`, ascending and evenly spaced; the first and the
+                last are the smallest and the largest value.
+            bits: of the rounded activations.
+        """
+        raise NotImplementedError
+
+
+class Rounding(Plugin):
+    """Chooses the integers that stand for the weights of a layer.
+
+    Attributes:
+        needs_inputs: whether it looks at what the layer is fed.
+    """
+
+    needs_inputs = False
+
+    def __call__(self, weight, scale, level, inputs=None):
+        """Whole numbers from `-level` to `level`, in an array like `weight`.
+
+        Args:
+            weight: array `(groups, inputs, outputs)`.
+            scale: array `(groups, 1, outputs)`, the step of each output channel.
+            level: `2^(bits - 1) - 1`.
+            inputs: a `tfc.post_training.Inputs` with second moments.
+        """
+        raise NotImplementedError
+
+
 class Codec(Plugin):
     """A way to write symbols as bytes.
 

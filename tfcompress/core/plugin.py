@@ -11,8 +11,22 @@ class Plugin:
     """An object that is fully described by the arguments of its constructor.
 
     A subclass stores each constructor argument in an attribute of the same name;
-    the configuration, the copy, equality and the printed form follow from that.
+    the configuration, the copy, equality and the printed form follow from that. Direct
+    subclasses are the nouns; theirs are the plug-ins, which `get` finds.
+
+    Attributes:
+        registered: `{name: class}` of a noun's own plug-ins.
+        stands_for: types of values that mean this plug-in with one argument, such as
+            a number in place of a constant schedule.
     """
+
+    registered = None
+    stands_for = ()
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if Plugin in cls.__bases__:
+            cls.registered = {}
 
     @classmethod
     def arguments(cls):
@@ -44,8 +58,32 @@ class Plugin:
 
     @classmethod
     def get(cls, identifier):
-        """The plug-in for a name, a class, a configuration or an object."""
-        return cls.registry(identifier)
+        """The plug-in of a noun for a name, a class, a configuration or an object.
+
+        Args:
+            identifier: an object, which is returned as it is; a class; the name of a
+                class, `"n_of_m"` or `"NOfM"`; `{name: arguments}`; or what
+                `keras.saving.serialize_keras_object` made of an object.
+
+        Raises:
+            ValueError: if there is no such plug-in, or it takes other arguments.
+        """
+        if isinstance(identifier, cls):
+            return identifier
+        if isinstance(identifier, type) and issubclass(identifier, cls):
+            return identifier()
+        if isinstance(identifier, dict) and "class_name" in identifier:
+            return keras.saving.deserialize_keras_object(identifier)
+        for known in cls.registered.values():
+            if isinstance(identifier, vars(known).get("stands_for", ())):
+                return known(identifier)
+        name, arguments = identifier, {}
+        if isinstance(identifier, dict) and len(identifier) == 1:
+            ((name, arguments),) = identifier.items()
+        found = _find(cls, name) if isinstance(arguments, dict) else None
+        if found is None:
+            raise ValueError(_unknown(cls, identifier))
+        return _make(found, name, arguments)
 
     def clone(self):
         """A fresh object with the same arguments and no state."""
@@ -68,6 +106,64 @@ class Plugin:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+def register(noun, *classes):
+    """Adds plug-ins to those of a noun; they become loadable from `.keras` files.
+
+    Each room registers its own, so that no room needs to know those above it.
+
+    Args:
+        noun: the base class of the plug-ins.
+        *classes: the plug-ins.
+    """
+    for cls in classes:
+        noun.registered[snake_case(cls.__name__)] = cls
+        keras.saving.register_keras_serializable("tfcompress")(cls)
+
+
+def _find(noun, name):
+    """The class of a name: a registered one, else the newest that a user defined."""
+    if not isinstance(name, str):
+        return None
+    known = [*noun.registered.values(), *reversed(_subclasses(noun))]
+    key = _key(name)
+    return next((cls for cls in known if _key(cls.__name__) == key), None)
+
+
+def _subclasses(cls):
+    return [found for sub in cls.__subclasses__() for found in (sub, *_subclasses(sub))]
+
+
+def _key(name):
+    # So that "rigl", "rig_l" and "RigL" are one name.
+    return name.replace("_", "").lower()
+
+
+def _unknown(noun, identifier):
+    kind = snake_case(noun.__name__).replace("_", " ")
+    return (
+        f"Unknown {kind} {identifier!r}: expected a {noun.__name__} object, or a name or "
+        f"{{name: arguments}} with one of {sorted(noun.registered)}."
+        f"{did_you_mean(str(identifier), noun.registered)}"
+    )
+
+
+def _make(cls, name, arguments):
+    known = cls.arguments()
+    unknown = sorted(set(arguments) - set(known))
+    missing = [
+        n for n, default in known.items()
+        if default is inspect.Parameter.empty and n not in arguments
+    ]  # fmt: skip
+    if unknown or missing:
+        raise ValueError(
+            f"{name} takes {', '.join(known)}"
+            + (f"; unknown: {', '.join(unknown)}" if unknown else "")
+            + (f"; missing: {', '.join(missing)}" if missing else "")
+            + "."
+        )
+    return cls(**arguments)
+
+
 def snake_case(name):
     """The string under which a class is found.
 
@@ -75,63 +171,6 @@ def snake_case(name):
     ('erdos_renyi', 'n_of_m', 'l1')
     """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-class Registry:
-    """All plug-ins of one noun; calling it turns a name into an object.
-
-    Args:
-        noun: the base class of the plug-ins.
-        *classes: every plug-in, each of which becomes loadable from `.keras` files.
-    """
-
-    def __init__(self, noun, *classes):
-        self.noun = noun
-        noun.registry = self
-        self.classes = {snake_case(cls.__name__): cls for cls in classes}
-        for cls in classes:
-            keras.saving.register_keras_serializable("tfcompress")(cls)
-
-    def __iter__(self):
-        return iter(self.classes.values())
-
-    def __call__(self, identifier):
-        """The object for a name, `{name: arguments}`, a class, a config or an object."""
-        if isinstance(identifier, self.noun):
-            return identifier
-        if isinstance(identifier, type) and issubclass(identifier, self.noun):
-            return identifier()
-        if isinstance(identifier, dict) and "class_name" in identifier:
-            return keras.saving.deserialize_keras_object(identifier)
-        if isinstance(identifier, str) and identifier in self.classes:
-            return self._make(identifier, {})
-        if isinstance(identifier, dict) and len(identifier) == 1:
-            ((name, arguments),) = identifier.items()
-            if name in self.classes and isinstance(arguments, dict):
-                return self._make(name, arguments)
-        kind = snake_case(self.noun.__name__).replace("_", " ")
-        raise ValueError(
-            f"Unknown {kind} {identifier!r}: expected a {self.noun.__name__} object, or "
-            f"a name or {{name: arguments}} with one of {sorted(self.classes)}."
-            f"{did_you_mean(str(identifier), self.classes)}"
-        )
-
-    def _make(self, name, arguments):
-        cls = self.classes[name]
-        known = cls.arguments()
-        unknown = sorted(set(arguments) - set(known))
-        missing = [
-            n for n, default in known.items()
-            if default is inspect.Parameter.empty and n not in arguments
-        ]  # fmt: skip
-        if unknown or missing:
-            raise ValueError(
-                f"{name} takes {', '.join(known)}"
-                + (f"; unknown: {', '.join(unknown)}" if unknown else "")
-                + (f"; missing: {', '.join(missing)}" if missing else "")
-                + "."
-            )
-        return cls(**arguments)
 
 
 def did_you_mean(word, known):

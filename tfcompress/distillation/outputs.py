@@ -6,7 +6,7 @@ from keras import ops
 
 from tfcompress.core.cloning import is_graph
 from tfcompress.core.samples import random_inputs
-from tfcompress.layers import FakeQuant, LearnedStepQuant
+from tfcompress.quantization.layers import FakeQuant, LearnedStepQuant
 
 # Of a sum of probabilities, which may be rounded.
 _TOLERANCE = 0.01

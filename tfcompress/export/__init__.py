@@ -1,10 +1,9 @@
 """From Keras models to `.tflite` files."""
 
 from tfcompress.export.convert import PRECISIONS, export_tflite
-from tfcompress.export.decode import decode_tflite
-from tfcompress.export.encode import CODECS, EncodedConstant
-from tfcompress.export.sparsity import SPARSE, KernelSparsity
 from tfcompress.export.verify import ExportResult, VerificationError
+from tfcompress.tflite.encode import CODECS, EncodedConstant
+from tfcompress.tflite.sparsity import SPARSE, KernelSparsity
 
 __all__ = [
     "CODECS",
@@ -14,6 +13,5 @@ __all__ = [
     "ExportResult",
     "KernelSparsity",
     "VerificationError",
-    "decode_tflite",
     "export_tflite",
 ]

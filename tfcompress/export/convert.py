@@ -11,6 +11,7 @@ from tfcompress.core.cloning import copy_variables
 from tfcompress.core.compress import compress, is_plain, strip
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite, check_model
+from tfcompress.core.files import check_writable, write_atomically
 from tfcompress.core.graph import flatten
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import check_samples
@@ -19,22 +20,21 @@ from tfcompress.export.binary import (
     with_direct_tensors,
     without_binary_operations,
 )
-from tfcompress.export.edit import (
+from tfcompress.export.trace import inference_function, named_specs
+from tfcompress.export.verify import inspect_operations, verify_outputs
+from tfcompress.export.weights import dense_kernels, grid_values, lies_on_grid
+from tfcompress.quantization.layers.fake_quant import FakeQuant
+from tfcompress.quantization.quantize_activations import quantize_activations
+from tfcompress.rewrites.affine import AffineAsConvolution
+from tfcompress.rewrites.apply import apply_to_flat
+from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
+from tfcompress.tflite.edit import (
     pack_int4,
     with_exact_grids,
     with_rescaled_reversals,
 )
-from tfcompress.export.encode import CODECS, encode_tflite
-from tfcompress.export.files import check_writable, write_atomically
-from tfcompress.export.sparsity import SPARSE, store_sparse
-from tfcompress.export.trace import inference_function, named_specs
-from tfcompress.export.verify import inspect_operations, verify_outputs
-from tfcompress.export.weights import dense_kernels, grid_values, lies_on_grid
-from tfcompress.layers.fake_quant import FakeQuant
-from tfcompress.rewrites.affine import AffineAsConvolution
-from tfcompress.rewrites.apply import apply_to_flat
-from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
-from tfcompress.rewrites.quantize_activations import quantize_activations
+from tfcompress.tflite.encode import CODECS, encode_tflite
+from tfcompress.tflite.sparsity import SPARSE, store_sparse
 from tfcompress.transforms.uniform import Uniform
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from tfcompress.export.binary import binary_lines
-from tfcompress.export.encode import encoding_lines
-from tfcompress.export.operations import count_operations, float_operations
-from tfcompress.export.sparsity import sparsity_lines
 from tfcompress.export.trace import named_outputs, named_specs, structured
 from tfcompress.runtime.interpreter import Interpreter
+from tfcompress.tflite.encode import encoding_lines
+from tfcompress.tflite.operations import count_operations, float_operations
+from tfcompress.tflite.sparsity import sparsity_lines
 
 _NUM_SAMPLES = 64
 # Largest error for exact formats, mean error for rounded ones, both as fractions of the

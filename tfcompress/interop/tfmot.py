@@ -16,8 +16,8 @@ import numpy as np
 from tfcompress.core.compress import compress
 from tfcompress.core.walk import weight_refs
 from tfcompress.interop import keras2
-from tfcompress.layers import FakeQuant
-from tfcompress.rewrites import quantize_activations
+from tfcompress.quantization.layers import FakeQuant
+from tfcompress.quantization.quantize_activations import quantize_activations
 from tfcompress.transforms import Codebook, Mask, Uniform
 
 WRAPPERS = (

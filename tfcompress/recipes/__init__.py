@@ -1,6 +1,13 @@
-"""Published pipelines as one call each."""
+"""Recipes, and published pipelines as one call each."""
 
 from tfcompress.recipes.deep_compression import DeepCompression, deep_compression
+from tfcompress.recipes.recipe import Recipe, RecipeResult
 from tfcompress.recipes.storage import storage
 
-__all__ = ["DeepCompression", "deep_compression", "storage"]
+__all__ = [
+    "DeepCompression",
+    "Recipe",
+    "RecipeResult",
+    "deep_compression",
+    "storage",
+]

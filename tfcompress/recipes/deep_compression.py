@@ -4,7 +4,6 @@ import dataclasses
 
 import keras
 
-from tfcompress import scopes
 from tfcompress.callbacks import Pruning
 from tfcompress.core.compress import compress, strip
 from tfcompress.core.compressed import treatments
@@ -13,6 +12,7 @@ from tfcompress.core.nouns import Scope
 from tfcompress.core.walk import own_variables
 from tfcompress.export import export_tflite
 from tfcompress.export.verify import ExportResult
+from tfcompress.pruning import scopes
 from tfcompress.recipes.lessons import Lessons
 from tfcompress.recipes.storage import Storage, storage
 from tfcompress.schedules import Polynomial

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfcompress.distillation import KL, Distiller, Taught
 from tfcompress.distillation.teachers import as_teacher
-from tfcompress.recipe import default_loss
+from tfcompress.recipes.recipe import default_loss
 
 # Weight of the labels beside a teacher.
 _ALPHA = 0.1

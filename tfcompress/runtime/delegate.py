@@ -1,8 +1,9 @@
 """Which files need the native delegate, and how LiteRT gets to run them."""
 
 from tfcompress import native
+from tfcompress.coding.wire import DECODE
+from tfcompress.tflite.decode import decode_tflite
 
-DECODE = "TFLM_DECODE"
 _OPERATIONS = b"tfc.B"
 
 
@@ -52,7 +53,5 @@ def loadable(content):
 
 def decoded(content):
     """`loadable` without leaving the decoding to the delegate."""
-    from tfcompress.export.decode import decode_tflite
-
     content = decode_tflite(content)
     return content, str(native.library_path()) if _OPERATIONS in content else None

@@ -6,9 +6,10 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from tfcompress import native
+from tfcompress.coding.wire import DECODE
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
-from tfcompress.runtime.delegate import DECODE, decoded, loadable
+from tfcompress.runtime.delegate import decoded, loadable
 
 
 class Interpreter:

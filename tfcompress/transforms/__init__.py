@@ -1,7 +1,7 @@
 """Functions from a weight to a weight of the same shape."""
 
 from tfcompress.core.nouns import WeightTransform
-from tfcompress.core.plugin import Registry
+from tfcompress.core.plugin import register
 from tfcompress.transforms.bfloat16 import BFloat16
 from tfcompress.transforms.binary import Binary
 from tfcompress.transforms.codebook import Codebook
@@ -14,7 +14,8 @@ from tfcompress.transforms.ternary import Ternary
 from tfcompress.transforms.trained_ternary import TrainedTernary
 from tfcompress.transforms.uniform import Uniform
 
-get = Registry(
+get = WeightTransform.get
+register(
     WeightTransform,
     BFloat16,
     Binary,

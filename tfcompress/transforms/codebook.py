@@ -3,11 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.clustering import optimal_clusters
 from tfcompress.core.errors import check_integer
 from tfcompress.core.layout import Layout
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.bins import sum_by_bin
+from tfcompress.transforms.clustering import optimal_clusters
 
 
 class Codebook(WeightTransform):
@@ -138,7 +138,7 @@ def cluster(points, num_clusters, initialization="linear", num_iterations=1000):
             largest; `"density"`: as many points between each two values, which are
             quantiles; `"k-means++"`: points drawn, always with the same seed, with a
             probability proportional to the squared distance from those drawn before;
-            `"optimal"`: the best values, see `tfcompress.clustering`.
+            `"optimal"`: the best values, see `tfcompress.transforms.clustering`.
         num_iterations: at most this many; it stops when nothing moves.
 
     Returns:

@@ -1,7 +1,7 @@
 """What a student is to have in common with its teacher."""
 
 from tfcompress.core.nouns import DistillationLoss
-from tfcompress.core.plugin import Registry
+from tfcompress.core.plugin import register
 from tfcompress.distillation.losses.attention_transfer import AttentionTransfer
 from tfcompress.distillation.losses.contrastive import Contrastive
 from tfcompress.distillation.losses.decoupled import Decoupled
@@ -14,7 +14,8 @@ from tfcompress.distillation.losses.relational_distance import RelationalDistanc
 from tfcompress.distillation.losses.self_distillation import SelfDistillation
 from tfcompress.distillation.losses.similarity_preserving import SimilarityPreserving
 
-get = Registry(
+get = DistillationLoss.get
+register(
     DistillationLoss,
     AttentionTransfer,
     Contrastive,

@@ -52,7 +52,7 @@ def _at(path):
     )
 
 
-Teacher.registry = as_teacher
+Teacher.get = as_teacher
 
 __all__ = [
     "Ensemble",

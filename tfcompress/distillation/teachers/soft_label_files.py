@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.export.files import write_atomically
+from tfcompress.core.files import write_atomically
 
 INDEX = "index.json"
 _FORMAT = 1

@@ -5,8 +5,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from tfcompress.export.binary.layers import BConv2D, BDense
-from tfcompress.export.edit import drop_buffers, drop_tensors, set_constant
-from tfcompress.export.operations import operation_name, read
+from tfcompress.tflite.edit import drop_buffers, drop_tensors, set_constant
+from tfcompress.tflite.operations import operation_name, read
 
 _CLIPS = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0)}
 _WITH_VALUES = ("tfc.BConv2D", "tfc.BDense")

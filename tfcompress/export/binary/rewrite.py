@@ -18,8 +18,8 @@ from tfcompress.export.binary.thresholds import (
     is_max_pooling,
 )
 from tfcompress.export.binary.weights import binary_weights
+from tfcompress.quantization.quantize_activations import SIGN_RANGE
 from tfcompress.rewrites.affine import batch_norm_scale_and_offset
-from tfcompress.rewrites.quantize_activations import SIGN_RANGE
 
 L = keras.layers
 

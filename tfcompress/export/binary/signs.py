@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.graph import Graph, rewire
-from tfcompress.layers.quantized_activation import QuantizedActivation
+from tfcompress.quantization.layers.quantized_activation import QuantizedActivation
 
 L = keras.layers
 # Does nothing at inference.

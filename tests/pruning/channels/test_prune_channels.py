@@ -1,0 +1,220 @@
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import tfcompress as tfc
+from tests import models
+from tfcompress.core.macs import macs
+from tfcompress.core.nouns import Criterion
+
+L = keras.layers
+HOME = sys.modules[tfc.prune_channels.__module__]
+
+
+def chain(kernels):
+    """Dense layers with these kernels, biases 1, 2, 3 ..."""
+    model = keras.Sequential([keras.Input((np.shape(kernels[0])[0],))])
+    for number, kernel in enumerate(kernels):
+        layer = L.Dense(np.shape(kernel)[1], name=f"dense{number}")
+        model.add(layer)
+        layer.kernel.assign(kernel)
+        layer.bias.assign(np.arange(1.0, 1 + layer.units))
+    return model
+
+
+def network():
+    x = keras.Input((8, 8, 3), name="image")
+    y = L.Conv2D(16, 3, padding="same", use_bias=False, name="a")(x)
+    y = L.ReLU()(L.BatchNormalization(name="norm")(y))
+    z = L.Conv2D(24, 3, padding="same", activation="relu", name="b")(y)
+    z = L.Conv2D(16, 3, padding="same", name="c")(z)
+    y = L.GlobalAveragePooling2D()(L.Add()([y, z]))
+    return keras.Model(x, L.Dense(5, name="head")(y), name="network")
+
+
+def test_the_neurons_with_the_smallest_weights_go():
+    model = chain([[[1.0, -4.0, 2.0, 3.0]], [[1.0], [2.0], [3.0], [4.0]]])
+    small = tfc.prune_channels(model, ratio=0.5)
+    first, second = (layer.get_weights() for layer in small.layers[1:])
+    np.testing.assert_array_equal(first[0], [[-4.0, 3.0]])
+    np.testing.assert_array_equal(first[1], [2.0, 4.0])
+    np.testing.assert_array_equal(second[0], [[2.0], [4.0]])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "kept"), [(0.0, 8), (0.124, 7), (0.25, 6), (0.5, 4), (0.8, 2), (0.93, 1)]
+)
+def test_how_many_stay(ratio, kept):
+    model = chain([np.ones((1, 8)), np.ones((8, 1))])
+    # Of equal scores the earlier ones stay.
+    small = tfc.prune_channels(model, ratio=ratio)
+    np.testing.assert_array_equal(
+        small.layers[1].bias.numpy(), np.arange(1.0, kept + 1)
+    )
+
+
+def test_coupled_channels_score_the_mean_of_all_that_make_them():
+    x = keras.Input((1,))
+    y = L.Dense(2, name="a", use_bias=False)(x)
+    z = L.Dense(2, name="b", use_bias=False)(x)
+    model = keras.Model(x, L.Dense(1, use_bias=False)(L.Add()([y, z])))
+    models.set_weights(model, [[[1.0, 2.0]], [[3.0, 1.0]], [[5.0], [7.0]]])
+    # L2: 1 + 9 against 4 + 1.
+    weights = tfc.prune_channels(model, ratio=0.5).get_weights()
+    np.testing.assert_array_equal(weights, [[[1.0]], [[3.0]], [[5.0]]])
+    # L1: 1 + 3 against 2 + 1.
+    weights = tfc.prune_channels(model, ratio=0.5, criterion="l1").get_weights()
+    np.testing.assert_array_equal(weights, [[[1.0]], [[3.0]], [[5.0]]])
+
+
+def test_global_scope_takes_the_lowest_of_all():
+    model = chain([np.full((4, 8), 2.0), np.full((8, 8), 1.0), np.ones((8, 1))])
+    small = tfc.prune_channels(model, ratio=0.3, scope="global")
+    first, second, _ = small.layers[1:]
+    assert first.units == 8
+    assert second.units < 8
+
+
+def test_round_to_keeps_multiples():
+    small = tfc.prune_channels(network(), ratio=0.4, round_to=8)
+    sizes = {
+        layer.name: layer.filters for layer in small.layers if "Conv" in str(layer)
+    }
+    # 16 - 6 = 10 and 24 - 10 = 14.
+    assert sizes == {"a": 8, "b": 16, "c": 8}
+
+
+@pytest.mark.parametrize("target", [0.5, 60_000])
+def test_macs_come_down_to_the_target(target):
+    model = network()
+    before = sum(macs(model).values())
+    small = tfc.prune_channels(model, target_macs=target)
+    limit = target * before if target <= 1 else target
+    assert 0.85 * limit <= sum(macs(small).values()) <= limit
+
+
+def test_parameters_come_down_to_the_target():
+    model = network()
+    small = tfc.prune_channels(model, target_parameters=0.3, scope="global")
+    assert 0.25 <= small.count_params() / model.count_params() <= 0.3
+
+
+def test_latency_comes_down_to_the_target(monkeypatch):
+    measured = []
+
+    def by_parameters(model):
+        measured.append(model.count_params())
+        return model.count_params() / 1000
+
+    monkeypatch.setattr(
+        "tfcompress.pruning.channels.prune_channels._latency_ms", by_parameters
+    )
+    small = tfc.prune_channels(network(), target_latency=2.0)
+    assert 1500 <= small.count_params() <= 2000
+    assert len(measured) < 12
+
+
+def test_a_latency_is_measured():
+    assert HOME._latency_ms(network()) > 0
+
+
+def test_a_target_that_is_met_already_changes_nothing():
+    model = network()
+    small = tfc.prune_channels(model, target_macs=1.0)
+    assert small.count_params() == model.count_params()
+
+
+class Taylor(Criterion):
+    """`(w dL/dw)²`."""
+
+    needs = frozenset({"gradient"})
+
+    def __call__(self, weight, signals):
+        return np.square(weight * signals["gradient"])
+
+
+def test_criteria_that_need_gradients_get_them():
+    model = chain([[[3.0, 1.0]], [[0.0], [1.0]]])
+    data = [(np.ones((2, 1), "float32"), np.zeros((2, 1), "float32"))]
+    model.compile(loss="mse")
+    # The first neuron is the larger one, but nothing reads it.
+    small = tfc.prune_channels(model, ratio=0.5, criterion=Taylor(), data=data)
+    np.testing.assert_array_equal(small.layers[1].kernel, [[1.0]])
+
+
+def test_data_set_the_statistics_of_batch_norm_anew():
+    x = models.inputs(network(), 64)
+    data = [(x[i : i + 16], None) for i in range(0, 64, 16)]
+    small = tfc.prune_channels(network(), ratio=0.5, data=data)
+    norm = small.get_layer("norm")
+    before = keras.Model(small.input, norm.input)(x).numpy()
+    np.testing.assert_allclose(norm.moving_mean, before.mean((0, 1, 2)), atol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, before.var((0, 1, 2)), rtol=1e-4)
+
+
+def test_ignored_layers_stay():
+    small = tfc.prune_channels(network(), ratio=0.5, ignore=["a"])
+    # What is added to a's channels stays with them.
+    assert small.get_layer("a").filters == small.get_layer("c").filters == 16
+    assert small.get_layer("b").filters == 12
+
+
+def test_compressed_models_are_stripped():
+    model = tfc.compress(network(), {".*": tfc.transforms.Uniform(bits=4)})
+    small = tfc.prune_channels(model, ratio=0.5)
+    assert tfc.report(small)["b/kernel"].bits == 4
+    assert small.get_layer("b").filters == 12
+
+
+def test_the_model_is_not_changed():
+    model = network()
+    before = [w.numpy() for w in model.weights]
+    tfc.prune_channels(model, ratio=0.5)
+    for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_pruned_network_becomes_a_file(tmp_path, precision):
+    small = tfc.prune_channels(network(), ratio=0.5)
+    x = models.inputs(small, 32)
+    result = tfc.export_tflite(small, tmp_path / "m.tflite", precision, samples=x)
+    assert not result.float_operations or precision == "float32"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "expected exactly one"),
+        ({"ratio": 0.5, "target_macs": 0.5}, "got 2 of ratio"),
+        ({"ratio": 1.0}, r"ratio=1\.0.*\[0, 1\)"),
+        ({"ratio": -0.1}, r"\[0, 1\)"),
+        (
+            {"ratio": 0.97},
+            r"would empty 1 of the groups.*'a' \(16 units\).*at most 0\.968",
+        ),
+        ({"target_macs": 0}, "above 0"),
+        ({"target_macs": 100}, "cannot be reached"),
+        ({"ratio": 0.5, "round_to": 0}, "positive integer"),
+        ({"ratio": 0.5, "ignore": ["heat"]}, "Did you mean 'head'"),
+        ({"ratio": 0.5, "criterion": "l3"}, "Unknown criterion"),
+        ({"ratio": 0.5, "criterion": Taylor()}, "pass data="),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tfc.prune_channels(network(), **arguments)
+
+
+def test_the_highest_ratio_that_is_named_works():
+    assert tfc.prune_channels(network(), ratio=0.968).get_layer("a").filters == 1
+
+
+def test_weights_that_are_not_finite_are_named():
+    model = network()
+    model.get_layer("b").bias.assign(np.zeros(24))
+    model.get_layer("b").kernel.assign(np.full((3, 3, 16, 24), np.nan))
+    with pytest.raises(ValueError, match=r"b/kernel.*NaN"):
+        tfc.prune_channels(model, ratio=0.5)

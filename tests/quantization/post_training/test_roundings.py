@@ -1,0 +1,120 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from tfcompress.quantization.post_training import (
+    GPTQ,
+    AdaRound,
+    Inputs,
+    Nearest,
+    matrices,
+)
+from tfcompress.quantization.post_training.scales import channel_scales
+
+L = keras.layers
+
+
+def correlated(groups, size, noise=0.0, seed=0):
+    """Statistics of random rows, and of the same with noise for the quantized model."""
+    generator = np.random.default_rng(seed)
+    mixing = generator.normal(size=(groups, size, size))
+    x = generator.normal(size=(groups, 400, size)) @ mixing
+    z = x + noise * generator.normal(size=x.shape)
+    return Inputs(
+        x.mean(axis=1),
+        z.mean(axis=1),
+        z.swapaxes(1, 2) @ z / 400,
+        z.swapaxes(1, 2) @ x / 400,
+    )
+
+
+def loss(weight, rounded, inputs):
+    """`E‖zᵀ W̃ - xᵀ W‖²` for each output, up to a constant."""
+    return np.sum(
+        rounded * (inputs.moments @ rounded - 2 * inputs.cross @ weight), axis=1
+    )
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+@pytest.mark.parametrize("method", [GPTQ(), AdaRound(300)], ids=["GPTQ", "AdaRound"])
+def test_outputs_are_nearer_than_with_the_nearest_weights(method, noise):
+    inputs = correlated(3, 20, noise)
+    weight = np.random.default_rng(1).normal(size=(3, 20, 8))
+    scale = channel_scales(weight, 7)
+    codes = method(weight, scale, 7, inputs)
+    np.testing.assert_array_equal(codes, np.rint(codes))
+    # Each output reaches its last level, so that the exporter finds the grid.
+    assert (np.abs(codes).max(axis=1) == 7).all()
+    nearest = Nearest()(weight, scale, 7) * scale
+    least = loss(weight, np.linalg.solve(inputs.moments, inputs.cross @ weight), inputs)
+    lost = (loss(weight, w, inputs) - least for w in (codes * scale, nearest))
+    assert np.mean(next(lost)) < 0.6 * np.mean(next(lost))
+
+
+def test_ada_round_finds_nearly_the_best_of_all_choices():
+    inputs = correlated(1, 8)
+    weight = np.random.default_rng(2).normal(size=(1, 8, 4))
+    scale = channel_scales(weight, 3)
+    found = loss(weight, AdaRound(600)(weight, scale, 3, inputs) * scale, inputs)
+    floor = np.floor(weight / scale)
+    ups = [np.reshape(bits, (1, 8, 1)) for bits in itertools.product((0, 1), repeat=8)]
+    all_losses = np.stack(
+        [loss(weight, np.clip(floor + up, -3, 3) * scale, inputs) for up in ups]
+    )
+    # It beats 98 % of the choices, on average over the outputs.
+    assert np.mean(all_losses < found) < 0.02
+
+
+def test_gptq_does_not_depend_on_the_size_of_blocks():
+    inputs = correlated(2, 9, 0.2)
+    weight = np.random.default_rng(3).normal(size=(2, 9, 5))
+    scale = channel_scales(weight, 7)
+    one, other = (GPTQ(block_size=b)(weight, scale, 7, inputs) for b in (4, 128))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_inputs_that_do_not_matter_are_rounded_to_the_nearest():
+    # Independent inputs have nothing to make good for each other.
+    eye = np.eye(6)[None]
+    inputs = Inputs(np.zeros((1, 6)), np.zeros((1, 6)), eye, eye)
+    weight = np.random.default_rng(4).normal(size=(1, 6, 3))
+    scale = channel_scales(weight, 7)
+    expected = Nearest()(weight, scale, 7)
+    np.testing.assert_array_equal(GPTQ()(weight, scale, 7, inputs), expected)
+    np.testing.assert_array_equal(AdaRound(300)(weight, scale, 7, inputs), expected)
+    nothing = Inputs(inputs.mean, inputs.mean, 0 * eye, 0 * eye)
+    np.testing.assert_array_equal(GPTQ()(weight, scale, 7, nothing), expected)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        L.Dense(5),
+        L.Conv1D(4, 3, strides=2, padding="same"),
+        L.Conv2D(6, (3, 2), strides=2, padding="same", groups=2),
+        L.Conv2D(4, 3, dilation_rate=2),
+        L.DepthwiseConv2D(3, depth_multiplier=2, padding="same"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_rows_times_matrix_is_what_the_layer_computes(layer):
+    shape = (2, 9, 4) if isinstance(layer, L.Conv1D) else (2, 7, 6, 4)
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    y = layer(x).numpy()
+    matrix = matrices.to_matrix(layer, layer.kernel.numpy())
+    found = matrices.rows(layer, keras.ops.convert_to_tensor(x)).numpy() @ matrix
+    found = found.transpose(1, 0, 2).reshape(y.shape)
+    np.testing.assert_allclose(found, y, atol=1e-5)
+    kernel = matrices.from_matrix(layer, matrix)
+    np.testing.assert_array_equal(kernel, layer.kernel)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: GPTQ(damping=0), lambda: GPTQ(block_size=0), lambda: AdaRound(0)],
+)
+def test_bad_arguments(make):
+    with pytest.raises(ValueError, match="expected positive numbers"):
+        make()

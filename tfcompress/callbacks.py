@@ -1,0 +1,8 @@
+"""Keras callbacks."""
+
+from tfcompress.measuring.tensorboard_logger import TensorBoardLogger
+from tfcompress.pruning.callback import Pruning
+from tfcompress.pruning.channels.callback import ChannelPruning
+from tfcompress.quantization.bit_annealing import BitAnnealing
+
+__all__ = ["BitAnnealing", "ChannelPruning", "Pruning", "TensorBoardLogger"]

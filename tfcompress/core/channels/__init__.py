@@ -1,1 +1,0 @@
-"""Which channels of a model belong together, and models without some of them."""

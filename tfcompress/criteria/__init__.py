@@ -1,9 +1,0 @@
-"""Importance measures: how much each weight matters."""
-
-from tfcompress.core.nouns import Criterion
-from tfcompress.core.plugin import Registry
-from tfcompress.criteria.magnitude import L1, L2, Magnitude
-
-get = Registry(Criterion, L1, L2, Magnitude)
-
-__all__ = ["L1", "L2", "Criterion", "Magnitude", "get"]

@@ -1,0 +1,345 @@
+"""Factorises the layers of a model where it pays, and says what it did."""
+
+import dataclasses
+import itertools
+
+import rich.table
+
+from tfcompress.core.errors import check_model
+from tfcompress.core.graph import as_graph, flatten_with_origins
+from tfcompress.core.macs import macs
+from tfcompress.core.nouns import LayerRewrite
+from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.rules import Rule, check_used, last_match
+from tfcompress.core.text import as_text
+from tfcompress.core.walk import leaves, weight_refs
+from tfcompress.factorization.factorizer import Factorizer, work
+from tfcompress.rewrites.apply import apply_to_flat
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerFactorization:
+    """What becomes of one layer.
+
+    Attributes:
+        name: of the layer.
+        layer: its class.
+        rewrite: the `Factorizer`.
+        shape: of its kernel.
+        ranks: chosen, empty if it never came to that.
+        macs_before: multiply-accumulates for one sample, over all calls of the layer.
+        macs_after: of the layers in its place; those of the layer itself if it stays.
+        parameters_before: weights and biases.
+        parameters_after: of the layers in its place.
+        error: `‖W - Ŵ‖ / ‖W‖` of the kernel, Frobenius norms; None if the layer stays.
+        skipped: why it stays, or None.
+    """
+
+    name: str
+    layer: str
+    rewrite: Factorizer
+    shape: tuple
+    ranks: tuple
+    macs_before: int
+    macs_after: int
+    parameters_before: int
+    parameters_after: int
+    error: float | None = None
+    skipped: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FactorizationPlan:
+    """What becomes of the layers that were asked for; prints as a table.
+
+    Attributes:
+        model: name of the model.
+        layers: `LayerFactorization` of each.
+    """
+
+    model: str
+    layers: tuple
+
+    @property
+    def macs_before(self):
+        """Multiply-accumulates of the layers for one sample."""
+        return sum(row.macs_before for row in self.layers)
+
+    @property
+    def macs_after(self):
+        """Multiply-accumulates of what they become."""
+        return sum(row.macs_after for row in self.layers)
+
+    @property
+    def parameters_before(self):
+        """Weights and biases of the layers."""
+        return sum(row.parameters_before for row in self.layers)
+
+    @property
+    def parameters_after(self):
+        """Weights and biases of what they become."""
+        return sum(row.parameters_after for row in self.layers)
+
+    def __getitem__(self, name):
+        """The row of a layer by its name."""
+        by_name = {row.name: row for row in self.layers}
+        if name not in by_name:
+            raise KeyError(
+                f"No layer {name!r} in the plan for {self.model!r}."
+                f"{did_you_mean(name, by_name)}"
+            )
+        return by_name[name]
+
+    def table(self):
+        """A `rich.table.Table`."""
+        table = rich.table.Table(
+            title=f"Factorization of {self.model}", title_justify="left"
+        )
+        table.add_column("layer", overflow="fold")
+        for name in ("kernel", "ranks", "MACs", "parameters", "error"):
+            table.add_column(name, justify="right")
+        table.add_column("rewrite, or why none", overflow="fold")
+        for row in self.layers:
+            table.add_row(
+                row.name,
+                "x".join(map(str, row.shape)),
+                ", ".join(map(str, row.ranks)),
+                _change(row.macs_before, row.macs_after),
+                _change(row.parameters_before, row.parameters_after),
+                "" if row.error is None else f"{row.error:.3f}",
+                f"[dim]{row.skipped}[/dim]" if row.skipped else repr(row.rewrite),
+            )
+        table.add_section()
+        kept = sum(row.skipped is not None for row in self.layers)
+        table.add_row(
+            "total",
+            "",
+            "",
+            _change(self.macs_before, self.macs_after),
+            _change(self.parameters_before, self.parameters_after),
+            "",
+            f"{len(self.layers) - kept} layers factorised, {kept} kept",
+        )
+        return table
+
+    def __str__(self):
+        return as_text(self.table(), width=140)
+
+
+def _change(before, after):
+    return f"{before:,}" if before == after else f"{before:,} → {after:,}"
+
+
+def factorize(model, rewrite="svd", where=".*", verbose=1):
+    """Returns a copy of `model` with layers split in cheaper ones where it pays.
+
+    A layer is replaced if the new layers need fewer MACs, and with that fewer weights,
+    since none of them is used less often than the old one; all others stay, and the
+    plan says why. Nested models are written out. Layers that are called several times
+    stay shared. Factorise first, train, then prune, quantize and export: every new
+    layer is an ordinary Keras layer, and its name starts with the name of the old one.
+
+    Args:
+        model: a built `keras.Model`; compressed layers stay as they are.
+        rewrite: a `tfc.rewrites.Factorizer` object or name: `"svd"`, `"spatial_svd"`,
+            `"tucker"`, `"cp"`, `"tensor_train"`, `"depthwise_separable"`,
+            `"global_average_head"`; or `{pattern: rewrite}`, of which later ones win.
+        where: which layers: a regular expression that must match a whole layer name or
+            path, a layer class, a predicate `layer -> bool`, or a list of them.
+        verbose: 1 prints the plan.
+
+    Returns:
+        A functional model. Until it is trained it computes the approximation.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if the model is not built or cannot be followed, `where` or a pattern
+            matches nothing, the rewrite is not known or not a factoriser, a rank is out
+            of range, or a kernel has NaN.
+
+    Example:
+        >>> x = keras.Input((16, 16, 8))
+        >>> y = keras.layers.Conv2D(32, 3, name="wide")(x)
+        >>> model = keras.Model(x, keras.layers.Conv2D(2, 1, name="thin")(y))
+        >>> rewrite = tfc.rewrites.SpatialSVD(rank=8)
+        >>> small = factorize(model, {"wide": rewrite, "thin": "svd"}, verbose=0)
+        >>> [layer.name for layer in small.layers[1:]]
+        ['wide_height', 'wide', 'thin_in', 'thin']
+    """
+    plan, factorized = _factorized(model, rewrite, where)
+    if verbose:
+        print(plan, end="")
+    return factorized
+
+
+def plan_factorization(model, rewrite="svd", where=".*"):
+    """What `factorize` would do: ranks, MACs, parameters and error of every layer.
+
+    Args:
+        model: as in `factorize`.
+        rewrite: as in `factorize`.
+        where: as in `factorize`.
+
+    Returns:
+        A `FactorizationPlan`, which prints as a table.
+
+    Raises:
+        TypeError: as in `factorize`.
+        ValueError: as in `factorize`.
+
+    Example:
+        >>> dense = keras.layers.Dense(32, name="fc")
+        >>> model = keras.Sequential([keras.Input((64,)), dense])
+        >>> plan = plan_factorization(model, tfc.rewrites.SVD(rank=8))
+        >>> plan["fc"].macs_before, plan["fc"].macs_after
+        (2048, 768)
+    """
+    return _factorized(model, rewrite, where)[0]
+
+
+def _factorized(model, rewrite, where):
+    check_model(model, "factorize")
+    graph = as_graph(model, "factorize")
+    flat, origins = flatten_with_origins(graph)
+    rules, places = _rules(rewrite), _places(where)
+    rewrites = _assign(graph, origins, rules, places)
+    rows = _rows(flat, rewrites)
+    result = flat
+    for rule in rules:
+        mine = {name: rows[name] for name in rewrites if rewrites[name] is rule}
+        survey = _Survey(rule.value, mine, taken={op.name for op in result.operations})
+        result = apply_to_flat(result, survey)
+        rows.update(survey.rows)
+    return FactorizationPlan(model.name, tuple(rows.values())), result
+
+
+def _rules(rewrite):
+    is_rules = (
+        isinstance(rewrite, dict)
+        and "class_name" not in rewrite
+        and not set(rewrite) & set(LayerRewrite.registered)
+    )
+    rules = rewrite if is_rules else {".*": rewrite}
+    return [Rule(pattern, _factorizer(value)) for pattern, value in rules.items()]
+
+
+def _factorizer(identifier):
+    rewrite = LayerRewrite.get(identifier)
+    if isinstance(rewrite, Factorizer):
+        return rewrite
+    known = [
+        name
+        for name, cls in LayerRewrite.registered.items()
+        if issubclass(cls, Factorizer)
+    ]
+    raise ValueError(
+        f"{rewrite!r} does not factorise; expected one of {known}. Use "
+        "tfc.rewrites.apply for other rewrites."
+    )
+
+
+def _places(where):
+    return [Rule(p) for p in (where if isinstance(where, (list, tuple)) else [where])]
+
+
+def _assign(model, origins, rules, places):
+    """`{layer of the flat model: rule}` for the layers to look at, by name."""
+    names = {id(layer): name for name, layer in origins.items()}
+    refs = [ref for ref in weight_refs(model) if ref.is_kernel]
+    matched = {}
+    for ref in refs:
+        rule = last_match(rules, ref)
+        if last_match(places, ref) and rule:
+            # A model's own weights belong to no layer of its graph.
+            owners = [names[id(owner)] for owner in ref.owners if id(owner) in names]
+            matched.update(dict.fromkeys(owners[:1], rule))
+    check_used([*places, *rules], refs)
+    return matched
+
+
+def _rows(flat, rewrites):
+    """`{layer name: LayerFactorization}` as if all layers stayed."""
+    counts = macs(flat)
+    rows = {}
+    for name, rule in rewrites.items():
+        layer = flat.get_layer(name)
+        inner = [leaf for _, leaf in leaves(layer)]
+        kernel = next(ref.variable for ref in weight_refs(layer) if ref.is_kernel)
+        macs_before = sum(counts.get(id(leaf), 0) for leaf in inner)
+        parameters = sum(leaf.count_params() for leaf in inner)
+        rows[name] = LayerFactorization(
+            name=name,
+            layer=type(inner[0]).__name__,
+            rewrite=rule.value,
+            shape=tuple(kernel.shape),
+            ranks=(),
+            macs_before=macs_before,
+            macs_after=macs_before,
+            parameters_before=parameters,
+            parameters_after=parameters,
+            skipped="nothing before it that could be replaced together with it",
+        )
+    return rows
+
+
+class _Survey(LayerRewrite):
+    """A factoriser that looks at some layers only, weighs them and keeps record.
+
+    Args:
+        rewrite: the factoriser.
+        rows: `{layer name: LayerFactorization}` of the layers to look at.
+        taken: names of layers that the model has.
+    """
+
+    def __init__(self, rewrite, rows, taken):
+        self.rewrite = rewrite
+        self.length = rewrite.length
+        self.rows = rows
+        self._taken = taken
+        self._new = {}
+        self._seen = set()
+
+    def matches(self, *layers):
+        name = layers[-1].name
+        # A shared layer comes by once a call.
+        if name in self.rows and name not in self._seen:
+            self._seen.add(name)
+            self.rows[name] = self._weigh(self.rows[name], *layers)
+        return name in self._new
+
+    def __call__(self, *layers):
+        return self._new[layers[-1].name]
+
+    def _weigh(self, row, *layers):
+        objection = self.rewrite.objection(*layers)
+        if objection:
+            return dataclasses.replace(row, skipped=objection)
+        ranks = self.rewrite.ranks(*layers)
+        row = dataclasses.replace(row, ranks=ranks)
+        macs_after = self._macs_after(ranks, *layers)
+        if macs_after >= row.macs_before:
+            return dataclasses.replace(
+                row, skipped=f"would need {macs_after:,} MACs: choose a lower rank"
+            )
+        self._new[row.name], error = self.rewrite.build(ranks, *layers)
+        self._rename(row.name)
+        return dataclasses.replace(
+            row,
+            macs_after=macs_after,
+            parameters_after=sum(new.count_params() for new in self._new[row.name]),
+            error=error,
+            skipped=None,
+        )
+
+    def _rename(self, name):
+        """Numbers the new layers whose names the model has already."""
+        for layer in self._new[name]:
+            if layer.name != name and layer.name in self._taken:
+                names = (f"{layer.name}_{number}" for number in itertools.count(2))
+                layer.name = next(n for n in names if n not in self._taken)
+            self._taken.add(layer.name)
+
+    def _macs_after(self, ranks, *layers):
+        chain = self.rewrite.chain(ranks, *layers)
+        calls = layers[0]._inbound_nodes
+        return sum(work(chain, call.input_tensors[0].shape)[0] for call in calls)

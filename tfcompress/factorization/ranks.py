@@ -1,0 +1,283 @@
+"""How many components a factorisation keeps."""
+
+import bisect
+import math
+import numbers
+
+import numpy as np
+
+from tfcompress.core.nouns import Rank
+from tfcompress.core.plugin import register
+
+
+class Fixed(Rank):
+    """The same rank for every layer.
+
+    `r_i = min(rank_i, limit_i)`
+
+    Args:
+        rank: positive integer, or a tuple with one for each rank of the factorisation.
+
+    Raises:
+        ValueError: if it is not a positive integer; on call, if a tuple has another
+            length than there are ranks.
+
+    Example:
+        >>> Fixed(4)([np.ones((8, 6)), np.ones((8, 3))])
+        (4, 3)
+    """
+
+    stands_for = (numbers.Integral, list, tuple)
+
+    def __init__(self, rank=8):
+        ranks = rank if isinstance(rank, (list, tuple)) else (rank,)
+        for value in ranks:
+            if not _is_count(value):
+                raise ValueError(
+                    f"Fixed(rank={rank!r}): expected a positive integer, or one for "
+                    "each rank of the factorisation. A fraction of the full rank is a "
+                    "float, such as 0.5."
+                )
+        is_one = isinstance(rank, numbers.Integral)
+        self.rank = int(rank) if is_one else tuple(map(int, ranks))
+
+    def __call__(self, matrices, limits=None, macs_ratio=None):
+        limits = limits or full_ranks(matrices)
+        ranks = self.rank if isinstance(self.rank, tuple) else (self.rank,)
+        if len(ranks) == 1:
+            ranks *= len(limits)
+        if len(ranks) != len(limits):
+            raise ValueError(
+                f"{self!r} has {len(ranks)} ranks, and this factorisation needs "
+                f"{len(limits)}. Pass as many, or one integer for all."
+            )
+        return tuple(map(min, ranks, limits))
+
+
+class Fraction(Rank):
+    """A fraction of the full rank.
+
+    `r_i = max(1, round(fraction limit_i))`
+
+    Args:
+        fraction: in (0, 1]; 1 loses nothing.
+
+    Raises:
+        ValueError: if the fraction is not in (0, 1].
+
+    Example:
+        >>> Fraction(0.5)([np.ones((8, 6)), np.ones((8, 3))])
+        (3, 2)
+    """
+
+    stands_for = (numbers.Real,)
+
+    def __init__(self, fraction=0.5):
+        self.fraction = _share("Fraction", "fraction", fraction)
+
+    def __call__(self, matrices, limits=None, macs_ratio=None):
+        return _at_fraction(self.fraction, limits or full_ranks(matrices))
+
+
+class Energy(Rank):
+    """The smallest rank that keeps a share of the squared singular values.
+
+    `r = min {r : Σ_{i≤r} σ_i² ≥ energy Σ_i σ_i²}`, so that a single truncated SVD has
+    the relative error `sqrt(1 - energy)` at most. Matrices that share a rank share
+    the sum. Of several ranks each keeps its share of its own unfolding; the squared
+    error of the kernel is at most the sum of what they lose.
+
+    Args:
+        energy: share to keep, in (0, 1].
+
+    Raises:
+        ValueError: if the energy is not in (0, 1].
+
+    Example:
+        >>> Energy(0.9)([np.diag([3.0, 1.0])]), Energy(0.91)([np.diag([3.0, 1.0])])
+        ((1,), (2,))
+    """
+
+    def __init__(self, energy=0.9):
+        self.energy = _share("Energy", "energy", energy)
+
+    def __call__(self, matrices, limits=None, macs_ratio=None):
+        limits = limits or full_ranks(matrices)
+        return tuple(
+            min(self._rank(matrix), limit)
+            for matrix, limit in zip(matrices, limits, strict=True)
+        )
+
+    def _rank(self, matrix):
+        energies = singular_values(matrix) ** 2
+        kept = np.cumsum(energies.reshape(-1, energies.shape[-1]).sum(axis=0))
+        # The sum of n numbers is known to about n roundings only.
+        wanted = self.energy * kept[-1] * (1 - kept.size * np.finfo(float).eps)
+        return int(np.searchsorted(kept, wanted)) + 1
+
+
+class TargetMacs(Rank):
+    """The largest rank whose layers need at most a ratio of the layer's MACs.
+
+    Several ranks are the same fraction of their limits. A layer in which even ranks
+    of 1 need more is left alone.
+
+    Args:
+        ratio: MACs after / MACs before, in (0, 1].
+
+    Raises:
+        ValueError: if the ratio is not in (0, 1]; on call, without `macs_ratio`.
+
+    Example:
+        >>> dense = np.ones((8, 8))  # 64 MACs; two layers of rank r need 16 r
+        >>> TargetMacs(0.5)([dense], macs_ratio=lambda ranks: 16 * ranks[0] / 64)
+        (2,)
+    """
+
+    def __init__(self, ratio=0.5):
+        self.ratio = _share("TargetMacs", "ratio", ratio)
+
+    def __call__(self, matrices, limits=None, macs_ratio=None):
+        if macs_ratio is None:
+            raise ValueError(
+                "TargetMacs needs macs_ratio, a function from the ranks to the share "
+                "of the layer's MACs; got None."
+            )
+        limits = limits or full_ranks(matrices)
+        fractions = np.unique(
+            np.concatenate([np.arange(1, limit + 1) / limit for limit in limits])
+        )
+        fitting = bisect.bisect_right(
+            fractions,
+            self.ratio,
+            key=lambda fraction: macs_ratio(_at_fraction(fraction, limits, math.floor)),
+        )
+        return _at_fraction(fractions[max(fitting - 1, 0)], limits, math.floor)
+
+    def objection(self, least_ratio):
+        if least_ratio <= self.ratio:
+            return None
+        return (
+            f"even rank 1 needs {least_ratio:.0%} of the MACs, and {self.ratio:.0%} "
+            "are asked for"
+        )
+
+
+class EVBMF(Rank):
+    """The rank that stands out of the noise: empirical variational Bayes.
+
+    The matrix (`L x M`, `L ≤ M`, `α = L / M`) is taken for a product of two random
+    factors plus Gaussian noise of variance `σ²`. In closed form, a component with the
+    singular value `γ` stays if `γ² > M σ² x̲` with `x̲ = (1 + τ)(1 + α / τ)` and
+    `τ = 2.5129 sqrt(α)`. The variance minimises the free energy
+    `Σ_h ψ(γ_h² / (M σ²))`, where `ψ(x) = x - log x`, plus, above `x̲`,
+    `log(τ(x) + 1) + α log(τ(x) / α + 1) - τ(x)` with
+    `τ(x) = (x - 1 - α + sqrt((x - 1 - α)² - 4 α)) / 2`. It has several minima, so it is
+    looked for on a grid, twice. At least one component stays. Of matrices that share
+    a rank the largest counts.
+
+    Source: Nakajima et al., "Global Analytic Solution of Fully-observed Variational
+    Bayesian Matrix Factorization" (2013), the empirical case; the closed-form
+    threshold and the bounds of the variance also in "Condition for Perfect
+    Dimensionality Recovery by Variational Bayesian PCA" (2015); for kernels Kim et al.
+    (2016), section 3.2.
+
+    Example:
+        >>> generator = np.random.default_rng(0)
+        >>> signal = generator.normal(size=(40, 3)) @ generator.normal(size=(3, 60))
+        >>> EVBMF()([signal + 0.1 * generator.normal(size=(40, 60))])
+        (3,)
+    """
+
+    def __call__(self, matrices, limits=None, macs_ratio=None):
+        limits = limits or full_ranks(matrices)
+        return tuple(
+            min(_evbmf_rank(matrix), limit)
+            for matrix, limit in zip(matrices, limits, strict=True)
+        )
+
+
+get = Rank.get
+register(Rank, Fixed, Fraction, Energy, TargetMacs, EVBMF)
+
+
+def full_ranks(matrices):
+    """The rank of each matrix if nothing is special about it.
+
+    >>> full_ranks([np.ones((8, 6)), np.ones((5, 2, 3))])
+    (6, 2)
+    """
+    return tuple(min(matrix.shape[-2:]) for matrix in matrices)
+
+
+def singular_values(matrix):
+    """Singular values of a matrix or of each of a stack, falling."""
+    return np.linalg.svd(matrix, compute_uv=False)
+
+
+def _is_count(value):
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return is_integer and value >= 1
+
+
+def _share(cls, name, value):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= 1:
+        raise ValueError(f"{cls}({name}={value!r}): expected a number in (0, 1].")
+    return float(value)
+
+
+def _at_fraction(fraction, limits, to_integer=round):
+    # k / n * n may come out just under k.
+    ranks = (to_integer(fraction * limit + 1e-9) for limit in limits)
+    return tuple(max(1, rank) for rank in ranks)
+
+
+_GRID = np.linspace(0.0, 1.0, 512)
+
+
+def _evbmf_rank(matrix):
+    """The largest rank of a stack `(..., rows, columns)`."""
+    values = singular_values(matrix)
+    values = values[values[..., 0] > 0]
+    if not values.size:
+        return 1
+    rows, columns = sorted(matrix.shape[-2:])
+    # Zeros are as good as what rounding leaves of them, and have a logarithm.
+    floor = values[:, :1] * np.finfo(float).eps
+    energies = np.maximum(values, floor) ** 2 / columns
+    alpha = rows / columns
+    tau = 2.5129 * np.sqrt(alpha)
+    threshold = (1 + tau) * (1 + alpha / tau)
+    variance = _noise_variance(energies, alpha, threshold)
+    kept = np.count_nonzero(energies > threshold * variance[:, None], axis=-1)
+    return max(1, int(kept.max()))
+
+
+def _noise_variance(energies, alpha, threshold):
+    """`σ²` of each row of `γ² / M` (matrices, L), by a grid and a finer one."""
+    rows = energies.shape[-1]
+    # At most this many components can stand out, which bounds the variance.
+    most = max(min(math.ceil(rows / (1 + alpha)) - 1, rows - 1), 0)
+    high = np.log(energies.mean(axis=-1))
+    low = np.log(
+        np.maximum(energies[:, most] / threshold, energies[:, most:].mean(axis=-1))
+    )
+    low = np.minimum(low, high)
+    for _ in range(2):
+        grid = low[:, None] + (high - low)[:, None] * _GRID
+        x = energies[:, None, :] / np.exp(grid)[:, :, None]
+        best = _free_energy(x, alpha, threshold).argmin(axis=-1)
+        each = np.arange(len(best))
+        low = grid[each, np.maximum(best - 1, 0)]
+        high = grid[each, np.minimum(best + 1, grid.shape[1] - 1)]
+        variance = np.exp(grid[each, best])
+    return variance
+
+
+def _free_energy(x, alpha, threshold):
+    kept = x > threshold
+    shifted = np.where(kept, x, threshold) - (1 + alpha)
+    tau = (shifted + np.sqrt(shifted**2 - 4 * alpha)) / 2
+    gain = np.log(tau + 1) + alpha * np.log(tau / alpha + 1) - tau
+    return (x - np.log(x) + np.where(kept, gain, 0.0)).sum(axis=-1)

@@ -1,0 +1,1 @@
+"""What models cost: reports, times, comparisons and pages of them."""

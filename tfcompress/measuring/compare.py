@@ -1,0 +1,261 @@
+"""One table over Keras models and `.tflite` files."""
+
+import dataclasses
+import gzip
+import json
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+import rich.table
+
+from tfcompress.core.compress import strip
+from tfcompress.core.text import as_text
+from tfcompress.interop.load import load_model
+from tfcompress.measuring.benchmark import benchmark
+from tfcompress.measuring.report import report
+from tfcompress.runtime.interpreter import Interpreter
+from tfcompress.tflite.decode import decode_tflite
+from tfcompress.tflite.operations import count_macs, count_parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One model of a comparison.
+
+    Attributes:
+        label: as given.
+        kind: `"keras"` or `"tflite"`.
+        size_bytes: of the `.tflite` file, or of the model saved as `.keras` (weights
+            only, no optimizer).
+        zipped_bytes: the same through gzip, level 9.
+        parameters: number of weights.
+        nonzero_parameters: of these, not zero.
+        macs: multiply-accumulates of kernels for one sample.
+        latency_ms: median in LiteRT, one thread; Keras models as float32 files.
+        accuracy: fraction of right classes (class labels), or minus the mean squared
+            error (other targets); None without targets.
+        agreement: fraction of samples with the class of the first model, or the mean
+            absolute difference from it where outputs are not classes.
+    """
+
+    label: str
+    kind: str
+    size_bytes: int
+    zipped_bytes: int
+    parameters: int
+    nonzero_parameters: int
+    macs: int
+    latency_ms: float | None
+    accuracy: float | None
+    agreement: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Rows, the first of which is the one to compare with; prints as a table."""
+
+    rows: tuple
+    classifies: bool = True
+
+    def __getitem__(self, label):
+        """The row of a label."""
+        return {row.label: row for row in self.rows}[label]
+
+    def to_dict(self):
+        """Plain numbers, strings and lists."""
+        return {"rows": [dataclasses.asdict(row) for row in self.rows]}
+
+    def to_json(self, **kwargs):
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), **kwargs)
+
+    def table(self):
+        """A `rich.table.Table`."""
+        table = rich.table.Table()
+        table.add_column("model")
+        quality = "accuracy" if self.classifies else "score"
+        closeness = "agrees" if self.classifies else "differs"
+        for name in (
+            "size", "", "zipped", "", "parameters", "non-zero", "MACs", "latency", "",
+            quality, closeness,
+        ):  # fmt: skip
+            table.add_column(name, justify="right")
+        first = self.rows[0]
+        for row in self.rows:
+            table.add_row(
+                row.label,
+                _kilobytes(row.size_bytes),
+                _ratio(first.size_bytes, row.size_bytes),
+                _kilobytes(row.zipped_bytes),
+                _ratio(first.zipped_bytes, row.zipped_bytes),
+                f"{row.parameters:,}",
+                f"{row.nonzero_parameters:,}",
+                f"{row.macs:,}",
+                "–" if row.latency_ms is None else f"{row.latency_ms:.3f} ms",
+                _ratio(first.latency_ms, row.latency_ms),
+                self._quality(row.accuracy),
+                self._quality(row.agreement),
+            )
+        return table
+
+    def _quality(self, value):
+        if value is None:
+            return "–"
+        return f"{value:.2%}" if self.classifies else f"{value:.4g}"
+
+    def __str__(self):
+        return as_text(self.table(), width=150)
+
+
+def compare(models, data=None, batch_size=256, num_threads=1, latency=True):
+    """Puts Keras models and `.tflite` files side by side.
+
+    Args:
+        models: `{label: model or path}`; the first is the reference. Compressed models
+            are stripped first.
+        data: `(x, y)`, or `x`, or a `tf.data.Dataset` of such batches; `y` are class
+            labels, one-hot labels or regression targets.
+        batch_size: for Keras models.
+        num_threads: for latency.
+        latency: whether to measure it.
+
+    Returns:
+        A `Comparison`.
+
+    Raises:
+        ValueError: if there is no model, or data do not fit.
+        FileNotFoundError: if a file does not exist.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="d")])
+        >>> small = tfc.compress(model, {"d": "uniform"})
+        >>> table = tfc.compare({"dense": model, "8 bits": small}, latency=False)
+        >>> table["8 bits"].parameters
+        10
+    """
+    if not models:
+        raise ValueError("compare() got no models: pass {label: model or path}.")
+    inputs, targets = _arrays(data)
+    rows, reference, classifies = [], None, True
+    for label, model in models.items():
+        with tempfile.TemporaryDirectory() as folder:
+            facts, predict = _facts(model, pathlib.Path(folder), num_threads, latency)
+            outputs = None if inputs is None else predict(inputs, batch_size)
+        if reference is None:
+            reference = outputs
+            classifies = outputs is None or _is_classes(outputs, targets)
+        rows.append(
+            Row(
+                label=label,
+                **facts,
+                accuracy=_accuracy(outputs, targets, classifies),
+                agreement=_agreement(reference, outputs, classifies),
+            )
+        )
+    return Comparison(tuple(rows), classifies)
+
+
+def _facts(model, folder, num_threads, latency):
+    """What is known without data, and a function that predicts."""
+    if (
+        isinstance(model, (str, os.PathLike))
+        and pathlib.Path(model).suffix == ".tflite"
+    ):
+        return _file_facts(pathlib.Path(model), num_threads, latency)
+    if isinstance(model, (str, os.PathLike)):
+        model = load_model(model)
+    plain = strip(model)
+    measured = report(plain)
+    path = folder / "model.keras"
+    plain.save(path, include_optimizer=False)
+    facts = {
+        "kind": "keras",
+        "size_bytes": path.stat().st_size,
+        "zipped_bytes": _zipped(path),
+        "parameters": measured.parameters,
+        "nonzero_parameters": measured.nonzero_parameters,
+        "macs": measured.macs,
+        "latency_ms": benchmark(plain, num_threads).median_ms if latency else None,
+    }
+    return facts, lambda x, size: plain.predict(x, batch_size=size, verbose=0)
+
+
+def _file_facts(path, num_threads, latency):
+    def predict(x, _):
+        with Interpreter(path, num_threads) as interpreter:
+            return interpreter.run(x)
+
+    Interpreter(path).close()
+    content = path.read_bytes()
+    parameters, nonzero = count_parameters(decode_tflite(content))
+    facts = {
+        "kind": "tflite",
+        "size_bytes": path.stat().st_size,
+        "zipped_bytes": _zipped(path),
+        "parameters": parameters,
+        "nonzero_parameters": nonzero,
+        "macs": count_macs(content),
+        "latency_ms": benchmark(path, num_threads).median_ms if latency else None,
+    }
+    return facts, predict
+
+
+def _zipped(path):
+    return len(gzip.compress(path.read_bytes(), compresslevel=9))
+
+
+def _arrays(data):
+    """`(inputs, targets)` as arrays."""
+    if data is None:
+        return None, None
+    if hasattr(data, "as_numpy_iterator"):
+        batches = list(data.as_numpy_iterator())
+        if isinstance(batches[0], tuple):
+            x, y = ([batch[i] for batch in batches] for i in (0, 1))
+            return np.concatenate(x), np.concatenate(y)
+        return np.concatenate(batches), None
+    if isinstance(data, (tuple, list)):
+        if len(data) != 2 or len(data[0]) != len(data[1]):
+            raise ValueError(
+                f"data is a {type(data).__name__} of {len(data)} parts: expected (x, y) "
+                "of equal length."
+            )
+        return data[0], np.asarray(data[1])
+    return data, None
+
+
+def _is_classes(outputs, targets):
+    if isinstance(outputs, dict) or outputs.ndim != 2 or outputs.shape[1] < 2:
+        return False
+    return (
+        targets is None or targets.dtype.kind in "iub" or targets.shape == outputs.shape
+    )
+
+
+def _accuracy(outputs, targets, classifies):
+    if outputs is None or targets is None:
+        return None
+    if not classifies:
+        return -float(np.mean(np.square(outputs - targets.reshape(outputs.shape))))
+    labels = (
+        targets.argmax(axis=1) if targets.shape == outputs.shape else targets.ravel()
+    )
+    return float(np.mean(outputs.argmax(axis=1) == labels))
+
+
+def _agreement(reference, outputs, classifies):
+    if outputs is None or isinstance(outputs, dict):
+        return None
+    if classifies:
+        return float(np.mean(reference.argmax(axis=1) == outputs.argmax(axis=1)))
+    return float(np.mean(np.abs(reference - outputs)))
+
+
+def _kilobytes(size):
+    return f"{size / 1000:,.1f} kB"
+
+
+def _ratio(first, value):
+    return "" if not value or not first or first == value else f"{first / value:.2f}x"

@@ -1,0 +1,1 @@
+"""Weights, neurons and channels that can go."""

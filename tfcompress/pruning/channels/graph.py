@@ -1,0 +1,154 @@
+"""The groups of channels of a model that must be cut together."""
+
+import dataclasses
+import itertools
+import time
+
+import numpy as np
+
+from tfcompress.core.graph import Graph
+from tfcompress.pruning.channels import shaping, weighted  # noqa: F401  (registers rules)
+from tfcompress.pruning.channels.probe import follow
+from tfcompress.pruning.channels.rules import find
+from tfcompress.pruning.channels.trace import Call, Trace
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """An axis of a weight that a group runs through.
+
+    Attributes:
+        layer: name of the layer.
+        weight: name of the weight.
+        axis: of the weight.
+        role: `"output"`: makes the channels, `"input"`: reads them, `"channel"`: both.
+        per_unit: elements along the axis that go with one unit, more than one behind a
+            flattened image or in grouped convolutions.
+    """
+
+    layer: str
+    weight: str
+    axis: int
+    role: str
+    per_unit: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Units that run through the same weights; each can be cut for itself.
+
+    Attributes:
+        name: of the first layer that makes them.
+        units: their numbers in the model's `ChannelGraph`.
+        members: every weight that they run through.
+        whole: why none of them can be cut, or None.
+    """
+
+    name: str
+    units: np.ndarray
+    members: tuple
+    whole: str | None
+
+    @property
+    def size(self):
+        """Number of units."""
+        return self.units.size
+
+    @property
+    def channels_per_unit(self):
+        """Channels of the first weight that go with one unit."""
+        makers = [m for m in self.members if m.role == "output"] or self.members
+        return makers[0].per_unit
+
+    def layers(self, *roles):
+        """Names of the layers in these roles, in the order of the model."""
+        return list(dict.fromkeys(m.layer for m in self.members if m.role in roles))
+
+
+class ChannelGraph:
+    """What can be cut from a flat functional model.
+
+    Args:
+        flat: a fresh flat model (`tfcompress.core.graph.flatten`).
+        with_constants: whether to work out which channels are constant.
+
+    Attributes:
+        flat: the model.
+        trace: what following it brought to light.
+        groups: list of `ChannelGroup`.
+        seconds: the time that it took.
+    """
+
+    def __init__(self, flat, with_constants=False):
+        start = time.perf_counter()
+        self.flat = flat
+        self.trace = _follow_all(flat, with_constants)
+        self._units, self.num_units = self.trace.units()
+        self._reasons = self.trace.reasons(self._units)
+        self.groups = self._groups()
+        self.seconds = time.perf_counter() - start
+
+    def units(self, ids):
+        """The units of ids."""
+        return self._units[ids]
+
+    def _groups(self):
+        """Units with the same set of slots, told by the sum of random codes of slots."""
+        slots = list(self.trace.slots.values())
+        inside = [np.unique(self._units[slot.ids]) for slot in slots]
+        codes = np.random.default_rng(0).integers(1, 2**62, len(slots))
+        signature = np.zeros(self.num_units, np.int64)
+        for code, units in zip(codes, inside, strict=True):
+            signature[units] += code
+        for unit, reason in self._reasons.items():
+            signature[unit] ^= hash(reason)
+        signatures = [set(signature[units].tolist()) for units in inside]
+        used = np.unique(np.concatenate([np.zeros(0, int), *inside]))
+        groups = []
+        for one in dict.fromkeys(signature[used].tolist()):
+            within = [one in found for found in signatures]
+            members = list(itertools.compress(slots, within))
+            groups.append(self._group(used[signature[used] == one], members))
+        return groups
+
+    def _group(self, units, slots):
+        makers = [slot for slot in slots if slot.role == "output"] or slots
+        members = []
+        for slot in slots:
+            inside = np.count_nonzero(np.isin(self._units[slot.ids], units))
+            members.append(
+                Member(
+                    slot.layer,
+                    slot.variable.name,
+                    slot.axis,
+                    slot.role,
+                    round(inside / units.size),
+                )
+            )
+        whole = self._reasons.get(int(units[0]))
+        if whole is None and units.size == 1:
+            whole = "has only one unit"
+        return ChannelGroup(makers[0].layer, units, tuple(members), whole)
+
+
+def _follow(call, cache):
+    layer = call.layer
+    if getattr(layer, "quantization_mode", None) or getattr(
+        layer, "lora_enabled", False
+    ):
+        return call.leave_whole("was quantized by Keras or has LoRA weights")
+    rule = find(layer)
+    return rule(call) if rule else follow(call, cache)
+
+
+def _follow_all(flat, with_constants):
+    trace, tensors, cache = Trace(with_constants), {}, {}
+    for node in Graph(flat).nodes:
+        call = Call(trace, node, [tensors[id(t)] for t in node.inputs])
+        outputs = _follow(call, cache)
+        tensors.update(
+            (id(t), tensor) for t, tensor in zip(node.outputs, outputs, strict=True)
+        )
+    for output in flat.outputs:
+        trace.fix_others(tensors[id(output)], (), "leaves the model")
+    return trace

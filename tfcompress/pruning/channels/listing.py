@@ -1,0 +1,113 @@
+"""The groups of channels of a model, as people read them."""
+
+import dataclasses
+
+import rich.table
+
+from tfcompress.core.compress import is_plain, strip
+from tfcompress.core.errors import check_model
+from tfcompress.core.graph import as_graph, flatten
+from tfcompress.core.text import as_text
+from tfcompress.pruning.channels.graph import ChannelGraph, ChannelGroup
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelGroups:
+    """All groups of a model; prints as a table.
+
+    Attributes:
+        model: name of the model.
+        groups: tuple of `ChannelGroup`.
+        unfollowed: `{operation name: why}` of what channels could not be followed
+            through.
+        seconds: the time that following them took.
+    """
+
+    model: str
+    groups: tuple[ChannelGroup, ...]
+    unfollowed: dict
+    seconds: float
+
+    def __iter__(self):
+        return iter(self.groups)
+
+    def __len__(self):
+        return len(self.groups)
+
+    def __getitem__(self, name):
+        """The group that a layer makes the channels of; the first if there are several."""
+        for group in self.groups:
+            if name in group.layers("output"):
+                return group
+        raise KeyError(f"No layer {name!r} makes channels in model {self.model!r}.")
+
+    def table(self):
+        """A `rich` table."""
+        table = rich.table.Table(
+            title=f"Channels of {self.model}", title_justify="left"
+        )
+        for heading in ("units", "made by", "read by", "through", "left whole"):
+            table.add_column(heading, justify="right" if heading == "units" else "left")
+        for group in self.groups:
+            table.add_row(
+                str(group.size),
+                *(_members(group, role) for role in ("output", "input", "channel")),
+                group.whole or "",
+            )
+        return table
+
+    def __str__(self):
+        reasons = [f"Not followed: {reason}." for reason in self.unfollowed.values()]
+        return as_text(self.table(), *reasons, width=140)
+
+
+def _members(group, role):
+    """`layer[axis]` of the kernels in a role, `x n` where a unit has n elements."""
+    shown = {}
+    for member in group.members:
+        if member.role != role:
+            continue
+        times = f"x{member.per_unit}" if member.per_unit > 1 else ""
+        shown.setdefault(member.layer, f"{member.layer}[{member.axis}]{times}")
+    names = list(shown.values())
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
+
+
+def channel_groups(model):
+    """The groups of channels of a model that live or die together.
+
+    Channels are followed from the layer that makes them (`made by`) to those that sum
+    over them (`read by`), through additions, concatenations, normalisation, reshaping,
+    attention and so on. A group is a set of units; one unit is what must be cut
+    together, such as channel 3 of all convolutions of a residual stage. What is not
+    known is run on half of its channels to see whether it treats them alike and apart;
+    if it does not, they are left whole, with the reason.
+
+    Args:
+        model: a built Sequential or Functional model, or a subclassed one whose `call`
+            uses Keras only. Compressed models are stripped first.
+
+    Returns:
+        `ChannelGroups`.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if the model's calls cannot be followed; names the first such call.
+
+    Source: Fang et al., "DepGraph: Towards Any Structural Pruning" (2023).
+
+    Example:
+        >>> x = keras.Input((8, 8, 3))
+        >>> y = keras.layers.Conv2D(4, 3, padding="same", name="a")(x)
+        >>> z = keras.layers.Conv2D(4, 3, padding="same", name="b")(y)
+        >>> y = keras.layers.Conv2D(2, 1, name="c")(keras.layers.Add()([y, z]))
+        >>> group = tfc.channel_groups(keras.Model(x, y))["b"]
+        >>> group.size, group.layers("output"), group.layers("input")
+        (4, ['a', 'b'], ['b', 'c'])
+    """
+    check_model(model, "follow the channels of")
+    plain = model if is_plain(model) else strip(model)
+    graph = ChannelGraph(flatten(as_graph(plain, "follow the channels of")))
+    return ChannelGroups(
+        model.name, tuple(graph.groups), dict(graph.trace.unfollowed), graph.seconds
+    )

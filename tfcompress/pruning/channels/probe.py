@@ -1,0 +1,246 @@
+"""Operations without a rule are run on some of the channels, to see what they do.
+
+If an operation treats channels alike and apart from each other, then its output for half
+of the channels is that half of its output for all. Activations, normalisation with
+fixed statistics, pooling, padding, sums of tensors, scale layers and users' own layers
+need no list of names that way.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from tfcompress.core.cloning import remake
+from tfcompress.pruning.channels.trace import Axis
+
+_SIZE_OF_UNKNOWN_AXIS = 8
+# So many rows and columns of an image show as much as all of them.
+_ENOUGH = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Behaviour:
+    """What an operation does to the channels along an axis.
+
+    Attributes:
+        axis: where they are in the output.
+        weights: `{position in the layer's variables: axis}` of what belongs to them.
+        keys: of the layer's configuration that hold their number.
+    """
+
+    axis: int
+    weights: dict
+    keys: tuple
+
+
+class NotFollowed(Exception):
+    """What an operation does to channels was not recognised."""
+
+
+def follow(call, cache):
+    """The outputs of an operation without a rule.
+
+    Args:
+        call: the `Call`.
+        cache: a dictionary that keeps what was learned about equal operations.
+    """
+    if not any(x.axes for x in call.inputs):
+        reason = next((x.reason for x in call.inputs), "has no channels")
+        return call.outputs({}, reason)
+    if len(call.shapes) != 1:
+        return call.leave_whole("has several outputs and no rule")
+    axes = {}
+    for place in sorted({axis - x.rank for x in call.inputs for axis in x.axes}):
+        try:
+            behaviour = _behaviour(call, place, cache)
+        except NotFollowed as error:
+            _fix(call, place, str(error))
+            continue
+        axes[behaviour.axis] = _through(call, place, behaviour)
+    return call.outputs(axes)
+
+
+def _fix(call, place, problem):
+    reason = f"{call.name} ({type(call.layer).__name__}) {problem}"
+    for x in call.inputs:
+        if x.rank + place in x.axes:
+            call.trace.fix(x.axes[x.rank + place].ids, reason)
+    call.trace.unfollowed.setdefault(call.name, reason)
+
+
+def _through(call, place, behaviour):
+    carriers = _carriers(call, place)
+    first, *others = [call.trace.axis(x, place) for x in carriers]
+    for other in others:
+        call.trace.tie(first.ids, other.ids)
+    for x in call.inputs:
+        if x.rank + place in x.axes and all(x is not carrier for carrier in carriers):
+            call.trace.fix(x.axes[x.rank + place].ids, f"{call.name} spreads it")
+    variables = getattr(call.layer, "variables", [])
+    for position, axis in behaviour.weights.items():
+        call.along(variables[position], axis, first.ids)
+    for key in behaviour.keys:
+        call.resize(key, first.ids)
+    return Axis(first.ids, _constant(call, place, [first, *others], behaviour.axis))
+
+
+def _carriers(call, place):
+    """The inputs that have the channels; others are broadcast along them."""
+    size = _size(call, place)
+    return [x for x in call.inputs if x.rank >= -place and x.shape[place] == size]
+
+
+def _size(call, place):
+    return max(x.shape[place] or 1 for x in call.inputs if x.rank >= -place)
+
+
+def _behaviour(call, place, cache):
+    """What is known of equal operations, or found out, on small inputs if they do."""
+    small = [_shape(x, place, _ENOUGH) for x in call.inputs]
+    whole = [_shape(x, place, None) for x in call.inputs]
+    try:
+        return _cached(call, place, small, cache)
+    except NotFollowed:
+        if small == whole:
+            raise
+    return _cached(call, place, whole, cache)
+
+
+def _shape(tensor, place, limit):
+    """The shape for a trial: without unknown sizes, and no larger than it must be."""
+    sizes = [size or _SIZE_OF_UNKNOWN_AXIS for size in (1, *tensor.shape[1:])]
+    return [
+        size if limit is None or axis == tensor.rank + place else min(size, limit)
+        for axis, size in enumerate(sizes)
+    ]
+
+
+def _cached(call, place, shapes, cache):
+    arguments = call.node.arguments.fill_in({id(t): "tensor" for t in call.node.inputs})
+    config = {k: v for k, v in call.layer.get_config().items() if k != "name"}
+    key = repr((type(call.layer), config, shapes, place, arguments))
+    if key not in cache:
+        try:
+            cache[key] = _probe(call, place, shapes)
+        except NotFollowed as error:
+            cache[key] = error
+    if isinstance(cache[key], NotFollowed):
+        raise cache[key]
+    return cache[key]
+
+
+def _probe(call, place, shapes):
+    size = _size(call, place)
+    if size < 2:
+        raise NotFollowed("has only one channel")
+    kept = np.arange(0, size, 2) if size > 3 else np.arange(size - 1)
+    generator = np.random.default_rng(0)
+    arrays = [
+        _random(generator, tensor.dtype, shape)
+        for tensor, shape in zip(call.node.inputs, shapes, strict=True)
+    ]
+    carriers = {id(x) for x in _carriers(call, place)}
+    part = [
+        np.take(array, kept, axis=place) if id(x) in carriers else array
+        for x, array in zip(call.inputs, arrays, strict=True)
+    ]
+    config = call.layer.get_config()
+    keys = tuple(k for k, v in config.items() if v == size and isinstance(v, int))
+    whole, expected = _run(call, config, arrays)
+    for weight in _floats(whole):
+        weight.assign(generator.uniform(0.5, 1.5, weight.shape))
+    expected = _run(call, whole, arrays)[1] if _floats(whole) else expected
+    problem = "mixes channels"
+    for changed in dict.fromkeys([(), keys]):
+        resized = config | dict.fromkeys(changed, kept.size)
+        try:
+            layer, found = _run(call, resized, part)
+            weights = _slice_weights(whole, layer, kept)
+            found = _run(call, layer, part)[1] if weights is not None else found
+        except Exception as error:  # It is the user's code that may fail in any way.
+            problem = f"does not work on fewer channels ({type(error).__name__})"
+            continue
+        axis = _only_difference(expected.shape, found.shape)
+        if axis is None or weights is None or expected.shape[axis] != size:
+            continue
+        expected_part = np.take(expected, kept, axis=axis)
+        if expected_part.shape == found.shape and np.allclose(
+            expected_part, found, 1e-4, 1e-5
+        ):
+            return Behaviour(axis, weights, changed)
+    raise NotFollowed(problem)
+
+
+def _random(generator, dtype, shape):
+    if keras.backend.is_float_dtype(dtype):
+        return generator.normal(size=shape).astype("float32")
+    return generator.integers(0, 2, shape).astype(dtype)
+
+
+def _run(call, operation, arrays):
+    """The operation (made of its configuration if need be) and its output."""
+    if isinstance(operation, dict):
+        operation = remake(call.layer, operation)
+    values = {id(t): a for t, a in zip(call.node.inputs, arrays, strict=True)}
+    args, kwargs = call.node.arguments.fill_in(values)
+    return operation, np.asarray(operation(*args, **kwargs))
+
+
+def _floats(layer):
+    return [
+        v
+        for v in getattr(layer, "variables", [])
+        if keras.backend.is_float_dtype(v.dtype)
+    ]
+
+
+def _slice_weights(whole, part, kept):
+    """Gives `part` its share of weights; `{position: axis}` of those that are cut."""
+    weights = {}
+    for position, (old, new) in enumerate(
+        zip(
+            getattr(whole, "variables", []), getattr(part, "variables", []), strict=True
+        )
+    ):
+        value = old.numpy()
+        if old.shape != new.shape:
+            axis = _only_difference(old.shape, new.shape)
+            if axis is None or new.shape[axis] != kept.size:
+                return None
+            value, weights[position] = np.take(value, kept, axis=axis), axis
+        new.assign(value)
+    return weights
+
+
+def _only_difference(shape, other):
+    """The one axis whose sizes differ, None if there is not exactly one."""
+    if len(shape) != len(other):
+        return None
+    axes = [i for i, (a, b) in enumerate(zip(shape, other, strict=True)) if a != b]
+    return axes[0] if len(axes) == 1 else None
+
+
+def _constant(call, place, channels, axis):
+    """Values of channels that are constant behind the operation."""
+    unknown = np.full(channels[0].ids.size, np.nan)
+    if not call.trace.with_constants:
+        return unknown
+    constants = np.array([c.constant for c in channels])
+    known = ~np.isnan(constants).any(axis=0) & (len(channels) == len(call.inputs))
+    if type(call.layer).__name__ == "Multiply":
+        known |= (constants == 0).any(axis=0)
+    if not known.any():
+        return unknown
+    values = iter(np.nan_to_num(constants))
+    arrays = []
+    for x, tensor in zip(call.inputs, call.node.inputs, strict=True):
+        array = np.zeros(_shape(x, place, None), tensor.dtype)
+        if any(x is carrier for carrier in _carriers(call, place)):
+            shape = [-1 if a == x.rank + place else 1 for a in range(x.rank)]
+            array = array + next(values).reshape(shape).astype(array.dtype)
+        arrays.append(array)
+    output = np.moveaxis(_run(call, call.layer, arrays)[1], axis, 0)
+    rows = output.reshape(output.shape[0], -1)
+    same = np.isclose(rows, rows[:, :1], 1e-6, 1e-7).all(axis=1)
+    return np.where(known & same, rows[:, 0], np.nan)

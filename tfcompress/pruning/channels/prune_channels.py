@@ -1,0 +1,182 @@
+"""Whole channels, neurons and heads taken out of a model."""
+
+import math
+import pathlib
+import tempfile
+
+from tfcompress.core.collect import collect
+from tfcompress.core.compress import is_plain, strip
+from tfcompress.core.errors import check_model
+from tfcompress.core.graph import as_graph, flatten
+from tfcompress.core.nouns import Criterion, Scope
+from tfcompress.export import export_tflite
+from tfcompress.measuring.benchmark import benchmark
+from tfcompress.pruning import scopes
+from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.pruning.channels.selection import Cost, Selection, free_groups, makers
+from tfcompress.pruning.channels.surgery import cut
+from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
+
+_HIGHEST_RATIO = 0.999
+_SEARCH_STEPS = 20
+_TIMED_SEARCH_STEPS = 7
+
+
+def prune_channels(
+    model,
+    ratio=None,
+    *,
+    target_macs=None,
+    target_parameters=None,
+    target_latency=None,
+    criterion="l2",
+    scope="local",
+    round_to=1,
+    data=None,
+    ignore=(),
+):
+    """Returns a smaller model, without its least important channels.
+
+    Channels that are added, multiplied or otherwise coupled go together
+    (`tfc.channel_groups`). A unit of coupled channels scores the mean of the criterion
+    over all weights that make it. Inputs, outputs and what cannot be followed stay as
+    they are. The result is a plain functional model, nested models written out, with
+    the weights of what is left; fine-tune it.
+
+    Exactly one of `ratio` and the targets is given; for a target the lowest ratio that
+    meets it is searched.
+
+    Args:
+        model: a built Sequential or Functional model, or a subclassed one whose `call`
+            uses Keras only. Compressed models are stripped first.
+        ratio: fraction of the channels to remove, in [0, 1). 0 gives the same model.
+        target_macs: multiply-accumulates of one sample, at most; up to 1 a fraction of
+            the model's.
+        target_parameters: number of weights at most; up to 1 a fraction of the model's.
+        target_latency: milliseconds at most, as `tfc.benchmark` times the float32 file
+            on one thread of this machine.
+        criterion: a `Criterion` or its name.
+        scope: a `Scope` or its name: `"local"` removes `ratio` of every group,
+            `"global"` the lowest scores of the whole model, counted in weights; with
+            magnitudes, which differ between layers, that can thin out single layers.
+        round_to: every group keeps a multiple of this many channels (8 suits most
+            hardware), unless it has fewer.
+        data: batches `(x, y)`, not a generator: for criteria that need gradients, and to
+            measure the statistics of batch normalisation again in the smaller model.
+        ignore: patterns of layers whose outputs stay whole, as in `tfc.compress`.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if a group would be emptied, a target cannot be reached, an `ignore`
+            pattern matches nothing, or the model cannot be followed.
+
+    Source: Li et al., "Pruning Filters for Efficient ConvNets" (2017); coupled
+    channels as in Fang et al., "DepGraph" (2023).
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)),
+        ...     keras.layers.Conv2D(16, 3), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> small = tfc.prune_channels(model, ratio=0.5)
+        >>> [tuple(w.shape) for w in small.weights]
+        [(3, 3, 3, 8), (8,), (288, 10), (10,)]
+    """
+    check_model(model, "prune")
+    _check_arguments(ratio, round_to, [target_macs, target_parameters, target_latency])
+    plain = model if is_plain(model) else strip(model)
+    graph = ChannelGraph(flatten(as_graph(plain, "follow the channels of")))
+    groups = free_groups(graph, ignore)
+    scope, criterion = Scope.get(scope), Criterion.get(criterion)
+    kernels = {id(s.variable): s.variable for s in makers(graph, groups)}
+    signals = collect(model, kernels.values(), data, criterion.needs, graph.flat)
+    scores = {
+        key: criterion.score(variable.path, variable, gathered)
+        for (key, variable), gathered in zip(kernels.items(), signals, strict=True)
+    }
+    select = Selection(graph, groups, scores, scope, round_to)
+    if ratio is not None:
+        _check_not_emptied(ratio, groups, scope)
+    else:
+        ratio = _search(graph, select, target_macs, target_parameters, target_latency)
+    keep = select(ratio)
+    small = cut(graph, keep)
+    if data is not None and not keep.all():
+        small = recalibrate_batch_norm(small, data)
+    return small
+
+
+def _check_arguments(ratio, round_to, targets):
+    given = [value for value in (ratio, *targets) if value is not None]
+    if len(given) != 1:
+        raise ValueError(
+            f"prune_channels got {len(given)} of ratio, target_macs, target_parameters "
+            "and target_latency: expected exactly one."
+        )
+    if ratio is not None and not 0 <= ratio < 1:
+        raise ValueError(
+            f"ratio={ratio!r}: expected the fraction of channels to remove, in [0, 1)."
+        )
+    if ratio is None and not given[0] > 0:
+        raise ValueError(f"A target of {given[0]!r}: expected a number above 0.")
+    if not isinstance(round_to, int) or round_to < 1:
+        raise ValueError(f"round_to={round_to!r}: expected a positive integer.")
+
+
+def _check_not_emptied(ratio, groups, scope):
+    if not isinstance(scope, scopes.Local):
+        return
+    emptied = [
+        group for group in groups if scopes.rounded(ratio * group.size) == group.size
+    ]
+    if not emptied:
+        return
+    names = ", ".join(f"{group.name!r} ({group.size} units)" for group in emptied[:5])
+    highest = min((group.size - 0.51) / group.size for group in emptied)
+    raise ValueError(
+        f"ratio={ratio} would empty {len(emptied)} of the groups of channels: {names}. "
+        f"Use at most {math.floor(highest * 1000) / 1000}, name the layers in ignore=, or "
+        "use scope='global', which keeps one unit of each group."
+    )
+
+
+def _search(graph, select, target_macs, target_parameters, target_latency):
+    """The lowest ratio that meets the target."""
+    cost = Cost(graph)
+    if target_latency is not None:
+        return _lowest_ratio(
+            lambda ratio: _latency_ms(cut(graph, select(ratio))),
+            target_latency,
+            "target_latency",
+            _TIMED_SEARCH_STEPS,
+        )
+    name, measure, target = (
+        ("target_macs", cost.macs, target_macs)
+        if target_macs is not None
+        else ("target_parameters", cost.parameters, target_parameters)
+    )
+    limit = target * measure(select(0.0)) if target <= 1 else target
+    return _lowest_ratio(
+        lambda ratio: measure(select(ratio)), limit, name, _SEARCH_STEPS
+    )
+
+
+def _lowest_ratio(measure, limit, name, steps):
+    if measure(0.0) <= limit:
+        return 0.0
+    low, high = 0.0, _HIGHEST_RATIO
+    least = measure(high)
+    if least > limit:
+        raise ValueError(
+            f"{name} cannot be reached: {limit:.6g} is asked for, and {least:.6g} is left "
+            "when every group keeps only one unit. Ask for more, or ignore fewer layers."
+        )
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (low, middle) if measure(middle) <= limit else (middle, high)
+    return high
+
+
+def _latency_ms(model):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.tflite"
+        export_tflite(model, path, verify=False)
+        return benchmark(path).median_ms

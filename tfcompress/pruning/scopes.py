@@ -1,0 +1,183 @@
+"""How a sparsity is shared out between the weights of a model."""
+
+import math
+
+import numpy as np
+
+from tfcompress.core.nouns import Scope, top
+from tfcompress.core.plugin import register
+
+
+class _WithFloor(Scope):
+    """A scope that keeps at least `min_density` of each weight, and one group.
+
+    Where the floors of all weights add up to more than may be kept, the floors win.
+    """
+
+    def __init__(self, min_density=0.01):
+        if not 0 <= min_density <= 1:
+            raise ValueError(
+                f"min_density={min_density!r}: expected the fraction of each weight "
+                "that must stay, in [0, 1]."
+            )
+        self.min_density = min_density
+
+    def _floors(self, group_scores):
+        return [max(1, math.ceil(self.min_density * s.size)) for s in group_scores]
+
+
+class Local(_WithFloor):
+    """Every weight gets the same sparsity.
+
+    `kept_l = groups_l - round(sparsity * groups_l)`, halves rounded up.
+
+    Args:
+        min_density: fraction of each weight that stays in any case.
+
+    >>> Local()([np.zeros(8), np.zeros(4)], [(8,), (4,)], 0.5)
+    [4, 2]
+    """
+
+    def __init__(self, min_density=0.0):
+        super().__init__(min_density)
+
+    def __call__(self, group_scores, shapes, sparsity):
+        """Groups kept in each weight."""
+        floors = self._floors(group_scores)
+        return [
+            max(floor, s.size - rounded(sparsity * s.size))
+            for s, floor in zip(group_scores, floors, strict=True)
+        ]
+
+
+class Global(_WithFloor):
+    """The lowest scores of the whole model go, wherever they are.
+
+    Exactly `round(sparsity * total)` elements are removed if all groups have one size,
+    else as many whole groups as fit. Of equal scores the earlier weight, then the
+    earlier element stays.
+
+    Args:
+        min_density: fraction of each weight that stays in any case, so that no layer
+            is cut off.
+
+    >>> Global()([np.array([1.0, 2.0]), np.array([3.0, 4.0])], [(2,), (2,)], 0.25)
+    [1, 2]
+    """
+
+    def __call__(self, group_scores, shapes, sparsity):
+        """Groups kept in each weight."""
+        sizes = _group_sizes(group_scores, shapes)
+        total = sum(math.prod(shape) for shape in shapes)
+        budget = total - rounded(sparsity * total)
+        floors = self._floors(group_scores)
+        kept = [None] * len(floors)
+        while free := [i for i, k in enumerate(kept) if k is None]:
+            fixed = sum(k * sizes[i] for i, k in enumerate(kept) if k is not None)
+            counts = _highest(
+                [group_scores[i] for i in free],
+                [sizes[i] for i in free],
+                budget - fixed,
+            )
+            starved = [i for i, c in zip(free, counts, strict=True) if c < floors[i]]
+            if not starved:
+                for i, count in zip(free, counts, strict=True):
+                    kept[i] = count
+            for i in starved:
+                kept[i] = floors[i]
+        return kept
+
+
+class ErdosRenyi(_WithFloor):
+    """Large layers get a higher sparsity than small ones.
+
+    `density_l = min(1, ε (n_in + n_out) / (n_in n_out))`, with `ε` such that the whole
+    model has the wanted sparsity. Counts are exact for the model.
+
+    Args:
+        min_density: fraction of each weight that stays in any case.
+
+    Source: Mocanu et al., "Scalable training of artificial neural networks with
+    adaptive sparse connectivity" (2018), equation 1.
+
+    >>> ErdosRenyi()([np.zeros((4, 4)), np.zeros((16, 16))], [(4, 4), (16, 16)], 0.5)
+    [16, 120]
+    """
+
+    def __call__(self, group_scores, shapes, sparsity):
+        """Groups kept in each weight."""
+        sizes = np.array(_group_sizes(group_scores, shapes))
+        groups = np.array([s.size for s in group_scores])
+        total = int(groups @ sizes)
+        budget = total - rounded(sparsity * total)
+        ratio = np.array([self._ratio(shape) for shape in shapes])
+        density = np.zeros(len(shapes))
+        full = np.zeros(len(shapes), bool)
+        while not full.all():
+            rest = budget - groups[full] @ sizes[full]
+            epsilon = rest / (ratio * groups * sizes)[~full].sum()
+            density = np.where(full, 1.0, epsilon * ratio)
+            if (density <= 1).all():
+                break
+            full |= density > 1
+        kept = _apportion(density * groups, sizes, budget)
+        return [int(k) for k in np.clip(kept, self._floors(group_scores), groups)]
+
+    def _ratio(self, shape):
+        inputs, outputs = shape[-2:]
+        return (inputs + outputs) / (inputs * outputs)
+
+
+class ErdosRenyiKernel(ErdosRenyi):
+    """Like `ErdosRenyi`, with the kernel's width and height counted too.
+
+    `density_l = min(1, ε (n_in + n_out + h + w) / (n_in n_out h w))`.
+
+    Source: Evci et al., "Rigging the Lottery" (2020), section 3.
+
+    >>> ErdosRenyiKernel()._ratio((3, 3, 4, 8))
+    0.0625
+    """
+
+    def _ratio(self, shape):
+        return sum(shape) / math.prod(shape)
+
+
+def rounded(value):
+    """The nearest integer, halves up."""
+    return math.floor(value + 0.5)
+
+
+def _group_sizes(group_scores, shapes):
+    return [
+        math.prod(shape) / scores.size
+        for scores, shape in zip(group_scores, shapes, strict=True)
+    ]
+
+
+def _highest(group_scores, sizes, budget):
+    """How many of the globally highest groups each array has, within a budget."""
+    flat = np.concatenate([np.ravel(s) for s in group_scores])
+    owner = np.repeat(np.arange(len(sizes)), [s.size for s in group_scores])
+    if len(set(sizes)) == 1:
+        count = max(0, int(budget // sizes[0]))
+        mask = top(flat, count)
+    else:
+        order = np.argsort(-flat, kind="stable")
+        inside = np.cumsum(np.array(sizes)[owner[order]]) <= budget
+        mask = np.zeros(flat.size, bool)
+        mask[order[inside]] = True
+    return np.bincount(owner[mask], minlength=len(sizes)).tolist()
+
+
+def _apportion(ideal, sizes, budget):
+    """Whole numbers near `ideal` that use up the budget: largest remainders first."""
+    counts = np.floor(ideal).astype(int)
+    for i in np.argsort(counts - ideal, kind="stable"):
+        if (counts + (np.arange(len(counts)) == i)) @ sizes <= budget:
+            counts[i] += 1
+    return counts
+
+
+get = Scope.get
+register(Scope, ErdosRenyi, ErdosRenyiKernel, Global, Local)

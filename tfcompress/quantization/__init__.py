@@ -1,0 +1,1 @@
+"""Few-valued weights and activations: ranges, training with them, and without."""

@@ -1,0 +1,104 @@
+"""Fewer and fewer bits while a model trains."""
+
+import keras
+
+from tfcompress.core.compressed import treatments
+from tfcompress.core.nouns import Schedule
+from tfcompress.transforms.k_bit import KBit
+
+
+class BitAnnealing(keras.callbacks.Callback):
+    """Changes the bits of `Uniform` and `LearnedStep` weights while a model trains.
+
+    A stage begins whenever the schedule gives another number of bits: all such weights
+    go to the new grid (a learned step starts anew), and the learning rate is set back if
+    there is one. The number of levels is a variable of the model, so nothing is compiled
+    again; files and export have the bits of the last stage.
+
+    Args:
+        schedule: a `tfc.schedules` object whose values are bits, 2 to 16.
+        learning_rate: None leaves the optimizer's alone; a number is set where each
+            stage begins, whatever other callbacks made of it; a
+            `keras.optimizers.schedules.LearningRateSchedule` is followed from the
+            beginning of each stage.
+
+    Raises:
+        ValueError: if the model has no weight with such a transform.
+        TypeError: by Keras, if `learning_rate` is given and the optimizer has a schedule
+            of its own: compile with a number.
+
+    Source: Zhuang et al., "Towards Effective Low-bitwidth Convolutional Neural Networks"
+    (2018), progressive quantization.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> model = tfc.compress(model, {".*": tfc.transforms.Uniform(bits=8)})
+        >>> bits = tfc.schedules.Piecewise(boundaries=[2, 4], values=[8, 4, 2])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((6, 8)), np.ones((6, 4))
+        >>> annealing = tfc.callbacks.BitAnnealing(bits)
+        >>> _ = model.fit(x, y, batch_size=1, verbose=0, callbacks=[annealing])
+        >>> model.layers[0].treatments[0].transforms
+        [Uniform(bits=2)]
+    """
+
+    def __init__(self, schedule, learning_rate=None):
+        super().__init__()
+        self.schedule = Schedule.get(schedule)
+        self.learning_rate = learning_rate
+
+    def set_model(self, model):
+        """Finds the weights whose bits can change."""
+        super().set_model(model)
+        self._grids = [
+            (treatment, transform)
+            for _, treatment in treatments(model)
+            for transform in treatment.transforms
+            if isinstance(transform, KBit)
+        ]
+        if not self._grids:
+            raise ValueError(
+                f"BitAnnealing found no Uniform or LearnedStep in model {model.name!r}. "
+                "Add them first: tfc.compress(model, {'.*': tfc.transforms.Uniform(8)})."
+            )
+
+    def on_train_begin(self, logs=None):
+        """Takes up the schedule anew."""
+        self._previous_step = self._begin_step = -1
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Begins the stages that are due."""
+        # Not at the end of a batch: what is restored for this training comes later.
+        self.update(int(self.model.optimizer.iterations.numpy()))
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Logs the bits."""
+        if logs is not None:
+            logs["bits"] = self._grids[0][1].bits
+
+    def update(self, step):
+        """Changes the bits if the schedule is due at `step`; for custom training loops.
+
+        Args:
+            step: optimizer iterations so far.
+        """
+        previous, self._previous_step = self._previous_step, step
+        if self.schedule.due(previous, step):
+            self._begin_step = step
+            self.change_bits(self.schedule(step))
+            if isinstance(self.learning_rate, (int, float)):
+                self.model.optimizer.learning_rate = self.learning_rate
+        if callable(self.learning_rate):
+            rate = self.learning_rate(step - self._begin_step)
+            self.model.optimizer.learning_rate = rate
+
+    def change_bits(self, bits):
+        """Takes all weights to grids of so many bits now, those that are not there yet.
+
+        Args:
+            bits: 2 to 16.
+        """
+        for treatment, transform in self._grids:
+            if transform.bits != bits:
+                transform.change_bits(bits, treatment.bake(upto=transform))
+                treatment.refresh(after=transform)

@@ -1,0 +1,97 @@
+"""Activation ranges that are trained by their step."""
+
+import keras
+import tensorflow as tf
+
+from tfcompress.quantization.layers.fake_quant import FakeQuant
+from tfcompress.transforms.learned_step import round_to_step
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class LearnedStepQuant(FakeQuant):
+    """Rounds activations to evenly spaced levels whose distance is trained (LSQ).
+
+        y = s round(clip(x / s, low, high))
+
+    with the levels 0 to `2^bits - 1`, or `-2^(bits-1)` to `2^(bits-1) - 1` if the first
+    batch has a negative activation. Until a first batch was seen, `y = x`; it sets
+    `s = 2 mean|x| / sqrt(high)`.
+
+    Gradients: `dL/dx = dL/dy` between the lowest and the highest level, else 0;
+
+        dL/ds = g sum(dL/dy d),   d = round(x / s) - x / s between them, else the level
+
+    with `g = 1 / sqrt(N high)` for `N` activations of one example.
+
+    Args:
+        bits: 2 to 16.
+        sites: number of places that share the step; `call` takes the place as `site`.
+
+    Attributes:
+        step: variable `(1,)`, whose magnitude is `s`.
+
+    Raises:
+        ValueError: if `bits` is out of range.
+
+    Source: Esser et al., "Learned Step Size Quantization" (2020), sections 2.1 and 2.2.
+
+    Example:
+        >>> layer = LearnedStepQuant(bits=2)
+        >>> _ = layer(np.array([[0.0, 1.0, 2.0]], "float32"), training=True)
+        >>> layer.step.assign([1.0]).numpy(), layer.range()
+        (array([1.], dtype=float32), (0.0, 3.0))
+    """
+
+    def __init__(self, bits=8, sites=1, **kwargs):
+        super().__init__(bits, "learned", sites=sites, **kwargs)
+
+    def build(self, input_shape=None):
+        """Creates the step."""
+        self.step = self.add_weight(
+            name="step", shape=(1,), initializer="ones", trainable=True
+        )
+        self.is_signed = self.add_weight(
+            name="is_signed",
+            shape=(),
+            initializer="zeros",
+            trainable=False,
+            aggregation="mean",
+        )
+        self.seen = self._add_range("seen", 0.0, trainable=False)
+
+    def _levels(self):
+        """The lowest and the highest level."""
+        # The mean over replicas, one of which is enough.
+        below = tf.math.ceil(self.is_signed.value) * 2.0 ** (self.bits - 1)
+        return 0.0 - below, 2.0**self.bits - 1 - below
+
+    def _round(self, inputs):
+        step = tf.abs(tf.convert_to_tensor(self.step.value))
+        axes = tuple(range(len(inputs.shape)))
+        num_sharing = tf.cast(tf.size(inputs[0]), tf.float32)
+        # The sum is over all, so that it has as many axes as the values.
+        step = tf.reshape(step, [1] * len(axes))
+        return round_to_step(inputs, step, *self._levels(), axes, num_sharing)
+
+    def _observe(self, inputs, site):
+        is_new = 1 - tf.gather(self.seen.value, site)
+        is_negative = tf.cast(tf.reduce_any(inputs < 0), tf.float32)
+        self.is_signed.assign(tf.maximum(self.is_signed.value, is_new * is_negative))
+        mean = tf.reduce_mean(tf.abs(tf.stop_gradient(inputs)))
+        start = 2 * mean / tf.sqrt(self._levels()[1])
+        is_first = (tf.reduce_max(self.seen.value) == 0) & (mean > 0)
+        self.step.assign(tf.where(is_first, start, self.step.value))
+        self.seen.assign(tf.maximum(self.seen.value, tf.one_hot(site, self.sites)))
+
+    def range(self):
+        """`(min, max)` as floats, or None if no batch was seen yet."""
+        if not self.built or not self.seen.numpy().any():
+            return None
+        step = abs(float(self.step.numpy()[0]))
+        return tuple(float(level) * step for level in self._levels())
+
+    def get_config(self):
+        """The constructor's arguments."""
+        config = super().get_config()
+        del config["ranges"], config["momentum"]
+        return config

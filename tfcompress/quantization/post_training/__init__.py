@@ -1,0 +1,24 @@
+"""Fewer bits without training."""
+
+from tfcompress.core.nouns import Rounding
+from tfcompress.core.plugin import register
+from tfcompress.quantization.post_training.ada_round import AdaRound
+from tfcompress.quantization.post_training.equalize import equalize
+from tfcompress.quantization.post_training.gptq import GPTQ
+from tfcompress.quantization.post_training.matrices import Inputs
+from tfcompress.quantization.post_training.nearest import Nearest
+from tfcompress.quantization.post_training.quantize_weights import quantize_weights
+
+get = Rounding.get
+register(Rounding, AdaRound, GPTQ, Nearest)
+
+__all__ = [
+    "GPTQ",
+    "AdaRound",
+    "Inputs",
+    "Nearest",
+    "Rounding",
+    "equalize",
+    "get",
+    "quantize_weights",
+]

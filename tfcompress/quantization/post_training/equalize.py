@@ -1,0 +1,161 @@
+"""Cross-layer equalisation: channels that use the range of their layer alike."""
+
+import keras
+import numpy as np
+
+from tfcompress.core.cloning import clone_layer, rebuild
+from tfcompress.core.errors import check_model
+from tfcompress.core.graph import Graph
+from tfcompress.quantization.post_training.folded import folded
+from tfcompress.quantization.post_training.matrices import (
+    from_matrix,
+    has_matrix,
+    to_matrix,
+)
+
+L = keras.layers
+
+_MAX_SWEEPS = 50
+_CLOSE = 1e-3
+# f(s x) = s f(x) for each channel and s > 0.
+_HOMOGENEOUS = (
+    L.LeakyReLU,
+    L.MaxPooling1D,
+    L.MaxPooling2D,
+    L.AveragePooling1D,
+    L.AveragePooling2D,
+    L.GlobalMaxPooling1D,
+    L.GlobalMaxPooling2D,
+    L.GlobalAveragePooling1D,
+    L.GlobalAveragePooling2D,
+    L.ZeroPadding1D,
+    L.ZeroPadding2D,
+    L.Cropping1D,
+    L.Cropping2D,
+    L.UpSampling1D,
+    L.UpSampling2D,
+    L.Dropout,
+    L.SpatialDropout1D,
+    L.SpatialDropout2D,
+    L.Identity,
+)
+_HOMOGENEOUS_OPS = {"Relu", "LeakyRelu"}
+_HOMOGENEOUS_FUNCTIONS = (keras.activations.linear, keras.activations.relu)
+
+
+def equalize(model, replace_relu6=False):
+    """Returns a plain copy of `model` that computes the same with evener channels.
+
+    For each channel `i` between two layers, through activations with
+    `f(s x) = s f(x)`, the first layer is divided and the second multiplied by
+
+        s_i = sqrt(r1_i r2_i) / r2_i,    r1_i = max|W1_i|,    r2_i = max|W2_i|
+
+    over the weights that make and that read the channel, and the first layer's bias is
+    divided too. This goes round all pairs until no `s` differs from 1 by more than a
+    thousandth. Pairs are dense, convolution and depthwise layers that alone follow each
+    other, also through ReLU, leaky ReLU, pooling, zero padding and Flatten. Batch norm is
+    folded first. Call it before `tfc.quantize_activations`, whose ranges it would change.
+
+    What helps is a range of activations with one scale for all channels, and weights with
+    one scale for a layer; weights with a scale for each channel, as `tfc.export_tflite`
+    writes them, gain less.
+
+    Args:
+        model: a Sequential or Functional model, or a subclassed one whose `call` uses
+            Keras only; compressed models are stripped.
+        replace_relu6: ReLU6 is not homogeneous, so that pairs across it stay as they
+            are; True turns every ReLU6 into ReLU first, which changes outputs where
+            activations exceed 6.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if the model has activation ranges, or is subclassed and cannot be
+            followed.
+
+    Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
+    Correction" (2019), section 4.1 and appendix A.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((1,)),
+        ...     keras.layers.Dense(2, activation="relu"), keras.layers.Dense(1)])
+        >>> _ = model.layers[0].kernel.assign([[8.0, 1.0]])
+        >>> _ = model.layers[1].kernel.assign([[2.0], [4.0]])
+        >>> tfc.post_training.equalize(model).layers[1].kernel.numpy()
+        array([[4., 2.]], dtype=float32)
+    """
+    check_model(model, "equalize")
+    flat = folded(model)
+    if any("FakeQuant" in type(op).__name__ for op in flat.operations):
+        raise ValueError(
+            f"Model {model.name!r} has activation ranges, which equalisation would make "
+            "wrong: call it before tfc.quantize_activations."
+        )
+    if replace_relu6:
+        flat = rebuild(flat, _without_relu6)
+    pairs = _pairs(Graph(flat))
+    for _ in range(_MAX_SWEEPS):
+        if all([_equalize_pair(*pair) for pair in pairs]):
+            break
+    return flat
+
+
+def _without_relu6(layer):
+    if isinstance(layer, L.ReLU) and layer.max_value == 6:
+        return L.ReLU(name=layer.name, dtype=layer.dtype_policy)
+    copy = clone_layer(layer)
+    if getattr(layer, "activation", None) is keras.activations.relu6:
+        copy.activation = keras.activations.relu
+    return copy
+
+
+def _pairs(graph):
+    """`[(first layer, second layer)]`."""
+    pairs = []
+    for node in graph.nodes:
+        if not _can_be_scaled(node.operation, _HOMOGENEOUS_FUNCTIONS):
+            continue
+        following = graph.only_consumer(node)
+        while following is not None and _is_homogeneous(following.operation):
+            following = graph.only_consumer(following)
+        if following is not None and _can_be_scaled(following.operation):
+            pairs.append((node.operation, following.operation))
+    return pairs
+
+
+def _can_be_scaled(layer, activations=None):
+    if not has_matrix(layer) or len(layer._inbound_nodes) != 1:
+        return False
+    return activations is None or layer.activation in activations
+
+
+def _is_homogeneous(layer):
+    if isinstance(layer, L.ReLU):
+        return layer.max_value is None and not layer.threshold
+    if isinstance(layer, L.Activation):
+        return layer.activation in _HOMOGENEOUS_FUNCTIONS
+    if isinstance(layer, (*_HOMOGENEOUS, L.Flatten)):
+        return getattr(layer, "data_format", None) != "channels_first"
+    return type(layer).__name__ in _HOMOGENEOUS_OPS
+
+
+def _equalize_pair(first, second):
+    """Scales the channels between two layers; whether they were even already."""
+    made = to_matrix(first, first.kernel.numpy())
+    read = to_matrix(second, second.kernel.numpy())
+    channels = made.shape[0] * made.shape[2]
+    # (groups, places, channels of a group, outputs): every place reads every channel.
+    groups = read.shape[0]
+    split = read.reshape(groups, -1, channels // groups, read.shape[2])
+    made_range = np.abs(made).max(axis=1).ravel()
+    read_range = np.abs(split).max(axis=(1, 3)).ravel()
+    used = (made_range > 0) & (read_range > 0)
+    ratio = np.where(used, made_range, 1.0) / np.where(used, read_range, 1.0)
+    scale = np.sqrt(ratio).astype(np.float32)
+    made = made / scale.reshape(made.shape[0], 1, made.shape[2])
+    split = split * scale.reshape(groups, 1, -1, 1)
+    first.kernel.assign(from_matrix(first, made))
+    second.kernel.assign(from_matrix(second, split.reshape(read.shape)))
+    if first.use_bias:
+        first.bias.assign(first.bias.numpy() / scale)
+    return np.abs(scale - 1).max() <= _CLOSE

@@ -1,0 +1,260 @@
+"""A list of steps from a model to a file, in Python or YAML."""
+
+import dataclasses
+import pathlib
+
+import keras
+import yaml
+
+from tfcompress.callbacks import ChannelPruning, Pruning
+from tfcompress.core.compress import compress, strip
+from tfcompress.core.plugin import did_you_mean
+from tfcompress.distillation import Distiller
+from tfcompress.distillation.outputs import ends_in_softmax
+from tfcompress.export import export_tflite
+from tfcompress.factorization import factorize
+from tfcompress.pruning.channels.prune_channels import prune_channels
+from tfcompress.pruning.channels.shrink import shrink
+from tfcompress.quantization.quantize_activations import quantize_activations
+from tfcompress.rewrites.apply import apply
+
+_BATCH_SIZE = 64
+_NUM_SAMPLES = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeResult:
+    """What a recipe made.
+
+    Attributes:
+        model: the model after the last step.
+        exports: the `ExportResult` of each export.
+        history: the training history of each fit, `{metric: values per epoch}`.
+    """
+
+    model: keras.Model
+    exports: tuple
+    history: tuple
+
+
+class Recipe:
+    """Steps that are run one after the other.
+
+    Each step is a name, or `{name: arguments}`:
+
+    - `compress`: `rules` (pattern: transforms), `skip`
+    - `quantize_activations`: `ranges`, `momentum`
+    - `rewrite`: `rewrite`, the name of a `tfc.rewrites` plug-in
+    - `factorize`: `rewrite`, `where`
+    - `prune_channels`: `ratio` or a target, `criterion`, `scope`, `round_to`, `ignore`;
+      batch norms are recalibrated on the data
+    - `fit`: `epochs`, `batch_size`, `learning_rate`, `loss`, and `pruning` or
+      `channel_pruning`, the arguments of `tfc.callbacks.Pruning` or `ChannelPruning`,
+      and `distillation`, those of `tfc.distillation.Distiller`
+    - `shrink`
+    - `strip`
+    - `export`: `path`, `precision`, `profile`, `sparse`, `codec`
+
+    Transforms, schedules and so on are names or `{name: arguments}`.
+
+    Args:
+        steps: list of steps.
+
+    Raises:
+        ValueError: if a step is not known or its arguments are not a mapping.
+
+    Example:
+        >>> recipe = Recipe([{"compress": {"rules": {".*": "mask"}}}, "strip"])
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> recipe.run(model).model.count_params()
+        10
+    """
+
+    def __init__(self, steps):
+        if not isinstance(steps, (list, tuple)) or not steps:
+            raise ValueError(f"A recipe is a list of steps; got {steps!r}.")
+        self.steps = [_step(step) for step in steps]
+
+    @classmethod
+    def from_yaml(cls, path):
+        """Reads a YAML file that holds `steps:`, a list.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not YAML, or not a recipe.
+        """
+        path = pathlib.Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"No recipe {str(path)!r}; expected a YAML file.")
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            place = getattr(error, "problem_mark", None)
+            where = f" at line {place.line + 1}" if place else ""
+            raise ValueError(
+                f"{path.name} is not valid YAML{where}: "
+                f"{getattr(error, 'problem', None) or error}."
+            ) from error
+        if not isinstance(content, dict) or "steps" not in content:
+            raise ValueError(
+                f"{path.name} is not a recipe: expected 'steps:' and a list under it."
+            )
+        return cls(content["steps"])
+
+    def to_yaml(self, path):
+        """Writes the recipe as YAML."""
+        steps = [
+            {name: arguments} if arguments else name for name, arguments in self.steps
+        ]
+        pathlib.Path(path).write_text(yaml.safe_dump({"steps": steps}, sort_keys=False))
+
+    def run(self, model, data=None, folder=".", validation_data=None, verbose=0):
+        """Runs all steps.
+
+        Args:
+            model: a built Keras model, which is not changed.
+            data: `(x, y)` to train on, whose `x` also serves as export samples.
+            folder: relative export paths start here.
+            validation_data: `(x, y)` for the training history.
+            verbose: as in `model.fit`.
+
+        Returns:
+            A `RecipeResult`.
+
+        Raises:
+            ValueError: if a step cannot be done; the message names it.
+        """
+        state = _Run(model, data, pathlib.Path(folder), validation_data, verbose)
+        for position, (name, arguments) in enumerate(self.steps, start=1):
+            try:
+                getattr(state, name)(**arguments)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"Step {position} of the recipe ({name}): {error}"
+                ) from error
+        return RecipeResult(state.model, tuple(state.exports), tuple(state.histories))
+
+
+class _Run:
+    """The state of a run; each public method is a step."""
+
+    def __init__(self, model, data, folder, validation_data, verbose):
+        self.model = model
+        self.exports = []
+        self.histories = []
+        self._data = data
+        self._folder = folder
+        self._validation_data = validation_data
+        self._verbose = verbose
+
+    def compress(self, rules, skip=()):
+        self.model = compress(self.model, rules, skip)
+
+    def quantize_activations(self, **arguments):
+        self.model = quantize_activations(self.model, **arguments)
+
+    def rewrite(self, rewrite):
+        self.model = apply(self.model, rewrite)
+
+    def factorize(self, rewrite="svd", where=".*"):
+        self.model = factorize(self.model, rewrite, where, verbose=self._verbose)
+
+    def prune_channels(self, **arguments):
+        batches = None
+        if self._data is not None:
+            ends = range(0, _NUM_SAMPLES, _BATCH_SIZE)
+            batches = [
+                tuple(part[i : i + _BATCH_SIZE] for part in self._data)
+                for i in ends
+                if i < len(self._data[0])
+            ]
+        self.model = prune_channels(self.model, data=batches, **arguments)
+
+    def shrink(self):
+        self.model = shrink(self.model)
+
+    def fit(
+        self,
+        epochs=1,
+        batch_size=64,
+        learning_rate=1e-3,
+        loss=None,
+        pruning=None,
+        channel_pruning=None,
+        distillation=None,
+    ):
+        if self._data is None:
+            raise ValueError("training needs data: pass (x, y).")
+        x, y = self._data
+        learner = self.model
+        if distillation is not None:
+            learner = Distiller(self.model, **distillation)
+        learner.compile(
+            keras.optimizers.Adam(learning_rate),
+            loss or default_loss(self.model),
+            metrics=["accuracy"] if loss is None else None,
+        )
+        history = learner.fit(
+            x,
+            y,
+            epochs=epochs,
+            batch_size=batch_size,
+            callbacks=[
+                kind(**arguments)
+                for kind, arguments in (
+                    (Pruning, pruning),
+                    (ChannelPruning, channel_pruning),
+                )
+                if arguments
+            ],
+            validation_data=self._validation_data,
+            verbose=self._verbose,
+        )
+        self.histories.append(history.history)
+
+    def strip(self):
+        self.model = strip(self.model)
+
+    def export(
+        self, path, precision="float32", profile="custom", sparse="auto", codec=None
+    ):
+        samples = None if self._data is None else self._data[0]
+        self.exports.append(
+            export_tflite(
+                self.model,
+                self._folder / path,
+                precision,
+                samples,
+                profile,
+                sparse=sparse,
+                codec=codec,
+            )
+        )
+
+
+STEPS = tuple(name for name in vars(_Run) if not name.startswith("_"))
+
+
+def _step(step):
+    if isinstance(step, str):
+        step = {step: {}}
+    if not isinstance(step, dict) or len(step) != 1:
+        raise ValueError(f"Step {step!r}: expected a name, or one name with arguments.")
+    ((name, arguments),) = step.items()
+    if name not in STEPS:
+        raise ValueError(
+            f"Unknown step {name!r}: expected one of {', '.join(STEPS)}."
+            f"{did_you_mean(str(name), STEPS)}"
+        )
+    if not isinstance(arguments, (dict, type(None))):
+        raise ValueError(
+            f"Step {name!r}: expected arguments by name, got {arguments!r}."
+        )
+    return name, arguments or {}
+
+
+def default_loss(model):
+    """Cross entropy for class labels, from logits unless the model ends in a softmax."""
+    return keras.losses.SparseCategoricalCrossentropy(
+        from_logits=not ends_in_softmax(model)
+    )

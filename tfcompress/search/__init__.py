@@ -1,0 +1,19 @@
+"""What a budget buys: bits and methods chosen by what they cost."""
+
+from tfcompress.search.faster_pointwise import faster_pointwise
+from tfcompress.search.ladder import Ladder, Rung, quantize_ladder
+from tfcompress.search.mixed_precision import (
+    LayerBits,
+    MixedPrecision,
+    mixed_precision,
+)
+
+__all__ = [
+    "Ladder",
+    "LayerBits",
+    "MixedPrecision",
+    "Rung",
+    "faster_pointwise",
+    "mixed_precision",
+    "quantize_ladder",
+]

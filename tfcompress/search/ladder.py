@@ -1,0 +1,220 @@
+"""Post-training quantization, rung by rung, until accuracy is kept."""
+
+import dataclasses
+import pathlib
+import tempfile
+import time
+
+import keras
+import numpy as np
+import rich.table
+
+from tfcompress.core.errors import check_model
+from tfcompress.core.files import check_writable, write_atomically
+from tfcompress.core.text import as_text
+from tfcompress.export import export_tflite
+from tfcompress.quantization.post_training.equalize import equalize
+from tfcompress.quantization.post_training.folded import folded
+from tfcompress.quantization.post_training.quantize_weights import quantize_weights
+from tfcompress.quantization.quantize_activations import quantize_activations
+from tfcompress.runtime.interpreter import Interpreter
+
+_BITS = {"int8": 8, "int4": 4}
+REFERENCE = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rung:
+    """One method and what its file is worth.
+
+    Attributes:
+        name: `"float32"` (the reference), `"converter"`, `"ranges"`, `"equalization"`,
+            `"bias_correction"`, `"gptq"` or `"ada_round"`.
+        score: what `evaluate` says of the file.
+        drop: the float32 file's score minus this.
+        size_bytes: of the file.
+        seconds: to make the file and evaluate it.
+    """
+
+    name: str
+    score: float
+    drop: float
+    size_bytes: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Ladder:
+    """All rungs that were tried; prints as a table.
+
+    Attributes:
+        path: the written file, that of the best rung.
+        precision: as asked for.
+        max_drop: as asked for.
+        rungs: list of `Rung`; the first is the float32 file.
+        best: the rung that was written.
+        model: the Keras model that it was written from.
+    """
+
+    path: pathlib.Path
+    precision: str
+    max_drop: float
+    rungs: list
+    best: Rung
+    model: keras.Model
+
+    @property
+    def met(self):
+        """Whether the best rung loses no more than was allowed."""
+        return self.best.drop <= self.max_drop
+
+    def __getitem__(self, name):
+        """The rung of a name."""
+        return {rung.name: rung for rung in self.rungs}[name]
+
+    def table(self):
+        """A `rich.table.Table`."""
+        table = rich.table.Table(
+            title=f"{self.path.name}: {self.precision}, a drop of {self.max_drop:g} "
+            f"allowed: {'met' if self.met else 'not met'}",
+            title_justify="left",
+        )
+        table.add_column("rung")
+        for name in ("score", "drop", "bytes", "seconds", "written"):
+            table.add_column(name, justify="right")
+        for rung in self.rungs:
+            table.add_row(
+                rung.name,
+                f"{rung.score:.4f}",
+                f"{rung.drop:+.4f}",
+                f"{rung.size_bytes:,}",
+                f"{rung.seconds:.1f}",
+                "yes" if rung is self.best else "",
+            )
+        return table
+
+    def __str__(self):
+        return as_text(self.table(), width=100)
+
+
+def quantize_ladder(
+    model, path, samples, evaluate, max_drop=0.003, precision="int8", verbose=1
+):
+    """Quantizes without training, with the cheapest method that keeps the score.
+
+    The rungs, in order of cost:
+
+    1. `converter`: `tfc.export_tflite` as it is, with the ranges of the samples;
+    2. `ranges`: activations and weights clipped where that lessens the squared error;
+    3. `equalization`: the same behind `tfc.post_training.equalize`;
+    4. `bias_correction`, 5. `gptq`, 6. `ada_round`: `tfc.quantize_weights`, on the
+       better of 2 and 3.
+
+    Each rung is written as a file and scored as it runs in LiteRT. The first one that
+    loses at most `max_drop` ends the climb; if none does, the best one is kept.
+
+    Args:
+        model: a Sequential or Functional model, or a subclassed one whose `call` uses
+            Keras only.
+        path: where the file goes.
+        samples: an array, or `{input name: array}`: some hundred typical inputs.
+        evaluate: `(x, y)`, inputs and class labels to take the accuracy (0 to 1) of; or
+            a function of a file's path that returns a score, the higher the better. Use
+            data that are not the final test set.
+        max_drop: largest allowed loss against the float32 file, in the score's unit.
+        precision: `"int8"` or `"int4"`.
+        verbose: 1 prints each rung as it is done.
+
+    Returns:
+        A `Ladder`.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if an argument is out of range.
+
+    Source: the order follows the post-training pipeline of Nagel et al., "A White Paper
+    on Neural Network Quantization" (2021), section 3.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+        >>> y = np.argmax(model(x), axis=1)
+        >>> ladder = tfc.quantize_ladder(model, tmp_path / "m.tflite", x, (x, y), 0.1,
+        ...     verbose=0)
+        >>> [rung.name for rung in ladder.rungs], ladder.met
+        (['float32', 'converter'], True)
+    """
+    check_model(model, "quantize")
+    if precision not in _BITS:
+        raise ValueError(
+            f"precision={precision!r}: expected int8 or int4. The other precisions have "
+            "no rungs: use tfc.export_tflite."
+        )
+    if not max_drop >= 0:
+        raise ValueError(f"max_drop={max_drop!r}: expected a number of at least 0.")
+    path = check_writable(path)
+    score_of = evaluate if callable(evaluate) else _accuracy(*evaluate)
+    flat = folded(model)
+    scores, rungs, best = {}, [], None
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / path.name
+        for name, make in _steps(flat, _BITS[precision], samples, scores).items():
+            start = time.perf_counter()
+            made = make()
+            kind = precision if rungs else REFERENCE
+            export_tflite(made, file, kind, samples=samples, verify=False)
+            scores[name] = float(score_of(file))
+            rung = Rung(
+                name,
+                scores[name],
+                scores[REFERENCE] - scores[name],
+                file.stat().st_size,
+                time.perf_counter() - start,
+            )
+            rungs.append(rung)
+            if verbose:
+                print(
+                    f"{name}: {rung.score:.4f} ({rung.drop:+.4f}), "
+                    f"{rung.size_bytes:,} bytes, {rung.seconds:.1f} s"
+                )
+            if name != REFERENCE and (best is None or rung.score > best.score):
+                best, kept, content = rung, made, file.read_bytes()
+            if name != REFERENCE and rung.drop <= max_drop:
+                break
+    write_atomically(path, content)
+    return Ladder(path, precision, max_drop, rungs, best, kept)
+
+
+def _steps(flat, bits, samples, scores):
+    """`{name: function that makes the model}`, in order of cost."""
+    ranged = {}
+
+    def with_ranges(name, equalized):
+        source = equalize(flat) if equalized else flat
+        ranged[name] = quantize_activations(source, ranges="mse", samples=samples)
+        return quantize_weights(ranged[name], bits, samples, correct_bias=False)
+
+    def rounded(rounding):
+        better = ranged[max(ranged, key=scores.get)]
+        return quantize_weights(better, bits, samples, rounding)
+
+    return {
+        REFERENCE: lambda: flat,
+        "converter": lambda: flat,
+        "ranges": lambda: with_ranges("ranges", equalized=False),
+        "equalization": lambda: with_ranges("equalization", equalized=True),
+        "bias_correction": lambda: rounded("nearest"),
+        "gptq": lambda: rounded("gptq"),
+        "ada_round": lambda: rounded("ada_round"),
+    }
+
+
+def _accuracy(x, y):
+    """A function of a path that runs the file on `x` and compares with labels `y`."""
+    labels = np.ravel(y)
+
+    def accuracy(path):
+        with Interpreter(path) as interpreter:
+            return np.mean(interpreter.run(x).argmax(axis=1) == labels)
+
+    return accuracy

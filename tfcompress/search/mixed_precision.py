@@ -1,0 +1,277 @@
+"""Bits for each layer, such that the whole fits a budget."""
+
+import dataclasses
+import re
+
+import keras
+import numpy as np
+import rich.table
+import scipy.optimize
+import tensorflow as tf
+
+from tfcompress.core.errors import check_model
+from tfcompress.core.samples import batches
+from tfcompress.core.text import as_text
+from tfcompress.quantization.post_training.folded import folded, matrix_layers
+from tfcompress.quantization.post_training.matrices import from_matrix, to_matrix
+from tfcompress.quantization.post_training.nearest import Nearest
+from tfcompress.quantization.post_training.scales import channel_scales
+from tfcompress.search.hessian import hessian_traces
+from tfcompress.transforms.uniform import Uniform
+
+SENSITIVITIES = ("output_error", "hessian_trace")
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerBits:
+    """The bits of one layer.
+
+    Attributes:
+        name: of the layer.
+        parameters: weights in its kernel.
+        bits: what it gets.
+        sensitivities: `{bits: harm}`, in the unit of the sensitivity that was asked for.
+    """
+
+    name: str
+    parameters: int
+    bits: int
+    sensitivities: dict
+
+    @property
+    def size_bytes(self):
+        """Of the kernel."""
+        return self.parameters * self.bits / 8
+
+
+@dataclasses.dataclass(frozen=True)
+class MixedPrecision:
+    """Bits for each layer; prints as a table.
+
+    Attributes:
+        model: name of the model.
+        layers: list of `LayerBits`.
+        sensitivity: what was minimised.
+    """
+
+    model: str
+    layers: list
+    sensitivity: str
+
+    @property
+    def rules(self):
+        """`{pattern: transforms}` for `tfc.compress`."""
+        return {re.escape(a.name): [Uniform(a.bits)] for a in self.layers}
+
+    @property
+    def bits(self):
+        """`{pattern: bits}` for `tfc.quantize_weights`."""
+        return {re.escape(a.name): a.bits for a in self.layers}
+
+    @property
+    def size_bytes(self):
+        """Of all kernels."""
+        return sum(a.size_bytes for a in self.layers)
+
+    @property
+    def average_bits(self):
+        """Bits of a weight."""
+        return 8 * self.size_bytes / sum(a.parameters for a in self.layers)
+
+    def table(self):
+        """A `rich.table.Table`."""
+        title = (
+            f"{self.model}: {self.average_bits:.3f} bits on average, "
+            f"{self.size_bytes:,.0f} bytes of kernels; {self.sensitivity}"
+        )
+        table = rich.table.Table(title=title, title_justify="left")
+        table.add_column("layer", overflow="fold")
+        table.add_column("weights", justify="right")
+        table.add_column("bits", justify="right")
+        table.add_column("bytes", justify="right")
+        choices = list(self.layers[0].sensitivities)
+        for bits in choices:
+            table.add_column(f"harm at {bits}", justify="right")
+        for row in self.layers:
+            table.add_row(
+                row.name,
+                f"{row.parameters:,}",
+                str(row.bits),
+                f"{row.size_bytes:,.0f}",
+                *[f"{row.sensitivities[bits]:.3g}" for bits in choices],
+            )
+        return table
+
+    def __str__(self):
+        return as_text(self.table())
+
+
+def mixed_precision(
+    model,
+    samples,
+    average_bits=None,
+    budget_bytes=None,
+    bits=(2, 4, 8),
+    sensitivity="output_error",
+):
+    """Chooses the bits of each kernel so that the model is harmed least.
+
+        minimise  Σ_l Ω_l(b_l)    subject to    Σ_l n_l b_l <= 8 budget_bytes
+
+    over the layers `l` with `n_l` weights, solved exactly as a multiple-choice knapsack.
+    The harm of rounding layer `l` alone to `b` bits is
+
+        output_error:   Ω_l(b) = E‖f(x; W) - f(x; W with W̃_l)‖²
+        hessian_trace:  Ω_l(b) = tr(H_l) / n_l · ‖W̃_l - W_l‖²
+
+    with the model's outputs `f`, and the Hessian `H_l` of the compiled loss, whose trace
+    Hutchinson's estimator gives: the mean of `vᵀ H v` over random signs `v`. `W̃` is rounded
+    to the nearest level, with the steps of least squared error.
+
+    Bytes count `b` bits a weight. A plain `.tflite` file stores 4 bits for 2 and 3, and 8
+    for 5 to 7; with a codec they count in full.
+
+    Args:
+        model: a Sequential or Functional model, or a subclassed one whose `call` uses
+            Keras only; compiled for `"hessian_trace"`, which takes its loss.
+        samples: inputs as in `tfc.quantize_weights` for `"output_error"`; batches
+            `(x, y)` for `"hessian_trace"`.
+        average_bits: bits of a weight on average, at most.
+        budget_bytes: bytes of all kernels, at most.
+        bits: bits to choose from, 2 to 8.
+        sensitivity: `"output_error"` or `"hessian_trace"`.
+
+    Returns:
+        A `MixedPrecision`: `rules` for `tfc.compress`, `bits` for
+        `tfc.quantize_weights`. Layers are the dense, convolution and depthwise ones.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if an argument is out of range, or the budget is below the fewest
+            bits.
+
+    Source: Dong et al., "HAWQ-V2" (2020); bits chosen by integer programming: Yao et al.,
+    "HAWQ-V3" (2021).
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)),
+        ...     keras.layers.Dense(16, name="a"), keras.layers.Dense(4, name="b")])
+        >>> x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+        >>> plan = tfc.mixed_precision(model, x, average_bits=4)
+        >>> plan.average_bits <= 4
+        True
+        >>> sorted(plan.rules)
+        ['a', 'b']
+    """
+    check_model(model, "choose the bits of")
+    bits = tuple(sorted(bits))
+    if not bits or not all(isinstance(b, int) and 2 <= b <= 8 for b in bits):
+        raise ValueError(f"bits={bits!r}: expected integers from 2 to 8.")
+    if sensitivity not in SENSITIVITIES:
+        raise ValueError(
+            f"sensitivity={sensitivity!r}: expected one of {', '.join(SENSITIVITIES)}."
+        )
+    if (average_bits is None) == (budget_bytes is None):
+        raise ValueError("Pass exactly one of average_bits and budget_bytes.")
+    flat = folded(model)
+    layers = matrix_layers(flat)
+    if sensitivity == "hessian_trace":
+        traces = hessian_traces(
+            model, [layer.kernel for layer in layers], samples, flat
+        )
+        harms = _errors_of_weights(layers, bits) * traces[:, None]
+    else:
+        harms = _errors_of_outputs(flat, layers, bits, samples)
+    counts = np.array([layer.kernel.numpy().size for layer in layers])
+    budget = counts.sum() * average_bits if average_bits else 8 * budget_bytes
+    choice = choose(harms, np.outer(counts, bits), budget)
+    rows = [
+        LayerBits(layer.name, int(n), bits[c], dict(zip(bits, harm, strict=True)))
+        for layer, n, c, harm in zip(
+            layers, counts, choice, harms.tolist(), strict=True
+        )
+    ]
+    return MixedPrecision(model.name, rows, sensitivity)
+
+
+def choose(harms, sizes, budget):
+    """The column for each row with the least sum of harms within the budget.
+
+    Args:
+        harms: array `(rows, choices)`, not negative.
+        sizes: array `(rows, choices)` of integers.
+        budget: the largest sum of sizes.
+
+    Returns:
+        An array `(rows,)` of columns.
+
+    Raises:
+        ValueError: if even the smallest sizes exceed the budget.
+
+    >>> choose(np.array([[9.0, 1.0], [4.0, 0.0]]), np.array([[1, 2], [1, 2]]), 3)
+    array([1, 0])
+    """
+    least = sizes.min(axis=1).sum()
+    if least > budget:
+        raise ValueError(
+            f"The budget of {budget / 8:,.0f} bytes is too small: with the fewest bits "
+            f"kernels take {least / 8:,.0f}. Allow more, or fewer bits."
+        )
+    num_rows, num_choices = sizes.shape
+    # In whole units no solution is over the budget by the solver's tolerance.
+    unit = np.gcd.reduce(sizes, axis=None)
+    one_a_row = np.kron(np.eye(num_rows), np.ones(num_choices))
+    solution = scipy.optimize.milp(
+        # Large numbers make the solver's absolute gap of 1e-6 small.
+        1e4 * harms.ravel() / max(harms.max(), 1e-300),
+        integrality=np.ones(harms.size),
+        bounds=scipy.optimize.Bounds(0, 1),
+        constraints=[
+            scipy.optimize.LinearConstraint(one_a_row, 1, 1),
+            scipy.optimize.LinearConstraint(sizes.ravel() // unit, ub=budget // unit),
+        ],
+        options={"mip_rel_gap": 0},
+    )
+    return solution.x.reshape(sizes.shape).argmax(axis=1)
+
+
+def _rounded(layer, kernel, bits):
+    weight, level = to_matrix(layer, kernel), 2 ** (bits - 1) - 1
+    scale = channel_scales(weight, level, "mse")
+    codes = Nearest()(weight, scale, level)
+    return from_matrix(layer, (codes * scale).astype(np.float32))
+
+
+def _errors_of_weights(layers, bits):
+    """`‖W̃ - W‖² / n`, array `(layers, bits)`."""
+    kernels = [layer.kernel.numpy() for layer in layers]
+    return np.array(
+        [
+            [np.mean(np.square(_rounded(layer, kernel, b) - kernel)) for b in bits]
+            for layer, kernel in zip(layers, kernels, strict=True)
+        ]
+    )
+
+
+def _errors_of_outputs(model, layers, bits, samples):
+    """Mean squared error of the outputs with one layer rounded, `(layers, bits)`."""
+    parts = batches(model, samples)
+    listed = keras.Model(model.inputs, model.outputs)
+    function = tf.function(lambda inputs: listed(inputs, training=False))
+
+    def outputs():
+        found = [keras.tree.flatten(function(part)) for part in parts]
+        return [tensor.numpy() for batch in found for tensor in batch]
+
+    expected = outputs()
+    errors = np.zeros((len(layers), len(bits)))
+    for row, layer in zip(errors, layers, strict=True):
+        kernel = layer.kernel.numpy()
+        for column, b in enumerate(bits):
+            layer.kernel.assign(_rounded(layer, kernel, b))
+            sums = [
+                np.square(a - e).sum() for a, e in zip(outputs(), expected, strict=True)
+            ]
+            row[column] = sum(sums) / sum(len(part[0]) for part in parts)
+        layer.kernel.assign(kernel)
+    return errors

@@ -1,0 +1,1 @@
+"""Passes over `.tflite` files: bytes in, bytes out."""

@@ -1,0 +1,172 @@
+"""From an encoded `.tflite` file to the ordinary one."""
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from tfcompress.coding import wire
+from tfcompress.coding.wire import DECODE
+from tfcompress.tflite.edit import drop_buffers, drop_tensors
+from tfcompress.tflite.operations import operation_name, read
+
+# Of `schema.TensorType`, which counts differently from the runtime.
+TYPES = {
+    schema.TensorType.FLOAT32: 1,
+    schema.TensorType.INT32: 2,
+    schema.TensorType.INT64: 4,
+    schema.TensorType.INT16: 7,
+    schema.TensorType.INT8: 9,
+    schema.TensorType.FLOAT16: 10,
+    schema.TensorType.INT4: wire.INT4,
+}
+
+
+def decode_tflite(content):
+    """Writes the constants of an encoded `.tflite` model out.
+
+    What `tfc.export_tflite(codec=...)` encoded becomes an ordinary model of builtin
+    operations, byte for byte the one that was encoded; so do models that TFLite Micro's
+    own compression wrote. Other models come back as they are.
+
+    Args:
+        content: bytes of a `.tflite` model.
+
+    Returns:
+        The bytes of the ordinary model.
+
+    Raises:
+        ValueError: if the file or an encoded constant is damaged.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
+        >>> shared = tfc.compress(model, {".*": tfc.transforms.Codebook(8)})
+        >>> path = tmp_path / "encoded.tflite"
+        >>> encoded = tfc.export_tflite(shared, path, codec="huffman")
+        >>> plain = tfc.decode_tflite(path.read_bytes())
+        >>> encoded.size_bytes < 5000 < 16000 < len(plain)
+        True
+    """
+    model = read(content)
+    try:
+        if not any(_decodes(model, o) for g in model.subgraphs for o in g.operators):
+            return bytes(content)
+        return _decoded(model)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"The model contradicts itself ({type(error).__name__}: {error}). Copy or "
+            "export the file again."
+        ) from error
+
+
+def _decoded(model):
+    constants = _Constants(model)
+    for index, graph in enumerate(model.subgraphs):
+        _decode_graph(model, index, graph, constants)
+    constants.write()
+    _drop_operation_code(model)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _decodes(model, operation):
+    return operation_name(model, operation) == DECODE
+
+
+def tensor_of(tensor):
+    """What the model says of a constant, as a `wire.Tensor`.
+
+    Raises:
+        ValueError: if tensors of its type cannot be encoded.
+    """
+    if tensor.type not in TYPES:
+        raise ValueError(f"Tensors of type {tensor.type} cannot be encoded.")
+    shape = tuple(int(size) for size in (() if tensor.shape is None else tensor.shape))
+    quantization = tensor.quantization
+    if quantization is None or quantization.scale is None:
+        return wire.Tensor(TYPES[tensor.type], shape)
+    zero_points = tuple(int(point) for point in quantization.zeroPoint)
+    axis = quantization.quantizedDimension
+    return wire.Tensor(TYPES[tensor.type], shape, zero_points, axis)
+
+
+class _Constants:
+    """The decoded constants of a model; graphs may share them."""
+
+    def __init__(self, model):
+        self._model = model
+        self._num_plain = len(model.buffers)
+        self._places = {}
+        self._contents = {}
+        self._ancillary = set()
+
+    def decode(self, encoded, ancillary, output):
+        """Lets the tensor `output` hold what two others encode."""
+        if encoded.buffer == 0 or ancillary.buffer == 0:
+            raise ValueError(
+                f"A {DECODE} operation reads a tensor that is no constant."
+            )
+        tensor = tensor_of(output)
+        key = (encoded.buffer, ancillary.buffer, tensor)
+        if key not in self._places:
+            parts = [self._bytes(part) for part in (encoded, ancillary)]
+            content = wire.decode(wire.Encoded(*parts), tensor)
+            place = encoded.buffer
+            if place in self._contents:
+                place = self._num_plain + len(self._contents)
+            self._places[key] = place
+            self._contents[place] = content
+            self._ancillary.add(ancillary.buffer)
+        output.buffer = self._places[key]
+
+    def _bytes(self, tensor):
+        data = self._model.buffers[tensor.buffer].data
+        return b"" if data is None else np.asarray(data, np.uint8).tobytes()
+
+    def write(self):
+        """Puts the constants in the place of what encoded them."""
+        buffers = self._model.buffers
+        for place, content in sorted(self._contents.items()):
+            while place >= len(buffers):
+                buffers.append(schema.BufferT())
+            buffers[place].data = np.frombuffer(content, np.uint8)
+        tensors = [t for graph in self._model.subgraphs for t in graph.tensors]
+        used = {t.buffer for t in tensors} | self._contents.keys()
+        drop_buffers(self._model, self._ancillary - used)
+
+
+def _decode_graph(model, index, graph, constants):
+    """Replaces the operations of a graph by constants."""
+    decoded, replaced, extra = {}, {}, set()
+    for operation in [o for o in graph.operators if _decodes(model, o)]:
+        _check_places(graph, operation)
+        for i, output in enumerate(map(int, operation.outputs)):
+            pair = tuple(int(t) for t in operation.inputs[2 * i : 2 * i + 2])
+            extra.update(pair)
+            key = (pair, tensor_of(graph.tensors[output]))
+            if key in decoded:
+                replaced[output] = decoded[key]
+                extra.add(output)
+                continue
+            decoded[key] = output
+            constants.decode(*(graph.tensors[t] for t in (*pair, output)))
+        graph.operators.remove(operation)
+    drop_tensors(model, index, extra, replaced)
+
+
+def _check_places(graph, operation):
+    inputs, outputs = list(operation.inputs), list(operation.outputs)
+    if len(inputs) != 2 * len(outputs):
+        raise ValueError(f"A {DECODE} operation needs two inputs for an output.")
+    if any(not 0 <= place < len(graph.tensors) for place in inputs + outputs):
+        raise ValueError(f"A {DECODE} operation lacks a tensor.")
+    if {*inputs} & {*outputs}:
+        raise ValueError(f"A {DECODE} operation reads its own output.")
+
+
+def _drop_operation_code(model):
+    code = next(
+        i for i, c in enumerate(model.operatorCodes) if c.customCode == DECODE.encode()
+    )
+    del model.operatorCodes[code]
+    for graph in model.subgraphs:
+        for operation in graph.operators:
+            operation.opcodeIndex -= operation.opcodeIndex > code

@@ -1,0 +1,262 @@
+"""Constants that are decoded when a `.tflite` file is loaded."""
+
+import collections
+import copy
+import dataclasses
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from tfcompress.coding import encoders, wire
+from tfcompress.coding.wire import DECODE
+from tfcompress.tflite.decode import TYPES, decode_tflite, tensor_of
+from tfcompress.tflite.edit import drop_buffers, opcode_index
+from tfcompress.tflite.operations import operation_name, read
+
+_METHODS = {
+    "lut": encoders.lut,
+    "huffman": encoders.huffman,
+    "prune": encoders.prune,
+    "rans": encoders.rans,
+}
+CODECS = ("auto", *_METHODS)
+# Bytes that two more tensors with their buffers and a share of an operation take.
+_OVERHEAD = 160
+_MIN_SIZE = 64
+# Adaptive decoding takes about 60 ns a decision: about 0.2 s for a file.
+_MAX_DECISIONS = 4_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedConstant:
+    """What became of one constant of a file.
+
+    Attributes:
+        name: of its tensor.
+        shape: of its tensor.
+        plain_bytes: its size as it was.
+        encoded_bytes: its size in the file.
+        encoding: such as `"huffman"`; `""` if it stays as it was.
+        reason: why it stays.
+    """
+
+    name: str
+    shape: tuple
+    plain_bytes: int
+    encoded_bytes: int
+    encoding: str = ""
+    reason: str = ""
+
+
+def encode_tflite(content, codec="auto"):
+    """Encodes the constants of a `.tflite` model, see `export_tflite`.
+
+    Args:
+        content: bytes of a model.
+        codec: one of `CODECS`.
+
+    Returns:
+        `(content, constants)`: bytes, and an `EncodedConstant` for each constant of at
+        least 64 bytes.
+
+    Raises:
+        RuntimeError: if the file does not decode to what was encoded.
+    """
+    model = read(content)
+    _drop_notes(model)
+    constants = _constants(model)
+    _drop_names(model)
+    plain = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    chosen, results, budget = {}, [], _MAX_DECISIONS
+    for constant in sorted(constants, key=lambda constant: len(constant.data)):
+        encoded, result, num_decisions = _encode(constant, codec, budget)
+        results.append(result)
+        budget -= num_decisions
+        if encoded:
+            chosen[constant.buffer] = encoded
+    _insert(model, chosen)
+    content = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    if decode_tflite(content) != plain:
+        raise RuntimeError(
+            "The encoded file does not decode to what was encoded. Nothing was written; "
+            "please report the model."
+        )
+    return content, tuple(results)
+
+
+class _Constant:
+    """A buffer of a model, the tensors that show it, and views of it as symbols."""
+
+    def __init__(self, model, buffer, tensors, readers):
+        self.buffer = buffer
+        self.data = np.asarray(model.buffers[buffer].data, np.uint8).tobytes()
+        self.name = (tensors[0].name or b"").decode()
+        self.shape = tuple(map(int, tensors[0].shape))
+        self.views = []
+        self.reason = self._reason(tensors, readers)
+        if not self.reason:
+            kinds = (encoders.Symbols.of, encoders.Symbols.by_channel)
+            views = [view(self.data, tensor_of(tensors[0])) for view in kinds]
+            self.views = [view for view in views if view]
+            if not self.views:
+                self.reason = f"more than {encoders.MAX_VALUES} different values"
+
+    def _reason(self, tensors, readers):
+        if any(tensor.sparsity for tensor in tensors):
+            return "stored sparse; sparse='never' lets it be encoded"
+        if tensors[0].type not in TYPES:
+            return "its type cannot be encoded"
+        if not readers:
+            return "no operation reads it"
+        if any(name.startswith("tfc.") for name in readers):
+            return "a binary operation reads it as it is"
+        if len({tensor_of(tensor) for tensor in tensors}) > 1:
+            return "tensors of different kinds share it"
+        return ""
+
+
+def _constants(model):
+    tensors, readers = collections.defaultdict(list), collections.defaultdict(set)
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensors[tensor.buffer].append(tensor)
+        shown = {*graph.inputs, *graph.outputs}
+        for operation in graph.operators:
+            for t in operation.inputs:
+                if t >= 0 and t not in shown:
+                    name = operation_name(model, operation)
+                    readers[graph.tensors[t].buffer].add(name)
+    return [
+        _Constant(model, buffer, shown, readers[buffer])
+        for buffer, shown in tensors.items()
+        if model.buffers[buffer].data is not None
+        and len(model.buffers[buffer].data) >= _MIN_SIZE
+    ]
+
+
+def _encode(constant, codec, budget):
+    """The smallest encoding or None, what to say of it, and its adaptive decisions."""
+    size, encoded, method, num_decisions = len(constant.data), None, "", 0
+    reason = constant.reason
+    if not reason:
+        options = _options(constant.views, codec, budget)
+        best = min(options, key=lambda option: option[0].size_bytes)
+        if best[0].size_bytes + _OVERHEAD < size:
+            encoded, method, num_decisions = best
+        else:
+            reason = "it would not be smaller"
+    result = EncodedConstant(
+        constant.name,
+        constant.shape,
+        size,
+        encoded.size_bytes if encoded else size,
+        method,
+        reason,
+    )
+    return encoded, result, num_decisions
+
+
+def _options(views, codec, budget):
+    """`(encoded, name, adaptive decisions)` of all that may be chosen."""
+    names = _METHODS if codec == "auto" else [codec]
+    if codec not in ("auto", "rans"):
+        # What TFLite Micro reads, where there is such.
+        views = views[:1]
+    options = []
+    for symbols in views:
+        for name in names:
+            for encoded in _METHODS[name](symbols):
+                # Huffman codes leave biases to packed indices.
+                is_lut = encoded.ancillary[0] == wire.Kind.LUT
+                options.append((encoded, "lut" if is_lut else name, 0))
+        cost = encoders.num_decisions(symbols)
+        if codec in ("auto", "rans") and cost <= budget:
+            options += [(e, "adaptive rans", cost) for e in encoders.mixing(symbols)]
+    return options
+
+
+def _drop_notes(model):
+    """Drops what the converter says of itself."""
+    notes = [n for n in model.metadata or () if n.name == b"CONVERSION_METADATA"]
+    model.metadata = [note for note in model.metadata or () if note not in notes]
+    drop_buffers(model, {note.buffer for note in notes})
+
+
+def _drop_names(model):
+    """Drops the names of inner tensors, which nothing needs."""
+    for graph in model.subgraphs:
+        shown = {*graph.inputs, *graph.outputs}
+        for i, tensor in enumerate(graph.tensors):
+            if i not in shown:
+                tensor.name = None
+
+
+def _insert(model, chosen):
+    """Puts encoded constants in, and operations that decode them for their readers."""
+    ancillary = {}
+    for buffer, encoded in chosen.items():
+        model.buffers[buffer].data = np.frombuffer(encoded.content, np.uint8)
+        model.buffers.append(schema.BufferT())
+        model.buffers[-1].data = np.frombuffer(encoded.ancillary, np.uint8)
+        ancillary[buffer] = len(model.buffers) - 1
+    for graph in model.subgraphs:
+        _insert_in_graph(model, graph, ancillary)
+
+
+def _insert_in_graph(model, graph, ancillary):
+    """TFLite Micro keeps a decoded tensor for the next operation only: a reader each."""
+    pairs, operations = {}, []
+    for operation in graph.operators:
+        outputs = []
+        for i, index in enumerate(operation.inputs):
+            tensor = graph.tensors[index]
+            if index in pairs:
+                graph.tensors.append(copy.copy(tensor))
+                operation.inputs[i] = len(graph.tensors) - 1
+            elif index >= 0 and tensor.buffer in ancillary:
+                pairs[index] = _add_pair(model, graph, tensor, ancillary)
+            else:
+                continue
+            outputs.append((operation.inputs[i], pairs[index]))
+        if outputs:
+            operations.append(_decode_operation(model, outputs))
+        operations.append(operation)
+    graph.operators = operations
+
+
+def _add_pair(model, graph, tensor, ancillary):
+    """Adds the encoded and the ancillary tensor of a constant, which is none any more."""
+    pair = []
+    for buffer in (tensor.buffer, ancillary[tensor.buffer]):
+        part = schema.TensorT()
+        part.type = schema.TensorType.UINT8
+        part.shape = np.array([len(model.buffers[buffer].data)], np.int32)
+        part.buffer = buffer
+        graph.tensors.append(part)
+        pair.append(len(graph.tensors) - 1)
+    tensor.buffer = 0
+    return pair
+
+
+def _decode_operation(model, outputs):
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = DECODE.encode()
+    operation = schema.OperatorT()
+    operation.opcodeIndex = opcode_index(model, code)
+    operation.inputs = np.array([t for _, pair in outputs for t in pair], np.int32)
+    operation.outputs = np.array([output for output, _ in outputs], np.int32)
+    return operation
+
+
+def encoding_lines(constants):
+    """One line for each way of writing constants, and for each reason against it."""
+    groups = collections.defaultdict(list)
+    for constant in constants:
+        groups[constant.encoding or f"not encoded: {constant.reason}"].append(constant)
+    return [
+        f"{kind}: {len(group)} constants, {sum(c.plain_bytes for c in group):,} -> "
+        f"{sum(c.encoded_bytes for c in group):,} bytes"
+        for kind, group in groups.items()
+    ]

@@ -1,0 +1,384 @@
+"""Kernels whose zeros pay: which a `.tflite` file stores, and LiteRT runs, sparse.
+
+LiteRT's own float32 kernel of fully connected layers takes sparse weights, as blocks of
+4 consecutive inputs of one output or as single weights, and skips the rest. XNNPACK,
+which runs dense layers, has no such kernel and leaves operation version 8 alone; a
+sparse tensor under any other version it reads as if it were dense.
+
+So each operation that runs sparse gets that version for itself. (The converter's own
+`EXPERIMENTAL_SPARSITY` gives it to all fully connected layers of the file, which takes
+the dense ones away from XNNPACK, and looks at zeros but not at speed.)
+"""
+
+import collections
+import copy
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from tfcompress.core.walk import weight_refs
+from tfcompress.tflite.edit import WEIGHT_INPUT, opcode_index, set_constant
+from tfcompress.tflite.operations import operation_name, read
+
+SPARSE = ("auto", "always", "never")
+# A denser kernel would gain too little to be worth a word.
+MAX_DENSITY = 0.5
+
+# What LiteRT's sparse kernel spends on a stored block of so many weights, beside a
+# stored single weight: about 1 ns on a server with AVX-512, whose cache holds 2 MB.
+_BLOCK_COSTS = {4: 1.25, 1: 1.0}
+_SPARSE_VERSION = 8
+# What XNNPACK's dense kernel spends on a weight, from so many weights on, in the same
+# units. Weights that do not fit into a cache have to be waited for, and then zeros pay
+# sooner. Set for one row of inputs and one thread, so that a sparse layer at the limit
+# takes about 0.9 of the dense one's time or less; not measured on ARM.
+_DENSE_COSTS = ((2**20, 0.11), (2**19, 0.07), (0, 0.045))
+# What the sparse kernel spends on an output beside its weights.
+_OUTPUT_COST = 3
+
+_NO_SPARSE_KERNEL = {
+    "float16": "LiteRT reads blocks of float16 weights wrongly",
+    "dynamic": "LiteRT refuses sparse 8-bit weights of float layers, or miscomputes",
+    "int8": "LiteRT refuses sparse int8 weights, or runs them slower",
+    "int16x8": "LiteRT miscomputes with sparse weights",
+    "int4": "LiteRT was not tried with sparse 4-bit weights",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelSparsity:
+    """How a file stores a kernel of which at least half is zero.
+
+    Attributes:
+        name: of the weight, `hidden/kernel`; of the file's tensor if a rewrite changed
+            its zeros.
+        shape: in the file, outputs first.
+        density: fraction of the weights that are not zero.
+        block: how many consecutive inputs of an output are stored together, 4 or 1;
+            None if the kernel is stored dense.
+        unpacked: whether it is stored sparse, but made dense when the file is loaded.
+        reason: why LiteRT does not run it sparse; None if it does.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((512,)), keras.layers.Dense(512)])
+        >>> _ = model.layers[0].kernel.assign(np.eye(512))
+        >>> (kernel,) = tfc.export_tflite(model, tmp_path / "m.tflite").sparsity
+        >>> kernel.block, f"{kernel.density:.4f}", kernel.reason
+        (1, '0.0020', None)
+    """
+
+    name: str
+    shape: tuple
+    density: float
+    block: int | None = None
+    unpacked: bool = False
+    reason: str | None = None
+
+
+def store_sparse(content, model, precision, sparse):
+    """Makes kernels of a file sparse where that pays.
+
+    Args:
+        content: bytes of a `.tflite` model.
+        model: the plain Keras model that it was converted from, for names.
+        precision: of the file. Only float32 kernels are touched.
+        sparse: one of `SPARSE`; see `export_tflite`.
+
+    Returns:
+        The bytes, and a tuple with a `KernelSparsity` for each kernel of which at least
+        half is zero.
+    """
+    if precision != "float32":
+        return content, _unused(model, _NO_SPARSE_KERNEL[precision])
+    if sparse == "never":
+        return content, _unused(model, 'sparse="never"')
+    file = read(content)
+    names = _names_by_zeros(model)
+    found = []
+    for graph in file.subgraphs:
+        for kernel in _sparse_kernels(file, graph):
+            found.append(_store(file, graph, kernel, names, sparse))
+    if not any(kernel.block for kernel in found):
+        return content, tuple(found)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(file)), tuple(found)
+
+
+def sparsity_lines(kernels):
+    """Lines of text: kernels that share their fate in one line."""
+
+    def fate(kernel):
+        return kernel.reason or "", kernel.block or 0, kernel.unpacked
+
+    lines = []
+    for (reason, block, unpacked), group in itertools.groupby(
+        sorted(kernels, key=fate), fate
+    ):
+        form = {0: "", 1: "single weights, ", 4: "blocks of 4, "}[block]
+        kind = "runs sparse"
+        if reason:
+            kind = "unpacked when loaded" if unpacked else "zeros unused"
+        line = f"{kind}: {_listed(list(group), form)}"
+        lines.append(f"{line}: {reason}" if reason else line)
+    return lines
+
+
+def _listed(kernels, form, most=3):
+    names = ", ".join(kernel.name for kernel in kernels[:most])
+    if len(kernels) > most:
+        names += f" and {len(kernels) - most} more"
+    shares = [1 - kernel.density for kernel in kernels]
+    texts = dict.fromkeys(f"{share:.1%}" for share in (min(shares), max(shares)))
+    return f"{names} ({form}{' to '.join(texts)} zeros)"
+
+
+def _unused(model, reason):
+    """The kernels of a Keras model with many zeros, all stored dense."""
+    found = []
+    for name, matrix in _kernel_matrices(model):
+        density = np.count_nonzero(matrix) / matrix.size
+        if density <= MAX_DENSITY:
+            found.append(KernelSparsity(name, matrix.shape, density, reason=reason))
+    return tuple(found)
+
+
+def _kernel_matrices(model):
+    """`(name, (outputs, fan in) matrix)` of the kernels of a Keras model."""
+    for ref in weight_refs(model):
+        if ref.is_kernel and ref.layout.num_outputs:
+            path = [owner.name for owner in ref.owners[1:]]
+            canonical = ref.layout.to_canonical(ref.variable.numpy())
+            yield (
+                "/".join([*path, ref.variable.name]),
+                canonical.reshape(-1, ref.layout.num_outputs).T,
+            )
+
+
+def _names_by_zeros(model):
+    """`{places of the weights that are not zero: names}`.
+
+    The file's tensors have other names, and folding a batch norm changes their values,
+    but not where the zeros are.
+    """
+    names = collections.defaultdict(list)
+    for name, matrix in _kernel_matrices(model):
+        names[_zeros(matrix)].append(name)
+    return names
+
+
+def _zeros(array):
+    return len(array), np.packbits(array != 0).tobytes()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kernel:
+    """A constant of a file with the operations that read it."""
+
+    tensor: schema.TensorT
+    index: int
+    values: np.ndarray
+    users: list
+    # Why LiteRT cannot run it sparse, or None.
+    obstacle: str | None
+
+
+def _sparse_kernels(file, graph):
+    """The float kernels of a graph of which at least half is zero."""
+    readers = collections.defaultdict(list)
+    for operation in graph.operators:
+        for place, index in enumerate(operation.inputs):
+            readers[int(index)].append((operation, place))
+    kernels = []
+    for index, places in readers.items():
+        kinds = {operation_name(file, op) for op, p in places if p == WEIGHT_INPUT}
+        if not kinds & {"FULLY_CONNECTED", "CONV_2D"}:
+            continue
+        values = _float_constant(file, graph.tensors[index])
+        if values is None or np.count_nonzero(values) > MAX_DENSITY * values.size:
+            continue
+        users = [operation for operation, _ in places]
+        obstacle = _obstacle(graph, places, kinds)
+        kernels.append(_Kernel(graph.tensors[index], index, values, users, obstacle))
+    return kernels
+
+
+def _float_constant(file, tensor):
+    data = file.buffers[tensor.buffer].data
+    if tensor.type != schema.TensorType.FLOAT32 or data is None or not len(data):
+        return None
+    return np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
+
+
+def _obstacle(graph, places, kinds):
+    if kinds != {"FULLY_CONNECTED"} or any(p != WEIGHT_INPUT for _, p in places):
+        return "LiteRT runs only dense layers sparse"
+    shapes = [graph.tensors[operation.outputs[0]].shape for operation, _ in places]
+    if any(math.prod(shape[:-1]) > 1 for shape in shapes):
+        return "the dense kernel reads its weights once for many rows of inputs"
+    return None
+
+
+def _store(file, graph, kernel, names, sparse):
+    """Stores a kernel as it pays, and says how."""
+    same_zeros = names[_zeros(kernel.values.reshape(len(kernel.values), -1))]
+    state = KernelSparsity(
+        name=same_zeros.pop(0) if same_zeros else kernel.tensor.name.decode(),
+        shape=tuple(int(size) for size in kernel.values.shape),
+        density=np.count_nonzero(kernel.values) / kernel.values.size,
+    )
+    candidates = _smaller_forms(kernel.values)
+    fast = [form for form in candidates if form.cost <= _affordable(kernel.values)]
+    if fast and not kernel.obstacle:
+        form = min(fast, key=lambda form: form.size_bytes)
+        _keep_only(file, kernel.tensor, form)
+        for operation in kernel.users:
+            operation.opcodeIndex = _sparse_opcode(file, operation)
+        return dataclasses.replace(state, block=form.block)
+    if not candidates:
+        return dataclasses.replace(state, reason="the file would not be smaller")
+    reason = kernel.obstacle or _too_slow(kernel.values)
+    if sparse == "auto":
+        reason += '; sparse="always" makes the file smaller'
+        return dataclasses.replace(state, reason=reason)
+    form = min(candidates, key=lambda form: form.size_bytes)
+    _unpack_when_loaded(file, graph, kernel)
+    _keep_only(file, kernel.tensor, form)
+    return dataclasses.replace(state, block=form.block, unpacked=True, reason=reason)
+
+
+def _affordable(values):
+    """The cost of a form with which the sparse kernel is as fast as the dense one."""
+    cost = next(cost for size, cost in _DENSE_COSTS if values.size >= size)
+    return cost * values.size - _OUTPUT_COST * len(values)
+
+
+def _too_slow(values):
+    if values.shape[-1] % max(_BLOCK_COSTS):
+        return "the dense kernel is faster, and blocks of 4 do not fit into its inputs"
+    return "the dense kernel is faster at this size and density"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Form:
+    """A kernel without the blocks that are zero.
+
+    The last axis is stored as a compressed sparse row for each place on the others:
+    `indices[segments[r]:segments[r + 1]]` are the blocks that row `r` keeps.
+    """
+
+    block: int
+    shape: tuple
+    values: np.ndarray
+    segments: np.ndarray
+    indices: np.ndarray
+
+    @property
+    def cost(self):
+        return _BLOCK_COSTS[self.block] * self.indices.size
+
+    @property
+    def size_bytes(self):
+        return sum(
+            a.nbytes
+            for a in (self.values, _narrow(self.segments), _narrow(self.indices))
+        )
+
+
+def _smaller_forms(values):
+    """The forms of a kernel that take fewer bytes than the dense one."""
+    sizes = [size for size in _BLOCK_COSTS if values.shape[-1] % size == 0]
+    forms = [_form(values, size) for size in sizes]
+    return [form for form in forms if form.size_bytes < values.nbytes]
+
+
+def _form(values, block):
+    blocks = values.reshape(-1, values.shape[-1] // block, block)
+    kept = blocks.any(axis=2)
+    return _Form(
+        block=block,
+        shape=values.shape,
+        values=blocks[kept],
+        segments=np.concatenate([[0], np.cumsum(kept.sum(axis=1))]),
+        indices=np.nonzero(kept)[1],
+    )
+
+
+def _narrow(indices):
+    """Indices in the smallest type that the format has."""
+    largest = indices.max(initial=0)
+    for kind in (np.uint8, np.uint16):
+        if largest <= np.iinfo(kind).max:
+            return indices.astype(kind)
+    return indices.astype(np.int32)
+
+
+_VECTORS = {
+    np.dtype(np.uint8): (schema.SparseIndexVector.Uint8Vector, schema.Uint8VectorT),
+    np.dtype(np.uint16): (schema.SparseIndexVector.Uint16Vector, schema.Uint16VectorT),
+    np.dtype(np.int32): (schema.SparseIndexVector.Int32Vector, schema.Int32VectorT),
+}
+
+
+def _index_vector(indices):
+    """`(type code, vector)` as the schema wants them."""
+    indices = _narrow(indices)
+    code, vector = _VECTORS[indices.dtype]
+    made = vector()
+    made.values = indices
+    return code, made
+
+
+def _keep_only(file, tensor, form):
+    """Replaces a tensor's constant by what the form keeps of it."""
+    sparse_axis = schema.DimensionMetadataT()
+    sparse_axis.format = schema.DimensionType.SPARSE_CSR
+    sparse_axis.arraySegmentsType, sparse_axis.arraySegments = _index_vector(
+        form.segments
+    )
+    sparse_axis.arrayIndicesType, sparse_axis.arrayIndices = _index_vector(form.indices)
+    parameters = schema.SparsityParametersT()
+    parameters.dimMetadata = [*map(_dense_axis, form.shape[:-1]), sparse_axis]
+    if form.block > 1:
+        parameters.dimMetadata.append(_dense_axis(form.block))
+        parameters.blockMap = np.array([len(form.shape) - 1], np.int32)
+    parameters.traversalOrder = np.arange(len(parameters.dimMetadata), dtype=np.int32)
+    tensor.sparsity = parameters
+    set_constant(file, tensor, form.values)
+
+
+def _dense_axis(size):
+    axis = schema.DimensionMetadataT()
+    axis.format = schema.DimensionType.DENSE
+    axis.denseSize = int(size)
+    return axis
+
+
+def _sparse_opcode(file, operation):
+    """Index of the version of an operation that takes sparse weights."""
+    code = copy.copy(file.operatorCodes[operation.opcodeIndex])
+    code.version = _SPARSE_VERSION
+    return opcode_index(file, code)
+
+
+def _unpack_when_loaded(file, graph, kernel):
+    """Puts an operation before the kernel's users that makes it dense."""
+    dense = copy.copy(kernel.tensor)
+    dense.name += b"/dense"
+    dense.buffer = 0
+    graph.tensors.append(dense)
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DENSIFY
+    unpack = schema.OperatorT()
+    unpack.opcodeIndex = opcode_index(file, code)
+    unpack.inputs = np.array([kernel.index], np.int32)
+    unpack.outputs = np.array([len(graph.tensors) - 1], np.int32)
+    unpack.builtinOptionsType = schema.BuiltinOptions.DensifyOptions
+    unpack.builtinOptions = schema.DensifyOptionsT()
+    for user in kernel.users:
+        inputs = np.array(user.inputs, np.int32)
+        inputs[inputs == kernel.index] = unpack.outputs[0]
+        user.inputs = inputs
+    graph.operators.insert(graph.operators.index(kernel.users[0]), unpack)
