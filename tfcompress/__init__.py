@@ -32,11 +32,12 @@ from tfcompress.interop.load import load_model
 from tfcompress.measuring.benchmark import Benchmark, benchmark
 from tfcompress.measuring.compare import compare
 from tfcompress.measuring.report import report
-from tfcompress.pruning import criteria, patterns, scopes
+from tfcompress.pruning import criteria, patterns, scopes, signals
 from tfcompress.pruning.channels import CompactKernel
 from tfcompress.pruning.channels.listing import channel_groups
 from tfcompress.pruning.channels.prune_channels import prune_channels
 from tfcompress.pruning.channels.shrink import shrink
+from tfcompress.pruning.prune import prune
 from tfcompress.quantization import activations, layers, post_training, ranges
 from tfcompress.quantization.post_training import quantize_weights
 from tfcompress.quantization.quantize_activations import quantize_activations
@@ -75,6 +76,7 @@ __all__ = [
     "mixed_precision",
     "patterns",
     "post_training",
+    "prune",
     "prune_channels",
     "quantize_activations",
     "quantize_ladder",
@@ -88,6 +90,7 @@ __all__ = [
     "scopes",
     "search",
     "shrink",
+    "signals",
     "strip",
     "transforms",
 ]
@@ -112,5 +115,14 @@ _publish(export, decode_tflite=decode_tflite)
 _publish(runtime, Benchmark=Benchmark, benchmark=benchmark)
 
 # `import tfcompress.criteria` finds what `tfcompress.criteria` is.
-for _home in (criteria, patterns, scopes, activations, layers, post_training, ranges):
+for _home in (
+    criteria,
+    patterns,
+    scopes,
+    signals,
+    activations,
+    layers,
+    post_training,
+    ranges,
+):
     sys.modules[f"{__name__}.{_home.__name__.rpartition('.')[2]}"] = _home

@@ -6,16 +6,25 @@ import math
 from tfcompress.core.nouns import Schedule
 from tfcompress.core.plugin import register
 
+# Of gradual schedules that are not told how often to act.
+_LEAST_UPDATES = 20
+_MOST_STEPS = 100
+
 
 class _Updated(Schedule):
     """A schedule that acts at `begin_step`, then every `frequency` steps up to the end.
 
-    `frequency` None acts at `begin_step` only, `end_step` None never stops.
+    `interval` None acts at `begin_step` only, `end_step` None never stops.
     """
 
     begin_step = 0
     end_step = None
     frequency = None
+
+    @property
+    def interval(self):
+        """Steps between updates."""
+        return self.frequency
 
     def due(self, previous_step, step):
         """Whether an update falls in `(previous_step, step]`."""
@@ -24,12 +33,12 @@ class _Updated(Schedule):
     def _updates_until(self, step):
         if step < self.begin_step:
             return 0
-        if self.frequency is None:
+        if self.interval is None:
             return 1
         last = step if self.end_step is None else min(step, self.end_step)
-        updates = 1 + (last - self.begin_step) // self.frequency
+        updates = 1 + (last - self.begin_step) // self.interval
         ends_between = self.end_step is not None and (
-            (self.end_step - self.begin_step) % self.frequency > 0
+            (self.end_step - self.begin_step) % self.interval > 0
         )
         return updates + (1 if ends_between and step >= self.end_step else 0)
 
@@ -56,7 +65,7 @@ class Constant(_Updated):
     def __init__(self, sparsity, begin_step=0, frequency=None):
         self.sparsity = _fraction("sparsity", sparsity)
         self.begin_step = _step("begin_step", begin_step)
-        self.frequency = frequency and _step("frequency", frequency)
+        self.frequency = _frequency(frequency)
 
     def __call__(self, step):
         """The sparsity at `step`."""
@@ -91,13 +100,19 @@ class _Annealed(_Updated):
         final_sparsity,
         begin_step,
         end_step,
-        frequency=100,
+        frequency=None,
     ):
         self.initial_sparsity = _fraction("initial_sparsity", initial_sparsity)
         self.final_sparsity = _fraction("final_sparsity", final_sparsity)
         self.begin_step = _step("begin_step", begin_step)
         self.end_step = _after(begin_step, end_step)
-        self.frequency = _step("frequency", frequency, least=1)
+        self.frequency = _frequency(frequency)
+
+    @property
+    def interval(self):
+        """Steps between updates; by itself such that there are enough of them."""
+        length = self.end_step - self.begin_step
+        return self.frequency or min(_MOST_STEPS, max(1, length // _LEAST_UPDATES))
 
     def __call__(self, step):
         """The sparsity at `step`."""
@@ -124,7 +139,7 @@ class Polynomial(_Annealed):
         begin_step: `t_0`.
         end_step: `t_1`, larger than `t_0`.
         power: exponent; 3 is usual, 1 is linear.
-        frequency: steps between updates.
+        frequency: steps between updates; None: a twentieth of the way, at most 100.
 
     Raises:
         ValueError: if a sparsity is outside [0, 1) or the steps are not in order.
@@ -145,7 +160,7 @@ class Polynomial(_Annealed):
         begin_step,
         end_step,
         power=3,
-        frequency=100,
+        frequency=None,
     ):
         super().__init__(
             initial_sparsity=initial_sparsity,
@@ -171,7 +186,7 @@ class Cosine(_Annealed):
         final_sparsity: `s_f`, in [0, 1).
         begin_step: `t_0`.
         end_step: `t_1`, larger than `t_0`.
-        frequency: steps between updates.
+        frequency: steps between updates; None: a twentieth of the way, at most 100.
 
     Raises:
         ValueError: if a sparsity is outside [0, 1) or the steps are not in order.
@@ -271,6 +286,10 @@ def _fraction(name, value):
             "keep a tenth."
         )
     return value
+
+
+def _frequency(value):
+    return None if value is None else _step("frequency", value, least=1)
 
 
 def _step(name, value, least=0):

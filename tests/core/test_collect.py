@@ -75,7 +75,7 @@ def test_pruning_by_a_criterion_with_signals():
     [
         (None, {"gradient"}, "pass data="),
         ([], {"gradient"}, "data is empty"),
-        (DATA, {"colour"}, "Unknown signals"),
+        (DATA, {"colour"}, "Unknown signal"),
     ],
 )
 def test_bad_arguments(data, needs, message):

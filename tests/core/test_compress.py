@@ -69,7 +69,7 @@ def test_later_rules_win():
 
 def test_nested_layers_are_found_by_name_and_path():
     model = models.nested()
-    assert names(tfc.compress(model, {"inside": "mask"})) == ["inside/kernel"]
+    assert names(tfc.compress(model, {"inside": "mask"})) == ["inner/inside/kernel"]
     compressed = tfc.compress(
         models.recurrent(), {"attention/query": "mask", "lstm": "mask"}
     )

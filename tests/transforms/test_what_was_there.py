@@ -8,6 +8,7 @@ import tensorflow as tf
 import tfcompress as tfc
 from tests import models
 from tfcompress import transforms
+from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms import (
     BFloat16,
     Binary,
@@ -45,7 +46,11 @@ EACH = pytest.mark.parametrize("quantizer", QUANTIZERS, ids=repr)
 def test_every_quantizer_is_here():
     # Mask and Codebook are what was there; Hashed replaces whatever it finds.
     kinds = {type(quantizer) for quantizer in QUANTIZERS}
-    assert kinds == set(transforms.get) - {Mask, Codebook, transforms.Hashed}
+    assert kinds == set(WeightTransform.registered.values()) - {
+        Mask,
+        Codebook,
+        transforms.Hashed,
+    }
 
 
 def pruned(size, seed):

@@ -1,85 +1,259 @@
-"""The signals that importance measures need, gathered over data in one walk."""
+"""Signals of weights, gathered over data in one pass."""
 
 import contextlib
+import dataclasses
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-SIGNALS = ("gradient",)
+from tfcompress.core.errors import check_integer
+from tfcompress.core.nouns import Signal, Signals
+from tfcompress.core.recording import recorded
+from tfcompress.core.substituted import call_substituted
+from tfcompress.core.walk import leaf_of
+
+_NUM_PROBES = 4
 
 
-def collect(model, weights, data, needs, copy=None):
-    """Gathers signals of weights.
+def collect(model, weights, data, needs, copy=None, batches=None):
+    """Gathers signals of weights, all of them in one pass over the data.
 
-    `"gradient"` is `dL/dy`, the gradient of the compiled loss with respect to the
-    effective weight `y` (after its transforms, so that masked weights have one too),
-    averaged over the batches.
+    Gradients are those of the compiled loss with respect to the effective weight (after
+    its transforms, so that masked weights have one too). The model runs as in inference.
 
     Args:
-        model: a compiled model.
-        weights: the `Treatment`s or plain Keras variables that signals are wanted for.
-        data: an iterable of batches `(x, y)`, such as a `tf.data.Dataset`.
-        needs: names of signals.
+        model: a Keras model, compiled if a signal needs gradients.
+        weights: list of `Treatment`; one without transforms stands for a plain weight.
+        data: an iterable of batches `(x, y)` or `(x, y, sample_weight)`, such as a
+            `tf.data.Dataset`; `x` alone where no signal needs gradients.
+        needs: names of signals, or `Signal` objects.
         copy: a model that computes the same, if it is the one that has the weights.
+        batches: how many batches are used at most; None for all.
 
     Returns:
-        For each weight `{signal: array of the weight's shape}`.
+        For each weight its `Signals`.
 
     Raises:
-        ValueError: if a signal is not known, there are no data or no compiled loss.
+        ValueError: if a signal is not known or has nothing to say of a weight, there are
+            no data, or no compiled loss.
     """
-    unknown = sorted(set(needs) - set(SIGNALS))
-    if unknown:
-        raise ValueError(
-            f"Unknown signals {unknown}: expected some of {list(SIGNALS)}."
-        )
-    if not needs:
-        return [{} for _ in weights]
+    signals = {_name(need): Signal.get(need) for need in needs}
+    if not signals:
+        return [Signals(ref=weight.ref) for weight in weights]
     if data is None:
         raise ValueError(
-            f"The criterion needs the signals {sorted(needs)}: pass data=, batches (x, y) "
-            "to gather them over."
+            f"The signals {sorted(signals)} are gathered over data: pass data=, batches "
+            "(x, y)."
         )
-    if not model.compiled:
+    observed = frozenset().union(*(signal.observes for signal in signals.values()))
+    if observed - {"calls"} and not model.compiled:
         raise ValueError("Gradients need a loss: call model.compile(loss=...) first.")
-    treatments = [_as_treatment(weight) for weight in weights]
-    sums, count = [np.zeros(tuple(t.variable.shape)) for t in treatments], 0
-    for x, y in data:
-        gradients = _gradients(model, copy or model, treatments, x, y)
-        sums = [
-            total + gradient for total, gradient in zip(sums, gradients, strict=True)
-        ]
+    step = tf.function(
+        _Step(model, copy or model, weights, list(signals.values()), observed),
+        reduce_retracing=True,
+    )
+    totals = None
+    for batch in each_batch(data, batches):
+        parts = step(*tf.nest.map_structure(_tensor, batch))
+        parts = tf.nest.map_structure(lambda t: t.numpy().astype(np.float64), parts)
+        if totals is not None:
+            parts = tf.nest.map_structure(np.add, totals, parts)
+        totals = parts
+    return [
+        Signals(
+            {
+                name: signal.result(total, weight.ref)
+                for (name, signal), total in zip(signals.items(), sums, strict=True)
+            },
+            weight.ref,
+        )
+        for weight, sums in zip(weights, totals, strict=True)
+    ]
+
+
+def each_batch(data, batches=None):
+    """`(x, y, sample_weight)` of batches, None for what they lack.
+
+    Args:
+        data: an iterable of batches, `x`, `(x, y)` or `(x, y, sample_weight)`.
+        batches: how many at most; None for all.
+
+    Raises:
+        ValueError: if there is none, or `batches` is not a positive integer.
+
+    >>> [x for x, _, _ in each_batch([(1, 2), (3, 4)], batches=1)]
+    [1]
+    """
+    if batches is not None:
+        check_integer("batches", batches, 1, 2**31)
+    count = 0
+    for batch in data:
+        if count == batches:
+            return
         count += 1
+        parts = tuple(batch) if isinstance(batch, list) else batch
+        yield keras.utils.unpack_x_y_sample_weight(parts)
     if not count:
         raise ValueError("data is empty: pass at least one batch (x, y).")
-    return [{"gradient": total / count} for total in sums]
 
 
-def _gradients(model, copy, treatments, x, y):
-    with tf.GradientTape() as tape, contextlib.ExitStack() as stack:
-        seen = [
-            stack.enter_context(treatment.watched(tape)) for treatment in treatments
+def _tensor(value):
+    return None if value is None else tf.convert_to_tensor(value)
+
+
+def _name(need):
+    return need if isinstance(need, str) else type(need).__name__
+
+
+class Call:
+    """One call of a layer.
+
+    Attributes:
+        inputs: its first input, a tensor.
+        outputs: its first output, a tensor.
+        values: `{id(variable): effective value}` of the layer's variables.
+        output_gradient: of the loss of each sample in the output; None if no signal
+            observes it.
+    """
+
+    output_gradient = None
+
+    def __init__(self, layer, inputs, outputs, args, kwargs):
+        self.inputs = keras.tree.flatten(inputs)[0]
+        self.outputs = keras.tree.flatten(outputs)[0]
+        # Where a layer is compressed, its variables stand for other values just now.
+        self.values = {id(v): tf.convert_to_tensor(v.value) for v in layer.variables}
+        self._layer, self._others = layer, (args, kwargs)
+
+    def run(self, values, inputs):
+        """The first output of the same call on other inputs.
+
+        Args:
+            values: `{id(variable): tensor}` of variables with another value.
+            inputs: some of the samples.
+        """
+        args, kwargs = self._others
+        values = self.values | values
+        done = call_substituted(self._layer, values, inputs, *args, **kwargs)
+        return keras.tree.flatten(done.outputs)[0]
+
+
+@dataclasses.dataclass
+class Seen:
+    """What one batch shows of a weight.
+
+    Attributes:
+        ref: its `WeightRef`.
+        weight: the effective weight, a tensor.
+        calls: the `Call`s of the layer that has it; of a recurrent layer as a whole.
+        gradient: of the mean loss in the effective weight; None if no signal observes it.
+        curvature: `v * (H v)`, the mean over random signs `v`, with the Hessian `H` of
+            the mean loss; None if no signal observes it.
+    """
+
+    ref: object
+    weight: tf.Tensor
+    calls: list
+    gradient: tf.Tensor | None = None
+    curvature: tf.Tensor | None = None
+
+
+class _Step:
+    """What a batch adds to all signals."""
+
+    def __init__(self, model, copy, weights, signals, observed):
+        self._model, self._copy = model, copy
+        self._weights, self._signals, self._observed = weights, signals, observed
+
+    def __call__(self, x, y, sample_weight):
+        if "curvature" in self._observed:
+            with tf.GradientTape(persistent=True) as outer:
+                values, calls, gradients = self._run((x, y, sample_weight), outer)
+                signs, products = _probes(values, gradients)
+            curvatures = _curvatures(outer, values, signs, products)
+        else:
+            values, calls, gradients = self._run((x, y, sample_weight))
+            curvatures = [None] * len(values)
+        return [
+            [
+                signal.update(Seen(weight.ref, value[0], calls[i], total, curvature))
+                for signal in self._signals
+            ]
+            for i, (weight, value, total, curvature) in enumerate(
+                zip(
+                    self._weights, values, map(_sum, gradients), curvatures, strict=True
+                )
+            )
         ]
-        outputs = copy(x, training=False)
-        loss = model.compute_loss(x, y, outputs, training=False)
-    # A shared layer's weight is seen once a call; its gradient is the sum.
-    flat = iter(tape.gradient(loss, [value for values in seen for value in values]))
-    parts = [[next(flat) for _ in values] for values in seen]
-    return [np.sum([g for g in part if g is not None], axis=0) for part in parts]
+
+    def _run(self, batch, *tapes):
+        """Values of each weight, one per call, calls of its layer, and gradients."""
+        x, y, sample_weight = batch
+        with tf.GradientTape() as tape, contextlib.ExitStack() as stack:
+            values = [
+                stack.enter_context(weight.watched(tape, *tapes))
+                for weight in self._weights
+            ]
+            calls = self._recorded(stack)
+            outputs = self._copy(x, training=False)
+            if self._observed <= {"calls"}:
+                return values, self._of_weights(calls), [[None] for _ in values]
+            loss = self._model.compute_loss(
+                x, y, outputs, sample_weight, training=False
+            )
+        each = [call for of_layer in calls.values() for call in of_layer]
+        gradients, slopes = tape.gradient(
+            loss,
+            [values, [call.outputs for call in each]],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        samples = tf.shape(keras.tree.flatten(x)[0])[0]
+        for call, slope in zip(each, slopes, strict=True):
+            call.output_gradient = slope * tf.cast(samples, slope.dtype)
+        return values, self._of_weights(calls), gradients
+
+    def _recorded(self, stack):
+        """`{id(layer): calls}`, filled while the model runs."""
+        layers = {id(leaf): leaf for leaf in (leaf_of(w.ref) for w in self._weights)}
+        calls = {key: [] for key in layers}
+
+        def record(layer, *call):
+            calls[id(layer)].append(Call(layer, *call))
+
+        stack.enter_context(recorded(layers.values(), record))
+        return calls
+
+    def _of_weights(self, calls):
+        return [calls[id(leaf_of(weight.ref))] for weight in self._weights]
 
 
-def _as_treatment(weight):
-    return _Untreated(weight) if isinstance(weight, keras.Variable) else weight
+def _sum(gradients):
+    """Of a shared layer's weight: over its calls."""
+    return None if gradients[0] is None else tf.add_n(gradients)
 
 
-class _Untreated:
-    """A plain variable, watched like a `Treatment`."""
+def _probes(values, gradients):
+    """Random signs for each weight, and the gradient along them, for each probe."""
+    signs = [
+        [tf.where(tf.random.uniform(v[0].shape) < 0.5, -1.0, 1.0) for v in values]
+        for _ in range(_NUM_PROBES)
+    ]
+    totals = list(map(_sum, gradients))
+    products = [
+        tf.add_n([tf.reduce_sum(g * s) for g, s in zip(totals, probe, strict=True)])
+        for probe in signs
+    ]
+    return signs, products
 
-    def __init__(self, variable):
-        self.variable = variable
 
-    @contextlib.contextmanager
-    def watched(self, tape):
-        tape.watch(self.variable.value)
-        yield [self.variable.value]
+def _curvatures(tape, values, signs, products):
+    """`v * (H v)` of each weight, the mean over the probes."""
+    found = [[] for _ in values]
+    for probe, product in zip(signs, products, strict=True):
+        columns = tape.gradient(
+            product, values, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        for place, sign, column in zip(found, probe, columns, strict=True):
+            place.append(sign * tf.add_n(column))
+    return [tf.add_n(each) / _NUM_PROBES for each in found]

@@ -1,4 +1,4 @@
-"""The one mechanism for weights: run a layer on transformed values of its variables."""
+"""Layers and models that compute with transformed weights."""
 
 import contextlib
 
@@ -7,20 +7,28 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.layout import Layout
-from tfcompress.core.walk import weight_refs
+from tfcompress.core.nouns import WeightTransform
+from tfcompress.core.substituted import call_substituted
+from tfcompress.core.walk import own_variables, weight_refs
 
 
 class Treatment:
     """The transforms of one weight, in the order they are applied.
 
+    A transform that `waits` begins when no earlier one of the list changes from outside
+    any more: until then `hold` lets the weight pass by it, and `begin` starts it.
+
     Attributes:
         ref: the `WeightRef` of the treated variable.
-        transforms: list of `WeightTransform`.
+        transforms: list of `WeightTransform`; none of a weight that is left as it is.
+        waiting: boolean variable: whether transforms that wait are passed by; None if
+            there are none that ever do.
     """
 
-    def __init__(self, ref, transforms):
+    def __init__(self, ref, transforms, waiting=None):
         self.ref = ref
         self.transforms = transforms
+        self.waiting = waiting
         self._watch = None
 
     @property
@@ -32,19 +40,40 @@ class Treatment:
         """The effective weight, a tensor."""
         value = tf.convert_to_tensor(self.variable.value)
         for transform in self.transforms:
-            value = transform(value, training=training)
+            value = self._applied(transform, value, training)
         if self._watch:
             self._watch(value)
         return value
 
+    def _applied(self, transform, value, training):
+        if not self._may_wait(transform):
+            return transform(value, training=training)
+        return tf.cond(
+            tf.convert_to_tensor(self.waiting.value),
+            lambda: tf.identity(value),
+            lambda: transform(value, training=training),
+        )
+
+    def _may_wait(self, transform):
+        return self.waiting is not None and transform.waits
+
+    def _waits(self, transform):
+        return self._may_wait(transform) and bool(self.waiting.numpy())
+
     @contextlib.contextmanager
-    def watched(self, tape):
-        """Within it, gradients reach the effective weights, which it lists."""
+    def watched(self, *tapes):
+        """Within it, gradients reach the effective weights, which it lists, per call."""
         values = []
 
         def watch(value):
-            tape.watch(value)
+            for tape in tapes:
+                tape.watch(value)
             values.append(value)
+
+        if not self.transforms:
+            watch(self.variable.value)
+            yield values
+            return
 
         self._watch = watch
         try:
@@ -58,23 +87,58 @@ class Treatment:
         for transform in self.transforms:
             if transform is upto:
                 break
-            value = transform.bake(value)
+            if not self._waits(transform):
+                value = transform.bake(value)
         return value
 
     def refresh(self, after=None):
-        """Lets each transform (behind `after`) look at the values it now receives."""
+        """Lets each transform (that follows `after`) look at the values it now gets."""
         start = 0 if after is None else self.transforms.index(after) + 1
         for transform in self.transforms[start:]:
-            transform.refresh(self.bake(upto=transform))
+            if not self._waits(transform):
+                transform.refresh(self.bake(upto=transform))
+
+    def settle(self):
+        """Takes back what the latent weight did without effect.
+
+        Where shared values stand for it, it has followed its own gradient all the same.
+        """
+        if self.waiting is None or self.waiting.numpy():
+            return
+        first = next(filter(self._may_wait, self.transforms))
+        latent, seen = self.variable.numpy(), self.bake(upto=first)
+        settled = first.settle(seen)
+        self.variable.assign(np.where(settled != seen, settled, latent))
+
+    def hold(self):
+        """Lets the weight pass by the transforms that wait, as it is now."""
+        if self.waiting is not None:
+            self.settle()
+            self.waiting.assign(True)
+
+    def begin(self):
+        """Starts the transforms that waited, on the weight as it is now."""
+        if self.waiting is None or not self.waiting.numpy():
+            return
+        self.waiting.assign(False)
+        first = next(filter(self._may_wait, self.transforms))
+        first.refresh(self.bake(upto=first))
+        self.refresh(after=first)
+
+    def penalties(self):
+        """The penalties of its transforms, a list of scalars."""
+        found = [transform.penalty() for transform in self.transforms]
+        return [penalty for penalty in found if penalty is not None]
 
 
 class Compressed:
     """What `CompressedLayer` and `CompressedModel` share.
 
-    The inner layer is called in a `keras.StatelessScope` in which each treated
-    variable stands for its transformed value. Gradients flow to the variable through
-    the transforms; updates of non-trainable state (batch-norm statistics, random
-    seeds) and losses added inside are handed on when the scope closes.
+    The inner layer is called with each treated variable standing for its transformed
+    value (`call_substituted`). Gradients flow to the variable through the transforms;
+    updates of non-trainable state (batch-norm statistics, random seeds) and losses
+    added inside are handed on. Penalties of transforms count once per weight, however
+    often the layer is called: they belong to the variable, as Keras' regularizers do.
     """
 
     is_compressed = True
@@ -99,26 +163,39 @@ class Compressed:
             if any(transform.replaces_weight for transform in transforms):
                 _retire(ref)
             self.treatments.append(Treatment(ref, transforms))
+            _penalize(self.treatments[-1])
+        # After all other variables, so that files without them can be told.
+        for treatment in self.treatments:
+            if not _has_to_wait(treatment.transforms):
+                continue
+            treatment.waiting = self.add_weight(
+                name=f"{treatment.variable.name}_waiting",
+                shape=(),
+                dtype="bool",
+                initializer="zeros",
+                trainable=False,
+            )
+
+    def load_own_variables(self, store):
+        """Loads the state of the transforms.
+
+        Files from before transforms could wait have no `waiting`: they all had begun.
+        """
+        waiting = [t for t in self.treatments if t.waiting is not None]
+        stored = {key: store[key] for key in store.keys()}  # noqa: SIM118
+        if waiting and len(stored) == len(own_variables(self)) - len(waiting):
+            for _ in waiting:
+                stored[str(len(stored))] = np.zeros((), bool)
+        super().load_own_variables(stored)
 
     def _call_inner(self, args, kwargs, training):
-        before = {id(v): v.value for v in self.inner.variables}
-        before |= {id(t.variable): t(training) for t in self.treatments}
-        mapping = [(v, before[id(v)]) for v in self.inner.variables]
-        with keras.StatelessScope(mapping, collect_losses=True) as scope:
-            # What the scope keeps may be a cast of what it was given.
-            given = {id(v): scope.get_current_value(v) for v in self.inner.variables}
-            outputs = self.inner(*args, **kwargs)
-        for variable in self.inner.non_trainable_variables:
-            value = scope.get_current_value(variable)
-            if value is not given[id(variable)]:
-                variable.assign(value)
-        for loss in scope.losses:
+        values = {id(t.variable): t(training) for t in self.treatments}
+        done = call_substituted(self.inner, values, *args, **kwargs)
+        for variable, value in done.updates:
+            variable.assign(value)
+        for loss in done.losses:
             self.add_loss(loss)
-        for treatment in self.treatments:
-            for transform in treatment.transforms:
-                if (penalty := transform.penalty()) is not None:
-                    self.add_loss(penalty)
-        return outputs
+        return done.outputs
 
     def _transform_config(self):
         return {
@@ -284,6 +361,25 @@ class CompressedModel(Compressed, keras.Model):
         return cls(model, transforms, **rest)
 
 
+def _has_to_wait(transforms):
+    """Whether one that waits follows one that is changed from outside."""
+    changing = [i for i, t in enumerate(transforms) if t.is_scheduled]
+    return any(t.waits for t in transforms[changing[0] :]) if changing else False
+
+
+def _penalize(treatment):
+    """Adds the penalties of its transforms to what the variable is regularized by."""
+    if all(type(t).penalty is WeightTransform.penalty for t in treatment.transforms):
+        return
+    regularizer = treatment.variable.regularizer
+
+    def total(weight):
+        own = [] if regularizer is None else [regularizer(weight)]
+        return sum([*own, *treatment.penalties()], 0.0)
+
+    treatment.variable.regularizer = total
+
+
 def _retire(ref):
     """A weight that is never read is not trained, and files do without it."""
     owner, retired = ref.owner, ref.variable
@@ -314,14 +410,19 @@ def compressed_parts(model):
 
 
 def treatments(model):
-    """`(name, Treatment)` of every treated weight; names look like `conv1/kernel`."""
-    named = {}
-    for part in compressed_parts(model):
-        for treatment in part.treatments:
-            path = [layer.name for layer in treatment.ref.owners]
-            path = path[1:] if isinstance(part, CompressedModel) and path[1:] else path
-            name = "/".join([*path, treatment.variable.name])
-            named.setdefault(name, treatment)
-            if named[name] is not treatment:
-                named[f"{name}_{len(named)}"] = treatment
-    return list(named.items())
+    """`[(path, Treatment)]` of every treated weight, the paths as in `WeightRef`."""
+    return [(ref.path, treatment) for ref, treatment in treated_refs(model)]
+
+
+def treated_refs(model):
+    """`[(WeightRef, Treatment)]`, the refs as seen from the model."""
+    treated = {
+        id(treatment.variable): treatment
+        for part in compressed_parts(model)
+        for treatment in part.treatments
+    }
+    return [
+        (ref, treated[id(ref.variable)])
+        for ref in weight_refs(model)
+        if id(ref.variable) in treated
+    ]

@@ -70,7 +70,7 @@ def macs(model):
     """
     counts = {}
 
-    def record(layer, inputs, outputs):
+    def record(layer, inputs, outputs, args, kwargs):
         sizes = inputs if isinstance(layer, _POSITIONS_OF_INPUT) else outputs
         shape = [size or 1 for size in keras.tree.flatten(sizes)[0].shape]
         counts[id(layer)] = counts.get(id(layer), 0) + _layer_macs(layer, shape)

@@ -3,8 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core.errors import check_finite
 from tfcompress.core.plugin import Plugin
+
+# A step that no training reaches.
+_NEVER = 2**62
 
 
 class WeightTransform(Plugin):
@@ -22,11 +24,16 @@ class WeightTransform(Plugin):
             on none. Integer files hold up to 127 steps.
         replaces_weight: whether the values do not depend on the weight any more once
             `refresh` has seen it. That weight is then neither trained nor saved.
+        is_scheduled: whether a callback changes it while the model trains, as masks are.
+        waits: whether it begins only when scheduled transforms before it in the list
+            have come to rest. Until then the weight passes it by.
     """
 
     shares_values = False
     max_level = None
     replaces_weight = False
+    is_scheduled = False
+    waits = False
 
     def build(self, layer, weight, layout):
         """Creates the state.
@@ -44,6 +51,14 @@ class WeightTransform(Plugin):
         Called when compression starts and whenever an earlier transform of the list
         changed, not on every step.
         """
+
+    def settle(self, weight):
+        """The weight without changes that had no effect on what stands for it.
+
+        Called before another choice is made by the weight (NumPy array), for transforms
+        that wait.
+        """
+        return weight
 
     def __call__(self, weight, training=False):
         """The transformed weight, a tensor of the same shape and dtype."""
@@ -82,29 +97,89 @@ class ActivationQuantizer(Plugin):
         return quantize(values)
 
 
+class Signals(dict):
+    """What is known of one weight beside its value: `{name: array}`.
+
+    Attributes:
+        ref: the `WeightRef`; None where a criterion is called by hand.
+    """
+
+    def __init__(self, values=(), ref=None):
+        super().__init__(values)
+        self.ref = ref
+
+
+class Signal(Plugin):
+    """A statistic of a weight over batches of data.
+
+    All signals that are asked for are gathered in one pass (`tfcompress.core.collect`):
+    what `update` gives for a batch is added up in float64, and `result` makes the
+    statistic of the sums. So nothing is held but sums.
+
+    Attributes:
+        observes: what `update` looks at, of `"gradient"`, `"calls"` (inputs and outputs
+            of the layer), `"output_gradient"` (of those outputs) and `"curvature"`.
+    """
+
+    observes = frozenset()
+
+    def update(self, seen):
+        """What a batch adds: a tensor, or a tuple of tensors.
+
+        Args:
+            seen: a `tfcompress.core.collect.Seen`.
+        """
+        raise NotImplementedError
+
+    def result(self, totals, ref):
+        """The statistic, an array that broadcasts to the canonical form of the weight.
+
+        Args:
+            totals: the sums of what `update` gave, arrays in float64.
+            ref: the `WeightRef`, whose `layout` has the axes.
+        """
+        raise NotImplementedError
+
+
 class Criterion(Plugin):
     """How much each element of a weight matters: higher = keep.
 
-    `needs` names the signals that must be gathered over data first.
+    Weights are seen in canonical form, outputs on the last axis, so that a criterion
+    need not know what kind of layer has them.
+
+    Attributes:
+        needs: names of the signals that must be gathered over data first.
     """
 
     needs = frozenset()
 
     def __call__(self, weight, signals):
-        """Scores that broadcast to the shape of `weight` (a NumPy array)."""
+        """Scores that broadcast to the shape of the weight.
+
+        Args:
+            weight: NumPy array, the weight as it is in effect, `(..., inputs, outputs)`.
+            signals: a `Signals`, with an array for each name in `needs` that
+                broadcasts to the weight.
+        """
         raise NotImplementedError
 
-    def score(self, name, variable, signals):
-        """The scores of a Keras variable, in its shape.
+    def reduce(self, scores, axes):
+        """The score of a group from those of its elements, along `axes`.
 
-        Raises:
-            ValueError: if the weight or its score is not finite; the message has `name`.
+        Groups are those of a `Pattern`, or all weights that make one unit of coupled
+        channels.
         """
-        weight = variable.numpy()
-        check_finite(f"Weight {name}", weight)
-        score = np.broadcast_to(self(weight, signals), weight.shape)
-        check_finite(f"The score of weight {name}", score)
-        return score
+        return np.mean(scores, axis=axes)
+
+    def adjust(self, weight, keep, signals):
+        """The weight once the elements that go are gone, for methods that repair it.
+
+        Args:
+            weight: as in `__call__`.
+            keep: booleans of the weight's shape, True = keep.
+            signals: as in `__call__`.
+        """
+        return weight
 
 
 class Pattern(Plugin):
@@ -113,8 +188,13 @@ class Pattern(Plugin):
     Works on the canonical form of a weight: outputs on the last axis.
     """
 
-    def pool(self, scores):
-        """Scores of the groups, an array with one element a group."""
+    def pool(self, scores, reduce=np.mean):
+        """Scores of the groups, an array with one element per group.
+
+        Args:
+            scores: of the elements.
+            reduce: `(scores, axes) -> scores` of groups, `Criterion.reduce`.
+        """
         raise NotImplementedError
 
     def spread(self, group_mask, shape):
@@ -136,6 +216,15 @@ class Schedule(Plugin):
     def due(self, previous_step, step):
         """Whether something must happen in the steps `(previous_step, step]`."""
         raise NotImplementedError
+
+    @property
+    def ends(self):
+        """Whether nothing happens any more from some step on."""
+        return not self.due(_NEVER // 2, _NEVER)
+
+    def is_over(self, step):
+        """Whether nothing happens any more after `step`."""
+        return not self.due(step, _NEVER)
 
 
 class Scope(Plugin):

@@ -8,10 +8,15 @@ _lock = threading.Lock()
 
 @contextlib.contextmanager
 def recorded(layers, record):
-    """Calls `record(layer, inputs, outputs)` whenever one of the layers is called.
+    """Calls `record` whenever one of the layers is called.
 
     Only calls of the same thread count: replicas of a distribution strategy trace a
     model at the same time.
+
+    Args:
+        layers: the layers.
+        record: `(layer, inputs, outputs, args, kwargs)`, the first argument of the call,
+            what it returned, and the other arguments.
     """
     thread = threading.get_ident()
     with _lock:
@@ -44,5 +49,5 @@ class _Watched:
         outputs = self.call(inputs, *args, **kwargs)
         for thread, record in tuple(self.records):
             if thread == threading.get_ident():
-                record(self.layer, inputs, outputs)
+                record(self.layer, inputs, outputs, args, kwargs)
         return outputs

@@ -22,12 +22,16 @@ class WeightRef:
     """A variable together with the layers on the way to it.
 
     Attributes:
+        path: what it is called everywhere: the names of the layers on the way, without
+            the outermost and without wrappers of compressed layers, and its own, such
+            as `block1/conv/kernel`; one that is taken already gets a number.
         index: position in the variables of the layer that the walk started from; it
             stays the same when the layer is rebuilt from its configuration.
         variable: the Keras variable.
         owners: the layers on the way, outermost first; the last one owns it.
     """
 
+    path: str
     index: int
     variable: keras.Variable
     owners: tuple
@@ -68,11 +72,11 @@ def weight_refs(layer):
     """A `WeightRef` for each floating-point weight of a layer or model.
 
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="d")])
-    >>> [(ref.owner.name, ref.variable.name) for ref in weight_refs(model)]
-    [('d', 'kernel'), ('d', 'bias')]
+    >>> [ref.path for ref in weight_refs(model)]
+    ['d/kernel', 'd/bias']
     """
     positions = {id(v): i for i, v in enumerate(layer.variables)}
-    refs, seen = [], set()
+    refs, seen, paths = [], set(), set()
 
     def visit(current, owners):
         owners = (*owners, current)
@@ -80,12 +84,29 @@ def weight_refs(layer):
             if id(variable) in seen or not keras.backend.is_float_dtype(variable.dtype):
                 continue
             seen.add(id(variable))
-            refs.append(WeightRef(positions[id(variable)], variable, owners))
+            path = _new_path(owners, variable, paths)
+            refs.append(WeightRef(path, positions[id(variable)], variable, owners))
         for sub in sublayers(current):
             visit(sub, owners)
 
     visit(layer, ())
     return refs
+
+
+def _new_path(owners, variable, taken):
+    names = [owner.name for owner in owners if not is_compressed(owner)]
+    path = first = "/".join([*names[1:], variable.name])
+    number = 1
+    while path in taken:
+        number += 1
+        path = f"{first}_{number}"
+    taken.add(path)
+    return path
+
+
+def is_compressed(layer):
+    """Whether a layer is the wrapper around one whose weights are transformed."""
+    return getattr(layer, "is_compressed", False)
 
 
 def leaves(model):
@@ -100,7 +121,7 @@ def leaves(model):
         if id(layer) in seen:
             return
         seen.add(id(layer))
-        if getattr(layer, "is_compressed", False):
+        if is_compressed(layer):
             visit(layer.inner, path)
             return
         if isinstance(layer, keras.layers.RNN) or own_variables(layer):
@@ -112,6 +133,12 @@ def leaves(model):
 
     visit(model, "")
     return found
+
+
+def leaf_of(ref):
+    """The leaf that a weight counts for: its owner, or the recurrent layer around it."""
+    recurrent = [a for a in ref.owners if isinstance(a, keras.layers.RNN)]
+    return recurrent[0] if recurrent else ref.owner
 
 
 def leaf_refs(layer):

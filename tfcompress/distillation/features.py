@@ -68,7 +68,7 @@ def watched(layers):
     """
     outputs = {}
 
-    def record(layer, inputs, output):
+    def record(layer, inputs, output, args, kwargs):
         outputs[id(layer)] = keras.tree.flatten(output)[0]
 
     with recorded({id(layer): layer for layer in layers}.values(), record):
@@ -123,7 +123,7 @@ def _body(model):
     paths = {id(layer): path for path, layer in _steps(model).items()}
     called = []
 
-    def record(layer, inputs, outputs):
+    def record(layer, inputs, outputs, args, kwargs):
         shape = tuple(keras.tree.flatten(outputs)[0].shape)
         called.append((paths[id(layer)], shape, bool(layer.weights)))
 

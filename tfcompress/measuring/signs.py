@@ -32,7 +32,7 @@ def reads_signs(model):
     """
     found = {}
 
-    def record(layer, inputs, outputs):
+    def record(layer, inputs, outputs, args, kwargs):
         first = keras.tree.flatten(inputs)[0]
         found.setdefault(id(layer), []).append(_are_signs(first))
 

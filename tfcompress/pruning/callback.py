@@ -3,10 +3,8 @@
 import keras
 import numpy as np
 
-from tfcompress.core.collect import collect
-from tfcompress.core.compressed import treatments
-from tfcompress.core.nouns import Criterion, Pattern, Schedule, Scope
-from tfcompress.transforms.mask import Mask
+from tfcompress.core.nouns import Schedule
+from tfcompress.pruning.prune import Engine, by_rule, masked_weights
 
 
 class Pruning(keras.callbacks.Callback):
@@ -15,21 +13,31 @@ class Pruning(keras.callbacks.Callback):
     Whenever the schedule is due, the weights with the lowest scores are masked:
     exactly as many as the schedule's sparsity says, chosen by `criterion` among the
     groups of `pattern`, shared out between the weights by `scope`. Weights are scored
-    on their latent values, so a masked weight can return later.
+    as they are before their mask, so that a masked weight can return later.
 
     Steps are optimizer iterations: `steps_per_execution`, resumed training and custom
     loops (call `update(step)` yourself) all keep their place in the schedule. Masks are
-    variables of the model and are saved with it.
+    variables of the model and are saved with it. A training that begins with fewer zeros
+    than the schedule asks for by then, as after an earlier one to a lower sparsity or
+    with weights that were restored, catches up at once.
+
+    Transforms after a mask that share values (`tfc.transforms.Codebook`) wait until the
+    schedule is over, or the training, whatever comes first: one training then does as
+    well as one for the masks and another for the values.
 
     Args:
-        schedule: a `tfc.schedules` object, or a number for a constant sparsity.
+        schedule: a `tfc.schedules` object, or a number for a constant sparsity; or
+            `{pattern: schedule}` with patterns as in `tfc.compress`. Each pattern's
+            sparsity is shared out between the weights that it covers; masks of other
+            weights are left alone.
         criterion: a `tfc.criteria` object or name.
         pattern: a `tfc.patterns` object or name.
         scope: a `tfc.scopes` object or name.
         data: batches over which criteria that need signals gather them.
 
     Raises:
-        ValueError: if the model has no `Mask` transform, or if weights are not finite.
+        ValueError: if the model has no `Mask` transform, a pattern matches none of
+            those that have, or weights are not finite.
 
     Source: Zhu and Gupta, "To prune, or not to prune" (2017).
 
@@ -52,29 +60,39 @@ class Pruning(keras.callbacks.Callback):
         data=None,
     ):
         super().__init__()
-        self.schedule = Schedule.get(schedule)
-        self.criterion = Criterion.get(criterion)
-        self.pattern = Pattern.get(pattern)
-        self.scope = Scope.get(scope)
+        self.schedule = _schedules(schedule)
+        self.engine = Engine(criterion, pattern, scope)
         self.data = data
         self.sparsity = 0.0
         self._previous_step = -1
         self._batches = 0
 
+    @property
+    def criterion(self):
+        """How much weights matter."""
+        return self.engine.criterion
+
+    @property
+    def pattern(self):
+        """Which of them go together."""
+        return self.engine.pattern
+
+    @property
+    def scope(self):
+        """How the sparsity is shared out."""
+        return self.engine.scope
+
     def set_model(self, model):
         """Finds the masks of the model."""
         super().set_model(model)
-        self._masked = [
-            (name, treatment, transform)
-            for name, treatment in treatments(model)
-            for transform in treatment.transforms
-            if isinstance(transform, Mask)
-        ]
+        self._masked = masked_weights(model)
         if not self._masked:
             raise ValueError(
                 f"Pruning found no Mask in model {model.name!r}. Add masks first: "
                 "tfc.compress(model, {'.*': tfc.transforms.Mask()})."
             )
+        self._members = self._masked
+        self._parts = by_rule(self.schedule, self._members, Schedule.get)
 
     def on_train_begin(self, logs=None):
         """Forgets where the last training stood."""
@@ -85,23 +103,39 @@ class Pruning(keras.callbacks.Callback):
         if self._previous_step is not None:
             return
         step = int(self.model.optimizer.iterations.numpy())
+        self._previous_step, self._batches = step, 0
         self.sparsity = self._masked_fraction()
-        # Restored masks stay; what should have been pruned before this training is.
-        self._previous_step = step if step and self.sparsity else -1
-        self.update(step)
+        self._stage(step)
+        # Restored masks stay where they are what the schedule says.
+        behind = [
+            (schedule(step), members)
+            for schedule, members in self._parts
+            if self._is_behind(schedule(step), members)
+        ]
+        if behind:
+            self._prune(behind)
+
+    def _is_behind(self, sparsity, members):
+        masked = self._fraction(members)
+        return sparsity > (masked + self._tolerance(members) if masked else 0)
 
     def on_train_batch_end(self, batch, logs=None):
         """Prunes if the schedule says so."""
         self._batches += 1
         # Reading the optimizer's step takes longer than knowing that nothing can be due.
         latest = self._previous_step + self._batches * self.model.steps_per_execution
-        if self.schedule.due(self._previous_step, latest):
+        if any(s.due(self._previous_step, latest) for s, _ in self._parts):
             self.update(int(self.model.optimizer.iterations.numpy()))
 
     def on_epoch_end(self, epoch, logs=None):
         """Logs the sparsity."""
         if logs is not None:
             logs["sparsity"] = self.sparsity
+
+    def on_train_end(self, logs=None):
+        """Starts what still waits for the end of the schedule."""
+        for weight in self._masked:
+            weight.treatment.begin()
 
     def update(self, step):
         """Prunes if the schedule is due at `step`; for custom training loops.
@@ -110,8 +144,14 @@ class Pruning(keras.callbacks.Callback):
             step: optimizer iterations so far.
         """
         previous, self._previous_step, self._batches = self._previous_step, step, 0
-        if self.schedule.due(previous, step):
-            self.prune(self.schedule(step))
+        due = [
+            (schedule(step), members)
+            for schedule, members in self._parts
+            if schedule.due(previous, step)
+        ]
+        if due:
+            self._prune(due)
+            self._stage(step)
 
     def prune(self, sparsity):
         """Masks the model now.
@@ -119,35 +159,54 @@ class Pruning(keras.callbacks.Callback):
         Args:
             sparsity: fraction of the masked weights to remove, in [0, 1).
         """
-        layouts = [treatment.ref.layout for _, treatment, _ in self._masked]
-        scores = [
-            self.pattern.pool(layout.to_canonical(score))
-            for layout, score in zip(layouts, self._scores(), strict=True)
-        ]
-        shapes = [layout.canonical_shape for layout in layouts]
-        kept = self.scope(scores, shapes, sparsity)
-        for (_, treatment, mask), layout, score, count in zip(
-            self._masked, layouts, scores, kept, strict=True
-        ):
-            groups = self.pattern.select(score, count)
-            value = layout.from_canonical(
-                self.pattern.spread(groups, layout.canonical_shape)
-            )
-            mask.mask.assign(value)
-            treatment.refresh(after=mask)
+        self._prune([(sparsity, members) for _, members in self._parts])
+
+    def _prune(self, parts):
+        """Masks members of the model; `[(sparsity, members)]`."""
+        self.engine.prune(self.model, parts, self.data)
         self.sparsity = self._masked_fraction()
 
+    def _stage(self, step):
+        """Lets transforms after the masks wait while the masks are to change yet."""
+        for schedule, members in self._parts:
+            is_rising = schedule.ends and not schedule.is_over(step)
+            for weight in self._weights_of(members):
+                if is_rising:
+                    weight.treatment.hold()
+                else:
+                    weight.treatment.begin()
+
+    def _weights_of(self, members):
+        return members
+
     def _masked_fraction(self):
-        masks = [mask.mask.numpy() for _, _, mask in self._masked]
+        return self._fraction(self._members)
+
+    def _fraction(self, members):
+        """What part of some members is masked."""
+        masks = [weight.kept() for weight in members]
         kept = sum(np.count_nonzero(mask) for mask in masks)
         return float(1 - kept / sum(mask.size for mask in masks))
 
-    def _scores(self):
-        weighed = [treatment for _, treatment, _ in self._masked]
-        signals = collect(self.model, weighed, self.data, self.criterion.needs)
-        return [
-            self.criterion.score(name, treatment.variable, gathered)
-            for (name, treatment, _), gathered in zip(
-                self._masked, signals, strict=True
-            )
+    def _tolerance(self, members):
+        """What part of some members can stay beyond what the schedule says."""
+        sizes = [
+            (np.prod(shape), self.pattern.pool(np.zeros(shape, bool)).size)
+            for shape in (weight.layout.canonical_shape for weight in members)
         ]
+        total = sum(size for size, _ in sizes)
+        return sum(size / count for size, count in sizes) / total
+
+
+def _schedules(value):
+    """A `Schedule`, or `{pattern: Schedule}`; a name with arguments is no pattern."""
+    is_rules = isinstance(value, dict) and not (
+        "class_name" in value
+        or (
+            (len(value) == 1 and isinstance(next(iter(value.values())), dict))
+            and next(iter(value)) in Schedule.registered
+        )
+    )
+    if not is_rules:
+        return Schedule.get(value)
+    return {pattern: Schedule.get(one) for pattern, one in value.items()}

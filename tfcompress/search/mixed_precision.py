@@ -10,10 +10,10 @@ import scipy.optimize
 import tensorflow as tf
 
 from tfcompress.core.errors import check_model
+from tfcompress.core.matrices import from_matrix, to_matrix
 from tfcompress.core.samples import batches
 from tfcompress.core.text import as_text
 from tfcompress.quantization.post_training.folded import folded, matrix_layers
-from tfcompress.quantization.post_training.matrices import from_matrix, to_matrix
 from tfcompress.quantization.post_training.nearest import Nearest
 from tfcompress.quantization.post_training.scales import channel_scales
 from tfcompress.search.hessian import hessian_traces

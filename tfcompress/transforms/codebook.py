@@ -18,10 +18,14 @@ class Codebook(WeightTransform):
     that a pruned weight stays pruned: at most `num_clusters + 1` distinct values.
 
     Gradients: `dL/dc_k` is the sum of `dL/dy_i` over the cluster (`a_i = k`);
-    `dL/dw_i = dL/dy_i`, so that the latent weights keep learning for the next refresh.
+    `dL/dw_i = dL/dy_i`, so that transforms before it in the list keep learning.
 
     Refreshing clusters the current weights by k-means; at most `num_clusters` distinct
-    values are reproduced exactly.
+    values are reproduced exactly. After a `Mask` that a callback still changes, sharing
+    waits until the schedule is over: clusters made of weights that are yet to go serve
+    none of those that stay. If a mask changes after that, latent weights that have left
+    their cluster first return to its value, since each followed its own gradient while
+    that had no effect.
 
     Args:
         num_clusters: number of shared non-zero values, 1 to 65535.
@@ -62,6 +66,8 @@ class Codebook(WeightTransform):
         self.initialization = initialization
         self.per_channel = per_channel
 
+    waits = True
+
     @property
     def shares_values(self):
         """One set of values for all channels, unless each has its own."""
@@ -101,9 +107,30 @@ class Codebook(WeightTransform):
         self.values.assign(np.ravel(values))
         self.assignments.assign(self.layout.from_canonical(codes))
 
+    def settle(self, weight):
+        """Weights that left their cluster take its value."""
+        shared = self.bake(weight)
+        return np.where(
+            np.abs(weight - shared) > np.abs(weight - self._nearest(weight)),
+            shared,
+            weight,
+        )
+
+    def _nearest(self, weight):
+        """The shared value that is closest to each weight."""
+        canonical = self.layout.to_canonical(weight)
+        values = np.sort(self.values.numpy().reshape(-1, self.num_clusters))
+        nearest = np.empty_like(canonical)
+        for k, of_channel in enumerate(values):
+            edges = (of_channel[1:] + of_channel[:-1]) / 2
+            nearest[..., k] = of_channel[np.searchsorted(edges, canonical[..., k])]
+        return self.layout.from_canonical(nearest)
+
     def __call__(self, weight, training=False):
         """The shared values in the weight's place."""
+        # What an earlier transform made zero stays zero, learned masks included.
         codes = tf.convert_to_tensor(self.assignments.value)
+        codes = tf.where(weight != 0, codes, tf.zeros_like(codes))
 
         @tf.custom_gradient
         def look_up(latent, values):
@@ -120,9 +147,8 @@ class Codebook(WeightTransform):
     def bake(self, weight):
         """The shared values as a NumPy array."""
         values = self.values.numpy()
-        return np.concatenate([[0], values]).astype(values.dtype)[
-            self.assignments.numpy()
-        ]
+        codes = np.where(weight != 0, self.assignments.numpy(), 0)
+        return np.concatenate([[0], values]).astype(values.dtype)[codes]
 
 
 def cluster(points, num_clusters, initialization="linear", num_iterations=1000):

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from tfcompress.core.collect import collect
 from tfcompress.core.graph import flatten_with_origins
+from tfcompress.core.nouns import Schedule
 from tfcompress.pruning.callback import Pruning
 from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.pruning.channels.masks import unit_masks, units_left
 from tfcompress.pruning.channels.selection import Selection, free_groups, makers
+from tfcompress.pruning.prune import by_rule
 
 
 class ChannelPruning(Pruning):
@@ -19,9 +21,10 @@ class ChannelPruning(Pruning):
 
     Args:
         schedule: a `tfc.schedules` object, or a number for a constant sparsity; the
-            fraction of units to remove.
-        criterion: a `tfc.criteria` object or name; a unit scores the mean over all
-            weights that make it.
+            fraction of units to remove. Or `{pattern: schedule}`: a pattern covers the
+            groups of channels that a layer makes which it matches.
+        criterion: a `tfc.criteria` object or name; a unit scores the mean (or what the
+            criterion's `reduce` gives) over all weights that make it.
         scope: a `tfc.scopes` object or name.
         round_to: groups keep a multiple of this many channels.
         data: batches over which criteria that need signals gather them.
@@ -62,67 +65,95 @@ class ChannelPruning(Pruning):
         super().set_model(model)
         flat, origins = flatten_with_origins(model)
         self._graph = ChannelGraph(flat)
-        masks = {id(t.variable): (t, mask) for _, t, mask in self._masked}
-        self._treated = {
-            id(copied): masks[id(variable)]
+        masked = {id(weight.treatment.variable): weight for weight in self._masked}
+        # By the variables of the flat copy, which the graph knows.
+        self._weights = {
+            id(copied): masked[id(variable)]
             for copy in flat.layers
             for copied, variable in _counterparts(copy, origins.get(copy.name))
-            if id(variable) in masks
+            if id(variable) in masked
         }
-        self._groups = [
+        self._members = [
             group
             for group in free_groups(self._graph, self.ignore)
-            if all(
-                id(s.variable) in self._treated for s in makers(self._graph, [group])
-            )
+            if all(key in self._weights for key in self._makers([group]))
         ]
-        if not self._groups:
+        if not self._members:
             raise ValueError(
                 f"ChannelPruning found no group of channels in {model.name!r} whose "
                 "kernels all have a Mask. Add masks to kernels, biases and "
                 "normalisation: tfc.compress(model, {'.*': 'mask', '.*/bias': 'mask', "
                 "'.*/gamma': 'mask', '.*/beta': 'mask'})."
             )
-        self._keep = np.ones(self._graph.num_units, bool)
+        self._parts = self._by_rule()
+        masks = {key: weight.kept() for key, weight in self._weights.items()}
+        self._keep = units_left(self._graph, self._members, masks)
 
-    def prune(self, sparsity):
-        """Masks the model now.
+    def _by_rule(self):
+        """`[(schedule, groups)]`: a rule covers groups that one of its kernels makes."""
+        if not isinstance(self.schedule, dict):
+            return [(self.schedule, self._members)]
+        makers = {key: self._weights[key] for key in self._makers(self._members)}
+        parts = []
+        taken = set()
+        for schedule, weights in reversed(
+            by_rule(self.schedule, list(makers.values()), Schedule.get)
+        ):
+            covered = {id(weight) for weight in weights}
+            groups = [
+                group
+                for group in self._members
+                if id(group) not in taken
+                and any(id(makers[k]) in covered for k in self._makers([group]))
+            ]
+            taken.update(map(id, groups))
+            parts.append((schedule, groups))
+        return parts
 
-        Args:
-            sparsity: fraction of the units to remove, in [0, 1).
-        """
-        select = Selection(
-            self._graph, self._groups, self._unit_scores(), self.scope, self.round_to
-        )
-        self._keep = select(sparsity)
-        shown = {}
-        for slot in self._graph.trace.slots.values():
-            if slot.role == "input" or id(slot.variable) not in self._treated:
+    def _prune(self, parts):
+        """Masks groups, each part to its sparsity."""
+        groups = [group for _, part in parts for group in part]
+        weights = self._weights_of(groups)
+        for weight in weights:
+            weight.treatment.settle()
+        signals = self.engine.signals(self.model, weights, self.data)
+        keep = self._keep.copy()
+        for sparsity, part in parts:
+            select = Selection(
+                self._graph, part, self._weights, self.engine, signals, self.round_to
+            )
+            chosen = select(sparsity)
+            for group in part:
+                keep[group.units] = chosen[group.units]
+        self._keep = keep
+        for key, mask in unit_masks(self._graph, keep).items():
+            weight = self._weights.get(key)
+            if weight is None:
                 continue
-            shape = [1] * len(slot.variable.shape)
-            shape[slot.axis] = -1
-            keep = self._keep[self._graph.units(slot.ids)].reshape(shape)
-            shown[id(slot.variable)] = shown.get(id(slot.variable), True) & keep
-        for key, keep in shown.items():
-            treatment, mask = self._treated[key]
-            mask.mask.assign(np.broadcast_to(keep, mask.mask.shape))
-            treatment.refresh(after=mask)
+            mask = np.broadcast_to(mask, weight.layout.shape)
+            self.engine.assign(
+                weight,
+                weight.layout.to_canonical(mask),
+                signals.get(weight.path),
+                self.model,
+            )
         self.sparsity = self._masked_fraction()
 
-    def _unit_scores(self):
-        found = {
-            id(slot.variable): self._treated[id(slot.variable)][0]
-            for slot in makers(self._graph, self._groups)
-        }
-        signals = collect(self.model, found.values(), self.data, self.criterion.needs)
-        return {
-            key: self.criterion.score(t.variable.path, t.variable, gathered)
-            for (key, t), gathered in zip(found.items(), signals, strict=True)
-        }
+    def _makers(self, groups):
+        """Keys of the kernels that make the channels of groups."""
+        return {id(slot.variable) for slot in makers(self._graph, groups)}
 
-    def _masked_fraction(self):
-        units = np.concatenate([group.units for group in self._groups])
+    def _weights_of(self, members):
+        return [self._weights[key] for key in self._makers(members)]
+
+    def _fraction(self, members):
+        units = np.concatenate([group.units for group in members])
         return float(1 - self._keep[units].mean())
+
+    def _tolerance(self, members):
+        # Groups keep at least a channel, and a multiple of channels.
+        sizes = [group.size for group in members]
+        return self.round_to * len(sizes) / sum(sizes)
 
 
 def _counterparts(copy, layer):

@@ -93,13 +93,13 @@ class ChannelGraph:
         return self._units[ids]
 
     def _groups(self):
-        """Units with the same set of slots, told by the sum of random codes of slots."""
+        """Units with as many places in the same slots, told by sums of random codes."""
         slots = list(self.trace.slots.values())
         inside = [np.unique(self._units[slot.ids]) for slot in slots]
         codes = np.random.default_rng(0).integers(1, 2**62, len(slots))
         signature = np.zeros(self.num_units, np.int64)
-        for code, units in zip(codes, inside, strict=True):
-            signature[units] += code
+        for code, slot in zip(codes, slots, strict=True):
+            np.add.at(signature, self._units[slot.ids], code)
         for unit, reason in self._reasons.items():
             signature[unit] ^= hash(reason)
         signatures = [set(signature[units].tolist()) for units in inside]
@@ -122,7 +122,7 @@ class ChannelGraph:
                     slot.variable.name,
                     slot.axis,
                     slot.role,
-                    round(inside / units.size),
+                    inside // units.size,
                 )
             )
         whole = self._reasons.get(int(units[0]))

@@ -4,17 +4,17 @@ import math
 import pathlib
 import tempfile
 
-from tfcompress.core.collect import collect
 from tfcompress.core.compress import is_plain, strip
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import as_graph, flatten
-from tfcompress.core.nouns import Criterion, Scope
+from tfcompress.core.walk import weight_refs
 from tfcompress.export import export_tflite
 from tfcompress.measuring.benchmark import benchmark
 from tfcompress.pruning import scopes
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.pruning.channels.selection import Cost, Selection, free_groups, makers
 from tfcompress.pruning.channels.surgery import cut
+from tfcompress.pruning.prune import Engine, unmasked
 from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
 
 _HIGHEST_RATIO = 0.999
@@ -39,9 +39,9 @@ def prune_channels(
 
     Channels that are added, multiplied or otherwise coupled go together
     (`tfc.channel_groups`). A unit of coupled channels scores the mean of the criterion
-    over all weights that make it. Inputs, outputs and what cannot be followed stay as
-    they are. The result is a plain functional model, nested models written out, with
-    the weights of what is left; fine-tune it.
+    (or what its `reduce` gives) over all weights that make it. Inputs, outputs and what
+    cannot be followed stay as they are. The result is a plain functional model, nested
+    models written out, with the weights of what is left; fine-tune it.
 
     Exactly one of `ratio` and the targets is given; for a target the lowest ratio that
     meets it is searched.
@@ -85,16 +85,17 @@ def prune_channels(
     plain = model if is_plain(model) else strip(model)
     graph = ChannelGraph(flatten(as_graph(plain, "follow the channels of")))
     groups = free_groups(graph, ignore)
-    scope, criterion = Scope.get(scope), Criterion.get(criterion)
-    kernels = {id(s.variable): s.variable for s in makers(graph, groups)}
-    signals = collect(model, kernels.values(), data, criterion.needs, graph.flat)
-    scores = {
-        key: criterion.score(variable.path, variable, gathered)
-        for (key, variable), gathered in zip(kernels.items(), signals, strict=True)
+    engine = Engine(criterion, "filter", scope)
+    wanted = {id(slot.variable) for slot in makers(graph, groups)}
+    weights = {
+        id(ref.variable): unmasked(ref)
+        for ref in weight_refs(graph.flat)
+        if id(ref.variable) in wanted
     }
-    select = Selection(graph, groups, scores, scope, round_to)
+    signals = engine.signals(model, list(weights.values()), data, graph.flat)
+    select = Selection(graph, groups, weights, engine, signals, round_to)
     if ratio is not None:
-        _check_not_emptied(ratio, groups, scope)
+        _check_not_emptied(ratio, groups, engine.scope)
     else:
         ratio = _search(graph, select, target_macs, target_parameters, target_latency)
     keep = select(ratio)

@@ -52,29 +52,28 @@ def makers(graph, groups):
 class Selection:
     """Says which units of a model stay at a given sparsity.
 
-    A unit scores the mean over all weights that make its channels.
+    A unit scores what `Criterion.reduce` makes of all weights that make its channels.
 
     Args:
         graph: the `ChannelGraph`.
         groups: those that may be cut.
-        scores: `{id(kernel): array of its shape}`.
-        scope: a `Scope`, which shares the sparsity out between groups.
+        weights: `{id(kernel): Prunable}` of those that make their channels.
+        engine: the `Engine` that scores them and shares the sparsity out between groups.
+        signals: `{path: Signals}` of the weights.
         round_to: groups keep a multiple of this many channels, where they have as many.
     """
 
-    def __init__(self, graph, groups, scores, scope, round_to=1):
+    def __init__(self, graph, groups, weights, engine, signals, round_to=1):
         self._graph, self._groups = graph, groups
-        self._scope, self._round_to = scope, round_to
-        sums, counts = np.zeros((2, graph.num_units))
+        self._scope, self._round_to = engine.scope, round_to
+        scores = {}
         for slot in makers(graph, groups):
-            rows = np.moveaxis(scores[id(slot.variable)], slot.axis, 0)
-            rows = rows.reshape(rows.shape[0], -1)
-            units = graph.units(slot.ids)
-            sums += np.bincount(units, rows.sum(axis=1), graph.num_units)
-            counts += np.bincount(units, minlength=graph.num_units) * rows.shape[1]
-        means = sums / np.maximum(counts, 1)
-        self._scores = [means[group.units] for group in groups]
-        self._shapes = [(int(counts[g.units[0]]), g.size) for g in groups]
+            weight = weights[id(slot.variable)]
+            of_weight = engine.score(weight, signals[weight.path])
+            scores[id(slot.variable)] = weight.layout.from_canonical(of_weight)
+        rows = [_rows_of_units(graph, group, scores) for group in groups]
+        self._scores = [engine.criterion.reduce(of_group, 1) for of_group in rows]
+        self._shapes = [of_group.shape[::-1] for of_group in rows]
 
     def __call__(self, sparsity):
         """`(number of units,)` booleans, True = keep."""
@@ -92,6 +91,19 @@ def _rounded(count, group, round_to):
     """The multiple nearest to `count`, at least one and at most the whole group."""
     step = round_to // math.gcd(round_to, group.channels_per_unit)
     return min(max(step, math.floor(count / step + 0.5) * step), group.size)
+
+
+def _rows_of_units(graph, group, scores):
+    """Scores of all weights that make each unit of a group, `(units, weights)`."""
+    parts = []
+    for slot in makers(graph, [group]):
+        units = graph.units(slot.ids)
+        order = np.argsort(units, kind="stable")
+        order = order[np.isin(units[order], group.units)]
+        rows = np.moveaxis(scores[id(slot.variable)], slot.axis, 0)
+        # All units of a group have as many places in a slot.
+        parts.append(rows[order].reshape(group.size, -1))
+    return np.concatenate(parts, axis=1)
 
 
 class Cost:

@@ -36,22 +36,33 @@ class Block(Pattern):
         self.inputs = inputs
         self.outputs = outputs
 
-    def pool(self, scores):
-        """Mean score of each block, `(ceil(fan_in / inputs), ceil(outputs / outputs))`."""
+    def pool(self, scores, reduce=np.mean):
+        """The score of each block, `(ceil(fan_in / inputs), ceil(outputs / outputs))`."""
         matrix = scores.reshape(-1, scores.shape[-1])
-        sums = self._block_sums(matrix)
-        return sums / self._block_sums(np.ones_like(matrix))
+        return np.block(
+            [
+                [self._pool(part, reduce) for part in _parts(row, self.outputs, axis=1)]
+                for row in _parts(matrix, self.inputs, axis=0)
+            ]
+        )
 
-    def _block_sums(self, matrix):
-        rows = np.add.reduceat(
-            matrix, np.arange(0, matrix.shape[0], self.inputs), axis=0
+    def _pool(self, matrix, reduce):
+        """The same where all blocks have one size, which may be smaller."""
+        rows = min(self.inputs, matrix.shape[0])
+        columns = min(self.outputs, matrix.shape[1])
+        blocks = matrix.reshape(
+            matrix.shape[0] // rows, rows, matrix.shape[1] // columns, columns
         )
-        return np.add.reduceat(
-            rows, np.arange(0, matrix.shape[1], self.outputs), axis=1
-        )
+        return reduce(blocks, (1, 3))
 
     def spread(self, group_mask, shape):
         """Repeats each block's bit over the block."""
         mask = group_mask.repeat(self.inputs, axis=0).repeat(self.outputs, axis=1)
         fan_in = int(np.prod(shape[:-1]))
         return mask[:fan_in, : shape[-1]].reshape(shape)
+
+
+def _parts(matrix, size, axis):
+    """What blocks divide of an axis, and the rest if there is any."""
+    end = matrix.shape[axis] // size * size
+    return [part for part in np.split(matrix, [end], axis) if part.size]

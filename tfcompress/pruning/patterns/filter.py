@@ -12,9 +12,9 @@ class Filter(Pattern):
     array([2., 4.])
     """
 
-    def pool(self, scores):
-        """Mean score of each output, `(outputs,)`."""
-        return scores.mean(axis=tuple(range(scores.ndim - 1)))
+    def pool(self, scores, reduce=np.mean):
+        """The score of each output, `(outputs,)`."""
+        return reduce(scores, tuple(range(scores.ndim - 1)))
 
     def spread(self, group_mask, shape):
         """Repeats each output's bit over the filter."""

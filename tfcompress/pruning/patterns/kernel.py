@@ -18,9 +18,9 @@ class Kernel(Pattern):
     (4, 8)
     """
 
-    def pool(self, scores):
-        """Mean score of each kernel, `(inputs, outputs)`."""
-        return scores.mean(axis=tuple(range(scores.ndim - 2)))
+    def pool(self, scores, reduce=np.mean):
+        """The score of each kernel, `(inputs, outputs)`."""
+        return reduce(scores, tuple(range(scores.ndim - 2)))
 
     def spread(self, group_mask, shape):
         """Repeats each kernel's bit over its positions."""

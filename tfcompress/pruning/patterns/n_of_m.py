@@ -32,7 +32,7 @@ class NOfM(Pattern):
         self.n = n
         self.m = m
 
-    def pool(self, scores):
+    def pool(self, scores, reduce=np.mean):
         """The scores as a matrix `(fan_in, outputs)`."""
         return scores.reshape(-1, scores.shape[-1])
 

@@ -36,9 +36,9 @@ class Strided(Pattern):
             raise ValueError(f"Strided(stride={stride!r}): expected an integer >= 2.")
         self.stride = stride
 
-    def pool(self, scores):
-        """Mean score of each position of the kernel, `(*kernel size,)`."""
-        return scores.mean(axis=(-2, -1))
+    def pool(self, scores, reduce=np.mean):
+        """The score of each position of the kernel, `(*kernel size,)`."""
+        return reduce(scores, (-2, -1))
 
     def select(self, group_scores, num_kept):
         """The best offset's positions; all if nothing must go."""

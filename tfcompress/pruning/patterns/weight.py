@@ -1,5 +1,7 @@
 """Unstructured: each weight for itself."""
 
+import numpy as np
+
 from tfcompress.core.nouns import Pattern
 
 
@@ -10,7 +12,7 @@ class Weight(Pattern):
     (2, 3)
     """
 
-    def pool(self, scores):
+    def pool(self, scores, reduce=np.mean):
         """The scores themselves."""
         return scores
 

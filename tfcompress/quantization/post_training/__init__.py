@@ -5,7 +5,7 @@ from tfcompress.core.plugin import register
 from tfcompress.quantization.post_training.ada_round import AdaRound
 from tfcompress.quantization.post_training.equalize import equalize
 from tfcompress.quantization.post_training.gptq import GPTQ
-from tfcompress.quantization.post_training.matrices import Inputs
+from tfcompress.quantization.post_training.inputs import Inputs
 from tfcompress.quantization.post_training.nearest import Nearest
 from tfcompress.quantization.post_training.quantize_weights import quantize_weights
 

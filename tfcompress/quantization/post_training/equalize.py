@@ -6,12 +6,12 @@ import numpy as np
 from tfcompress.core.cloning import clone_layer, rebuild
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph
-from tfcompress.quantization.post_training.folded import folded
-from tfcompress.quantization.post_training.matrices import (
+from tfcompress.core.matrices import (
     from_matrix,
     has_matrix,
     to_matrix,
 )
+from tfcompress.quantization.post_training.folded import folded
 
 L = keras.layers
 

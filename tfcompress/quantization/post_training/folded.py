@@ -2,7 +2,7 @@
 
 from tfcompress.core.compress import strip
 from tfcompress.core.graph import Graph, as_graph, flatten
-from tfcompress.quantization.post_training.matrices import has_matrix
+from tfcompress.core.matrices import has_matrix
 from tfcompress.rewrites.apply import apply_to_flat
 from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
 

@@ -5,11 +5,12 @@ import numpy as np
 
 from tfcompress.core.cloning import rebuild
 from tfcompress.core.errors import check_model
+from tfcompress.core.matrices import from_matrix, to_matrix
 from tfcompress.core.nouns import Rounding
 from tfcompress.core.rules import Rule, check_used, last_match
 from tfcompress.core.walk import weight_refs
-from tfcompress.quantization.post_training import matrices
 from tfcompress.quantization.post_training.folded import folded, matrix_layers
+from tfcompress.quantization.post_training.inputs import measure
 from tfcompress.quantization.post_training.scales import SCALES, channel_scales
 from tfcompress.quantization.post_training.side_by_side import run_side_by_side
 
@@ -86,14 +87,14 @@ def quantize_weights(
     def visit(exact, layer, *fed):
         if layer.name not in plan:
             return
-        inputs = matrices.measure(exact, *fed, needs_moments) if fed else None
-        weight = matrices.to_matrix(exact, exact.kernel.numpy().astype(np.float64))
+        inputs = measure(exact, *fed, needs_moments) if fed else None
+        weight = to_matrix(exact, exact.kernel.numpy().astype(np.float64))
         bias_moves = correct_bias and layer.use_bias
         seen = inputs.centered() if bias_moves and needs_moments else inputs
         level = 2 ** (plan[layer.name] - 1) - 1
         scale = channel_scales(weight, level, scales, seen and seen.moments)
         rounded = rounding(weight, scale, level, seen) * scale
-        layer.kernel.assign(matrices.from_matrix(layer, rounded))
+        layer.kernel.assign(from_matrix(layer, rounded))
         if bias_moves:
             lost = inputs.exact_mean[:, None] @ weight - inputs.mean[:, None] @ rounded
             layer.bias.assign_add(lost.ravel())

@@ -1,0 +1,50 @@
+"""Which elements of all weights belong to the units that stay."""
+
+import numpy as np
+
+
+def unit_masks(graph, keep):
+    """What a choice of units leaves of the weights that make or carry channels.
+
+    Weights that only read channels are left alone: what they read is zero.
+
+    Args:
+        graph: a `ChannelGraph`.
+        keep: `(number of units,)` booleans.
+
+    Returns:
+        `{id(variable): booleans}` that broadcast to the variable.
+    """
+    masks = {}
+    for slot in graph.trace.slots.values():
+        if slot.role == "input":
+            continue
+        shape = [1] * len(slot.variable.shape)
+        shape[slot.axis] = -1
+        kept = keep[graph.units(slot.ids)].reshape(shape)
+        key = id(slot.variable)
+        masks[key] = masks[key] & kept if key in masks else kept
+    return masks
+
+
+def units_left(graph, groups, masks):
+    """The units that masks leave something of, `(number of units,)` booleans.
+
+    Args:
+        graph: a `ChannelGraph`.
+        groups: list of `ChannelGroup`; the units of others stay.
+        masks: `{id(variable): booleans}` of the variable's shape; weights without one
+            count as whole.
+    """
+    keep = np.ones(graph.num_units, bool)
+    for group in groups:
+        keep[group.units] = False
+    for slot in graph.trace.slots.values():
+        if slot.role != "output":
+            continue
+        mask = masks.get(id(slot.variable))
+        left = np.ones(slot.ids.size, bool)
+        if mask is not None:
+            left = np.moveaxis(mask, slot.axis, 0).reshape(slot.ids.size, -1).any(1)
+        keep[graph.units(slot.ids)[left]] = True
+    return keep

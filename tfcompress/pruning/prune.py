@@ -1,0 +1,279 @@
+"""One pruning engine: signals, scores, groups, how many stay, masks."""
+
+import dataclasses
+
+import numpy as np
+
+from tfcompress.core.cloning import clone_layer, is_graph, rebuild
+from tfcompress.core.collect import collect
+from tfcompress.core.compressed import Treatment, treated_refs
+from tfcompress.core.errors import check_finite, check_model
+from tfcompress.core.keras_internals import optimizer_slots
+from tfcompress.core.nouns import Criterion, Pattern, Scope
+from tfcompress.core.rules import Rule, check_used, last_match
+from tfcompress.core.walk import WeightRef, weight_refs
+from tfcompress.transforms.mask import Mask
+
+
+def prune(
+    model,
+    sparsity,
+    criterion="magnitude",
+    pattern="weight",
+    scope="local",
+    data=None,
+):
+    """Returns a copy of a model without its least important weights.
+
+    At once and without training; `tfc.callbacks.Pruning` does the same step by step
+    while a model trains. If the model has masks (`tfc.transforms.Mask`) they are set, and
+    training keeps the zeros; else its kernels become zero where nothing stays.
+
+    Args:
+        model: a built Keras model, compressed or plain, which is not changed.
+        sparsity: fraction of the weights to remove, in [0, 1); or
+            `{pattern: fraction}` with patterns as in `tfc.compress`: weights without a
+            pattern stay as they are, and each pattern's fraction is shared out
+            between the weights that it covers.
+        criterion: a `tfc.criteria` object or name.
+        pattern: a `tfc.patterns` object or name.
+        scope: a `tfc.scopes` object or name.
+        data: batches `(x, y)` for criteria that need signals; gradients are those of
+            the compiled loss.
+
+    Returns:
+        A model of the same kind.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if an argument is out of range, a pattern matches nothing, weights
+            are not finite, or data are missing.
+
+    Source: Han et al., "Learning both Weights and Connections for Efficient Neural
+    Networks" (2015).
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> small = tfc.prune(model, 0.75)
+        >>> tfc.report(small).sparsity, tfc.report(model).sparsity
+        (0.75, 0.0)
+    """
+    check_model(model, "prune")
+    engine = Engine(criterion, pattern, scope)
+    copy = rebuild(model) if is_graph(model) else clone_layer(model)
+    weights = masked_weights(copy) or _kernels(copy)
+    parts = by_rule(sparsity, weights, check_sparsity)
+    engine.prune(model, parts, data, copy)
+    return copy
+
+
+def _kernels(model):
+    return [unmasked(ref) for ref in weight_refs(model) if ref.is_kernel]
+
+
+def check_sparsity(value):
+    """Returns a fraction in [0, 1); raises for anything else."""
+    is_number = isinstance(value, (int, float, np.number))
+    if not is_number or not 0 <= value < 1:
+        raise ValueError(
+            f"sparsity={value!r}: expected the fraction of weights to remove, in [0, 1)."
+        )
+    return float(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prunable:
+    """A weight that can lose elements.
+
+    Attributes:
+        ref: its `WeightRef`, as seen from the model.
+        treatment: its `Treatment`, one without transforms for a plain weight.
+        mask: the `Mask` that says what stays; None for a plain weight.
+    """
+
+    ref: WeightRef
+    treatment: Treatment
+    mask: Mask | None = None
+
+    @property
+    def path(self):
+        """Its name."""
+        return self.ref.path
+
+    @property
+    def layout(self):
+        """Its `Layout`."""
+        return self.ref.layout
+
+    def value(self):
+        """The weight in effect before its mask, in canonical form."""
+        value = self.treatment.bake(upto=self.mask)
+        check_finite(f"Weight {self.path}", value)
+        return self.layout.to_canonical(value)
+
+    def kept(self):
+        """What stays now, booleans of the variable's shape."""
+        if self.mask is None:
+            return self.treatment.variable.numpy() != 0
+        return self.mask.mask.numpy()
+
+
+def masked_weights(model):
+    """The `Prunable`s of a model that have masks."""
+    return [
+        Prunable(ref, treatment, transform)
+        for ref, treatment in treated_refs(model)
+        for transform in treatment.transforms
+        if isinstance(transform, Mask)
+    ]
+
+
+def unmasked(ref):
+    """A weight without a mask, as a `Prunable`."""
+    return Prunable(ref, Treatment(ref, []))
+
+
+def by_rule(value, weights, check):
+    """`[(value, weights)]`: what one number for all, or a rule each, means for weights.
+
+    Args:
+        value: anything that `check` takes, or `{pattern: value}`, later rules win.
+        weights: list of `Prunable`.
+        check: turns a value into what is used, or raises.
+
+    Raises:
+        ValueError: if a pattern matches nothing.
+    """
+    if not isinstance(value, dict):
+        return [(check(value), weights)]
+    rules = [Rule(pattern, check(one)) for pattern, one in value.items()]
+    refs = [weight.ref for weight in weights]
+    found = [last_match(rules, ref) for ref in refs]
+    check_used(rules, refs)
+    parts = [
+        (rule.value, [w for w, one in zip(weights, found, strict=True) if one is rule])
+        for rule in rules
+    ]
+    return [part for part in parts if part[1]]
+
+
+class Engine:
+    """Chooses what stays of weights, and lets it be so.
+
+    Args:
+        criterion: a `Criterion` or its name.
+        pattern: a `Pattern` or its name.
+        scope: a `Scope` or its name.
+    """
+
+    def __init__(self, criterion, pattern="weight", scope="local"):
+        self.criterion = Criterion.get(criterion)
+        self.pattern = Pattern.get(pattern)
+        self.scope = Scope.get(scope)
+
+    def prune(self, model, parts, data=None, copy=None):
+        """Masks weights so that each part has its sparsity.
+
+        Args:
+            model: the model, compiled if the criterion needs gradients. What its
+                optimizer knows of weights that come back is forgotten.
+            parts: `[(sparsity, list of Prunable)]`.
+            data: batches for the signals of the criterion.
+            copy: a model that computes the same, if it is the one that has the weights.
+        """
+        weights = [weight for _, part in parts for weight in part]
+        for weight in weights:
+            weight.treatment.settle()
+        signals = self.signals(model, weights, data, copy)
+        masks = [
+            mask
+            for sparsity, part in parts
+            for mask in self._choose(part, signals, sparsity)
+        ]
+        # Only now, so that nothing has changed if anything fails.
+        for weight, keep in zip(weights, masks, strict=True):
+            self.assign(weight, keep, signals[weight.path], model)
+
+    def signals(self, model, weights, data=None, copy=None):
+        """`{path: Signals}` that the criterion needs."""
+        treated = [weight.treatment for weight in weights]
+        found = collect(model, treated, data, self.criterion.needs, copy)
+        return {weight.path: one for weight, one in zip(weights, found, strict=True)}
+
+    def score(self, weight, signals):
+        """Scores of all elements of a weight, in canonical form.
+
+        Raises:
+            ValueError: if the weight or its scores are not finite, or the scores have
+                another shape.
+        """
+        value = weight.value()
+        scores = np.asarray(self.criterion(value, signals))
+        try:
+            scores = np.broadcast_to(scores, value.shape)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.criterion!r} gives weight {weight.path} scores of shape "
+                f"{scores.shape}: expected a shape that broadcasts to {value.shape}, the "
+                "weight's with its outputs on the last axis."
+            ) from error
+        check_finite(f"The score of weight {weight.path}", scores)
+        return scores
+
+    def _choose(self, weights, signals, sparsity):
+        """Canonical masks of weights that share a sparsity."""
+        scores = [
+            self.pattern.pool(
+                self.score(weight, signals[weight.path]), self.criterion.reduce
+            )
+            for weight in weights
+        ]
+        shapes = [weight.layout.canonical_shape for weight in weights]
+        counts = self.scope(scores, shapes, sparsity)
+        return [
+            self.pattern.spread(self.pattern.select(score, count), shape)
+            for score, count, shape in zip(scores, counts, shapes, strict=True)
+        ]
+
+    def assign(self, weight, keep, signals, model):
+        """Lets a weight keep what stays, refreshed and with what repairs it.
+
+        Args:
+            weight: a `Prunable`.
+            keep: booleans in canonical form.
+            signals: its `Signals`.
+            model: whose optimizer forgets what it knows of weights that come back.
+        """
+        variable = weight.treatment.variable
+        if type(self.criterion).adjust is not Criterion.adjust:
+            variable.assign(self._adjusted(weight, keep, signals))
+        keep = weight.layout.from_canonical(keep)
+        if weight.mask is None:
+            value = variable.numpy()
+            variable.assign(np.where(keep, value, np.zeros((), value.dtype)))
+            return
+        returned = keep & ~weight.kept()
+        weight.mask.mask.assign(keep)
+        if returned.any():
+            _forget(getattr(model, "optimizer", None), variable, returned)
+        weight.treatment.refresh(after=weight.mask)
+
+    def _adjusted(self, weight, keep, signals):
+        first = weight.treatment.transforms[:1]
+        if first and first[0] is not weight.mask:
+            raise ValueError(
+                f"{self.criterion!r} repairs the weights that stay, but weight "
+                f"{weight.path} passes through {first[0]!r} before its mask, which would "
+                "undo it. Put the mask first in the rule."
+            )
+        value = self.criterion.adjust(weight.value(), keep, signals)
+        check_finite(f"The repaired weight {weight.path}", value)
+        return weight.layout.from_canonical(value)
+
+
+def _forget(optimizer, variable, places):
+    """Zeroes what an optimizer knows of some elements of a weight."""
+    if optimizer is None:
+        return
+    for slot in optimizer_slots(optimizer, variable):
+        slot.assign(np.where(places, np.zeros((), slot.dtype), slot.numpy()))

@@ -1,0 +1,51 @@
+"""What a layer is fed, as the matrix that its error depends on."""
+
+import tensorflow as tf
+
+from tfcompress.core.matrices import has_matrix, rows
+from tfcompress.core.nouns import Signal
+from tfcompress.core.walk import leaf_of
+from tfcompress.pruning.signals.per_output import calls_of
+
+
+class InputMoments(Signal):
+    """`E[x xᵀ]` over the rows `x` that the kernel multiplies, in float64.
+
+    Rows are the inputs of a dense layer, and the patches that a convolution's window
+    sees. It has the shape `(groups, inputs, inputs)`: one group for dense and ordinary
+    convolution layers, one per channel for depthwise ones. With a change `Δ` of the
+    kernel's columns, the layer's outputs have the mean squared error `Δᵀ E[x xᵀ] Δ`.
+
+    Source: Hassibi and Stork, "Second order derivatives for network pruning: Optimal
+    Brain Surgeon" (1993), for a layer of its own.
+
+    Example:
+        >>> tfc.signals.get("input_moments")
+        InputMoments()
+    """
+
+    observes = frozenset({"calls"})
+
+    def update(self, seen):
+        """The sum of the products, and how many rows there are."""
+        layer = leaf_of(seen.ref)
+        if not has_matrix(layer) or seen.ref.variable is not layer.kernel:
+            raise ValueError(
+                f"Weight {seen.ref.path!r} ({type(layer).__name__}) multiplies no rows "
+                "of inputs that can be seen from outside: InputMoments reads kernels of "
+                "dense, convolution and depthwise layers with channels last. Leave the "
+                "weight out by a rule."
+            )
+        parts = [_of_call(layer, call.inputs) for call in calls_of(seen)]
+        return tuple(tf.add_n(list(sums)) for sums in zip(*parts, strict=True))
+
+    def result(self, totals, ref):
+        """The mean."""
+        products, count = totals
+        return products / count
+
+
+def _of_call(layer, inputs):
+    matrix = tf.cast(rows(layer, inputs), tf.float64)
+    products = tf.matmul(matrix, matrix, transpose_a=True)
+    return products, tf.cast(tf.shape(matrix)[1], tf.float64)
