@@ -1,0 +1,407 @@
+"""Each function of `keras_internals` against what Keras does."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcompress as tfc
+from tests import models
+from tfcompress.core import keras_internals as internals
+
+L = keras.layers
+
+
+class Block(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = L.Dense(4, name="first")
+        self.second = L.Dense(4, name="second")
+
+    def build(self, shape):
+        self.first.build(shape)
+        self.second.build(shape)
+
+    def call(self, inputs):
+        return self.second(self.first(inputs))
+
+
+class Subclassed(keras.Model):
+    def __init__(self, shared=None):
+        super().__init__(name="subclassed")
+        self.early = L.Dense(4, name="early")
+        self.blocks = [Block(name="block1"), Block(name="block2")]
+        self.shared = shared or self.early
+        self.late = L.Dense(4, name="late")
+
+    def call(self, inputs):
+        for layer in (self.early, *self.blocks, self.shared, self.late):
+            inputs = layer(inputs)
+        return inputs
+
+
+def sequential():
+    inner = keras.Sequential(
+        [keras.Input((4,), name="in2"), L.Dense(4, name="a"), L.Dense(4, name="b")],
+        name="inner",
+    )
+    return keras.Sequential(
+        [
+            keras.Input((4,), name="in1"),
+            L.ReLU(name="relu"),
+            inner,
+            Block(name="block"),
+        ],
+        name="outer",
+    )
+
+
+def functional():
+    x = keras.Input((4,), name="x")
+    y = L.Dense(4, name="before")(x)
+    y = Block(name="block")(sequential()(y))
+    return keras.Model(x, L.Dense(4, name="after")(y), name="functional")
+
+
+def subclassed():
+    model = Subclassed()
+    model(np.ones((1, 4)))
+    return model
+
+
+BLOCK = ["block", "first", "second"]
+OUTER = ["outer", "in1", "relu", "inner", "in2", "a", "b", *BLOCK]
+ORDERS = {
+    sequential: OUTER,
+    functional: ["functional", "x", "before", *OUTER, *BLOCK, "after"],
+    subclassed: [
+        *["subclassed", "early", "block1", "first", "second"],
+        *["block2", "first", "second", "late"],
+    ],
+}
+
+
+def names(layers):
+    return [layer.name for layer in layers]
+
+
+@pytest.mark.parametrize("make", ORDERS)
+def test_all_layers_come_in_the_order_they_were_added(make):
+    model = make()
+    layers = internals.all_layers(model)
+    assert names(layers) == ORDERS[make]
+    assert layers[0] is model
+    assert internals.all_layers(model, include_self=False) == layers[1:]
+    assert set(map(id, layers)) == set(map(id, model._flatten_layers()))
+
+
+@pytest.mark.parametrize("make", ORDERS)
+def test_the_order_is_the_same_whatever_holds_the_model(make):
+    model = make()
+    layers = internals.all_layers(model)
+    x = keras.Input((4,), name="input of the holder")
+    holders = [
+        tfc.distillation.Distiller(model, make()),
+        keras.Sequential([keras.Input((4,)), model, L.ReLU()]),
+        keras.Model(x, L.ReLU()(model(x))),
+        L.TimeDistributed(model),
+    ]
+    for holder in holders:
+        found = internals.all_layers(holder)
+        start = found.index(model)
+        assert found[start : start + len(layers)] == layers
+
+
+def test_a_shared_layer_comes_once():
+    shared = L.Dense(4, name="shared")
+    model = keras.Sequential([keras.Input((4,), name="x"), shared, Subclassed(shared)])
+    found = names(internals.all_layers(model, include_self=False))
+    assert found.count("shared") == 1
+    assert found.index("shared") < found.index("subclassed")
+
+
+def test_direct_layers():
+    model = functional()
+    assert internals.direct_layers(model) == model.layers
+    assert names(internals.direct_layers(model)) == [
+        *["x", "before", "outer", "block", "after"]
+    ]
+    block = model.get_layer("block")
+    assert internals.direct_layers(block) == [block.first, block.second]
+    assert internals.direct_layers(block.first) == []
+    rnn = L.RNN(L.LSTMCell(3))
+    assert internals.direct_layers(rnn) == [rnn.cell]
+
+
+def test_producer():
+    x = keras.Input((4,), name="x")
+    layer = L.Dense(4)
+    y = layer(x)
+    assert isinstance(internals.producer(x), L.InputLayer)
+    assert internals.producer(y) is layer
+    assert isinstance(internals.producer(keras.ops.add(x, 1.0)), keras.Operation)
+    # A later call of the layer does not change what the tensor came from.
+    layer(y)
+    assert internals.producer(y) is layer
+    for other in (tf.ones(2), np.ones(2), 3, None, keras.KerasTensor((2,))):
+        assert internals.producer(other) is None
+
+
+def test_symbolic_calls():
+    layer = L.Dense(4)
+    assert internals.symbolic_calls(layer) == []
+    x, z = keras.Input((4,)), keras.Input((4,))
+    y = layer(x)
+    layer(np.ones((1, 4)))
+    w = layer(z)
+    first, second = internals.symbolic_calls(layer)
+    assert first.operation is second.operation is layer
+    assert first.input_tensors[0] is x and second.input_tensors[0] is z
+    assert first.output_tensors[0] is y and second.output_tensors[0] is w
+    assert first.arguments.keras_tensors[0] is x
+    # What is returned is the caller's.
+    internals.symbolic_calls(layer).clear()
+    assert len(internals.symbolic_calls(layer)) == 2
+
+
+def test_ordered_calls():
+    x = keras.Input((4,), name="x")
+    shared = L.Dense(4, name="shared")
+    y = shared(x)
+    z = L.Add(name="add")([shared(y), x])
+    shared(z)  # not a part of the model
+    model = keras.Model(x, keras.ops.multiply(z, 2.0))
+    calls = internals.ordered_calls(model)
+    assert names(c.operation for c in calls) == [
+        *["x", "shared", "shared", "add", model.operations[-1].name]
+    ]
+    made = set()
+    for call in calls:
+        assert {id(t) for t in call.arguments.keras_tensors} <= made
+        made |= {id(t) for t in call.output_tensors}
+    expected = internals.symbolic_calls(shared)[:2]
+    assert [c for c in calls if c.operation is shared] == expected
+
+
+def own_loss(labels, outputs):
+    return keras.ops.mean(outputs - labels, -1)
+
+
+def test_compile_arguments_are_the_objects_themselves():
+    model = models.small()
+    optimizer, metric = keras.optimizers.SGD(), keras.metrics.MeanSquaredError()
+    model.compile(optimizer, own_loss, metrics=[metric], run_eagerly=True)
+    found = internals.compile_arguments(model)
+    assert found["optimizer"] is optimizer
+    assert found["loss"] is own_loss
+    assert found["metrics"][0] is metric
+    assert found["run_eagerly"] is True
+
+
+def test_compiled_loss():
+    model = models.small()
+    assert internals.compiled_loss(model) is None
+    model.compile("sgd")
+    assert internals.compiled_loss(model) is None
+    model.compile("sgd", own_loss)
+    labels, outputs = np.zeros((2, 5)), np.array([[1.0] * 5, [4.0] * 5])
+    loss = internals.compiled_loss(model)
+    assert float(loss(labels, outputs, None)) == 2.5
+    assert float(loss(labels, outputs, np.array([1.0, 0.5]))) == 1.5
+
+
+def test_added_loss():
+    model = models.small()
+    loss = internals.added_loss(model, tf.constant([1, 2]))
+    assert loss.dtype == "float32" and float(loss) == 3.0
+
+    # The whole is what Keras sums.
+    model.add(L.ActivityRegularization(l1=0.5))
+    model.compile("sgd", own_loss)
+    x, y = models.inputs(model, 4), np.zeros((4, 5), "float32")
+    outputs = model(x, training=True)
+    parts = [internals.compiled_loss(model)(y, outputs, None)]
+    parts += [internals.added_loss(model, loss) for loss in model.losses]
+    assert len(parts) == 2
+    np.testing.assert_allclose(sum(parts), model.compute_loss(x, y, outputs), rtol=1e-6)
+
+
+def test_added_loss_is_shared_out_among_devices():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = models.small()
+    loss = strategy.run(lambda: internals.added_loss(model, tf.constant(4.0)))
+    assert [float(x) for x in strategy.experimental_local_results(loss)] == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "module", ["keras.src.engine.functional", "tf_keras.src.engine.training"]
+)
+def test_models_of_keras_2(module):
+    old = type("Model", (), {"__module__": module})
+    assert internals.is_keras_2(old())
+    if module.startswith("tf_keras"):
+        assert internals.is_keras_2(type("Mine", (old,), {})())
+
+
+@pytest.mark.parametrize("make", ORDERS)
+def test_models_of_keras_3_are_not_of_keras_2(make):
+    model = make()
+    assert not any(map(internals.is_keras_2, internals.all_layers(model)))
+
+
+# What each optimizer keeps of a matrix, in the shape of the matrix.
+O = keras.optimizers  # noqa: E741
+SLOTS = {
+    O.SGD: [({}, []), ({"momentum": 0.9}, ["momentum"])],
+    O.RMSprop: [
+        ({}, ["velocity"]),
+        (
+            {"momentum": 0.9, "centered": True},
+            ["velocity", "momentum", "average_gradient"],
+        ),
+    ],
+    O.Adam: [
+        ({}, ["momentum", "velocity"]),
+        ({"amsgrad": True}, ["momentum", "velocity", "velocity_hat"]),
+    ],
+    O.AdamW: [({}, ["momentum", "velocity"])],
+    O.Nadam: [({}, ["momentum", "velocity"])],
+    O.Lamb: [({}, ["momentum", "velocity"])],
+    O.ScheduleFreeAdamW: [({}, ["momentum", "velocity"])],
+    O.Adamax: [({}, ["momentum", "norm"])],
+    O.Adadelta: [({}, ["accumulated_grad", "accumulated_delta_var"])],
+    O.Adagrad: [({}, ["accumulator"])],
+    O.Adafactor: [({}, ["velocity"])],
+    O.Ftrl: [({}, ["accumulator", "linear"])],
+    O.Lion: [({}, ["momentum"])],
+    # Matrices but for excluded ones have no velocity.
+    O.Muon: [
+        ({}, ["momentum"]),
+        ({"exclude_layers": [".*"]}, ["momentum", "velocity"]),
+    ],
+}
+CASES = [
+    pytest.param(kind, arguments, slots, id=f"{kind.__name__}-{len(slots)}")
+    for kind, cases in SLOTS.items()
+    for arguments, slots in cases
+]
+WRAPPERS = {O.LossScaleOptimizer, O.MultiOptimizer}
+
+
+def test_no_optimizer_is_forgotten():
+    kinds = {k for _, k in inspect.getmembers(O, inspect.isclass)}
+    kinds = {k for k in kinds if issubclass(k, O.Optimizer)} - {O.Optimizer}
+    assert kinds == set(SLOTS) | WRAPPERS
+
+
+def twins():
+    """Layers of equal shapes; two weights even have one path."""
+    x = keras.Input((4,))
+    inner = keras.Sequential([keras.Input((4,)), L.Dense(4, name="d")], name="m")
+    other = keras.Sequential([keras.Input((4,)), L.Dense(4, name="d")], name="m")
+    other.name = "n"
+    return keras.Model(x, L.Dense(4, name="head")(other(inner(x))))
+
+
+def found_slots(optimizer, variables):
+    return [internals.optimizer_slots(optimizer, v) for v in variables]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(("kind", "arguments", "expected"), CASES)
+def test_optimizer_slots(kind, arguments, expected, wrapped):
+    model = twins()
+    optimizer = kind(use_ema=True, **arguments)
+    inner = optimizer
+    if wrapped:
+        optimizer = O.LossScaleOptimizer(optimizer)
+    variables = model.trainable_variables
+    assert not any(found_slots(optimizer, variables))
+    optimizer.build(variables)
+    slots = found_slots(optimizer, variables)
+    prefixes = [v.path.replace("/", "_") for v in variables]
+    assert prefixes[0] == prefixes[2]
+    for variable, own, prefix in zip(variables, slots, prefixes, strict=True):
+        assert all(slot.shape == variable.shape for slot in own)
+        if len(variable.shape) == 2:
+            assert sorted(s.name for s in own) == sorted(
+                f"{prefix}_{name}" for name in expected
+            )
+    # Nothing of these shapes is left over but the averages, and nothing comes twice.
+    taken = [id(slot) for own in slots for slot in own]
+    assert len(set(taken)) == len(taken)
+    shapes = {v.shape for v in variables}
+    rest = [
+        v.name
+        for v in inner.variables
+        if id(v) not in taken and v.shape in shapes and "average" in v.name
+    ]
+    assert sorted(rest) == sorted(f"{prefix}_average" for prefix in prefixes)
+    if kind is not O.Adafactor:
+        per_variable = [v for v in inner.variables if v.shape in shapes]
+        assert len(per_variable) == len(taken) + len(variables)
+
+
+@pytest.mark.parametrize(("kind", "arguments", "expected"), CASES)
+def test_slots_belong_to_their_variable(kind, arguments, expected):
+    """A step with one gradient moves the slots of one variable."""
+    variables = [keras.Variable(np.eye(4, dtype="float32"), name="w") for _ in range(3)]
+    optimizer = kind(**arguments)
+    optimizer.build(variables)
+    before = [[s.numpy() for s in own] for own in found_slots(optimizer, variables)]
+    gradients = [tf.zeros((4, 4)), tf.random.normal((4, 4)), tf.zeros((4, 4))]
+    optimizer.apply(gradients, variables)
+    after = [[s.numpy() for s in own] for own in found_slots(optimizer, variables)]
+    for i in (0, 2):
+        # Some decay, or add a small number, where nothing flows.
+        for old, new in zip(before[i], after[i], strict=True):
+            assert np.ptp(new[old == old[0, 1]]) < 1e-3
+    assert len(after[1]) == len(expected)
+    for old, new in zip(before[1], after[1], strict=True):
+        assert np.ptp(new - old) > 0
+
+
+def test_slots_of_several_optimizers():
+    model = twins()
+    adam, sgd = O.Adam(), O.SGD(momentum=0.9)
+    optimizer = O.MultiOptimizer(
+        lambda variable: adam if variable.path.startswith("head") else sgd
+    )
+    assert not any(found_slots(optimizer, model.trainable_variables))
+    optimizer.build(model.trainable_variables)
+    found = [len(own) for own in found_slots(optimizer, model.trainable_variables)]
+    assert found == [1, 1, 1, 1, 2, 2]
+
+
+def test_slots_of_accumulated_gradients_and_of_scalars():
+    scalar = keras.Variable(1.0, name="scalar")
+    matrix = keras.Variable(np.ones((2, 3)), name="matrix")
+    optimizer = O.SGD(gradient_accumulation_steps=2)
+    optimizer.build([scalar, matrix])
+    names = [[s.name for s in own] for own in found_slots(optimizer, [scalar, matrix])]
+    assert names == [["scalar_gradient_accumulator"], ["matrix_gradient_accumulator"]]
+    # The list of all variables, here of as many, holds the learning rate: no slot.
+    optimizer = O.SGD()
+    optimizer.build([matrix, scalar])
+    assert found_slots(optimizer, [matrix, scalar]) == [[], []]
+
+
+@pytest.mark.parametrize("kind", SLOTS)
+def test_what_is_not_trained_has_no_slots(kind):
+    model = twins()
+    model.layers[-1].trainable = False
+    optimizer = kind()
+    optimizer.build(model.trainable_variables)
+    assert not any(found_slots(optimizer, model.layers[-1].variables))
+
+
+def test_slots_on_several_devices():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = models.compile(models.small())
+        model.optimizer.build(model.trainable_variables)
+    found = found_slots(model.optimizer, model.trainable_variables)
+    assert [len(own) for own in found] == [2, 2, 2, 2]

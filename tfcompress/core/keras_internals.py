@@ -1,0 +1,133 @@
+"""All that is read from private members of Keras, which may change with any version.
+
+Each function says what it returns, and `tests/core/test_keras_internals.py` holds it
+against what Keras does. No other module touches a private member of Keras.
+"""
+
+import keras
+
+
+def direct_layers(layer):
+    """The layers that a layer or model holds itself, each once, as they were added."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def all_layers(model, include_self=True):
+    """Every layer of a model at any depth, each once.
+
+    Parents come before what they hold, and siblings in the order in which they were
+    added, whatever holds the model.
+
+    Args:
+        model: a layer or model.
+        include_self: whether it comes first in the list.
+
+    >>> inner = keras.Sequential([keras.layers.ReLU(name="a"), keras.layers.ReLU(name="b")])
+    >>> outer = keras.Sequential([inner, keras.layers.ReLU(name="c")], name="outer")
+    >>> [layer.name for layer in all_layers(outer) if layer is not inner]
+    ['outer', 'a', 'b', 'c']
+    """
+    found = {}
+
+    def visit(layer):
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            for held in direct_layers(layer):
+                visit(held)
+
+    visit(model)
+    return list(found.values())[0 if include_self else 1 :]
+
+
+def producer(tensor):
+    """The operation that made a symbolic tensor; None for everything else.
+
+    >>> producer(keras.Input((3,), name="x")).name
+    'x'
+    """
+    history = getattr(tensor, "_keras_history", None)
+    return None if history is None else history.operation
+
+
+def symbolic_calls(operation):
+    """The calls of an operation with symbolic tensors, in the order they were made.
+
+    Each has `operation`, `arguments`, `input_tensors` and `output_tensors`.
+    """
+    return list(operation._inbound_nodes)
+
+
+def ordered_calls(model):
+    """The calls that make up a functional model, each behind those that feed it.
+
+    They are of the kind that `symbolic_calls` returns.
+    """
+    depths = sorted(model._nodes_by_depth, reverse=True)
+    return [call for depth in depths for call in model._nodes_by_depth[depth]]
+
+
+def compile_arguments(model):
+    """`{name: value}` of what a compiled model was given, objects as they are."""
+    return model._compile_config.config
+
+
+def compiled_loss(model):
+    """`f(labels, outputs, sample_weight)`: the loss of `compile`; None if it has none."""
+    return model._compile_loss
+
+
+def added_loss(model, loss):
+    """A loss of `model.losses` as a number that Keras may add to the compiled loss.
+
+    On several devices it is divided by their number, since their losses are summed.
+    """
+    return model._aggregate_additional_loss(loss)
+
+
+def is_keras_2(model):
+    """Whether an object is a model or layer of Keras 2, be it Keras 2 or tf_keras."""
+    modules = [base.__module__ for base in type(model).__mro__]
+    return modules[0].startswith("keras.src.engine") or any(
+        module.startswith("tf_keras") for module in modules
+    )
+
+
+def optimizer_slots(optimizer, variable):
+    """What an optimizer keeps for a variable in the variable's shape.
+
+    These are momenta, velocities, accumulators and the like. Averages of weights
+    (`use_ema`) are none, nor is what `Adafactor` keeps of rows and columns.
+
+    Args:
+        optimizer: any Keras optimizer, also one that wraps others.
+        variable: a trainable variable of the model.
+
+    Returns:
+        List of variables, empty if the optimizer is not built or does not train
+        `variable`.
+
+    >>> weight = keras.Variable(np.ones((2, 3)), name="weight")
+    >>> optimizer = keras.optimizers.Adam()
+    >>> optimizer.build([weight])
+    >>> [slot.name for slot in optimizer_slots(optimizer, weight)]
+    ['weight_momentum', 'weight_velocity']
+    """
+    wrapped = getattr(optimizer, "optimizers", ())
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        wrapped = (optimizer.inner_optimizer,)
+    slots = [slot for inner in wrapped for slot in optimizer_slots(inner, variable)]
+    positions = optimizer._trainable_variables_indices
+    position = positions.get(optimizer._var_key(variable))
+    if position is None:
+        return slots
+    own = {id(v) for v in optimizer.variables}
+    for name, values in vars(optimizer).items():
+        if name in ("_variables", "_model_variables_moving_average"):
+            continue
+        # Keras keeps each kind of slot as a list with a place for each variable.
+        if not isinstance(values, list) or len(values) != len(positions):
+            continue
+        slot = values[position]
+        if id(slot) in own and tuple(slot.shape) == tuple(variable.shape):
+            slots.append(slot)
+    return slots
