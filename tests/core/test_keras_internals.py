@@ -1,6 +1,9 @@
 """Each function of `keras_internals` against what Keras does."""
 
+import ast
 import inspect
+import pathlib
+import re
 
 import keras
 import numpy as np
@@ -12,6 +15,7 @@ from tests import models
 from tfcompress.core import keras_internals as internals
 
 L = keras.layers
+PACKAGE = pathlib.Path(tfc.__file__).parent
 
 
 class Block(keras.layers.Layer):
@@ -252,6 +256,12 @@ def test_models_of_keras_3_are_not_of_keras_2(make):
     assert not any(map(internals.is_keras_2, internals.all_layers(model)))
 
 
+@pytest.mark.parametrize("use_gate", [False, True])
+def test_attention_tells_in_its_configuration_whether_it_has_gates(use_gate):
+    layer = L.MultiHeadAttention(2, 4, use_gate=use_gate)
+    assert layer.get_config()["use_gate"] is use_gate
+
+
 # What each optimizer keeps of a matrix, in the shape of the matrix.
 O = keras.optimizers  # noqa: E741
 SLOTS = {
@@ -405,3 +415,59 @@ def test_slots_on_several_devices():
         model.optimizer.build(model.trainable_variables)
     found = found_slots(model.optimizer, model.trainable_variables)
     assert [len(own) for own in found] == [2, 2, 2, 2]
+
+
+def keras_privates():
+    """Names of private members of what Keras makes."""
+    model = models.compile(functional())
+    parts = [*internals.all_layers(model), model.input, *model.variables]
+    parts += [model.optimizer, O.MultiOptimizer(O.OptimizerMap(O.Adam()))]
+    names = {name for part in parts for name in dir(part)}
+    return {name for name in names if re.match("_[a-z]", name)}
+
+
+def private_reads(tree):
+    """`(on self, name)` of each private member that is read in a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr):
+            held = ast.unparse(node.value)
+            yield held in ("self", "cls", "super()"), node.attr
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in _BY_NAME:
+            name = node.args[1]
+            if isinstance(name, ast.Constant) and re.match("_[a-z]", str(name.value)):
+                yield False, name.value
+
+
+_BY_NAME = {"getattr", "hasattr", "setattr", "delattr"}
+
+
+def own_names(tree):
+    """Names of methods and members that a module defines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (t.id for t in targets if isinstance(t, ast.Name))
+
+
+def test_no_other_module_reads_private_members():
+    # The child runs beside tf_keras, in a Python that has no Keras 3.
+    files = [p for p in PACKAGE.rglob("*.py") if "_tfmot_child" not in p.parts]
+    trees = {p: ast.parse(p.read_text()) for p in files}
+    own, foreign = {n for t in trees.values() for n in own_names(t)}, keras_privates()
+    assert {"_inbound_nodes", "_keras_history", "_flatten_layers"} <= foreign
+    found = {
+        f"{path.relative_to(PACKAGE)}: {name}"
+        for path, tree in trees.items()
+        for on_self, name in private_reads(tree)
+        if name not in own or (name in foreign and not on_self)
+    }
+    home = "core/keras_internals.py: "
+    assert not {one for one in found if not one.startswith(home)}
+    assert f"{home}_keras_history" in found
+
+    imports = re.compile(r"^\s*(from|import) (keras\.src|tensorflow\.python)", re.M)
+    assert not [p for p in files if imports.search(p.read_text())]

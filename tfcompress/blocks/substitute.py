@@ -11,6 +11,7 @@ from tfcompress.blocks.stand_ins import STAND_INS, Divided, Unfit
 from tfcompress.core.cloning import clone_layer, rebuild
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, as_graph, flatten, rewire
+from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.rules import Rule
 from tfcompress.core.walk import weight_refs
@@ -198,7 +199,7 @@ def _norm_behind(graph, nodes):
     is_usable = (
         type(norm) is keras.layers.BatchNormalization
         and norm.axis in (-1, 3)
-        and len(norm._inbound_nodes) == 1
+        and len(symbolic_calls(norm)) == 1
     )
     return norm if is_usable else None
 

@@ -2,6 +2,8 @@
 
 import keras
 
+from tfcompress.core.keras_internals import compile_arguments, producer
+
 
 def remake(layer, config):
     """A layer of the same class from a configuration, without weights."""
@@ -45,7 +47,7 @@ def copy_variables(source, target):
 
 def is_graph(model):
     """Whether the layers of a model can be replaced (Sequential or Functional)."""
-    return isinstance(model, keras.Sequential) or hasattr(model, "_run_through_graph")
+    return isinstance(model, (keras.Sequential, keras.Function))
 
 
 def rebuild(model, replace=clone_layer, call=None):
@@ -79,7 +81,7 @@ def _inputs_like(model):
         lambda tensor: keras.Input(
             batch_shape=tensor.shape,
             dtype=tensor.dtype,
-            name=tensor._keras_history.operation.name,
+            name=producer(tensor).name,
         ),
         model.input,
     )
@@ -93,7 +95,7 @@ def compile_scope(model):
     """
     if not model.compiled:
         return keras.saving.custom_object_scope({})
-    parts = keras.tree.flatten(model._compile_config.config)
+    parts = keras.tree.flatten(compile_arguments(model))
     kinds = (keras.optimizers.Optimizer, keras.Loss, keras.Metric)
     found = {
         type(part).__name__: type(part) for part in parts if isinstance(part, kinds)

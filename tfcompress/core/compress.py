@@ -6,6 +6,7 @@ from tfcompress.core.cloning import clone_layer, is_graph, rebuild
 from tfcompress.core.compressed import Compressed, CompressedLayer, CompressedModel
 from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.graph import flatten, rewire
+from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.core.rules import Rule, check_used, last_match
 from tfcompress.core.walk import weight_refs
@@ -81,14 +82,14 @@ def strip(model):
     check_model(model, "strip")
     if not is_graph(model):
         return _strip_layer(model)
-    if any(_is_plain_call(layer) for layer in model._flatten_layers()):
+    if any(_is_plain_call(layer) for layer in all_layers(model)):
         return rewire(flatten(model), _call_plain, _strip_layer)
     return rebuild(model, _strip_layer)
 
 
 def is_plain(model):
     """Whether a model has nothing to strip."""
-    layers = [model, *model._flatten_layers(include_self=False)]
+    layers = all_layers(model)
     return not any(isinstance(a, Compressed) or _is_plain_call(a) for a in layers)
 
 

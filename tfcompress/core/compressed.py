@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.layout import Layout
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.core.substituted import call_substituted
@@ -405,7 +406,7 @@ def _retire(ref):
 
 def compressed_parts(model):
     """Every `CompressedLayer` and `CompressedModel` in a model, itself included."""
-    layers = [model, *model._flatten_layers(include_self=False)]
+    layers = all_layers(model)
     return [layer for layer in layers if isinstance(layer, Compressed)]
 
 

@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 
+from tfcompress.core.keras_internals import is_keras_2
+
 
 def check_model(model, action):
     """Raises unless `model` is a built Keras 3 model with finite weights."""
     if not isinstance(model, keras.Model):
-        if type(model).__module__.startswith(("tf_keras", "keras.src.engine")) or any(
-            base.__module__.startswith("tf_keras") for base in type(model).__mro__
-        ):
+        if is_keras_2(model):
             raise TypeError(
                 f"Cannot {action} {type(model).__name__!r}: it is a tf_keras (Keras 2) "
                 "model, and tfcompress works on Keras 3. Convert it with "

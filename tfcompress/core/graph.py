@@ -13,6 +13,7 @@ from tfcompress.core.cloning import (
     rebuild,
     remake,
 )
+from tfcompress.core.keras_internals import ordered_calls, symbolic_calls
 from tfcompress.core.macs import input_specs
 
 
@@ -127,9 +128,8 @@ class Graph:
 
     def __init__(self, model):
         self.nodes = [
-            Node(node, node.operation._inbound_nodes.index(node))
-            for depth in sorted(model._nodes_by_depth, reverse=True)
-            for node in model._nodes_by_depth[depth]
+            Node(node, symbolic_calls(node.operation).index(node))
+            for node in ordered_calls(model)
         ]
         self.outputs = {id(tensor) for tensor in model.outputs}
         self._consumers = {}

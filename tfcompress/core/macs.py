@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfcompress.core.cloning import is_graph
+from tfcompress.core.keras_internals import producer
 from tfcompress.core.layout import layout
 from tfcompress.core.recording import recorded
 from tfcompress.core.walk import leaf_refs, leaves
@@ -47,7 +48,7 @@ def _recorded_shape(model):
 
 
 def _spec(tensor, batch_size):
-    source = getattr(tensor, "_keras_history", (None,))[0]
+    source = producer(tensor)
     is_input = isinstance(source, keras.layers.InputLayer)
     name = source.name if is_input else tensor.name
     return tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype, name)

@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from tfcompress.core.keras_internals import direct_layers
 from tfcompress.core.layout import Layout, layout
 
 _NORMALIZATION = (
@@ -59,7 +60,7 @@ class WeightRef:
 
 def sublayers(layer):
     """The layers directly inside a layer, each once."""
-    return list(layer._flatten_layers(include_self=False, recursive=False))
+    return direct_layers(layer)
 
 
 def own_variables(layer):

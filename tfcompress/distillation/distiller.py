@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from tfcompress.core.errors import check_model
+from tfcompress.core.keras_internals import added_loss, compiled_loss
 from tfcompress.core.samples import random_inputs
 from tfcompress.distillation.features import watched
 from tfcompress.distillation.outputs import (
@@ -108,7 +109,7 @@ class Distiller(keras.Model):
     @property
     def metrics(self):
         """Those of Keras, and one for each loss."""
-        unused = self._task_metric if self._compile_loss is None else None
+        unused = self._task_metric if compiled_loss(self) is None else None
         return [metric for metric in super().metrics if metric is not unused]
 
     def _meet(self):
@@ -148,9 +149,9 @@ class Distiller(keras.Model):
     ):
         """The weighted sum of all losses; each goes into its metric."""
         labels, taught = y if isinstance(y, Taught) else (y, None)
-        total = sum(map(self._aggregate_additional_loss, self.losses))
-        if self._compile_loss is not None:
-            task = self._compile_loss(labels, y_pred, sample_weight)
+        total = sum(added_loss(self, loss) for loss in self.losses)
+        if (task_loss := compiled_loss(self)) is not None:
+            task = task_loss(labels, y_pred, sample_weight)
             show(self._task_metric, task, x)
             total += task if self.alpha is None else self.alpha * task
         student = self._student_run(x, y_pred, training)

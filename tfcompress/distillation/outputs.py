@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfcompress.core.cloning import is_graph
+from tfcompress.core.keras_internals import producer
 from tfcompress.core.samples import random_inputs
 from tfcompress.quantization.layers import FakeQuant, LearnedStepQuant
 
@@ -70,17 +71,18 @@ def sums_to_one(output):
 
 def _last_activations(model, count):
     inner = getattr(model, "inner", model)
-    if hasattr(inner, "_run_through_graph"):
-        last = map(_producer, keras.tree.flatten(inner.outputs))
+    if isinstance(inner, keras.Function):
+        last = map(_last_operation, keras.tree.flatten(inner.outputs))
     else:
         layers = [layer for layer in inner.layers if not isinstance(layer, _GRIDS)]
         last = (layers[-1:] or [None]) * count
     return [_activation(operation) for operation in last]
 
 
-def _producer(tensor):
-    operation = tensor._keras_history.operation
-    return _producer(operation.input) if isinstance(operation, _GRIDS) else operation
+def _last_operation(tensor):
+    operation = producer(tensor)
+    is_grid = isinstance(operation, _GRIDS)
+    return _last_operation(operation.input) if is_grid else operation
 
 
 def _activation(operation):

@@ -13,6 +13,7 @@ from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.files import check_writable, write_atomically
 from tfcompress.core.graph import flatten
+from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import (
@@ -289,7 +290,7 @@ def _stripped(model, precision):
 
 def _has_trained_ranges(model):
     """Whether a graph holds fake quantization of activations."""
-    operations = getattr(model, "operations", None) or model._flatten_layers()
+    operations = getattr(model, "operations", None) or all_layers(model)
     return any(
         isinstance(op, FakeQuant) or type(op).__name__ == "FakeQuantWithMinMaxVars"
         for op in operations
@@ -374,7 +375,7 @@ def _with_int4_weights(model):
             return False
         return not lies_on_grid(layer, _INT8_LEVELS)
 
-    if not any(map(needs_grid, model._flatten_layers())):
+    if not any(map(needs_grid, all_layers(model))):
         return model
     return strip(compress(model, {needs_grid: Uniform(bits=4)}))
 

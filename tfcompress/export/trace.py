@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfcompress.core.cloning import is_graph
+from tfcompress.core.keras_internals import producer
 from tfcompress.core.macs import input_specs
 
 # Constants are fast to convert, but the converter copies them some ten times over.
@@ -87,7 +88,7 @@ def named_outputs(model, outputs):
     flat = keras.tree.flatten(outputs)
     if isinstance(outputs, dict):
         return {_identifier(name): tensor for name, tensor in outputs.items()}
-    names = [tensor._keras_history.operation.name for tensor in _outputs(model)]
+    names = [producer(tensor).name for tensor in _outputs(model)]
     if len(set(names)) != len(flat):
         names = [f"output_{i}" for i in range(len(flat))]
     return {_identifier(n): t for n, t in zip(names, flat, strict=True)}

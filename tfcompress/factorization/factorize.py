@@ -7,6 +7,7 @@ import rich.table
 
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import as_graph, flatten_with_origins
+from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.macs import macs
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import did_you_mean
@@ -341,5 +342,5 @@ class _Survey(LayerRewrite):
 
     def _macs_after(self, ranks, *layers):
         chain = self.rewrite.chain(ranks, *layers)
-        calls = layers[0]._inbound_nodes
+        calls = symbolic_calls(layers[0])
         return sum(work(chain, call.input_tensors[0].shape)[0] for call in calls)

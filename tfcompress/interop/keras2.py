@@ -12,6 +12,8 @@ import re
 import h5py
 import keras
 
+from tfcompress.core.keras_internals import all_layers, producer
+
 # Options that Keras 3 dropped: of which layers, which, and under which values they did
 # nothing, so that nothing is lost without them.
 _OFF = (None, False)
@@ -282,7 +284,7 @@ def _operate(config, inputs, options):
             f"{sorted(options)}. {_ADVICE}"
         ) from error
     # The automatic name may be one that a layer of the model has.
-    output._keras_history.operation.name = _name(config)
+    producer(output).name = _name(config)
     return output
 
 
@@ -410,7 +412,7 @@ def _set_weights(part, values):
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    for layer in part.layer._flatten_layers():
+    for layer in all_layers(part.layer):
         if isinstance(layer, keras.layers.Normalization) and layer.built:
             layer.finalize_state()
 

@@ -4,6 +4,7 @@ import keras
 
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, as_graph, flatten, rewire
+from tfcompress.core.keras_internals import producer
 from tfcompress.core.nouns import Range
 from tfcompress.quantization.activations.sign import Sign
 from tfcompress.quantization.calibrate import calibrate
@@ -163,7 +164,7 @@ def quantize_activations(
         )
 
     def quantized_input(tensor):
-        operation = getattr(tensor, "_keras_history", (None,))[0]
+        operation = producer(tensor)
         if not isinstance(operation, L.InputLayer):
             return tensor
         if operation.name not in inputs:

@@ -8,6 +8,7 @@ from tfcompress.callbacks import Pruning
 from tfcompress.core.compress import compress, strip
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_model
+from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.nouns import Scope
 from tfcompress.core.walk import own_variables
 from tfcompress.export import export_tflite
@@ -219,7 +220,7 @@ def _codebooks(model, num_clusters):
     """Rules that share values; zeros stay, in kernels that share nothing too."""
     if num_clusters is None:
         num_clusters = {".*": 31}
-        if any(map(_has_convolution_kernel, model._flatten_layers())):
+        if any(map(_has_convolution_kernel, all_layers(model))):
             num_clusters[_has_convolution_kernel] = 255
     if not isinstance(num_clusters, dict):
         num_clusters = {".*": num_clusters}

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.nouns import LayerRewrite
 
 
@@ -34,7 +35,7 @@ class AffineAsConvolution(LayerRewrite):
             known = self.batch_norm and layer.axis in (-1, 3)
         else:
             known = isinstance(layer, keras.layers.Rescaling)
-        if not known or len(layer._inbound_nodes) != 1:
+        if not known or len(symbolic_calls(layer)) != 1:
             return False
         shape = layer.output.shape
         is_float = keras.backend.is_float_dtype(layer.input.dtype)

@@ -5,6 +5,7 @@ import keras
 from tfcompress.core.cloning import clone_layer
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, as_graph, flatten, rewire
+from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.nouns import LayerRewrite
 
 
@@ -69,6 +70,6 @@ def _chain(graph, node, length):
     while len(nodes) < length and (following := graph.only_consumer(nodes[-1])):
         nodes.append(following)
     layers = [n.operation for n in nodes]
-    shared = length > 1 and any(len(layer._inbound_nodes) > 1 for layer in layers)
+    shared = length > 1 and any(len(symbolic_calls(layer)) > 1 for layer in layers)
     usable = all(isinstance(layer, keras.Layer) for layer in layers)
     return layers if len(layers) == length and usable and not shared else []

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfcompress.core.cloning import clone_layer, is_graph, rebuild
 from tfcompress.core.errors import check_model
+from tfcompress.core.keras_internals import all_layers
 
 
 def recalibrate_batch_norm(model, data):
@@ -42,7 +43,7 @@ def recalibrate_batch_norm(model, data):
     copy = rebuild(model) if is_graph(model) else clone_layer(model)
     norms = [
         layer
-        for layer in copy._flatten_layers()
+        for layer in all_layers(copy)
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     means = [np.zeros(norm.moving_mean.shape) for norm in norms]

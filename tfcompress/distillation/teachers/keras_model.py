@@ -3,6 +3,7 @@
 import keras
 
 from tfcompress.core.errors import check_model
+from tfcompress.core.keras_internals import all_layers
 from tfcompress.distillation.outputs import output_kinds
 from tfcompress.distillation.teachers.teacher import Teacher, hash_of
 
@@ -36,7 +37,7 @@ class KerasTeacher(Teacher):
     @property
     def supports_jit(self):
         """Whether all of its layers do."""
-        return all(layer.supports_jit for layer in self.model._flatten_layers())
+        return all(layer.supports_jit for layer in all_layers(self.model))
 
     def fingerprint(self):
         """A hash of the weights, without the random seeds."""

@@ -5,6 +5,7 @@ import functools
 import keras
 
 from tfcompress.core.graph import Graph, as_graph, flatten_with_origins, rewire
+from tfcompress.core.keras_internals import all_layers
 from tfcompress.export.binary.layers import BDense, BMaxPool2D
 from tfcompress.export.binary.signs import (
     is_fake_quant,
@@ -38,7 +39,7 @@ def with_binary_operations(model, only_signs=False):
         `(model, layers)`: the model itself if nothing was replaced, and a `BinaryLayer`
         for each layer whose kernel has two or three values.
     """
-    if not any(map(binary_weights, model._flatten_layers())):
+    if not any(map(binary_weights, all_layers(model))):
         return model, ()
     try:
         graph_model = as_graph(model, "write binary operations for")
@@ -51,7 +52,7 @@ def with_binary_operations(model, only_signs=False):
         return model, without_binary_operations(model, reason)
     flat, origins = flatten_with_origins(graph_model)
     seen = {id(layer) for layer in origins.values()}
-    hidden = [layer for layer in graph_model._flatten_layers() if id(layer) not in seen]
+    hidden = [layer for layer in all_layers(graph_model) if id(layer) not in seen]
     flat = with_signs(flat)
     graph = Graph(flat)
     sites, ordinary = find_sites(graph, only_signs)
@@ -65,7 +66,7 @@ def with_binary_operations(model, only_signs=False):
 
 def without_binary_operations(model, reason):
     """A `BinaryLayer` for each layer that could be one, but stays ordinary."""
-    return _ordinary(model._flatten_layers(), reason)
+    return _ordinary(all_layers(model), reason)
 
 
 def _ordinary(layers, reason):

@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 
+from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.nouns import LayerRewrite
 
 
@@ -33,7 +34,7 @@ class CompactKernel(LayerRewrite):
     def matches(self, layer):
         """A 2-D convolution, depthwise or not, with rows or columns of zeros."""
         kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-        if not isinstance(layer, kinds) or len(layer._inbound_nodes) != 1:
+        if not isinstance(layer, kinds) or len(symbolic_calls(layer)) != 1:
             return False
         if layer.data_format != "channels_last" or not layer.kernel.numpy().any():
             return False

@@ -288,7 +288,7 @@ def bidirectional(call):
 def multi_head_attention(call):
     """Heads: one slice of the query, key, value and output projections each."""
     layer, given = call.layer, call.arguments()
-    if getattr(layer, "_use_gate", False):
+    if layer.get_config().get("use_gate"):
         return call.leave_whole("has gates")
     query, value = given["query"], given["value"]
     key = given.get("key")

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfcompress.core.keras_internals import producer
+
 RANGES = ("moving_average", "learned")
 
 
@@ -174,5 +176,5 @@ def _fake_quant(inputs, low, high, bits):
     if bits == 8:
         return outputs
     # Keras 3.15 drops num_bits when it is called with symbolic tensors.
-    operation = type(outputs._keras_history.operation)(num_bits=bits)
+    operation = type(producer(outputs))(num_bits=bits)
     return operation(inputs, low, high)

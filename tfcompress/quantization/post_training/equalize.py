@@ -6,6 +6,7 @@ import numpy as np
 from tfcompress.core.cloning import clone_layer, rebuild
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph
+from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.matrices import (
     from_matrix,
     has_matrix,
@@ -124,7 +125,7 @@ def _pairs(graph):
 
 
 def _can_be_scaled(layer, activations=None):
-    if not has_matrix(layer) or len(layer._inbound_nodes) != 1:
+    if not has_matrix(layer) or len(symbolic_calls(layer)) != 1:
         return False
     return activations is None or layer.activation in activations
 
