@@ -24,7 +24,8 @@ def collect(model, weights, data, needs, copy=None, batches=None):
 
     Args:
         model: a Keras model, compiled if a signal needs gradients.
-        weights: list of `Treatment`; one without transforms stands for a plain weight.
+        weights: list of `Treatment`, or of what has a `ref` and is `watched` like one; one
+            without transforms stands for a plain weight.
         data: an iterable of batches `(x, y)` or `(x, y, sample_weight)`, such as a
             `tf.data.Dataset`; `x` alone where no signal needs gradients.
         needs: names of signals, or `Signal` objects.

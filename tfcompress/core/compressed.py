@@ -16,8 +16,8 @@ from tfcompress.core.walk import own_variables, weight_refs
 class Treatment:
     """The transforms of one weight, in the order they are applied.
 
-    A transform that `waits` begins when no earlier one of the list changes from outside
-    any more: until then `hold` lets the weight pass by it, and `begin` starts it.
+    Where a transform that `waits` follows another one, callbacks may `hold` it, so that
+    the weight passes it by, until it should `begin`.
 
     Attributes:
         ref: the `WeightRef` of the treated variable.
@@ -56,10 +56,16 @@ class Treatment:
         )
 
     def _may_wait(self, transform):
-        return self.waiting is not None and transform.waits
+        follows = transform is not self.transforms[0]
+        return self.waiting is not None and transform.waits and follows
+
+    @property
+    def is_waiting(self):
+        """Whether some of its transforms are passed by now."""
+        return self.waiting is not None and bool(self.waiting.numpy())
 
     def _waits(self, transform):
-        return self._may_wait(transform) and bool(self.waiting.numpy())
+        return self.is_waiting and self._may_wait(transform)
 
     @contextlib.contextmanager
     def watched(self, *tapes):
@@ -104,7 +110,7 @@ class Treatment:
 
         Where shared values stand for it, it has followed its own gradient all the same.
         """
-        if self.waiting is None or self.waiting.numpy():
+        if self.waiting is None or self.is_waiting:
             return
         first = next(filter(self._may_wait, self.transforms))
         latent, seen = self.variable.numpy(), self.bake(upto=first)
@@ -119,7 +125,7 @@ class Treatment:
 
     def begin(self):
         """Starts the transforms that waited, on the weight as it is now."""
-        if self.waiting is None or not self.waiting.numpy():
+        if not self.is_waiting:
             return
         self.waiting.assign(False)
         first = next(filter(self._may_wait, self.transforms))
@@ -167,7 +173,7 @@ class Compressed:
             _penalize(self.treatments[-1])
         # After all other variables, so that files without them can be told.
         for treatment in self.treatments:
-            if not _has_to_wait(treatment.transforms):
+            if not any(transform.waits for transform in treatment.transforms[1:]):
                 continue
             treatment.waiting = self.add_weight(
                 name=f"{treatment.variable.name}_waiting",
@@ -360,12 +366,6 @@ class CompressedModel(Compressed, keras.Model):
         """Restores the model."""
         model, transforms, rest = cls._restore_config(config, "model", custom_objects)
         return cls(model, transforms, **rest)
-
-
-def _has_to_wait(transforms):
-    """Whether one that waits follows one that is changed from outside."""
-    changing = [i for i, t in enumerate(transforms) if t.is_scheduled]
-    return any(t.waits for t in transforms[changing[0] :]) if changing else False
 
 
 def _penalize(treatment):

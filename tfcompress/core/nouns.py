@@ -24,15 +24,14 @@ class WeightTransform(Plugin):
             on none. Integer files hold up to 127 steps.
         replaces_weight: whether the values do not depend on the weight any more once
             `refresh` has seen it. That weight is then neither trained nor saved.
-        is_scheduled: whether a callback changes it while the model trains, as masks are.
-        waits: whether it begins only when scheduled transforms before it in the list
-            have come to rest. Until then the weight passes it by.
+        waits: whether it is so coarse that what comes before it in the list should have
+            come to rest first, such as masks that a callback changes. Callbacks then
+            let the weight pass it by until it begins.
     """
 
     shares_values = False
     max_level = None
     replaces_weight = False
-    is_scheduled = False
     waits = False
 
     def build(self, layer, weight, layout):

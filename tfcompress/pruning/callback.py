@@ -21,9 +21,10 @@ class Pruning(keras.callbacks.Callback):
     than the schedule asks for by then, as after an earlier one to a lower sparsity or
     with weights that were restored, catches up at once.
 
-    Transforms after a mask that share values (`tfc.transforms.Codebook`) wait until the
-    schedule is over, or the training, whatever comes first: one training then does as
-    well as one for the masks and another for the values.
+    Transforms after a mask that share values or have very few (`Codebook`, `Binary`,
+    `Ternary`, `TrainedTernary`, grids of 2 or 3 bits) wait until the schedule is over, or
+    the training, whatever comes first: one training then does as well as one for the
+    masks and another for the values. `tfc.callbacks.Staging` says when they begin.
 
     Args:
         schedule: a `tfc.schedules` object, or a number for a constant sparsity; or

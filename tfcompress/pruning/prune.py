@@ -101,6 +101,11 @@ class Prunable:
         return self.ref.path
 
     @property
+    def watched(self):
+        """As of its `Treatment`."""
+        return self.treatment.watched
+
+    @property
     def layout(self):
         """Its `Layout`."""
         return self.ref.layout
@@ -196,8 +201,7 @@ class Engine:
 
     def signals(self, model, weights, data=None, copy=None):
         """`{path: Signals}` that the criterion needs."""
-        treated = [weight.treatment for weight in weights]
-        found = collect(model, treated, data, self.criterion.needs, copy)
+        found = collect(model, weights, data, self.criterion.needs, copy)
         return {weight.path: one for weight, one in zip(weights, found, strict=True)}
 
     def score(self, weight, signals):

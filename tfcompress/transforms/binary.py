@@ -71,6 +71,7 @@ class Binary(WeightTransform):
     """
 
     max_level = 1
+    waits = True
 
     def __init__(self, scale=None, stochastic=False, seed=None):
         if scale not in SCALES:

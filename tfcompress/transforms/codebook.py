@@ -9,6 +9,9 @@ from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.bins import sum_by_bin
 from tfcompress.transforms.clustering import optimal_clusters
 
+# Means that are equal but for rounding.
+_CLOSE = 1e-4
+
 
 class Codebook(WeightTransform):
     """Replaces each weight by the value of its cluster.
@@ -23,9 +26,9 @@ class Codebook(WeightTransform):
     Refreshing clusters the current weights by k-means; at most `num_clusters` distinct
     values are reproduced exactly. After a `Mask` that a callback still changes, sharing
     waits until the schedule is over: clusters made of weights that are yet to go serve
-    none of those that stay. If a mask changes after that, latent weights that have left
-    their cluster first return to its value, since each followed its own gradient while
-    that had no effect.
+    none of those that stay. If a mask changes after that, latent weights first take the
+    values that stand for them, since each had followed its own gradient while that had
+    no effect.
 
     Args:
         num_clusters: number of shared non-zero values, 1 to 65535.
@@ -108,23 +111,16 @@ class Codebook(WeightTransform):
         self.assignments.assign(self.layout.from_canonical(codes))
 
     def settle(self, weight):
-        """Weights that left their cluster take its value."""
-        shared = self.bake(weight)
-        return np.where(
-            np.abs(weight - shared) > np.abs(weight - self._nearest(weight)),
-            shared,
-            weight,
-        )
-
-    def _nearest(self, weight):
-        """The shared value that is closest to each weight."""
-        canonical = self.layout.to_canonical(weight)
-        values = np.sort(self.values.numpy().reshape(-1, self.num_clusters))
-        nearest = np.empty_like(canonical)
-        for k, of_channel in enumerate(values):
-            edges = (of_channel[1:] + of_channel[:-1]) / 2
-            nearest[..., k] = of_channel[np.searchsorted(edges, canonical[..., k])]
-        return self.layout.from_canonical(nearest)
+        """Weights take their cluster's value unless that is still their mean."""
+        codes = np.where(weight != 0, self.assignments.numpy(), 0).ravel()
+        values = np.concatenate([[0.0], self.values.numpy()])
+        counts = np.bincount(codes, minlength=values.size)
+        means = np.bincount(codes, weight.ravel(), values.size) / np.maximum(counts, 1)
+        has_moved = np.abs(means - values) > _CLOSE * np.abs(values).max()
+        # Weights without a cluster have come back; nothing stands for them yet.
+        has_moved[0] = False
+        settled = np.where(has_moved[codes], values[codes], weight.ravel())
+        return settled.astype(weight.dtype).reshape(weight.shape)
 
     def __call__(self, weight, training=False):
         """The shared values in the weight's place."""

@@ -6,6 +6,8 @@ import tensorflow as tf
 from tfcompress.core.errors import check_integer
 from tfcompress.core.nouns import WeightTransform
 
+_FINE_BITS = 4
+
 
 class KBit(WeightTransform):
     """A transform with `2^(bits-1) - 1` levels on each side of zero.
@@ -20,6 +22,8 @@ class KBit(WeightTransform):
     def __init__(self, bits):
         name = f"{type(self).__name__}(bits)"
         self._known_bits = check_integer(name, bits, self.least_bits, 16)
+        # Finer grids train well from the first step.
+        self.waits = bits < _FINE_BITS
 
     @property
     def bits(self):

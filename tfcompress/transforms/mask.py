@@ -29,8 +29,6 @@ class Mask(WeightTransform):
         array([ True, False])
     """
 
-    is_scheduled = True
-
     def build(self, layer, weight, layout):
         """Creates the mask, all True."""
         self.mask = layer.add_weight(

@@ -40,6 +40,7 @@ class Ternary(WeightTransform):
     """
 
     max_level = 1
+    waits = True
 
     def __init__(self, threshold=0.7, per_channel=False):
         self.threshold = check_part("Ternary(threshold)", threshold)

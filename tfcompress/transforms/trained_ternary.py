@@ -46,6 +46,8 @@ class TrainedTernary(WeightTransform):
         array([ 2. , 2. , -1.5, -1.5, 0. ], dtype=float32)
     """
 
+    waits = True
+
     def __init__(self, threshold=0.05, per_channel=False):
         self.threshold = check_part("TrainedTernary(threshold)", threshold)
         self.per_channel = per_channel

@@ -21,7 +21,7 @@ class ActivationZeros(PerOutput):
     def update_call(self, call, values):
         """How many are zero, and how many there are."""
         count = tf.cast(tf.shape(values)[0] * tf.shape(values)[1], values.dtype)
-        return tf.math.count_nonzero(values == 0, (0, 1), values.dtype), count
+        return tf.math.count_nonzero(values == 0, (0, 1), dtype=values.dtype), count
 
     def per_channel(self, zeros, count):
         """The share."""

@@ -34,9 +34,8 @@ class PerOutput(Signal):
     def result(self, totals, ref):
         """The numbers as they broadcast to the canonical form of the weight."""
         numbers = self.per_channel(*totals)
-        if not ref.layout.output_axes:
-            return numbers.reshape(-1, 1)
-        return np.tile(numbers, ref.layout.num_outputs // numbers.size)
+        numbers = np.tile(numbers, _num_channels(ref) // numbers.size)
+        return numbers if ref.layout.output_axes else numbers.reshape(-1, 1)
 
     def per_channel(self, *totals):
         """The statistic, `(channels,)`."""
@@ -68,16 +67,22 @@ def maps(call, ref, tensor=None):
     layer = leaf_of(ref)
     if getattr(layer, "data_format", None) == "channels_first":
         outputs = tf.transpose(outputs, [0, *range(2, len(outputs.shape)), 1])
-    made = ref.layout.num_outputs if ref.layout.output_axes else ref.variable.shape[0]
     channels = outputs.shape[-1]
     if isinstance(layer, keras.layers.EinsumDense):
-        channels = made
-    elif isinstance(layer, keras.layers.RNN):
-        made = channels if made % channels == 0 else made
-    if channels != made:
+        channels = _num_channels(ref)
+    is_inner = ref.variable is getattr(layer, "depthwise_kernel", None)
+    gates, rest = divmod(_num_channels(ref), channels)
+    if is_inner or rest or (gates > 1 and not isinstance(layer, keras.layers.RNN)):
         raise ValueError(
-            f"Weight {ref.path!r} makes {made} channels, and its layer shows "
-            f"{channels}: what it makes is not seen from outside. Split the layer "
-            "(tfc.rewrites.SplitSeparable), or leave the weight out by a rule."
+            f"What weight {ref.path!r} makes is not seen from outside of its layer, which "
+            f"shows {channels} channels. Split the layer (tfc.rewrites.SplitSeparable), "
+            "or leave the weight out by a rule."
         )
     return tf.reshape(outputs, (tf.shape(outputs)[0], -1, channels))
+
+
+def _num_channels(ref):
+    """Outputs that a weight makes, or elements of a bias."""
+    if ref.layout.output_axes:
+        return ref.layout.num_outputs
+    return ref.variable.shape[0]

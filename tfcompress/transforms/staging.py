@@ -1,0 +1,82 @@
+"""Transforms that begin while a model trains."""
+
+import keras
+
+from tfcompress.core.compressed import treatments
+from tfcompress.core.errors import check_integer
+
+
+class Staging(keras.callbacks.Callback):
+    """Lets coarse transforms begin at a step of their own.
+
+    Where a transform that shares values or has very few (`Codebook`, `Binary`, `Ternary`,
+    `TrainedTernary`, grids of 2 or 3 bits) follows another one in a list, the weight
+    passes it by until `begin_step`; then it starts on the weight as it is. One training
+    so does what takes two otherwise. After masks, `tfc.callbacks.Pruning` does this by
+    itself, at the end of its schedule.
+
+    Args:
+        begin_step: optimizer iterations before they begin. At the end of the training
+            they begin in any case.
+
+    Raises:
+        ValueError: if `begin_step` is negative, or the model has no such transform.
+
+    Source: Zhuang et al., "Towards Effective Low-bitwidth Convolutional Neural Networks"
+    (2018), two-stage optimization.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> model = tfc.compress(model, {".*": ["uniform", "binary"]})
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 8)), np.ones((8, 4))
+        >>> staging = tfc.callbacks.Staging(begin_step=6)
+        >>> _ = model.fit(x, y, batch_size=1, verbose=0, callbacks=[staging])
+        >>> len(np.unique(tfc.strip(model).layers[0].kernel))
+        2
+    """
+
+    def __init__(self, begin_step):
+        super().__init__()
+        self._has_begun = None
+        self.begin_step = check_integer("begin_step", begin_step, 0, 2**62)
+
+    def set_model(self, model):
+        """Finds what can wait."""
+        super().set_model(model)
+        self._waiting = [t for _, t in treatments(model) if t.waiting is not None]
+        if not self._waiting:
+            raise ValueError(
+                f"Staging found nothing that can wait in model {model.name!r}: no "
+                "Codebook, Binary, Ternary or other coarse transform follows another "
+                "transform."
+            )
+
+    def on_train_begin(self, logs=None):
+        """Forgets where the last training stood."""
+        self._has_begun = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Begins if the step has come."""
+        if not self._has_begun:
+            self.update(int(self.model.optimizer.iterations.numpy()))
+
+    def on_train_end(self, logs=None):
+        """Begins in any case."""
+        self.update(self.begin_step)
+
+    def update(self, step):
+        """Lets the transforms wait or begin; for custom training loops.
+
+        Args:
+            step: optimizer iterations so far.
+        """
+        has_begun = step >= self.begin_step
+        if has_begun == self._has_begun:
+            return
+        self._has_begun = has_begun
+        for treatment in self._waiting:
+            if has_begun:
+                treatment.begin()
+            else:
+                treatment.hold()
