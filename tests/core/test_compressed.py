@@ -92,7 +92,7 @@ def test_gradients_go_where_the_weight_goes():
     treatment.hold()
     latent, shared_values = models.gradients(treatment, upstream, values)
     np.testing.assert_array_equal(latent, upstream)
-    assert shared_values is None
+    np.testing.assert_array_equal(shared_values, [0, 0])
     treatment.begin()
     latent, shared_values = models.gradients(treatment, upstream, values)
     np.testing.assert_array_equal(shared_values, [3, 12])
@@ -194,6 +194,7 @@ def test_shared_values_begin_when_the_schedule_is_over_or_the_training():
         x, y = models.inputs(model, 64), models.classes(64)
         callbacks = [tfc.callbacks.Pruning(schedule), Watch()]
         model.fit(x, y, 8, verbose=0, callbacks=callbacks)
-        assert seen == ([True] * 3 + [False] * 5 if begins else [True] * 8)
+        # A third of the rest is for weights to recover: step 4 + (8 - 4) // 3.
+        assert seen == ([True] * 4 + [False] * 4 if begins else [True] * 8)
         kernels = [t.bake() for _, t in treatments(model)]
         assert all(len(np.unique(k[k != 0])) <= 3 for k in kernels)

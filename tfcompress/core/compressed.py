@@ -47,13 +47,11 @@ class Treatment:
         return value
 
     def _applied(self, transform, value, training):
+        transformed = transform(value, training=training)
         if not self._may_wait(transform):
-            return transform(value, training=training)
-        return tf.cond(
-            tf.convert_to_tensor(self.waiting.value),
-            lambda: tf.identity(value),
-            lambda: transform(value, training=training),
-        )
+            return transformed
+        # Not a branch: gradients of their own kind do not pass out of one.
+        return tf.where(self.waiting.value, value, transformed)
 
     def _may_wait(self, transform):
         follows = transform is not self.transforms[0]
@@ -128,9 +126,11 @@ class Treatment:
         if not self.is_waiting:
             return
         self.waiting.assign(False)
-        first = next(filter(self._may_wait, self.transforms))
-        first.refresh(self.bake(upto=first))
-        self.refresh(after=first)
+        late = list(filter(self._may_wait, self.transforms))
+        for transform in late:
+            transform.reset()
+        late[0].refresh(self.bake(upto=late[0]))
+        self.refresh(after=late[0])
 
     def penalties(self):
         """The penalties of its transforms, a list of scalars."""

@@ -1,5 +1,7 @@
 """The nouns that plug-ins implement. Everything else is Keras."""
 
+import bisect
+
 import numpy as np
 import tensorflow as tf
 
@@ -50,6 +52,9 @@ class WeightTransform(Plugin):
         Called when compression starts and whenever an earlier transform of the list
         changed, not on every step.
         """
+
+    def reset(self):
+        """Forgets what `refresh` chose, so that the next one starts anew."""
 
     def settle(self, weight):
         """The weight without changes that had no effect on what stands for it.
@@ -216,14 +221,17 @@ class Schedule(Plugin):
         """Whether something must happen in the steps `(previous_step, step]`."""
         raise NotImplementedError
 
-    @property
-    def ends(self):
-        """Whether nothing happens any more from some step on."""
-        return not self.due(_NEVER // 2, _NEVER)
-
     def is_over(self, step):
         """Whether nothing happens any more after `step`."""
         return not self.due(step, _NEVER)
+
+    @property
+    def last_step(self):
+        """The last step at which something happens, None if there is no last one."""
+        if not self.is_over(_NEVER // 2):
+            return None
+        steps = range(_NEVER // 2)
+        return bisect.bisect_left(steps, True, hi=len(steps), key=self.is_over)
 
 
 class Scope(Plugin):

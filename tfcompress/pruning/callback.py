@@ -6,6 +6,9 @@ import numpy as np
 from tfcompress.core.nouns import Schedule
 from tfcompress.pruning.prune import Engine, by_rule, masked_weights
 
+# The part of the training after the last change of masks in which weights recover.
+_RECOVERY = 3
+
 
 class Pruning(keras.callbacks.Callback):
     """Assigns the masks of a model while it trains.
@@ -22,9 +25,10 @@ class Pruning(keras.callbacks.Callback):
     with weights that were restored, catches up at once.
 
     Transforms after a mask that share values or have very few (`Codebook`, `Binary`,
-    `Ternary`, `TrainedTernary`, grids of 2 or 3 bits) wait until the schedule is over, or
-    the training, whatever comes first: one training then does as well as one for the
-    masks and another for the values. `tfc.callbacks.Staging` says when they begin.
+    `Ternary`, `TrainedTernary`, grids of 2 or 3 bits) wait until the schedule is over and
+    a third of the remaining training has made up for the last weights that went; one
+    training then does as well as one for the masks and another for the values. Where
+    the length of the training is not known they wait for the end of the schedule.
 
     Args:
         schedule: a `tfc.schedules` object, or a number for a constant sparsity; or
@@ -94,6 +98,7 @@ class Pruning(keras.callbacks.Callback):
             )
         self._members = self._masked
         self._parts = by_rule(self.schedule, self._members, Schedule.get)
+        self._find_stages()
 
     def on_train_begin(self, logs=None):
         """Forgets where the last training stood."""
@@ -106,6 +111,7 @@ class Pruning(keras.callbacks.Callback):
         step = int(self.model.optimizer.iterations.numpy())
         self._previous_step, self._batches = step, 0
         self.sparsity = self._masked_fraction()
+        self._find_stages(step + self._steps_to_come(epoch))
         self._stage(step)
         # Restored masks stay where they are what the schedule says.
         behind = [
@@ -116,6 +122,11 @@ class Pruning(keras.callbacks.Callback):
         if behind:
             self._prune(behind)
 
+    def _steps_to_come(self, epoch):
+        """Optimizer iterations of this training, 0 if that is not known."""
+        steps_per_epoch = self.params.get("steps") or 0
+        return (self.params.get("epochs", epoch) - epoch) * steps_per_epoch
+
     def _is_behind(self, sparsity, members):
         masked = self._fraction(members)
         return sparsity > (masked + self._tolerance(members) if masked else 0)
@@ -125,8 +136,13 @@ class Pruning(keras.callbacks.Callback):
         self._batches += 1
         # Reading the optimizer's step takes longer than knowing that nothing can be due.
         latest = self._previous_step + self._batches * self.model.steps_per_execution
-        if any(s.due(self._previous_step, latest) for s, _ in self._parts):
+        if self._is_due(self._previous_step, latest):
             self.update(int(self.model.optimizer.iterations.numpy()))
+
+    def _is_due(self, previous, step):
+        return any(s.due(previous, step) for s, _ in self._parts) or any(
+            previous < begin_step <= step for begin_step, _ in self._stages
+        )
 
     def on_epoch_end(self, epoch, logs=None):
         """Logs the sparsity."""
@@ -134,9 +150,10 @@ class Pruning(keras.callbacks.Callback):
             logs["sparsity"] = self.sparsity
 
     def on_train_end(self, logs=None):
-        """Starts what still waits for the end of the schedule."""
-        for weight in self._masked:
-            weight.treatment.begin()
+        """Starts what still waits."""
+        for _, treatments in self._stages:
+            for treatment in treatments:
+                treatment.begin()
 
     def update(self, step):
         """Prunes if the schedule is due at `step`; for custom training loops.
@@ -152,7 +169,30 @@ class Pruning(keras.callbacks.Callback):
         ]
         if due:
             self._prune(due)
-            self._stage(step)
+        self._stage(step)
+
+    def _find_stages(self, last_step=0):
+        """When what waits for masks begins: `[(step, treatments)]`."""
+        self._stages = []
+        for schedule, members in self._parts:
+            treatments = [
+                weight.treatment
+                for weight in self._weights_of(members)
+                if weight.treatment.waiting is not None
+            ]
+            rest = schedule.last_step
+            if not treatments or rest is None:
+                continue
+            recovery = max(0, last_step - rest) // _RECOVERY
+            self._stages.append((rest + recovery, treatments))
+
+    def _stage(self, step):
+        for begin_step, treatments in self._stages:
+            for treatment in treatments:
+                if step < begin_step:
+                    treatment.hold()
+                else:
+                    treatment.begin()
 
     def prune(self, sparsity):
         """Masks the model now.
@@ -166,16 +206,6 @@ class Pruning(keras.callbacks.Callback):
         """Masks members of the model; `[(sparsity, members)]`."""
         self.engine.prune(self.model, parts, self.data)
         self.sparsity = self._masked_fraction()
-
-    def _stage(self, step):
-        """Lets transforms after the masks wait while the masks are to change yet."""
-        for schedule, members in self._parts:
-            is_rising = schedule.ends and not schedule.is_over(step)
-            for weight in self._weights_of(members):
-                if is_rising:
-                    weight.treatment.hold()
-                else:
-                    weight.treatment.begin()
 
     def _weights_of(self, members):
         return members

@@ -80,6 +80,10 @@ class LearnedStep(KBit):
             trainable=True,
         )
 
+    def reset(self):
+        """Forgets the step."""
+        self.step.assign(np.zeros(self.step.shape))
+
     def refresh(self, weight):
         """Sets the step, unless it has been set already."""
         if self.step.numpy().any():
@@ -91,7 +95,7 @@ class LearnedStep(KBit):
     def change_bits(self, bits, weight):
         """Goes to another grid, whose step starts anew."""
         super().change_bits(bits, weight)
-        self.step.assign(np.zeros(self.step.shape))
+        self.reset()
         self.refresh(weight)
 
     def __call__(self, weight, training=False):

@@ -1,5 +1,6 @@
 """Three values, two of which are trained."""
 
+import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.errors import check_part
@@ -72,6 +73,11 @@ class TrainedTernary(WeightTransform):
 
         self.positive = add_values("positive")
         self.negative = add_values("negative")
+
+    def reset(self):
+        """Forgets the two values."""
+        for values in (self.positive, self.negative):
+            values.assign(np.zeros(values.shape))
 
     def refresh(self, weight):
         """Sets the two values, unless they have been set already."""

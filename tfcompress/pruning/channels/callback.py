@@ -86,6 +86,7 @@ class ChannelPruning(Pruning):
                 "'.*/gamma': 'mask', '.*/beta': 'mask'})."
             )
         self._parts = self._by_rule()
+        self._find_stages()
         masks = {key: weight.kept() for key, weight in self._weights.items()}
         self._keep = units_left(self._graph, self._members, masks)
 
