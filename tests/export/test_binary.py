@@ -16,8 +16,10 @@ from tfcompress.export.binary.signs import is_sign, with_signs
 from tfcompress.export.binary.thresholds import NoThreshold, path_to_sign, thresholds
 from tfcompress.export.binary.weights import binary_weights
 from tfcompress.export.convert import convert
+from tfcompress.export.precisions import precision_of
 from tfcompress.tflite.describe import describe
-from tfcompress.tflite.operations import operation_name, read
+from tfcompress.tflite.operations import operation_name
+from tfcompress.tflite.read import read
 from tfcompress.transforms import Binary, Ternary
 
 L = keras.layers
@@ -478,7 +480,8 @@ def test_attributes_are_written():
     y = L.Conv2D(8, (3, 2), strides=(2, 1), padding="same", name="b0")(sign()(x))
     model = keras.Model(x, y)
     model = tfc.strip(tfc.compress(model, {"b0": Binary()}))
-    file = read(convert(with_binary_operations(model)[0]))
+    rewritten, _ = with_binary_operations(model)
+    file = convert(rewritten, precision_of("float32"))
     (graph,) = file.subgraphs
     (operation,) = graph.operators
     options = flexbuffers.GetRoot(bytes(operation.customOptions)).AsMap
