@@ -112,7 +112,14 @@ def _stripped(model, precision):
 
 def _in_float32(model):
     """The model itself, or its copy without mixed precision, which does not convert."""
+    # Configurations of large models take a while to make.
+    if not any(map(_is_mixed, model._flatten_layers())):
+        return model
     return _with_config(model, _without_mixed_precision)
+
+
+def _is_mixed(layer):
+    return layer.compute_dtype != layer.variable_dtype
 
 
 def _unrolled(model):

@@ -86,12 +86,9 @@ def store_sparse(file, model, sparse, obstacle=None):
         return _unused(model, obstacle)
     if sparse == "never":
         return _unused(model, 'sparse="never"')
-    names = _names_by_zeros(model)
-    return tuple(
-        _store(file, graph, kernel, names, sparse)
-        for graph in file.subgraphs
-        for kernel in _sparse_kernels(file, graph)
-    )
+    found = [(g, kernel) for g in file.subgraphs for kernel in _sparse_kernels(file, g)]
+    names = _names_by_zeros(model) if found else {}
+    return tuple(_store(file, *place, names, sparse) for place in found)
 
 
 def sparsity_lines(kernels):

@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 
 import tfcompress as tfc
+from tfcompress.core.graph import Graph, flatten
 from tfcompress.export.binary import reads_signs
+from tfcompress.export.binary.signs import is_sign, with_signs
 from tfcompress.transforms import Binary, Ternary
 
 L = keras.layers
@@ -165,3 +167,18 @@ def test_they_agree_on_what_a_kernel_of_two_values_is(second, bits, binary, tmp_
     row = tfc.report(model)["b0/kernel"]
     assert (row.bits, bool(row.binary_macs)) == (bits, binary)
     assert found_by_export(model, tmp_path) == (["b0"] if binary else [])
+
+
+def test_signs_are_found_in_saved_models_and_put_behind_pooling(tmp_path):
+    x = keras.Input((4, 4, 8))
+    y = L.Flatten()(L.MaxPooling2D(2)(sign()(x)))
+    z = keras.ops.where(x >= 0, 1.0, -1.0)
+    not_a_sign = keras.ops.where(x >= 0.5, 1.0, -1.0)
+    model = tfc.strip(keras.Model(x, [L.Dense(2)(y), z, not_a_sign]))
+    model.save(tmp_path / "m.keras")
+    model = keras.models.load_model(tmp_path / "m.keras")
+    graph = Graph(with_signs(flatten(model)))
+    signs = [node for node in graph.nodes if is_sign(node)]
+    assert [node.outputs[0].shape for node in signs] == [(None, 32), (None, 4, 4, 8)]
+    (reader,) = graph.consumers(signs[0])
+    assert isinstance(reader.operation, L.Dense)
