@@ -166,6 +166,8 @@ def export_tflite(
     result = describe_result(
         file, path, precision, len(content), sparsity, constants, binary
     )
+    # It holds the weights a second time.
+    del file
     if verify:
         converted = model if model is not plain else None
         result = verify_outputs(result, plain, content, samples, converted)
