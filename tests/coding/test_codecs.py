@@ -40,7 +40,9 @@ def _inputs():
 
 
 def test_all_are_here():
-    assert {type(codec) for codec in _CODECS.values()} == set(coding.get)
+    assert {type(codec) for codec in _CODECS.values()} == set(
+        coding.Codec.registered.values()
+    )
 
 
 _INPUTS = {name: array.astype(np.uint8) for name, array in _inputs().items()}

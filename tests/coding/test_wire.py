@@ -1,4 +1,6 @@
 import dataclasses
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -6,6 +8,8 @@ import pytest
 from tfcompress import native
 from tfcompress.coding import BitPack, Huffman, encoders, wire
 from tfcompress.coding.wire import Encoded, Kind, Layout, Tensor
+from tfcompress.core.nouns import Codec
+from tfcompress.core.plugin import register, snake_case
 
 _FLOAT32, _INT32, _INT16, _INT8, _FLOAT16 = 1, 2, 7, 9, 10
 _ENCODERS = (
@@ -265,3 +269,38 @@ def test_without_the_native_core(monkeypatch):
     encodings = _encodings(tensor, content)
     monkeypatch.setattr(native, "library", lambda: None)
     assert all(wire.decode(encoded, tensor) == content for encoded in encodings)
+
+
+def test_numbers_of_codecs_are_those_of_the_native_core():
+    header = pathlib.Path(native.__file__).parent / "coding/decode.h"
+    (line,) = re.findall(r"enum \{ (TFC_BIT_PACK .*?) \};", header.read_text())
+    numbers = dict(pair.split(" = ") for pair in line.split(", "))
+    expected = {int(number): name for name, number in numbers.items()}
+    found = {
+        number: f"TFC_{snake_case(codec.__name__).upper()}"
+        for number, codec in wire.coders().items()
+    }
+    assert found == expected
+
+
+def test_a_registered_codec_with_a_number_is_read(monkeypatch):
+    class Bytes(Codec):
+        number = 200
+
+        def encode(self, symbols):
+            return np.ravel(symbols).astype(np.uint8).tobytes()
+
+        def decode_reference(self, stream, count):
+            return np.frombuffer(stream, np.uint8, count)
+
+    monkeypatch.setattr(Codec, "registered", dict(Codec.registered))
+    register(Codec, Bytes)
+    tensor = Tensor(_FLOAT32, (6,), ())
+    content = np.float32([0.5, 0, 2, 2, 0, 0.5]).tobytes()
+    encoded = encoders.coded(encoders.Symbols.of(content, tensor), Bytes())
+    assert encoded.content == bytes([1, 0, 2, 2, 0, 1])
+    assert encoded.ancillary[6] == 200
+    assert wire.decode_reference(encoded, tensor) == content
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="coder 200 is unknown"):
+        wire.decode_reference(encoded, tensor)

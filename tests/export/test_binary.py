@@ -3,21 +3,17 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from flatbuffers import flexbuffers
 
 import tfcompress as tfc
 from tests import models
 from tfcompress import native
-from tfcompress.core.graph import Graph, flatten
 from tfcompress.export.binary import with_binary_operations
-from tfcompress.export.binary.bits import packed, packed_tensor, unpacked_tensor
-from tfcompress.export.binary.signs import is_sign, with_signs
-from tfcompress.export.binary.thresholds import NoThreshold, path_to_sign, thresholds
-from tfcompress.export.binary.weights import binary_weights
 from tfcompress.export.convert import convert
+from tfcompress.export.precisions import precision_of
 from tfcompress.tflite.describe import describe
-from tfcompress.tflite.operations import operation_name, read
+from tfcompress.tflite.operations import operation_name
+from tfcompress.tflite.read import read
 from tfcompress.transforms import Binary, Ternary
 
 L = keras.layers
@@ -126,128 +122,6 @@ def operations(content):
 
 def binary_operations(content):
     return [op for op in operations(content) if op[0].startswith("tfc.")]
-
-
-def test_bits_are_counted_from_the_lowest():
-    negative = np.zeros((2, 33), bool)
-    negative[0, [0, 5, 32]] = True
-    negative[1, 31] = True
-    expected = [[1 + 32, 1], [-(2**31), 0]]
-    np.testing.assert_array_equal(packed(negative), expected)
-    words = packed_tensor(tf.constant(negative))
-    np.testing.assert_array_equal(words, expected)
-    np.testing.assert_array_equal(unpacked_tensor(words, 33), 1 - 2.0 * negative)
-
-
-def kernel_layer(kernel):
-    layer = L.Dense(kernel.shape[1])
-    layer.build((None, kernel.shape[0]))
-    layer.kernel.assign(kernel)
-    return layer
-
-
-@pytest.mark.parametrize(
-    ("column", "planes"),
-    [
-        ([0.5, -0.5] * 8, 1),
-        ([0.5, -0.5, 0, 0] * 4, 2),
-        ([0.5, -0.5, 0.25, 0.5] * 4, None),
-        ([0.5, -0.5, 0.5], None),  # few weights
-        ([1.0] + [0.0] * 15, None),  # few that are not zero
-        ([0.0] * 16, None),
-    ],
-)
-def test_binary_weights_are_told_by_their_values(column, planes):
-    weights = binary_weights(kernel_layer(np.array(column)[:, None]))
-    assert (weights.planes if weights else None) == planes
-    if planes:
-        np.testing.assert_array_equal(weights.scale, [0.5])
-        np.testing.assert_array_equal(weights.signs[0], np.sign(column))
-
-
-def threshold_of(*layers, reach=4, channels=2, before=0.0):
-    """Thresholds of `sum + before` through layers."""
-    x = keras.Input((1, 1, channels))
-    y = L.Identity()(x)
-    for layer in (*layers, sign()):
-        y = layer(y)
-    graph = Graph(keras.Model(x, y))
-    start = next(n for n in graph.nodes if isinstance(n.operation, L.Identity))
-    path, _ = path_to_sign(graph, start)
-    return thresholds(lambda sums: sums + before, path, channels, 4, reach)
-
-
-def norm(gamma, beta, mean):
-    layer = L.BatchNormalization(epsilon=0.0)
-    layer.build((None, 1, 1, len(gamma)))
-    for variable, values in zip(layer.variables, (gamma, beta, mean, 1), strict=True):
-        variable.assign(np.broadcast_to(values, variable.shape))
-    return layer
-
-
-def test_thresholds_by_hand():
-    # 2 (s - 1.5) + 1 >= 0 from s = 1 on; -(s - 1.5) + 1 < 0 from s = 3 on, where the
-    # sum of reversed weights is -3 and less.
-    found = threshold_of(norm([2, -1], [1, 1], [1.5, 1.5]))
-    np.testing.assert_array_equal(found.threshold, [1, -2])
-    np.testing.assert_array_equal(found.falls, [False, True])
-    # Never and always negative.
-    found = threshold_of(norm([0, 0], [1, -1], [0, 0]))
-    np.testing.assert_array_equal(found.threshold, [-4, 5])
-    # max(s + 0.5, 0) - 1 >= 0 from s = 1 on.
-    found = threshold_of(L.ReLU(), L.Rescaling(1.0, -1.0), before=0.5)
-    np.testing.assert_array_equal(found.threshold, [1, 1])
-
-
-def test_thresholds_are_those_of_keras_in_chunks(monkeypatch):
-    monkeypatch.setattr("tfcompress.export.binary.thresholds._CHUNK", 64)
-    generator = np.random.default_rng(0)
-    layers = [
-        norm(*generator.normal(0, 4, (3, 16))),
-        L.LeakyReLU(0.3),
-        L.Activation("hard_tanh"),
-        norm(*generator.normal(0, 0.5, (3, 16))),
-    ]
-    found = threshold_of(*layers, reach=50, channels=16)
-    sums = np.arange(-50, 51)[:, None, None, None] * np.ones((1, 1, 1, 16), "float32")
-    values = sums
-    for layer in layers:
-        values = layer(values)
-    turned = np.where(found.falls, -sums, sums)
-    np.testing.assert_array_equal(turned < found.threshold, values < 0)
-
-
-def test_what_is_no_step_has_no_threshold():
-    wave = norm([1, 1], [0, 0], [0, 0]), L.Activation("gelu"), L.Rescaling(1.0, 0.1)
-    with pytest.raises(NoThreshold, match="2 of 2 channels are not monotone"):
-        threshold_of(*wave)
-    falling = norm([1, -1], [0, 0], [0, 0])
-    with pytest.raises(NoThreshold, match="1 of 2 channels is falling behind max"):
-        threshold_of(L.MaxPooling2D(1), falling)
-    # Before max pooling it may fall.
-    assert list(threshold_of(falling, L.MaxPooling2D(1)).falls) == [False, True]
-    pixels = L.PReLU()
-    x = keras.Input((3, 3, 2))
-    y = sign()(pixels(L.Identity()(x)))
-    graph = Graph(keras.Model(x, y))
-    path, _ = path_to_sign(graph, graph.nodes[1])
-    with pytest.raises(NoThreshold, match="differs between pixels"):
-        thresholds(lambda sums: sums, path, 2, 4, 3)
-
-
-def test_signs_are_found_in_saved_models_and_put_behind_pooling(tmp_path):
-    x = keras.Input((4, 4, 8))
-    y = L.Flatten()(L.MaxPooling2D(2)(sign()(x)))
-    z = keras.ops.where(x >= 0, 1.0, -1.0)
-    not_a_sign = keras.ops.where(x >= 0.5, 1.0, -1.0)
-    model = tfc.strip(keras.Model(x, [L.Dense(2)(y), z, not_a_sign]))
-    model.save(tmp_path / "m.keras")
-    model = keras.models.load_model(tmp_path / "m.keras")
-    graph = Graph(with_signs(flatten(model)))
-    signs = [node for node in graph.nodes if is_sign(node)]
-    assert [node.outputs[0].shape for node in signs] == [(None, 32), (None, 4, 4, 8)]
-    (reader,) = graph.consumers(signs[0])
-    assert isinstance(reader.operation, L.Dense)
 
 
 WRITTEN = [
@@ -478,7 +352,8 @@ def test_attributes_are_written():
     y = L.Conv2D(8, (3, 2), strides=(2, 1), padding="same", name="b0")(sign()(x))
     model = keras.Model(x, y)
     model = tfc.strip(tfc.compress(model, {"b0": Binary()}))
-    file = read(convert(with_binary_operations(model)[0]))
+    rewritten, _ = with_binary_operations(model)
+    file = convert(rewritten, precision_of("float32"))
     (graph,) = file.subgraphs
     (operation,) = graph.operators
     options = flexbuffers.GetRoot(bytes(operation.customOptions)).AsMap

@@ -7,8 +7,10 @@ import pytest
 import tfcompress as tfc
 from tests import models
 from tfcompress.export import VerificationError, convert, export_tflite
+from tfcompress.export.precisions import precision_of
 from tfcompress.tflite.describe import describe
-from tfcompress.tflite.operations import count_operations, read
+from tfcompress.tflite.operations import count_operations
+from tfcompress.tflite.read import read
 from tfcompress.transforms import (
     Binary,
     Codebook,
@@ -370,8 +372,8 @@ def test_a_wrong_file_is_not_kept(path, monkeypatch):
     model = models.sequential()
     other = models.sequential()
     other.get_layer("head").bias.assign(np.full(5, 9.0))
-    content = convert.convert(other)
-    monkeypatch.setattr(convert, "convert", lambda *_: content)
+    file = convert.convert(other, precision_of("float32"))
+    monkeypatch.setattr(convert, "convert", lambda *_: file)
     with pytest.raises(VerificationError, match="largest error"):
         export_tflite(model, path, samples=models.inputs(model))
     assert path.read_bytes() == b"earlier"

@@ -166,3 +166,10 @@ def test_a_subclassed_model_of_keras_calls_becomes_functional():
 def test_bad_arguments(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         FakeQuant(**arguments)
+
+
+@pytest.mark.parametrize("cls", [L.AlphaDropout, L.GaussianNoise, L.Dropout])
+def test_what_does_nothing_at_inference_has_no_range_of_its_own(cls):
+    x = keras.Input((4,), name="x")
+    y = L.Dense(3, name="dense")(cls(0.5, name="passive")(x))
+    assert ranges(quantized(y, x)) == {"x_range", "dense_range"}

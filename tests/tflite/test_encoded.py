@@ -18,8 +18,10 @@ from tests.native.loading import load_each
 from tfcompress import native
 from tfcompress.coding import encoders, wire
 from tfcompress.export.convert import convert
+from tfcompress.export.precisions import precision_of
 from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.operations import count_operations
+from tfcompress.tflite.read import read, write
 
 L = keras.layers
 _PRECISIONS = ("float32", "float16", "dynamic", "int8", "int4")
@@ -59,12 +61,12 @@ def _plain(kind, precision="float32"):
         weight.assign(values)
     finish()
     samples = random.normal(size=(8, *model.input_shape[1:])).astype(np.float32)
-    return bytes(convert(model, precision, {"x": samples}))
+    return write(convert(model, precision_of(precision), {"x": samples}))
 
 
 @functools.cache
 def _encoded(kind, precision, codec):
-    return encode_tflite(_plain(kind, precision), codec)
+    return encode_tflite(read(_plain(kind, precision)), codec)
 
 
 def _input(content):
@@ -283,7 +285,7 @@ def test_export_takes_a_codec(tmp_path):
 
 def test_without_the_native_core(monkeypatch):
     files = {codec: _encoded(_vision, "int8", codec)[0] for codec in CODECS}
-    adaptive, constants = encode_tflite(_plain(_few_rows), "rans")
+    adaptive, constants = encode_tflite(read(_plain(_few_rows)), "rans")
     assert "adaptive rans" in {constant.encoding for constant in constants}
     expected = tfc.decode_tflite(files["lut"]), tfc.decode_tflite(adaptive)
     monkeypatch.setattr(native, "library", lambda: None)
@@ -293,7 +295,7 @@ def test_without_the_native_core(monkeypatch):
         _assert_same_outputs(_plain(_vision, "int8"), files[codec])
     assert tfc.decode_tflite(adaptive) == expected[1]
     with pytest.raises(native.NativeError, match="Install a C compiler"):
-        encode_tflite(_plain(_vision, "int8"), "rans")
+        encode_tflite(read(_plain(_vision, "int8")), "rans")
 
 
 def _damaged(count):

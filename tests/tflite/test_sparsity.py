@@ -9,7 +9,8 @@ from tfcompress.cli.main import run
 from tfcompress.export import export_tflite
 from tfcompress.pruning.patterns import Block, NOfM, Weight
 from tfcompress.tflite.describe import describe
-from tfcompress.tflite.operations import count_macs, count_parameters, read
+from tfcompress.tflite.operations import count_macs, count_parameters
+from tfcompress.tflite.read import read
 
 L = keras.layers
 

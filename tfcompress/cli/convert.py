@@ -11,7 +11,7 @@ from absl import flags
 
 from tfcompress.cli import data
 from tfcompress.export import CODECS, PRECISIONS, export_tflite
-from tfcompress.export.convert import PROFILES
+from tfcompress.export.prepare import PROFILES
 from tfcompress.interop.load import load_model
 from tfcompress.tflite.sparsity import SPARSE
 

@@ -17,6 +17,9 @@ class BitPack(Codec):
         '026c'
     """
 
+    # In headers of encoded tensors; `native/coding/decode.h` has the same.
+    number = 0
+
     def encode(self, symbols):
         bits = bits_for(symbols)
         return bytes([bits]) + pack(symbols, bits)

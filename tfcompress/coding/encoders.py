@@ -307,9 +307,9 @@ def periods(symbols):
 
 def coded(symbols, codec, layout=Layout.DENSE):
     """Indices written by a codec, and the values that they stand for."""
-    coder = wire.CODERS.index(type(codec))
+    num_values = symbols.num_values
     ancillary = wire.header(
-        Kind.SYMBOLS, layout, coder, symbols.num_values - 1, symbols.zero, symbols.axis
+        Kind.SYMBOLS, layout, codec.number, num_values - 1, symbols.zero, symbols.axis
     )
     content = wire.in_layout(codec, layout, symbols.zero).encode(symbols.indices)
     return Encoded(content, ancillary + symbols.values.tobytes())

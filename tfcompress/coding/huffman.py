@@ -28,6 +28,9 @@ class Huffman(Codec):
         ('02122002c0', [0, 0, 0, 0, 0, 0, 1, 2])
     """
 
+    # In headers of encoded tensors; `native/coding/decode.h` has the same.
+    number = 1
+
     def encode(self, symbols):
         symbols = np.ravel(symbols)
         counts = np.bincount(symbols, minlength=1)

@@ -51,6 +51,9 @@ class Mixing(Codec):
         (32, 514)
     """
 
+    # In headers of encoded tensors; `native/coding/decode.h` has the same.
+    number = 3
+
     def __init__(self, zero=0, period=0):
         self.zero = check_integer("Mixing(zero)", zero, 0, 255)
         self.period = check_integer("Mixing(period)", period, 0, 65535)

@@ -44,6 +44,9 @@ class Rans(Codec):
         True
     """
 
+    # In headers of encoded tensors; `native/coding/decode.h` has the same.
+    number = 2
+
     def encode(self, symbols):
         symbols = np.ascontiguousarray(symbols, np.uint8)
         if not symbols.size:

@@ -16,17 +16,14 @@ import math
 import numpy as np
 
 from tfcompress import native
-from tfcompress.coding.bit_pack import BitPack, unpack
-from tfcompress.coding.huffman import Huffman
-from tfcompress.coding.mixing import Mixing
-from tfcompress.coding.rans import Rans
+from tfcompress.coding.bit_pack import unpack
 from tfcompress.coding.sparse import Bitmap, RelativeIndex
+from tfcompress.core.nibbles import pack_nibbles, unpack_nibbles
+from tfcompress.core.nouns import Codec
 
 # Name of the operation.
 DECODE = "TFLM_DECODE"
 HEADER_SIZE = 16
-# In the order of their numbers in the header.
-CODERS = (BitPack, Huffman, Rans, Mixing)
 INT4 = 18
 # In place of the axis of value tables: there is one for all elements.
 SHARED_LUT = 15
@@ -116,17 +113,13 @@ class Tensor:
         """The elements of a constant's bytes, in the tensor's shape."""
         if self.type != INT4:
             return np.frombuffer(content, self.dtype).reshape(self.shape)
-        nibbles = native.as_bytes(content)
-        pairs = np.stack([nibbles << 4, nibbles & 0xF0], axis=-1).view(np.int8) >> 4
-        return pairs.ravel()[: self.count].reshape(self.shape)
+        return unpack_nibbles(content, self.count).reshape(self.shape)
 
     def content(self, elements):
         """The bytes of a constant with such elements."""
-        flat = np.ravel(elements)
-        if self.type != INT4:
-            return flat.astype(self.dtype).tobytes()
-        nibbles = np.pad(flat.astype(np.int8).view(np.uint8) & 15, (0, flat.size % 2))
-        return (nibbles[0::2] | nibbles[1::2] << 4).tobytes()
+        if self.type == INT4:
+            return pack_nibbles(elements).tobytes()
+        return np.ravel(elements).astype(self.dtype).tobytes()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,10 +279,13 @@ def _read_huffman(content, ancillary, tensor):
 
 
 def _read_symbols(content, ancillary, tensor):
-    layout, coder, num_values, zero = *ancillary[5:7], ancillary[7] + 1, ancillary[8]
-    if coder >= len(CODERS) or layout > Layout.RELATIVE:
-        raise ValueError(f"Cannot decode: layout {layout} of coder {coder} is unknown.")
-    codec = in_layout(CODERS[coder](), layout, zero)
+    layout, number, num_values, zero = *ancillary[5:7], ancillary[7] + 1, ancillary[8]
+    coder = coders().get(number)
+    if coder is None or layout > Layout.RELATIVE:
+        raise ValueError(
+            f"Cannot decode: layout {layout} of coder {number} is unknown."
+        )
+    codec = in_layout(coder(), layout, zero)
     symbols = codec.decode_reference(content, tensor.count)
     values = _values(ancillary, tensor)
     axis = ancillary[9]
@@ -305,6 +301,16 @@ def _read_symbols(content, ancillary, tensor):
     if axis == Axis.FIRST:
         places //= tensor.count // num_tables
     return tables[places % num_tables, symbols]
+
+
+def coders():
+    """`{number in the header: codec}` of the registered codecs that have one.
+
+    >>> coders()[0].__name__
+    'BitPack'
+    """
+    found = Codec.registered.values()
+    return {cls.number: cls for cls in found if hasattr(cls, "number")}
 
 
 def in_layout(codec, layout, zero):

@@ -13,23 +13,38 @@ from tfcompress.core.cloning import (
     rebuild,
     remake,
 )
-from tfcompress.core.keras_internals import ordered_calls, symbolic_calls
+from tfcompress.core.keras_internals import (
+    all_layers,
+    ordered_calls,
+    symbolic_calls,
+)
 from tfcompress.core.macs import input_specs
 
 
 def as_graph(model, action):
     """The model itself, or a functional copy of a subclassed one.
 
+    See `as_graph_with_origins`, which also says which layer is a copy of which.
+    """
+    return as_graph_with_origins(model, action)[0]
+
+
+def as_graph_with_origins(model, action):
+    """The model itself, or a functional copy of a subclassed one, and what was copied.
+
     Args:
         model: a built model.
         action: what is to be done with it, for the error.
+
+    Returns:
+        `(model, {id(layer of a copy): layer of the model})`.
 
     Raises:
         ValueError: if its `call` does what Keras cannot follow; names the first such
             call.
     """
     if is_graph(model):
-        return model
+        return model, {}
     copy = remake(model, model.get_config())
     copy.build_from_config(model.get_build_config() or {})
     inputs = keras.tree.map_structure(
@@ -46,7 +61,9 @@ def as_graph(model, action):
             "build the model with the functional API."
         ) from error
     copy_variables(model, copy)
-    return keras.Model(inputs, outputs, name=model.name)
+    pairs = zip(all_layers(copy), all_layers(model), strict=True)
+    origins = {id(copied): layer for copied, layer in pairs}
+    return keras.Model(inputs, outputs, name=model.name), origins
 
 
 def _place(error):

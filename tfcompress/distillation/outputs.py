@@ -4,15 +4,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfcompress.core.behaviour import is_fake_quant
 from tfcompress.core.cloning import is_graph
 from tfcompress.core.keras_internals import producer
 from tfcompress.core.samples import random_inputs
-from tfcompress.quantization.layers import FakeQuant, LearnedStepQuant
 
 # Of a sum of probabilities, which may be rounded.
 _TOLERANCE = 0.01
-# Layers that change nothing but the precision of what they get.
-_GRIDS = (FakeQuant, LearnedStepQuant)
 
 
 def output_kinds(model, outputs):
@@ -74,15 +72,14 @@ def _last_activations(model, count):
     if isinstance(inner, keras.Function):
         last = map(_last_operation, keras.tree.flatten(inner.outputs))
     else:
-        layers = [layer for layer in inner.layers if not isinstance(layer, _GRIDS)]
+        layers = [layer for layer in inner.layers if not is_fake_quant(layer)]
         last = (layers[-1:] or [None]) * count
     return [_activation(operation) for operation in last]
 
 
 def _last_operation(tensor):
     operation = producer(tensor)
-    is_grid = isinstance(operation, _GRIDS)
-    return _last_operation(operation.input) if is_grid else operation
+    return _last_operation(operation.input) if is_fake_quant(operation) else operation
 
 
 def _activation(operation):

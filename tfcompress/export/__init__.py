@@ -1,6 +1,7 @@
 """From Keras models to `.tflite` files."""
 
-from tfcompress.export.convert import PRECISIONS, export_tflite
+from tfcompress.export.convert import export_tflite
+from tfcompress.export.precisions import PRECISIONS
 from tfcompress.export.verify import ExportResult, VerificationError
 from tfcompress.tflite.encode import CODECS, EncodedConstant
 from tfcompress.tflite.sparsity import SPARSE, KernelSparsity

@@ -3,48 +3,32 @@
 import time
 import warnings
 
-import keras
 import tensorflow as tf
 
 from tfcompress import native
-from tfcompress.core.cloning import copy_variables
-from tfcompress.core.compress import compress, is_plain, strip
-from tfcompress.core.compressed import treatments
-from tfcompress.core.errors import check_finite, check_model
+from tfcompress.core.behaviour import has_ranges
+from tfcompress.core.errors import check_model
 from tfcompress.core.files import check_writable, write_atomically
-from tfcompress.core.graph import flatten
-from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import check_samples
-from tfcompress.export.binary import (
-    with_binary_operations,
-    with_direct_tensors,
-    without_binary_operations,
+from tfcompress.export.binary import connect_directly
+from tfcompress.export.precisions import precision_of
+from tfcompress.export.prepare import (
+    NUM_CALIBRATION_SAMPLES,
+    PROFILES,
+    plain_model,
+    prepared,
+    with_binary_layers,
 )
 from tfcompress.export.trace import inference_function, named_specs
-from tfcompress.export.verify import inspect_operations, verify_outputs
-from tfcompress.export.weights import dense_kernels, grid_values, lies_on_grid
-from tfcompress.quantization.layers.fake_quant import FakeQuant
-from tfcompress.quantization.quantize_activations import quantize_activations
-from tfcompress.rewrites.affine import AffineAsConvolution
-from tfcompress.rewrites.apply import apply_to_flat
-from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
-from tfcompress.tflite.edit import (
-    pack_int4,
-    with_exact_grids,
-    with_rescaled_reversals,
-)
+from tfcompress.export.verify import describe_result, verify_outputs
+from tfcompress.export.weights import dense_kernels, grid_values
 from tfcompress.tflite.encode import CODECS, encode_tflite
+from tfcompress.tflite.exact_grids import store_exact_grids
+from tfcompress.tflite.int4 import pack_int4
+from tfcompress.tflite.read import read, write
+from tfcompress.tflite.reversals import rescale_reversals
 from tfcompress.tflite.sparsity import SPARSE, store_sparse
-from tfcompress.transforms.uniform import Uniform
-
-PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
-PROFILES = ("custom", "builtin")
-_INTEGER = ("int8", "int16x8", "int4")
-# Their activations, or those of int8 beside 4-bit kernels, stay with builtin operations.
-_WITHOUT_BINARY = ("int16x8", "int4")
-_INT8_LEVELS = 127
-_NUM_CALIBRATION_SAMPLES = 256
 
 
 def export_tflite(
@@ -146,7 +130,7 @@ def export_tflite(
     """
     start = time.perf_counter()
     check_model(model, "export")
-    _check_choice("precision", precision, PRECISIONS)
+    precision = precision_of(precision)
     _check_choice("profile", profile, PROFILES)
     _check_choice("sparse", sparse, SPARSE)
     _check_choice("codec", codec, (None, *CODECS))
@@ -156,20 +140,16 @@ def export_tflite(
             "profile='builtin' excludes. Use profile='custom', or codec=None."
         )
     path = check_writable(path)
-    plain = _in_float32(_stripped(model, precision))
-    for variable in plain.variables:
-        if keras.backend.is_float_dtype(variable.dtype):
-            check_finite(f"Weight {variable.path}", variable.numpy())
-    specs = named_specs(plain)
+    plain = plain_model(model, precision)
     if samples is not None:
-        samples = check_samples(samples, specs)
-    elif precision in _INTEGER and not _has_trained_ranges(plain):
+        samples = check_samples(samples, named_specs(plain))
+    elif precision.is_integer and not has_ranges(plain):
         raise ValueError(
-            f"precision={precision!r} needs samples: typical inputs, such as x[:256], on "
-            "which activation ranges are measured. Or train ranges with "
+            f"precision={precision.name!r} needs samples: typical inputs, such as "
+            "x[:256], on which activation ranges are measured. Or train ranges with "
             "tfc.quantize_activations."
         )
-    prepared, binary = _with_binary_operations(
+    model, binary = with_binary_layers(
         plain, precision, samples, profile, only_signs=codec is not None
     )
     if verify and any(layer.operation for layer in binary):
@@ -177,48 +157,41 @@ def export_tflite(
             "Running binary layers (profile='builtin' writes builtin operations instead; "
             "verify=False leaves the file unchecked)"
         )
-    content = convert(prepared, precision, samples, profile)
-    content, sparsity = store_sparse(content, plain, precision, sparse)
-    constants = ()
+    file = convert(model, precision, samples, profile)
+    sparsity = store_sparse(file, plain, sparse, precision.without_sparse)
     if codec:
-        content, constants = encode_tflite(content, codec)
-    result = inspect_operations(content, path, precision, sparsity, constants, binary)
+        content, constants = encode_tflite(file, codec)
+    else:
+        content, constants = write(file), ()
+    result = describe_result(
+        file, path, precision, len(content), sparsity, constants, binary
+    )
+    # It holds the weights a second time.
+    del file
     if verify:
-        converted = prepared if prepared is not plain else None
+        converted = model if model is not plain else None
         result = verify_outputs(result, plain, content, samples, converted)
     write_atomically(path, content)
     return result.timed(time.perf_counter() - start)
 
 
-def convert(model, precision="float32", samples=None, profile="custom"):
-    """The bytes of a `.tflite` model; see `export_tflite`, which also checks them.
+def convert(model, precision, samples=None, profile="custom"):
+    """The object form of a `.tflite` model; `export_tflite` writes and checks it.
 
     Args:
         model: a plain Keras model in float32.
-        precision: one of `PRECISIONS`.
+        precision: a `Precision`.
         samples: `{input name: array}` or None.
         profile: one of `PROFILES`.
     """
-    values = {}
-    if precision in ("int8", "int4") and _has_trained_ranges(model):
-        # Batch norm without a convolution to fold into would be two operations, with no
-        # range between them.
-        model = flatten(model)
-        for rewrite in (FoldBatchNorm(), AffineAsConvolution(batch_norm=True)):
-            model = apply_to_flat(model, rewrite)
-    if precision == "int4":
-        model = _with_int4_weights(model)
-    # A graph with trained ranges holds them already; measuring would replace them.
-    is_measured = precision in _INTEGER and not _has_trained_ranges(model)
-    if is_measured:
-        model = _unrolled(model)
-    if precision in _INTEGER:
-        values = grid_values(model)
+    model = prepared(model, precision)
+    values = grid_values(model) if precision.is_integer else {}
     function, module = inference_function(model, values)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.allow_custom_ops = profile == "custom"
-    _set_precision(converter, precision)
-    if is_measured:
+    precision.set_up(converter)
+    # A graph with trained ranges holds them already; measuring would replace them.
+    if precision.is_integer and not has_ranges(model):
         converter.representative_dataset = lambda: _one_by_one(samples)
     with native_notes_dropped(drop_all=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -226,37 +199,18 @@ def convert(model, precision="float32", samples=None, profile="custom"):
             content = converter.convert()
         except Exception as error:
             raise ValueError(
-                f"The TFLite converter refuses model {model.name!r} as {precision}: "
-                f"{_summary(error)}"
+                f"The TFLite converter refuses model {model.name!r} as "
+                f"{precision.name}: {_summary(error)}"
             ) from error
-    if precision in _INTEGER:
-        content = with_rescaled_reversals(content)
-    if precision in ("int8", "int4"):
-        content = with_exact_grids(content, dense_kernels(model))
-    if precision == "int4":
-        return pack_int4(content)
-    return with_direct_tensors(content, model) if b"tfc.B" in content else content
-
-
-def _with_binary_operations(model, precision, samples, profile, only_signs):
-    """The model with binary operations, and a `BinaryLayer` for each that may be one."""
-    if profile == "builtin":
-        return model, without_binary_operations(model, "profile='builtin'")
-    if precision in _WITHOUT_BINARY:
-        reason = f"binary operations do not read {precision} activations"
-        return model, without_binary_operations(model, reason)
-    rewritten, layers = with_binary_operations(model, only_signs)
-    is_measured = precision in _INTEGER and not _has_trained_ranges(model)
-    if rewritten is not model and is_measured:
-        # The converter cannot run binary operations to measure what they write.
-        few = {
-            tensor.name: array[:_NUM_CALIBRATION_SAMPLES]
-            for tensor, array in zip(rewritten.inputs, samples.values(), strict=True)
-        }
-        rewritten = strip(
-            quantize_activations(rewritten, ranges="min_max", samples=few)
-        )
-    return rewritten, layers
+    file = read(content)
+    if precision.is_integer:
+        rescale_reversals(file)
+    if precision.holds_grids:
+        store_exact_grids(file, dense_kernels(model))
+    if precision.weight_bits == 4:
+        pack_int4(file)
+    connect_directly(file, model)
+    return file
 
 
 def _check_choice(name, value, choices):
@@ -266,118 +220,10 @@ def _check_choice(name, value, choices):
         )
 
 
-def _stripped(model, precision):
-    """The plain model, unless the file could not hold what was trained."""
-    if precision not in ("int8", "int4") and _has_trained_ranges(model):
-        raise ValueError(
-            f"Model {model.name!r} has trained 8-bit activation ranges, which a "
-            f"{precision} file would lose. Export it with precision='int8', or export "
-            "the model as it was before tfc.quantize_activations."
-        )
-    if precision not in _INTEGER:
-        return model if is_plain(model) else strip(model)
-    for name, treatment in treatments(model):
-        for transform in treatment.transforms:
-            if (transform.max_level or 0) > _INT8_LEVELS:
-                raise ValueError(
-                    f"Weight {name!r} was trained on the grid of {transform!r}, which "
-                    f"{precision} weights (symmetric, 8 bits) cannot hold. Train on "
-                    f"at most {_INT8_LEVELS} steps from zero, as with Uniform(bits=8), or "
-                    "give up the grid: export tfc.strip(model)."
-                )
-    return model if is_plain(model) else strip(model)
-
-
-def _has_trained_ranges(model):
-    """Whether a graph holds fake quantization of activations."""
-    operations = getattr(model, "operations", None) or all_layers(model)
-    return any(
-        isinstance(op, FakeQuant) or type(op).__name__ == "FakeQuantWithMinMaxVars"
-        for op in operations
-    )
-
-
-def _in_float32(model):
-    """The model itself, or its copy without mixed precision, which does not convert."""
-    return _with_config(model, _without_mixed_precision)
-
-
-def _unrolled(model):
-    """The model itself, or its copy with recurrent layers written out step by step.
-
-    TFLite's calibrator crashes on loops.
-    """
-    return _with_config(model, _without_loops)
-
-
-def _with_config(model, change):
-    """The model itself, or a copy if its changed configuration is another one."""
-    config = keras.saving.serialize_keras_object(model)
-    changed = change(config)
-    if changed == config:
-        return model
-    copy = keras.saving.deserialize_keras_object(changed, safe_mode=False)
-    copy_variables(model, copy)
-    return copy
-
-
-def _without_mixed_precision(config):
-    is_policy = isinstance(config, dict) and config.get("class_name") == "DTypePolicy"
-    if is_policy and str(config["config"].get("name")).startswith("mixed_"):
-        return {**config, "config": {**config["config"], "name": "float32"}}
-    return _mapped(_without_mixed_precision, config)
-
-
-def _without_loops(config):
-    if isinstance(config, dict) and config.get("unroll") is False:
-        return {**config, "unroll": True}
-    return _mapped(_without_loops, config)
-
-
-def _mapped(change, config):
-    if isinstance(config, dict):
-        return {key: change(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return type(config)(change(value) for value in config)
-    return config
-
-
 def _one_by_one(samples):
-    count = min(_NUM_CALIBRATION_SAMPLES, len(next(iter(samples.values()))))
+    count = min(NUM_CALIBRATION_SAMPLES, len(next(iter(samples.values()))))
     for i in range(count):
         yield {name: array[i : i + 1] for name, array in samples.items()}
-
-
-def _set_precision(converter, precision):
-    spec = converter.target_spec
-    if precision == "float32":
-        return
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
-        spec.supported_types = [tf.float16]
-    elif precision == "int16x8":
-        int16x8 = (
-            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        )
-        spec.supported_ops = [int16x8, tf.lite.OpsSet.TFLITE_BUILTINS]
-        converter.inference_input_type = converter.inference_output_type = tf.int16
-    elif precision in ("int8", "int4"):
-        converter.inference_input_type = converter.inference_output_type = tf.int8
-
-
-def _with_int4_weights(model):
-    """A copy whose kernels lie on integer grids; those that did already are kept."""
-
-    def needs_grid(layer):
-        if not isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D)):
-            return False
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
-            return False
-        return not lies_on_grid(layer, _INT8_LEVELS)
-
-    if not any(map(needs_grid, all_layers(model))):
-        return model
-    return strip(compress(model, {needs_grid: Uniform(bits=4)}))
 
 
 def _summary(error):

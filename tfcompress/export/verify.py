@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfcompress.export.binary import binary_lines
+from tfcompress.export.precisions import precision_of
 from tfcompress.export.trace import named_outputs, named_specs, structured
 from tfcompress.runtime.interpreter import Interpreter
 from tfcompress.tflite.encode import encoding_lines
@@ -14,12 +15,6 @@ from tfcompress.tflite.operations import count_operations, float_operations
 from tfcompress.tflite.sparsity import sparsity_lines
 
 _NUM_SAMPLES = 64
-# Largest error for exact formats, mean error for rounded ones, both as fractions of the
-# largest output; one step of an integer output is always allowed.
-_LARGEST = {"float32": 1e-3, "float16": 2e-2}
-# Where values become signs, the least error changes those of values that are nearly zero.
-_MEAN_OF_SIGNS = {"float32": 0.1, "float16": 0.1}
-_MEAN = {"dynamic": 0.1, "int16x8": 0.1, "int8": 0.15, "int4": 0.35}
 
 
 class VerificationError(ValueError):
@@ -88,15 +83,26 @@ class ExportResult:
         return "\n".join(lines)
 
 
-def inspect_operations(content, path, precision, sparsity=(), constants=(), binary=()):
-    """An `ExportResult` without the comparison."""
-    integer = precision in ("int8", "int16x8", "int4")
+def describe_result(
+    file, path, precision, size_bytes, sparsity=(), constants=(), binary=()
+):
+    """An `ExportResult` without the comparison.
+
+    Args:
+        file: the object form of the file.
+        path: where it goes.
+        precision: a `Precision`.
+        size_bytes: of the file.
+        sparsity: as in the result, and so on.
+        constants: likewise.
+        binary: likewise.
+    """
     return ExportResult(
         path=pathlib.Path(path),
-        precision=precision,
-        size_bytes=len(content),
-        operations=count_operations(content),
-        float_operations=float_operations(content) if integer else {},
+        precision=precision.name,
+        size_bytes=size_bytes,
+        operations=count_operations(file),
+        float_operations=float_operations(file) if precision.is_integer else {},
         sparsity=sparsity,
         constants=constants,
         binary=binary,
@@ -133,14 +139,15 @@ def verify_outputs(result, model, content, samples=None, converted=None):
     }
     for name, array in expected.items():
         _check(result, name, array, differences[name], _step(details, name))
-    if converted is not None and result.precision == "float32":
+    precision = precision_of(result.precision)
+    if converted is not None and precision.is_exact:
         exact = _keras_outputs(converted, samples)
         if len(exact) == 1:
             # A subclassed model calls it otherwise.
             exact = dict(zip(expected, exact.values(), strict=True))
         for name, array in exact.items():
             difference = np.abs(actual[name] - array)
-            _check_mean(result, name, array, difference, _LARGEST["float32"])
+            _check_mean(result, name, array, difference, precision.tolerance.largest)
     joined = np.concatenate([d.ravel() for d in differences.values()])
     return dataclasses.replace(
         result,
@@ -176,13 +183,13 @@ def _step(details, name):
 
 
 def _check(result, name, expected, difference, step):
-    means = _MEAN | _MEAN_OF_SIGNS if _has_signs(result) else _MEAN
-    if result.precision in means:
-        share = means[result.precision]
-        _check_mean(result, name, expected, difference, share, step)
+    tolerance = precision_of(result.precision).tolerance
+    mean = tolerance.mean_of_signs if _has_signs(result) else tolerance.mean
+    if mean is not None:
+        _check_mean(result, name, expected, difference, mean, step)
         return
-    share, error = _LARGEST[result.precision], difference.max(initial=0.0)
-    _check_error(result, name, expected, "largest", error, share, step)
+    error = difference.max(initial=0.0)
+    _check_error(result, name, expected, "largest", error, tolerance.largest, step)
 
 
 def _has_signs(result):

@@ -16,8 +16,9 @@ from tfcompress.interop.load import load_model
 from tfcompress.measuring.benchmark import benchmark
 from tfcompress.measuring.report import report
 from tfcompress.runtime.interpreter import Interpreter
-from tfcompress.tflite.decode import decode_tflite
+from tfcompress.tflite.decode import decode
 from tfcompress.tflite.operations import count_macs, count_parameters
+from tfcompress.tflite.read import read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,15 +189,16 @@ def _file_facts(path, num_threads, latency):
             return interpreter.run(x)
 
     Interpreter(path).close()
-    content = path.read_bytes()
-    parameters, nonzero = count_parameters(decode_tflite(content))
+    file = read(path.read_bytes())
+    decode(file)
+    parameters, nonzero = count_parameters(file)
     facts = {
         "kind": "tflite",
         "size_bytes": path.stat().st_size,
         "zipped_bytes": _zipped(path),
         "parameters": parameters,
         "nonzero_parameters": nonzero,
-        "macs": count_macs(content),
+        "macs": count_macs(file),
         "latency_ms": benchmark(path, num_threads).median_ms if latency else None,
     }
     return facts, predict

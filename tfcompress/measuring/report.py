@@ -16,7 +16,7 @@ from tfcompress.core.macs import macs
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.text import as_text
 from tfcompress.core.walk import leaf_refs, leaves, own_variables
-from tfcompress.measuring.signs import reads_signs
+from tfcompress.export.binary import BinaryWeights, has_one_size, reads_signs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,8 @@ class WeightReport:
         macs: multiply-accumulates of its layer for one sample; None for weights that
             are not kernels.
         binary_macs: those of them that can be done on bits: of a kernel of one bit, or
-            of three values, which are two planes of bits, whose inputs are all -1 or 1.
+            of three values, which are two planes of bits, whose inputs are all signs.
+            `tfc.export_tflite` finds the same kernels and signs.
         sparsity: fraction of zeros.
         unique_values: distinct values.
         bits: bits of the smallest symmetric integer grid, one scale an output channel,
@@ -247,8 +248,8 @@ def report(model):
         model: a built Keras model.
 
     Returns:
-        A `Report`. Where kernels are binary the model runs once on a random sample, to
-        see which of them read signs.
+        A `Report`. Where kernels are binary the graph of the model tells which of them
+        read signs; a subclassed model that cannot be followed has none.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
@@ -261,7 +262,7 @@ def report(model):
     check_model(model, "report on")
     counts = macs(model)
     treated = {id(t.variable): t for _, t in treatments(model)}
-    rows, charged = [], set()
+    rows, charged, binary = [], set(), {}
     for path, layer in leaves(model):
         for ref in leaf_refs(layer):
             inner = "/".join(owner.name for owner in ref.owners[1:])
@@ -271,28 +272,28 @@ def report(model):
                 work = 0 if id(layer) in charged else counts.get(id(layer), 0)
                 charged.add(id(layer))
             treatment = treated.get(id(ref.variable))
-            rows.append((layer, _measure(name, ref, treatment, work)))
+            value = treatment.bake() if treatment else ref.variable.numpy()
+            measured = _measure(name, ref, treatment, value, work)
+            if work and BinaryWeights.of(ref.layout.to_canonical(value)):
+                binary[id(measured)] = layer
+            rows.append((layer, measured))
         rows += [(layer, _untreatable(path, layer, v)) for v in _other_weights(layer)]
-    return Report(model.name, tuple(_with_binary_macs(model, rows)))
+    return Report(model.name, tuple(_with_binary_macs(model, rows, binary)))
 
 
-def _with_binary_macs(model, rows):
-    """The rows; kernels of few values that read signs work on bits."""
+def _with_binary_macs(model, rows, binary):
+    """The rows; binary kernels that read signs work on bits."""
     kernels = collections.Counter(id(layer) for layer, w in rows if w.macs is not None)
-
-    def could_be(layer, weight):
-        # With several kernels, as of LSTM, it is unknown which one reads the input.
-        return weight.macs and weight.bits <= 2 and kernels[id(layer)] == 1
-
-    binary = reads_signs(model) if any(could_be(*row) for row in rows) else set()
+    # With several kernels, as of LSTM, it is unknown which one reads the input.
+    binary = {row for row, layer in binary.items() if kernels[id(layer)] == 1}
+    readers = reads_signs(model) if binary else ()
     for layer, weight in rows:
-        if could_be(layer, weight) and id(layer) in binary:
+        if id(weight) in binary and id(layer) in readers:
             weight = dataclasses.replace(weight, binary_macs=weight.macs)
         yield weight
 
 
-def _measure(name, ref, treatment, work):
-    value = treatment.bake() if treatment else ref.variable.numpy()
+def _measure(name, ref, treatment, value, work):
     matrix = ref.layout.to_canonical(value) if value.ndim else value.reshape(1, 1)
     matrix = np.reshape(matrix, (-1, ref.layout.num_outputs))
     codes, bits = _codes(matrix)
@@ -322,8 +323,9 @@ def _codes(matrix):
     if not levels.all() or not np.any(matrix) or len(matrix) == 1:
         return matrix, matrix.dtype.itemsize * 8
     codes = np.rint(matrix / np.where(scales > 0, scales, 1.0))
-    is_binary = levels.max() == 1 and np.all(codes)
-    return codes, 1 if is_binary else bits_of_level(levels.max())
+    if np.all(codes) and has_one_size(matrix.T):
+        return codes, 1
+    return codes, bits_of_level(levels.max())
 
 
 def _sparsity(value):

@@ -2,6 +2,7 @@
 
 import keras
 
+from tfcompress.core.behaviour import PASSIVE
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, as_graph, flatten, rewire
 from tfcompress.core.keras_internals import producer
@@ -41,14 +42,7 @@ _SAME_RANGE = (
     L.Reshape,
     L.Permute,
     L.RepeatVector,
-    L.Dropout,
-    L.SpatialDropout1D,
-    L.SpatialDropout2D,
-    L.SpatialDropout3D,
-    L.GaussianNoise,
-    L.GaussianDropout,
-    L.ActivityRegularization,
-    L.Identity,
+    *PASSIVE,
 )
 _SAME_RANGE_OPS = {
     "Reshape",

@@ -3,8 +3,8 @@
 from tfcompress import native
 from tfcompress.coding.wire import DECODE
 from tfcompress.tflite.decode import decode_tflite
-
-_OPERATIONS = b"tfc.B"
+from tfcompress.tflite.operations import is_own
+from tfcompress.tflite.read import custom_operations
 
 
 def delegate_path():
@@ -38,10 +38,10 @@ def loadable(content):
 
     Raises:
         NativeError: if binary operations need the native core, which was not built.
-        ValueError: if encoded weights are damaged.
+        ValueError: if the file or encoded weights are damaged.
     """
-    is_binary = _OPERATIONS in content
-    if not is_binary and DECODE.encode() not in content:
+    is_binary = has_binary_operations(content)
+    if not is_binary and not has_encoded_weights(content):
         return content, None
     if is_binary:
         native.require(
@@ -54,4 +54,15 @@ def loadable(content):
 def decoded(content):
     """`loadable` without leaving the decoding to the delegate."""
     content = decode_tflite(content)
-    return content, str(native.library_path()) if _OPERATIONS in content else None
+    path = native.library_path() if has_binary_operations(content) else None
+    return content, str(path) if path else None
+
+
+def has_binary_operations(content):
+    """Whether a file has operations that only the delegate runs."""
+    return any(map(is_own, custom_operations(content)))
+
+
+def has_encoded_weights(content):
+    """Whether a file has weights that are decoded when it is loaded."""
+    return DECODE in custom_operations(content)

@@ -6,10 +6,9 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from tfcompress import native
-from tfcompress.coding.wire import DECODE
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
-from tfcompress.runtime.delegate import decoded, loadable
+from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
 
 
 class Interpreter:
@@ -165,7 +164,7 @@ def _loaded(content, num_threads):
     try:
         return _allocated(plain, num_threads, delegate)
     except (ValueError, RuntimeError):
-        if not delegate or DECODE.encode() not in content:
+        if not delegate or not has_encoded_weights(content):
             raise
     # LiteRT itself refuses encoded bytes that keep the scales of each channel, as
     # TFLite Micro's compressor leaves them.

@@ -12,14 +12,15 @@ import rich.table
 from tfcompress.core.errors import check_model
 from tfcompress.core.files import check_writable, write_atomically
 from tfcompress.core.text import as_text
-from tfcompress.export import export_tflite
+from tfcompress.export import PRECISIONS, export_tflite
+from tfcompress.export.precisions import precision_of
 from tfcompress.quantization.post_training.equalize import equalize
 from tfcompress.quantization.post_training.folded import folded
 from tfcompress.quantization.post_training.quantize_weights import quantize_weights
 from tfcompress.quantization.quantize_activations import quantize_activations
 from tfcompress.runtime.interpreter import Interpreter
 
-_BITS = {"int8": 8, "int4": 4}
+_ALLOWED = [name for name in PRECISIONS if precision_of(name).holds_ranges]
 REFERENCE = "float32"
 
 
@@ -145,10 +146,10 @@ def quantize_ladder(
         (['float32', 'converter'], True)
     """
     check_model(model, "quantize")
-    if precision not in _BITS:
+    if precision not in _ALLOWED:
         raise ValueError(
-            f"precision={precision!r}: expected int8 or int4. The other precisions have "
-            "no rungs: use tfc.export_tflite."
+            f"precision={precision!r}: expected {' or '.join(_ALLOWED)}. The other "
+            "precisions have no rungs: use tfc.export_tflite."
         )
     if not max_drop >= 0:
         raise ValueError(f"max_drop={max_drop!r}: expected a number of at least 0.")
@@ -158,7 +159,8 @@ def quantize_ladder(
     scores, rungs, best = {}, [], None
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / path.name
-        for name, make in _steps(flat, _BITS[precision], samples, scores).items():
+        bits = precision_of(precision).weight_bits
+        for name, make in _steps(flat, bits, samples, scores).items():
             start = time.perf_counter()
             made = make()
             kind = precision if rungs else REFERENCE

@@ -2,12 +2,12 @@
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
 
 from tfcompress.coding import wire
 from tfcompress.coding.wire import DECODE
 from tfcompress.tflite.edit import drop_buffers, drop_tensors
-from tfcompress.tflite.operations import operation_name, read
+from tfcompress.tflite.operations import operation_name
+from tfcompress.tflite.read import read, write
 
 # Of `schema.TensorType`, which counts differently from the runtime.
 TYPES = {
@@ -46,11 +46,27 @@ def decode_tflite(content):
         >>> encoded.size_bytes < 5000 < 16000 < len(plain)
         True
     """
-    model = read(content)
+    file = read(content)
+    return write(file) if decode(file) else bytes(content)
+
+
+def decode(file):
+    """Writes the encoded constants of a model out, in place.
+
+    Args:
+        file: the object form of a model.
+
+    Returns:
+        Whether there were any.
+
+    Raises:
+        ValueError: if the file or an encoded constant is damaged.
+    """
     try:
-        if not any(_decodes(model, o) for g in model.subgraphs for o in g.operators):
-            return bytes(content)
-        return _decoded(model)
+        if not any(_decodes(file, o) for g in file.subgraphs for o in g.operators):
+            return False
+        _decode(file)
+        return True
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(
             f"The model contradicts itself ({type(error).__name__}: {error}). Copy or "
@@ -58,13 +74,12 @@ def decode_tflite(content):
         ) from error
 
 
-def _decoded(model):
+def _decode(model):
     constants = _Constants(model)
     for index, graph in enumerate(model.subgraphs):
         _decode_graph(model, index, graph, constants)
     constants.write()
     _drop_operation_code(model)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _decodes(model, operation):

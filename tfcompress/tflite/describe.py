@@ -8,15 +8,15 @@ import pathlib
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.tflite.decode import decode_tflite
+from tfcompress.tflite.decode import decode
 from tfcompress.tflite.operations import (
     constant,
     count_binary_macs,
     count_macs,
     count_operations,
     count_parameters,
-    read,
 )
+from tfcompress.tflite.read import read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,19 +104,23 @@ def describe(path):
             if tensor.sparsity:
                 weight_bytes["INDICES"] += _index_bytes(tensor.sparsity)
                 sparse_weights.append(_sparse_weight(model, tensor))
-    parameters, nonzero = count_parameters(decode_tflite(content))
+    found = {
+        "inputs": tensors(main.inputs),
+        "outputs": tensors(main.outputs),
+        "operations": count_operations(model),
+        "macs": count_macs(model),
+        "binary_macs": count_binary_macs(model),
+    }
+    decode(model)
+    parameters, nonzero = count_parameters(model)
     return FileDescription(
         path=str(path),
         size_bytes=len(content),
-        inputs=tensors(main.inputs),
-        outputs=tensors(main.outputs),
-        operations=count_operations(content),
         parameters=parameters,
         nonzero_parameters=nonzero,
-        macs=count_macs(content),
-        binary_macs=count_binary_macs(content),
         weight_bytes=dict(weight_bytes.most_common()),
         sparse_weights=sparse_weights,
+        **found,
     )
 
 

@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
 
 from tfcompress.coding import encoders, wire
 from tfcompress.coding.wire import DECODE
 from tfcompress.tflite.decode import TYPES, decode_tflite, tensor_of
 from tfcompress.tflite.edit import drop_buffers, opcode_index
-from tfcompress.tflite.operations import operation_name, read
+from tfcompress.tflite.operations import is_own, operation_name
+from tfcompress.tflite.read import write
 
 _METHODS = {
     "lut": encoders.lut,
@@ -49,11 +49,13 @@ class EncodedConstant:
     reason: str = ""
 
 
-def encode_tflite(content, codec="auto"):
+def encode_tflite(file, codec="auto"):
     """Encodes the constants of a `.tflite` model, see `export_tflite`.
 
+    The last pass: it writes the file, to see that it decodes to what it was.
+
     Args:
-        content: bytes of a model.
+        file: the object form of a model, edited in place.
         codec: one of `CODECS`.
 
     Returns:
@@ -63,11 +65,10 @@ def encode_tflite(content, codec="auto"):
     Raises:
         RuntimeError: if the file does not decode to what was encoded.
     """
-    model = read(content)
-    _drop_notes(model)
-    constants = _constants(model)
-    _drop_names(model)
-    plain = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    _drop_notes(file)
+    constants = _constants(file)
+    _drop_names(file)
+    plain = write(file)
     chosen, results, budget = {}, [], _MAX_DECISIONS
     for constant in sorted(constants, key=lambda constant: len(constant.data)):
         encoded, result, num_decisions = _encode(constant, codec, budget)
@@ -75,8 +76,8 @@ def encode_tflite(content, codec="auto"):
         budget -= num_decisions
         if encoded:
             chosen[constant.buffer] = encoded
-    _insert(model, chosen)
-    content = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    _insert(file, chosen)
+    content = write(file)
     if decode_tflite(content) != plain:
         raise RuntimeError(
             "The encoded file does not decode to what was encoded. Nothing was written; "
@@ -109,7 +110,7 @@ class _Constant:
             return "its type cannot be encoded"
         if not readers:
             return "no operation reads it"
-        if any(name.startswith("tfc.") for name in readers):
+        if any(map(is_own, readers)):
             return "a binary operation reads it as it is"
         if len({tensor_of(tensor) for tensor in tensors}) > 1:
             return "tensors of different kinds share it"

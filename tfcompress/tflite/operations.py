@@ -1,4 +1,7 @@
-"""What a `.tflite` file consists of."""
+"""What a `.tflite` file consists of.
+
+A model is the bytes of a file or what `read` made of them.
+"""
 
 import collections
 import functools
@@ -6,9 +9,15 @@ import math
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
 from flatbuffers import flexbuffers
 
+from tfcompress.core.nibbles import unpack_nibbles
+from tfcompress.tflite.read import read
+
+# Operations whose kernels have the output channel as their first axis.
+OUTPUTS_FIRST = ("FULLY_CONNECTED", "CONV_2D")
+# What names of our own operations begin with.
+_OWN = "tfc."
 _BINARY = ("tfc.BConv2D", "tfc.BDense")
 # TFLite 8-bit quantization specification, and later kernels of LiteRT.
 _HAS_INT8_KERNEL = frozenset(
@@ -40,25 +49,34 @@ def operation_name(model, operation):
     return _builtin_names()[builtin]
 
 
-def count_operations(content):
+def is_own(name):
+    """Whether an operation is one that only our delegate runs.
+
+    >>> is_own("tfc.BConv2D"), is_own("CONV_2D")
+    (True, False)
+    """
+    return name.startswith(_OWN)
+
+
+def count_operations(model):
     """`{name: count}` of the operations in a `.tflite` model, most frequent first.
 
     Raises:
         ValueError: if the bytes are not a complete TFLite model.
     """
-    model = read(content)
+    model = read(model)
     counts = collections.Counter(
         operation_name(model, op) for graph in model.subgraphs for op in graph.operators
     )
     return dict(counts.most_common())
 
 
-def float_operations(content):
+def float_operations(model):
     """Operations that compute in float, `{name: (count, reason)}`.
 
     Conversions between float and integer tensors are not counted.
     """
-    model = read(content)
+    model = read(model)
     counts = collections.Counter()
     for graph in model.subgraphs:
         for op in graph.operators:
@@ -75,32 +93,14 @@ def _reason(name):
     return "LiteRT has no int8 kernel for it"
 
 
-def read(content):
-    """The object form of a `.tflite` model.
-
-    Raises:
-        ValueError: if the bytes are not a complete TFLite model.
-    """
-    error = None
-    if content[4:8] == b"TFL3":
-        try:
-            return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-        except Exception as caught:
-            error = caught
-    raise ValueError(
-        f"{len(content)} bytes are not a complete .tflite model. Copy or export the file "
-        "again."
-    ) from error
-
-
-def count_parameters(content):
+def count_parameters(model):
     """`(all, non-zero)` weights stored in a `.tflite` model.
 
     Constants of integer inputs such as shapes and axes are not weights: what counts are
     the constant float and quantized tensors, and packed bits. The zeros that a sparse
     tensor leaves out count among all weights.
     """
-    model = read(content)
+    model = read(model)
     total = nonzero = 0
     for graph in model.subgraphs:
         for operation in graph.operators:
@@ -153,20 +153,18 @@ def constant(model, tensor):
     scale = tensor.quantization.scale if tensor.quantization else None
     if not is_float and (scale is None or not len(scale)):
         return None
-    raw = bytes(data)
+    octets = np.asarray(data, np.uint8)
     if tensor.type == schema.TensorType.INT4:
-        packed = np.frombuffer(raw, np.uint8)
-        count = int(np.prod(tensor.shape))
-        return np.stack([packed & 0x0F, packed >> 4], axis=1).ravel()[:count]
-    return np.frombuffer(raw, _DTYPES[tensor.type]) if tensor.type in _DTYPES else None
+        return unpack_nibbles(octets, math.prod(tensor.shape))
+    return octets.view(_DTYPES[tensor.type]) if tensor.type in _DTYPES else None
 
 
-def count_macs(content):
+def count_macs(model):
     """Multiply-accumulates of convolution and dense operations, for one batch.
 
     Those of single bits count too.
     """
-    model = read(content)
+    model = read(model)
     return sum(
         _operation_macs(graph, op, operation_name(model, op))
         for graph in model.subgraphs
@@ -174,9 +172,9 @@ def count_macs(content):
     )
 
 
-def count_binary_macs(content):
+def count_binary_macs(model):
     """Those of `count_macs` whose inputs are signs and whose weights are bits."""
-    model = read(content)
+    model = read(model)
     return sum(
         _operation_macs(graph, op, operation_name(model, op))
         for graph in model.subgraphs

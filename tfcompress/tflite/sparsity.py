@@ -18,11 +18,10 @@ import math
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
 
 from tfcompress.core.walk import weight_refs
 from tfcompress.tflite.edit import WEIGHT_INPUT, opcode_index, set_constant
-from tfcompress.tflite.operations import operation_name, read
+from tfcompress.tflite.operations import OUTPUTS_FIRST, operation_name
 
 SPARSE = ("auto", "always", "never")
 # A denser kernel would gain too little to be worth a word.
@@ -39,14 +38,6 @@ _SPARSE_VERSION = 8
 _DENSE_COSTS = ((2**20, 0.11), (2**19, 0.07), (0, 0.045))
 # What the sparse kernel spends on an output beside its weights.
 _OUTPUT_COST = 3
-
-_NO_SPARSE_KERNEL = {
-    "float16": "LiteRT reads blocks of float16 weights wrongly",
-    "dynamic": "LiteRT refuses sparse 8-bit weights of float layers, or miscomputes",
-    "int8": "LiteRT refuses sparse int8 weights, or runs them slower",
-    "int16x8": "LiteRT miscomputes with sparse weights",
-    "int4": "LiteRT was not tried with sparse 4-bit weights",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,32 +70,25 @@ class KernelSparsity:
     reason: str | None = None
 
 
-def store_sparse(content, model, precision, sparse):
+def store_sparse(file, model, sparse, obstacle=None):
     """Makes kernels of a file sparse where that pays.
 
     Args:
-        content: bytes of a `.tflite` model.
+        file: the object form of a `.tflite` model, edited in place.
         model: the plain Keras model that it was converted from, for names.
-        precision: of the file. Only float32 kernels are touched.
         sparse: one of `SPARSE`; see `export_tflite`.
+        obstacle: why LiteRT runs no kernel of such a file sparse, or None.
 
     Returns:
-        The bytes, and a tuple with a `KernelSparsity` for each kernel of which at least
-        half is zero.
+        A tuple with a `KernelSparsity` for each kernel of which at least half is zero.
     """
-    if precision != "float32":
-        return content, _unused(model, _NO_SPARSE_KERNEL[precision])
+    if obstacle:
+        return _unused(model, obstacle)
     if sparse == "never":
-        return content, _unused(model, 'sparse="never"')
-    file = read(content)
-    names = _names_by_zeros(model)
-    found = []
-    for graph in file.subgraphs:
-        for kernel in _sparse_kernels(file, graph):
-            found.append(_store(file, graph, kernel, names, sparse))
-    if not any(kernel.block for kernel in found):
-        return content, tuple(found)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(file)), tuple(found)
+        return _unused(model, 'sparse="never"')
+    found = [(g, kernel) for g in file.subgraphs for kernel in _sparse_kernels(file, g)]
+    names = _names_by_zeros(model) if found else {}
+    return tuple(_store(file, *place, names, sparse) for place in found)
 
 
 def sparsity_lines(kernels):
@@ -194,7 +178,7 @@ def _sparse_kernels(file, graph):
     kernels = []
     for index, places in readers.items():
         kinds = {operation_name(file, op) for op, p in places if p == WEIGHT_INPUT}
-        if not kinds & {"FULLY_CONNECTED", "CONV_2D"}:
+        if not kinds.intersection(OUTPUTS_FIRST):
             continue
         values = _float_constant(file, graph.tensors[index])
         if values is None or np.count_nonzero(values) > MAX_DENSITY * values.size:

@@ -97,3 +97,25 @@ def test_ranges_come_later():
     model(models.inputs(model), training=True)
     with pytest.raises(ValueError, match="before tfc.quantize_activations"):
         equalize(model)
+
+
+@pytest.mark.parametrize("cls", [L.AlphaDropout, L.GaussianNoise, L.GaussianDropout])
+def test_channels_are_followed_through_what_does_nothing_at_inference(cls):
+    x = keras.Input((1,))
+    y = cls(0.5)(L.Dense(2, activation="relu", name="first")(x))
+    model = keras.Model(x, L.Dense(1, name="second")(y))
+    model.get_layer("first").kernel.assign([[8.0, 1.0]])
+    model.get_layer("second").kernel.assign([[2.0], [4.0]])
+    # sqrt(8 * 2) = 4 and sqrt(1 * 4) = 2 on both sides.
+    even = equalize(model)
+    np.testing.assert_allclose(even.get_layer("first").kernel, [[4, 2]])
+    np.testing.assert_allclose(even.get_layer("second").kernel, [[4], [2]])
+
+
+@pytest.mark.parametrize("ranges", ["moving_average", "learned_step"])
+def test_models_with_any_ranges_are_refused(ranges):
+    model = keras.Sequential([keras.Input((4,)), L.Dense(2)])
+    ranged = tfc.quantize_activations(model, ranges=ranges)
+    ranged(np.ones((2, 4), "float32"), training=True)
+    with pytest.raises(ValueError, match="has activation ranges"):
+        equalize(ranged)

@@ -2,17 +2,16 @@
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
 
 from tfcompress.export.binary.layers import BConv2D, BDense
 from tfcompress.tflite.edit import drop_buffers, drop_tensors, set_constant
-from tfcompress.tflite.operations import operation_name, read
+from tfcompress.tflite.operations import operation_name
 
 _CLIPS = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0)}
 _WITH_VALUES = ("tfc.BConv2D", "tfc.BDense")
 
 
-def with_direct_tensors(content, model):
+def connect_directly(file, model):
     """Removes conversions beside binary operations, which convert by themselves.
 
     The converter leaves all custom operations float: a DEQUANTIZE stands before them and
@@ -21,13 +20,9 @@ def with_direct_tensors(content, model):
     Those constants get back what rounding took, by which signs could change.
 
     Args:
-        content: bytes of a `.tflite` model.
+        file: the object form of a `.tflite` model, edited in place.
         model: the Keras model that it was converted from.
-
-    Returns:
-        The edited bytes, or the same bytes if there is nothing to do.
     """
-    file = read(content)
     exact = {
         v.numpy().astype(np.float16).tobytes(): v.numpy()
         for layer in model.layers
@@ -37,12 +32,11 @@ def with_direct_tensors(content, model):
     }
     changed = [_edit(file, index, exact) for index in range(len(file.subgraphs))]
     if not any(changed):
-        return content
+        return
     shown = {t.buffer for graph in file.subgraphs for t in graph.tensors}
     shown |= {note.buffer for note in file.metadata or ()}
     # The first buffer stands for none.
     drop_buffers(file, set(range(1, len(file.buffers))) - shown)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 
 def _edit(file, index, exact):

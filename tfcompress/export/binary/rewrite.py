@@ -4,14 +4,11 @@ import functools
 
 import keras
 
+from tfcompress.core.behaviour import has_ranges
 from tfcompress.core.graph import Graph, as_graph, flatten_with_origins, rewire
 from tfcompress.core.keras_internals import all_layers
 from tfcompress.export.binary.layers import BDense, BMaxPool2D
-from tfcompress.export.binary.signs import (
-    is_fake_quant,
-    is_sign,
-    with_signs,
-)
+from tfcompress.export.binary.signs import is_sign, with_signs
 from tfcompress.export.binary.sites import find_sites
 from tfcompress.export.binary.summary import BinaryLayer
 from tfcompress.export.binary.thresholds import (
@@ -84,11 +81,11 @@ def _rewritten(flat, graph, sites):
     def keep(inputs):
         return inputs
 
-    has_ranges = any(map(is_fake_quant, graph.nodes))
+    is_ranged = has_ranges(flat)
 
     def sign(layer, inputs):
         outputs = layer(inputs)
-        if has_ranges:
+        if is_ranged:
             outputs = keras.quantizers.fake_quant_with_min_max_vars(
                 outputs, *SIGN_RANGE
             )

@@ -1,41 +1,77 @@
-"""Finds the signs of a graph and puts each where it is read."""
+"""Finds the signs of a graph and puts each where it is read.
+
+A sign is -1 or 1 everywhere, with 1 for zero, as the binary operations take it: that of
+`tfc.layers.QuantizedActivation`, and `where(x >= 0, 1, -1)`, which `tfc.strip` leaves of
+it. `keras.ops.sign` is none, since it is 0 for zero.
+"""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core.graph import Graph, rewire
+from tfcompress.core.behaviour import PASSIVE, is_fake_quant
+from tfcompress.core.graph import (
+    Graph,
+    as_graph_with_origins,
+    flatten_with_origins,
+    rewire,
+)
+from tfcompress.quantization.activations.sign import Sign
 from tfcompress.quantization.layers.quantized_activation import QuantizedActivation
 
 L = keras.layers
-# Does nothing at inference.
-_PASSIVE = (
-    L.Dropout,
-    L.SpatialDropout1D,
-    L.SpatialDropout2D,
-    L.GaussianNoise,
-    L.GaussianDropout,
-    L.ActivityRegularization,
-    L.Identity,
-)
 # These give the same whether the sign is taken before or after them.
-_COMMUTES = (*_PASSIVE, L.MaxPooling2D, L.GlobalMaxPooling2D, L.Flatten, L.Reshape)
+_COMMUTES = (*PASSIVE, L.MaxPooling2D, L.GlobalMaxPooling2D, L.Flatten, L.Reshape)
 _TOLERANCE = 1 / 64
-
-
-def is_passive(node):
-    """Whether a call does nothing at inference."""
-    return isinstance(node.operation, _PASSIVE)
 
 
 def is_sign(node):
     """Whether a call is a sign, in a model from `with_signs`."""
-    return isinstance(node.operation, QuantizedActivation)
+    layer = node.operation
+    if not isinstance(layer, QuantizedActivation):
+        return False
+    # A ternary sign is a `Sign` too, with other values.
+    return type(layer.quantizer).forward is Sign.forward
 
 
-def is_fake_quant(node):
-    """Whether a call rounds to 8 bits."""
-    return type(node.operation).__name__ == "FakeQuantWithMinMaxVars"
+def reads_signs(model):
+    """Ids of the layers that read nothing but signs, whenever they are called.
+
+    What is found is what `tfc.export_tflite` finds: signs are seen through pooling,
+    flattening and what does nothing at inference. A subclassed model that cannot be
+    followed has no such layers.
+
+    Args:
+        model: a built model, plain or compressed.
+
+    Returns:
+        A set of `id(layer)`; of compressed layers the layers inside.
+
+    >>> model = keras.Sequential([
+    ...     keras.Input((8,)),
+    ...     keras.layers.Dense(4, name="first"),
+    ...     tfc.layers.QuantizedActivation("sign"),
+    ...     keras.layers.Dense(2, name="second"),
+    ... ])
+    >>> [layer.name for layer in model.layers if id(layer) in reads_signs(model)]
+    ['second']
+    """
+    try:
+        graph_model, copied = as_graph_with_origins(
+            getattr(model, "inner", model), "find the signs of"
+        )
+    except ValueError:
+        return set()
+    flat, origins = flatten_with_origins(graph_model)
+    graph, found = Graph(with_signs(flat)), {}
+    makers = {id(t): node for node in graph.nodes for t in node.outputs}
+    for node in graph.nodes:
+        if node.inputs and node.operation.name in origins:
+            layer = origins[node.operation.name]
+            layer = copied.get(id(layer), layer)
+            calls = found.setdefault(id(getattr(layer, "inner", layer)), [])
+            calls.append(holds_signs(makers, node.inputs[0]))
+    return {layer for layer, calls in found.items() if all(calls)}
 
 
 def holds_signs(makers, tensor):
@@ -66,7 +102,7 @@ def with_signs(flat):
     for where, compare in sources.items():
         layer = QuantizedActivation("sign", name=where.operation.name)
         path = _commuting_path(graph, where)
-        dropped |= {node.key for node in path if is_fake_quant(node)}
+        dropped |= {node.key for node in path if is_fake_quant(node.operation)}
         signs[where.key] = compare.key
         last[path[-1].key] = layer
 
@@ -91,7 +127,7 @@ def _sources(graph):
     def maker(value):
         node = makers.get(id(value))
         # Ranges may stand behind constants too.
-        return maker(node.inputs[0]) if node and is_fake_quant(node) else node
+        return maker(node.inputs[0]) if node and is_fake_quant(node.operation) else node
 
     def constant(value):
         """What a tensor is everywhere, 1 or -1; a number is itself."""
@@ -140,7 +176,7 @@ def _commuting_path(graph, sign):
 
 
 def _commutes(node):
-    if is_fake_quant(node):
+    if is_fake_quant(node.operation):
         return _keeps_signs(node)
     return isinstance(node.operation, _COMMUTES)
 

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.export.binary.signs import is_fake_quant, is_passive, is_sign
+from tfcompress.core.behaviour import is_fake_quant, is_passive
+from tfcompress.export.binary.signs import is_sign
 
 L = keras.layers
 _ELEMENTWISE = (L.BatchNormalization, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Rescaling)
@@ -55,7 +56,7 @@ def path_to_sign(graph, node):
         if is_sign(following):
             return path, following
         flat = bool(path) and any(is_flatten(n) for n in path)
-        if not is_passive(following) and (flat or not _is_allowed(following)):
+        if not is_passive(following.operation) and (flat or not _is_allowed(following)):
             return None
         path.append(following)
         node = following
@@ -89,7 +90,7 @@ def _is_allowed(node):
         return has_elementwise_activation(layer)
     one = len(node.inputs) == 1
     is_op = type(layer).__name__ in _ELEMENTWISE_OPS and one
-    return isinstance(layer, _ELEMENTWISE) or is_op or is_fake_quant(node)
+    return isinstance(layer, _ELEMENTWISE) or is_op or is_fake_quant(layer)
 
 
 def thresholds(start, path, num_channels, rank, reach):

@@ -43,6 +43,24 @@ class BinaryWeights:
         words = self.planes * rows * num_words(self.signs.shape[-1])
         return len(self.signs) * (words + 2) * WORD // 8
 
+    @classmethod
+    def of(cls, values):
+        """The `BinaryWeights` of a kernel, None if it has other values.
+
+        Args:
+            values: array `(..., channels, outputs)`.
+        """
+        # Outputs first, and the channels of a pixel together.
+        values = np.moveaxis(values, -1, 0)
+        rows = values.reshape(len(values), -1)
+        # A few weights rule out nearly every kernel.
+        if rows.shape[1] < _MIN_FAN_IN or not has_one_size(rows[:1, :64]):
+            return None
+        if np.mean(rows != 0) < _MIN_DENSITY or not has_one_size(rows):
+            return None
+        scale = np.abs(rows).max(axis=1)
+        return cls(np.sign(values).astype(np.int8), scale.astype(np.float32))
+
     def reversed(self, outputs):
         """The signs, turned round where the array `outputs` is true."""
         factor = np.where(outputs, -1, 1).astype(np.int8)
@@ -61,20 +79,15 @@ def binary_weights(layer):
     kernel = getattr(layer, "kernel", None)
     if not isinstance(kernel, keras.Variable) or len(kernel.shape) < 2:
         return None
-    # Outputs first, and the channels of a pixel together.
-    values = np.moveaxis(layout(layer, kernel).to_canonical(kernel.numpy()), -1, 0)
-    rows = values.reshape(len(values), -1)
-    # A few weights rule out nearly every kernel.
-    if rows.shape[1] < _MIN_FAN_IN or not _has_levels(rows[:1, :64]):
-        return None
-    if np.mean(rows != 0) < _MIN_DENSITY or not _has_levels(rows):
-        return None
-    scale = np.abs(rows).max(axis=1)
-    return BinaryWeights(np.sign(values).astype(np.int8), scale.astype(np.float32))
+    return BinaryWeights.of(layout(layer, kernel).to_canonical(kernel.numpy()))
 
 
-def _has_levels(rows):
-    """Whether all of a row is zero or of one size."""
+def has_one_size(rows):
+    """Whether all weights of a row are zero or of one size.
+
+    >>> has_one_size(np.array([[0.5, -0.5, 0.0], [2.0, 2.0, -2.0]]))
+    True
+    """
     sizes = np.abs(rows)
     level = sizes.max(axis=1, keepdims=True) * (1 - _TOLERANCE)
     return bool(np.all((sizes == 0) | (sizes >= level)))

@@ -38,6 +38,8 @@ class FakeQuant(keras.layers.Layer):
         array([0., 0., 2., 3.], dtype=float32)
     """
 
+    is_fake_quant = True
+
     def __init__(
         self, bits=8, ranges="moving_average", momentum=0.99, sites=1, **kwargs
     ):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tfcompress.core.behaviour import PASSIVE, has_ranges
 from tfcompress.core.cloning import clone_layer, rebuild
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph
@@ -35,10 +36,7 @@ _HOMOGENEOUS = (
     L.Cropping2D,
     L.UpSampling1D,
     L.UpSampling2D,
-    L.Dropout,
-    L.SpatialDropout1D,
-    L.SpatialDropout2D,
-    L.Identity,
+    *PASSIVE,
 )
 _HOMOGENEOUS_OPS = {"Relu", "LeakyRelu"}
 _HOMOGENEOUS_FUNCTIONS = (keras.activations.linear, keras.activations.relu)
@@ -87,7 +85,7 @@ def equalize(model, replace_relu6=False):
     """
     check_model(model, "equalize")
     flat = folded(model)
-    if any("FakeQuant" in type(op).__name__ for op in flat.operations):
+    if has_ranges(flat):
         raise ValueError(
             f"Model {model.name!r} has activation ranges, which equalisation would make "
             "wrong: call it before tfc.quantize_activations."

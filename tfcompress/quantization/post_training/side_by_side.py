@@ -5,11 +5,9 @@ import collections
 import keras
 import tensorflow as tf
 
+from tfcompress.core.behaviour import is_fake_quant
 from tfcompress.core.graph import Graph
 from tfcompress.core.samples import batches
-
-# As layers of tfcompress, and as what `tfc.strip` leaves of them.
-_ROUNDING = ("FakeQuant", "FakeQuantWithMinMaxVars")
 
 
 def run_side_by_side(model, copy, samples, visit):
@@ -47,7 +45,7 @@ def run_side_by_side(model, copy, samples, visit):
         if node.index == 0 and node.inputs:
             key = id(node.inputs[0])
             visit(*pair, *[[values[key] for values in run] for run in runs])
-        is_rounding = type(node.operation).__name__ in _ROUNDING
+        is_rounding = is_fake_quant(node.operation)
         for run, operation in zip(runs, pair, strict=True):
             for values in run:
                 args, kwargs = node.arguments.fill_in(values)

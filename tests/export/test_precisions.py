@@ -1,0 +1,66 @@
+"""The table of precisions, by hand, and that nothing else asks for a name."""
+
+import ast
+import pathlib
+
+import pytest
+
+import tfcompress as tfc
+from tfcompress.export.precisions import precision_of
+
+_ROOT = pathlib.Path(tfc.__file__).parent
+
+
+def test_names_and_their_order():
+    names = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
+    assert names == tfc.export.PRECISIONS
+    assert [precision_of(name).name for name in names] == list(names)
+    with pytest.raises(ValueError, match="expected one of float32, float16, dynamic"):
+        precision_of("int7")
+
+
+@pytest.mark.parametrize(
+    ("name", "weight_bits", "activation_bits", "rows"),
+    [
+        # integer, ranges survive, exact, sparse, binary; largest, mean, mean of signs
+        ("float32", 32, 32, (False, False, True, True, True, 1e-3, None, 0.1)),
+        ("float16", 16, 32, (False, False, False, False, True, 2e-2, None, 0.1)),
+        ("dynamic", 8, 32, (False, False, False, False, True, None, 0.1, 0.1)),
+        ("int8", 8, 8, (True, True, False, False, True, None, 0.15, 0.15)),
+        ("int16x8", 8, 16, (True, False, False, False, False, None, 0.1, 0.1)),
+        ("int4", 4, 8, (True, True, False, False, False, None, 0.35, 0.35)),
+    ],
+)
+def test_rows(name, weight_bits, activation_bits, rows):
+    row = precision_of(name)
+    assert (row.weight_bits, row.activation_bits) == (weight_bits, activation_bits)
+    found = (
+        row.is_integer,
+        row.holds_ranges,
+        row.is_exact,
+        row.without_sparse is None,
+        row.without_binary is None,
+        row.tolerance.largest,
+        row.tolerance.mean,
+        row.tolerance.mean_of_signs,
+    )
+    assert found == rows
+    assert row.holds_grids == row.holds_ranges
+
+
+def _asks_for_a_name(node):
+    """Whether a comparison has a precision on one side and names on the other."""
+    if not isinstance(node, ast.Compare):
+        return False
+    inner = list(ast.walk(node))
+    asked = {getattr(n, "id", getattr(n, "attr", "")) for n in inner}
+    texts = {n.value for n in inner if isinstance(n, ast.Constant)}
+    return "precision" in asked and not texts.isdisjoint(tfc.export.PRECISIONS)
+
+
+def test_nothing_asks_for_the_name_of_a_precision():
+    code = "precision in ('int8', 'int4'); result.precision == 'float32'"
+    assert sum(map(_asks_for_a_name, ast.walk(ast.parse(code)))) == 2
+    for path in _ROOT.rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        assert not [node.lineno for node in nodes if _asks_for_a_name(node)], path

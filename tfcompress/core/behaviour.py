@@ -1,0 +1,52 @@
+"""What calls do to activations at inference: one answer for all methods."""
+
+import keras
+
+from tfcompress.core.keras_internals import all_layers
+
+L = keras.layers
+# Layers that pass on what they get at inference.
+PASSIVE = (
+    L.Dropout,
+    L.AlphaDropout,
+    L.GaussianDropout,
+    L.SpatialDropout1D,
+    L.SpatialDropout2D,
+    L.SpatialDropout3D,
+    L.GaussianNoise,
+    L.ActivityRegularization,
+    L.Identity,
+)
+
+
+def is_passive(operation):
+    """Whether an operation passes on what it gets at inference.
+
+    >>> is_passive(keras.layers.AlphaDropout(0.5)), is_passive(keras.layers.ReLU())
+    (True, False)
+    """
+    return isinstance(operation, PASSIVE)
+
+
+def is_fake_quant(operation):
+    """Whether an operation rounds activations to levels of a range, and does no more.
+
+    Layers of ours say so themselves (`is_fake_quant`); `tfc.strip` and quantization-aware
+    models of other tools leave an operation of Keras.
+
+    >>> is_fake_quant(tfc.layers.FakeQuant()), is_fake_quant(keras.layers.ReLU())
+    (True, False)
+    """
+    named = type(operation).__name__ == "FakeQuantWithMinMaxVars"
+    return named or getattr(operation, "is_fake_quant", False)
+
+
+def has_ranges(model):
+    """Whether a model rounds activations to ranges.
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> has_ranges(model), has_ranges(tfc.quantize_activations(model))
+    (False, True)
+    """
+    operations = getattr(model, "operations", None) or all_layers(model)
+    return any(map(is_fake_quant, operations))

@@ -1,0 +1,178 @@
+"""From a Keras model to the plain one that is converted."""
+
+import keras
+
+from tfcompress.core.behaviour import has_ranges
+from tfcompress.core.cloning import copy_variables
+from tfcompress.core.compress import compress, is_plain, strip
+from tfcompress.core.compressed import treatments
+from tfcompress.core.errors import check_finite
+from tfcompress.core.graph import flatten
+from tfcompress.core.keras_internals import all_layers
+from tfcompress.export.binary import (
+    with_binary_operations,
+    without_binary_operations,
+)
+from tfcompress.export.weights import lies_on_grid
+from tfcompress.quantization.quantize_activations import quantize_activations
+from tfcompress.rewrites.affine import AffineAsConvolution
+from tfcompress.rewrites.apply import apply_to_flat
+from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
+from tfcompress.transforms.uniform import Uniform
+
+PROFILES = ("custom", "builtin")
+# Steps from zero of an int8 weight, which is what the converter writes.
+_INT8_LEVELS = 127
+NUM_CALIBRATION_SAMPLES = 256
+
+
+def plain_model(model, precision):
+    """The model itself or its stripped copy, in float32.
+
+    Args:
+        model: a built Keras model, plain or compressed.
+        precision: a `Precision`.
+
+    Raises:
+        ValueError: if the file could not hold what was trained, or a weight is not
+            finite.
+    """
+    plain = _in_float32(_stripped(model, precision))
+    for variable in plain.variables:
+        if keras.backend.is_float_dtype(variable.dtype):
+            check_finite(f"Weight {variable.path}", variable.numpy())
+    return plain
+
+
+def with_binary_layers(model, precision, samples, profile, only_signs):
+    """The model with binary operations, and a `BinaryLayer` for each that may be one.
+
+    Args:
+        model: from `plain_model`.
+        precision: a `Precision`.
+        samples: `{input name: array}` or None.
+        profile: one of `PROFILES`.
+        only_signs: whether layers that read real values stay ordinary.
+    """
+    if profile == "builtin":
+        return model, without_binary_operations(model, "profile='builtin'")
+    if precision.without_binary:
+        return model, without_binary_operations(model, precision.without_binary)
+    rewritten, layers = with_binary_operations(model, only_signs)
+    is_measured = precision.is_integer and not has_ranges(model)
+    if rewritten is not model and is_measured:
+        # The converter cannot run binary operations to measure what they write.
+        few = {
+            tensor.name: array[:NUM_CALIBRATION_SAMPLES]
+            for tensor, array in zip(rewritten.inputs, samples.values(), strict=True)
+        }
+        rewritten = strip(
+            quantize_activations(rewritten, ranges="min_max", samples=few)
+        )
+    return rewritten, layers
+
+
+def prepared(model, precision):
+    """The model as the converter can take it; the model itself where it can already.
+
+    Args:
+        model: a plain Keras model in float32.
+        precision: a `Precision`.
+    """
+    is_ranged = has_ranges(model)
+    if precision.holds_ranges and is_ranged:
+        # Batch norm without a convolution to fold into would be two operations, with no
+        # range between them.
+        model = flatten(model)
+        for rewrite in (FoldBatchNorm(), AffineAsConvolution(batch_norm=True)):
+            model = apply_to_flat(model, rewrite)
+    if precision.weight_bits < 8:
+        model = _on_grids(model, precision.weight_bits)
+    return _unrolled(model) if precision.is_integer and not is_ranged else model
+
+
+def _stripped(model, precision):
+    """The plain model, unless the file could not hold what was trained."""
+    if not precision.holds_ranges and has_ranges(model):
+        raise ValueError(
+            f"Model {model.name!r} has trained 8-bit activation ranges, which a "
+            f"{precision.name} file would lose. Export it with precision='int8', or export "
+            "the model as it was before tfc.quantize_activations."
+        )
+    for name, treatment in treatments(model) if precision.is_integer else ():
+        for transform in treatment.transforms:
+            if (transform.max_level or 0) > _INT8_LEVELS:
+                raise ValueError(
+                    f"Weight {name!r} was trained on the grid of {transform!r}, which "
+                    f"{precision.name} weights (symmetric, 8 bits) cannot hold. Train on "
+                    f"at most {_INT8_LEVELS} steps from zero, as with Uniform(bits=8), or "
+                    "give up the grid: export tfc.strip(model)."
+                )
+    return model if is_plain(model) else strip(model)
+
+
+def _in_float32(model):
+    """The model itself, or its copy without mixed precision, which does not convert."""
+    # Configurations of large models take a while to make.
+    if not any(map(_is_mixed, all_layers(model))):
+        return model
+    return _with_config(model, _without_mixed_precision)
+
+
+def _is_mixed(layer):
+    return layer.compute_dtype != layer.variable_dtype
+
+
+def _unrolled(model):
+    """The model itself, or its copy with recurrent layers written out step by step.
+
+    TFLite's calibrator crashes on loops.
+    """
+    return _with_config(model, _without_loops)
+
+
+def _with_config(model, change):
+    """The model itself, or a copy if its changed configuration is another one."""
+    config = keras.saving.serialize_keras_object(model)
+    changed = change(config)
+    if changed == config:
+        return model
+    copy = keras.saving.deserialize_keras_object(changed, safe_mode=False)
+    copy_variables(model, copy)
+    return copy
+
+
+def _without_mixed_precision(config):
+    is_policy = isinstance(config, dict) and config.get("class_name") == "DTypePolicy"
+    if is_policy and str(config["config"].get("name")).startswith("mixed_"):
+        return {**config, "config": {**config["config"], "name": "float32"}}
+    return _mapped(_without_mixed_precision, config)
+
+
+def _without_loops(config):
+    if isinstance(config, dict) and config.get("unroll") is False:
+        return {**config, "unroll": True}
+    return _mapped(_without_loops, config)
+
+
+def _mapped(change, config):
+    if isinstance(config, dict):
+        return {key: change(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(change(value) for value in config)
+    return config
+
+
+def _on_grids(model, bits):
+    """A copy whose kernels lie on integer grids; those that did already are kept."""
+
+    def needs_grid(layer):
+        if not isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D)):
+            return False
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            return False
+        return not lies_on_grid(layer, _INT8_LEVELS)
+
+    if not any(map(needs_grid, all_layers(model))):
+        return model
+    return strip(compress(model, {needs_grid: Uniform(bits=bits)}))

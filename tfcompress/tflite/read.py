@@ -1,0 +1,68 @@
+"""Reads and writes `.tflite` models; passes in between work on the object form."""
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+_MARK = b"TFL3"
+# Room for what is not in buffers.
+_SPARE_BYTES = 1 << 16
+
+
+def read(model):
+    """The object form of a `.tflite` model, `schema.ModelT`.
+
+    Its buffers are views of the bytes, so that large models are not copied.
+
+    Args:
+        model: bytes; an object form is returned as it is.
+
+    Raises:
+        ValueError: if the bytes are not a complete TFLite model.
+    """
+    if isinstance(model, schema.ModelT):
+        return model
+    return _complete(model, flatbuffer_utils.read_model_from_bytearray)
+
+
+def write(file):
+    """The bytes of a model in object form."""
+    data = (buffer.data for buffer in file.buffers)
+    size = sum(len(part) for part in data if part is not None)
+    # A builder doubles its room, with a copy, whenever it is too small.
+    builder = flatbuffers.Builder(size + _SPARE_BYTES)
+    builder.Finish(file.Pack(builder), file_identifier=_MARK)
+    return bytes(builder.Output())
+
+
+def custom_operations(content):
+    """Names of the custom operations of a model; nothing else of it is read.
+
+    Args:
+        content: bytes of a `.tflite` model.
+
+    Raises:
+        ValueError: if the bytes are not a complete TFLite model.
+    """
+    return _complete(content, _custom_operations)
+
+
+def _custom_operations(content):
+    model = schema.Model.GetRootAs(content)
+    codes = map(model.OperatorCodes, range(model.OperatorCodesLength()))
+    names = (code.CustomCode() for code in codes)
+    return {name.decode() for name in names if name}
+
+
+def _complete(content, reader):
+    """What a function reads of a model's bytes, if they are all there."""
+    error = None
+    if content[4:8] == _MARK:
+        try:
+            return reader(content)
+        except Exception as caught:
+            error = caught
+    raise ValueError(
+        f"{len(content)} bytes are not a complete .tflite model. Copy or export the file "
+        "again."
+    ) from error
