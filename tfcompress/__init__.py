@@ -126,3 +126,4 @@ for _home in (
     ranges,
 ):
     sys.modules[f"{__name__}.{_home.__name__.rpartition('.')[2]}"] = _home
+sys.modules[f"{__name__}.rewrites.ranks"] = rewrites.ranks

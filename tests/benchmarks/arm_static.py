@@ -37,8 +37,18 @@ PROCESSORS = {"cortex-a76": 5, "cortex-a53": 6}
 BRANCH = re.compile(r"(?:b\.\w+|cbn?z|tbn?z)\s.*?(?:0x)?([0-9a-f]+) <")
 
 
+MISSING = f"{emulator.FOLDER} is not there; a run without --quick downloads 1 GB"
+
+
+def is_ready(options):
+    """Whether all is there; a quick run downloads nothing."""
+    return emulator.ROOT.exists() or not options.quick
+
+
 def loops(options):
     """The share of the ideal throughput that inner loops reach."""
+    if not is_ready(options):
+        return harness.left_out(MISSING)
     emulator.prepare()
     emulator.build()
     measures = []
@@ -125,6 +135,8 @@ def _cycles(loop, model, iterations=200):
 
 def instructions(options):
     """Instructions of whole operations, packing and outputs included."""
+    if not is_ready(options):
+        return harness.left_out(MISSING)
     emulator.prepare()
     library = emulator.build()
     program, plugin = _compiled(library)

@@ -85,10 +85,11 @@ def compare_layer(row, shape, layer, options, peer_task=None):
         variants = {FP32: {"path": paths["fp32"]}, INT8: {"path": paths["int8"]}}
         if has_tiles():
             variants[WITHOUT_TILES] = {"path": paths["int8"], "tiles": False}
-        for isa in available_isas():
+        isas = available_isas()
+        for isa in isas[:1] if options.quick else isas:
             variants[isa] = {"path": paths["binary"], **delegated(isa)}
         measures = []
-        for count in THREADS:
+        for count in num_threads(options):
             peers = {}
             if peer_task and not options.no_peers:
                 peers["larq-compute-engine 0.16"] = peer_task
@@ -105,8 +106,9 @@ def network(options):
     import tfcompress as tfc
 
     size, classes = (32, 10) if options.quick else (224, 1000)
+    widths = {"filters": (32, 32), "blocks": (1, 1)} if options.quick else {}
     keras.utils.set_random_seed(options.seed)
-    model = tfc.blocks.quicknet((size, size, 3), classes)
+    model = tfc.blocks.quicknet((size, size, 3), classes, **widths)
     twin = keras.models.clone_model(model, clone_function=without_sign)
     binary = tfc.compress(model, {".*_binary": "binary"})
     samples = np.random.default_rng(options.seed).normal(size=(8, size, size, 3))
@@ -138,7 +140,7 @@ def network(options):
             name: {"path": str(file.path), **delegated("best")}
             for name, file in files.items()
         }
-        for count in THREADS:
+        for count in num_threads(options):
             times = take_turns(variants, {}, count, options)
             measures += latencies(times, count)
             for name in list(files)[1:]:
@@ -160,6 +162,11 @@ def without_sign(layer):
     if isinstance(layer, tfc.layers.QuantizedActivation):
         return keras.layers.Activation("linear", name=layer.name)
     return type(layer).from_config(layer.get_config())
+
+
+def num_threads(options):
+    """Numbers of threads to measure with."""
+    return THREADS[:1] if options.quick else THREADS
 
 
 def available_isas():
@@ -192,7 +199,7 @@ def take_turns(variants, peers, num_threads, options):
         num_threads: of each.
         options: of the script.
     """
-    rounds, repeats = (2, 2) if options.quick else (options.rounds, options.repeats)
+    rounds, repeats = (1, 1) if options.quick else (options.rounds, options.repeats)
     common = {"num_threads": num_threads, "repeats": repeats}
     with contextlib.ExitStack() as stack:
         running = {}
@@ -287,4 +294,9 @@ def _add_options(parser):
 ROWS = {**{row: convolution(row) for row in CONVOLUTIONS}, "dense": dense}
 
 if __name__ == "__main__":
-    harness.main(__doc__, {**ROWS, "quicknet": network}, _add_options)
+    harness.main(
+        __doc__,
+        {**ROWS, "quicknet": network},
+        _add_options,
+        quick=["conv_14x256", "dense", "quicknet"],
+    )

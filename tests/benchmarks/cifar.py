@@ -14,12 +14,11 @@ _MARGIN = 4
 _TEMPERATURE = 4.0
 
 
-def load_data(data_dir):
+def load_data(options, num_quick=32):
     """`((x_train, y_train), (x_test, y_test))`, pixels from 0 to 1."""
-    import tfcompress as tfc
-
+    data_dir = options.data_dir
     try:
-        return tfc.datasets.load("cifar10", data_dir)
+        return harness.load_data("cifar10", options, num_quick)
     except FileNotFoundError as error:
         if data_dir and any(pathlib.Path(data_dir).glob("cifar10_*.med.xz")):
             error.add_note(
@@ -30,9 +29,14 @@ def load_data(data_dir):
 
 
 def load_model(options):
-    """The trained model, which takes pixels from 0 to 255 and returns logits."""
+    """The trained model, which takes pixels from 0 to 255 and returns logits.
+
+    A quick run that is given none has a small one, not trained.
+    """
     import keras
 
+    if options.quick and not (options.model or options.data_dir):
+        return _stand_in()
     return keras.models.load_model(_model_path(options), compile=False)
 
 
@@ -42,6 +46,30 @@ def _model_path(options):
     if not options.data_dir:
         raise SystemExit("Pass --model, the .keras file of a CIFAR-10 ResNet-20.")
     return pathlib.Path(options.data_dir) / "../models/cifar10_resnet20.keras"
+
+
+def _stand_in():
+    """A residual network whose layers are called what those of the ResNet-20 are."""
+    from keras import Input, Model, layers
+
+    def convolution(x, filters, name, strides=1):
+        x = layers.Conv2D(
+            filters, 3, strides, padding="same", use_bias=False, name=name
+        )(x)
+        return layers.BatchNormalization()(x)
+
+    inputs = Input((32, 32, 3))
+    x = layers.AveragePooling2D(2)(layers.Rescaling(1 / 255)(inputs))
+    x = layers.ReLU()(convolution(x, 8, "conv1"))
+    for stage, filters in enumerate((8, 12), start=1):
+        block = f"layer{stage}_0"
+        y = layers.ReLU()(convolution(x, filters, f"{block}_conv1", stage))
+        y = convolution(y, filters, f"{block}_conv2")
+        if stage > 1:
+            x = layers.Conv2D(filters, 1, stage, name=f"{block}_shortcut")(x)
+        x = layers.ReLU()(layers.Add()([x, y]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return Model(inputs, layers.Dense(10, name="linear")(x))
 
 
 def add_options(parser):

@@ -12,7 +12,6 @@ import numpy as np
 # Points of test accuracy that 4-bit weights may lose.
 TOLERANCE = 0.5
 LATENCY_RATIO = 1.02
-_NUM_QUICK_IMAGES = 512
 # First and last layer, as in other work on few bits; mixed bits choose for themselves.
 _EIGHT_BITS = ("conv1", "linear")
 _IMAGE_SIDE = 224
@@ -48,10 +47,7 @@ class Lab:
 
         self.keras, self.tfc, self.folder = keras, tfc, folder
         keras.utils.set_random_seed(options.seed)
-        parts = cifar.load_data(options.data_dir)
-        if options.quick:
-            parts = [[array[:_NUM_QUICK_IMAGES] for array in part] for part in parts]
-        (x_train, _), (x_test, self.y_test) = parts
+        (x_train, _), (x_test, self.y_test) = cifar.load_data(options)
         # The model takes pixels from 0 to 255.
         self.x_test = 255 * x_test
         self.steps_per_epoch = -(-len(x_train) // cifar.BATCH_SIZE)
@@ -149,7 +145,8 @@ def qat(options):
             "test accuracy before", lab.reference, "%", paper=cifar.PUBLISHED_ACCURACY
         )
         size = harness.Measure("float32 file", lab.float32_bytes, "bytes")
-        return [before, size, *(m for name in RECIPES for m in lab.measure(name))]
+        recipes = ["mixed"] if options.quick else RECIPES
+        return [before, size, *(m for name in recipes for m in lab.measure(name))]
 
 
 def latency(options):
@@ -159,8 +156,11 @@ def latency(options):
     import tfcompress as tfc
 
     keras.utils.set_random_seed(options.seed)
-    side, rounds = (64, 3) if options.quick else (_IMAGE_SIDE, 300)
-    model = keras.applications.MobileNetV2((side, side, 3), weights=None)
+    if options.quick:
+        side, rounds, model = 32, 1, cifar.load_model(options)
+    else:
+        side, rounds = _IMAGE_SIDE, 300
+        model = keras.applications.MobileNetV2((side, side, 3), weights=None)
     generator = np.random.default_rng(options.seed)
     x = generator.uniform(-1, 1, (16, side, side, 3)).astype("float32")
     trained = tfc.compress(model, {".*": [tfc.transforms.Uniform(bits=8)]})

@@ -13,7 +13,6 @@ import numpy as np
 _TOLERANCES = {"float32": 0.01, "int8": 0.1}
 _MIXED_TOLERANCE = 0.5
 _NUM_SAMPLES = 512
-_NUM_QUICK_IMAGES = 200
 _AVERAGE_BITS = 4
 # Arguments of tfc.quantize_weights.
 _INT4_METHODS = {
@@ -40,10 +39,8 @@ class Lab:
 
         self.tfc = tfc
         keras.utils.set_random_seed(self.options.seed)
-        (x_train, _), (x_test, y_test) = cifar.load_data(self.options.data_dir)
-        if self.options.quick:
-            x_test, y_test = x_test[:_NUM_QUICK_IMAGES], y_test[:_NUM_QUICK_IMAGES]
-        count = 64 if self.options.quick else _NUM_SAMPLES
+        (x_train, _), (x_test, y_test) = cifar.load_data(self.options)
+        count = 8 if self.options.quick else _NUM_SAMPLES
         # The model takes pixels from 0 to 255.
         self.samples, self.x_test = 255 * x_train[:count], 255 * x_test
         self.y_test = y_test
@@ -62,6 +59,10 @@ class Lab:
         with self.tfc.Interpreter(path) as interpreter:
             return result, self.accuracy(interpreter.run(self.x_test))
 
+    def describe_file(self, name, path):
+        """Sizes and speed."""
+        return harness.describe_file(name, path, self.options.quick)
+
     def describe(self, name, accuracy, at_most=None):
         """Accuracy and what is lost."""
         lost = round(self.reference - accuracy, 6)
@@ -74,20 +75,24 @@ def measure_converter(lab):
     yield harness.Measure(
         "test accuracy, Keras", lab.reference, "%", paper=cifar.PUBLISHED_ACCURACY
     )
-    for precision in ("float32", "float16", "dynamic", "int8", "int16x8", "int4"):
+    precisions = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
+    for precision in ("float32", "int8") if lab.options.quick else precisions:
         harness.progress(f"Exporting and running {precision} ...")
         result, accuracy = lab.write(lab.model, precision)
         yield from lab.describe(precision, accuracy, _TOLERANCES.get(precision))
         if precision == "int8":
             floats = sum(count for count, _ in result.float_operations.values())
             yield harness.Measure(f"{precision}: float operations", floats, at_most=0)
-        yield from harness.describe_file(precision, result.path)
+        yield from lab.describe_file(precision, result.path)
 
 
 def measure_int4(lab):
     """4-bit weights and 8-bit activations, by method."""
     ranged = lab.tfc.quantize_activations(lab.model, ranges="mse", samples=lab.samples)
-    for name, arguments in _INT4_METHODS.items():
+    methods = _INT4_METHODS
+    if lab.options.quick:
+        methods = {"AdaRound": {"rounding": {"ada_round": {"iterations": 3}}}}
+    for name, arguments in methods.items():
         start = time.perf_counter()
         model = lab.tfc.quantize_weights(ranged, 4, lab.samples, **arguments)
         seconds = time.perf_counter() - start
@@ -104,16 +109,17 @@ def measure_mixed(lab):
         lab.model, lab.samples, average_bits=_AVERAGE_BITS, bits=(2, 3, 4, 5, 6, 8)
     )
     harness.progress(str(plan))
-    model = lab.tfc.quantize_weights(ranged, plan.bits, lab.samples, "ada_round")
+    rounding = "nearest" if lab.options.quick else "ada_round"
+    model = lab.tfc.quantize_weights(ranged, plan.bits, lab.samples, rounding)
     result, accuracy = lab.write(model, "int4")
     yield from lab.describe("mixed", accuracy, _MIXED_TOLERANCE)
     yield harness.Measure("mixed: average bits", plan.average_bits, "", _AVERAGE_BITS)
-    yield from harness.describe_file("mixed", result.path)
+    yield from lab.describe_file("mixed", result.path)
 
 
 def measure_ladder(lab):
     """The methods in order of cost, until none of them loses more than 0.1 points."""
-    for precision in ("int8", "int4"):
+    for precision in ("int4",) if lab.options.quick else ("int8", "int4"):
         path = lab.folder / f"ladder_{precision}.tflite"
         test = lab.x_test, lab.y_test
         ladder = lab.tfc.quantize_ladder(

@@ -14,7 +14,6 @@ import numpy as np
 TOLERANCE = 1.0
 _MACS_RATIO = 0.5
 _NUM_CALIBRATION_BATCHES = 20
-_NUM_QUICK_IMAGES = 512
 # Random crops of each image that a distilled model learns from.
 _NUM_CROPS = 3
 _LATER_STAGES = "layer[23]_._conv."
@@ -53,11 +52,10 @@ class Lab:
         self.keras, self.tfc, self.seed = keras, tfc, options.seed
         self.row, self.recipe = row, RECIPES[row]
         keras.utils.set_random_seed(options.seed)
-        parts = cifar.load_data(options.data_dir)
-        epochs = options.epochs
+        parts, epochs = cifar.load_data(options), options.epochs
+        self.is_quick, self.num_crops = options.quick, _NUM_CROPS
         if options.quick:
-            parts = [[array[:_NUM_QUICK_IMAGES] for array in part] for part in parts]
-            epochs = epochs or 1
+            epochs, self.num_crops = epochs or 1, 1
         if epochs:
             self.recipe = dataclasses.replace(self.recipe, epochs=epochs)
         (x_train, self.y_train), (x_test, self.y_test) = parts
@@ -83,7 +81,11 @@ class Lab:
             *figures,
             *self.describe_accuracy(accuracies),
             *self.describe_size(small),
-            *(m for file in files.items() for m in harness.describe_file(*file)),
+            *(
+                figure
+                for name, path in files.items()
+                for figure in harness.describe_file(name, path, self.is_quick)
+            ),
         ]
 
     def structured(self):
@@ -189,9 +191,9 @@ class Lab:
     def teach(self):
         """A few crops of each training image, with the logits of the large model."""
         harness.progress(
-            f"{self.row}: the large model looks at {_NUM_CROPS} crops each"
+            f"{self.row}: the large model looks at {self.num_crops} crops each"
         )
-        data = cifar.teach(self.model, self.x_train, _NUM_CROPS, self.seed)
+        data = cifar.teach(self.model, self.x_train, self.num_crops, self.seed)
         return data, cifar.distillation_loss
 
     def export(self, model, path):
@@ -250,4 +252,5 @@ if __name__ == "__main__":
         __doc__,
         {row: functools.partial(measure, row) for row in RECIPES},
         _add_options,
+        quick=["structured", "tucker", "substitute"],
     )

@@ -37,7 +37,7 @@ def speed(options):
 
     rounds = 1 if options.quick else options.rounds
     measures = []
-    for kind, symbols in weights(300 if options.quick else SIDE, options.seed).items():
+    for kind, symbols in weights(100 if options.quick else SIDE, options.seed).items():
         codecs = [coding.BitPack(), coding.Huffman(), coding.Rans()]
         for codec in [*codecs, coding.Mixing(zero=128)]:
             name = type(codec).__name__
@@ -77,7 +77,7 @@ def load(options):
 
     import tfcompress as tfc
 
-    width, rounds = (64, 1) if options.quick else (WIDTH, options.rounds)
+    width, rounds = (32, 1) if options.quick else (WIDTH, options.rounds)
     keras.utils.set_random_seed(options.seed)
     layers = [
         keras.layers.Dense(
@@ -145,7 +145,7 @@ def clustering(options):
     from tfcompress.transforms.clustering import optimal_clusters
 
     generator = np.random.default_rng(options.seed)
-    points = generator.normal(size=20_000 if options.quick else SIDE**2)
+    points = generator.normal(size=2000 if options.quick else SIDE**2)
     points = points.astype("float32")
     start = time.perf_counter()
     optimal_clusters(points, 256)
@@ -153,7 +153,8 @@ def clustering(options):
     few = points[:200_000]
     values, assignments = optimal_clusters(few, 32)
     least = np.sum(np.square(few - values[assignments], dtype="float64"))
-    lloyd = sklearn.cluster.KMeans(32, n_init=20, random_state=options.seed)
+    restarts = 1 if options.quick else 20
+    lloyd = sklearn.cluster.KMeans(32, n_init=restarts, random_state=options.seed)
     found = lloyd.fit(few[:, None].astype("float64")).inertia_
     return [
         harness.Measure("25 million into 256", seconds, "s", at_most=10.0),

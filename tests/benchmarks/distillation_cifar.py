@@ -14,7 +14,6 @@ NUM_SEEDS = 3
 _FILTERS = (16, 32, 64)
 _BATCH_SIZE = 64
 _LEARNING_RATE = 0.05
-_NUM_QUICK_IMAGES = 256
 # Random crops of each image; each epoch takes one of each.
 _NUM_CROPS = 3
 
@@ -83,17 +82,14 @@ class Lab:
         import tfcompress as tfc
 
         self.keras, self.tfc, self.options = keras, tfc, options
-        count = _NUM_QUICK_IMAGES if options.quick else options.cifar_images
         self.epochs = 1 if options.quick else options.cifar_epochs
-        (images, labels), test = cifar.load_data(options.data_dir)
-        self.x_test, self.y_test = (
-            [array[:count] for array in test] if options.quick else test
-        )
-        self.count = min(count, len(images))
+        (images, labels), (self.x_test, self.y_test) = cifar.load_data(options)
+        self.count = min(options.cifar_images, len(images))
         keras.utils.set_random_seed(options.seed)
         images = np.rint(255 * images[: self.count]).astype(np.uint8)
-        self.crops = cifar.fixed_crops(images, _NUM_CROPS)
-        self.labels = np.tile(labels[: self.count], _NUM_CROPS)
+        num_crops = 1 if options.quick else _NUM_CROPS
+        self.crops = cifar.fixed_crops(images, num_crops)
+        self.labels = np.tile(labels[: self.count], num_crops)
         self.teacher = cifar.load_model(options)
         harness.progress("resnet: the teacher looks at all crops")
         self.logits = cifar.predict(self.teacher, self.crops)

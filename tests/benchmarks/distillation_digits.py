@@ -12,7 +12,6 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 NUM_CLASSES = 10
-_NUM_QUICK_IMAGES = 1280
 # Pixels that images are shifted by, at most.
 _MAX_SHIFT = 2
 _trained = {}
@@ -62,15 +61,12 @@ class Lab:
 
         import tfcompress as tfc
 
-        parts = tfc.datasets.load(data, options.data_dir)
-        if options.quick:
-            parts = [[array[:_NUM_QUICK_IMAGES] for array in part] for part in parts]
         self.keras, self.tfc = keras, tfc
         self.data, self.options = data, options
         num_seeds, num_members = (1, 2) if options.quick else (NUM_SEEDS, NUM_MEMBERS)
         self.seeds = range(options.seed, options.seed + num_seeds)
         self.members = range(options.seed, options.seed + num_members)
-        self.train, self.test = parts
+        self.train, self.test = harness.load_data(data, options)
 
     def kept(self, name, seed, train):
         """A network that is trained once for all rows, also for those of later runs."""
@@ -368,7 +364,10 @@ def _prune(lab, seed, dense, logits):
     steps = lab.steps(PRUNED, len(lab.train[0]))
     # The last third of the training has the full sparsity.
     schedule = tfc.schedules.Polynomial(
-        final_sparsity=SPARSITY, begin_step=0, end_step=steps * 2 // 3, frequency=50
+        final_sparsity=SPARSITY,
+        begin_step=0,
+        end_step=max(1, steps * 2 // 3),
+        frequency=50,
     )
     callbacks = [tfc.callbacks.Pruning(schedule, scope="global")]
     name = f"pruned, seed {seed}"

@@ -20,6 +20,7 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 FOLDER = pathlib.Path(__file__).parent
+NO_RESULT = "quick run, no result"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +35,22 @@ class Measure:
         paper: what a paper reports, given for comparison.
         peer: `{tool and version: its figure}`. A figure with a target must also be no
             worse than this.
+        note: what else must be known of the figure, or why there is none.
     """
 
     measure: str
-    value: float
+    value: float | None
     unit: str = ""
     at_most: float | None = None
     at_least: float | None = None
     paper: float | None = None
     peer: dict | None = None
+    note: str | None = None
+
+    def __post_init__(self):
+        # JSON and comparisons by `is` know no scalars of NumPy.
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, _plain(value))
 
     @property
     def target(self):
@@ -73,24 +81,39 @@ class Measure:
             return self.value >= max([self.at_least, *peers])
         return None
 
-    def to_dict(self, row, seconds, seed, machine):
-        """What `--json` prints."""
+    def to_dict(self, row, seconds, seed, machine, is_quick=False):
+        """What `--json` prints; figures of a quick run meet and miss nothing."""
         return {
             "row": row,
             "measure": self.measure,
             "value": self.value,
             "unit": self.unit,
             "target": self.target,
-            "met": self.met,
+            "met": None if is_quick else self.met,
             "paper": self.paper,
             "peer": self.peer,
+            "note": self.note or (NO_RESULT if is_quick else None),
             "seconds": seconds,
             "seed": seed,
             "machine": machine,
         }
 
 
-def main(description, rows, add_options=lambda parser: None, arguments=None):
+def _plain(value):
+    """A scalar of NumPy, or a dictionary of them, as Python has it."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return value.item() if hasattr(value, "item") else value
+
+
+def left_out(why):
+    """What a row returns that cannot run here, or not in a moment."""
+    return [Measure("left out", None, note=why)]
+
+
+def main(
+    description, rows, add_options=lambda parser: None, arguments=None, quick=None
+):
     """Runs a benchmark script: parses the options, runs the rows, prints the figures.
 
     Args:
@@ -98,19 +121,28 @@ def main(description, rows, add_options=lambda parser: None, arguments=None):
         rows: `{name: function of the options that returns a list of Measure}`.
         add_options: called with the parser, for options of the script's own.
         arguments: in place of the command line's.
+        quick: names of the rows that `--quick` runs, where others are like them or
+            have a script of their own; None for all. `--only` runs others too.
     """
     options = _parse(description, rows, add_options, arguments)
     results = []
     for name in options.only or rows:
         progress(f"{name} ...")
         start = time.perf_counter()
-        measures = rows[name](options)
+        if options.quick and not options.only and quick and name not in quick:
+            measures = left_out(f"--quick runs {', '.join(quick)} only")
+        else:
+            measures = rows[name](options)
         seconds = round(time.perf_counter() - start, 1)
-        results += [m.to_dict(name, seconds, options.seed, machine()) for m in measures]
+        results += [
+            m.to_dict(name, seconds, options.seed, machine(), options.quick)
+            for m in measures
+        ]
     if options.json:
         print(json.dumps(results, indent=2))
         return
-    _print_table(description, results)
+    title = f"{description.strip()} ({NO_RESULT})" if options.quick else description
+    _print_table(title, results)
 
 
 def _parse(description, rows, add_options, arguments):
@@ -125,7 +157,9 @@ def _parse(description, rows, add_options, arguments):
     parser.add_argument("--data-dir", help="folder of mnist.npz, cifar10.npz and so on")
     parser.add_argument("--seed", type=int, default=0, help="of everything random")
     parser.add_argument(
-        "--quick", action="store_true", help="tiny sizes; the figures mean nothing"
+        "--quick",
+        action="store_true",
+        help="tiny sizes, and made-up data where none are given; no result",
     )
     parser.add_argument("--no-peers", action="store_true", help="leave out other tools")
     parser.add_argument(
@@ -135,6 +169,47 @@ def _parse(description, rows, add_options, arguments):
     )
     add_options(parser)
     return parser.parse_args(arguments)
+
+
+def load_data(name, options, num_quick=128):
+    """`((x_train, y_train), (x_test, y_test))`, as `tfc.datasets.load` returns them.
+
+    A quick run takes few of them and needs no files: without a folder the digits of
+    scikit-learn stand for any data set, enlarged to the size of its images.
+
+    Args:
+        name: of the data set.
+        options: of the command line.
+        num_quick: images of each part in a quick run.
+    """
+    import tfcompress as tfc
+
+    if not options.quick:
+        return tfc.datasets.load(name, options.data_dir)
+    if options.data_dir or os.environ.get(tfc.datasets.DATA_VARIABLE):
+        parts = tfc.datasets.load(name, options.data_dir)
+    else:
+        progress(f"Digits stand for {name}: {NO_RESULT}")
+        parts = [
+            (_enlarged(images[:num_quick], *_SHAPES[name]), labels)
+            for images, labels in tfc.datasets.load("digits")
+        ]
+    return tuple(tuple(array[:num_quick] for array in part) for part in parts)
+
+
+# Side and channels of images.
+_SHAPES = {"cifar10": (32, 3), "fashion_mnist": (28, 1), "mnist": (28, 1)}
+
+
+def _enlarged(images, side, channels):
+    """Images of one channel with larger pixels, a border and more channels."""
+    import numpy as np
+
+    times = side // images.shape[1]
+    border = (side - times * images.shape[1]) // 2
+    images = images.repeat(times, axis=1).repeat(times, axis=2)
+    edges = [(0, 0), (border, border), (border, border), (0, 0)]
+    return np.pad(images, edges).repeat(channels, axis=3)
 
 
 def progress(message):
@@ -167,7 +242,7 @@ def _print_table(title, results):
         table.add_row(
             "" if result["row"] == previous else result["row"],
             result["measure"],
-            f"{_text(result['value'])} {result['unit']}".strip(),
+            f"{_text(result['value'])} {result['unit']}".strip() or result["note"],
             result["target"] or "",
             _text(result["paper"]),
             "\n".join(f"{name} {_text(value)}" for name, value in peers),
@@ -221,13 +296,19 @@ def ratio(times, reference):
     return statistics.median(a / b for a, b in zip(times, reference, strict=True))
 
 
-def describe_file(name, path):
-    """Sizes and speed of a `.tflite` file."""
+def benchmark(path, is_quick):
+    """Speed and memory of a `.tflite` file on one thread."""
     import tfcompress as tfc
 
+    runs = {"runs": 2, "warm_up": 1, "min_seconds": 0.0} if is_quick else {"runs": 200}
+    return tfc.benchmark(path, num_threads=1, **runs)
+
+
+def describe_file(name, path, is_quick=False):
+    """Sizes and speed of a `.tflite` file."""
     content = path.read_bytes()
     zipped = len(gzip.compress(content, compresslevel=9, mtime=0))
-    speed = tfc.benchmark(path, num_threads=1, runs=200)
+    speed = benchmark(path, is_quick)
     return [
         Measure(f"{name}: size", len(content), "bytes"),
         Measure(f"{name}: size gzipped", zipped, "bytes"),

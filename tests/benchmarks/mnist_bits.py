@@ -11,7 +11,6 @@ import numpy as np
 
 _BATCH_SIZE = 256
 NUM_CLASSES = 10
-_NUM_QUICK_IMAGES = 1280
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +45,7 @@ class Digits:
     def __init__(self, options, low):
         import keras
 
-        import tfcompress as tfc
-
-        parts = tfc.datasets.load("mnist", options.data_dir)
-        if options.quick:
-            parts = [[array[:_NUM_QUICK_IMAGES] for array in part] for part in parts]
+        parts = harness.load_data("mnist", options)
         self.train, self.test = (
             (low + (1 - low) * images.reshape(len(images), -1), labels)
             for images, labels in parts

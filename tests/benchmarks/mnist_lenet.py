@@ -71,11 +71,10 @@ class Lab:
 
         self.keras, self.tfc = keras, tfc
         self.name, self.recipe = name, RECIPES[name]
-        parts = tfc.datasets.load("mnist", options.data_dir)
+        self.is_quick = options.quick
         if options.quick:
             self.recipe = dataclasses.replace(self.recipe, dense=1, prune=1, quantize=1)
-            parts = [[array[:1280] for array in part] for part in parts]
-        self.train, self.test = parts
+        self.train, self.test = harness.load_data("mnist", options)
         keras.utils.set_random_seed(options.seed)
 
     def measure(self, folder):
@@ -100,7 +99,11 @@ class Lab:
         return [
             *self.describe_errors(errors),
             self.describe_sparsity(quantized),
-            *(m for file in files.items() for m in harness.describe_file(*file)),
+            *(
+                figure
+                for name, path in files.items()
+                for figure in harness.describe_file(name, path, self.is_quick)
+            ),
         ]
 
     def train_dense(self):
@@ -117,7 +120,7 @@ class Lab:
         schedule = tfc.schedules.Polynomial(
             final_sparsity=SPARSITY,
             begin_step=0,
-            end_step=self.steps(epochs) * 2 // 3,
+            end_step=max(1, self.steps(epochs) * 2 // 3),
             frequency=50,
         )
         self.fit(model, epochs, 2e-3, tfc.callbacks.Pruning(schedule, scope="global"))
@@ -205,4 +208,8 @@ def measure(name, options):
 
 
 if __name__ == "__main__":
-    harness.main(__doc__, {n: functools.partial(measure, n) for n in RECIPES})
+    harness.main(
+        __doc__,
+        {name: functools.partial(measure, name) for name in RECIPES},
+        quick=["lenet_5"],
+    )

@@ -6,7 +6,7 @@ import tempfile
 import harness
 import numpy as np
 
-INPUTS, UNITS = 784, (1024, 1024, 10)
+INPUTS, UNITS, QUICK_UNITS = 784, (1024, 1024, 10), (64, 10)
 # Sparsity: most bytes and most time, as shares of the dense file's.
 TARGETS = {0.8: (None, None), 0.9: (0.25, 0.5)}
 # Of outputs against Keras, as a share of the largest output.
@@ -14,9 +14,9 @@ LARGEST_ERROR = 1e-5
 _BATCH_SIZE = 64
 
 
-def build(keras):
+def build(keras, is_quick=False):
     """A fully connected network of 1.9 million parameters."""
-    *hidden, outputs = UNITS
+    *hidden, outputs = QUICK_UNITS if is_quick else UNITS
     layers = [keras.layers.Dense(units, activation="relu") for units in hidden]
     return keras.Sequential(
         [keras.Input((INPUTS,)), *layers, keras.layers.Dense(outputs)]
@@ -44,7 +44,7 @@ def measure(options):
     import tfcompress as tfc
 
     keras.utils.set_random_seed(options.seed)
-    dense = build(keras)
+    dense = build(keras, options.quick)
     models = {"dense": dense, **{_label(s): prune(dense, s) for s in TARGETS}}
     with tempfile.TemporaryDirectory() as folder:
         paths = {n: pathlib.Path(folder) / f"{i}.tflite" for i, n in enumerate(models)}
@@ -54,13 +54,13 @@ def measure(options):
         errors = {n: error(models[n], path, options.seed) for n, path in paths.items()}
         return [
             *(m for s in TARGETS for m in _compare(s, paths, times, errors)),
-            *(m for n, path in paths.items() for m in _describe(n, path)),
+            *(m for item in paths.items() for m in _describe(*item, options.quick)),
         ]
 
 
 def time_files(paths, options):
     """`{name: seconds of each round}`, one thread, the rounds in turn."""
-    repeats, rounds = (2, 2) if options.quick else (options.repeats, options.rounds)
+    repeats, rounds = (1, 1) if options.quick else (options.repeats, options.rounds)
     variants = {name: _runner(path, repeats) for name, path in paths.items()}
     return harness.interleaved(variants, rounds)
 
@@ -108,10 +108,8 @@ def _compare(sparsity, paths, times, errors):
     ]
 
 
-def _describe(name, path):
-    import tfcompress as tfc
-
-    figures = tfc.benchmark(path, num_threads=1, runs=200)
+def _describe(name, path, is_quick):
+    figures = harness.benchmark(path, is_quick)
     megabytes = figures.peak_memory_bytes / 2**20
     return [
         harness.Measure(f"{name}: size", figures.size_bytes, "bytes"),

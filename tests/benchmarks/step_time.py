@@ -20,8 +20,8 @@ def measure(name, options):
     sizes = {
         "name": name,
         "seed": options.seed,
-        "num_steps": 10 if options.quick else options.steps,
-        "rounds": 2 if options.quick else options.rounds,
+        "num_steps": 1 if options.quick else options.steps,
+        "rounds": 1 if options.quick else options.rounds,
     }
     ours = time_variants(**sizes)
     peers = {}
@@ -102,4 +102,5 @@ if __name__ == "__main__":
         __doc__,
         {name: functools.partial(measure, name) for name in task.SHAPES},
         _add_options,
+        quick=["cnn_28x28x1"],
     )

@@ -1,7 +1,9 @@
+import argparse
 import json
 import sys
 
 import harness
+import numpy as np
 import pytest
 
 
@@ -32,9 +34,66 @@ def test_json_has_every_field(capsys, rows):
         "met": True,
         "paper": None,
         "peer": {"other": 2.0},
+        "note": None,
         "seed": 1,
     }
     assert (second["row"], second["target"], second["met"]) == ("second", None, None)
+
+
+def test_scalars_of_numpy_are_written(capsys):
+    measures = [
+        harness.Measure("bool", np.float32(0.5), at_most=np.float64(1.0)),
+        harness.Measure("peer", np.int64(3), at_least=2, peer={"it": np.float32(4.0)}),
+        harness.Measure("flag", np.bool(True), paper=np.int8(1)),
+    ]
+    results = json.loads(run(capsys, {"row": lambda _: measures}, "--json"))
+    assert [r["value"] for r in results] == [0.5, 3, True]
+    assert [r["met"] for r in results] == [True, False, None]
+    assert results[1]["peer"] == {"it": 4.0}
+    assert "1,234" in run(
+        capsys, {"row": lambda _: [harness.Measure("m", np.int64(1234))]}
+    )
+
+
+def test_a_quick_run_is_no_result(capsys, rows):
+    results = json.loads(run(capsys, rows, "--json", "--quick"))
+    assert {r["note"] for r in results} == {harness.NO_RESULT}
+    assert {r["met"] for r in results} == {None}
+    assert harness.NO_RESULT in run(capsys, rows, "--quick")
+
+
+def test_a_quick_run_leaves_rows_out_unless_asked_for(capsys, rows):
+    def notes(*arguments):
+        harness.main("Title", rows, arguments=["--json", *arguments], quick=["second"])
+        results = json.loads(capsys.readouterr().out)
+        return {r["row"]: (r["value"], r["note"]) for r in results}
+
+    assert notes("--quick")["first"] == (None, "--quick runs second only")
+    assert notes("--quick", "--only", "first")["first"] == (1.5, harness.NO_RESULT)
+    assert notes()["first"] == (1.5, None)
+    harness.main("Title", rows, arguments=["--quick"], quick=["second"])
+    assert "--quick runs second only" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("mnist", (28, 28, 1)), ("cifar10", (32, 32, 3))]
+)
+def test_digits_stand_for_data_that_are_not_there(name, shape, monkeypatch, tmp_path):
+    monkeypatch.delenv("TFCOMPRESS_DATA", raising=False)
+    options = argparse.Namespace(quick=True, data_dir=None)
+    for images, labels in harness.load_data(name, options, num_quick=5):
+        assert images.shape == (5, *shape)
+        assert images.dtype == np.float32
+        assert (images.min(), images.max()) == (0.0, 1.0)
+        assert labels.shape == (5,)
+    whole = np.zeros((9, *shape), np.uint8)
+    parts = {f"x_{part}": whole for part in ("train", "test")}
+    parts |= {f"y_{part}": np.arange(9) for part in ("train", "test")}
+    np.savez(tmp_path / f"{name}.npz", **parts)
+    options.data_dir = tmp_path
+    assert harness.load_data(name, options, num_quick=5)[0][0].shape == (5, *shape)
+    options.quick = False
+    assert harness.load_data(name, options, num_quick=5)[0][0].shape == (9, *shape)
 
 
 def test_only_runs_the_named_rows(capsys, rows):

@@ -69,6 +69,92 @@ def test_learns_from_a_teacher_in_a_file(tmp_path):
     assert np.mean(result.model.layers[0].kernel.numpy() == 0) == 0.5
 
 
+def test_callbacks_by_name_from_yaml(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(
+        """
+steps:
+  - compress: {rules: {".*": [mask, {uniform: {bits: 8}}]}}
+  - fit:
+      epochs: 9
+      batch_size: 16
+      learning_rate: 0.0
+      callbacks:
+        - pruning: {schedule: 0.5}
+        - BitAnnealing:
+            schedule: {piecewise: {boundaries: [2, 4], values: [8, 4, 2]}}
+        - EarlyStopping: {monitor: loss, min_delta: 99.0, patience: 3}
+        - TerminateOnNaN
+  - strip
+"""
+    )
+    model = models.small()
+    recipe = tfc.Recipe.from_yaml(tmp_path / "recipe.yaml")
+    result = recipe.run(model, (models.inputs(model, 32), models.classes(32)))
+    (history,) = result.history
+    # Losses never fall by 99, and two steps make an epoch.
+    assert len(history["loss"]) == 4
+    assert history["bits"] == [8, 4, 2, 2]
+    assert history["sparsity"] == [0.5] * 4
+    assert np.mean(result.model.layers[0].kernel.numpy() == 0) >= 0.5
+    recipe.to_yaml(tmp_path / "again.yaml")
+    assert tfc.Recipe.from_yaml(tmp_path / "again.yaml").steps == recipe.steps
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"pruning": {"schedule": 0.5}},
+        {"callbacks": [{"pruning": {"schedule": 0.5}}]},
+        {"callbacks": ({"Pruning": {"schedule": {"constant": {"sparsity": 0.5}}}},)},
+    ],
+    ids=["key", "snake_case", "class"],
+)
+def test_pruning_by_key_or_in_the_list(arguments):
+    steps = [{"compress": {"rules": {".*": "mask"}}}, {"fit": arguments}, "strip"]
+    model = models.small()
+    data = models.inputs(model, 8), models.classes(8)
+    small = tfc.Recipe(steps).run(model, data).model
+    assert np.mean(small.layers[0].kernel.numpy() == 0) == 0.5
+
+
+def test_channels_by_key_and_in_the_list_together():
+    # Two callbacks that count the same steps; the larger sparsity comes last.
+    channels = [{"schedule": sparsity} for sparsity in (0.25, 0.5)]
+    fit = {
+        "channel_pruning": channels[0],
+        "callbacks": [{"ChannelPruning": channels[1]}],
+    }
+    masks = {".*": "mask", ".*/bias": "mask"}
+    steps = [{"compress": {"rules": masks}}, {"fit": fit}, "shrink"]
+    model = models.small()
+    data = models.inputs(model, 8), models.classes(8)
+    small = tfc.Recipe(steps).run(model, data).model
+    assert small.get_layer("hidden").units == 3
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "message"),
+    [
+        ("pruning", "expected a list"),
+        ({"pruning": {"schedule": 0.5}}, "expected a list"),
+        (["prunning"], "Unknown callback 'prunning'.*Did you mean 'pruning'"),
+        ([{"EarlyStoping": {}}], "Did you mean 'EarlyStopping'"),
+        ([{"pruning": 0.5}], "Callback 'pruning': expected arguments by name"),
+        ([{"pruning": {}, "EarlyStopping": {}}], "one name"),
+        ([3], "Callback 3: expected a name"),
+        ([{"pruning": {"schedul": 0.5}}], "Callback 'pruning'.*'schedul'"),
+        (["bit_annealing"], "Callback 'bit_annealing'.*'schedule'"),
+        ([{"pruning": {"schedule": "constnt"}}], "Did you mean 'constant'"),
+        (["Model"], "Unknown callback 'Model'"),
+    ],
+)
+def test_bad_callbacks(callbacks, message):
+    model = models.small()
+    data = models.inputs(model, 8), models.classes(8)
+    with pytest.raises(ValueError, match=rf"Step 1 .*\(fit\): .*{message}"):
+        tfc.Recipe([{"fit": {"callbacks": callbacks}}]).run(model, data)
+
+
 def test_yaml_round_trip(tmp_path):
     recipe = tfc.Recipe([{"compress": {"rules": {".*": "mask"}}}, "strip"])
     recipe.to_yaml(tmp_path / "recipe.yaml")

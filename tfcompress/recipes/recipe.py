@@ -6,9 +6,9 @@ import pathlib
 import keras
 import yaml
 
-from tfcompress.callbacks import ChannelPruning, Pruning
+from tfcompress import callbacks as own_callbacks
 from tfcompress.core.compress import compress, strip
-from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.plugin import did_you_mean, snake_case
 from tfcompress.distillation import Distiller
 from tfcompress.distillation.outputs import ends_in_softmax
 from tfcompress.export import export_tflite
@@ -48,9 +48,11 @@ class Recipe:
     - `factorize`: `rewrite`, `where`
     - `prune_channels`: `ratio` or a target, `criterion`, `scope`, `round_to`, `ignore`;
       batch norms are recalibrated on the data
-    - `fit`: `epochs`, `batch_size`, `learning_rate`, `loss`, and `pruning` or
-      `channel_pruning`, the arguments of `tfc.callbacks.Pruning` or `ChannelPruning`,
-      and `distillation`, those of `tfc.distillation.Distiller`
+    - `fit`: `epochs`, `batch_size`, `learning_rate`, `loss`; `callbacks`, a list of names
+      or `{name: arguments}`, those of `tfc.callbacks` (`pruning` or `Pruning`) and of
+      `keras.callbacks` (`EarlyStopping`); `pruning` and `channel_pruning`, the arguments
+      of these two without a list; and `distillation`, those of
+      `tfc.distillation.Distiller`
     - `shrink`
     - `strip`
     - `export`: `path`, `precision`, `profile`, `sparse`, `codec`
@@ -61,7 +63,8 @@ class Recipe:
         steps: list of steps.
 
     Raises:
-        ValueError: if a step is not known or its arguments are not a mapping.
+        ValueError: if a step is not known or its arguments are not a mapping. What is
+            wrong with the arguments themselves, `run` says.
 
     Example:
         >>> recipe = Recipe([{"compress": {"rules": {".*": "mask"}}}, "strip"])
@@ -182,9 +185,15 @@ class _Run:
         pruning=None,
         channel_pruning=None,
         distillation=None,
+        callbacks=(),
     ):
         if self._data is None:
             raise ValueError("training needs data: pass (x, y).")
+        short = {"pruning": pruning, "channel_pruning": channel_pruning}
+        callbacks = [
+            *(_callback({name: given}) for name, given in short.items() if given),
+            *_callbacks(callbacks),
+        ]
         x, y = self._data
         learner = self.model
         if distillation is not None:
@@ -199,14 +208,7 @@ class _Run:
             y,
             epochs=epochs,
             batch_size=batch_size,
-            callbacks=[
-                kind(**arguments)
-                for kind, arguments in (
-                    (Pruning, pruning),
-                    (ChannelPruning, channel_pruning),
-                )
-                if arguments
-            ],
+            callbacks=callbacks,
             validation_data=self._validation_data,
             verbose=self._verbose,
         )
@@ -236,21 +238,62 @@ STEPS = tuple(name for name in vars(_Run) if not name.startswith("_"))
 
 
 def _step(step):
-    if isinstance(step, str):
-        step = {step: {}}
-    if not isinstance(step, dict) or len(step) != 1:
-        raise ValueError(f"Step {step!r}: expected a name, or one name with arguments.")
-    ((name, arguments),) = step.items()
+    name, arguments = _named("Step", step)
     if name not in STEPS:
         raise ValueError(
             f"Unknown step {name!r}: expected one of {', '.join(STEPS)}."
             f"{did_you_mean(str(name), STEPS)}"
         )
+    return name, arguments
+
+
+def _named(kind, item):
+    """The name and the arguments of a name or `{name: arguments}`."""
+    if isinstance(item, str):
+        item = {item: {}}
+    if not isinstance(item, dict) or len(item) != 1:
+        raise ValueError(
+            f"{kind} {item!r}: expected a name, or one name with arguments."
+        )
+    ((name, arguments),) = item.items()
     if not isinstance(arguments, (dict, type(None))):
         raise ValueError(
-            f"Step {name!r}: expected arguments by name, got {arguments!r}."
+            f"{kind} {name!r}: expected arguments by name, got {arguments!r}."
         )
     return name, arguments or {}
+
+
+def _callbacks(items):
+    if not isinstance(items, (list, tuple)):
+        raise ValueError(
+            f"callbacks={items!r}: expected a list of names or {{name: arguments}}."
+        )
+    return [_callback(item) for item in items]
+
+
+def _callback(item):
+    """A callback of ours, by its class or in snake case, or of Keras, by its class."""
+    name, arguments = _named("Callback", item)
+    known = _known_callbacks()
+    if name not in known:
+        raise ValueError(
+            f"Unknown callback {name!r}: expected one of {', '.join(known)}."
+            f"{did_you_mean(str(name), known)}"
+        )
+    try:
+        return known[name](**arguments)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Callback {name!r}: {error}") from error
+
+
+def _known_callbacks():
+    own = {name: getattr(own_callbacks, name) for name in own_callbacks.__all__}
+    theirs = {
+        name: cls
+        for name, cls in vars(keras.callbacks).items()
+        if isinstance(cls, type) and issubclass(cls, keras.callbacks.Callback)
+    }
+    return {snake_case(name): cls for name, cls in own.items()} | theirs | own
 
 
 def default_loss(model):

@@ -1,0 +1,49 @@
+"""Every script from its first line to its last, as `--quick` on a bare machine."""
+
+import json
+import runpy
+import sys
+
+import harness
+import pytest
+import tensorflow as tf
+
+SCRIPTS = sorted(
+    path.stem
+    for path in harness.FOLDER.glob("*.py")
+    if not path.stem.startswith("test_") and "harness.main(" in path.read_text()
+)
+FIELDS = (
+    "row measure value unit target met paper peer note seconds seed machine".split()
+)
+
+
+@pytest.fixture(autouse=True)
+def _uncompiled():
+    # Compiling a step takes longer than the few steps that a quick run does.
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_runs_whole_and_prints_json(name, monkeypatch, capsys):
+    monkeypatch.delenv("TFCOMPRESS_DATA", raising=False)
+    monkeypatch.setattr(sys, "argv", [name, "--quick", "--json", "--no-peers"])
+    runpy.run_path(str(harness.FOLDER / f"{name}.py"), run_name="__main__")
+    results = json.loads(capsys.readouterr().out)
+    assert results
+    for result in results:
+        assert list(result) == FIELDS
+        assert result["note"]
+        assert result["met"] is None
+        if result["measure"] == "left out":
+            assert result["value"] is None
+        else:
+            assert isinstance(result["value"], (int, float))
+            assert not result["peer"]
+
+
+def test_every_script_is_in_the_table():
+    table = (harness.FOLDER / "README.md").read_text()
+    assert [name for name in SCRIPTS if f"| `{name}.py` |" not in table] == []
