@@ -59,6 +59,7 @@ class CifarRecipe:
 
 
 RESNET = CifarRecipe((64, 128, 256), blocks=2, epochs=12, learning_rate=3e-3)
+QUICK_RESNET = CifarRecipe((32, 64), blocks=1, epochs=1, learning_rate=3e-3)
 
 
 def mlp(options):
@@ -165,16 +166,16 @@ def resnet(options):
 
     keras.utils.set_random_seed(options.seed)
     (x_train, y_train), (x_test, y_test) = cifar.load_data(options)
-    epochs = 1 if options.quick else RESNET.epochs
+    recipe = QUICK_RESNET if options.quick else RESNET
     # As bytes the training images take a quarter of the memory.
     images = np.rint(255 * x_train).astype(np.uint8)
 
-    train = functools.partial(train_resnet, images, y_train, epochs, options)
+    train = functools.partial(train_resnet, images, y_train, recipe, options)
     model = kept("resnet", options, train)
-    return describe("Bi-Real", model, (255 * x_test, y_test), epochs)
+    return describe("Bi-Real", model, (255 * x_test, y_test), recipe.epochs)
 
 
-def build_resnet():
+def build_resnet(recipe=RESNET):
     """The network, which takes pixels from 0 to 255 and returns logits."""
     import keras
 
@@ -183,10 +184,10 @@ def build_resnet():
     layers = keras.layers
     x = inputs = layers.Input((32, 32, 3))
     x = layers.Rescaling(1 / 127.5, -1)(x)
-    x = layers.Conv2D(RESNET.filters[0], 3, padding="same", use_bias=False)(x)
+    x = layers.Conv2D(recipe.filters[0], 3, padding="same", use_bias=False)(x)
     x = layers.BatchNormalization()(layers.MaxPooling2D()(x))
-    for section, filters in enumerate(RESNET.filters, 1):
-        for block in range(1, RESNET.blocks + 1):
+    for section, filters in enumerate(recipe.filters, 1):
+        for block in range(1, recipe.blocks + 1):
             strides = 2 if section > 1 and block == 1 else 1
             name = f"section{section}_block{block}"
             x = tfc.blocks.binary_residual(x, filters, strides=strides, name=name)
@@ -194,7 +195,7 @@ def build_resnet():
     return tfc.compress(keras.Model(inputs, x), {".*_binary": "binary"})
 
 
-def train_resnet(images, labels, epochs, options):
+def train_resnet(images, labels, recipe, options):
     """Adam on mirrored crops, its rate falling to zero along a cosine.
 
     With `--models-dir` an interrupted training goes on where it was.
@@ -208,9 +209,9 @@ def train_resnet(images, labels, epochs, options):
         lambda chosen: (cifar.crop(bordered, chosen), tf.gather(labels, chosen)),
         options.seed,
     )
-    steps = math.ceil(len(labels) / cifar.BATCH_SIZE)
-    rate = keras.optimizers.schedules.CosineDecay(RESNET.learning_rate, epochs * steps)
-    model = build_resnet()
+    steps, epochs = math.ceil(len(labels) / cifar.BATCH_SIZE), recipe.epochs
+    rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, epochs * steps)
+    model = build_resnet(recipe)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(rate), loss)
     reporter = cifar.Reporter("resnet", epochs)

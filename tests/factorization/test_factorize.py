@@ -499,7 +499,8 @@ def test_pruned_quantized_and_exported_after_it(tmp_path):
     )
     small = tfc.quantize_activations(small)
     x = models.inputs(model, 64)
-    models.compile(small).fit(x, models.classes(64), verbose=0)
+    # Compiling a step takes longer than the two that there are.
+    models.compile(small, run_eagerly=True).fit(x, models.classes(64), verbose=0)
     path = tmp_path / "small.tflite"
     result = tfc.export_tflite(small, path, "int8", samples=x)
     assert result.float_operations == {}

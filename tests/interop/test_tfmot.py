@@ -1,5 +1,6 @@
 """Conversion of real tf_keras and tfmot models, built in one process of their own."""
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -95,7 +96,8 @@ schedule = tfmot.sparsity.keras.ConstantSparsity(0.5, 0, frequency=1)
 pruned = tfmot.sparsity.keras.prune_low_magnitude(
     image_model(nested=True), pruning_schedule=schedule
 )
-pruned.compile("adam", loss)
+# Tracing a graph takes longer than the few steps.
+pruned.compile("adam", loss, run_eagerly=True)
 updates = [tfmot.sparsity.keras.UpdatePruningStep()]
 pruned.fit(images, labels, 8, 2, verbose=0, callbacks=updates)
 masks = {
@@ -134,7 +136,7 @@ clustered = sparse_clustering.cluster_weights(
     cluster_centroids_init=tfmot.clustering.keras.CentroidInitialization.LINEAR,
     preserve_sparsity=True,
 )
-clustered.compile(keras.optimizers.SGD(0.01), loss)
+clustered.compile(keras.optimizers.SGD(0.01), loss, run_eagerly=True)
 clustered.fit(images, labels, 8, 2, verbose=0)
 clustered.save(folder / "clustered", save_format="tf")
 expected = tfmot.clustering.keras.strip_clustering(clustered)
@@ -205,7 +207,20 @@ plain("states", [encoder, decoder], [y, hidden])
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keras2")
+    """The models' files, made once for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = base / "keras2"
+    with open(base / "keras2.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "states.npz").exists():
+            make(folder)
+    return folder
+
+
+def make(folder):
+    folder.mkdir(exist_ok=True)
     root = str(pathlib.Path(tfc.__file__).parents[1])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     settings = {"TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": paths}
@@ -216,7 +231,6 @@ def folder(tmp_path_factory):
         text=True,
     )
     assert process.returncode == 0, process.stderr[-2000:]
-    return folder
 
 
 @pytest.fixture(scope="module")
