@@ -124,13 +124,18 @@ MODELS = {
 
 def write(folder):
     """Trains all models for two epochs and writes what they are then."""
-    from tests.test_contracts import EXAMPLES
-
     folder.mkdir(parents=True)
     for name, build in MODELS.items():
         keras.utils.clear_session()
         keras.utils.set_random_seed(1)
         write_model(name, build(), folder)
+    write_plugins(folder)
+
+
+def write_plugins(folder):
+    """The configuration of every plug-in that can be made here."""
+    from tests.test_contracts import EXAMPLES
+
     plugins = {
         name: keras.saving.serialize_keras_object(cls(**EXAMPLES.get(cls.__name__, {})))
         for name, cls in sorted(keras.saving.get_custom_objects().items())
@@ -151,8 +156,6 @@ def write_model(name, model, folder):
     x = generator.normal(size=(16, *spec.shape[1:])).astype("float16").astype("float32")
     y = models.classes(16)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    if hasattr(model, "students"):
-        y = [y] * len(model.students)
     model.compile("adam" if name in TRAINED_ON else "sgd", loss)
     masks = any("Mask(" in repr(t) for t in model_transforms(model))
     callbacks = [tfc.callbacks.Pruning(0.4)] if masks else []
