@@ -222,13 +222,22 @@ def test_a_file_computes_what_it_did_and_trains_on(path):
             assert losses[-1] < losses[0]
 
 
+def without_modules(config):
+    """A configuration without the places of classes, which may change."""
+    if not isinstance(config, dict):
+        return config
+    kept = config.keys() - {"module"}
+    return {key: without_modules(config[key]) for key in kept}
+
+
 @pytest.mark.parametrize("path", found("plugins.json"))
 def test_plug_ins_are_restored_from_configurations(path):
     for name, then in json.loads(path.read_text()).items():
         thing = keras.saving.deserialize_keras_object(then)
         assert type(thing).__name__ == name.partition(">")[2]
-        now = json.loads(json.dumps(thing.get_config()))
-        assert {key: now[key] for key in then["config"]} == then["config"]
+        now = without_modules(json.loads(json.dumps(thing.get_config())))
+        old = without_modules(then["config"])
+        assert {key: now[key] for key in old} == old
 
 
 def test_every_transform_and_layer_is_in_a_file():
