@@ -49,7 +49,10 @@ def collect(model, weights, data, needs, copy=None, batches=None):
         )
     observed = frozenset().union(*(signal.observes for signal in signals.values()))
     if observed - {"calls"} and not model.compiled:
-        raise ValueError("Gradients need a loss: call model.compile(loss=...) first.")
+        raise ValueError(
+            f"What the signals {sorted(signals)} observe needs a loss: call "
+            "model.compile(loss=...) first."
+        )
     step = tf.function(
         _Step(model, copy or model, weights, list(signals.values()), observed),
         reduce_retracing=True,
@@ -97,6 +100,27 @@ def each_batch(data, batches=None):
         yield keras.utils.unpack_x_y_sample_weight(parts)
     if not count:
         raise ValueError("data is empty: pass at least one batch (x, y).")
+
+
+def observe(model, layers, data, record, batches=None):
+    """Runs a model on batches as in inference and shows the calls of some layers.
+
+    Args:
+        model: a Keras model.
+        layers: layers of it.
+        data: as in `each_batch`.
+        record: as in `tfcompress.core.recording.recorded`.
+        batches: as in `each_batch`.
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.ReLU()])
+    >>> def show(layer, inputs, outputs, args, kwargs):
+    ...     print(layer.name, outputs.numpy())
+    >>> observe(model, model.layers, [np.array([[-1.0, 2.0]])], show)  # doctest: +ELLIPSIS
+    re_lu... [[0. 2.]]
+    """
+    with recorded(layers, record):
+        for x, _, _ in each_batch(data, batches):
+            model(x, training=False)
 
 
 def _tensor(value):

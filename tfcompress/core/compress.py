@@ -1,9 +1,16 @@
 """`compress` puts transforms on the weights of a model, `strip` takes them off."""
 
+import warnings
+
 import keras
 
 from tfcompress.core.cloning import clone_layer, is_graph, rebuild
-from tfcompress.core.compressed import Compressed, CompressedLayer, CompressedModel
+from tfcompress.core.compressed import (
+    Compressed,
+    CompressedLayer,
+    CompressedModel,
+    treatments,
+)
 from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.graph import flatten, rewire
 from tfcompress.core.keras_internals import all_layers
@@ -45,9 +52,7 @@ def compress(model, rules, skip=()):
     skip = [Rule(pattern) for pattern in skip]
     refs = weight_refs(model)
     for ref in refs:
-        check_finite(
-            f"Weight {ref.owner.name}/{ref.variable.name}", ref.variable.numpy()
-        )
+        check_finite(f"Weight {ref.path}", ref.variable.numpy())
     plan = {}
     for ref in refs:
         rule = last_match(rules, ref)
@@ -80,11 +85,24 @@ def strip(model):
         4
     """
     check_model(model, "strip")
+    _warn_of_waiting(model)
     if not is_graph(model):
         return _strip_layer(model)
     if any(_is_plain_call(layer) for layer in all_layers(model)):
         return rewire(flatten(model), _call_plain, _strip_layer)
     return rebuild(model, _strip_layer)
+
+
+def _warn_of_waiting(model):
+    waiting = [path for path, treatment in treatments(model) if treatment.is_waiting]
+    if waiting:
+        warnings.warn(
+            f"Transforms of {len(waiting)} weights, such as {waiting[0]!r}, have not "
+            "begun and are missing in what is stripped: they wait for masks to come to "
+            "rest. Finish the training with the callback that lets them wait (Pruning or "
+            "Staging).",
+            stacklevel=3,
+        )
 
 
 def is_plain(model):

@@ -132,6 +132,13 @@ class Treatment:
         late[0].refresh(self.bake(upto=late[0]))
         self.refresh(after=late[0])
 
+    def described(self):
+        """Its transforms as text, with those that are passed by marked."""
+        return tuple(
+            f"{transform!r} (waits)" if self._waits(transform) else repr(transform)
+            for transform in self.transforms
+        )
+
     def penalties(self):
         """The penalties of its transforms, a list of scalars."""
         found = [transform.penalty() for transform in self.transforms]

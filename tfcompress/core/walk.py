@@ -94,6 +94,11 @@ def weight_refs(layer):
     return refs
 
 
+def weight_paths(model):
+    """`{id(variable): path}` of the floating-point weights of a model."""
+    return {id(ref.variable): ref.path for ref in weight_refs(model)}
+
+
 def _new_path(owners, variable, taken):
     names = [owner.name for owner in owners if not is_compressed(owner)]
     path = first = "/".join([*names[1:], variable.name])

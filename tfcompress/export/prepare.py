@@ -9,6 +9,7 @@ from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite
 from tfcompress.core.graph import flatten
 from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.walk import weight_refs
 from tfcompress.export.binary import (
     with_binary_operations,
     without_binary_operations,
@@ -38,9 +39,8 @@ def plain_model(model, precision):
             finite.
     """
     plain = _in_float32(_stripped(model, precision))
-    for variable in plain.variables:
-        if keras.backend.is_float_dtype(variable.dtype):
-            check_finite(f"Weight {variable.path}", variable.numpy())
+    for ref in weight_refs(plain):
+        check_finite(f"Weight {ref.path}", ref.variable.numpy())
     return plain
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfcompress.core.cloning import is_graph
 from tfcompress.core.keras_internals import producer
 from tfcompress.core.macs import input_specs
+from tfcompress.core.substituted import call_substituted
 
 # Constants are fast to convert, but the converter copies them some ten times over.
 _MOST_CONSTANT_BYTES = 100 * 2**20
@@ -46,10 +47,11 @@ def inference_function(model, values=None, batch_size=1):
         } | values
 
     def forward(**inputs):
-        mapping = [(v, values[id(v)]()) for v in variables if id(v) in values]
-        with keras.StatelessScope(mapping):
-            outputs = model(structured(model, inputs), training=False)
-        return named_outputs(model, outputs)
+        made = {key: value() for key, value in values.items()}
+        called = call_substituted(
+            model, made, structured(model, inputs), training=False
+        )
+        return named_outputs(model, called.outputs)
 
     traced = tf.function(forward, autograph=False)
     return traced.get_concrete_function(**specs), module

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_model
 from tfcompress.core.files import check_writable, write_atomically
-from tfcompress.core.walk import leaf_refs, leaves
+from tfcompress.core.walk import leaf_refs, leaves, weight_paths
 from tfcompress.measuring.benchmark import cpu_name
 from tfcompress.measuring.charts import Point, bar, histogram, scatter
 from tfcompress.measuring.wording import (
@@ -336,15 +336,14 @@ def _histograms(models):
 def _kernels(model):
     """`{name as in the report: array}` of all kernels and all treated weights."""
     treated = {id(t.variable): t for _, t in treatments(model)}
-    found = {}
-    for path, layer in leaves(model):
+    found, paths = {}, weight_paths(model)
+    for _, layer in leaves(model):
         for ref in leaf_refs(layer):
             treatment = treated.get(id(ref.variable))
             if not ref.is_kernel and treatment is None:
                 continue
-            parts = [path, *(owner.name for owner in ref.owners[1:]), ref.variable.name]
             value = treatment.bake() if treatment else ref.variable.numpy()
-            found["/".join(filter(None, parts))] = value
+            found[paths[id(ref.variable)]] = value
     return found
 
 

@@ -15,7 +15,7 @@ from tfcompress.core.grid import bits_of_level, integer_grid
 from tfcompress.core.macs import macs
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.text import as_text
-from tfcompress.core.walk import leaf_refs, leaves, own_variables
+from tfcompress.core.walk import leaf_refs, leaves, own_variables, weight_paths
 from tfcompress.export.binary import BinaryWeights, has_one_size, reads_signs
 
 
@@ -262,11 +262,11 @@ def report(model):
     check_model(model, "report on")
     counts = macs(model)
     treated = {id(t.variable): t for _, t in treatments(model)}
+    paths = weight_paths(model)
     rows, charged, binary = [], set(), {}
     for path, layer in leaves(model):
         for ref in leaf_refs(layer):
-            inner = "/".join(owner.name for owner in ref.owners[1:])
-            name = "/".join(filter(None, [path, inner, ref.variable.name]))
+            name = paths[id(ref.variable)]
             work = None
             if ref.is_kernel:
                 work = 0 if id(layer) in charged else counts.get(id(layer), 0)
@@ -311,7 +311,7 @@ def _measure(name, ref, treatment, value, work):
         bits=bits,
         memory_bytes=math.ceil(value.size * bits / 8) if is_packed else value.nbytes,
         entropy=_entropy(counts),
-        transforms=tuple(map(repr, treatment.transforms)) if treatment else (),
+        transforms=treatment.described() if treatment else (),
         skipped=None if treatment else _reason(ref),
     )
 

@@ -96,9 +96,12 @@ class Pruning(keras.callbacks.Callback):
                 f"Pruning found no Mask in model {model.name!r}. Add masks first: "
                 "tfc.compress(model, {'.*': tfc.transforms.Mask()})."
             )
-        self._members = self._masked
-        self._parts = by_rule(self.schedule, self._members, Schedule.get)
+        self._members, self._parts = self._find_parts()
         self._find_stages()
+
+    def _find_parts(self):
+        """What is masked, and `[(schedule, members)]`."""
+        return self._masked, by_rule(self.schedule, self._masked, Schedule.get)
 
     def on_train_begin(self, logs=None):
         """Forgets where the last training stood."""

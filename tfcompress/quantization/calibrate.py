@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tfcompress.core.graph import Graph
+from tfcompress.core.collect import observe
 from tfcompress.core.samples import batches
 from tfcompress.quantization.layers.fake_quant import FakeQuant
 from tfcompress.quantization.ranges import NUM_BINS
@@ -20,41 +20,31 @@ def calibrate(model, samples, setting):
         samples: an array, or `{input name: array}`.
         setting: a `tfcompress.quantization.ranges.Range`.
     """
-    seen = _tensors_before_ranges(model)
-    if not seen:
-        return
-    layers = [layer for layer, _ in seen]
-    observed = keras.Model(model.inputs, [tensors for _, tensors in seen])
-    parts = batches(model, samples)
+    layers = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, FakeQuant) and not layer.is_fixed
+    ]
+    data = [(part,) for part in batches(model, samples)]
+    limits = {id(layer): (0.0, 0.0) for layer in layers}
+    counts = {id(layer): np.zeros(NUM_BINS) for layer in layers}
 
-    def each_batch():
-        for part in parts:
-            tensors = observed(part, training=False)
-            yield [[t.numpy().ravel() for t in group] for group in tensors]
+    def widen(layer, inputs, *_):
+        low, high = limits[id(layer)]
+        values = inputs.numpy()
+        limits[id(layer)] = min(low, values.min()), max(high, values.max())
 
-    limits = [(0.0, 0.0)] * len(layers)
-    for groups in each_batch():
-        limits = [
-            (min(low, *map(np.min, g)), max(high, *map(np.max, g)))
-            for (low, high), g in zip(limits, groups, strict=True)
-        ]
-    counts = [np.zeros(NUM_BINS) for _ in layers]
-    for groups in each_batch():
-        for count, group, limit in zip(counts, groups, limits, strict=True):
-            for values in group:
-                count += _histogram(values, *limit)
-    for layer, count, (low, high) in zip(layers, counts, limits, strict=True):
-        edges = np.linspace(low, high, NUM_BINS + 1)
-        layer.set_range(*setting(count, edges, layer.bits))
+    def count(layer, inputs, *_):
+        values = inputs.numpy().ravel()
+        counts[id(layer)] += _histogram(values, *limits[id(layer)])
 
-
-def _tensors_before_ranges(model):
-    """`[(layer, tensors that it rounds)]`."""
-    found = {}
-    for node in Graph(model).nodes:
-        if isinstance(node.operation, FakeQuant) and not node.operation.is_fixed:
-            found.setdefault(node.operation, []).extend(node.inputs)
-    return list(found.items())
+    # Samples come as lists, whatever structure the inputs have.
+    listed = keras.Model(model.inputs, model.outputs)
+    for record in (widen, count):
+        observe(listed, layers, data, record)
+    for layer in layers:
+        edges = np.linspace(*limits[id(layer)], NUM_BINS + 1)
+        layer.set_range(*setting(counts[id(layer)], edges, layer.bits))
 
 
 def _histogram(values, low, high):

@@ -6,14 +6,11 @@ import keras
 
 from tfcompress.callbacks import Pruning
 from tfcompress.core.compress import compress, strip
-from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_model
 from tfcompress.core.keras_internals import all_layers
-from tfcompress.core.nouns import Scope
 from tfcompress.core.walk import own_variables
 from tfcompress.export import export_tflite
 from tfcompress.export.verify import ExportResult
-from tfcompress.pruning import scopes
 from tfcompress.recipes.lessons import Lessons
 from tfcompress.recipes.storage import Storage, storage
 from tfcompress.schedules import Polynomial
@@ -144,7 +141,7 @@ def deep_compression(
 
     masked = compress(model, _masks(sparsity))
     num_steps = epochs[0] * lessons.steps_per_epoch
-    pruning = train(masked, 0, [_pruning(masked, sparsity, scope, num_steps)])
+    pruning = train(masked, 0, [_pruning(sparsity, scope, num_steps)])
     pruned = strip(masked)
     shared = compress(pruned, _codebooks(model, num_clusters))
     sharing = train(shared, 1)
@@ -171,49 +168,29 @@ def _check_two(name, values):
         )
 
 
-class _FinalSparsity(Mask):
-    """A mask that knows its own sparsity."""
-
-    def __init__(self, sparsity):
-        if not 0 <= sparsity < 1:
-            raise ValueError(f"sparsity={sparsity!r}: expected a fraction in [0, 1).")
-        self.sparsity = sparsity
-
-
-class _EachItsOwn(Scope):
-    """Every weight on the way to a sparsity of its own; all arrive together."""
-
-    def __init__(self, sparsities):
-        self.sparsities = sparsities
-
-    def __call__(self, group_scores, shapes, sparsity):
-        """Groups kept in each weight."""
-        progress = sparsity / max(*self.sparsities, 1e-9)
-        return [
-            max(1, scores.size - scopes.rounded(progress * final * scores.size))
-            for scores, final in zip(group_scores, self.sparsities, strict=True)
-        ]
-
-
 def _masks(sparsity):
-    if isinstance(sparsity, dict):
-        return {pattern: _FinalSparsity(value) for pattern, value in sparsity.items()}
-    return {".*": Mask()}
+    """Rules that mask what is to be pruned."""
+    patterns = sparsity if isinstance(sparsity, dict) else [".*"]
+    return dict.fromkeys(patterns, "mask")
 
 
-def _pruning(masked, sparsity, scope, num_steps):
+def _pruning(sparsity, scope, num_steps):
     """The callback that brings a masked model to its sparsity halfway."""
-    if isinstance(sparsity, dict):
-        each = [treatment.transforms[0].sparsity for _, treatment in treatments(masked)]
-        scope, sparsity = _EachItsOwn(each), max(each)
     end_step = max(1, int(num_steps * _PRUNING_FRACTION))
-    schedule = Polynomial(
-        final_sparsity=sparsity,
-        begin_step=0,
-        end_step=end_step,
-        frequency=max(1, end_step // _NUM_UPDATES),
-    )
-    return Pruning(schedule, scope=scope)
+
+    def schedule(final_sparsity):
+        return Polynomial(
+            final_sparsity=final_sparsity,
+            begin_step=0,
+            end_step=end_step,
+            frequency=max(1, end_step // _NUM_UPDATES),
+        )
+
+    if not isinstance(sparsity, dict):
+        return Pruning(schedule(sparsity), scope=scope)
+    # Each kernel has the sparsity of its rule, so there is nothing to share out.
+    rules = {pattern: schedule(fraction) for pattern, fraction in sparsity.items()}
+    return Pruning(rules, scope="local")
 
 
 def _codebooks(model, num_clusters):

@@ -10,7 +10,7 @@ import rich.table
 from tfcompress.coding.sparse import relative_index
 from tfcompress.core.errors import check_model
 from tfcompress.core.text import as_text
-from tfcompress.core.walk import leaf_refs, leaves
+from tfcompress.core.walk import leaf_refs, leaves, weight_paths
 
 CONVOLUTION_INDEX_BITS = 8
 DENSE_INDEX_BITS = 5
@@ -166,11 +166,10 @@ def storage(
     for bits in (convolution_index_bits, dense_index_bits):
         if not isinstance(bits, int) or not 1 <= bits <= 16:
             raise ValueError(f"Index bits {bits!r}: expected an integer from 1 to 16.")
-    rows = []
-    for path, layer in leaves(model):
+    rows, paths = [], weight_paths(model)
+    for _, layer in leaves(model):
         for ref in leaf_refs(layer):
-            inner = "/".join(owner.name for owner in ref.owners[1:])
-            name = "/".join(filter(None, [path, inner, ref.variable.name]))
+            name = paths[id(ref.variable)]
             value = ref.variable.numpy()
             bits = convolution_index_bits if value.ndim > 2 else dense_index_bits
             rows.append(_measure(name, value, bits))

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfcompress.core.cloning import clone_layer, is_graph, rebuild
+from tfcompress.core.collect import each_batch
 from tfcompress.core.errors import check_model
 from tfcompress.core.keras_internals import all_layers
 
@@ -52,17 +53,13 @@ def recalibrate_batch_norm(model, data):
     with contextlib.ExitStack() as stack:
         for norm in norms:
             stack.enter_context(_by_batch(norm))
-        for batch in data:
-            copy(
-                batch[0] if isinstance(batch, (tuple, list)) else batch, training=False
-            )
+        for x, _, _ in each_batch(data):
+            copy(x, training=False)
             for norm, mean, square in zip(norms, means, squares, strict=True):
                 of_batch = norm.moving_mean.numpy()
                 mean += of_batch
                 square += norm.moving_variance.numpy() + np.square(of_batch)
             count += 1
-    if not count:
-        raise ValueError("data is empty: pass at least one batch.")
     for norm, mean, square in zip(norms, means, squares, strict=True):
         norm.moving_mean.assign(mean / count)
         norm.moving_variance.assign(square / count - np.square(mean / count))

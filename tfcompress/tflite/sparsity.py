@@ -133,12 +133,8 @@ def _kernel_matrices(model):
     """`(name, (outputs, fan in) matrix)` of the kernels of a Keras model."""
     for ref in weight_refs(model):
         if ref.is_kernel and ref.layout.num_outputs:
-            path = [owner.name for owner in ref.owners[1:]]
             canonical = ref.layout.to_canonical(ref.variable.numpy())
-            yield (
-                "/".join([*path, ref.variable.name]),
-                canonical.reshape(-1, ref.layout.num_outputs).T,
-            )
+            yield ref.path, canonical.reshape(-1, ref.layout.num_outputs).T
 
 
 def _names_by_zeros(model):

@@ -60,12 +60,11 @@ class ChannelPruning(Pruning):
         self.round_to = round_to
         self.ignore = ignore
 
-    def set_model(self, model):
-        """Finds the groups of channels that have masks."""
-        super().set_model(model)
-        flat, origins = flatten_with_origins(model)
+    def _find_parts(self):
+        """Groups of channels that have masks, and `[(schedule, groups)]`."""
+        flat, origins = flatten_with_origins(self.model)
         self._graph = ChannelGraph(flat)
-        masked = {id(weight.treatment.variable): weight for weight in self._masked}
+        masked = {id(weight.ref.variable): weight for weight in self._masked}
         # By the variables of the flat copy, which the graph knows.
         self._weights = {
             id(copied): masked[id(variable)]
@@ -73,43 +72,42 @@ class ChannelPruning(Pruning):
             for copied, variable in _counterparts(copy, origins.get(copy.name))
             if id(variable) in masked
         }
-        self._members = [
+        groups = [
             group
             for group in free_groups(self._graph, self.ignore)
             if all(key in self._weights for key in self._makers([group]))
         ]
-        if not self._members:
+        if not groups:
             raise ValueError(
-                f"ChannelPruning found no group of channels in {model.name!r} whose "
+                f"ChannelPruning found no group of channels in {self.model.name!r} whose "
                 "kernels all have a Mask. Add masks to kernels, biases and "
                 "normalisation: tfc.compress(model, {'.*': 'mask', '.*/bias': 'mask', "
                 "'.*/gamma': 'mask', '.*/beta': 'mask'})."
             )
-        self._parts = self._by_rule()
-        self._find_stages()
         masks = {key: weight.kept() for key, weight in self._weights.items()}
-        self._keep = units_left(self._graph, self._members, masks)
+        self._keep = units_left(self._graph, groups, masks)
+        return groups, self._by_rule(groups)
 
-    def _by_rule(self):
+    def _by_rule(self, groups):
         """`[(schedule, groups)]`: a rule covers groups that one of its kernels makes."""
         if not isinstance(self.schedule, dict):
-            return [(self.schedule, self._members)]
-        makers = {key: self._weights[key] for key in self._makers(self._members)}
-        parts = []
-        taken = set()
-        for schedule, weights in reversed(
-            by_rule(self.schedule, list(makers.values()), Schedule.get)
+            return [(self.schedule, groups)]
+        weights = self._weights_of(groups)
+        parts, taken = [], set()
+        # Later rules win.
+        for schedule, covered in reversed(
+            by_rule(self.schedule, weights, Schedule.get)
         ):
-            covered = {id(weight) for weight in weights}
-            groups = [
+            paths = {weight.path for weight in covered}
+            members = [
                 group
-                for group in self._members
-                if id(group) not in taken
-                and any(id(makers[k]) in covered for k in self._makers([group]))
+                for group in groups
+                if group not in taken
+                and any(w.path in paths for w in self._weights_of([group]))
             ]
-            taken.update(map(id, groups))
-            parts.append((schedule, groups))
-        return parts
+            taken.update(members)
+            parts.append((schedule, members))
+        return [part for part in parts if part[1]]
 
     def _prune(self, parts):
         """Masks groups, each part to its sparsity."""
