@@ -112,14 +112,9 @@ class Digits:
         return 100 * float(np.mean(outputs.argmax(axis=1) != self.test[1]))
 
 
-@functools.cache
-def _digits(options):
-    return Digits(options)
-
-
 def measure(combinations, options):
     """Errors of each combination, trained in one fit and in phases."""
-    digits = _digits(options)
+    digits = Digits(options)
     measures = [harness.Measure("dense: error", digits.error(digits.dense), "%")]
     for transforms in combinations:
         name = name_of(transforms)
@@ -155,7 +150,6 @@ def in_phases(digits, transforms):
     digits.keras.utils.set_random_seed(digits.options.seed)
     has_mask = MASK in transforms
     num_first = transforms.index(MASK) + 1 if has_mask else 1
-    num_first = min(num_first, len(transforms) - 1) if not has_mask else num_first
     model = digits.compressed(digits.dense, transforms[:num_first])
     digits.fit(model, _EPOCHS_FIRST, digits.pruning() if has_mask else ())
     if num_first == len(transforms):

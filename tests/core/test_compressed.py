@@ -10,6 +10,7 @@ from tests import models
 from tfcompress.core.compressed import CompressedLayer, treatments
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.core.substituted import call_substituted
+from tfcompress.core.walk import weight_refs
 from tfcompress.transforms import Codebook, Mask, Uniform
 
 L = keras.layers
@@ -198,3 +199,37 @@ def test_shared_values_begin_when_the_schedule_is_over_or_the_training():
         assert seen == ([True] * 4 + [False] * 4 if begins else [True] * 8)
         kernels = [t.bake() for _, t in treatments(model)]
         assert all(len(np.unique(k[k != 0])) <= 3 for k in kernels)
+
+
+@pytest.mark.parametrize("build", models.ALL, ids=lambda build: build.__name__)
+def test_names_and_order_of_weights_do_not_depend_on_what_holds_the_model(build):
+    model = tfc.compress(build(), {".*": "mask"})
+    names = [path for path, _ in treatments(model)]
+    report = [row.name for row in tfc.report(model).weights if row.transforms]
+    assert names == report
+    distiller = tfc.distillation.Distiller(model, build())
+    assert [path for path, _ in treatments(distiller)] == names
+    assert [path for path, _ in treatments(keras.Sequential([model]))] == [
+        f"{model.name}/{path}" for path in names
+    ]
+
+
+def test_equal_names_get_numbers():
+    twins = [keras.Sequential([L.Dense(4, name="d")], name="twin") for _ in range(2)]
+    model = keras.Sequential([keras.Input((4,)), L.Dense(4, name="d")])
+
+    @keras.saving.register_keras_serializable("tests")
+    class Holds(L.Layer):
+        def build(self, shape):
+            self.parts = twins
+            for part in self.parts:
+                part.build(shape)
+
+        def call(self, x):
+            for part in self.parts:
+                x = part(x)
+            return x
+
+    model.add(Holds(name="holds"))
+    paths = [ref.path for ref in weight_refs(model) if ref.is_kernel]
+    assert paths == ["d/kernel", "holds/twin/d/kernel", "holds/twin/d/kernel_2"]

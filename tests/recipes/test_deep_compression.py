@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import tfcompress as tfc
+from tests import models
 from tfcompress.recipes.lessons import Lessons
 
 
@@ -103,3 +104,28 @@ def test_bad_lessons():
     endless = tf.data.Dataset.from_tensors((x, y)).repeat()
     with pytest.raises(ValueError, match="no known length"):
         Lessons(model, endless)
+
+
+def test_each_layer_has_its_own_sparsity_with_a_teacher_too():
+    inner = keras.Sequential(
+        [keras.Input((8,)), *(keras.layers.Dense(8, name=name) for name in "abc")],
+        name="body",
+    )
+    # The name of the model that learns is no layer.
+    model = keras.Sequential(
+        [keras.Input((8,)), inner, keras.layers.Dense(5, name="d")], name="a_to_d"
+    )
+    fractions = {"a": 0.25, "b": 0.5, "body/c": 0.75, "d": 0.9}
+    x, y = models.inputs(model, 32), models.classes(32)
+    result = tfc.recipes.deep_compression(
+        model, (x, y), sparsity=fractions, epochs=(1, 0), teacher=model
+    )
+    found = {
+        row.name.split("/")[-2]: row.sparsity
+        for row in tfc.report(result.model).weights
+        if row.macs
+    }
+    assert found["a"] == 0.25
+    assert found["b"] == 0.5
+    assert found["c"] == 0.75
+    assert found["d"] == pytest.approx(0.9)

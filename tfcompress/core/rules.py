@@ -4,6 +4,7 @@ import inspect
 import re
 
 from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.walk import named
 
 
 class Rule:
@@ -47,7 +48,8 @@ class Rule:
 
 def _layers(ref):
     """The layers on the way to a weight; the whole model only if it has it itself."""
-    return ref.owners[1:] or ref.owners
+    owners = named(ref.owners)
+    return owners[1:] or owners
 
 
 def _matches_names(expression, layers):

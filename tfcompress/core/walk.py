@@ -100,14 +100,22 @@ def weight_paths(model):
 
 
 def _new_path(owners, variable, taken):
-    names = [owner.name for owner in owners if not is_compressed(owner)]
-    path = first = "/".join([*names[1:], variable.name])
+    names = [layer.name for layer in named(owners)[1:]]
+    path = first = "/".join([*names, variable.name])
     number = 1
     while path in taken:
         number += 1
         path = f"{first}_{number}"
     taken.add(path)
     return path
+
+
+def named(owners):
+    """The layers on the way to a weight without those that only wrap another one.
+
+    Wrappers of compressed layers and models that train another one say so themselves.
+    """
+    return [o for o in owners if not (is_compressed(o) or hasattr(o, "wraps_model"))]
 
 
 def is_compressed(layer):

@@ -78,6 +78,9 @@ class Distiller(keras.Model):
         ['accuracy', 'kl', 'loss', 'task_loss']
     """
 
+    # Weights of the student have the same names and rules in here.
+    wraps_model = True
+
     def __init__(
         self, student, teacher=None, losses="kl", weights=None, alpha=None, name=None
     ):

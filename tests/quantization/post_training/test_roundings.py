@@ -4,13 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfcompress.quantization.post_training import (
-    GPTQ,
-    AdaRound,
-    Inputs,
-    Nearest,
-    matrices,
-)
+from tfcompress.core import matrices
+from tfcompress.quantization.post_training import GPTQ, AdaRound, Inputs, Nearest
 from tfcompress.quantization.post_training.scales import channel_scales
 
 L = keras.layers
