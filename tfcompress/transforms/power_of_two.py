@@ -81,14 +81,16 @@ class PowerOfTwo(WeightTransform, ActivationQuantizer):
 
     def forward(self, values):
         """The rounded values."""
+        # Not by operators, whose result depends on how TensorFlow promotes types.
+        multiply = keras.ops.multiply
         magnitude = keras.ops.abs(values)
-        highest = leading_power(self._peak(magnitude) * (4 / 3))
-        lowest = highest * 2.0 ** (1 - self.num_exponents)
-        power = keras.ops.maximum(leading_power(magnitude * (4 / 3)), lowest)
+        highest = leading_power(multiply(self._peak(magnitude), 4 / 3))
+        lowest = multiply(highest, 2.0 ** (1 - self.num_exponents))
+        power = keras.ops.maximum(leading_power(multiply(magnitude, 4 / 3)), lowest)
         power = keras.ops.minimum(power, highest)
         signed = keras.ops.sign(values) * power
         return keras.ops.where(
-            magnitude >= lowest / 2, signed, keras.ops.zeros_like(values)
+            magnitude >= multiply(lowest, 0.5), signed, keras.ops.zeros_like(values)
         )
 
     def _peak(self, magnitude):
