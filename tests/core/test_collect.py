@@ -7,6 +7,8 @@ from tests import models
 from tfcompress.callbacks import Pruning
 from tfcompress.core.collect import collect
 from tfcompress.core.compressed import treatments
+from tfcompress.core.walk import weight_refs
+from tfcompress.pruning.prune import masked_weights, unmasked
 
 
 class Taylor(tfc.criteria.Criterion):
@@ -59,6 +61,30 @@ def test_a_shared_layer_sums_over_its_calls():
     (signals,) = collect(model, [t for _, t in treatments(model)], data, {"gradient"})
     # L = w⁴: dL/dw = 4 w³.
     np.testing.assert_allclose(signals["gradient"], [[108.0]])
+
+
+def test_a_weight_that_takes_no_part_has_no_gradient():
+    @keras.saving.register_keras_serializable("tests")
+    class Idle(keras.layers.Layer):
+        def build(self, shape):
+            self.used, self.idle = (
+                keras.layers.Dense(1, name=name) for name in ("used", "idle")
+            )
+            for layer in (self.used, self.idle):
+                layer.build(shape)
+
+        def call(self, x):
+            return self.used(x)
+
+    model = keras.Sequential([keras.Input((3,)), Idle(name="both")])
+    for each in (model, tfc.compress(model, {".*": "mask"})):
+        each.compile("sgd", "mse")
+        weights = masked_weights(each) or [
+            unmasked(ref) for ref in weight_refs(each) if ref.is_kernel
+        ]
+        used, idle = collect(each, weights, DATA, {"gradient"})
+        assert np.abs(used["gradient"]).max() > 0
+        np.testing.assert_array_equal(idle["gradient"], np.zeros((3, 1)))
 
 
 def test_pruning_by_a_criterion_with_signals():

@@ -68,6 +68,15 @@ def test_hashed_weights_are_scored_by_their_values():
     assert (after == 0).mean() == 0.5
 
 
+def test_without_masks_the_model_is_stripped():
+    model = tfc.compress(models.small(), {"hidden": Hashed(1 / 4)})
+    small = tfc.prune(model, {"hidden": 0.5})
+    assert not any("tfcompress" in type(a).__module__ for a in small._flatten_layers())
+    before, after = kernel(model, "hidden"), small.get_layer("hidden").kernel.numpy()
+    np.testing.assert_array_equal(after[after != 0], before[after != 0])
+    assert (after == 0).mean() == 0.5
+
+
 def test_quantized_weights_are_scored_by_their_grid():
     values = np.array([[0.4, 0.6, 2.0, 1.2]])
     model = tfc.compress(dense(values), {"d": [Uniform(2, per_channel=False), Mask()]})

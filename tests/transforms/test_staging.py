@@ -47,6 +47,19 @@ def test_at_the_end_of_the_training_they_begin_in_any_case():
     assert not is_waiting(model)
 
 
+def test_it_overrules_pruning():
+    model = models.compile(tfc.compress(models.small(), {".*": [Mask(), Codebook(3)]}))
+    watch = Watch()
+    x, y = models.inputs(model, 48), models.classes(48)
+    schedule = tfc.schedules.Polynomial(final_sparsity=0.5, begin_step=0, end_step=2)
+    callbacks = [tfc.callbacks.Pruning(schedule), Staging(5), watch]
+    model.fit(x, y, 8, verbose=0, callbacks=callbacks)
+    assert watch.seen == [True] * 5 + [False]
+    watch.seen = []
+    model.fit(x, y, 8, verbose=0, callbacks=[tfc.callbacks.Pruning(schedule), watch])
+    assert watch.seen == [False] * 6
+
+
 def test_custom_training_loop():
     model = shared()
     staging = Staging(3)

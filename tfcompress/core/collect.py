@@ -222,6 +222,9 @@ class _Step:
             ]
             calls = self._recorded(stack)
             outputs = self._copy(x, training=False)
+            for weight, value in zip(self._weights, values, strict=True):
+                # Of a layer that does not run; gradients do not reach it.
+                value += [] if value else [weight.ref.variable.value]
             if self._observed <= {"calls"}:
                 return values, self._of_weights(calls), [[None] for _ in values]
             loss = self._model.compute_loss(

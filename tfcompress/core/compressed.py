@@ -24,12 +24,14 @@ class Treatment:
         transforms: list of `WeightTransform`; none of a weight that is left as it is.
         waiting: boolean variable: whether transforms that wait are passed by; None if
             there are none that ever do.
+        is_staged: whether a callback of its own says when they begin.
     """
 
     def __init__(self, ref, transforms, waiting=None):
         self.ref = ref
         self.transforms = transforms
         self.waiting = waiting
+        self.is_staged = False
         self._watch = None
 
     @property

@@ -28,7 +28,8 @@ class Pruning(keras.callbacks.Callback):
     `Ternary`, `TrainedTernary`, grids of 2 or 3 bits) wait until the schedule is over and
     a third of the remaining training has made up for the last weights that went; one
     training then does as well as one for the masks and another for the values. Where
-    the length of the training is not known they wait for the end of the schedule.
+    the length of the training is not known they wait for the end of the schedule; at the
+    end of the training they begin in any case. `tfc.callbacks.Staging` overrules this.
 
     Args:
         schedule: a `tfc.schedules` object, or a number for a constant sparsity; or
@@ -179,15 +180,15 @@ class Pruning(keras.callbacks.Callback):
         self._stages = []
         for schedule, members in self._parts:
             treatments = [
-                weight.treatment
-                for weight in self._weights_of(members)
-                if weight.treatment.waiting is not None
+                treatment
+                for treatment in (w.treatment for w in self._weights_of(members))
+                if treatment.waiting is not None and not treatment.is_staged
             ]
-            rest = schedule.last_step
-            if not treatments or rest is None:
+            end_step = schedule.last_step
+            if not treatments or end_step is None:
                 continue
-            recovery = max(0, last_step - rest) // _RECOVERY
-            self._stages.append((rest + recovery, treatments))
+            recovery = max(0, last_step - end_step) // _RECOVERY
+            self._stages.append((end_step + recovery, treatments))
 
     def _stage(self, step):
         for begin_step, treatments in self._stages:

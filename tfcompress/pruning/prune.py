@@ -6,6 +6,7 @@ import numpy as np
 
 from tfcompress.core.cloning import clone_layer, is_graph, rebuild
 from tfcompress.core.collect import collect
+from tfcompress.core.compress import strip
 from tfcompress.core.compressed import Treatment, treated_refs
 from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.keras_internals import optimizer_slots
@@ -27,7 +28,8 @@ def prune(
 
     At once and without training; `tfc.callbacks.Pruning` does the same step by step
     while a model trains. If the model has masks (`tfc.transforms.Mask`) they are set, and
-    training keeps the zeros; else its kernels become zero where nothing stays.
+    training keeps the zeros; else the model is stripped, and its kernels become zero where
+    nothing stays.
 
     Args:
         model: a built Keras model, compressed or plain, which is not changed.
@@ -42,7 +44,7 @@ def prune(
             the compiled loss.
 
     Returns:
-        A model of the same kind.
+        A compressed model if `model` has masks, else a plain one.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
@@ -60,15 +62,15 @@ def prune(
     """
     check_model(model, "prune")
     engine = Engine(criterion, pattern, scope)
-    copy = rebuild(model) if is_graph(model) else clone_layer(model)
-    weights = masked_weights(copy) or _kernels(copy)
+    if masked_weights(model):
+        copy = rebuild(model) if is_graph(model) else clone_layer(model)
+        weights = masked_weights(copy)
+    else:
+        copy = strip(model)
+        weights = [unmasked(ref) for ref in weight_refs(copy) if ref.is_kernel]
     parts = by_rule(sparsity, weights, check_sparsity)
     engine.prune(model, parts, data, copy)
     return copy
-
-
-def _kernels(model):
-    return [unmasked(ref) for ref in weight_refs(model) if ref.is_kernel]
 
 
 def check_sparsity(value):

@@ -13,7 +13,8 @@ class Staging(keras.callbacks.Callback):
     `TrainedTernary`, grids of 2 or 3 bits) follows another one in a list, the weight
     passes it by until `begin_step`; then it starts on the weight as it is. One training
     so does what takes two otherwise. After masks, `tfc.callbacks.Pruning` does this by
-    itself, at the end of its schedule.
+    itself, when weights have recovered from the end of its schedule; this callback
+    overrules it.
 
     Args:
         begin_step: optimizer iterations before they begin. At the end of the training
@@ -53,8 +54,9 @@ class Staging(keras.callbacks.Callback):
             )
 
     def on_train_begin(self, logs=None):
-        """Forgets where the last training stood."""
+        """Forgets where the last training stood; other callbacks leave this one alone."""
         self._has_begun = None
+        self._set_staged(True)
 
     def on_train_batch_begin(self, batch, logs=None):
         """Begins if the step has come."""
@@ -64,6 +66,11 @@ class Staging(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Begins in any case."""
         self.update(self.begin_step)
+        self._set_staged(False)
+
+    def _set_staged(self, is_staged):
+        for treatment in self._waiting:
+            treatment.is_staged = is_staged
 
     def update(self, step):
         """Lets the transforms wait or begin; for custom training loops.
