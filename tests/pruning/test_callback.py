@@ -242,3 +242,45 @@ def test_weights_that_turned_nan():
 def test_sparsity_out_of_range(sparsity):
     with pytest.raises(ValueError, match=r"\[0, 1\)"):
         Pruning(sparsity)
+
+
+class TwoOptimizers(keras.Model):
+    """Trains its two parts by optimizers of its own, as a GAN does."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = first, second
+
+    def compile(self, first_optimizer, second_optimizer, **kwargs):
+        super().compile(**kwargs)
+        self.first_optimizer = first_optimizer
+        self.second_optimizer = second_optimizer
+
+    def call(self, x):
+        return self.second(self.first(x))
+
+    def train_step(self, x):
+        parts = (
+            (self.first, self.first_optimizer),
+            (self.second, self.second_optimizer),
+        )
+        for part, optimizer in parts:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(self(x)))
+            variables = part.trainable_variables
+            optimizer.apply(tape.gradient(loss, variables), variables)
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"optimizer": "sgd"}], ids=str)
+def test_models_that_train_by_optimizers_of_their_own(kwargs):
+    first = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16)])
+    second = keras.Sequential([keras.Input((16,)), keras.layers.Dense(4)])
+    model = TwoOptimizers(tfc.compress(first, {".*": "mask"}), second)
+    model.compile(keras.optimizers.Adam(), keras.optimizers.Adam(), **kwargs)
+    model.build((None, 8))
+    schedule = Polynomial(final_sparsity=0.5, begin_step=0, end_step=10, frequency=1)
+    x = np.random.default_rng(0).normal(size=(96, 8)).astype("float32")
+    model.fit(x, batch_size=8, verbose=0, callbacks=[Pruning(schedule)])
+    ((_, treatment),) = treatments(model)
+    assert np.mean(treatment.bake() == 0) == 0.5

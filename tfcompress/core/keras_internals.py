@@ -92,6 +92,27 @@ def is_keras_2(model):
     )
 
 
+def trains(optimizer, variable):
+    """Whether an optimizer is built for a variable.
+
+    >>> weight = keras.Variable(np.ones(2))
+    >>> optimizer = keras.optimizers.SGD()
+    >>> before = trains(optimizer, weight)
+    >>> optimizer.build([weight])
+    >>> before, trains(optimizer, weight)
+    (False, True)
+    """
+    if any(trains(inner, variable) for inner in _wrapped(optimizer)):
+        return True
+    return optimizer._var_key(variable) in optimizer._trainable_variables_indices
+
+
+def _wrapped(optimizer):
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return (optimizer.inner_optimizer,)
+    return getattr(optimizer, "optimizers", ())
+
+
 def optimizer_slots(optimizer, variable):
     """What an optimizer keeps for a variable in the variable's shape.
 
@@ -112,10 +133,11 @@ def optimizer_slots(optimizer, variable):
     >>> [slot.name for slot in optimizer_slots(optimizer, weight)]
     ['weight_momentum', 'weight_velocity']
     """
-    wrapped = getattr(optimizer, "optimizers", ())
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        wrapped = (optimizer.inner_optimizer,)
-    slots = [slot for inner in wrapped for slot in optimizer_slots(inner, variable)]
+    slots = [
+        slot
+        for inner in _wrapped(optimizer)
+        for slot in optimizer_slots(inner, variable)
+    ]
     positions = optimizer._trainable_variables_indices
     position = positions.get(optimizer._var_key(variable))
     if position is None:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.compressed import treatments
+from tfcompress.core.optimizers import steps_done
 
 
 class TensorBoardLogger(keras.callbacks.Callback):
@@ -62,7 +63,8 @@ class TensorBoardLogger(keras.callbacks.Callback):
         """Records all weights."""
         if (epoch + 1) % self.every:
             return
-        step = int(self.model.optimizer.iterations.numpy())
+        trained = [treatment.variable for _, treatment in self._treatments]
+        step = steps_done(self.model, trained)
         zeros = total = 0
         with self._writer.as_default(step=step):
             for name, treatment in self._treatments:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tfcompress.core.nouns import Schedule
+from tfcompress.core.optimizers import steps_done
 from tfcompress.pruning.prune import Engine, by_rule, masked_weights
 
 # The part of the training after the last change of masks in which weights recover.
@@ -112,7 +113,7 @@ class Pruning(keras.callbacks.Callback):
         """Takes up the schedule where the optimizer stands, after all restoring."""
         if self._previous_step is not None:
             return
-        step = int(self.model.optimizer.iterations.numpy())
+        step = self._steps_done()
         self._previous_step, self._batches = step, 0
         self.sparsity = self._masked_fraction()
         self._find_stages(step + self._steps_to_come(epoch))
@@ -125,6 +126,10 @@ class Pruning(keras.callbacks.Callback):
         ]
         if behind:
             self._prune(behind)
+
+    def _steps_done(self):
+        trained = [weight.treatment.variable for weight in self._masked]
+        return steps_done(self.model, trained)
 
     def _steps_to_come(self, epoch):
         """Optimizer iterations of this training, 0 if that is not known."""
@@ -141,7 +146,7 @@ class Pruning(keras.callbacks.Callback):
         # Reading the optimizer's step takes longer than knowing that nothing can be due.
         latest = self._previous_step + self._batches * self.model.steps_per_execution
         if self._is_due(self._previous_step, latest):
-            self.update(int(self.model.optimizer.iterations.numpy()))
+            self.update(self._steps_done())
 
     def _is_due(self, previous, step):
         return any(s.due(previous, step) for s, _ in self._parts) or any(

@@ -11,6 +11,7 @@ from tfcompress.core.compressed import Treatment, treated_refs
 from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.keras_internals import optimizer_slots
 from tfcompress.core.nouns import Criterion, Pattern, Scope
+from tfcompress.core.optimizers import optimizer_of
 from tfcompress.core.rules import Rule, check_used, last_match
 from tfcompress.core.walk import WeightRef, weight_refs
 from tfcompress.transforms.mask import Mask
@@ -261,7 +262,7 @@ class Engine:
         returned = keep & ~weight.kept()
         weight.mask.mask.assign(keep)
         if returned.any():
-            _forget(getattr(model, "optimizer", None), variable, returned)
+            _forget(optimizer_of(model, [variable]), variable, returned)
         weight.treatment.refresh(after=weight.mask)
 
     def _adjusted(self, weight, keep, signals):

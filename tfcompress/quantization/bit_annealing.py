@@ -4,6 +4,7 @@ import keras
 
 from tfcompress.core.compressed import treatments
 from tfcompress.core.nouns import Schedule
+from tfcompress.core.optimizers import steps_done
 from tfcompress.transforms.k_bit import KBit
 
 
@@ -69,7 +70,8 @@ class BitAnnealing(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         """Begins the stages that are due."""
         # Not at the end of a batch: what is restored for this training comes later.
-        self.update(int(self.model.optimizer.iterations.numpy()))
+        trained = [treatment.variable for treatment, _ in self._grids]
+        self.update(steps_done(self.model, trained))
 
     def on_epoch_end(self, epoch, logs=None):
         """Logs the bits."""

@@ -4,6 +4,7 @@ import keras
 
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_integer
+from tfcompress.core.optimizers import steps_done
 
 
 class Staging(keras.callbacks.Callback):
@@ -61,7 +62,8 @@ class Staging(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         """Begins if the step has come."""
         if not self._has_begun:
-            self.update(int(self.model.optimizer.iterations.numpy()))
+            trained = [treatment.variable for treatment in self._waiting]
+            self.update(steps_done(self.model, trained))
 
     def on_train_end(self, logs=None):
         """Begins in any case."""

@@ -33,18 +33,16 @@ def units_left(graph, groups, masks):
     Args:
         graph: a `ChannelGraph`.
         groups: list of `ChannelGroup`; the units of others stay.
-        masks: `{id(variable): booleans}` of the variable's shape; weights without one
-            count as whole.
+        masks: `{id(variable): booleans}` of the variable's shape; what has none, as
+            biases may, says nothing.
     """
     keep = np.ones(graph.num_units, bool)
     for group in groups:
         keep[group.units] = False
     for slot in graph.trace.slots.values():
-        if slot.role != "output":
+        if slot.role != "output" or id(slot.variable) not in masks:
             continue
-        mask = masks.get(id(slot.variable))
-        left = np.ones(slot.ids.size, bool)
-        if mask is not None:
-            left = np.moveaxis(mask, slot.axis, 0).reshape(slot.ids.size, -1).any(1)
+        rows = np.moveaxis(masks[id(slot.variable)], slot.axis, 0)
+        left = rows.reshape(len(rows), -1).any(axis=1)
         keep[graph.units(slot.ids)[left]] = True
     return keep
