@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -63,3 +64,72 @@ def test_something_else(tmp_path):
     path.write_text("not a model at all")
     with pytest.raises(ValueError, match="TFL3"):
         tfc.Interpreter(path)
+
+
+@pytest.fixture(scope="module")
+def bytes_file(tmp_path_factory):
+    """A model of images of bytes, and its int8 file, whose input runs from 0 to 255."""
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    images = np.random.default_rng(0).integers(0, 256, (64, 4, 4, 1)).astype("uint8")
+    images[0, 0, 0], images[0, 0, 1] = 0, 255
+    path = tmp_path_factory.mktemp("bytes") / "m.tflite"
+    tfc.export_tflite(model, path, "int8", samples=images)
+    return model, images, path
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float16", "float64"])
+def test_numbers_mean_the_same_whatever_their_type(bytes_file, dtype):
+    model, images, path = bytes_file
+    with tfc.Interpreter(path) as interpreter:
+        found = interpreter.run(images.astype(dtype))
+    np.testing.assert_allclose(found, model(images.astype("float32")), atol=0.03)
+
+
+def test_raw_integers_go_in_and_come_out_as_they_are(bytes_file):
+    _, images, path = bytes_file
+    with tfc.Interpreter(path) as interpreter:
+        (entry,) = interpreter.input_details.values()
+        scale, zero_point = entry["quantization"]
+        levels = np.rint(images / scale) + zero_point
+        raw = interpreter.run(levels.astype("int8"), raw=True)
+        assert raw.dtype == np.int8
+        (output,) = interpreter.output_details.values()
+        scale, zero_point = output["quantization"]
+        np.testing.assert_allclose(
+            (raw.astype(float) - zero_point) * scale,
+            interpreter.run(images),
+            rtol=1e-6,
+        )
+        with pytest.raises(ValueError, match="from -128 to 127, got integers"):
+            interpreter.run(images, raw=True)
+        with pytest.raises(ValueError, match="takes int8 values"):
+            interpreter.run(images.astype("float32"), raw=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x * np.nan, "NaN"),
+        (lambda x: x / 0.0, "infinite"),
+        (lambda x: x + 1j, "real numbers, got complex"),
+        (lambda x: np.full(x.shape, None), "real numbers, got object"),
+        (lambda x: x.astype(int) * 1000, "from 0 to 255, got integers from"),
+        (lambda x: x.astype(int) - 200, r"got integers from -\d+"),
+    ],
+)
+def test_values_that_an_integer_input_cannot_take(bytes_file, change, message):
+    _, images, path = bytes_file
+    with np.errstate(all="ignore"):
+        inputs = change(images.astype("float32"))
+    with (
+        tfc.Interpreter(path) as interpreter,
+        pytest.raises(ValueError, match=message),
+    ):
+        interpreter.run(inputs)

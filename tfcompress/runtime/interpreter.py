@@ -6,6 +6,7 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from tfcompress import native
+from tfcompress.core.errors import check_finite
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
@@ -14,9 +15,10 @@ from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
 class Interpreter:
     """A loaded `.tflite` model: arrays in, arrays out.
 
-    Inputs and outputs go by their signature names. Float arrays are quantized for
-    integer inputs and integer outputs are dequantized, with the scales in the file, so
-    that a float and an int8 file of one model are called alike. Batches larger than
+    Inputs and outputs go by their signature names. Arrays hold real numbers, whatever
+    their type: they are quantized for integer inputs, and integer outputs are
+    dequantized, with the scales in the file, so that a float and an int8 file of one
+    model are called alike, with images of bytes too. Batches larger than
     the file's run sample by sample. Encoded weights and binary operations are the native
     delegate's.
 
@@ -73,30 +75,36 @@ class Interpreter:
         """`{name: {shape, dtype, quantization, ...}}`."""
         return dict(self._outputs)
 
-    def run(self, inputs):
+    def run(self, inputs, raw=False):
         """Runs the model on a batch.
 
         Args:
             inputs: an array, or `{name: array}` for several inputs; the first axis is
                 the batch.
+            raw: whether integers are the file's own, neither quantized on the way in
+                nor dequantized on the way out.
 
         Returns:
             An array, or `{name: array}` for several outputs.
 
         Raises:
-            ValueError: if a name or a shape does not fit, or a value is not finite.
+            ValueError: if a name or a shape does not fit, or values are no real numbers,
+                not finite, or integers that the input cannot hold. Floats beyond the
+                range of an integer input are clipped.
         """
         if self._interpreter is None:
             raise ValueError(f"{self.name} is closed; open it again to run it.")
         arrays = self._named(inputs)
-        batches = {name: self._split(name, array) for name, array in arrays.items()}
+        batches = {
+            name: self._split(name, array, raw) for name, array in arrays.items()
+        }
         counts = {len(parts) for parts in batches.values()}
         if len(counts) > 1:
             raise ValueError(
                 f"Inputs of {self.name} have different batch sizes: "
                 f"{ {name: len(array) for name, array in arrays.items()} }."
             )
-        results = [self._invoke(batches, i) for i in range(counts.pop())]
+        results = [self._invoke(batches, i, raw) for i in range(counts.pop())]
         joined = {
             name: np.concatenate([np.atleast_1d(r[name]) for r in results])
             for name in self._outputs
@@ -122,7 +130,7 @@ class Interpreter:
             raise ValueError(f"{self.name} also needs the inputs {missing}.")
         return {name: np.asarray(array) for name, array in inputs.items()}
 
-    def _split(self, name, array):
+    def _split(self, name, array, raw):
         """The array in the file's dtype, cut into pieces of the file's batch size."""
         detail = self._inputs[name]
         shape = tuple(detail["shape"])
@@ -136,15 +144,22 @@ class Interpreter:
                 f"Input {name!r} of {self.name} holds {array.shape[0]} samples: the "
                 f"file runs {shape[0]} at a time."
             )
-        return np.split(quantized(array, detail), array.shape[0] // shape[0])
+        convert = _as_they_are if raw else quantized
+        return np.split(convert(array, detail), array.shape[0] // shape[0])
 
-    def _invoke(self, batches, index):
+    def _invoke(self, batches, index, raw):
         for name, parts in batches.items():
             self._interpreter.set_tensor(self._inputs[name]["index"], parts[index])
         self._interpreter.invoke()
-        return {
-            name: dequantized(self._interpreter.get_tensor(detail["index"]), detail)
+        values = {
+            name: self._interpreter.get_tensor(detail["index"])
             for name, detail in self._outputs.items()
+        }
+        if raw:
+            return values
+        return {
+            name: dequantized(value, self._outputs[name])
+            for name, value in values.items()
         }
 
     def close(self):
@@ -186,19 +201,55 @@ def _allocated(content, num_threads, delegate):
 
 
 def quantized(array, detail):
-    """An array in a tensor's dtype: rounded to its scale if that is an integer type."""
-    dtype = np.dtype(detail["dtype"])
-    scale, zero_point = detail["quantization"]
-    if array.dtype.kind == "f" and dtype.kind in "iu" and scale:
-        limits = np.iinfo(dtype)
-        levels = np.rint(array / scale) + zero_point
-        return np.clip(levels, limits.min, limits.max).astype(dtype)
-    if array.dtype.kind == "f" and dtype.kind in "iu":
+    """Real numbers in a tensor's dtype: rounded to its scale if that is an integer type.
+
+    Raises:
+        ValueError: if they are no real numbers, not finite, or integers that the tensor
+            cannot hold.
+    """
+    dtype, name = np.dtype(detail["dtype"]), f"Input {detail['name']!r}"
+    if array.dtype.kind not in "fiub":
         raise ValueError(
-            f"Input {detail['name']!r} takes {dtype} values, got {array.dtype}. Convert "
-            "the array: x.astype(...)."
+            f"{name} takes real numbers, got {array.dtype}. Convert the array: "
+            "x.astype('float32')."
         )
+    if array.dtype.kind == "f":
+        check_finite(name, array)
+    scale, zero_point = detail["quantization"]
+    if dtype.kind not in "iu":
+        return array.astype(dtype)
+    if not scale:
+        return _as_they_are(array, detail)
+    limits = np.iinfo(dtype)
+    if array.dtype.kind != "f":
+        reach = np.array([limits.min, limits.max])
+        _check_held(name, array, *((reach - zero_point) * np.float64(scale)), scale)
+    levels = np.rint(array / np.float64(scale)) + zero_point
+    return np.clip(levels, limits.min, limits.max).astype(dtype)
+
+
+def _as_they_are(array, detail):
+    """Numbers in a tensor's dtype, if it has them."""
+    dtype, name = np.dtype(detail["dtype"]), f"Input {detail['name']!r}"
+    if dtype.kind not in "iu":
+        return array.astype(dtype)
+    if array.dtype.kind not in "iub":
+        raise ValueError(
+            f"{name} takes {dtype} values, got {array.dtype}. Convert the array: "
+            "x.astype(...)."
+        )
+    _check_held(name, array, np.iinfo(dtype).min, np.iinfo(dtype).max)
     return array.astype(dtype)
+
+
+def _check_held(name, integers, low, high, step=0.0):
+    least, most = integers.min(), integers.max()
+    if least >= low - step / 2 and most <= high + step / 2:
+        return
+    raise ValueError(
+        f"{name} takes numbers from {low:.6g} to {high:.6g}, got integers from {least} to "
+        f"{most}. Scale them as in training; pass raw=True if they are the file's own."
+    )
 
 
 def dequantized(array, detail):
