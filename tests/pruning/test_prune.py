@@ -171,6 +171,26 @@ def test_a_criterion_repairs_what_stays(rules):
     np.testing.assert_array_equal(kernel(small), expected)
 
 
+def test_a_criterion_repairs_what_stays_of_channels():
+    model = keras.Sequential(
+        [keras.Input((2,)), L.Dense(2, name="first"), L.Dense(1, name="second")]
+    )
+    model.layers[0].set_weights([np.array([[9.0, 6.0], [0.0, 6.0]]), np.ones(2)])
+    small = tfc.prune_channels(model, 0.5, criterion=Doubles())
+    assert small.layers[1].kernel.numpy().tolist() == [[12], [12]]
+    # What reads the channels makes none that can go.
+    second = model.layers[1].kernel.numpy()
+    np.testing.assert_array_equal(small.layers[2].kernel, second[1:])
+
+    masked = tfc.compress(model, {"first": "mask", "first/bias": "mask"})
+    pruning = ChannelPruning(0.5, criterion=Doubles())
+    pruning.set_model(masked)
+    pruning.update(0)
+    np.testing.assert_array_equal(kernel(masked, "first"), [[0, 12], [0, 12]])
+    # Biases are not scored, and so not repaired.
+    np.testing.assert_array_equal(tfc.strip(masked).layers[0].bias, [0, 1])
+
+
 def test_nothing_is_repaired_before_another_transform():
     model = tfc.compress(dense(EIGHT), {"d": [Uniform(4), Mask()]})
     with pytest.raises(ValueError, match="Put the mask first"):

@@ -137,9 +137,16 @@ def convolutions():
     return keras.Model(x, L.Dense(5, name="head")(L.GlobalMaxPooling2D()(y)))
 
 
+def recurrent():
+    x = keras.Input((4, 3))
+    y = L.LSTM(3, return_sequences=True, name="lstm")(x)
+    y = L.MultiHeadAttention(1, 2, name="attention")(y, y)
+    return keras.Model(x, L.Dense(5, name="head")(L.GlobalAveragePooling1D()(y)))
+
+
 @pytest.mark.parametrize(
     "build",
-    [models.small, models.nested, convolutions, models.recurrent, models.subclassed],
+    [models.small, models.nested, convolutions, recurrent, models.subclassed],
     ids=lambda build: build.__name__,
 )
 def test_squared_gradients_of_samples(build):

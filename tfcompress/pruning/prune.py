@@ -248,12 +248,13 @@ class Engine:
         Args:
             weight: a `Prunable`.
             keep: booleans in canonical form.
-            signals: its `Signals`.
+            signals: its `Signals`; None if it was not scored, such as a bias that goes with
+                its channel.
             model: whose optimizer forgets what it knows of weights that come back.
         """
         variable = weight.treatment.variable
-        if type(self.criterion).adjust is not Criterion.adjust:
-            variable.assign(self._adjusted(weight, keep, signals))
+        if self.adjusts and signals is not None:
+            variable.assign(self.adjusted(weight, keep, signals))
         keep = weight.layout.from_canonical(keep)
         if weight.mask is None:
             value = variable.numpy()
@@ -265,7 +266,22 @@ class Engine:
             _forget(optimizer_of(model, [variable]), variable, returned)
         weight.treatment.refresh(after=weight.mask)
 
-    def _adjusted(self, weight, keep, signals):
+    @property
+    def adjusts(self):
+        """Whether the criterion repairs what stays."""
+        return type(self.criterion).adjust is not Criterion.adjust
+
+    def adjusted(self, weight, keep, signals):
+        """The repaired weight, in the variable's shape.
+
+        Args:
+            weight: a `Prunable`.
+            keep: booleans in canonical form.
+            signals: its `Signals`.
+
+        Raises:
+            ValueError: if another transform would undo it, or it is not finite.
+        """
         first = weight.treatment.transforms[:1]
         if first and first[0] is not weight.mask:
             raise ValueError(

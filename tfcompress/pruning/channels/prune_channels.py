@@ -4,6 +4,8 @@ import math
 import pathlib
 import tempfile
 
+import numpy as np
+
 from tfcompress.core.compress import is_plain, strip
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import as_graph, flatten
@@ -12,6 +14,7 @@ from tfcompress.export import export_tflite
 from tfcompress.measuring.benchmark import benchmark
 from tfcompress.pruning import scopes
 from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.pruning.channels.masks import unit_masks
 from tfcompress.pruning.channels.selection import Cost, Selection, free_groups, makers
 from tfcompress.pruning.channels.surgery import cut
 from tfcompress.pruning.prune import Engine, unmasked
@@ -99,10 +102,27 @@ def prune_channels(
     else:
         ratio = _search(graph, select, target_macs, target_parameters, target_latency)
     keep = select(ratio)
-    small = cut(graph, keep)
+    small = cut(graph, keep, _repaired(graph, engine, keep, weights, signals))
     if data is not None and not keep.all():
         small = recalibrate_batch_norm(small, data)
     return small
+
+
+def _repaired(graph, engine, keep, weights, signals):
+    """`{id(kernel): array}` of kernels that the criterion repairs once channels go."""
+    if not engine.adjusts:
+        return {}
+    masks = unit_masks(graph, keep)
+    return {
+        key: engine.adjusted(
+            weight,
+            weight.layout.to_canonical(
+                np.broadcast_to(masks[key], weight.layout.shape)
+            ),
+            signals[weight.path],
+        )
+        for key, weight in weights.items()
+    }
 
 
 def _check_arguments(ratio, round_to, targets):
