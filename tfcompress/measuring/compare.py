@@ -7,14 +7,17 @@ import os
 import pathlib
 import tempfile
 
+import keras
 import numpy as np
 import rich.table
 
 from tfcompress.core.compress import strip
 from tfcompress.core.text import as_text
+from tfcompress.export.trace import named_outputs
 from tfcompress.interop.load import load_model
 from tfcompress.measuring.benchmark import benchmark
 from tfcompress.measuring.report import report
+from tfcompress.measuring.scores import agreement, in_order, score, tasks_of
 from tfcompress.runtime.interpreter import Interpreter
 from tfcompress.tflite.decode import decode
 from tfcompress.tflite.operations import count_macs, count_parameters
@@ -35,10 +38,11 @@ class Row:
         nonzero_parameters: of these, not zero.
         macs: multiply-accumulates of kernels for one sample.
         latency_ms: median in LiteRT, one thread; Keras models as float32 files.
-        accuracy: fraction of right classes (class labels), or minus the mean squared
-            error (other targets); None without targets.
-        agreement: fraction of samples with the class of the first model, or the mean
-            absolute difference from it where outputs are not classes.
+        accuracy: fraction of right answers (classes, or yes and no, in each place of a
+            segmentation), or minus the mean squared error (values); of several outputs
+            the mean; None without targets.
+        agreement: fraction of the answers of the first model, or the mean absolute
+            difference from it where outputs are values.
     """
 
     label: str
@@ -117,7 +121,9 @@ def compare(models, data=None, batch_size=256, num_threads=1, latency=True):
         models: `{label: model or path}`; the first is the reference. Compressed models
             are stripped first.
         data: `(x, y)`, or `x`, or a `tf.data.Dataset` of such batches; `y` are class
-            labels, one-hot labels or regression targets.
+            labels, one-hot labels, zeros and ones, or values: the loss that the first
+            model is compiled with says which, else their shapes do. With several
+            outputs `y` is a list or a dictionary.
         batch_size: for Keras models.
         num_threads: for latency.
         latency: whether to measure it.
@@ -139,22 +145,22 @@ def compare(models, data=None, batch_size=256, num_threads=1, latency=True):
     if not models:
         raise ValueError("compare() got no models: pass {label: model or path}.")
     inputs, targets = _arrays(data)
-    rows, reference, classifies = [], None, True
+    rows, reference, tasks = [], None, None
     for label, model in models.items():
         with tempfile.TemporaryDirectory() as folder:
             facts, predict = _facts(model, pathlib.Path(folder), num_threads, latency)
             outputs = None if inputs is None else predict(inputs, batch_size)
-        if reference is None:
-            reference = outputs
-            classifies = outputs is None or _is_classes(outputs, targets)
-        rows.append(
-            Row(
-                label=label,
-                **facts,
-                accuracy=_accuracy(outputs, targets, classifies),
-                agreement=_agreement(reference, outputs, classifies),
-            )
-        )
+        quality = closeness = None
+        if outputs is not None:
+            if reference is None:
+                reference = outputs
+                targets = targets and in_order(targets[0], reference)
+                tasks = tasks_of(model, list(outputs.values()), targets)
+            ordered = in_order(outputs, reference)
+            closeness = agreement(tasks, reference.values(), ordered)
+            quality = None if targets is None else score(tasks, ordered, targets)
+        rows.append(Row(label, **facts, accuracy=quality, agreement=closeness))
+    classifies = tasks is None or all(task.classifies for task in tasks)
     return Comparison(tuple(rows), classifies)
 
 
@@ -180,13 +186,19 @@ def _facts(model, folder, num_threads, latency):
         "macs": measured.macs,
         "latency_ms": benchmark(plain, num_threads).median_ms if latency else None,
     }
-    return facts, lambda x, size: plain.predict(x, batch_size=size, verbose=0)
+
+    def predict(x, size):
+        return named_outputs(plain, plain.predict(x, batch_size=size, verbose=0))
+
+    return facts, predict
 
 
 def _file_facts(path, num_threads, latency):
     def predict(x, _):
         with Interpreter(path, num_threads) as interpreter:
-            return interpreter.run(x)
+            outputs = interpreter.run(x)
+            names = interpreter.output_details
+        return outputs if isinstance(outputs, dict) else {next(iter(names)): outputs}
 
     Interpreter(path).close()
     file = read(path.read_bytes())
@@ -209,50 +221,31 @@ def _zipped(path):
 
 
 def _arrays(data):
-    """`(inputs, targets)` as arrays."""
+    """Inputs, and targets in a tuple of one, or None."""
     if data is None:
         return None, None
     if hasattr(data, "as_numpy_iterator"):
         batches = list(data.as_numpy_iterator())
         if isinstance(batches[0], tuple):
-            x, y = ([batch[i] for batch in batches] for i in (0, 1))
-            return np.concatenate(x), np.concatenate(y)
-        return np.concatenate(batches), None
+            x, y = (_joined([batch[i] for batch in batches]) for i in (0, 1))
+            return x, (y,)
+        return _joined(batches), None
     if isinstance(data, (tuple, list)):
-        if len(data) != 2 or len(data[0]) != len(data[1]):
+        if len(data) != 2 or len({len(array) for array in _flat(data)}) > 1:
             raise ValueError(
                 f"data is a {type(data).__name__} of {len(data)} parts: expected (x, y) "
                 "of equal length."
             )
-        return data[0], np.asarray(data[1])
+        return data[0], (data[1],)
     return data, None
 
 
-def _is_classes(outputs, targets):
-    if isinstance(outputs, dict) or outputs.ndim != 2 or outputs.shape[1] < 2:
-        return False
-    return (
-        targets is None or targets.dtype.kind in "iub" or targets.shape == outputs.shape
-    )
+def _flat(values):
+    return [array for array in keras.tree.flatten(values) if np.ndim(array)]
 
 
-def _accuracy(outputs, targets, classifies):
-    if outputs is None or targets is None:
-        return None
-    if not classifies:
-        return -float(np.mean(np.square(outputs - targets.reshape(outputs.shape))))
-    labels = (
-        targets.argmax(axis=1) if targets.shape == outputs.shape else targets.ravel()
-    )
-    return float(np.mean(outputs.argmax(axis=1) == labels))
-
-
-def _agreement(reference, outputs, classifies):
-    if outputs is None or isinstance(outputs, dict):
-        return None
-    if classifies:
-        return float(np.mean(reference.argmax(axis=1) == outputs.argmax(axis=1)))
-    return float(np.mean(np.abs(reference - outputs)))
+def _joined(batches):
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
 
 
 def _kilobytes(size):

@@ -1,12 +1,12 @@
 """Post-training quantization, rung by rung, until accuracy is kept."""
 
 import dataclasses
+import math
 import pathlib
 import tempfile
 import time
 
 import keras
-import numpy as np
 import rich.table
 
 from tfcompress.core.errors import check_model
@@ -14,6 +14,8 @@ from tfcompress.core.files import check_writable, write_atomically
 from tfcompress.core.text import as_text
 from tfcompress.export import PRECISIONS, export_tflite
 from tfcompress.export.precisions import precision_of
+from tfcompress.export.trace import named_outputs
+from tfcompress.measuring.scores import in_order, score, tasks_of
 from tfcompress.quantization.post_training.equalize import equalize
 from tfcompress.quantization.post_training.folded import folded
 from tfcompress.quantization.post_training.quantize_weights import quantize_weights
@@ -119,9 +121,10 @@ def quantize_ladder(
             Keras only.
         path: where the file goes.
         samples: an array, or `{input name: array}`: some hundred typical inputs.
-        evaluate: `(x, y)`, inputs and class labels to take the accuracy (0 to 1) of; or
-            a function of a file's path that returns a score, the higher the better. Use
-            data that are not the final test set.
+        evaluate: `(x, y)`, inputs and targets to score by what the model's loss is for:
+            the share (0 to 1) of right classes or of right yes and no, minus the mean
+            squared error of values; or a function of a file's path that returns a
+            score, the higher the better. Use data that are not the final test set.
         max_drop: largest allowed loss against the float32 file, in the score's unit.
         precision: `"int8"` or `"int4"`.
         verbose: 1 prints each rung as it is done.
@@ -154,8 +157,10 @@ def quantize_ladder(
     if not max_drop >= 0:
         raise ValueError(f"max_drop={max_drop!r}: expected a number of at least 0.")
     path = check_writable(path)
-    score_of = evaluate if callable(evaluate) else _accuracy(*evaluate)
     flat = folded(model)
+    score_of = evaluate
+    if not callable(evaluate):
+        score_of = _Score(model, list(named_outputs(flat, flat.output)), *evaluate)
     scores, rungs, best = {}, [], None
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / path.name
@@ -165,7 +170,7 @@ def quantize_ladder(
             made = make()
             kind = precision if rungs else REFERENCE
             export_tflite(made, file, kind, samples=samples, verify=False)
-            scores[name] = float(score_of(file))
+            scores[name] = _checked(score_of(file), name)
             rung = Rung(
                 name,
                 scores[name],
@@ -211,12 +216,32 @@ def _steps(flat, bits, samples, scores):
     }
 
 
-def _accuracy(x, y):
-    """A function of a path that runs the file on `x` and compares with labels `y`."""
-    labels = np.ravel(y)
+class _Score:
+    """Says of a file how right its outputs are, in the sense of the model's loss."""
 
-    def accuracy(path):
+    def __init__(self, model, names, x, y):
+        self._model, self._names, self._x = model, names, x
+        self._targets = in_order(y, names)
+        self._tasks = None
+
+    def __call__(self, path):
         with Interpreter(path) as interpreter:
-            return np.mean(interpreter.run(x).argmax(axis=1) == labels)
+            outputs = in_order(interpreter.run(self._x), self._names)
+        if self._tasks is None:
+            self._tasks = tasks_of(self._model, outputs, self._targets)
+        return score(self._tasks, outputs, self._targets)
 
-    return accuracy
+
+def _checked(value, name):
+    """A score as a float; one that is no number is the worst there is.
+
+    Raises:
+        ValueError: if the float32 file has none.
+    """
+    value = float(value)
+    if name == REFERENCE and not math.isfinite(value):
+        raise ValueError(
+            f"The float32 file scores {value}: check that the model and the data that it "
+            "is evaluated on are finite, and what evaluate returns."
+        )
+    return -math.inf if math.isnan(value) else value

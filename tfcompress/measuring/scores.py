@@ -1,0 +1,170 @@
+"""How right the outputs of a model are, in the sense of the loss that it was trained by."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from tfcompress.core.keras_internals import compile_arguments
+
+CLASSES, BINARY, VALUES = "classes", "binary", "values"
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What an output is for.
+
+    Attributes:
+        kind: `"classes"`: the largest entry of the last axis is the class, in each place
+            of a segmentation too; `"binary"`: each entry says yes or no; `"values"`.
+        threshold: from which on a binary entry says yes.
+    """
+
+    kind: str
+    threshold: float = 0.5
+
+    @property
+    def classifies(self):
+        """Whether scores are shares of right answers."""
+        return self.kind != VALUES
+
+    def decided(self, outputs):
+        """Classes, or yes and no; values as they are."""
+        if self.kind == CLASSES:
+            return outputs.argmax(axis=-1)
+        return outputs > self.threshold if self.kind == BINARY else outputs
+
+    def score(self, outputs, targets):
+        """The share of right answers, or minus the mean squared error.
+
+        Args:
+            outputs: array `(samples, ..., entries)`.
+            targets: class labels, one-hot labels, zeros and ones, or values.
+
+        >>> outputs, labels = np.array([[0.9], [0.2]]), np.array([1, 1])
+        >>> Task(BINARY).score(outputs, labels)
+        0.5
+        """
+        if self.kind == VALUES:
+            error = outputs - np.reshape(targets, outputs.shape)
+            return -float(np.mean(np.square(error)))
+        found = self.decided(outputs)
+        if self.kind == CLASSES and np.shape(targets) == outputs.shape:
+            targets = np.argmax(targets, axis=-1)
+        wanted = np.reshape(targets, found.shape)
+        wanted = wanted > 0.5 if self.kind == BINARY else wanted
+        return float(np.mean(found == wanted))
+
+    def agreement(self, outputs, others):
+        """The share of equal answers, or the mean absolute difference."""
+        if self.classifies:
+            return float(np.mean(self.decided(outputs) == self.decided(others)))
+        return float(np.mean(np.abs(outputs - others)))
+
+
+def tasks_of(model, outputs, targets=None):
+    """The `Task` of each output.
+
+    The loss that a model is compiled with says it; without one, or with one that is not
+    known, the shapes and values of outputs and targets do.
+
+    Args:
+        model: a Keras model, or None.
+        outputs: list of arrays, some outputs.
+        targets: list of arrays, what they should be; None if that is not known.
+    """
+    losses = _losses(model, len(outputs))
+    targets = [None] * len(outputs) if targets is None else targets
+    return [
+        _by_loss(loss) or _by_values(output, target)
+        for loss, output, target in zip(losses, outputs, targets, strict=True)
+    ]
+
+
+def score(tasks, outputs, targets):
+    """The mean over all outputs; minus infinity where an output is not finite."""
+    if not all(np.isfinite(output).all() for output in outputs):
+        return -float("inf")
+    parts = [
+        task.score(output, target)
+        for task, output, target in zip(tasks, outputs, targets, strict=True)
+    ]
+    return float(np.mean(parts))
+
+
+def agreement(tasks, outputs, others):
+    """The mean over all outputs."""
+    parts = [
+        task.agreement(output, other)
+        for task, output, other in zip(tasks, outputs, others, strict=True)
+    ]
+    return float(np.mean(parts))
+
+
+def in_order(values, names):
+    """Outputs or targets, however they are structured, as a list of arrays.
+
+    Args:
+        values: an array, a list of arrays for several outputs, or `{name: array}`.
+        names: of the outputs, in their order.
+
+    Raises:
+        ValueError: if there are others.
+
+    >>> [a.tolist() for a in in_order({"b": [1, 2], "a": np.zeros(1)}, ["a", "b"])]
+    [[0.0], [1, 2]]
+    """
+    if isinstance(values, dict) and set(values) == set(names):
+        values = [values[name] for name in names]
+    elif isinstance(values, dict):
+        values = list(values.values())
+    elif len(names) == 1:
+        values = [values]
+    if len(values) != len(names):
+        raise ValueError(
+            f"There are the outputs {list(names)}, and {len(values)} arrays for them."
+        )
+    return [np.asarray(value) for value in values]
+
+
+def _losses(model, count):
+    """The loss of each output as it was given to `compile`, None where there is none."""
+    is_compiled = getattr(model, "compiled", False)
+    given = compile_arguments(model)["loss"] if is_compiled else None
+    if isinstance(given, dict):
+        given = list(given.values())
+    if isinstance(given, (list, tuple)):
+        return given if len(given) == count else [None] * count
+    return [given] * count
+
+
+def _by_loss(loss):
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
+    name = (name or type(loss).__name__).replace("_", "").lower()
+    if "binary" in name:
+        return Task(BINARY, 0.0 if getattr(loss, "from_logits", False) else 0.5)
+    if "categorical" in name:
+        return Task(CLASSES)
+    is_known = hasattr(keras.losses, type(loss).__name__) or isinstance(loss, str)
+    return Task(VALUES) if loss is not None and is_known and "square" in name else None
+
+
+def _by_values(output, target):
+    has_classes = output.ndim > 1 and output.shape[-1] > 1
+    if target is None:
+        return Task(CLASSES if has_classes and output.ndim == 2 else VALUES)
+    places = output.shape[:-1]
+    are_labels = target.dtype.kind in "iub" and target.shape in (places, (*places, 1))
+    if has_classes and are_labels:
+        return Task(CLASSES)
+    is_yes_or_no = bool(np.isin(target, (0, 1)).all())
+    if has_classes and target.shape == output.shape and is_yes_or_no:
+        return Task(CLASSES) if (target.sum(axis=-1) == 1).all() else _binary(output)
+    if is_yes_or_no and target.size == output.size:
+        return _binary(output)
+    return Task(VALUES)
+
+
+def _binary(output):
+    is_share = output.min() >= 0 and output.max() <= 1
+    return Task(BINARY, 0.5 if is_share else 0.0)
