@@ -353,7 +353,7 @@ def test_attributes_are_written():
     model = keras.Model(x, y)
     model = tfc.strip(tfc.compress(model, {"b0": Binary()}))
     rewritten, _ = with_binary_operations(model)
-    file = convert(rewritten, precision_of("float32"))
+    file, _ = convert(rewritten, precision_of("float32"))
     (graph,) = file.subgraphs
     (operation,) = graph.operators
     options = flexbuffers.GetRoot(bytes(operation.customOptions)).AsMap

@@ -386,8 +386,8 @@ def test_a_wrong_file_is_not_kept(path, monkeypatch):
     model = models.sequential()
     other = models.sequential()
     other.get_layer("head").bias.assign(np.full(5, 9.0))
-    file = convert.convert(other, precision_of("float32"))
-    monkeypatch.setattr(convert, "convert", lambda *_: file)
+    converted = convert.convert(other, precision_of("float32"))
+    monkeypatch.setattr(convert, "convert", lambda *_: converted)
     with pytest.raises(VerificationError, match="largest error"):
         export_tflite(model, path, samples=models.inputs(model))
     assert path.read_bytes() == b"earlier"
@@ -473,3 +473,29 @@ def test_recurrent_layers_are_calibrated(layer, tmp_path):
     result = tfc.export_tflite(model, tmp_path / "m.tflite", "int8", samples=samples)
     assert "WHILE" not in result.operations
     assert "FULLY_CONNECTED" in result.operations
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "operation"),
+    [
+        (keras.layers.Conv1D(16, 5), (12, 16), None),
+        (keras.layers.Conv2DTranspose(16, 2), (6, 6, 16), "TRANSPOSE_CONV"),
+        (keras.layers.SeparableConv2D(16, 3), (6, 6, 16), "DEPTHWISE_CONV_2D"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_int4_says_which_kernels_stay_at_8_bits(layer, shape, operation, path):
+    model = keras.Sequential([keras.Input(shape), layer])
+    x = models.inputs(model, 16)
+    result = tfc.export_tflite(model, path, "int4", samples=x)
+    whole = tfc.export_tflite(model, path, "int8", samples=x)
+    if operation is None:
+        assert result.notes == ()
+        assert result.size_bytes < whole.size_bytes - 0.4 * model.count_params()
+        return
+    assert any(
+        f"kernels of 1 {operation}" in note and "stayed at 8 bits" in note
+        for note in result.notes
+    )
+    assert operation in str(result)
+    assert whole.notes == ()

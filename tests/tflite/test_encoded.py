@@ -61,7 +61,8 @@ def _plain(kind, precision="float32"):
         weight.assign(values)
     finish()
     samples = random.normal(size=(8, *model.input_shape[1:])).astype(np.float32)
-    return write(convert(model, precision_of(precision), {"x": samples}))
+    file, _ = convert(model, precision_of(precision), {"x": samples})
+    return write(file)
 
 
 @functools.cache
@@ -80,7 +81,7 @@ def _input(content):
 
 def _outputs(content, x):
     with tfc.Interpreter(content) as interpreter:
-        result = interpreter.run(x)
+        result = interpreter.run(x, raw=x.dtype == np.int8)
     return list(result.values()) if isinstance(result, dict) else [result]
 
 

@@ -81,8 +81,9 @@ def export_tflite(
         precision: `"float32"`; `"float16"` weights; `"dynamic"`: int8 weights and float
             activations; `"int8"`: weights, activations, inputs and outputs;
             `"int16x8"`: int16 activations, int8 weights; `"int4"`: like int8, with
-            4-bit kernels of dense and convolution layers (depthwise stays 8, and so do
-            kernels that lie on a grid of more bits).
+            4-bit kernels of dense layers and of ordinary convolutions in one or two
+            dimensions (depthwise, separable and transposed ones stay at 8, and so do
+            kernels that lie on a grid of more bits; the result says which).
         samples: an array, or `{input name: array}`, typical inputs. Needed for integer
             precisions of a model without trained ranges; also used for the check.
         profile: `"custom"` allows custom operations, `"builtin"` does not, as for NPUs
@@ -157,14 +158,14 @@ def export_tflite(
             "Running binary layers (profile='builtin' writes builtin operations instead; "
             "verify=False leaves the file unchecked)"
         )
-    file = convert(model, precision, samples, profile)
+    file, notes = convert(model, precision, samples, profile)
     sparsity = store_sparse(file, plain, sparse, precision.without_sparse)
     if codec:
         content, constants = encode_tflite(file, codec)
     else:
         content, constants = write(file), ()
     result = describe_result(
-        file, path, precision, len(content), sparsity, constants, binary
+        file, path, precision, len(content), sparsity, constants, binary, notes
     )
     # It holds the weights a second time.
     del file
@@ -176,7 +177,9 @@ def export_tflite(
 
 
 def convert(model, precision, samples=None, profile="custom"):
-    """The object form of a `.tflite` model; `export_tflite` writes and checks it.
+    """The object form of a `.tflite` model, and lines on what was not done as asked.
+
+    `export_tflite` writes and checks it.
 
     Args:
         model: a plain Keras model in float32.
@@ -207,10 +210,9 @@ def convert(model, precision, samples=None, profile="custom"):
         rescale_reversals(file)
     if precision.holds_grids:
         store_exact_grids(file, dense_kernels(model))
-    if precision.weight_bits == 4:
-        pack_int4(file)
+    notes = pack_int4(file) if precision.weight_bits == 4 else ()
     connect_directly(file, model)
-    return file
+    return file, notes
 
 
 def _check_choice(name, value, choices):

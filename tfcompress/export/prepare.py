@@ -167,11 +167,8 @@ def _on_grids(model, bits):
     """A copy whose kernels lie on integer grids; those that did already are kept."""
 
     def needs_grid(layer):
-        if not isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D)):
-            return False
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
-            return False
-        return not lies_on_grid(layer, _INT8_LEVELS)
+        kinds = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
+        return isinstance(layer, kinds) and not lies_on_grid(layer, _INT8_LEVELS)
 
     if not any(map(needs_grid, all_layers(model))):
         return model

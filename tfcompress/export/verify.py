@@ -43,6 +43,8 @@ class ExportResult:
         top1_agreement: fraction of samples with the same largest output, for a
             classifier (one output of shape `(batch, classes)`); else None.
         seconds: time the export took.
+        notes: lines on what was not done as asked, such as kernels that stay at 8 bits in
+            int4 files.
     """
 
     path: pathlib.Path
@@ -57,6 +59,7 @@ class ExportResult:
     mean_error: float | None = None
     top1_agreement: float | None = None
     seconds: float = 0.0
+    notes: tuple = ()
 
     def timed(self, seconds):
         """The same result with its time."""
@@ -74,6 +77,7 @@ class ExportResult:
         lines += sparsity_lines(self.sparsity)
         lines += encoding_lines(self.constants)
         lines += binary_lines(self.binary)
+        lines += self.notes
         if self.max_error is not None:
             lines.append(
                 f"error: at most {self.max_error:.3g}, {self.mean_error:.3g} on average"
@@ -84,7 +88,7 @@ class ExportResult:
 
 
 def describe_result(
-    file, path, precision, size_bytes, sparsity=(), constants=(), binary=()
+    file, path, precision, size_bytes, sparsity=(), constants=(), binary=(), notes=()
 ):
     """An `ExportResult` without the comparison.
 
@@ -96,6 +100,7 @@ def describe_result(
         sparsity: as in the result, and so on.
         constants: likewise.
         binary: likewise.
+        notes: likewise.
     """
     return ExportResult(
         path=pathlib.Path(path),
@@ -106,6 +111,7 @@ def describe_result(
         sparsity=sparsity,
         constants=constants,
         binary=binary,
+        notes=notes,
     )
 
 
