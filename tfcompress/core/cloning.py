@@ -1,8 +1,10 @@
 """Copies of models in which some layers are replaced."""
 
+import tempfile
+
 import keras
 
-from tfcompress.core.keras_internals import compile_arguments, producer
+from tfcompress.core.keras_internals import all_layers, compile_arguments, producer
 
 
 def remake(layer, config):
@@ -28,21 +30,41 @@ def clone_layer(layer):
         return copy
     if layer.built and not copy.built:
         copy.build_from_config(layer.get_build_config() or {})
-    copy_variables(layer, copy)
+    copy_state(layer, copy)
     copy.built = layer.built
     return copy
 
 
-def copy_variables(source, target):
-    """Copies all variables, random seeds included, from a layer to its copy."""
+def copy_state(source, target):
+    """Copies all variables, random seeds included, and what layers keep beside them.
+
+    That is the statistics of an adapted `Normalization`, the vocabulary of a lookup, and
+    whatever else layers put into files by methods of their own.
+    """
     if len(source.variables) != len(target.variables):
         raise ValueError(
             f"The copy of {source.name!r} has {len(target.variables)} variables, the "
             f"original {len(source.variables)}: its get_config() or build() does not "
             "restore it. Create all variables in build()."
         )
+    for old, new in zip(all_layers(source), all_layers(target), strict=True):
+        _carry(old, new)
+    # Last, since some layers write other values to files than they compute with.
     for old, new in zip(source.variables, target.variables, strict=True):
         new.assign(old.value)
+
+
+def _carry(source, target):
+    """What a layer would take along in a file."""
+    own = type(source).load_own_variables is not keras.Layer.load_own_variables
+    if own and source.built:
+        store = {}
+        source.save_own_variables(store)
+        target.load_own_variables(store)
+    if hasattr(source, "load_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            source.save_assets(folder)
+            target.load_assets(folder)
 
 
 def is_graph(model):

@@ -8,7 +8,7 @@ import keras
 from tfcompress.core.cloning import (
     clone_layer,
     compile_scope,
-    copy_variables,
+    copy_state,
     is_graph,
     rebuild,
     remake,
@@ -60,7 +60,7 @@ def as_graph_with_origins(model, action):
             "only Keras layers and keras.ops in call(), without branches on values, or "
             "build the model with the functional API."
         ) from error
-    copy_variables(model, copy)
+    copy_state(model, copy)
     pairs = zip(all_layers(copy), all_layers(model), strict=True)
     origins = {id(copied): layer for copied, layer in pairs}
     return keras.Model(inputs, outputs, name=model.name), origins

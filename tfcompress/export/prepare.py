@@ -3,7 +3,7 @@
 import keras
 
 from tfcompress.core.behaviour import has_ranges
-from tfcompress.core.cloning import copy_variables
+from tfcompress.core.cloning import copy_state
 from tfcompress.core.compress import compress, is_plain, strip
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite
@@ -138,7 +138,7 @@ def _with_config(model, change):
     if changed == config:
         return model
     copy = keras.saving.deserialize_keras_object(changed, safe_mode=False)
-    copy_variables(model, copy)
+    copy_state(model, copy)
     return copy
 
 
