@@ -1,5 +1,6 @@
 """Functional graphs: flattening, and who feeds whom."""
 
+import inspect
 import pathlib
 import traceback
 
@@ -166,7 +167,15 @@ class Graph:
 
 
 class Node:
-    """One call of an operation."""
+    """One call of an operation.
+
+    Attributes:
+        operation: the layer or operation.
+        index: the number of this call of it.
+        arguments: positional and named, with symbolic tensors.
+        inputs: the symbolic tensors among the arguments.
+        outputs: symbolic tensors.
+    """
 
     def __init__(self, node, index):
         self.operation = node.operation
@@ -184,6 +193,24 @@ class Node:
     def layer(self):
         """The operation, or the layer inside a compressed one."""
         return getattr(self.operation, "inner", self.operation)
+
+    @property
+    def data(self):
+        """The inputs without masks, such as those of `Embedding(mask_zero=True)`.
+
+        Keras hands masks on as arguments; a layer can do without them.
+        """
+        if not isinstance(self.layer, keras.Layer):
+            return self.inputs
+        parameters = inspect.signature(self.layer.call).parameters
+        masks = {
+            id(tensor)
+            for name, value in self.arguments.kwargs.items()
+            if name.endswith("mask") and name in parameters
+            if parameters[name].default is None
+            for tensor in keras.tree.flatten(value)
+        }
+        return [tensor for tensor in self.inputs if id(tensor) not in masks]
 
 
 def rewire(model, call, replace=None):

@@ -218,3 +218,42 @@ def test_weights_that_are_not_finite_are_named():
     model.get_layer("b").kernel.assign(np.full((3, 3, 16, 24), np.nan))
     with pytest.raises(ValueError, match=r"b/kernel.*NaN"):
         tfc.prune_channels(model, ratio=0.5)
+
+
+MASKED = {
+    "recurrent": lambda: L.GRU(16),
+    "bidirectional": lambda: L.Bidirectional(L.LSTM(8)),
+    "mean": L.GlobalAveragePooling1D,
+}
+
+
+@pytest.mark.parametrize("head", MASKED.values(), ids=MASKED)
+@pytest.mark.parametrize("masks", ["zeros", "layer"])
+def test_channels_go_through_layers_that_are_given_masks(head, masks):
+    if masks == "zeros":
+        x = keras.Input((None,), dtype="int32")
+        y = L.Embedding(50, 16, mask_zero=True)(x)
+    else:
+        x = keras.Input((None, 4))
+        y = L.Dense(16)(L.Masking()(x))
+    y = L.Dense(8, activation="relu")(head()(L.Dropout(0.1)(y)))
+    model = keras.Model(x, L.Dense(3)(y))
+    data = np.random.default_rng(0).integers(0, 3, (8, 10, *x.shape[2:]))
+    same, half = tfc.prune_channels(model, 0.0), tfc.prune_channels(model, 0.5)
+    np.testing.assert_allclose(same(data), model(data), rtol=1e-4, atol=1e-5)
+    assert half.count_params() < 0.7 * model.count_params()
+    padded = np.concatenate([data, np.zeros_like(data)], axis=1)
+    np.testing.assert_allclose(half(padded), half(data), rtol=1e-4, atol=1e-5)
+
+
+def test_an_operation_that_fails_on_small_inputs_stays_as_it_is():
+    class Row(L.Layer):
+        def call(self, inputs):
+            return keras.ops.reshape(inputs, (-1, 20 * 4))
+
+    x = keras.Input((20, 4))
+    y = Row(name="row")(L.Dense(4, name="before")(x))
+    model = keras.Model(x, L.Dense(3)(L.Dense(8, name="after")(y)))
+    small = tfc.prune_channels(model, 0.5)
+    assert small.get_layer("before").units == 4
+    assert small.get_layer("after").units == 4

@@ -144,7 +144,9 @@ def _follow(call, cache):
 def _follow_all(flat, with_constants):
     trace, tensors, cache = Trace(with_constants), {}, {}
     for node in Graph(flat).nodes:
-        call = Call(trace, node, [tensors[id(t)] for t in node.inputs])
+        call = Call(trace, node, [tensors[id(t)] for t in node.data])
+        for mask in {id(t) for t in node.inputs} - {id(t) for t in node.data}:
+            trace.fix_others(tensors[mask], (), f"{call.name} is masked by it")
         outputs = _follow(call, cache)
         tensors.update(
             (id(t), tensor) for t, tensor in zip(node.outputs, outputs, strict=True)

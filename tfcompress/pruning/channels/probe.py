@@ -117,7 +117,7 @@ def _shape(tensor, place, limit):
 
 
 def _cached(call, place, shapes, cache):
-    arguments = call.node.arguments.fill_in({id(t): "tensor" for t in call.node.inputs})
+    arguments = call.node.arguments.fill_in({id(t): "tensor" for t in call.node.data})
     config = {k: v for k, v in call.layer.get_config().items() if k != "name"}
     key = repr((type(call.layer), config, shapes, place, arguments))
     if key not in cache:
@@ -138,7 +138,7 @@ def _probe(call, place, shapes):
     generator = np.random.default_rng(0)
     arrays = [
         _random(generator, tensor.dtype, shape)
-        for tensor, shape in zip(call.node.inputs, shapes, strict=True)
+        for tensor, shape in zip(call.node.data, shapes, strict=True)
     ]
     carriers = {id(x) for x in _carriers(call, place)}
     part = [
@@ -147,7 +147,10 @@ def _probe(call, place, shapes):
     ]
     config = call.layer.get_config()
     keys = tuple(k for k, v in config.items() if v == size and isinstance(v, int))
-    whole, expected = _run(call, config, arrays)
+    try:
+        whole, expected = _run(call, config, arrays)
+    except Exception as error:  # It is the user's code that may fail in any way.
+        raise NotFollowed(f"cannot be tried ({type(error).__name__})") from error
     for weight in _floats(whole):
         weight.assign(generator.uniform(0.5, 1.5, weight.shape))
     expected = _run(call, whole, arrays)[1] if _floats(whole) else expected
@@ -182,7 +185,7 @@ def _run(call, operation, arrays):
     """The operation (made of its configuration if need be) and its output."""
     if isinstance(operation, dict):
         operation = remake(call.layer, operation)
-    values = {id(t): a for t, a in zip(call.node.inputs, arrays, strict=True)}
+    values = {id(t): a for t, a in zip(call.node.data, arrays, strict=True)}
     args, kwargs = call.node.arguments.fill_in(values)
     return operation, np.asarray(operation(*args, **kwargs))
 
@@ -234,7 +237,7 @@ def _constant(call, place, channels, axis):
         return unknown
     values = iter(np.nan_to_num(constants))
     arrays = []
-    for x, tensor in zip(call.inputs, call.node.inputs, strict=True):
+    for x, tensor in zip(call.inputs, call.node.data, strict=True):
         array = np.zeros(_shape(x, place, None), tensor.dtype)
         if any(x is carrier for carrier in _carriers(call, place)):
             shape = [-1 if a == x.rank + place else 1 for a in range(x.rank)]

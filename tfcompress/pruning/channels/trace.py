@@ -194,7 +194,7 @@ class Call:
         node: the `Node`.
         layer: the operation, or the layer inside a compressed one.
         name: of the operation.
-        inputs: the `Tensor` of each input.
+        inputs: the `Tensor` of each of the node's `data`: masks say nothing of channels.
         shapes: of the outputs.
     """
 
@@ -208,7 +208,7 @@ class Call:
 
     def arguments(self):
         """`{parameter of the layer's call: Tensor or plain value}`."""
-        tensors = {id(k): t for k, t in zip(self.node.inputs, self.inputs, strict=True)}
+        tensors = {id(k): t for k, t in zip(self.node.data, self.inputs, strict=True)}
         bound = inspect.signature(self.layer.call).bind(
             *self.node.arguments.args, **self.node.arguments.kwargs
         )
