@@ -56,11 +56,12 @@ def copy_state(source, target):
 
 def _carry(source, target):
     """What a layer would take along in a file."""
-    own = type(source).load_own_variables is not keras.Layer.load_own_variables
-    if own and source.built:
+    kind = type(source)
+    if kind.load_own_variables is not keras.Layer.load_own_variables and source.built:
+        # Of the class, since files leave out a weight that `Hashed` retired.
         store = {}
-        source.save_own_variables(store)
-        target.load_own_variables(store)
+        kind.save_own_variables(source, store)
+        kind.load_own_variables(target, store)
     if hasattr(source, "load_assets"):
         with tempfile.TemporaryDirectory() as folder:
             source.save_assets(folder)
