@@ -59,7 +59,7 @@ def model(outputs, loss=None):
 def test_what_an_output_is_for(loss, outputs, targets, expected):
     outputs = np.array(outputs)
     targets = None if targets is None else [np.array(targets)]
-    (task,) = tasks_of(model(outputs.shape[-1], loss), [outputs], targets)
+    (task,) = tasks_of(model(outputs.shape[-1], loss), {"y": outputs}, targets)
     assert task == expected
 
 
@@ -87,6 +87,17 @@ def test_outputs_are_paired_by_name():
     np.testing.assert_array_equal(in_order(pairs, ["a", "b"]), [[0, 0], [1, 1]])
     with pytest.raises(ValueError, match=r"\['a', 'b'\], and 3 arrays"):
         in_order([1, 2, 3], ["a", "b"])
+    with pytest.raises(ValueError, match=r"\['a', 'b'\], and arrays for \['b', 'c'\]"):
+        in_order({"b": 1, "c": 2}, ["a", "b"])
+
+
+def test_losses_are_paired_by_name():
+    x = keras.Input((4,))
+    heads = [keras.layers.Dense(3, name=name)(x) for name in ("u", "v")]
+    network = keras.Model(x, heads)
+    network.compile(loss={"v": "categorical_crossentropy", "u": "mean_squared_error"})
+    outputs = {"u": SOFTMAX, "v": SOFTMAX}
+    assert tasks_of(network, outputs) == [Task(VALUES), Task(CLASSES)]
 
 
 def test_several_outputs_are_compared_by_name(tmp_path):

@@ -258,3 +258,37 @@ def test_batches_out_of_range(batches):
     data = [(models.inputs(model), models.classes())]
     with pytest.raises(ValueError, match="batches"):
         collect(model, plain(model), data, ["gradient"], batches=batches)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_is_measured_like_single(policy):
+    x = np.random.default_rng(0).normal(size=(4, 6, 6, 2)).astype("float32")
+    y = np.array([0, 1, 2, 0])
+    found = []
+    for dtype in ("float32", policy):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((6, 6, 2)),
+                L.Conv2D(4, 3, activation="relu", name="c", dtype=dtype),
+                L.Flatten(),
+                L.Dense(5, activation="tanh", name="d", dtype=dtype),
+                L.Dense(3, activation="softmax", name="e"),
+            ]
+        )
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        needs = set(Signal.registered) - {"hessian_diagonal", "input_moments"}
+        # Curvature comes of random signs; moments are those of values in half precision.
+        found.append(signals_of(model, [(x, y)], *needs))
+    for path in ("c/kernel", "d/kernel"):
+        for name, value in found[0][path].items():
+            largest = np.abs(value).max()
+            np.testing.assert_allclose(
+                found[1][path][name], value, atol=0.05 * largest, err_msg=name
+            )
+
+
+def test_sums_of_half_precision_do_not_overflow():
+    model = linear([[300.0], [0.0]], dtype="mixed_float16")
+    found = signals_of(model, [np.ones((1000, 2), "float32")], "activation_mean")
+    np.testing.assert_allclose(found["d/kernel"]["activation_mean"], [300.0])

@@ -1,5 +1,6 @@
 """Functional graphs: flattening, and who feeds whom."""
 
+import functools
 import inspect
 import pathlib
 import traceback
@@ -194,7 +195,7 @@ class Node:
         """The operation, or the layer inside a compressed one."""
         return getattr(self.operation, "inner", self.operation)
 
-    @property
+    @functools.cached_property
     def data(self):
         """The inputs without masks, such as those of `Embedding(mask_zero=True)`.
 

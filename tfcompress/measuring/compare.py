@@ -155,7 +155,7 @@ def compare(models, data=None, batch_size=256, num_threads=1, latency=True):
             if reference is None:
                 reference = outputs
                 targets = targets and in_order(targets[0], reference)
-                tasks = tasks_of(model, list(outputs.values()), targets)
+                tasks = tasks_of(model, outputs, targets)
             ordered = in_order(outputs, reference)
             closeness = agreement(tasks, reference.values(), ordered)
             quality = None if targets is None else score(tasks, ordered, targets)

@@ -70,14 +70,14 @@ def tasks_of(model, outputs, targets=None):
 
     Args:
         model: a Keras model, or None.
-        outputs: list of arrays, some outputs.
+        outputs: `{name: array}`, some outputs.
         targets: list of arrays, what they should be; None if that is not known.
     """
-    losses = _losses(model, len(outputs))
+    losses = _losses(model, list(outputs))
     targets = [None] * len(outputs) if targets is None else targets
     return [
         _by_loss(loss) or _by_values(output, target)
-        for loss, output, target in zip(losses, outputs, targets, strict=True)
+        for loss, output, target in zip(losses, outputs.values(), targets, strict=True)
     ]
 
 
@@ -117,6 +117,11 @@ def in_order(values, names):
     if isinstance(values, dict) and set(values) == set(names):
         values = [values[name] for name in names]
     elif isinstance(values, dict):
+        if not set(values).isdisjoint(names):
+            raise ValueError(
+                f"There are the outputs {list(names)}, and arrays for {list(values)}."
+            )
+        # Files may have other names than their models.
         values = list(values.values())
     elif len(names) == 1:
         values = [values]
@@ -127,15 +132,15 @@ def in_order(values, names):
     return [np.asarray(value) for value in values]
 
 
-def _losses(model, count):
+def _losses(model, names):
     """The loss of each output as it was given to `compile`, None where there is none."""
     is_compiled = getattr(model, "compiled", False)
     given = compile_arguments(model)["loss"] if is_compiled else None
     if isinstance(given, dict):
-        given = list(given.values())
+        return [given.get(name) for name in names]
     if isinstance(given, (list, tuple)):
-        return given if len(given) == count else [None] * count
-    return [given] * count
+        return given if len(given) == len(names) else [None] * len(names)
+    return [given] * len(names)
 
 
 def _by_loss(loss):

@@ -228,7 +228,8 @@ class _Score:
         with Interpreter(path) as interpreter:
             outputs = in_order(interpreter.run(self._x), self._names)
         if self._tasks is None:
-            self._tasks = tasks_of(self._model, outputs, self._targets)
+            named = dict(zip(self._names, outputs, strict=True))
+            self._tasks = tasks_of(self._model, named, self._targets)
         return score(self._tasks, outputs, self._targets)
 
 

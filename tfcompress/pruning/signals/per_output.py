@@ -78,6 +78,8 @@ def maps(call, ref, tensor=None):
             f"shows {channels} channels. Split the layer (tfc.rewrites.SplitSeparable), "
             "or leave the weight out by a rule."
         )
+    # Sums of half precision overflow.
+    outputs = tf.cast(outputs, tf.float32)
     return tf.reshape(outputs, (tf.shape(outputs)[0], -1, channels))
 
 

@@ -50,15 +50,18 @@ def _is_one_row(seen, calls):
 
 def _of_rows(seen, calls):
     layer, (call,) = seen.ref.owner, calls
+    # A layer of half precision computes with copies of its weights.
+    inputs = tf.cast(call.inputs, seen.weight.dtype)
     # Their derivative, taken where the layer itself takes it.
-    before = tf.matmul(call.inputs, seen.weight)
+    before = tf.matmul(inputs, seen.weight)
     if layer.use_bias:
-        before += call.values[id(layer.bias)]
+        before += tf.cast(call.values[id(layer.bias)], before.dtype)
     with tf.GradientTape() as tape:
         tape.watch(before)
         after = layer.activation(before)
-    slopes = tape.gradient(after, before, output_gradients=call.output_gradient)
-    return tf.matmul(call.inputs**2, slopes**2, transpose_a=True)
+    outside = tf.cast(call.output_gradient, after.dtype)
+    slopes = tape.gradient(after, before, output_gradients=outside)
+    return tf.matmul(inputs**2, slopes**2, transpose_a=True)
 
 
 def _one_by_one(seen, calls):
