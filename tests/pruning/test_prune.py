@@ -197,6 +197,20 @@ def test_nothing_is_repaired_before_another_transform():
         tfc.prune(model, 0.5, criterion=Doubles())
 
 
+def test_a_repair_that_fails_changes_no_weight():
+    model = dense(EIGHT, "first")
+    model.add(L.Dense(2, name="second"))
+    rules = {"first": "mask", "second": [Uniform(4), Mask()]}
+    model = tfc.compress(model, rules)
+    before = model.get_weights()
+    pruning = Pruning(0.5, criterion=Doubles())
+    pruning.set_model(model)
+    with pytest.raises(ValueError, match="Put the mask first"):
+        pruning.prune(0.5)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_the_optimizer_forgets_weights_that_come_back():
     model = tfc.compress(dense(EIGHT), {".*": "mask"})
     model.compile("adam", "mse")

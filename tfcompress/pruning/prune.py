@@ -198,9 +198,13 @@ class Engine:
             for sparsity, part in parts
             for mask in self._choose(part, signals, sparsity)
         ]
+        values = [
+            self.adjusted(weight, keep, signals[weight.path])
+            for weight, keep in zip(weights, masks, strict=True)
+        ]
         # Only now, so that nothing has changed if anything fails.
-        for weight, keep in zip(weights, masks, strict=True):
-            self.assign(weight, keep, signals[weight.path], model)
+        for weight, keep, value in zip(weights, masks, values, strict=True):
+            self.assign(weight, keep, value, model)
 
     def signals(self, model, weights, data=None, copy=None):
         """`{path: Signals}` that the criterion needs."""
@@ -242,19 +246,18 @@ class Engine:
             for score, count, shape in zip(scores, counts, shapes, strict=True)
         ]
 
-    def assign(self, weight, keep, signals, model):
+    def assign(self, weight, keep, value, model):
         """Lets a weight keep what stays, refreshed and with what repairs it.
 
         Args:
             weight: a `Prunable`.
             keep: booleans in canonical form.
-            signals: its `Signals`; None if it was not scored, such as a bias that goes with
-                its channel.
+            value: from `adjusted`.
             model: whose optimizer forgets what it knows of weights that come back.
         """
         variable = weight.treatment.variable
-        if self.adjusts and signals is not None:
-            variable.assign(self.adjusted(weight, keep, signals))
+        if value is not None:
+            variable.assign(value)
         keep = weight.layout.from_canonical(keep)
         if weight.mask is None:
             value = variable.numpy()
@@ -272,16 +275,19 @@ class Engine:
         return type(self.criterion).adjust is not Criterion.adjust
 
     def adjusted(self, weight, keep, signals):
-        """The repaired weight, in the variable's shape.
+        """The repaired weight, in the variable's shape; None if there is no repair.
 
         Args:
             weight: a `Prunable`.
             keep: booleans in canonical form.
-            signals: its `Signals`.
+            signals: its `Signals`; None if it was not scored, such as a bias that goes with
+                its channel.
 
         Raises:
             ValueError: if another transform would undo it, or it is not finite.
         """
+        if not self.adjusts or signals is None:
+            return None
         first = weight.treatment.transforms[:1]
         if first and first[0] is not weight.mask:
             raise ValueError(

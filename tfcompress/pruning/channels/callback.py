@@ -124,23 +124,26 @@ class ChannelPruning(Pruning):
             chosen = select(sparsity)
             for group in part:
                 keep[group.units] = chosen[group.units]
-        self._keep = keep
+        changes = []
         for key, mask in unit_masks(self._graph, keep).items():
             weight = self._weights.get(key)
             if weight is None:
                 continue
             mask = np.broadcast_to(mask, weight.layout.shape)
-            self.engine.assign(
-                weight,
-                weight.layout.to_canonical(mask),
-                signals.get(weight.path),
-                self.model,
-            )
+            mask = weight.layout.to_canonical(mask)
+            value = self.engine.adjusted(weight, mask, signals.get(weight.path))
+            changes.append((weight, mask, value))
+        # Only now, so that nothing has changed if anything fails.
+        self._keep = keep
+        for change in changes:
+            self.engine.assign(*change, self.model)
         self.sparsity = self._masked_fraction()
 
     def _makers(self, groups):
-        """Keys of the kernels that make the channels of groups."""
-        return {id(slot.variable) for slot in makers(self._graph, groups)}
+        """Keys of the kernels that make the channels of groups, each once, in order."""
+        return list(
+            dict.fromkeys(id(slot.variable) for slot in makers(self._graph, groups))
+        )
 
     def _weights_of(self, members):
         return [self._weights[key] for key in self._makers(members)]
