@@ -471,3 +471,45 @@ def test_no_other_module_reads_private_members():
 
     imports = re.compile(r"^\s*(from|import) (keras\.src|tensorflow\.python)", re.M)
     assert not [p for p in files if imports.search(p.read_text())]
+
+
+def test_parts_with_state():
+    stateful = [L.Dense(1), keras.metrics.Mean(), keras.random.SeedGenerator(0)]
+    assert all(map(internals.is_stateful, [*stateful, stateful[0]._tracker]))
+    assert not any(map(internals.is_stateful, [1, keras.regularizers.L2(), None]))
+
+
+def test_a_tracker_knows_what_others_put_into_its_lists():
+    layer, other = L.Layer(), L.Dense(1)
+    layer._layers.append(other)
+    internals.track_again(layer._tracker)
+    layer.inside = other
+    assert internals.direct_layers(layer) == [other]
+
+
+def test_blank_objects_have_methods_of_their_own():
+    made = internals.blank(L.Dense)
+    vars(made).update(internals.lasting_attributes(L.Dense(3)))
+    made.build((None, 2))
+    assert made.built and made.kernel.shape == (2, 3)
+
+
+def test_lasting_attributes_do_without_calls_and_training():
+    model = models.compile(models.subclassed())
+    model.fit(np.zeros((4, 8)), np.zeros(4), verbose=0)
+    attributes = internals.lasting_attributes(model)
+    assert {"units", "hidden", "built"} <= attributes.keys()
+    assert not {"optimizer", "train_function", "build"} & attributes.keys()
+    layer = models.sequential().layers[0]
+    assert layer._inbound_nodes
+    assert internals.lasting_attributes(layer)["_inbound_nodes"] == []
+
+
+@pytest.mark.parametrize("make", [keras.Variable, tf.Variable])
+def test_copied_variables(make):
+    variable = make(np.ones(3), dtype="float16", trainable=False, name="v")
+    copy = internals.copied_variable(variable)
+    variable.assign(np.zeros(3))
+    np.testing.assert_array_equal(copy.numpy(), np.ones(3))
+    assert copy.dtype == variable.dtype and not copy.trainable
+    assert copy.name.split(":")[0] == "v"

@@ -10,7 +10,7 @@ import rich.table
 from tfcompress.blocks.stand_ins import STAND_INS, Divided, Unfit
 from tfcompress.core.cloning import clone_layer, rebuild
 from tfcompress.core.errors import check_model
-from tfcompress.core.graph import Graph, as_graph, flatten, rewire
+from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.rules import Rule
@@ -86,7 +86,7 @@ def substitute(model, block, where=".*", verbose=1):
     """
     check_model(model, "substitute blocks in")
     stand_in = _stand_in(block)
-    flat = flatten(as_graph(model, "substitute blocks in"))
+    flat = editable(model, "substitute blocks in")
     choices = _choices(flat, stand_in, where)
     if not any(choice.substitute for choice in choices):
         raise ValueError(_nothing_to_do(choices, block, where))

@@ -1,10 +1,22 @@
 """Copies of models in which some layers are replaced."""
 
+import contextlib
+import contextvars
+import functools
 import tempfile
+import warnings
 
 import keras
 
-from tfcompress.core.keras_internals import all_layers, compile_arguments, producer
+from tfcompress.core.duplicate import Copies, duplicate
+from tfcompress.core.keras_internals import (
+    all_layers,
+    compile_arguments,
+    lasting_attributes,
+    producer,
+)
+
+_copies = contextvars.ContextVar("copies that belong together", default=None)
 
 
 def remake(layer, config):
@@ -22,24 +34,96 @@ def remake(layer, config):
 
 
 def clone_layer(layer):
-    """A built copy of a layer with the same weights and state."""
-    copy = remake(layer, layer.get_config())
-    if not isinstance(layer, keras.Layer):
-        # Some operations of Keras have no name in their configuration.
-        copy.name = layer.name
-        return copy
-    if layer.built and not copy.built:
-        copy.build_from_config(layer.get_build_config() or {})
-    copy_state(layer, copy)
+    """A built copy of a layer or model with the same weights and state.
+
+    It is made from the configuration where that brings all of it back, and attribute by
+    attribute where it does not, as for layers that have no `get_config` or create what
+    they hold when they are first called. Layers that refer to one another, as tied ones
+    do, still do so when they are copied within one `rebuild`.
+
+    Raises:
+        ValueError: if it can be copied in neither way.
+    """
+    if is_graph(layer):
+        return rebuild(layer)
+    with _together() as copies:
+        if copies.has_inside(layer):
+            return copies[id(layer)]
+        copy = None if copies.has_part_of(layer) else _from_config(layer)
+        if copy is None:
+            copy = _duplicated(layer, copies)
+        copies.note(layer, copy)
+    return copy
+
+
+def _from_config(layer):
+    """None if the configuration does not bring back all of the layer."""
+    try:
+        copy = _fresh(layer)
+        if not isinstance(layer, keras.Layer):
+            # Some operations of Keras have no name in their configuration.
+            copy.name = layer.name
+            return copy
+        if layer.built and not copy.built:
+            _build(copy, layer.get_build_config() or {})
+        copy_state(layer, copy)
+    except Exception:
+        # Users' code may raise anything, and the other way to copy is as good.
+        return None
     copy.built = layer.built
     return copy
 
 
+def _fresh(layer):
+    if hasattr(layer, "recreated"):
+        return layer.recreated()
+    return remake(layer, layer.get_config())
+
+
+def _build(layer, config):
+    with warnings.catch_warnings():
+        # About layers without a `build`, which are then copied in the other way.
+        warnings.filterwarnings("ignore", message=r"`build\(\)` was called on layer")
+        layer.build_from_config(config)
+
+
+def _duplicated(layer, copies):
+    for part in all_layers(layer, include_self=False):
+        if is_graph(part) and id(part) not in copies:
+            copies.note(part, rebuild(part))
+    try:
+        return duplicate(layer, copies)
+    except Exception as error:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be copied, neither "
+            f"from its configuration nor attribute by attribute: {error}. Implement "
+            "get_config() so that it returns all constructor arguments, and create all "
+            "variables in build()."
+        ) from error
+
+
+@contextlib.contextmanager
+def _together():
+    """The copies made so far within the outermost block of this kind."""
+    outer = _copies.get()
+    if outer is not None:
+        yield outer
+        return
+    token = _copies.set(Copies())
+    try:
+        yield _copies.get()
+    finally:
+        _copies.reset(token)
+
+
 def copy_state(source, target):
-    """Copies all variables, random seeds included, and what layers keep beside them.
+    """Copies names, all variables, random seeds included, and what is kept beside them.
 
     That is the statistics of an adapted `Normalization`, the vocabulary of a lookup, and
     whatever else layers put into files by methods of their own.
+
+    Raises:
+        ValueError: if the target does not consist of the same layers and variables.
     """
     if len(source.variables) != len(target.variables):
         raise ValueError(
@@ -48,14 +132,25 @@ def copy_state(source, target):
             "restore it. Create all variables in build()."
         )
     for old, new in zip(all_layers(source), all_layers(target), strict=True):
+        _check_kind(old, new)
         _carry(old, new)
     # Last, since some layers write other values to files than they compute with.
     for old, new in zip(source.variables, target.variables, strict=True):
         new.assign(old.value)
 
 
+def _check_kind(source, target):
+    """Precisions of layers inside follow settings that may have changed since."""
+    kinds = [(type(a), a.dtype_policy.name) for a in (source, target)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(f"The copy of {source.name!r} is {kinds[1]}, not {kinds[0]}.")
+
+
 def _carry(source, target):
-    """What a layer would take along in a file."""
+    """What a layer would take along in a file, its name, and whether it is trained."""
+    target.name = source.name
+    if target.trainable != source.trainable:
+        target.trainable = source.trainable
     kind = type(source)
     if kind.load_own_variables is not keras.Layer.load_own_variables and source.built:
         # Of the class, since files leave out a weight that `Hashed` retired.
@@ -73,8 +168,44 @@ def is_graph(model):
     return isinstance(model, (keras.Sequential, keras.Function))
 
 
+_TRAINING = (
+    "compile",
+    "fit",
+    "evaluate",
+    "predict",
+    "train_on_batch",
+    "test_on_batch",
+    "predict_on_batch",
+    "train_step",
+    "test_step",
+    "predict_step",
+    "make_train_function",
+    "make_test_function",
+    "make_predict_function",
+    "compute_loss",
+    "compute_metrics",
+    "reset_metrics",
+    "metrics",
+)
+
+
+def own_training(kind):
+    """What a class of models does in its own way when it is trained or evaluated.
+
+    >>> class Own(keras.Model):
+    ...     def train_step(self, data):
+    ...         return super().train_step(data)
+    >>> own_training(Own), own_training(keras.Sequential)
+    (['train_step'], [])
+    """
+    return [n for n in _TRAINING if getattr(kind, n) is not getattr(keras.Model, n)]
+
+
 def rebuild(model, replace=clone_layer, call=None):
     """A copy of a Sequential or Functional model, nested models included.
+
+    A model whose class trains in a way of its own stays of that class, with its own
+    attributes; files then hold it as a graph, since its constructor makes the original.
 
     Args:
         model: the model, which is not changed.
@@ -83,17 +214,61 @@ def rebuild(model, replace=clone_layer, call=None):
         call: `(new layer, *args, **kwargs) -> outputs`, how the new layer is called;
             functional models only.
     """
-    with compile_scope(model):
+    replaced = {}
+
+    def noted(layer):
+        replaced[id(layer)] = replace(layer)
+        return replaced[id(layer)]
+
+    with compile_scope(model), _together() as copies:
         copy = keras.models.clone_model(
             model,
             input_tensors=_inputs_like(model),
-            clone_function=replace,
+            clone_function=noted,
             call_function=call,
             recursive=True,
         )
+        if own_training(type(model)):
+            _keep_class(model, copy, Copies({**copies, **replaced}))
     if isinstance(model, keras.Sequential) and not copy.built:
         copy.build(model.input_shape)
     return copy
+
+
+def _keep_class(model, copy, copies):
+    """Gives a copy the class of a model, and what that has beside the graph."""
+    copy.__class__ = _saved_as_graph(type(model), type(copy))
+    copies.update(_nested_copies(model, copy))
+    own = lasting_attributes(model)
+    own = {name: value for name, value in own.items() if name not in vars(copy)}
+    for part in keras.tree.flatten(list(own.values())):
+        if is_graph(part) and id(part) not in copies:
+            copies[id(part)] = rebuild(part, lambda layer: copies[id(layer)])
+    for name, value in duplicate(own, copies).items():
+        setattr(copy, name, value)
+
+
+@functools.cache
+def _saved_as_graph(kind, graph_kind):
+    """A class of models that files take for graphs, unless it is saved so anyway."""
+    if issubclass(kind, graph_kind) and kind.get_config is graph_kind.get_config:
+        return kind
+    attributes = {
+        name: getattr(graph_kind, name) for name in ("__init__", "get_config")
+    }
+    attributes["__module__"] = graph_kind.__module__
+    return type(graph_kind.__name__, (kind,), attributes)
+
+
+def _nested_copies(model, copy):
+    """`{id(nested model): its copy}`, which have the same names."""
+    copied = {layer.name: layer for layer in copy.layers}
+    found = {}
+    for layer in model.layers:
+        if is_graph(layer) and layer.name in copied:
+            found[id(layer)] = copied[layer.name]
+            found |= _nested_copies(layer, copied[layer.name])
+    return found
 
 
 def _inputs_like(model):

@@ -4,12 +4,14 @@ import warnings
 
 import keras
 
+from tfcompress.core.agreement import check_agreement
 from tfcompress.core.cloning import clone_layer, is_graph, rebuild
 from tfcompress.core.compressed import (
     Compressed,
     CompressedLayer,
     CompressedModel,
     treatments,
+    untransformed,
 )
 from tfcompress.core.errors import check_finite, check_model
 from tfcompress.core.graph import flatten, rewire
@@ -59,9 +61,10 @@ def compress(model, rules, skip=()):
         if rule and not last_match(skip, ref):
             plan[id(ref.variable)] = rule.value
     check_used([*rules, *skip], refs)
-    if is_graph(model):
-        return rebuild(model, lambda layer: _compress_layer(layer, plan))
-    return _initialise(CompressedModel(clone_layer(model), _assign(model, plan)))
+    compressed = _compressed(model, plan)
+    with untransformed(compressed):
+        check_agreement(model, compressed)
+    return compressed
 
 
 def strip(model):
@@ -86,6 +89,12 @@ def strip(model):
     """
     check_model(model, "strip")
     _warn_of_waiting(model)
+    plain = _stripped(model)
+    check_agreement(model, plain)
+    return plain
+
+
+def _stripped(model):
     if not is_graph(model):
         return _strip_layer(model)
     if any(_is_plain_call(layer) for layer in all_layers(model)):
@@ -109,6 +118,20 @@ def is_plain(model):
     """Whether a model has nothing to strip."""
     layers = all_layers(model)
     return not any(isinstance(a, Compressed) or _is_plain_call(a) for a in layers)
+
+
+def _compressed(model, plan):
+    if is_graph(model) and not _is_tied(model):
+        return rebuild(model, lambda layer: _compress_layer(layer, plan))
+    return _initialise(CompressedModel(clone_layer(model), _assign(model, plan)))
+
+
+def _is_tied(model):
+    """Whether layers of a graph hold variables of one another."""
+    graphs = [layer for layer in all_layers(model) if is_graph(layer)]
+    layers = {id(a): a for graph in graphs for a in graph.layers if not is_graph(a)}
+    held = [id(v) for layer in layers.values() for v in layer.variables]
+    return len(held) > len(set(held))
 
 
 def _as_list(value):

@@ -1,16 +1,24 @@
 """Layers and models that compute with transformed weights."""
 
 import contextlib
+import contextvars
+import functools
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.cloning import clone_layer, own_training
+from tfcompress.core.errors import is_built
+from tfcompress.core.keras_internals import all_layers, uncast
 from tfcompress.core.layout import Layout
 from tfcompress.core.nouns import WeightTransform
-from tfcompress.core.substituted import call_substituted
-from tfcompress.core.walk import own_variables, weight_refs
+from tfcompress.core.recording import StandIn
+from tfcompress.core.substituted import substituted
+from tfcompress.core.walk import own_variables, sublayers, weight_refs
+
+# Ids of the compressed models whose calls are going on.
+_calling = contextvars.ContextVar("calling", default=frozenset())
 
 
 class Treatment:
@@ -25,6 +33,7 @@ class Treatment:
         waiting: boolean variable: whether transforms that wait are passed by; None if
             there are none that ever do.
         is_staged: whether a callback of its own says when they begin.
+        is_passed_by: whether calls see the latent weight (see `untransformed`).
     """
 
     def __init__(self, ref, transforms, waiting=None):
@@ -32,6 +41,7 @@ class Treatment:
         self.transforms = transforms
         self.waiting = waiting
         self.is_staged = False
+        self.is_passed_by = False
         self._watch = None
 
     @property
@@ -42,6 +52,8 @@ class Treatment:
     def __call__(self, training=False):
         """The effective weight, a tensor."""
         value = tf.convert_to_tensor(self.variable.value)
+        if self.is_passed_by:
+            return value
         for transform in self.transforms:
             value = self._applied(transform, value, training)
         if self._watch:
@@ -205,13 +217,43 @@ class Compressed:
         super().load_own_variables(stored)
 
     def _call_inner(self, args, kwargs, training):
-        values = {id(t.variable): t(training) for t in self.treatments}
-        done = call_substituted(self.inner, values, *args, **kwargs)
+        return self._call_within(
+            self, self.inner, lambda: self.inner(*args, **kwargs), training
+        )
+
+    def _call_within(self, outer, layer, call, training):
+        """Calls within a layer with transformed weights; `outer` gets the losses."""
+        held = {id(variable) for variable in layer.variables}
+        # The layer around may compute in half precision.
+        with uncast():
+            values = {
+                id(t.variable): t(training)
+                for t in self.treatments
+                if id(t.variable) in held
+            }
+        token = _calling.set(_calling.get() | {id(self)})
+        try:
+            done = substituted(layer, values, call)
+        finally:
+            _calling.reset(token)
         for variable, value in done.updates:
             variable.assign(value)
         for loss in done.losses:
-            self.add_loss(loss)
+            outer.add_loss(loss)
         return done.outputs
+
+    def recreated(self):
+        """A copy without the state, for `clone_layer`."""
+        transforms = {
+            index: [transform.clone() for transform in transforms]
+            for index, transforms in self._transforms.items()
+        }
+        return type(self)(
+            clone_layer(self.inner),
+            transforms,
+            name=self.name,
+            trainable=self.trainable,
+        )
 
     def _transform_config(self):
         return {
@@ -310,41 +352,64 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
 class CompressedModel(Compressed, keras.Model):
     """A whole model, however it is written, that computes with transformed weights.
 
-    Used for subclassed models, whose inside cannot be rewritten.
+    Used for subclassed models, whose inside cannot be rewritten. If their class trains
+    in a way of its own (`train_step`, `compile`, `metrics` and the like), the compressed
+    model trains so too: it is then of that class as well, attributes of the model are
+    its own, and layers that the training code calls by themselves compute with
+    transformed weights.
 
     Args:
         model: a built Keras model.
         transforms: `{position in model.variables: [WeightTransform, ...]}`.
+
+    Example:
+        >>> class Autoencoder(keras.Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.encoder = keras.layers.Dense(2)
+        ...         self.decoder = keras.layers.Dense(4)
+        ...
+        ...     def call(self, x):
+        ...         return self.decoder(self.encoder(x))
+        ...
+        ...     def train_step(self, data):
+        ...         return super().train_step((data, data))
+        >>> model = Autoencoder()
+        >>> x = np.ones((8, 4), "float32")
+        >>> y = model(x)
+        >>> small = tfc.compress(model, {".*": "mask"})
+        >>> small.compile("sgd", "mse")
+        >>> log = small.fit(x, verbose=0)
+        >>> isinstance(small, Autoencoder), type(tfc.strip(small)) is Autoencoder
+        (True, True)
     """
+
+    def __new__(cls, model=None, *args, **kwargs):
+        """An object of the class that trains as the model does."""
+        return super().__new__(cls if model is None else _training_like(type(model)))
 
     def __init__(self, model, transforms, **kwargs):
         kwargs = {"name": model.name, "trainable": model.trainable, **kwargs}
-        kwargs.update(dtype="float32", autocast=False)
-        super().__init__(**kwargs)
+        # Keras scales the loss of models of this precision.
+        is_scaled = model.dtype_policy.name == "mixed_float16"
+        kwargs.update(dtype="mixed_float16" if is_scaled else "float32", autocast=False)
+        # The constructor of the model's own class comes before it, and has run.
+        keras.Model.__init__(self, **kwargs)
         self.model = model
         self._set_transforms(transforms)
-        if model.built:
+        if is_built(model):
             self._build_transforms()
             self.built = True
+
+    def _build_transforms(self):
+        super()._build_transforms()
+        for layer in sublayers(self.inner):
+            _Part(self, layer)
 
     @property
     def inner(self):
         """The wrapped model."""
         return self.model
-
-    def compile(self, optimizer="rmsprop", *args, **kwargs):
-        """As `keras.Model.compile`; float16 inside gets its loss scaled."""
-        optimizer = keras.optimizers.get(optimizer)
-        is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if self.model.dtype_policy.name == "mixed_float16" and not is_scaled:
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        super().compile(optimizer, *args, **kwargs)
-
-    def compile_from_config(self, config):
-        """Compiles as when it was saved; Keras' own does not where `compile` is changed."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
 
     def get_build_config(self):
         """The inner model's."""
@@ -375,6 +440,41 @@ class CompressedModel(Compressed, keras.Model):
         """Restores the model."""
         model, transforms, rest = cls._restore_config(config, "model", custom_objects)
         return cls(model, transforms, **rest)
+
+
+class _Part(StandIn):
+    """Calls a layer of a compressed model with transformed weights.
+
+    Calls of the whole model have them already.
+    """
+
+    def __init__(self, compressed, layer):
+        super().__init__(layer)
+        self.compressed = compressed
+
+    def __call__(self, *args, **kwargs):
+        if id(self.compressed) in _calling.get():
+            return self.call(*args, **kwargs)
+        training = kwargs.get("training")
+        return self.compressed._call_within(
+            self.layer, self.layer, lambda: self.call(*args, **kwargs), training
+        )
+
+
+@functools.cache
+def _training_like(kind):
+    """The class of compressed models that train as those of a class do."""
+    if issubclass(kind, keras.Function) or not own_training(kind):
+        return CompressedModel
+    attributes = {"__module__": __name__, "__getattr__": _attribute_of_inner}
+    return type("CompressedModel", (CompressedModel, kind), attributes)
+
+
+def _attribute_of_inner(self, name):
+    inner = vars(self).get("model")
+    if inner is None or name not in vars(inner):
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}.")
+    return vars(inner)[name]
 
 
 def _penalize(treatment):
@@ -417,6 +517,19 @@ def compressed_parts(model):
     """Every `CompressedLayer` and `CompressedModel` in a model, itself included."""
     layers = all_layers(model)
     return [layer for layer in layers if isinstance(layer, Compressed)]
+
+
+@contextlib.contextmanager
+def untransformed(model):
+    """In it a compressed model computes with its latent weights."""
+    found = [treatment for _, treatment in treatments(model)]
+    for treatment in found:
+        treatment.is_passed_by = True
+    try:
+        yield
+    finally:
+        for treatment in found:
+            treatment.is_passed_by = False
 
 
 def treatments(model):

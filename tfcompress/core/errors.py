@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tfcompress.core.keras_internals import is_keras_2
+from tfcompress.core.keras_internals import direct_layers, is_keras_2
 
 
 def check_model(model, action):
@@ -19,11 +19,20 @@ def check_model(model, action):
             f"Cannot {action} an object of type {type(model).__name__!r}: expected a "
             "keras.Model. Load files with tfc.load_model(path)."
         )
-    if not model.built:
+    if not is_built(model):
         raise ValueError(
             f"Cannot {action} model {model.name!r}: it is not built, so its weights do "
             "not exist yet. Add a keras.Input, or call it once on data."
         )
+
+
+def is_built(model):
+    """Whether a model has its weights.
+
+    Models that are never called themselves, as those that train others, do not say so.
+    """
+    held = direct_layers(model)
+    return model.built or (bool(held) and all(layer.built for layer in held))
 
 
 def check_finite(name, array):

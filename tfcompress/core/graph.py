@@ -4,16 +4,17 @@ import functools
 import inspect
 import pathlib
 import traceback
+import warnings
 
 import keras
 
+from tfcompress.core.agreement import check_agreement
 from tfcompress.core.cloning import (
     clone_layer,
     compile_scope,
-    copy_state,
     is_graph,
+    own_training,
     rebuild,
-    remake,
 )
 from tfcompress.core.keras_internals import (
     all_layers,
@@ -47,8 +48,7 @@ def as_graph_with_origins(model, action):
     """
     if is_graph(model):
         return model, {}
-    copy = remake(model, model.get_config())
-    copy.build_from_config(model.get_build_config() or {})
+    copy = clone_layer(model)
     inputs = keras.tree.map_structure(
         lambda spec: keras.Input(spec.shape[1:], dtype=spec.dtype, name=spec.name),
         input_specs(model),
@@ -62,10 +62,37 @@ def as_graph_with_origins(model, action):
             "only Keras layers and keras.ops in call(), without branches on values, or "
             "build the model with the functional API."
         ) from error
-    copy_state(model, copy)
-    pairs = zip(all_layers(copy), all_layers(model), strict=True)
-    origins = {id(copied): layer for copied, layer in pairs}
-    return keras.Model(inputs, outputs, name=model.name), origins
+    pairs = list(zip(all_layers(copy), all_layers(model), strict=True))
+    graph = keras.Model(inputs, outputs, name=model.name)
+    check_agreement(model, graph)
+    return graph, {id(copied): layer for copied, layer in pairs}
+
+
+def editable(model, action):
+    """A flat functional copy of any model, to be changed and trained.
+
+    Args:
+        model: a built model.
+        action: what is to be done with it, for errors and warnings.
+
+    Raises:
+        ValueError: as `as_graph`.
+    """
+    flat = flatten(as_graph(model, action))
+    warn_of_training(model, flat, action)
+    return flat
+
+
+def warn_of_training(model, copy, action):
+    """Warns if a model trains in a way of its own, and a copy does not."""
+    own = own_training(type(model))
+    if own and not isinstance(copy, type(model)):
+        warnings.warn(
+            f"To {action} {model.name!r}, it is written as a functional model, which "
+            f"trains as Keras does: {', '.join(own)} of {type(model).__name__} are left "
+            "out. Train the result in your own loop, or give it to a model of your own.",
+            stacklevel=4,
+        )
 
 
 def _place(error):
@@ -97,7 +124,10 @@ def flatten(model):
 
 
 def flatten_with_origins(model):
-    """`flatten`, and `{name of a layer in the copy: layer of the model}`."""
+    """`flatten`, and `{name of a layer in the copy: layer of the model}`.
+
+    Layers that lead to no output of the model are left out.
+    """
     copies = []
 
     def replace(layer):
@@ -115,8 +145,11 @@ def flatten_with_origins(model):
                 flat, clone_function=lambda layer: layer, call_function=_inline
             )
     # Names are final now.
-    origins = {copy.name: layer for copy, layer in copies}
-    return rebuild(flat) if was_nested else flat, origins
+    used = {operation.name for operation in flat.operations}
+    origins = {copy.name: layer for copy, layer in copies if copy.name in used}
+    flat = rebuild(flat) if was_nested else flat
+    check_agreement(model, flat)
+    return flat, origins
 
 
 def _is_nested(operation):

@@ -4,7 +4,10 @@ Each function says what it returns, and `tests/core/test_keras_internals.py` hol
 against what Keras does. No other module touches a private member of Keras.
 """
 
+import functools
+
 import keras
+import tensorflow as tf
 
 
 def direct_layers(layer):
@@ -82,6 +85,84 @@ def added_loss(model, loss):
     On several devices it is divided by their number, since their losses are summed.
     """
     return model._aggregate_additional_loss(loss)
+
+
+def is_stateful(obj):
+    """Whether an object is a layer, operation, metric or the like, or a part of one.
+
+    They have state that a copy must not share.
+    """
+    saveable = keras.src.saving.keras_saveable.KerasSaveable
+    return isinstance(obj, (saveable, keras.random.SeedGenerator)) or is_tracker(obj)
+
+
+def is_tracker(obj):
+    """Whether an object is what a layer lists its variables and layers in."""
+    return isinstance(obj, keras.src.utils.tracking.Tracker)
+
+
+def track_again(tracker):
+    """Makes a tracker, whose lists were filled by others, know what is in them."""
+    tracker.stored_ids = {
+        name: {id(value) for value in values}
+        for name, (_, values) in tracker.config.items()
+    }
+
+
+def blank(kind):
+    """An object of a class of Keras that waits for its attributes.
+
+    Its methods that Keras wraps for each object, such as `build`, are its own. Models
+    are as before `compile`.
+    """
+    made = kind.__new__(kind)
+    if issubclass(kind, keras.Model):
+        keras.Model.__init__(made)
+    return made
+
+
+def lasting_attributes(obj):
+    """Attributes that a copy of an object has too, beside those of `blank`.
+
+    Left out are calls with symbolic tensors and what `compile` and `fit` leave.
+    """
+    left_out = {"build", "quantize"} if isinstance(obj, keras.Layer) else set()
+    if isinstance(obj, keras.Model):
+        left_out |= _training_attributes()
+    attributes = {k: v for k, v in vars(obj).items() if k not in left_out}
+    for name in ("_inbound_nodes", "_outbound_nodes"):
+        if name in attributes:
+            attributes[name] = []
+    return attributes
+
+
+@functools.cache
+def _training_attributes():
+    model = keras.Model()
+    model.compile("sgd", "mse", metrics=["mae"])
+    made = {"train_function", "test_function", "predict_function", "stop_training"}
+    return made | (vars(model).keys() - vars(keras.layers.Layer()).keys())
+
+
+def copied_variable(variable):
+    """A variable of the same value, type and name that is another one."""
+    if isinstance(variable, tf.Variable):
+        return tf.Variable(variable, trainable=variable.trainable, name=variable.name)
+    copy = object.__new__(type(variable))
+    vars(copy).update(vars(variable))
+    copy._initialize(variable.numpy())
+    return copy
+
+
+def uncast():
+    """In it variables have the precision they are kept in, also in mixed precision.
+
+    >>> weight = keras.Variable(np.ones(2))
+    >>> with uncast():
+    ...     weight.value.dtype
+    tf.float32
+    """
+    return keras.src.backend.AutocastScope(None)
 
 
 def is_keras_2(model):

@@ -32,8 +32,18 @@ def input_specs(model, batch_size=1):
     elif is_graph(model):
         inputs = model.input
     else:
-        inputs = keras.KerasTensor(_recorded_shape(model), name="inputs")
+        inputs = _symbolic(_recorded_shape(model), "inputs")
     return keras.tree.map_structure(lambda x: _spec(x, batch_size), inputs)
+
+
+def _symbolic(shape, name):
+    """Symbolic tensors of a shape, or of shapes in a dictionary or list."""
+    if isinstance(shape, dict):
+        return {key: _symbolic(part, key) for key, part in shape.items()}
+    if shape and isinstance(shape[0], (tuple, list)):
+        parts = enumerate(shape, 1)
+        return [_symbolic(part, f"{name}_{number}") for number, part in parts]
+    return keras.KerasTensor(shape, name=name)
 
 
 def _recorded_shape(model):

@@ -29,20 +29,37 @@ def recorded(layers, record):
             for layer in layers:
                 _watched(layer).records.remove((thread, record))
                 if not layer.call.records:
-                    object.__delattr__(layer, "call")
+                    layer.call.leave()
 
 
 def _watched(layer):
     """What stands for the layer's `call` as long as somebody records it."""
-    if not isinstance(layer.call, _Watched):
-        object.__setattr__(layer, "call", _Watched(layer, layer.call))
-    return layer.call
+    return layer.call if isinstance(layer.call, _Watched) else _Watched(layer)
 
 
-class _Watched:
-    def __init__(self, layer, call):
+class StandIn:
+    """What is called in place of a layer's `call`, as long as it is not taken away.
+
+    Attributes:
+        layer: the layer.
+        call: what it stands for.
+    """
+
+    def __init__(self, layer):
         self.layer = layer
-        self.call = call
+        self.call = layer.call
+        object.__setattr__(layer, "call", self)
+
+    def leave(self):
+        """Puts back what was there before."""
+        object.__delattr__(self.layer, "call")
+        if isinstance(self.call, StandIn):
+            object.__setattr__(self.layer, "call", self.call)
+
+
+class _Watched(StandIn):
+    def __init__(self, layer):
+        super().__init__(layer)
         self.records = []
 
     def __call__(self, inputs, *args, **kwargs):

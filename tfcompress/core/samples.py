@@ -26,6 +26,8 @@ def random_inputs(model, batch_size=1):
 
 def _random(spec, generator):
     shape = [size or _SIZE for size in spec.shape]
+    if spec.dtype == tf.string:
+        return tf.fill(shape, "words")
     if spec.dtype.is_floating:
         return tf.cast(generator.normal(size=shape), spec.dtype)
     return tf.cast(generator.integers(0, 2, shape), spec.dtype)

@@ -48,12 +48,17 @@ def call_substituted(layer, values, *args, **kwargs):
         >>> call_substituted(layer, values, np.ones((1, 2))).outputs.numpy()
         array([[5.]], dtype=float32)
     """
+    return substituted(layer, values, lambda: layer(*args, **kwargs))
+
+
+def substituted(layer, values, call):
+    """`call_substituted` for any `call` without arguments that calls within the layer."""
     variables = layer.variables
     mapping = [(v, values.get(id(v), v.value)) for v in variables]
     with keras.StatelessScope(mapping, collect_losses=True) as scope:
         # What the scope keeps may be a cast of what it was given.
         given = {id(v): scope.get_current_value(v) for v in variables}
-        outputs = layer(*args, **kwargs)
+        outputs = call()
     updates = [
         (variable, value)
         for variable in layer.non_trainable_variables

@@ -6,7 +6,7 @@ import itertools
 import rich.table
 
 from tfcompress.core.errors import check_model
-from tfcompress.core.graph import as_graph, flatten_with_origins
+from tfcompress.core.graph import as_graph, flatten_with_origins, warn_of_training
 from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.macs import macs
 from tfcompress.core.nouns import LayerRewrite
@@ -202,6 +202,7 @@ def _factorized(model, rewrite, where):
     check_model(model, "factorize")
     graph = as_graph(model, "factorize")
     flat, origins = flatten_with_origins(graph)
+    warn_of_training(model, flat, "factorize")
     rules, places = _rules(rewrite), _places(where)
     rewrites = _assign(graph, origins, rules, places)
     rows = _rows(flat, rewrites)

@@ -4,7 +4,7 @@ import keras
 
 from tfcompress.core.behaviour import PASSIVE
 from tfcompress.core.errors import check_model
-from tfcompress.core.graph import Graph, as_graph, flatten, rewire
+from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import producer
 from tfcompress.core.nouns import Range
 from tfcompress.quantization.activations.sign import Sign
@@ -134,7 +134,7 @@ def quantize_activations(
             "which activations are measured."
         )
     training = ranges if ranges in RANGES else "moving_average"
-    flat = flatten(as_graph(model, "quantize the activations of"))
+    flat = editable(model, "quantize the activations of")
     for rewrite in (SplitSeparable(), AffineAsConvolution()):
         flat = apply_to_flat(flat, rewrite)
     flat = _split_activations(flat)

@@ -4,7 +4,7 @@ import keras
 
 from tfcompress.core.cloning import clone_layer
 from tfcompress.core.errors import check_model
-from tfcompress.core.graph import Graph, as_graph, flatten, rewire
+from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.nouns import LayerRewrite
 
@@ -28,7 +28,7 @@ def apply(model, rewrite):
         ['InputLayer', 'Conv2D']
     """
     check_model(model, "rewrite")
-    return apply_to_flat(flatten(as_graph(model, "rewrite")), LayerRewrite.get(rewrite))
+    return apply_to_flat(editable(model, "rewrite"), LayerRewrite.get(rewrite))
 
 
 def apply_to_flat(flat, rewrite):

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfcompress.core.compress import is_plain, strip
 from tfcompress.core.errors import check_model
-from tfcompress.core.graph import as_graph, flatten
+from tfcompress.core.graph import editable
 from tfcompress.core.walk import weight_refs
 from tfcompress.export import export_tflite
 from tfcompress.measuring.benchmark import benchmark
@@ -86,7 +86,7 @@ def prune_channels(
     check_model(model, "prune")
     _check_arguments(ratio, round_to, [target_macs, target_parameters, target_latency])
     plain = model if is_plain(model) else strip(model)
-    graph = ChannelGraph(flatten(as_graph(plain, "follow the channels of")))
+    graph = ChannelGraph(editable(plain, "cut channels of"))
     groups = free_groups(graph, ignore)
     engine = Engine(criterion, "filter", scope)
     wanted = {id(slot.variable) for slot in makers(graph, groups)}

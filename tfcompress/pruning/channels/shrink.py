@@ -6,7 +6,7 @@ import numpy as np
 
 from tfcompress.core.compress import is_plain, strip
 from tfcompress.core.errors import check_model
-from tfcompress.core.graph import as_graph, flatten
+from tfcompress.core.graph import editable
 from tfcompress.pruning.channels.compact_kernel import CompactKernel
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.pruning.channels.surgery import cut
@@ -48,7 +48,7 @@ def shrink(model):
     """
     check_model(model, "shrink")
     plain = model if is_plain(model) else strip(model)
-    flat = flatten(as_graph(plain, "shrink"))
+    flat = editable(plain, "shrink")
     while True:
         graph = ChannelGraph(flat, with_constants=True)
         keep, values = _what_stays(graph)

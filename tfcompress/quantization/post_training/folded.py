@@ -1,7 +1,7 @@
 """The form that post-training methods work on."""
 
 from tfcompress.core.compress import strip
-from tfcompress.core.graph import Graph, as_graph, flatten
+from tfcompress.core.graph import Graph, editable
 from tfcompress.core.matrices import has_matrix
 from tfcompress.rewrites.apply import apply_to_flat
 from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
@@ -9,7 +9,7 @@ from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
 
 def folded(model):
     """A plain flat functional copy with batch norm folded into the layers before it."""
-    flat = flatten(as_graph(strip(model), "quantize"))
+    flat = editable(strip(model), "quantize")
     return apply_to_flat(flat, FoldBatchNorm())
 
 

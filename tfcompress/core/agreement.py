@@ -1,0 +1,113 @@
+"""The proof that a copy of a model computes what the model computes."""
+
+import keras
+import numpy as np
+
+from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.recording import recorded
+from tfcompress.core.samples import random_inputs
+from tfcompress.core.substituted import call_substituted
+
+# Root mean square of the differences over that of the outputs.
+_MOST = 1e-2
+_BATCH_SIZE = 2
+# That of bfloat16 is V.
+_FLOAT_KINDS = "fV"
+
+
+def check_agreement(model, copy, pairs=None):
+    """Raises unless a copy computes what a model does, on one random batch.
+
+    Nothing is said of models that cannot be called with random inputs, or whose outputs
+    are random themselves. State stays as it is.
+
+    Args:
+        model: a built model.
+        copy: of the same inputs and outputs.
+        pairs: `[(layer of the model, its copy)]`; without them, layers are taken to be
+            in the same order in both.
+
+    Raises:
+        ValueError: names the first layer whose outputs differ.
+    """
+    try:
+        inputs = random_inputs(model, _BATCH_SIZE)
+        expected = _outputs(model, inputs)
+    except Exception:
+        # Such as inputs that a lookup does not know, or sizes that do not fit together.
+        return
+    if _agree(expected, _outputs(copy, inputs)):
+        return
+    if not _agree(expected, _outputs(model, inputs)):
+        return
+    raise ValueError(
+        f"The copy of model {model.name!r} does not compute what the model computes: "
+        f"{_first_difference(model, copy, pairs, inputs)}. Let get_config() return all "
+        "that the layer's outputs depend on."
+    )
+
+
+def _outputs(model, inputs):
+    outputs = call_substituted(model, {}, inputs, training=False).outputs
+    return _arrays(outputs)
+
+
+def _arrays(outputs):
+    flat = keras.tree.flatten(outputs)
+    return [keras.ops.convert_to_numpy(x) for x in flat if hasattr(x, "dtype")]
+
+
+def _agree(expected, actual):
+    return len(expected) == len(actual) and all(map(_close, expected, actual))
+
+
+def _close(expected, actual):
+    if expected.shape != actual.shape:
+        return False
+    if expected.dtype.kind not in _FLOAT_KINDS:
+        return np.array_equal(expected, actual)
+    expected, actual = (array.astype("float64") for array in (expected, actual))
+    same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
+    error = np.where(same, 0.0, expected - actual)
+    size = np.where(np.isfinite(expected), expected, 0.0)
+    # What is not finite in one of them only makes the comparison false.
+    return bool(np.sum(error**2) <= _MOST**2 * np.sum(size**2) + 1e-12)
+
+
+def _first_difference(model, copy, pairs, inputs):
+    pairs = _simple_pairs(model, copy) if pairs is None else pairs
+    originals = {id(old): old for old, _ in pairs}
+    counterparts = {id(new): id(old) for old, new in pairs}
+    expected, actual = [], {}
+
+    def note_expected(layer, _, outputs, *rest):
+        expected.append((layer, _arrays(outputs)))
+
+    def note_actual(layer, _, outputs, *rest):
+        actual.setdefault(counterparts[id(layer)], _arrays(outputs))
+
+    with recorded(originals.values(), note_expected):
+        _outputs(model, inputs)
+    with recorded([new for _, new in pairs], note_actual):
+        _outputs(copy, inputs)
+    for layer, outputs in expected:
+        if id(layer) in actual and not _agree(outputs, actual[id(layer)]):
+            return (
+                f"layer {layer.name!r} ({type(layer).__name__}) is the first to differ"
+            )
+    return "the calls of its layers differ"
+
+
+def _simple_pairs(model, copy):
+    """Layers without layers inside, if both models have the same."""
+    simple = [
+        [layer for layer in all_layers(a) if _is_simple(layer)] for a in (model, copy)
+    ]
+    same = [type(a) for a in simple[0]] == [type(a) for a in simple[1]]
+    return list(zip(*simple, strict=True)) if same else []
+
+
+def _is_simple(layer):
+    return not all_layers(layer, include_self=False) and not isinstance(
+        layer, keras.layers.InputLayer
+    )
