@@ -31,7 +31,7 @@ class LayerBits:
     """The bits of one layer.
 
     Attributes:
-        name: of the layer.
+        name: of the layer; its path where it is inside another one.
         parameters: weights in its kernel.
         bits: what it gets.
         sensitivities: `{bits: harm}`, in the unit of the sensitivity that was asked for.
@@ -152,7 +152,7 @@ def mixed_precision(
 
     Returns:
         A `MixedPrecision`: `rules` for `tfc.compress`, `bits` for
-        `tfc.quantize_weights`. Layers are the dense, convolution and depthwise ones.
+        `tfc.quantize_weights`. Layers are those whose kernels that rounds.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
@@ -183,7 +183,13 @@ def mixed_precision(
     if (average_bits is None) == (budget_bytes is None):
         raise ValueError("Pass exactly one of average_bits and budget_bytes.")
     flat = folded(model)
-    layers = matrix_layers(flat)
+    found = matrix_layers(flat)
+    if not found:
+        raise ValueError(
+            f"Model {model.name!r} has no dense, convolution or depthwise kernel to "
+            "choose bits for."
+        )
+    paths, layers = list(found), list(found.values())
     if sensitivity == "hessian_trace":
         traces = hessian_traces(
             model, [layer.kernel for layer in layers], samples, flat
@@ -197,10 +203,8 @@ def mixed_precision(
     budget = counts.sum() * average_bits if average_bits else 8 * budget_bytes
     choice = choose(harms, np.outer(counts, bits), budget)
     rows = [
-        LayerBits(layer.name, int(n), bits[c], dict(zip(bits, harm, strict=True)))
-        for layer, n, c, harm in zip(
-            layers, counts, choice, harms.tolist(), strict=True
-        )
+        LayerBits(path, int(n), bits[c], dict(zip(bits, harm, strict=True)))
+        for path, n, c, harm in zip(paths, counts, choice, harms.tolist(), strict=True)
     ]
     return MixedPrecision(model.name, rows, sensitivity)
 
