@@ -453,6 +453,37 @@ def own_names(tree):
             yield from (t.id for t in targets if isinstance(t, ast.Name))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        L.Dense(3),
+        L.EinsumDense("abc,cd->abd", output_shape=(5, 3)),
+        L.Conv1D(3, 2),
+        L.Embedding(5, 3),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_lora_is_merged(layer):
+    x = np.random.default_rng(0).integers(0, 5, (2, 5)).astype("float32")
+    x = x if isinstance(layer, L.Embedding) else np.stack([x] * 4, axis=-1)
+    layer(x)
+    names = [variable.name for variable in layer.variables]
+    trainable = [variable.name for variable in layer.trainable_variables]
+    layer.enable_lora(2)
+    for variable in layer.trainable_variables:
+        variable.assign(np.random.default_rng(1).normal(size=variable.shape))
+    expected = layer(x)
+    internals.merge_lora(layer)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+    assert [variable.name for variable in layer.variables] == names
+    assert [variable.name for variable in layer.trainable_variables] == trainable
+    copy = type(layer).from_config(layer.get_config())
+    assert not copy.lora_rank
+    # It is done once, and not to layers without it.
+    internals.merge_lora(layer)
+    internals.merge_lora(L.ReLU())
+
+
 def test_no_other_module_reads_private_members():
     # The child runs beside tf_keras, in a Python that has no Keras 3.
     files = [p for p in PACKAGE.rglob("*.py") if "_tfmot_child" not in p.parts]

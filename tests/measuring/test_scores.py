@@ -46,6 +46,7 @@ def model(outputs, loss=None):
         # Without a loss: labels, one-hot labels, yes and no, values.
         (None, SOFTMAX, [0, 2, 2], Task(CLASSES)),
         (None, SOFTMAX, [[0], [2], [2]], Task(CLASSES)),
+        (None, SOFTMAX, [0.0, 2.0, 2.0], Task(CLASSES)),
         (None, SOFTMAX, np.eye(3), Task(CLASSES)),
         (None, SOFTMAX, [[1, 1, 0]] * 3, Task(BINARY)),
         (None, [[0.2], [0.9]], [0, 1], Task(BINARY)),

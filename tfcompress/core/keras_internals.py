@@ -234,3 +234,30 @@ def optimizer_slots(optimizer, variable):
         if id(slot) in own and tuple(slot.shape) == tuple(variable.shape):
             slots.append(slot)
     return slots
+
+
+def merge_lora(layer):
+    """Adds the update of a layer with LoRA to its weight, in place, and ends LoRA.
+
+    The layer computes the same, by one plain weight. Layers without LoRA, and those that
+    Keras quantized, stay as they are.
+
+    >>> layer = keras.layers.Dense(2); layer.build((None, 3))
+    >>> layer.enable_lora(1)
+    >>> merge_lora(layer)
+    >>> [variable.name for variable in layer.variables], layer.lora_enabled
+    (['kernel', 'bias'], False)
+    """
+    if not getattr(layer, "lora_enabled", False) or layer.quantization_mode:
+        return
+    name = "embeddings" if hasattr(layer, "embeddings") else "kernel"
+    merged = keras.ops.convert_to_numpy(getattr(layer, name))
+    for part, value in list(vars(layer).items()):
+        if part.startswith("lora_") and isinstance(value, keras.Variable):
+            layer._untrack_variable(value)
+            setattr(layer, part, None)
+    layer.lora_enabled, layer.lora_rank, layer.lora_alpha = False, None, None
+    weight = getattr(layer, f"_{name}")
+    # Keras froze it.
+    weight.trainable = True
+    weight.assign(merged)

@@ -2,12 +2,14 @@
 
 A kernel is `(groups, inputs, outputs)`: one group for dense and convolution layers, one a
 channel for depthwise convolution. A convolution's inputs are the weights of its window, and
-its rows the patches that the window sees.
+its rows the patches that the window sees. The inputs of an `EinsumDense` are the axes that
+it sums over, its outputs those that it makes, both in the order of the kernel.
 """
 
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 L = keras.layers
@@ -22,17 +24,27 @@ def has_matrix(layer):
         )
     if isinstance(layer, L.DepthwiseConv2D):
         return layer.data_format == "channels_last"
+    if isinstance(layer, L.EinsumDense):
+        return not layer.quantization_mode and _is_product(layer.equation)
     return isinstance(layer, L.Dense) and not layer.quantization_mode
 
 
 def to_matrix(layer, kernel):
     """The kernel (NumPy array) as `(groups, inputs, outputs)`."""
+    if isinstance(layer, L.EinsumDense):
+        summed, made = _kernel_axes(layer.equation)
+        size = math.prod(kernel.shape[axis] for axis in summed)
+        return kernel.transpose(*summed, *made).reshape(1, size, -1)
     groups, outputs = _groups(layer)
     return kernel.reshape(-1, groups, outputs).transpose(1, 0, 2)
 
 
 def from_matrix(layer, matrix):
     """The inverse of `to_matrix`."""
+    if isinstance(layer, L.EinsumDense):
+        order = sum(_kernel_axes(layer.equation), ())
+        moved = matrix.reshape([layer.kernel.shape[axis] for axis in order])
+        return moved.transpose(np.argsort(order))
     return matrix.transpose(1, 0, 2).reshape(layer.kernel.shape)
 
 
@@ -44,10 +56,22 @@ def _groups(layer):
     return groups, layer.kernel.shape[-1] // groups
 
 
+def bias_of(layer):
+    """The bias that is added to what the matrix makes, one number an output, or None."""
+    bias = getattr(layer, "bias", None)
+    if not isinstance(layer, L.EinsumDense) or bias is None:
+        return bias
+    _, kernel, _ = _labels(layer.equation)
+    made = "".join(kernel[axis] for axis in _kernel_axes(layer.equation)[1])
+    return bias if layer.bias_axes == made else None
+
+
 def rows(layer, inputs):
     """What the kernel multiplies, a tensor `(groups, rows, inputs)`."""
     if isinstance(layer, L.Dense):
         return tf.reshape(inputs, (1, -1, inputs.shape[-1]))
+    if isinstance(layer, L.EinsumDense):
+        return _summed_last(layer, inputs)
     sizes, strides, rates = layer.kernel_size, layer.strides, layer.dilation_rate
     if isinstance(layer, L.Conv1D):
         inputs = tf.expand_dims(inputs, 1)
@@ -66,3 +90,35 @@ def rows(layer, inputs):
         tf.transpose(patches, (2, 0, 1, 3)),
         (groups, -1, window * inputs.shape[-1] // groups),
     )
+
+
+def _labels(equation):
+    """Of the inputs, the kernel and the outputs."""
+    operands, made = equation.replace(" ", "").split("->")
+    return (*operands.split(","), made)
+
+
+def _is_product(equation):
+    """Whether each axis of the kernel is summed over or made, and no other is summed."""
+    read, kernel, made = (set(labels) - {"."} for labels in _labels(equation))
+    return not kernel & read & made and kernel <= read | made and read <= kernel | made
+
+
+def _kernel_axes(equation):
+    """The axes of the kernel that are summed over, and those that are made."""
+    read, kernel, _ = _labels(equation)
+    summed = tuple(axis for axis, label in enumerate(kernel) if label in read)
+    return summed, tuple(axis for axis in range(len(kernel)) if axis not in summed)
+
+
+def _summed_last(layer, inputs):
+    """Rows of the inputs of an `EinsumDense`, their axes in the kernel's order."""
+    read, kernel, _ = _labels(layer.equation)
+    rank = len(inputs.shape)
+    before, _, after = read.partition("...")
+    places = dict(zip(before, range(rank), strict=False))
+    places |= zip(after, range(rank - len(after), rank), strict=True)
+    summed = [places[kernel[axis]] for axis in _kernel_axes(layer.equation)[0]]
+    others = [axis for axis in range(rank) if axis not in summed]
+    size = math.prod(inputs.shape[axis] for axis in summed)
+    return tf.reshape(tf.transpose(inputs, [*others, *summed]), (1, -1, size))

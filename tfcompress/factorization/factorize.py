@@ -2,12 +2,14 @@
 
 import dataclasses
 import itertools
+import warnings
 
 import rich.table
 
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import as_graph, flatten_with_origins, warn_of_training
 from tfcompress.core.keras_internals import symbolic_calls
+from tfcompress.core.left_out import closed_layers, warn_of
 from tfcompress.core.macs import macs
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import did_you_mean
@@ -16,6 +18,8 @@ from tfcompress.core.text import as_text
 from tfcompress.core.walk import leaves, weight_refs
 from tfcompress.factorization.factorizer import Factorizer, work
 from tfcompress.rewrites.apply import apply_to_flat
+
+_CLOSED = "Layers inside another layer are not replaced."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,9 +140,10 @@ def factorize(model, rewrite="svd", where=".*", verbose=1):
 
     A layer is replaced if the new layers need fewer MACs, and with that fewer weights,
     since none of them is used less often than the old one; all others stay, and the
-    plan says why. Nested models are written out. Layers that are called several times
-    stay shared. Factorise first, train, then prune, quantize and export: every new
-    layer is an ordinary Keras layer, and its name starts with the name of the old one.
+    plan says why. Nested models are written out. Layers that hold layers of their own are
+    not opened; a warning names them. Layers that are called several times stay shared.
+    Factorise first, train, then prune, quantize and export: every new layer is an
+    ordinary Keras layer, and its name starts with the name of the old one.
 
     Args:
         model: a built `keras.Model`; compressed layers stay as they are.
@@ -167,9 +172,23 @@ def factorize(model, rewrite="svd", where=".*", verbose=1):
         >>> [layer.name for layer in small.layers[1:]]
         ['wide_height', 'wide', 'thin_in', 'thin']
     """
-    plan, factorized = _factorized(model, rewrite, where)
+    plan, factorized, closed = _factorized(model, rewrite, where)
     if verbose:
         print(plan, end="")
+    kept = all(row.skipped for row in plan.layers)
+    warn_of(
+        closed,
+        "factorize left {layers} unchanged" + kept * ", and replaced no other layer",
+        _CLOSED
+        + " Write them into the model, by the functional API, to factorise them.",
+    )
+    if kept and not closed:
+        warnings.warn(
+            f"factorize replaced no layer of {model.name!r}: "
+            + "; ".join(f"{row.name!r}, {row.skipped}" for row in plan.layers[:3])
+            + ". plan_factorization shows all of them.",
+            stacklevel=2,
+        )
     return factorized
 
 
@@ -205,14 +224,19 @@ def _factorized(model, rewrite, where):
     warn_of_training(model, flat, "factorize")
     rules, places = _rules(rewrite), _places(where)
     rewrites = _assign(graph, origins, rules, places)
-    rows = _rows(flat, rewrites)
+    closed = {n: a for n, a in closed_layers(flat).items() if n in rewrites}
+    rows = _rows(flat, rewrites, closed)
     result = flat
     for rule in rules:
-        mine = {name: rows[name] for name in rewrites if rewrites[name] is rule}
+        mine = {
+            name: rows[name]
+            for name in rewrites
+            if rewrites[name] is rule and name not in closed
+        }
         survey = _Survey(rule.value, mine, taken={op.name for op in result.operations})
         result = apply_to_flat(result, survey)
         rows.update(survey.rows)
-    return FactorizationPlan(model.name, tuple(rows.values())), result
+    return FactorizationPlan(model.name, tuple(rows.values())), result, closed
 
 
 def _rules(rewrite):
@@ -259,7 +283,7 @@ def _assign(model, origins, rules, places):
     return matched
 
 
-def _rows(flat, rewrites):
+def _rows(flat, rewrites, closed):
     """`{layer name: LayerFactorization}` as if all layers stayed."""
     counts = macs(flat)
     rows = {}
@@ -271,7 +295,7 @@ def _rows(flat, rewrites):
         parameters = sum(leaf.count_params() for leaf in inner)
         rows[name] = LayerFactorization(
             name=name,
-            layer=type(inner[0]).__name__,
+            layer=type(layer if name in closed else inner[0]).__name__,
             rewrite=rule.value,
             shape=tuple(kernel.shape),
             ranks=(),
@@ -279,7 +303,9 @@ def _rows(flat, rewrites):
             macs_after=macs_before,
             parameters_before=parameters,
             parameters_after=parameters,
-            skipped="nothing before it that could be replaced together with it",
+            skipped=_CLOSED
+            if name in closed
+            else "nothing before it that could be replaced together with it",
         )
     return rows
 

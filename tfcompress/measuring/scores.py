@@ -62,7 +62,7 @@ class Task:
         return float(np.mean(np.abs(outputs - others)))
 
 
-def tasks_of(model, outputs, targets=None):
+def tasks_of(model, outputs, targets=None, loss=None):
     """The `Task` of each output.
 
     The loss that a model is compiled with says it; without one, or with one that is not
@@ -72,8 +72,9 @@ def tasks_of(model, outputs, targets=None):
         model: a Keras model, or None.
         outputs: `{name: array}`, some outputs.
         targets: list of arrays, what they should be; None if that is not known.
+        loss: as in `compile`, if it is not the model's own.
     """
-    losses = _losses(model, list(outputs))
+    losses = _losses(loss or own_loss(model), list(outputs))
     targets = [None] * len(outputs) if targets is None else targets
     return [
         _by_loss(loss) or _by_values(output, target)
@@ -132,10 +133,20 @@ def in_order(values, names):
     return [np.asarray(value) for value in values]
 
 
-def _losses(model, names):
-    """The loss of each output as it was given to `compile`, None where there is none."""
+def own_loss(model):
+    """The loss that a model is compiled with, as it was given; None without one.
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> model.compile(loss="mse")
+    >>> own_loss(model)
+    'mse'
+    """
     is_compiled = getattr(model, "compiled", False)
-    given = compile_arguments(model)["loss"] if is_compiled else None
+    return compile_arguments(model)["loss"] if is_compiled else None
+
+
+def _losses(given, names):
+    """The loss of each output, None where there is none."""
     if isinstance(given, dict):
         return [given.get(name) for name in names]
     if isinstance(given, (list, tuple)):
@@ -159,7 +170,7 @@ def _by_values(output, target):
     if target is None:
         return Task(CLASSES if has_classes and output.ndim == 2 else VALUES)
     places = output.shape[:-1]
-    are_labels = target.dtype.kind in "iub" and target.shape in (places, (*places, 1))
+    are_labels = target.shape in (places, (*places, 1)) and _is_whole(target)
     if has_classes and are_labels:
         return Task(CLASSES)
     is_yes_or_no = bool(np.isin(target, (0, 1)).all())
@@ -168,6 +179,11 @@ def _by_values(output, target):
     if is_yes_or_no and target.size == output.size:
         return _binary(output)
     return Task(VALUES)
+
+
+def _is_whole(target):
+    """Whether numbers may be labels; files often hold labels as floats."""
+    return target.dtype.kind in "iub" or bool((target == np.round(target)).all())
 
 
 def _binary(output):

@@ -6,6 +6,7 @@ from tfcompress.core.behaviour import PASSIVE
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import producer
+from tfcompress.core.left_out import closed_layers, warn_of
 from tfcompress.core.nouns import Range
 from tfcompress.quantization.activations.sign import Sign
 from tfcompress.quantization.calibrate import calibrate
@@ -90,7 +91,8 @@ def quantize_activations(
     Normalization and Rescaling layers on images become 1x1 depthwise convolutions,
     since two separate int8 operations would need a range between them. Separable
     convolutions are split in two for the same reason, unless they are compressed
-    already: compress after this step then.
+    already: compress after this step then. Layers that hold others are not opened; a
+    warning names them.
 
     Args:
         model: a Sequential or Functional model, compressed or not; nested models are
@@ -135,6 +137,13 @@ def quantize_activations(
         )
     training = ranges if ranges in RANGES else "moving_average"
     flat = editable(model, "quantize the activations of")
+    warn_of(
+        closed_layers(flat),
+        "quantize_activations placed no ranges inside {layers}",
+        "Layers that hold others are not opened: their inputs and outputs are rounded, "
+        "what is in between is not. Write them into the model, by the functional API, or "
+        "let tfc.export_tflite calibrate the whole file from samples.",
+    )
     for rewrite in (SplitSeparable(), AffineAsConvolution()):
         flat = apply_to_flat(flat, rewrite)
     flat = _split_activations(flat)

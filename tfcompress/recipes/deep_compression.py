@@ -75,11 +75,12 @@ def deep_compression(
 
     Both trainings have a learning rate that falls to zero along a cosine. With a teacher
     (the dense model itself is a good one) the loss is a tenth of that plus nine tenths
-    of `tfc.distillation.KL`.
+    of `tfc.distillation.KL`, or of `tfc.distillation.Logits` for outputs that are values.
 
     Args:
         model: a built Keras model, which is not changed.
-        data: `(x, y)`, or a `tf.data.Dataset` of batches of them, of known length.
+        data: `(x, y)`, or a `tf.data.Dataset` of batches of them, of known length; with
+            several outputs, `y` is a list or a dictionary.
         path: where the `.tflite` file goes; None for no file.
         sparsity: fraction of all kernels to remove, in [0, 1); or
             `{pattern: fraction}` with the patterns of `tfc.compress`.
@@ -92,8 +93,11 @@ def deep_compression(
         learning_rate: that each of them starts with.
         optimizer: Keras name or object.
         batch_size: for arrays.
-        loss: cross entropy for class labels by default.
-        teacher: a classifier whose outputs are learned beside the labels; what
+        loss: as in `model.compile`. By default what the model is compiled with (its
+            metrics count too), else for each output cross entropy of class labels,
+            one-hot labels or zeros and ones, or the mean squared error, as the data
+            have it.
+        teacher: a model whose outputs are learned beside the labels; what
             `tfc.distillation.Distiller` takes.
         temperature: of the teacher's and the model's outputs, positive.
         validation_data: like `data`, measured after each epoch.

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from tfcompress.distillation import KL, Distiller, Taught
+from tfcompress.distillation import Distiller, Taught
 from tfcompress.distillation.teachers import as_teacher
-from tfcompress.recipes.recipe import default_loss
+from tfcompress.recipes.objective import objective
 
 # Weight of the labels beside a teacher.
 _ALPHA = 0.1
@@ -20,7 +20,8 @@ class Lessons:
         data: `(x, y)` or a dataset of batches.
         validation_data: the same, or None.
         batch_size: for arrays.
-        loss: cross entropy for class labels by default.
+        loss: by default the one that the model is compiled with, or what its outputs and
+            the data say: see `objective`.
         teacher: what `tfc.distillation.Distiller` takes, or None.
         temperature: of the soft labels.
 
@@ -43,14 +44,13 @@ class Lessons:
         teacher=None,
         temperature=4.0,
     ):
-        self._loss = loss or default_loss(model)
-        self._metrics = None if loss else ["accuracy"]
+        self._aim = objective(model, *_some(data), loss)
         self._teacher = None if teacher is None else as_teacher(teacher)
-        self._soft_loss = KL(temperature)
-        self._data = _batches(data, batch_size, self._teacher, shuffle=True)
+        self._soft_losses = self._aim.soft_losses(temperature)
+        self._data = self._batches(data, batch_size, shuffle=True)
         self._validation_data = None
         if validation_data is not None:
-            self._validation_data = _batches(validation_data, batch_size, self._teacher)
+            self._validation_data = self._batches(validation_data, batch_size)
         self.steps_per_epoch = int(self._data.cardinality())
         if self.steps_per_epoch < 1:
             raise ValueError(
@@ -79,10 +79,8 @@ class Lessons:
         )
         learner = model
         if self._teacher:
-            learner = Distiller(model, self._teacher, self._soft_loss, alpha=_ALPHA)
-        learner.compile(
-            type(optimizer).from_config(config), self._loss, metrics=self._metrics
-        )
+            learner = Distiller(model, self._teacher, self._soft_losses, alpha=_ALPHA)
+        self._aim.compile(learner, type(optimizer).from_config(config))
         history = learner.fit(
             self._data,
             epochs=epochs,
@@ -95,26 +93,34 @@ class Lessons:
         model.compiled = False
         return history.history
 
+    def _batches(self, data, batch_size, shuffle=False):
+        """The data as a dataset; arrays in a new order each epoch."""
+        if isinstance(data, tf.data.Dataset):
+            return data
+        inputs, labels = data
+        labels = self._aim.ordered(labels)
+        if self._teacher and self._teacher.can_be_asked:
+            # What never changes is asked once.
+            labels = Taught(labels, _answers(self._teacher, inputs))
+        return _in_batches((inputs, labels), batch_size, shuffle)
 
-def _batches(data, batch_size, teacher, shuffle=False):
-    """The data as a dataset; arrays in a new order each epoch."""
+
+def _some(data):
+    """Some inputs and their targets."""
     if isinstance(data, tf.data.Dataset):
-        return data
-    inputs, labels = data
-    if teacher and teacher.can_be_asked:
-        # What never changes is asked once.
-        labels = Taught(labels, _answers(teacher, inputs))
-    return _in_batches((inputs, labels), batch_size, shuffle)
+        data = next(iter(data.take(1)))
+    return keras.utils.unpack_x_y_sample_weight(data)[:2]
 
 
 def _answers(teacher, inputs):
     batches = _in_batches((inputs,), _BATCH_OF_TEACHER)
     teacher.build(next(iter(batches))[0])
-    return tf.concat(list(batches.map(lambda x: teacher(x)[0])), axis=0)
+    answers = list(batches.map(lambda x: tuple(teacher(x))))
+    return [tf.concat(parts, axis=0) for parts in zip(*answers, strict=True)]
 
 
 def _in_batches(arrays, batch_size, shuffle=False):
-    arrays = tf.nest.map_structure(tf.constant, arrays)
+    arrays = tf.nest.map_structure(tf.constant, _without_lists(arrays))
     count = len(tf.nest.flatten(arrays)[0])
     order = tf.data.Dataset.range(count)
     if shuffle:
@@ -128,3 +134,14 @@ def _in_batches(arrays, batch_size, shuffle=False):
         .prefetch(1)
         .with_options(options)
     )
+
+
+def _without_lists(structure):
+    """Datasets take lists for tensors."""
+    if isinstance(structure, Taught):
+        return Taught(*map(_without_lists, structure))
+    if isinstance(structure, (list, tuple)):
+        return tuple(map(_without_lists, structure))
+    if isinstance(structure, dict):
+        return {key: _without_lists(value) for key, value in structure.items()}
+    return structure

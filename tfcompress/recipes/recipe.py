@@ -10,12 +10,12 @@ from tfcompress import callbacks as own_callbacks
 from tfcompress.core.compress import compress, strip
 from tfcompress.core.plugin import did_you_mean, snake_case
 from tfcompress.distillation import Distiller
-from tfcompress.distillation.outputs import ends_in_softmax
 from tfcompress.export import export_tflite
 from tfcompress.factorization import factorize
 from tfcompress.pruning.channels.prune_channels import prune_channels
 from tfcompress.pruning.channels.shrink import shrink
 from tfcompress.quantization.quantize_activations import quantize_activations
+from tfcompress.recipes.objective import objective
 from tfcompress.rewrites.apply import apply
 
 _BATCH_SIZE = 64
@@ -48,8 +48,10 @@ class Recipe:
     - `factorize`: `rewrite`, `where`
     - `prune_channels`: `ratio` or a target, `criterion`, `scope`, `round_to`, `ignore`;
       batch norms are recalibrated on the data
-    - `fit`: `epochs`, `batch_size`, `learning_rate`, `loss`; `callbacks`, a list of names
-      or `{name: arguments}`, those of `tfc.callbacks` (`pruning` or `Pruning`) and of
+    - `fit`: `epochs`, `batch_size`, `learning_rate`; `loss`, by default the one that the
+      model is compiled with (with its metrics), else for each output cross entropy or the
+      mean squared error, as the data have it; `callbacks`, a list of names or
+      `{name: arguments}`, those of `tfc.callbacks` (`pruning` or `Pruning`) and of
       `keras.callbacks` (`EarlyStopping`); `pruning` and `channel_pruning`, the arguments
       of these two without a list; and `distillation`, those of
       `tfc.distillation.Distiller`
@@ -116,7 +118,8 @@ class Recipe:
 
         Args:
             model: a built Keras model, which is not changed.
-            data: `(x, y)` to train on, whose `x` also serves as export samples.
+            data: `(x, y)` to train on, whose `x` also serves as export samples; with
+                several outputs, `y` is a list or a dictionary.
             folder: relative export paths start here.
             validation_data: `(x, y)` for the training history.
             verbose: as in `model.fit`.
@@ -143,6 +146,7 @@ class _Run:
 
     def __init__(self, model, data, folder, validation_data, verbose):
         self.model = model
+        self._given = model
         self.exports = []
         self.histories = []
         self._data = data
@@ -165,11 +169,12 @@ class _Run:
     def prune_channels(self, **arguments):
         batches = None
         if self._data is not None:
-            ends = range(0, _NUM_SAMPLES, _BATCH_SIZE)
+            count = min(_NUM_SAMPLES, len(keras.tree.flatten(self._data[0])[0]))
             batches = [
-                tuple(part[i : i + _BATCH_SIZE] for part in self._data)
-                for i in ends
-                if i < len(self._data[0])
+                keras.tree.map_structure(
+                    lambda part, i=i: part[i : i + _BATCH_SIZE], tuple(self._data)
+                )
+                for i in range(0, count, _BATCH_SIZE)
             ]
         self.model = prune_channels(self.model, data=batches, **arguments)
 
@@ -198,18 +203,19 @@ class _Run:
         learner = self.model
         if distillation is not None:
             learner = Distiller(self.model, **distillation)
-        learner.compile(
-            keras.optimizers.Adam(learning_rate),
-            loss or default_loss(self.model),
-            metrics=["accuracy"] if loss is None else None,
-        )
+        # Copies may be compiled for a training that came before.
+        aim = objective(self._given, x, y, loss)
+        aim.compile(learner, keras.optimizers.Adam(learning_rate))
+        validation_data = self._validation_data
+        if validation_data is not None:
+            validation_data = (validation_data[0], aim.ordered(validation_data[1]))
         history = learner.fit(
             x,
-            y,
+            aim.ordered(y),
             epochs=epochs,
             batch_size=batch_size,
             callbacks=callbacks,
-            validation_data=self._validation_data,
+            validation_data=validation_data,
             verbose=self._verbose,
         )
         self.histories.append(history.history)
@@ -294,10 +300,3 @@ def _known_callbacks():
         if isinstance(cls, type) and issubclass(cls, keras.callbacks.Callback)
     }
     return {snake_case(name): cls for name, cls in own.items()} | theirs | own
-
-
-def default_loss(model):
-    """Cross entropy for class labels, from logits unless the model ends in a softmax."""
-    return keras.losses.SparseCategoricalCrossentropy(
-        from_logits=not ends_in_softmax(model)
-    )

@@ -13,13 +13,17 @@ from tfcompress.core.errors import check_model
 from tfcompress.core.matrices import from_matrix, to_matrix
 from tfcompress.core.samples import batches
 from tfcompress.core.text import as_text
+from tfcompress.export.trace import named_outputs
+from tfcompress.measuring.scores import in_order, score, tasks_of
 from tfcompress.quantization.post_training.folded import folded, matrix_layers
 from tfcompress.quantization.post_training.nearest import Nearest
 from tfcompress.quantization.post_training.scales import channel_scales
 from tfcompress.search.hessian import hessian_traces
 from tfcompress.transforms.uniform import Uniform
 
-SENSITIVITIES = ("output_error", "hessian_trace")
+SENSITIVITIES = ("output_error", "hessian_trace", "score")
+# How much the error of outputs weighs where scores are equal.
+_TIE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +31,7 @@ class LayerBits:
     """The bits of one layer.
 
     Attributes:
-        name: of the layer.
+        name: of the layer; its path where it is inside another one.
         parameters: weights in its kernel.
         bits: what it gets.
         sensitivities: `{bits: harm}`, in the unit of the sensitivity that was asked for.
@@ -121,12 +125,16 @@ def mixed_precision(
     over the layers `l` with `n_l` weights, solved exactly as a multiple-choice knapsack.
     The harm of rounding layer `l` alone to `b` bits is
 
-        output_error:   Ω_l(b) = E‖f(x; W) - f(x; W with W̃_l)‖²
+        output_error:   Ω_l(b) = Σ_o E‖f_o(x; W) - f_o(x; W with W̃_l)‖² / E‖f_o - E f_o‖²
         hessian_trace:  Ω_l(b) = tr(H_l) / n_l · ‖W̃_l - W_l‖²
+        score:          Ω_l(b) = max(0, score(W) - score(W with W̃_l))
 
-    with the model's outputs `f`, and the Hessian `H_l` of the compiled loss, whose trace
-    Hutchinson's estimator gives: the mean of `vᵀ H v` over random signs `v`. `W̃` is rounded
-    to the nearest level, with the steps of least squared error.
+    with the model's outputs `f_o`, each by its own spread; the Hessian `H_l` of the
+    compiled loss, whose trace Hutchinson's estimator gives: the mean of `vᵀ H v` over
+    random signs `v`; and the score by what the model's loss is for, as in
+    `tfc.quantize_ladder`: the share of right answers, or minus the mean squared error.
+    Where scores are equal, the output error decides. `W̃` is rounded to the nearest level,
+    with the steps of least squared error.
 
     Bytes count `b` bits a weight. A plain `.tflite` file stores 4 bits for 2 and 3, and 8
     for 5 to 7; with a codec they count in full.
@@ -135,20 +143,21 @@ def mixed_precision(
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
             Keras only; compiled for `"hessian_trace"`, which takes its loss.
         samples: inputs as in `tfc.quantize_weights` for `"output_error"`; batches
-            `(x, y)` for `"hessian_trace"`.
+            `(x, y)` for `"hessian_trace"`; such inputs and their targets, `(x, y)`, for
+            `"score"`.
         average_bits: bits of a weight on average, at most.
         budget_bytes: bytes of all kernels, at most.
         bits: bits to choose from, 2 to 8.
-        sensitivity: `"output_error"` or `"hessian_trace"`.
+        sensitivity: `"output_error"`, `"hessian_trace"` or `"score"`.
 
     Returns:
         A `MixedPrecision`: `rules` for `tfc.compress`, `bits` for
-        `tfc.quantize_weights`. Layers are the dense, convolution and depthwise ones.
+        `tfc.quantize_weights`. Layers are those whose kernels that rounds.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if an argument is out of range, or the budget is below the fewest
-            bits.
+        ValueError: if an argument is out of range, the budget is below the fewest bits,
+            or outputs are not finite.
 
     Source: Dong et al., "HAWQ-V2" (2020); bits chosen by integer programming: Yao et al.,
     "HAWQ-V3" (2021).
@@ -174,22 +183,28 @@ def mixed_precision(
     if (average_bits is None) == (budget_bytes is None):
         raise ValueError("Pass exactly one of average_bits and budget_bytes.")
     flat = folded(model)
-    layers = matrix_layers(flat)
+    found = matrix_layers(flat)
+    if not found:
+        raise ValueError(
+            f"Model {model.name!r} has no dense, convolution or depthwise kernel to "
+            "choose bits for."
+        )
+    paths, layers = list(found), list(found.values())
     if sensitivity == "hessian_trace":
         traces = hessian_traces(
             model, [layer.kernel for layer in layers], samples, flat
         )
         harms = _errors_of_weights(layers, bits) * traces[:, None]
+    elif sensitivity == "score":
+        harms = _drops_of_score(model, flat, layers, bits, samples)
     else:
         harms = _errors_of_outputs(flat, layers, bits, samples)
     counts = np.array([layer.kernel.numpy().size for layer in layers])
     budget = counts.sum() * average_bits if average_bits else 8 * budget_bytes
     choice = choose(harms, np.outer(counts, bits), budget)
     rows = [
-        LayerBits(layer.name, int(n), bits[c], dict(zip(bits, harm, strict=True)))
-        for layer, n, c, harm in zip(
-            layers, counts, choice, harms.tolist(), strict=True
-        )
+        LayerBits(path, int(n), bits[c], dict(zip(bits, harm, strict=True)))
+        for path, n, c, harm in zip(paths, counts, choice, harms.tolist(), strict=True)
     ]
     return MixedPrecision(model.name, rows, sensitivity)
 
@@ -198,7 +213,7 @@ def choose(harms, sizes, budget):
     """The column for each row with the least sum of harms within the budget.
 
     Args:
-        harms: array `(rows, choices)`, not negative.
+        harms: array `(rows, choices)`, not negative; what is not finite is not chosen.
         sizes: array `(rows, choices)` of integers.
         budget: the largest sum of sizes.
 
@@ -211,7 +226,14 @@ def choose(harms, sizes, budget):
     >>> choose(np.array([[9.0, 1.0], [4.0, 0.0]]), np.array([[1, 2], [1, 2]]), 3)
     array([1, 0])
     """
-    least = sizes.min(axis=1).sum()
+    allowed = np.isfinite(harms)
+    if not allowed.any(axis=1).all():
+        raise ValueError(
+            "With each number of bits for one of the kernels, the harm is no number: "
+            "check that weights, samples and outputs are finite, and allow more bits."
+        )
+    harms = np.where(allowed, harms, 0.0)
+    least = np.where(allowed, sizes, np.inf).min(axis=1).sum()
     if least > budget:
         raise ValueError(
             f"The budget of {budget / 8:,.0f} bytes is too small: with the fewest bits "
@@ -225,7 +247,7 @@ def choose(harms, sizes, budget):
         # Large numbers make the solver's absolute gap of 1e-6 small.
         1e4 * harms.ravel() / max(harms.max(), 1e-300),
         integrality=np.ones(harms.size),
-        bounds=scipy.optimize.Bounds(0, 1),
+        bounds=scipy.optimize.Bounds(0, allowed.ravel().astype(float)),
         constraints=[
             scipy.optimize.LinearConstraint(one_a_row, 1, 1),
             scipy.optimize.LinearConstraint(sizes.ravel() // unit, ub=budget // unit),
@@ -254,24 +276,70 @@ def _errors_of_weights(layers, bits):
 
 
 def _errors_of_outputs(model, layers, bits, samples):
-    """Mean squared error of the outputs with one layer rounded, `(layers, bits)`."""
+    """Errors with one layer rounded, by the spread of outputs, `(layers, bits)`."""
+    return _harms(model, layers, bits, samples, _error)
+
+
+def _drops_of_score(model, flat, layers, bits, samples):
+    """What one rounded layer takes from the score, `(layers, bits)`."""
+    if not isinstance(samples, (tuple, list)) or len(samples) != 2:
+        raise ValueError(
+            f'sensitivity="score" got samples of type {type(samples).__name__}: expected '
+            "inputs and their targets, (x, y)."
+        )
+    x, y = samples
+    targets = tasks = None
+
+    def drop(outputs, expected):
+        nonlocal targets, tasks
+        if tasks is None:
+            targets = in_order(y, expected)
+            tasks = tasks_of(model, expected, targets)
+        before, after = (
+            score(tasks, found.values(), targets) for found in (expected, outputs)
+        )
+        return max(before - after, 0.0) + _TIE * _error(outputs, expected)
+
+    return _harms(flat, layers, bits, x, drop)
+
+
+def _error(outputs, expected):
+    """The squared error of each output by its own spread, summed over outputs."""
+    total = 0.0
+    for name, exact in expected.items():
+        spread = np.mean(np.square(exact - exact.mean(axis=0)))
+        total += np.mean(np.square(outputs[name] - exact)) / (spread or 1.0)
+    return total
+
+
+def _harms(model, layers, bits, samples, harm):
+    """`harm(outputs, exact outputs)` with one layer rounded, `(layers, bits)`.
+
+    Raises:
+        ValueError: if the exact outputs are not finite.
+    """
     parts = batches(model, samples)
-    listed = keras.Model(model.inputs, model.outputs)
-    function = tf.function(lambda inputs: listed(inputs, training=False))
+    named = keras.Model(model.inputs, named_outputs(model, model.output))
+    function = tf.function(lambda inputs: named(inputs, training=False))
 
     def outputs():
-        found = [keras.tree.flatten(function(part)) for part in parts]
-        return [tensor.numpy() for batch in found for tensor in batch]
+        found = [function(part) for part in parts]
+        return {
+            name: np.concatenate([batch[name] for batch in found]).astype(np.float64)
+            for name in named.output
+        }
 
     expected = outputs()
-    errors = np.zeros((len(layers), len(bits)))
-    for row, layer in zip(errors, layers, strict=True):
+    if not all(np.isfinite(output).all() for output in expected.values()):
+        raise ValueError(
+            f"Model {model.name!r} returns numbers that are not finite for the samples: "
+            "there is nothing to compare with."
+        )
+    harms = np.zeros((len(layers), len(bits)))
+    for row, layer in zip(harms, layers, strict=True):
         kernel = layer.kernel.numpy()
         for column, b in enumerate(bits):
             layer.kernel.assign(_rounded(layer, kernel, b))
-            sums = [
-                np.square(a - e).sum() for a, e in zip(outputs(), expected, strict=True)
-            ]
-            row[column] = sum(sums) / sum(len(part[0]) for part in parts)
+            row[column] = harm(outputs(), expected)
         layer.kernel.assign(kernel)
-    return errors
+    return harms

@@ -5,6 +5,7 @@ import pytest
 import tfcompress as tfc
 from tests import models
 from tfcompress.core.grid import integer_grid
+from tfcompress.core.walk import weight_refs
 from tfcompress.tflite.describe import describe
 
 L = keras.layers
@@ -124,3 +125,117 @@ def test_bad_arguments(arguments, message):
     model = models.sequential()
     with pytest.raises(ValueError, match=message):
         tfc.quantize_weights(model, **{"samples": models.inputs(model), **arguments})
+
+
+@keras.saving.register_keras_serializable("quantize_weights")
+class Block(keras.layers.Layer):
+    """Dense layers two levels down, one of which runs twice."""
+
+    def build(self, shape):
+        self.inner = keras.Sequential(
+            [keras.Input(shape[1:]), keras.layers.Dense(8, "relu", name="twice")]
+        )
+        self.attention = keras.layers.MultiHeadAttention(2, 4, name="attention")
+        self.attention.build(shape, shape)
+        self.last = keras.layers.Dense(shape[-1], name="last")
+        self.last.build((*shape[:-1], 8))
+
+    def call(self, x):
+        return self.last(self.inner(self.inner(x) + self.attention(x, x)))
+
+
+def blocks():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [keras.Input((5, 8)), Block(name="one"), keras.layers.Dense(3, name="head")]
+    )
+
+
+def column_values(model):
+    """The most values that an output channel of a kernel has."""
+    return {
+        ref.path: max(
+            len(np.unique(channel))
+            for channel in ref.layout.to_canonical(ref.variable.numpy())
+            .reshape(-1, ref.layout.num_outputs)
+            .T
+        )
+        for ref in weight_refs(model)
+        if ref.is_kernel
+    }
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "gptq", "ada_round"])
+def test_layers_inside_others_at_any_depth(rounding):
+    x = np.random.default_rng(0).normal(size=(64, 5, 8)).astype("float32")
+    small = tfc.quantize_weights(blocks(), 3, x, rounding)
+    values = column_values(small)
+    assert len(values) == 7
+    assert max(values.values()) <= 7, values
+
+
+def test_inputs_of_layers_inside_others_count():
+    model = blocks()
+    x = np.random.default_rng(0).normal(size=(128, 5, 8)).astype("float32")
+    errors = {
+        name: np.mean(
+            np.square(tfc.quantize_weights(model, 4, x, **arguments)(x) - model(x))
+        )
+        for name, arguments in {
+            "blind": {"scales": "max", "correct_bias": False},
+            "seen": {"rounding": "gptq"},
+        }.items()
+    }
+    assert errors["seen"] < 0.8 * errors["blind"], errors
+
+
+def test_a_composite_layer_is_rounded_like_the_same_layers_in_a_model():
+    @keras.saving.register_keras_serializable("quantize_weights")
+    class Pair(keras.layers.Layer):
+        def build(self, shape):
+            self.a = keras.layers.Dense(6, "relu", name="a")
+            self.b = keras.layers.Dense(4, name="b")
+            self.a.build(shape)
+            self.b.build((None, 6))
+
+        def call(self, x):
+            return self.b(self.a(x))
+
+    closed = keras.Sequential([keras.Input((8,)), Pair(name="pair")])
+    pair = closed.get_layer("pair")
+    opened = keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.Dense(6, "relu", name="a"),
+            keras.layers.Dense(4, name="b"),
+        ]
+    )
+    opened.set_weights(closed.get_weights())
+    pair.a.bias.assign(np.linspace(-1, 1, 6))
+    opened.get_layer("a").bias.assign(np.linspace(-1, 1, 6))
+    x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    one, other = (
+        tfc.quantize_weights(m, {"a": 4, "b": 3}, x, "gptq") for m in (closed, opened)
+    )
+    for found, expected in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert len(np.unique(one.get_layer("pair").b.kernel[:, 0])) <= 7
+
+
+def test_lora_counts():
+    model = models.small()
+    hidden = model.get_layer("hidden")
+    hidden.enable_lora(2)
+    hidden.lora_kernel_a.assign(np.full((8, 2), 0.5))
+    hidden.lora_kernel_b.assign(np.full((2, 6), 0.25))
+    merged = np.asarray(hidden.kernel)
+    # a b = 2 · 0.5 · 0.25, times alpha / rank = 1.
+    np.testing.assert_allclose(merged - hidden._kernel, 0.25, atol=1e-6)
+    small = tfc.quantize_weights(model, 8, scales="max", correct_bias=False)
+    kernel = small.get_layer("hidden").kernel
+    steps = np.abs(merged).max(axis=0) / 127
+    assert (np.abs(kernel - merged) <= steps / 2 * 1.001).all()
+    assert not small.get_layer("hidden").lora_enabled
+    even = tfc.post_training.equalize(model)
+    assert models.difference(even, model, models.inputs(model)) < 1e-5
+    assert hidden.lora_enabled

@@ -91,6 +91,11 @@ def test_inputs_that_do_not_matter_are_rounded_to_the_nearest():
         L.Conv2D(6, (3, 2), strides=2, padding="same", groups=2),
         L.Conv2D(4, 3, dilation_rate=2),
         L.DepthwiseConv2D(3, depth_multiplier=2, padding="same"),
+        L.EinsumDense("...x,xy->...y", output_shape=(7, 6, 5)),
+        # As attention makes its queries, and joins its heads; sums in another order.
+        L.EinsumDense("abcd,def->abcef", output_shape=(None, 6, 3, 5)),
+        L.EinsumDense("abcd,cde->abe", output_shape=(None, 5)),
+        L.EinsumDense("abcd,dec->abe", output_shape=(None, 5)),
     ],
     ids=lambda layer: type(layer).__name__,
 )
@@ -104,6 +109,27 @@ def test_rows_times_matrix_is_what_the_layer_computes(layer):
     np.testing.assert_allclose(found, y, atol=1e-5)
     kernel = matrices.from_matrix(layer, matrix)
     np.testing.assert_array_equal(kernel, layer.kernel)
+
+
+@pytest.mark.parametrize(
+    ("equation", "bias_axes", "has_rows", "has_bias"),
+    [
+        ("abc,cde->abde", "de", True, True),
+        # One number for several outputs corrects none of them.
+        ("abc,cde->abde", "e", True, False),
+        ("abc,cd->abd", None, True, False),
+        # One matrix for each b, and a sum over b that the kernel does not see.
+        ("abc,bcd->abd", None, False, False),
+        ("abc,cd->ad", None, False, False),
+    ],
+)
+def test_what_an_einsum_multiplies(equation, bias_axes, has_rows, has_bias):
+    shape = {"abde": (3, 2, 5), "abd": (3, 5), "ad": (5,)}[equation.split("->")[1]]
+    layer = L.EinsumDense(equation, output_shape=shape, bias_axes=bias_axes)
+    layer.build((None, 3, 4))
+    assert matrices.has_matrix(layer) == has_rows
+    if has_rows:
+        assert (matrices.bias_of(layer) is not None) == has_bias
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,16 @@ import time
 import numpy as np
 
 from tfcompress.core.graph import Graph
+from tfcompress.core.left_out import closed_layers
 from tfcompress.pruning.channels import shaping, weighted  # noqa: F401  (registers rules)
 from tfcompress.pruning.channels.probe import follow
 from tfcompress.pruning.channels.rules import find
 from tfcompress.pruning.channels.trace import Call, Trace
+
+CLOSED = (
+    "Channels are not followed inside layers that hold others. Write these into the model, "
+    "by the functional API, to cut theirs."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +93,15 @@ class ChannelGraph:
         self._reasons = self.trace.reasons(self._units)
         self.groups = self._groups()
         self.seconds = time.perf_counter() - start
+
+    def closed(self):
+        """`{name: layer}` of layers that hold layers whose channels cannot be cut."""
+        known = {id(slot.variable) for slot in self.trace.slots.values()}
+        return {
+            name: layer
+            for name, layer in closed_layers(self.flat).items()
+            if not any(id(variable) in known for variable in layer.variables)
+        }
 
     def units(self, ids):
         """The units of ids."""

@@ -7,8 +7,9 @@ import rich.table
 from tfcompress.core.compress import is_plain, strip
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import as_graph, flatten
+from tfcompress.core.left_out import warn_of
 from tfcompress.core.text import as_text
-from tfcompress.pruning.channels.graph import ChannelGraph, ChannelGroup
+from tfcompress.pruning.channels.graph import CLOSED, ChannelGraph, ChannelGroup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +109,16 @@ def channel_groups(model):
     check_model(model, "follow the channels of")
     plain = model if is_plain(model) else strip(model)
     graph = ChannelGraph(flatten(as_graph(plain, "follow the channels of")))
+    closed = graph.closed()
+    warn_of(closed, "channel_groups did not look into {layers}", CLOSED)
+    inside = {
+        name: f"{name!r} ({type(layer).__name__}) holds layers, whose channels are not "
+        "looked for"
+        for name, layer in closed.items()
+    }
     return ChannelGroups(
-        model.name, tuple(graph.groups), dict(graph.trace.unfollowed), graph.seconds
+        model.name,
+        tuple(graph.groups),
+        inside | dict(graph.trace.unfollowed),
+        graph.seconds,
     )

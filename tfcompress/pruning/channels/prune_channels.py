@@ -3,17 +3,20 @@
 import math
 import pathlib
 import tempfile
+import warnings
 
 import numpy as np
 
 from tfcompress.core.compress import is_plain, strip
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import editable
+from tfcompress.core.left_out import warn_of
+from tfcompress.core.rules import Rule
 from tfcompress.core.walk import weight_refs
 from tfcompress.export import export_tflite
 from tfcompress.measuring.benchmark import benchmark
 from tfcompress.pruning import scopes
-from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.pruning.channels.graph import CLOSED, ChannelGraph
 from tfcompress.pruning.channels.masks import unit_masks
 from tfcompress.pruning.channels.selection import Cost, Selection, free_groups, makers
 from tfcompress.pruning.channels.surgery import cut
@@ -43,7 +46,8 @@ def prune_channels(
     Channels that are added, multiplied or otherwise coupled go together
     (`tfc.channel_groups`). A unit of coupled channels scores the mean of the criterion
     (or what its `reduce` gives) over all weights that make it. Inputs, outputs and what
-    cannot be followed stay as they are. The result is a plain functional model, nested
+    cannot be followed stay as they are; a warning names layers that hold others, which are
+    not opened. The result is a plain functional model, nested
     models written out, with the weights of what is left; fine-tune it.
 
     Exactly one of `ratio` and the targets is given; for a target the lowest ratio that
@@ -102,10 +106,45 @@ def prune_channels(
     else:
         ratio = _search(graph, select, target_macs, target_parameters, target_latency)
     keep = select(ratio)
+    if ratio:
+        _warn(graph, groups, keep, ignore)
     small = cut(graph, keep, _repaired(graph, engine, keep, weights, signals))
     if data is not None and not keep.all():
         small = recalibrate_batch_norm(small, data)
     return small
+
+
+def _warn(graph, groups, keep, ignore):
+    """Says what was asked for and not cut."""
+    rules = [Rule(pattern) for pattern in ignore]
+    closed = {
+        name: layer
+        for name, layer in graph.closed().items()
+        if not any(
+            rule.matches(ref)
+            for rule in rules
+            for ref in weight_refs(graph.flat)
+            if layer in ref.owners
+        )
+    }
+    kept = bool(keep.all())
+    warn_of(
+        closed,
+        "prune_channels left {layers} unchanged" + kept * ", and cut no other channel",
+        CLOSED,
+        stacklevel=4,
+    )
+    if kept and not closed:
+        reason = (
+            "each group is left whole by its size and round_to"
+            if groups
+            else "there is no group of channels that can be cut"
+        )
+        warnings.warn(
+            f"prune_channels cut nothing of {graph.flat.name!r}: {reason}. "
+            "tfc.channel_groups lists them.",
+            stacklevel=3,
+        )
 
 
 def _repaired(graph, engine, keep, weights, signals):

@@ -123,7 +123,9 @@ def _pairs(graph):
 
 
 def _can_be_scaled(layer, activations=None):
-    if not has_matrix(layer) or len(symbolic_calls(layer)) != 1:
+    if not has_matrix(layer) or isinstance(layer, L.EinsumDense):
+        return False
+    if len(symbolic_calls(layer)) != 1:
         return False
     return activations is None or layer.activation in activations
 

@@ -1,19 +1,38 @@
 """The form that post-training methods work on."""
 
+import keras
+
 from tfcompress.core.compress import strip
 from tfcompress.core.graph import Graph, editable
+from tfcompress.core.keras_internals import all_layers, merge_lora
 from tfcompress.core.matrices import has_matrix
+from tfcompress.core.walk import leaves
 from tfcompress.rewrites.apply import apply_to_flat
 from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
 
 
 def folded(model):
-    """A plain flat functional copy with batch norm folded into the layers before it."""
+    """A plain flat functional copy with batch norm folded into the layers before it.
+
+    What LoRA learned is added to the kernels.
+    """
     flat = editable(strip(model), "quantize")
+    for layer in all_layers(flat):
+        merge_lora(layer)
     return apply_to_flat(flat, FoldBatchNorm())
 
 
 def matrix_layers(flat):
-    """The layers that multiply by a kernel matrix, in the order they run, each once."""
-    layers = {node.operation.name: node.operation for node in Graph(flat).nodes}
-    return [layer for layer in layers.values() if has_matrix(layer)]
+    """`{path: layer}` of the layers that multiply by a kernel matrix, each once.
+
+    They come in the order they run; layers inside others in the order of the walk.
+    """
+    operations = {id(node.operation): node.operation for node in Graph(flat).nodes}
+    found = {}
+    for operation in operations.values():
+        inside = leaves(operation) if isinstance(operation, keras.Layer) else []
+        for path, layer in inside:
+            if has_matrix(layer):
+                path = f"{operation.name}/{path}" if path else operation.name
+                found.setdefault(id(layer), (path, layer))
+    return dict(found.values())

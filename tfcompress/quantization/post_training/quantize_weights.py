@@ -5,12 +5,15 @@ import numpy as np
 
 from tfcompress.core.cloning import rebuild
 from tfcompress.core.errors import check_model
-from tfcompress.core.matrices import from_matrix, to_matrix
+from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.left_out import warn_of
+from tfcompress.core.matrices import bias_of, from_matrix, to_matrix
 from tfcompress.core.nouns import Rounding
 from tfcompress.core.rules import Rule, check_used, last_match
-from tfcompress.core.walk import weight_refs
+from tfcompress.core.walk import leaf_of, leaves, weight_refs
 from tfcompress.quantization.post_training.folded import folded, matrix_layers
 from tfcompress.quantization.post_training.inputs import measure
+from tfcompress.quantization.post_training.nearest import Nearest
 from tfcompress.quantization.post_training.scales import SCALES, channel_scales
 from tfcompress.quantization.post_training.side_by_side import run_side_by_side
 
@@ -30,7 +33,11 @@ def quantize_weights(
     integers, in int8 and int4 files. Layers are treated in the order they run, each with
     the inputs that it gets behind the layers rounded before it; rounded activations
     (`tfc.quantize_activations`, called before) count among these errors. Batch norm is
-    folded first.
+    folded first, and LoRA updates are added to their kernels.
+
+    Layers inside other layers are treated like all others. What is not rounded (such as
+    recurrent kernels, embeddings, transposed and separable convolutions), or rounded to
+    the nearest level because its inputs cannot be seen, a warning names.
 
     With `correct_bias` each bias makes good the mean error of its channel:
 
@@ -42,9 +49,10 @@ def quantize_weights(
     Args:
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
             Keras only; compressed models are stripped.
-        bits: 2 to 8 for the kernels of dense and convolution layers; depthwise kernels
-            get 8, as in int4 files. Or `{pattern: bits}` with patterns as in
-            `tfc.compress`; kernels without a pattern stay as they are.
+        bits: 2 to 8 for the kernels of dense and convolution layers and of `EinsumDense`
+            (attention has them inside); depthwise kernels get 8, as in int4 files. Or
+            `{pattern: bits}` with patterns as in `tfc.compress`; kernels without a
+            pattern stay as they are.
         samples: an array, or `{input name: array}`: some hundred typical inputs. Without
             them there are `rounding="nearest"`, `scales="max"` or `"mse"`, and
             `correct_bias=False`.
@@ -83,45 +91,91 @@ def quantize_weights(
     flat = folded(model)
     copy = rebuild(flat)
     plan = _plan(flat, bits)
+    pairs = zip(all_layers(flat), all_layers(copy), strict=True)
+    unseen = {id(exact): (exact, layer) for exact, layer in pairs if id(exact) in plan}
 
-    def visit(exact, layer, *fed):
-        if layer.name not in plan:
-            return
-        inputs = measure(exact, *fed, needs_moments) if fed else None
-        weight = to_matrix(exact, exact.kernel.numpy().astype(np.float64))
-        bias_moves = correct_bias and layer.use_bias
-        seen = inputs.centered() if bias_moves and needs_moments else inputs
-        level = 2 ** (plan[layer.name] - 1) - 1
-        scale = channel_scales(weight, level, scales, seen and seen.moments)
-        rounded = rounding(weight, scale, level, seen) * scale
-        layer.kernel.assign(from_matrix(layer, rounded))
-        if bias_moves:
+    def visit(exact, layer, exact_inputs, inputs):
+        del unseen[id(exact)]
+        bias = bias_of(layer) if correct_bias else None
+        inputs = measure(exact, exact_inputs, inputs, needs_moments)
+        seen = inputs.centered() if bias is not None and needs_moments else inputs
+        weight, rounded = _round(exact, layer, plan, rounding, scales, seen)
+        if bias is not None:
             lost = inputs.exact_mean[:, None] @ weight - inputs.mean[:, None] @ rounded
-            layer.bias.assign_add(lost.ravel())
+            bias.assign_add(lost.reshape(bias.shape))
 
     if samples is not None:
-        run_side_by_side(flat, copy, samples, visit)
-        return copy
-    for exact in flat.layers:
-        visit(exact, copy.get_layer(exact.name))
+        layers = [exact for exact, _ in unseen.values()]
+        run_side_by_side(flat, copy, samples, layers, visit)
+        blind = {p: a for p, a in matrix_layers(flat).items() if id(a) in unseen}
+        warn_of(
+            blind,
+            "quantize_weights rounded the kernels of {layers} to the nearest levels",
+            "Their inputs cannot be seen: they do not run, or in a graph of their own.",
+        )
+    for pair in unseen.values():
+        _round(*pair, plan, rounding, scales)
     return copy
 
 
+def _round(exact, layer, plan, rounding, scales, inputs=None):
+    """Rounds the kernel of a copied layer; what it was and what it is, as matrices."""
+    if inputs is None and rounding.needs_inputs:
+        rounding = Nearest()
+    if inputs is None and scales == "output_mse":
+        scales = "mse"
+    weight = to_matrix(exact, exact.kernel.numpy().astype(np.float64))
+    level = 2 ** (plan[id(exact)] - 1) - 1
+    scale = channel_scales(weight, level, scales, inputs and inputs.moments)
+    rounded = rounding(weight, scale, level, inputs) * scale
+    layer.kernel.assign(from_matrix(layer, rounded))
+    return weight, rounded
+
+
 def _plan(flat, bits):
-    """`{layer name: bits}`."""
-    layers = matrix_layers(flat)
+    """`{id(layer): bits}`; warns of kernels that were asked for and have no matrix."""
+    layers, refs = matrix_layers(flat).values(), weight_refs(flat)
+    if isinstance(bits, dict):
+        rules = [Rule(pattern, _check_bits(value)) for pattern, value in bits.items()]
+        found = [(ref, last_match(rules, ref)) for ref in refs if ref.is_kernel]
+        check_used(rules, refs)
+        asked = {id(ref.variable): rule.value for ref, rule in found if rule}
+    else:
+        asked = dict.fromkeys(
+            [id(ref.variable) for ref in refs if ref.is_kernel], _check_bits(bits)
+        )
+        depthwise = [a for a in layers if isinstance(a, keras.layers.DepthwiseConv2D)]
+        asked |= {id(layer.kernel): 8 for layer in depthwise}
+    kernels = {id(layer.kernel) for layer in layers}
+    left = {
+        _path(ref): leaf_of(ref)
+        for ref in refs
+        if id(ref.variable) in asked and id(ref.variable) not in kernels
+    }
     if not isinstance(bits, dict):
-        _check_bits(bits)
-        return {
-            layer.name: 8 if isinstance(layer, keras.layers.DepthwiseConv2D) else bits
-            for layer in layers
+        left |= {
+            path: layer
+            for path, layer in leaves(flat)
+            if getattr(layer, "quantization_mode", None)
         }
-    rules = [Rule(pattern, _check_bits(value)) for pattern, value in bits.items()]
-    refs = weight_refs(flat)
-    found = {ref.owner.name: last_match(rules, ref) for ref in refs if ref.is_kernel}
-    check_used(rules, refs)
-    names = {layer.name for layer in layers}
-    return {name: rule.value for name, rule in found.items() if rule and name in names}
+    warn_of(
+        left,
+        "quantize_weights left {layers} unchanged",
+        "It rounds kernels of Dense, EinsumDense, Conv1D, Conv2D and DepthwiseConv2D, with "
+        "channels last, that Keras has not quantized.",
+        stacklevel=4,
+    )
+    return {
+        id(layer): asked[id(layer.kernel)]
+        for layer in layers
+        if id(layer.kernel) in asked
+    }
+
+
+def _path(ref):
+    """Of the layer that a weight counts for."""
+    owners = ref.owners[1 : ref.owners.index(leaf_of(ref)) + 1]
+    return "/".join(layer.name for layer in owners)
 
 
 def _check_bits(bits):

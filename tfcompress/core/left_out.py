@@ -1,0 +1,63 @@
+"""What a function was asked for and did not do, as one warning."""
+
+import warnings
+
+import keras
+
+from tfcompress.core.walk import is_compressed, weight_refs
+
+L = keras.layers
+
+# Methods know what runs inside of them, as far as they can.
+_OPENED = (L.RNN, L.Bidirectional, L.MultiHeadAttention, L.GroupQueryAttention)
+_NUM_NAMES = 4
+
+
+def closed_layers(flat):
+    """`{name: layer}` of what holds layers with kernels that no graph shows.
+
+    That are own layers made of others, nested models that are no graphs, and wrappers.
+    What Keras brings along and methods look into (recurrent layers, attention) is left
+    out.
+
+    >>> inside = keras.Sequential([keras.Input((3, 4)),
+    ...     keras.layers.TimeDistributed(keras.layers.Dense(2), name="each"),
+    ...     keras.layers.LSTM(2), keras.layers.Dense(2)])
+    >>> list(closed_layers(inside))
+    ['each']
+    """
+    return {layer.name: layer for layer in flat.layers if _is_closed(layer)}
+
+
+def _is_closed(layer):
+    layer = layer.inner if is_compressed(layer) else layer
+    if isinstance(layer, _OPENED):
+        return False
+    return any(ref.is_kernel and ref.owner is not layer for ref in weight_refs(layer))
+
+
+def warn_of(layers, what, why, stacklevel=3):
+    """Warns of what became of some layers.
+
+    Args:
+        layers: `{path: layer}`; none for no warning.
+        what: a sentence with `{layers}` for how many there are.
+        why: sentences on the reason, and on what helps.
+        stacklevel: as in `warnings.warn`, where 2 is the caller.
+
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     layer = keras.layers.Dense(2)
+    ...     warn_of({"a/b": layer}, "lift left {layers} unchanged", "Too heavy.")
+    >>> print(caught[0].message)
+    lift left 1 layer unchanged: 'a/b' (Dense). Too heavy.
+    """
+    if not layers:
+        return
+    count = f"{len(layers)} layer{'s' if len(layers) > 1 else ''}"
+    shown = [f"{path!r} ({type(a).__name__})" for path, a in layers.items()][
+        :_NUM_NAMES
+    ]
+    more = len(layers) - len(shown)
+    names = ", ".join(shown) + (f" and {more} more" if more else "")
+    warnings.warn(f"{what.format(layers=count)}: {names}. {why}", stacklevel=stacklevel)
