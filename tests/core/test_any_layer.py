@@ -245,6 +245,33 @@ def test_tied_weights_have_one_mask():
     np.testing.assert_allclose(stripped(X), pruned(X), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda model: tfc.prune_channels(model, 0.5),
+        lambda model: tfc.factorize(model, {"prev|dense": "svd"}, verbose=0),
+        tfc.post_training.equalize,
+    ],
+    ids=["prune_channels", "factorize", "equalize"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_changes_layers_leaves_tied_ones(changed):
+    dense = L.Dense(8, use_bias=False, name="dense")
+    dense.build((None, 16))
+    prev = L.Dense(16, activation="relu", name="prev")
+    model = functional(prev, dense, Transposed(dense, name="transposed"))
+    copy = changed(model)
+    assert copy.get_layer("transposed").of is copy.get_layer("dense")
+    np.testing.assert_array_equal(copy.get_layer("dense").kernel, dense.kernel)
+
+
+def test_tied_layers_that_stay_whole_are_named():
+    dense = L.Dense(8, use_bias=False, name="dense")
+    model = functional(L.Dense(8, name="prev"), dense, Transposed(dense))
+    with pytest.warns(UserWarning, match="1 layer unchanged: 'dense'.*shares weights"):
+        tfc.factorize(model, "svd", verbose=0)
+
+
 class Autoencoder(keras.Model):
     """Trains by calling its parts, with a loss and a metric of its own."""
 

@@ -18,7 +18,7 @@ from tfcompress.core.graph import flatten, rewire
 from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.core.rules import Rule, check_used, last_match
-from tfcompress.core.walk import weight_refs
+from tfcompress.core.walk import tied_layers, weight_refs
 
 
 def compress(model, rules, skip=()):
@@ -121,17 +121,9 @@ def is_plain(model):
 
 
 def _compressed(model, plan):
-    if is_graph(model) and not _is_tied(model):
+    if is_graph(model) and not tied_layers(model):
         return rebuild(model, lambda layer: _compress_layer(layer, plan))
     return _initialise(CompressedModel(clone_layer(model), _assign(model, plan)))
-
-
-def _is_tied(model):
-    """Whether layers of a graph hold variables of one another."""
-    graphs = [layer for layer in all_layers(model) if is_graph(layer)]
-    layers = {id(a): a for graph in graphs for a in graph.layers if not is_graph(a)}
-    held = [id(v) for layer in layers.values() for v in layer.variables]
-    return len(held) > len(set(held))
 
 
 def _as_list(value):

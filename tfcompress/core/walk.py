@@ -1,10 +1,11 @@
 """One walk over the layers and weights of any Keras model."""
 
+import collections
 import dataclasses
 
 import keras
 
-from tfcompress.core.keras_internals import direct_layers
+from tfcompress.core.keras_internals import all_layers, direct_layers
 from tfcompress.core.layout import Layout, layout
 
 _NORMALIZATION = (
@@ -121,6 +122,32 @@ def named(owners):
 def is_compressed(layer):
     """Whether a layer is the wrapper around one whose weights are transformed."""
     return getattr(layer, "is_compressed", False)
+
+
+def tied_layers(graph):
+    """`{name: layer}` of layers that share variables with another layer of a graph.
+
+    That is what layers do that were given another one, or a part of it.
+
+    Args:
+        graph: a Sequential or Functional model; nested ones are looked through.
+
+    >>> dense = keras.layers.Dense(4, name="a")
+    >>> again = keras.layers.TimeDistributed(dense, name="b")
+    >>> x = keras.Input((3, 4))
+    >>> list(tied_layers(keras.Model(x, [dense(x), again(x)])))
+    ['a', 'b']
+    """
+    kinds = (keras.Function, keras.Sequential)
+    graphs = [layer for layer in all_layers(graph) if isinstance(layer, kinds)]
+    held = [layer for each in graphs for layer in each.layers]
+    layers = {id(a): a for a in held if not isinstance(a, kinds)}
+    counts = collections.Counter(id(v) for a in layers.values() for v in a.variables)
+    return {
+        layer.name: layer
+        for layer in layers.values()
+        if any(counts[id(variable)] > 1 for variable in layer.variables)
+    }
 
 
 def leaves(model):

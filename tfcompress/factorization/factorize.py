@@ -15,11 +15,12 @@ from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.rules import Rule, check_used, last_match
 from tfcompress.core.text import as_text
-from tfcompress.core.walk import leaves, weight_refs
+from tfcompress.core.walk import leaves, tied_layers, weight_refs
 from tfcompress.factorization.factorizer import Factorizer, work
 from tfcompress.rewrites.apply import apply_to_flat
 
 _CLOSED = "Layers inside another layer are not replaced."
+_TIED = "It shares weights with another layer."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +173,7 @@ def factorize(model, rewrite="svd", where=".*", verbose=1):
         >>> [layer.name for layer in small.layers[1:]]
         ['wide_height', 'wide', 'thin_in', 'thin']
     """
-    plan, factorized, closed = _factorized(model, rewrite, where)
+    plan, factorized, closed, tied = _factorized(model, rewrite, where)
     if verbose:
         print(plan, end="")
     kept = all(row.skipped for row in plan.layers)
@@ -182,7 +183,8 @@ def factorize(model, rewrite="svd", where=".*", verbose=1):
         _CLOSED
         + " Write them into the model, by the functional API, to factorise them.",
     )
-    if kept and not closed:
+    warn_of(tied, "factorize left {layers} unchanged", _TIED)
+    if kept and not closed and not tied:
         warnings.warn(
             f"factorize replaced no layer of {model.name!r}: "
             + "; ".join(f"{row.name!r}, {row.skipped}" for row in plan.layers[:3])
@@ -225,18 +227,20 @@ def _factorized(model, rewrite, where):
     rules, places = _rules(rewrite), _places(where)
     rewrites = _assign(graph, origins, rules, places)
     closed = {n: a for n, a in closed_layers(flat).items() if n in rewrites}
-    rows = _rows(flat, rewrites, closed)
+    tied = {n: a for n, a in tied_layers(flat).items() if n in rewrites.keys() - closed}
+    reasons = {**dict.fromkeys(closed, _CLOSED), **dict.fromkeys(tied, _TIED)}
+    rows = _rows(flat, rewrites, closed, reasons)
     result = flat
     for rule in rules:
         mine = {
             name: rows[name]
             for name in rewrites
-            if rewrites[name] is rule and name not in closed
+            if rewrites[name] is rule and name not in reasons
         }
         survey = _Survey(rule.value, mine, taken={op.name for op in result.operations})
         result = apply_to_flat(result, survey)
         rows.update(survey.rows)
-    return FactorizationPlan(model.name, tuple(rows.values())), result, closed
+    return FactorizationPlan(model.name, tuple(rows.values())), result, closed, tied
 
 
 def _rules(rewrite):
@@ -283,7 +287,7 @@ def _assign(model, origins, rules, places):
     return matched
 
 
-def _rows(flat, rewrites, closed):
+def _rows(flat, rewrites, closed, reasons):
     """`{layer name: LayerFactorization}` as if all layers stayed."""
     counts = macs(flat)
     rows = {}
@@ -303,9 +307,9 @@ def _rows(flat, rewrites, closed):
             macs_after=macs_before,
             parameters_before=parameters,
             parameters_after=parameters,
-            skipped=_CLOSED
-            if name in closed
-            else "nothing before it that could be replaced together with it",
+            skipped=reasons.get(
+                name, "nothing before it that could be replaced together with it"
+            ),
         )
     return rows
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfcompress.core.graph import Graph
 from tfcompress.core.left_out import closed_layers
+from tfcompress.core.walk import tied_layers
 from tfcompress.pruning.channels import shaping, weighted  # noqa: F401  (registers rules)
 from tfcompress.pruning.channels.probe import follow
 from tfcompress.pruning.channels.rules import find
@@ -158,11 +159,15 @@ def _follow(call, cache):
 
 def _follow_all(flat, with_constants):
     trace, tensors, cache = Trace(with_constants), {}, {}
+    tied = tied_layers(flat)
     for node in Graph(flat).nodes:
         call = Call(trace, node, [tensors[id(t)] for t in node.data])
         for mask in {id(t) for t in node.inputs} - {id(t) for t in node.data}:
             trace.fix_others(tensors[mask], (), f"{call.name} is masked by it")
-        outputs = _follow(call, cache)
+        if node.operation.name in tied:
+            outputs = call.leave_whole("shares weights with another layer")
+        else:
+            outputs = _follow(call, cache)
         tensors.update(
             (id(t), tensor) for t, tensor in zip(node.outputs, outputs, strict=True)
         )

@@ -13,6 +13,7 @@ from tfcompress.core.matrices import (
     has_matrix,
     to_matrix,
 )
+from tfcompress.core.walk import tied_layers
 from tfcompress.quantization.post_training.folded import folded
 
 L = keras.layers
@@ -92,7 +93,10 @@ def equalize(model, replace_relu6=False):
         )
     if replace_relu6:
         flat = rebuild(flat, _without_relu6)
-    pairs = _pairs(Graph(flat))
+    tied = tied_layers(flat)
+    pairs = [
+        pair for pair in _pairs(Graph(flat)) if not any(a.name in tied for a in pair)
+    ]
     for _ in range(_MAX_SWEEPS):
         if all([_equalize_pair(*pair) for pair in pairs]):
             break
