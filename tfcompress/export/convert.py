@@ -3,8 +3,6 @@
 import time
 import warnings
 
-import tensorflow as tf
-
 from tfcompress import native
 from tfcompress.core.behaviour import has_ranges
 from tfcompress.core.errors import check_model
@@ -12,6 +10,7 @@ from tfcompress.core.files import check_writable, write_atomically
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import connect_directly
+from tfcompress.export.measured_converter import MeasuredConverter
 from tfcompress.export.precisions import precision_of
 from tfcompress.export.prepare import (
     NUM_CALIBRATION_SAMPLES,
@@ -195,12 +194,14 @@ def convert(model, precision, samples=None, profile="custom"):
     model = prepared(model, precision)
     values = grid_values(model) if precision.is_integer else {}
     function, module = inference_function(model, values)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    converter = MeasuredConverter.from_concrete_functions([function], module)
     converter.allow_custom_ops = profile == "custom"
     precision.set_up(converter)
     # A graph with trained ranges holds them already; measuring would replace them.
     if precision.is_integer and not has_ranges(model):
-        converter.representative_dataset = lambda: _one_by_one(samples)
+        converter.measure(
+            {name: array[:NUM_CALIBRATION_SAMPLES] for name, array in samples.items()}
+        )
     with native_notes_dropped(drop_all=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -225,12 +226,6 @@ def _check_choice(name, value, choices):
         raise ValueError(
             f"{name}={value!r}: expected one of {', '.join(map(str, choices))}."
         )
-
-
-def _one_by_one(samples):
-    count = min(NUM_CALIBRATION_SAMPLES, len(next(iter(samples.values()))))
-    for i in range(count):
-        yield {name: array[i : i + 1] for name, array in samples.items()}
 
 
 def _summary(error):
