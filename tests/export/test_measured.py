@@ -51,6 +51,20 @@ def test_masks_leave_steps_for_scores(masked, precision, path):
     assert result.notes == ()
 
 
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+def test_masks_that_are_inputs(precision, path):
+    keras.utils.set_random_seed(0)
+    x, scores, value = scores_and_values()
+    keep = keras.Input((6,), name="keep")
+    scores = scores + (1 - keep[:, None, :]) * -1e9
+    model = keras.Model([x, keep], ops.matmul(ops.softmax(scores), value))
+    kept = np.random.default_rng(0).random((32, 6)) > 0.4
+    kept[:, 0] = True
+    samples = {"x": normal(32, 6, 8), "keep": kept.astype("float32")}
+    result = export_tflite(model, path, precision, samples=samples)
+    assert max(result.noise.values()) < 0.05
+
+
 @pytest.mark.parametrize("masked", [selected, added])
 def test_masks_leave_steps_for_scores_in_trained_ranges(masked, path):
     keras.utils.set_random_seed(0)

@@ -10,8 +10,9 @@ from tfcompress.tflite.observe import FloatFile
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.tensor_ranges import set_ranges
 
-# How much outputs may change, over their spread, when constants are bounded.
-_TOLERANCE = 1e-3
+# How much outputs may change, over their spread, when constants are bounded: less than
+# rounding does with so many bits.
+_TOLERANCES = {8: 1e-3, 16: 1e-5}
 
 
 class MeasuredConverter(tf.lite.TFLiteConverter):
@@ -35,7 +36,7 @@ class MeasuredConverter(tf.lite.TFLiteConverter):
     def _quantize(self, result, input_type, output_type, activations_type, *rest):
         bias_type, allow_float, with_variables, debug_options = rest
         file, bits = read(result), 8 * activations_type.size
-        bound_constants(file, self._samples, _TOLERANCE)
+        bound_constants(file, self._samples, _TOLERANCES[bits])
         rewrite_for_integers(file, bits)
         set_ranges(file, FloatFile(file).ends(self._samples), bits)
         content = write(file)

@@ -10,9 +10,9 @@ from tfcompress.tflite.operations import constant, operation_name
 _LEAST_HUGE = 1e4
 _PADS = ("PAD", "PADV2")
 _BOUNDS = 2.0 ** np.arange(-4, 13.5, 0.5)
-_NUM_SAMPLES = 8
+_NUM_SAMPLES = 64
 # Other samples may need a little more.
-_SPARE = 1.25
+_SPARE = 1.5
 
 
 def bound_constants(file, samples, tolerance):
