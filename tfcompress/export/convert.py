@@ -3,8 +3,6 @@
 import time
 import warnings
 
-import tensorflow as tf
-
 from tfcompress import native
 from tfcompress.core.behaviour import has_ranges
 from tfcompress.core.errors import check_model
@@ -12,6 +10,7 @@ from tfcompress.core.files import check_writable, write_atomically
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import connect_directly
+from tfcompress.export.measured_converter import MeasuredConverter
 from tfcompress.export.precisions import precision_of
 from tfcompress.export.prepare import (
     NUM_CALIBRATION_SAMPLES,
@@ -85,11 +84,15 @@ def export_tflite(
             dimensions (depthwise, separable and transposed ones stay at 8, and so do
             kernels that lie on a grid of more bits; the result says which).
         samples: an array, or `{input name: array}`, typical inputs. Needed for integer
-            precisions of a model without trained ranges; also used for the check.
+            precisions of a model without trained ranges; also used for the check, which
+            draws random inputs without them.
         profile: `"custom"` allows custom operations, `"builtin"` does not, as for NPUs
             and for runtimes without our delegate; binary kernels then are int8 in
             integer files.
-        verify: whether to run the file and compare it with the Keras model.
+        verify: whether to run the file and compare it with `model` on up to 64 samples,
+            each channel of each output by the noise over its own spread. More than is
+            usual in this precision is said in `notes`; more than it explains is an
+            error, and so are outputs that do not follow the inputs.
         sparse: `"auto"`: as above. `"always"`: the other dense and convolution kernels
             are stored without their zeros too if that is smaller (half of the weights
             as in `patterns.NOfM(2, 4)`: 0.75 of the bytes; 90 % zeros: 0.15), and made
@@ -110,9 +113,10 @@ def export_tflite(
             128 different values, `"huffman"` of int8 files, and `"prune"`.
 
     Returns:
-        An `ExportResult`; its `sparsity` says what became of kernels with many zeros,
-        its `constants` what became of constants with a `codec`, its `binary` which
-        layers became binary operations, and why others did not.
+        An `ExportResult`; its `noise` says how well the file agrees with the model, its
+        `notes` what to know before it is used, its `sparsity` what became of kernels
+        with many zeros, its `constants` what became of constants with a `codec`, its
+        `binary` which layers became binary operations, and why others did not.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
@@ -150,7 +154,7 @@ def export_tflite(
             "x[:256], on which activation ranges are measured. Or train ranges with "
             "tfc.quantize_activations."
         )
-    model, binary = with_binary_layers(
+    made, binary = with_binary_layers(
         plain, precision, samples, profile, only_signs=codec is not None
     )
     if verify and any(layer.operation for layer in binary):
@@ -158,7 +162,7 @@ def export_tflite(
             "Running binary layers (profile='builtin' writes builtin operations instead; "
             "verify=False leaves the file unchecked)"
         )
-    file, notes = convert(model, precision, samples, profile)
+    file, notes = convert(made, precision, samples, profile)
     sparsity = store_sparse(file, plain, sparse, precision.without_sparse)
     if codec:
         content, constants = encode_tflite(file, codec)
@@ -170,8 +174,8 @@ def export_tflite(
     # It holds the weights a second time.
     del file
     if verify:
-        converted = model if model is not plain else None
-        result = verify_outputs(result, plain, content, samples, converted)
+        converted = made if made is not plain else None
+        result = verify_outputs(result, model, plain, content, samples, converted)
     write_atomically(path, content)
     return result.timed(time.perf_counter() - start)
 
@@ -190,12 +194,14 @@ def convert(model, precision, samples=None, profile="custom"):
     model = prepared(model, precision)
     values = grid_values(model) if precision.is_integer else {}
     function, module = inference_function(model, values)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    converter = MeasuredConverter.from_concrete_functions([function], module)
     converter.allow_custom_ops = profile == "custom"
     precision.set_up(converter)
     # A graph with trained ranges holds them already; measuring would replace them.
     if precision.is_integer and not has_ranges(model):
-        converter.representative_dataset = lambda: _one_by_one(samples)
+        converter.measure(
+            {name: array[:NUM_CALIBRATION_SAMPLES] for name, array in samples.items()}
+        )
     with native_notes_dropped(drop_all=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -220,12 +226,6 @@ def _check_choice(name, value, choices):
         raise ValueError(
             f"{name}={value!r}: expected one of {', '.join(map(str, choices))}."
         )
-
-
-def _one_by_one(samples):
-    count = min(NUM_CALIBRATION_SAMPLES, len(next(iter(samples.values()))))
-    for i in range(count):
-        yield {name: array[i : i + 1] for name, array in samples.items()}
 
 
 def _summary(error):

@@ -13,20 +13,25 @@ _INT16_ACTIVATIONS = (
 class Tolerance:
     """How far the outputs of a file may be from those of the Keras model.
 
-    One step of an integer output is always allowed on top.
+    Errors are measured for each channel, as noise: over the spread of its own values.
 
     Attributes:
-        largest: error of any output, as a fraction of the largest output; None if single
-            outputs may have any.
-        mean: mean error, likewise.
-        mean_of_signs: mean error of models that take signs of values: there the least
-            error changes those of values that are nearly zero, so that no limit holds for
-            single outputs.
+        usual: noise up to which nothing is said.
+        most: noise above which the file is refused.
+        of_signs: the same of models that take signs of values: there the least error
+            changes those of values that are nearly zero.
+        floor: error that numbers of this precision have anyhow, as a fraction of the
+            largest value.
     """
 
-    largest: float | None = None
-    mean: float | None = None
-    mean_of_signs: float = 0.1
+    usual: float
+    most: float
+    of_signs: float
+    floor: float
+
+
+# Of models that compute in half precision themselves.
+HALF = Tolerance(usual=0.05, most=0.3, of_signs=1.0, floor=1e-2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +102,17 @@ class Precision:
 _TABLE = {
     precision.name: precision
     for precision in (
-        Precision("float32", 32, 32, Tolerance(largest=1e-3)),
+        Precision(
+            "float32",
+            32,
+            32,
+            Tolerance(usual=1e-3, most=1e-2, of_signs=1.0, floor=1e-5),
+        ),
         Precision(
             "float16",
             16,
             32,
-            Tolerance(largest=2e-2),
+            Tolerance(usual=0.02, most=0.1, of_signs=1.0, floor=1e-3),
             without_sparse="LiteRT reads blocks of float16 weights wrongly",
             converted_weights=tf.float16,
         ),
@@ -110,7 +120,7 @@ _TABLE = {
             "dynamic",
             8,
             32,
-            Tolerance(mean=0.1),
+            Tolerance(usual=0.1, most=0.3, of_signs=1.0, floor=2e-2),
             without_sparse="LiteRT refuses sparse 8-bit weights of float layers, or "
             "miscomputes",
         ),
@@ -118,14 +128,14 @@ _TABLE = {
             "int8",
             8,
             8,
-            Tolerance(mean=0.15, mean_of_signs=0.15),
+            Tolerance(usual=0.1, most=0.3, of_signs=1.0, floor=2e-2),
             without_sparse="LiteRT refuses sparse int8 weights, or runs them slower",
         ),
         Precision(
             "int16x8",
             8,
             16,
-            Tolerance(mean=0.1),
+            Tolerance(usual=0.05, most=0.3, of_signs=1.0, floor=1e-2),
             without_sparse="LiteRT miscomputes with sparse weights",
             without_binary="binary operations do not read int16x8 activations",
         ),
@@ -134,7 +144,7 @@ _TABLE = {
             "int4",
             4,
             8,
-            Tolerance(mean=0.35, mean_of_signs=0.35),
+            Tolerance(usual=0.2, most=0.7, of_signs=1.0, floor=6e-2),
             without_sparse="LiteRT was not tried with sparse 4-bit weights",
             without_binary="binary operations do not read int4 activations",
         ),

@@ -1,13 +1,14 @@
 """From a Keras model to the plain one that is converted."""
 
 import keras
+import numpy as np
 
-from tfcompress.core.behaviour import has_ranges
+from tfcompress.core.behaviour import has_ranges, is_fake_quant
 from tfcompress.core.cloning import copy_state
 from tfcompress.core.compress import compress, is_plain, strip
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite
-from tfcompress.core.graph import flatten
+from tfcompress.core.graph import Graph, flatten, rewire
 from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.walk import weight_refs
 from tfcompress.export.binary import (
@@ -22,6 +23,10 @@ from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
 from tfcompress.transforms.uniform import Uniform
 
 PROFILES = ("custom", "builtin")
+# Numbers from here on may stand for infinity, by the operation that reads them, ...
+_LEAST_INFINITE = {"Add": 1e4, "Subtract": 1e4, "Multiply": 1e8}
+# ... if they are so many times as far from 0 as any range of the model.
+_TIMES_AS_FAR = 4
 # Steps from zero of an int8 weight, which is what the converter writes.
 _INT8_LEVELS = 127
 NUM_CALIBRATION_SAMPLES = 256
@@ -86,9 +91,50 @@ def prepared(model, precision):
         model = flatten(model)
         for rewrite in (FoldBatchNorm(), AffineAsConvolution(batch_norm=True)):
             model = apply_to_flat(model, rewrite)
+        model = _with_bounded_numbers(model)
     if precision.weight_bits < 8:
         model = _on_grids(model, precision.weight_bits)
     return _unrolled(model) if precision.is_integer and not is_ranged else model
+
+
+def _with_bounded_numbers(model):
+    """The model itself, or its copy without numbers that stand for infinity.
+
+    They are cut off by the ranges behind them anyhow, and integer kernels end the process
+    at the scales that they would have.
+    """
+    nodes = Graph(model).nodes
+    ranges = [node.arguments for node in nodes if is_fake_quant(node.operation)]
+    ends = keras.tree.flatten([(r.args[1:], r.kwargs) for r in ranges])
+    bound = _TIMES_AS_FAR * max(abs(n) for n in ends if isinstance(n, float))
+
+    def bounded(operation, value):
+        least = _LEAST_INFINITE.get(type(operation).__name__)
+        if least is None or keras.backend.is_keras_tensor(value):
+            return value
+        is_number = isinstance(value, (int, float)) or hasattr(value, "dtype")
+        if not is_number or not np.any(np.abs(value) >= max(least, bound)):
+            return value
+        array = np.asarray(value)
+        return np.clip(array, -bound, bound).astype(
+            array.dtype if array.dtype.kind == "f" else np.float32
+        )
+
+    def arguments(operation, args, kwargs):
+        return keras.tree.map_structure(
+            lambda value: bounded(operation, value), (args, kwargs)
+        )
+
+    def call(key, operation, *args, **kwargs):
+        args, kwargs = arguments(operation, args, kwargs)
+        return operation(*args, **kwargs)
+
+    is_far = any(
+        bounded(node.operation, value) is not value
+        for node in nodes
+        for value in keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+    )
+    return rewire(model, call) if is_far else model
 
 
 def _stripped(model, precision):

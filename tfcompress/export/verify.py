@@ -6,15 +6,21 @@ import pathlib
 import keras
 import numpy as np
 
+from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.macs import input_specs
 from tfcompress.export.binary import binary_lines
-from tfcompress.export.precisions import precision_of
-from tfcompress.export.trace import named_outputs, named_specs, structured
+from tfcompress.export.noise import output_noise
+from tfcompress.export.precisions import HALF, precision_of
+from tfcompress.export.trace import named_outputs, named_specs
+from tfcompress.export.trial_inputs import trial_inputs
 from tfcompress.runtime.interpreter import Interpreter
 from tfcompress.tflite.encode import encoding_lines
 from tfcompress.tflite.operations import count_operations, float_operations
 from tfcompress.tflite.sparsity import sparsity_lines
 
 _NUM_SAMPLES = 64
+# Channels that a line lists.
+_NUM_LISTED = 8
 
 
 class VerificationError(ValueError):
@@ -40,11 +46,17 @@ class ExportResult:
             which operation it became, or why it stayed ordinary.
         max_error: largest absolute difference of an output; None without verification.
         mean_error: mean absolute difference.
+        noise: `{output: noise}`, the root of the mean squared difference over the
+            standard deviation that the channels of the output (its last axis) have in
+            the Keras model. Classes are compared by how many differ, over how many
+            would by chance. None without verification.
         top1_agreement: fraction of samples with the same largest output, for a
             classifier (one output of shape `(batch, classes)`); else None.
         seconds: time the export took.
         notes: lines on what was not done as asked, such as kernels that stay at 8 bits in
-            int4 files.
+            int4 files; on channels of outputs that have more noise than is usual, or
+            that are lost since they spread less than the output is rounded; and on what
+            could not be checked.
     """
 
     path: pathlib.Path
@@ -57,6 +69,7 @@ class ExportResult:
     binary: tuple = ()
     max_error: float | None = None
     mean_error: float | None = None
+    noise: dict | None = None
     top1_agreement: float | None = None
     seconds: float = 0.0
     notes: tuple = ()
@@ -115,12 +128,14 @@ def describe_result(
     )
 
 
-def verify_outputs(result, model, content, samples=None, converted=None):
+def verify_outputs(result, model, plain, content, samples=None, converted=None):
     """Runs the file beside the Keras model and adds the errors to the result.
 
     Args:
         result: an `ExportResult` without errors.
-        model: what the file should compute.
+        model: what the file should compute. Where it computes in half precision, its
+            copy in float32 stands for it, if the two agree within that.
+        plain: the plain copy in float32, or the model itself.
         content: bytes of the file.
         samples: `{input name: array}` or None.
         converted: the model with binary operations that the file was made of, if it has
@@ -130,72 +145,62 @@ def verify_outputs(result, model, content, samples=None, converted=None):
     Raises:
         VerificationError: if they differ by more than the precision explains.
     """
-    specs = named_specs(model)
-    samples = samples or _random_samples(specs)
-    samples = {name: array[:_NUM_SAMPLES] for name, array in samples.items()}
-    expected = _keras_outputs(model, samples)
+    reference = plain if _is_half(model) else model
+
+    def run(inputs):
+        return _keras_outputs(reference, inputs, plain)
+
+    if samples is None:
+        samples, expected = trial_inputs(reference, named_specs(plain), run)
+    else:
+        samples = {name: array[:_NUM_SAMPLES] for name, array in samples.items()}
+        expected = run(samples)
+    if expected is None:
+        return _noted(
+            result,
+            "not checked: the Keras model's outputs are NaN or infinite on random inputs; "
+            "pass samples, or check the file yourself",
+        )
+    if reference is not model:
+        _check_half(result, _keras_outputs(model, samples, plain), expected)
     with Interpreter(content) as interpreter:
         actual = interpreter.run(samples)
         details = interpreter.output_details
     if not isinstance(actual, dict):
         actual = dict(zip(expected, [actual], strict=True))
-    differences = {
-        name: np.abs(actual[name].astype(np.float64) - array)
-        for name, array in expected.items()
-    }
-    for name, array in expected.items():
-        _check(result, name, array, differences[name], _step(details, name))
     precision = precision_of(result.precision)
+    limit = precision.tolerance.of_signs if _has_signs(result) else None
+    noises = _checked(result, expected, actual, precision.tolerance, limit, details)
     if converted is not None and precision.is_exact:
-        exact = _keras_outputs(converted, samples)
-        if len(exact) == 1:
-            # A subclassed model calls it otherwise.
-            exact = dict(zip(expected, exact.values(), strict=True))
-        for name, array in exact.items():
-            difference = np.abs(actual[name] - array)
-            _check_mean(result, name, array, difference, precision.tolerance.largest)
-    joined = np.concatenate([d.ravel() for d in differences.values()])
-    return dataclasses.replace(
-        result,
-        max_error=float(joined.max()),
-        mean_error=float(joined.mean()),
-        top1_agreement=_top1_agreement(expected, actual),
+        exact = _keras_outputs(converted, samples, plain)
+        _checked(result, exact, actual, precision.tolerance)
+    return _measured(result, expected, actual, noises)
+
+
+def _is_half(model):
+    """Whether any layer computes in less than float32."""
+    return any(
+        keras.backend.standardize_dtype(layer.compute_dtype) in ("float16", "bfloat16")
+        for layer in all_layers(model)
     )
 
 
-def _random_samples(specs):
-    generator = np.random.default_rng(0)
-    return {
-        name: generator.normal(size=(16, *spec.shape[1:])).astype(
-            spec.dtype.as_numpy_dtype
-        )
-        if spec.dtype.is_floating
-        else np.zeros((16, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
-        for name, spec in specs.items()
-    }
+def _keras_outputs(model, samples, plain):
+    """`{name: array}` under the names that the outputs have in the file."""
+    tensors = [keras.ops.convert_to_tensor(array) for array in samples.values()]
+    inputs = keras.tree.pack_sequence_as(input_specs(model), tensors)
+    outputs = named_outputs(plain, model(inputs, training=False))
+    return {name: _as_array(tensor) for name, tensor in outputs.items()}
 
 
-def _keras_outputs(model, samples):
-    inputs = structured(
-        model, {n: keras.ops.convert_to_tensor(a) for n, a in samples.items()}
-    )
-    outputs = named_outputs(model, model(inputs, training=False))
-    return {name: np.asarray(tensor, np.float64) for name, tensor in outputs.items()}
+def _as_array(tensor):
+    array = keras.ops.convert_to_numpy(tensor)
+    return array if array.dtype.kind in "iub" else array.astype(np.float64)
 
 
 def _step(details, name):
     detail = details.get(name) or next(iter(details.values()))
-    return detail["quantization"][0]
-
-
-def _check(result, name, expected, difference, step):
-    tolerance = precision_of(result.precision).tolerance
-    mean = tolerance.mean_of_signs if _has_signs(result) else tolerance.mean
-    if mean is not None:
-        _check_mean(result, name, expected, difference, mean, step)
-        return
-    error = difference.max(initial=0.0)
-    _check_error(result, name, expected, "largest", error, tolerance.largest, step)
+    return float(detail["quantization"][0])
 
 
 def _has_signs(result):
@@ -204,20 +209,117 @@ def _has_signs(result):
     return reads_signs or "GREATER_EQUAL" in result.operations
 
 
-def _check_mean(result, name, expected, difference, share, step=0.0):
-    _check_error(result, name, expected, "mean", difference.mean(), share, step)
+def _check_half(result, model, plain):
+    """Raises if the copy in float32 is not the model but for half precision."""
+    for name, expected in plain.items():
+        found = output_noise(expected, model[name], 0.0, HALF, HALF.most)
+        if found.wrong:
+            raise VerificationError(
+                f"Output {name!r}: the float32 copy of which the {result.precision} file "
+                f"is made differs from the model, in half precision, by "
+                f"{found.noise:.2g} of the spread. No file was written. Compare the "
+                "model with dtype_policy='float32'; verify=False writes the file anyway."
+            )
 
 
-def _check_error(result, name, expected, kind, error, share, step):
-    largest = np.abs(expected).max(initial=0.0)
-    allowed = share * largest + step + 1e-6
-    if not error <= allowed:
-        raise VerificationError(
-            f"Output {name!r} of the {result.precision} file differs from the Keras "
-            f"model: {kind} error {error:.4g} where {allowed:.4g} is expected (outputs "
-            f"reach {largest:.4g}). No file was written. Check that samples are typical "
-            "inputs; verify=False writes the file anyway."
+def _checked(result, expected, actual, tolerance, limit=None, details=None):
+    """`{output: OutputNoise}` of outputs that are as they should be."""
+    limit = tolerance.most if limit is None else limit
+    noises = {}
+    for name, array in expected.items():
+        step = _step(details, name) if details else 0.0
+        found = output_noise(array, actual[name], step, tolerance, limit)
+        if found.wrong or not found.follows:
+            error = np.nanmax(np.abs(actual[name] - array))
+            raise VerificationError(_refusal(result, name, found, limit, error))
+        noises[name] = found
+    return noises
+
+
+def _refusal(result, name, found, limit, error):
+    where = f"Output {name!r} of the {result.precision} file"
+    if found.wrong:
+        worst = found.channels[list(found.wrong)].max()
+        what = (
+            f"{where} differs from the Keras model{_in_channels(found, found.wrong)}: "
+            f"noise of {worst:.2g} of the spread, where {limit:g} is the limit; the "
+            f"largest error is {error:.4g}."
         )
+    else:
+        what = f"{where} does not follow the inputs as the Keras model's does."
+    return (
+        f"{what} No file was written. Check that samples are typical inputs"
+        f"{_more_bits(result)}; verify=False writes the file anyway."
+    )
+
+
+def _more_bits(result):
+    """What else helps where few bits are the reason."""
+    if precision_of(result.precision).activation_bits != 8:
+        return ""
+    return (
+        ", train with tfc.quantize_activations, or take more bits, as with "
+        "precision='int16x8'"
+    )
+
+
+def _in_channels(found, places):
+    """Which channels, if there are several."""
+    if len(found.channels) == 1:
+        return ""
+    listed = ", ".join(map(str, places[:_NUM_LISTED]))
+    more = ", ..." if len(places) > _NUM_LISTED else ""
+    return f" in {len(places)} of {len(found.channels)} channels ({listed}{more})"
+
+
+def _noise_lines(result, noises):
+    usual = precision_of(result.precision).tolerance.usual
+    for name, found in noises.items():
+        if found.noisy:
+            worst = found.channels[list(found.noisy)].max()
+            yield (
+                f"output {name!r}: noise of up to {worst:.2g} of the spread"
+                f"{_in_channels(found, found.noisy)}; {usual:g} is usual in "
+                f"{result.precision} files"
+            )
+        if found.lost:
+            yield (
+                f"output {name!r}: values are lost{_in_channels(found, found.lost)}: they "
+                "spread less than the output is rounded, which has one scale"
+                f"{f' with steps of {found.step:.3g}' if found.step else ''}. Make them "
+                "an output of their own, around zero, if they matter"
+            )
+
+
+def _noted(result, *lines):
+    return dataclasses.replace(result, notes=(*result.notes, *lines))
+
+
+def _measured(result, expected, actual, noises):
+    """The result with errors, of the values that are finite in the Keras model."""
+    with np.errstate(invalid="ignore"):
+        joined = np.concatenate(
+            [
+                np.abs(np.subtract(actual[name], array, dtype=np.float64)).ravel()
+                for name, array in expected.items()
+            ]
+        )
+    known = np.concatenate([np.isfinite(array).ravel() for array in expected.values()])
+    lines = list(_noise_lines(result, noises))
+    if not known.all():
+        lines.append(
+            f"{np.count_nonzero(~known):,} of {known.size:,} outputs were not compared: "
+            "they are NaN or infinite in the Keras model"
+        )
+    joined = joined[known]
+    measured = dataclasses.replace(
+        result,
+        max_error=float(joined.max(initial=0.0)),
+        mean_error=float(joined.mean()) if joined.size else 0.0,
+        noise={name: found.noise for name, found in noises.items()},
+        top1_agreement=_top1_agreement(expected, actual),
+    )
+    return _noted(measured, *lines)
 
 
 def _top1_agreement(expected, actual):

@@ -5,7 +5,7 @@ import numpy as np
 
 from tfcompress.core.collect import observe
 from tfcompress.core.samples import batches
-from tfcompress.quantization.layers.fake_quant import FakeQuant
+from tfcompress.quantization.layers.fake_quant import FakeQuant, bounded
 from tfcompress.quantization.ranges import NUM_BINS
 
 
@@ -31,11 +31,11 @@ def calibrate(model, samples, setting):
 
     def widen(layer, inputs, *_):
         low, high = limits[id(layer)]
-        values = inputs.numpy()
+        values = bounded(inputs).numpy()
         limits[id(layer)] = min(low, values.min()), max(high, values.max())
 
     def count(layer, inputs, *_):
-        values = inputs.numpy().ravel()
+        values = bounded(inputs).numpy().ravel()
         counts[id(layer)] += _histogram(values, *limits[id(layer)])
 
     # Samples come as lists, whatever structure the inputs have.

@@ -147,12 +147,17 @@ def quantize_activations(
     for rewrite in (SplitSeparable(), AffineAsConvolution()):
         flat = apply_to_flat(flat, rewrite)
     flat = _split_activations(flat)
-    groups = _place(Graph(flat))
+    graph = Graph(flat)
+    groups = _place(graph)
+    one_hot = {node.key for node in graph.nodes if _is_one_hot(node.layer)}
     layers, inputs = {}, {}
 
     def quantized(key, tensors):
         if key not in groups:
             return tensors
+        if key in one_hot:
+            # The converter would give its two values scales of their own.
+            tensors = keras.ops.relu(tensors)
         group = groups[key]
         if group.name not in layers:
             named = {"sites": len(group.members), "name": f"{group.name}_range"}
@@ -303,6 +308,15 @@ def _fixed_range(node):
 
 def _is_sign(layer):
     return isinstance(layer, QuantizedActivation) and isinstance(layer.quantizer, Sign)
+
+
+def _is_one_hot(operation):
+    encodes = getattr(operation, "output_mode", None) in (
+        "one_hot",
+        "multi_hot",
+        "count",
+    )
+    return encodes or type(operation).__name__ == "OneHot"
 
 
 def _split_activations(model):

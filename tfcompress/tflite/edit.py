@@ -32,6 +32,16 @@ def opcode_index(file, code):
     return known.index(vars(code))
 
 
+def drop_unused_codes(file):
+    """Removes kinds of operations that no operation is of any more."""
+    operations = [op for graph in file.subgraphs for op in graph.operators]
+    kept = sorted({op.opcodeIndex for op in operations})
+    places = {old: new for new, old in enumerate(kept)}
+    file.operatorCodes = [file.operatorCodes[i] for i in kept]
+    for operation in operations:
+        operation.opcodeIndex = places[operation.opcodeIndex]
+
+
 def drop_buffers(file, dropped):
     """Removes buffers, by their places, that nothing shows any more."""
     kept = [i for i in range(len(file.buffers)) if i not in dropped]

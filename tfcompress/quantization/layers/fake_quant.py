@@ -1,11 +1,21 @@
 """Activation ranges for integer inference."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.keras_internals import producer
 
 RANGES = ("moving_average", "learned")
+# What stands for minus infinity, as where attention is masked: so far below zero, and
+# so many times as far as anything else in the tensor.
+_FAR_BELOW = 1e4
+_TIMES_AS_FAR = 1e3
+# How far below the others it needs to be: exp(-20) is nothing.
+_FAR_ENOUGH = 20.0
+# What is nothing but zeros has a range all the same, else kernels have no scale.
+_LEAST_REACH = 1e-10
+_DEAD_REACH = 1.0
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -14,7 +24,9 @@ class FakeQuant(keras.layers.Layer):
 
         s = (max - min) / (2^bits - 1),    y = s round((clip(x, min, max) - min) / s) + min
 
-    with `min <= 0 <= max` moved slightly so that 0 is a level. Gradient: `dL/dx = dL/dy`
+    with `min <= 0 <= max` moved slightly so that 0 is a level. What stands for minus
+    infinity in a mask (below -10,000, and 1,000 times as far from 0 as the rest of the
+    tensor) becomes 20 less than the rest before a range is set. Gradient: `dL/dx = dL/dy`
     inside the range, 0 outside; a learned `max` receives the sum of `dL/dy` over
     `x > max`, and `min` likewise. Until a first batch was seen, `y = x`.
 
@@ -108,6 +120,7 @@ class FakeQuant(keras.layers.Layer):
     def _round(self, inputs):
         low = tf.minimum(tf.reduce_min(self.minimum.value), 0.0)
         high = tf.maximum(tf.reduce_max(self.maximum.value), 0.0)
+        high += tf.where(high - low < _LEAST_REACH, _DEAD_REACH, 0.0)
         return tf.quantization.fake_quant_with_min_max_vars(
             inputs, low, high, num_bits=self.bits
         )
@@ -117,7 +130,7 @@ class FakeQuant(keras.layers.Layer):
         seen = self.seen.value
         rate = 1.0 - self.momentum if self.ranges == "moving_average" else 0.0
         step = here * tf.where(seen > 0, rate, 1.0)
-        inputs = tf.stop_gradient(inputs)
+        inputs = bounded(tf.stop_gradient(inputs))
         for variable, value in (
             (self.minimum, tf.reduce_min(inputs)),
             (self.maximum, tf.reduce_max(inputs)),
@@ -147,6 +160,7 @@ class FakeQuant(keras.layers.Layer):
         if self.range() is None:
             return inputs
         low, high = self.range()
+        high += _DEAD_REACH if high - low < _LEAST_REACH else 0.0
         if self.bits >= 8:
             return _fake_quant(inputs, low, high, self.bits)
         # The same step in 8 bits, which integer files have, but fewer levels of it.
@@ -171,6 +185,24 @@ class FakeQuant(keras.layers.Layer):
             "momentum": self.momentum,
             "sites": self.sites,
         }
+
+
+def bounded(values):
+    """Values without stand-ins for minus infinity, which have no place in a range.
+
+    Args:
+        values: a float tensor.
+
+    >>> bounded(tf.constant([-1e9, -2.0, 3.0])).numpy()
+    array([-22.,  -2.,   3.], dtype=float32)
+    """
+    is_far = values <= -_FAR_BELOW
+    others = tf.where(is_far, 0.0, values)
+    nearest = tf.reduce_max(tf.where(is_far, values, -np.inf))
+    reach = tf.reduce_max(tf.abs(others))
+    is_mask = tf.reduce_any(~is_far) & (-nearest > _TIMES_AS_FAR * reach)
+    lowest = tf.reduce_min(others) - _FAR_ENOUGH
+    return tf.where(is_far & is_mask, lowest, values)
 
 
 def _fake_quant(inputs, low, high, bits):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfcompress.quantization.layers.fake_quant import FakeQuant
+from tfcompress.quantization.layers.fake_quant import FakeQuant, bounded
 from tfcompress.transforms.learned_step import round_to_step
 
 
@@ -74,10 +74,11 @@ class LearnedStepQuant(FakeQuant):
         return round_to_step(inputs, step, *self._levels(), axes, num_sharing)
 
     def _observe(self, inputs, site):
+        inputs = bounded(tf.stop_gradient(inputs))
         is_new = 1 - tf.gather(self.seen.value, site)
         is_negative = tf.cast(tf.reduce_any(inputs < 0), tf.float32)
         self.is_signed.assign(tf.maximum(self.is_signed.value, is_new * is_negative))
-        mean = tf.reduce_mean(tf.abs(tf.stop_gradient(inputs)))
+        mean = tf.reduce_mean(tf.abs(inputs))
         start = 2 * mean / tf.sqrt(self._levels()[1])
         is_first = (tf.reduce_max(self.seen.value) == 0) & (mean > 0)
         self.step.assign(tf.where(is_first, start, self.step.value))

@@ -1,0 +1,195 @@
+"""Operations that integers cannot run, or run wrongly, in the form that they can."""
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tfcompress.tflite.edit import drop_unused_codes, opcode_index
+from tfcompress.tflite.operations import constant, operation_name
+
+_KEEP_CONSTANTS = """
+    EQUAL GREATER GREATER_EQUAL LESS LESS_EQUAL NOT_EQUAL SELECT SELECT_V2
+""".split()
+
+
+def rewrite_for_integers(file, bits):
+    """Rewrites operations of a float file whose integer kernels fail.
+
+    For 8 and 16 bits `ONE_HOT`, whose values would get scales of their own, makes whole
+    numbers, which are converted. For 16 bits:
+
+        SQUARED_DIFFERENCE(a, b) = (a - b) (a - b),    SQUARE(a) = a a,
+        SUM(a) = n MEAN(a),    PADV2(a, c) = PAD(a - c) + c
+
+    Args:
+        file: the object form of the file, edited in place.
+        bits: of the activations.
+    """
+    forms = _FORMS if bits == 16 else {"ONE_HOT": _whole_one_hot}
+    for graph in file.subgraphs:
+        operators = graph.operators
+        graph.operators = []
+        for operation in operators:
+            form = forms.get(operation_name(file, operation))
+            steps = form(_Rewrite(file, graph, operation)) if form else None
+            graph.operators += steps or [operation]
+    # The quantizer knows only what it finds in use.
+    drop_unused_codes(file)
+
+
+class _Rewrite:
+    """The tensors of an operation, and new ones next to them."""
+
+    def __init__(self, file, graph, operation):
+        self.file = file
+        self.graph = graph
+        self.operation = operation
+        self.inputs = [int(i) for i in operation.inputs]
+        self.output = int(operation.outputs[0])
+
+    def tensor(self, place):
+        return self.graph.tensors[place]
+
+    def float_constant(self, place):
+        """The place, and the values of a constant of floats there, else None."""
+        tensor = self.tensor(place)
+        values = constant(self.file, tensor)
+        if values is None or tensor.type != schema.TensorType.FLOAT32:
+            return place, None
+        return place, values.reshape(tensor.shape)
+
+    def constant(self, array, name=b"constant"):
+        """The place of a new constant."""
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(array.tobytes(), np.uint8)
+        self.file.buffers.append(buffer)
+        kind = {"f": schema.TensorType.FLOAT32, "i": schema.TensorType.INT32}
+        return self._add(
+            array.shape, kind[array.dtype.kind], name, len(self.file.buffers) - 1
+        )
+
+    def between(self, like, kind=schema.TensorType.FLOAT32):
+        """The place of a new tensor in the shape of another."""
+        # What has no data shows the first buffer, which is empty.
+        return self._add(self.tensor(like).shape, kind, b"between", 0)
+
+    def _add(self, shape, kind, name, buffer):
+        tensor = schema.TensorT()
+        tensor.shape = np.array(shape, np.int32)
+        tensor.type, tensor.buffer = kind, buffer
+        tensor.name = self.tensor(self.output).name + b"/%s_%d" % (
+            name,
+            len(self.graph.tensors),
+        )
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
+
+    def step(self, name, inputs, output, options=None):
+        """A new operation."""
+        code = schema.OperatorCodeT()
+        code.builtinCode = getattr(schema.BuiltinOperator, name)
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+        code.version = 1
+        made = schema.OperatorT()
+        made.opcodeIndex = opcode_index(self.file, code)
+        made.inputs = np.array(inputs, np.int32)
+        made.outputs = np.array([output], np.int32)
+        if options is not None:
+            kind = type(options).__name__.removesuffix("T")
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+            made.builtinOptions = options
+        return made
+
+
+def _product_of_difference(rewrite):
+    difference = rewrite.between(rewrite.output)
+    return [
+        rewrite.step("SUB", rewrite.inputs, difference, schema.SubOptionsT()),
+        _product(rewrite, difference, difference),
+    ]
+
+
+def _product_with_itself(rewrite):
+    (place,) = rewrite.inputs
+    return [_product(rewrite, place, place)]
+
+
+def _product(rewrite, first, second):
+    options = schema.MulOptionsT()
+    return rewrite.step("MUL", [first, second], rewrite.output, options)
+
+
+def _multiple_of_mean(rewrite):
+    if rewrite.tensor(rewrite.output).type != schema.TensorType.FLOAT32:
+        return None
+    whole, part = (
+        np.prod(rewrite.tensor(place).shape)
+        for place in (rewrite.inputs[0], rewrite.output)
+    )
+    mean = rewrite.between(rewrite.output)
+    count = rewrite.constant(np.float32(whole / part))
+    options = rewrite.operation.builtinOptions
+    return [
+        rewrite.step("MEAN", rewrite.inputs, mean, options),
+        _product(rewrite, mean, count),
+    ]
+
+
+def _zero_padding(rewrite):
+    place, paddings, value = rewrite.inputs
+    if rewrite.tensor(rewrite.output).type != schema.TensorType.FLOAT32:
+        return None
+    moved, padded = rewrite.between(place), rewrite.between(rewrite.output)
+    return [
+        rewrite.step("SUB", [place, value], moved, schema.SubOptionsT()),
+        rewrite.step("PAD", [moved, paddings], padded, schema.PadOptionsT()),
+        rewrite.step("ADD", [padded, value], rewrite.output, schema.AddOptionsT()),
+    ]
+
+
+def _own_constants(rewrite):
+    """The same with constants that nothing else reads.
+
+    These operations stay float where they read constants. What others read becomes an
+    integer.
+    """
+    inputs = [
+        place if values is None else rewrite.constant(values)
+        for place, values in map(rewrite.float_constant, rewrite.inputs)
+    ]
+    if inputs == rewrite.inputs:
+        return None
+    rewrite.operation.inputs = np.array(inputs, np.int32)
+    return [rewrite.operation]
+
+
+def _whole_one_hot(rewrite):
+    if rewrite.tensor(rewrite.output).type != schema.TensorType.FLOAT32:
+        return None
+    indices, depth, *values = rewrite.inputs
+    arrays = [constant(rewrite.file, rewrite.tensor(value)) for value in values]
+    if any(array is None or array[0] != round(array[0]) for array in arrays):
+        return None
+    values = [rewrite.constant(np.int32(array[0])) for array in arrays]
+    whole = rewrite.between(rewrite.output, schema.TensorType.INT32)
+    options = schema.CastOptionsT()
+    options.inDataType = schema.TensorType.INT32
+    options.outDataType = schema.TensorType.FLOAT32
+    return [
+        rewrite.step(
+            "ONE_HOT",
+            [indices, depth, *values],
+            whole,
+            rewrite.operation.builtinOptions,
+        ),
+        rewrite.step("CAST", [whole], rewrite.output, options),
+    ]
+
+
+_FORMS = {
+    "ONE_HOT": _whole_one_hot,
+    "PADV2": _zero_padding,
+    "SQUARE": _product_with_itself,
+    "SQUARED_DIFFERENCE": _product_of_difference,
+    "SUM": _multiple_of_mean,
+    **dict.fromkeys(_KEEP_CONSTANTS, _own_constants),
+}

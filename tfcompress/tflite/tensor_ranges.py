@@ -1,0 +1,89 @@
+"""The ranges of a file's tensors, from which its integers get their scales."""
+
+import collections
+
+from ai_edge_litert import schema_py_generated as schema
+
+from tfcompress.tflite.operations import operation_name
+
+# Their integer kernels read and write one scale.
+_SAME_SCALE = frozenset(
+    """
+    AVERAGE_POOL_2D BATCH_TO_SPACE_ND BROADCAST_TO CONCATENATION DEPTH_TO_SPACE
+    DYNAMIC_UPDATE_SLICE EXPAND_DIMS GATHER GATHER_ND MAXIMUM MAX_POOL_2D MINIMUM
+    MIRROR_PAD PACK PAD PADV2 REDUCE_MAX REDUCE_MIN RESHAPE RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR REVERSE_V2 SELECT SELECT_V2 SLICE SPACE_TO_BATCH_ND
+    SPACE_TO_DEPTH SPLIT SPLIT_V SQUEEZE STRIDED_SLICE TILE TRANSPOSE UNPACK
+    """.split()
+)
+_SELECT = ("SELECT", "SELECT_V2")
+# What is nothing but zeros gets a range all the same.
+_LEAST_REACH = 1e-10
+_DEAD = (0.0, 1.0)
+
+
+def set_ranges(file, ends, bits):
+    """Gives the tensors of a float file the ranges that quantization is to use.
+
+    A tensor that is read by several operations, of which one keeps its scale, shares
+    the widest range with what that writes. Else the converter takes the narrower one
+    for all: `min(x, 0)` would cut `x` off at 0 for everybody. What is selected from
+    has one range always, since for 16 bits the converter gives it several.
+
+    Args:
+        file: the object form of the file, edited in place.
+        ends: `{place of a tensor: (smallest, largest value)}`.
+        bits: of the integers.
+    """
+    graph = file.subgraphs[0]
+    ranges = {place: _with_zero(*pair) for place, pair in ends.items()}
+    for group in _groups(file, graph, ranges, bits):
+        lows, highs = zip(*(ranges[place] for place in group), strict=True)
+        ranges.update(dict.fromkeys(group, (min(lows), max(highs))))
+    for place, (low, high) in ranges.items():
+        if max(-low, high) < _LEAST_REACH:
+            low, high = _DEAD
+        tensor = graph.tensors[place]
+        tensor.quantization = tensor.quantization or schema.QuantizationParametersT()
+        tensor.quantization.min, tensor.quantization.max = [low], [high]
+
+
+def _with_zero(low, high):
+    return min(low, 0.0), max(high, 0.0)
+
+
+def _groups(file, graph, ranges, bits):
+    """Sets of tensors of one scale, some of which are also read otherwise."""
+    parent = {}
+
+    def find(place):
+        while parent.get(place, place) != place:
+            place = parent[place]
+        return place
+
+    readers = collections.Counter(int(i) for i in graph.outputs)
+    kept, selected = set(), set()
+    for operation in graph.operators:
+        inputs = {int(i) for i in operation.inputs if int(i) in ranges}
+        readers.update(inputs)
+        name = operation_name(file, operation)
+        if name not in _SAME_SCALE:
+            continue
+        outputs = [int(i) for i in operation.outputs if int(i) in ranges]
+        first, *others = [*inputs, *outputs] or [None]
+        kept |= inputs
+        if bits == 16 and name in _SELECT:
+            selected.update(outputs)
+        for other in others:
+            parent[find(other)] = find(first)
+    members = collections.defaultdict(list)
+    for place in ranges:
+        members[find(place)].append(place)
+    return [
+        group
+        for group in members.values()
+        if any(
+            place in selected or (place in kept and readers[place] > 1)
+            for place in group
+        )
+    ]
