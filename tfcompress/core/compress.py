@@ -9,7 +9,7 @@ from tfcompress.core.cloning import clone_layer, is_graph, rebuild
 from tfcompress.core.compressed import (
     Compressed,
     CompressedLayer,
-    CompressedModel,
+    compressed_model,
     treatments,
     untransformed,
 )
@@ -123,7 +123,7 @@ def is_plain(model):
 def _compressed(model, plan):
     if is_graph(model) and not tied_layers(model):
         return rebuild(model, lambda layer: _compress_layer(layer, plan))
-    return _initialise(CompressedModel(clone_layer(model), _assign(model, plan)))
+    return _initialise(compressed_model(clone_layer(model), _assign(model, plan)))
 
 
 def _as_list(value):

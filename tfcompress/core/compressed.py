@@ -384,10 +384,6 @@ class CompressedModel(Compressed, keras.Model):
         (True, True)
     """
 
-    def __new__(cls, model=None, *args, **kwargs):
-        """An object of the class that trains as the model does."""
-        return super().__new__(cls if model is None else _training_like(type(model)))
-
     def __init__(self, model, transforms, **kwargs):
         kwargs = {"name": model.name, "trainable": model.trainable, **kwargs}
         # Keras scales the loss of models of this precision.
@@ -439,7 +435,7 @@ class CompressedModel(Compressed, keras.Model):
     def from_config(cls, config, custom_objects=None):
         """Restores the model."""
         model, transforms, rest = cls._restore_config(config, "model", custom_objects)
-        return cls(model, transforms, **rest)
+        return compressed_model(model, transforms, **rest)
 
 
 class _Part(StandIn):
@@ -459,6 +455,11 @@ class _Part(StandIn):
         return self.compressed._call_within(
             self.layer, self.layer, lambda: self.call(*args, **kwargs), training
         )
+
+
+def compressed_model(model, transforms, **kwargs):
+    """A `CompressedModel` that trains as the class of a model does."""
+    return _training_like(type(model))(model, transforms, **kwargs)
 
 
 @functools.cache

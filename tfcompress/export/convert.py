@@ -10,7 +10,8 @@ from tfcompress.core.files import check_writable, write_atomically
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import connect_directly
-from tfcompress.export.measured_converter import MeasuredConverter
+from tfcompress.export.converter import convert_function, convert_in_child
+from tfcompress.export.hazards import check_operations, control_flow
 from tfcompress.export.precisions import precision_of
 from tfcompress.export.prepare import (
     NUM_CALIBRATION_SAMPLES,
@@ -194,22 +195,26 @@ def convert(model, precision, samples=None, profile="custom"):
     model = prepared(model, precision)
     values = grid_values(model) if precision.is_integer else {}
     function, module = inference_function(model, values)
-    converter = MeasuredConverter.from_concrete_functions([function], module)
-    converter.allow_custom_ops = profile == "custom"
-    precision.set_up(converter)
+    check_operations(function, model, precision)
     # A graph with trained ranges holds them already; measuring would replace them.
-    if precision.is_integer and not has_ranges(model):
-        converter.measure(
-            {name: array[:NUM_CALIBRATION_SAMPLES] for name, array in samples.items()}
-        )
+    is_measured = precision.is_integer and not has_ranges(model)
+    few = {k: array[:NUM_CALIBRATION_SAMPLES] for k, array in (samples or {}).items()}
+    flow = control_flow(function, model) if precision.is_integer else []
+    convert_it = convert_in_child if flow else convert_function
     with native_notes_dropped(drop_all=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            content = converter.convert()
+            content = convert_it(
+                function,
+                module,
+                precision,
+                few if is_measured else None,
+                allow_custom=profile == "custom",
+            )
         except Exception as error:
             raise ValueError(
                 f"The TFLite converter refuses model {model.name!r} as "
-                f"{precision.name}: {_summary(error)}"
+                f"{precision.name}: {_summary(error)}{_suspects(flow)}"
             ) from error
     file = read(content)
     if precision.is_integer:
@@ -226,6 +231,17 @@ def _check_choice(name, value, choices):
         raise ValueError(
             f"{name}={value!r}: expected one of {', '.join(map(str, choices))}."
         )
+
+
+def _suspects(flow):
+    """What is likely to be the reason, where there are loops or branches."""
+    if not flow:
+        return ""
+    return (
+        f". The reason may be the loop or branch in {', '.join(dict.fromkeys(flow))}: "
+        "write it out step by step, or export without integer activations, as with "
+        "precision='dynamic'"
+    )
 
 
 def _summary(error):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from tfcompress.core.behaviour import has_ranges, is_fake_quant
-from tfcompress.core.cloning import copy_state
+from tfcompress.core.cloning import clone_layer, is_graph, rebuild
 from tfcompress.core.compress import compress, is_plain, strip
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite
@@ -159,10 +159,13 @@ def _stripped(model, precision):
 
 def _in_float32(model):
     """The model itself, or its copy without mixed precision, which does not convert."""
-    # Configurations of large models take a while to make.
     if not any(map(_is_mixed, all_layers(model))):
         return model
-    return _with_config(model, _without_mixed_precision)
+    copy = clone_layer(model)
+    for layer in filter(_is_mixed, all_layers(copy)):
+        layer.dtype_policy = layer.variable_dtype
+    # Its symbolic tensors have the precision of before.
+    return rebuild(copy) if is_graph(copy) else copy
 
 
 def _is_mixed(layer):
@@ -174,39 +177,16 @@ def _unrolled(model):
 
     TFLite's calibrator crashes on loops.
     """
-    return _with_config(model, _without_loops)
-
-
-def _with_config(model, change):
-    """The model itself, or a copy if its changed configuration is another one."""
-    config = keras.saving.serialize_keras_object(model)
-    changed = change(config)
-    if changed == config:
+    if not any(map(_has_loop, all_layers(model))):
         return model
-    copy = keras.saving.deserialize_keras_object(changed, safe_mode=False)
-    copy_state(model, copy)
+    copy = clone_layer(model)
+    for layer in filter(_has_loop, all_layers(copy)):
+        layer.unroll = True
     return copy
 
 
-def _without_mixed_precision(config):
-    is_policy = isinstance(config, dict) and config.get("class_name") == "DTypePolicy"
-    if is_policy and str(config["config"].get("name")).startswith("mixed_"):
-        return {**config, "config": {**config["config"], "name": "float32"}}
-    return _mapped(_without_mixed_precision, config)
-
-
-def _without_loops(config):
-    if isinstance(config, dict) and config.get("unroll") is False:
-        return {**config, "unroll": True}
-    return _mapped(_without_loops, config)
-
-
-def _mapped(change, config):
-    if isinstance(config, dict):
-        return {key: change(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return type(config)(change(value) for value in config)
-    return config
+def _has_loop(layer):
+    return getattr(layer, "unroll", None) is False
 
 
 def _on_grids(model, bits):

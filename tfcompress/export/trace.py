@@ -1,6 +1,7 @@
 """The graph of a model that the converter gets."""
 
 import functools
+import keyword
 import math
 
 import keras
@@ -101,4 +102,6 @@ def _outputs(model):
 
 
 def _identifier(name):
-    return "".join(c if c.isalnum() else "_" for c in name)
+    name = "".join(c if c.isalnum() else "_" for c in name)
+    is_usable = name.isidentifier() and not keyword.iskeyword(name)
+    return name if is_usable else f"tensor_{name}"

@@ -1,0 +1,84 @@
+"""Operations that the converter cannot take, found before it ends Python."""
+
+import re
+
+from tfcompress.core.keras_internals import all_layers
+
+_FLOW = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
+_PYTHON = {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
+_RANDOM = "(Stateless)?(Random|TruncatedNormal|ParameterizedTruncated)"
+# LiteRT has these, of floats.
+_RANDOM_IN_LITERT = {"RandomStandardNormal", "RandomUniform", "Multinomial"}
+
+
+def check_operations(function, model, precision):
+    """Raises for a layer that no file, or no file of a precision, can hold.
+
+    Args:
+        function: the traced `tf.ConcreteFunction`.
+        model: what it was traced from, for names.
+        precision: a `Precision`.
+
+    Raises:
+        ValueError: names the layer, and what to do.
+    """
+    for operation, kinds in _operations(function):
+        where = place(operation, model)
+        if kinds & _PYTHON:
+            raise ValueError(
+                f"{where} runs Python code, which a TFLite file cannot hold. Write it in "
+                "keras.ops, or do it before or after the model."
+            )
+        if any(map(_is_random, kinds)) and (
+            precision.is_integer or not kinds & _RANDOM_IN_LITERT
+        ):
+            raise ValueError(
+                f"{where} draws random numbers ({operation.type}), which LiteRT cannot in "
+                f"{precision.name} files. Export a model without it, such as "
+                "keras.Model(model.inputs, outputs of the layers before it), or feed the "
+                "numbers through an input."
+            )
+
+
+def control_flow(function, model):
+    """The layers with loops or branches, as text; empty if there are none."""
+    return [
+        place(operation, model)
+        for operation in function.graph.get_operations()
+        if operation.type in _FLOW
+    ]
+
+
+def place(operation, model):
+    """The innermost layer that an operation of the graph comes from, as text."""
+    names = {layer.name: layer for layer in all_layers(model)}
+    for part in reversed(operation.name.split("/")):
+        for name in (part, re.sub(r"_\d+$", "", part)):
+            if name in names:
+                return f"Layer {name!r} ({type(names[name]).__name__})"
+    return f"Model {model.name!r}"
+
+
+def _operations(function):
+    """`(operation, types of it and of all that it calls)` of a graph."""
+    library = {
+        body.signature.name: body.node_def
+        for body in function.graph.as_graph_def().library.function
+    }
+
+    def types(kind, attributes):
+        found = {kind}
+        for value in attributes.values():
+            for called in [value.func, *value.list.func]:
+                for node in library.get(called.name, ()):
+                    found |= types(node.op, node.attr)
+        return found
+
+    for operation in function.graph.get_operations():
+        yield operation, types(operation.type, operation.node_def.attr)
+
+
+def _is_random(kind):
+    return kind in _RANDOM_IN_LITERT or re.match(
+        "(Stateless)?(Random|Truncated|Param)", kind
+    )
