@@ -172,7 +172,7 @@ def _is_mixed(layer):
 def _unrolled(model):
     """The model itself, or its copy with recurrent layers written out step by step.
 
-    TFLite's calibrator crashes on loops.
+    What is in a loop stays float.
     """
     return _with_config(model, _without_loops)
 
@@ -183,7 +183,10 @@ def _with_config(model, change):
     changed = change(config)
     if changed == config:
         return model
-    copy = keras.saving.deserialize_keras_object(changed, safe_mode=False)
+    # Classes that nobody registered are at hand all the same.
+    classes = {type(layer).__name__: type(layer) for layer in all_layers(model)}
+    with keras.saving.custom_object_scope(classes):
+        copy = keras.saving.deserialize_keras_object(changed, safe_mode=False)
     copy_state(model, copy)
     return copy
 
