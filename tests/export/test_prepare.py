@@ -33,6 +33,19 @@ def test_loops_are_unrolled_where_ranges_are_measured():
     assert unrolled.layers[-1].forward_layer.unroll
 
 
+class Twice(L.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+def test_loops_are_unrolled_next_to_classes_that_nobody_registered():
+    x = keras.Input((5, 4))
+    model = keras.Model(x, Twice()(L.GRU(3)(x)))
+    unrolled = prepared(model, precision_of("int8"))
+    assert unrolled.layers[1].unroll
+    assert isinstance(unrolled.layers[2], Twice)
+
+
 def test_int4_kernels_lie_on_a_grid_of_seven_steps():
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((16,)), L.Dense(4), L.Dense(1)])

@@ -175,7 +175,7 @@ def _is_mixed(layer):
 def _unrolled(model):
     """The model itself, or its copy with recurrent layers written out step by step.
 
-    TFLite's calibrator crashes on loops.
+    What is in a loop stays float.
     """
     if not any(map(_has_loop, all_layers(model))):
         return model

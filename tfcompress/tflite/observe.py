@@ -53,6 +53,7 @@ class FloatFile:
         return {
             place: (float(a), float(b))
             for place, a, b in zip(places, low, high, strict=True)
+            if np.isfinite(a) and np.isfinite(b)
         }
 
     def _run(self, samples):
@@ -64,8 +65,12 @@ class FloatFile:
             yield row
 
     def _ends(self, place):
-        # A view, which must be gone when the file runs again.
-        values = self._interpreter.tensor(place)()
+        try:
+            # A view, which must be gone when the file runs again.
+            values = self._interpreter.tensor(place)()
+        except ValueError:
+            # What a loop does not write has no values.
+            return np.nan, np.nan
         return (values.min(), values.max()) if values.size else (0.0, 0.0)
 
 
