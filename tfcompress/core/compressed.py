@@ -399,7 +399,8 @@ class CompressedModel(Compressed, keras.Model):
 
     def _build_transforms(self):
         super()._build_transforms()
-        for layer in sublayers(self.inner):
+        # Training code of its own may call them by themselves.
+        for layer in sublayers(self.inner) if own_training(type(self)) else ():
             _Part(self, layer)
 
     @property

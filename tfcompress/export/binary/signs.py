@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.behaviour import PASSIVE, is_fake_quant
+from tfcompress.core.compressed import untransformed
 from tfcompress.core.graph import (
     Graph,
     as_graph_with_origins,
@@ -57,9 +58,11 @@ def reads_signs(model):
     ['second']
     """
     try:
-        graph_model, copied = as_graph_with_origins(
-            getattr(model, "inner", model), "find the signs of"
-        )
+        # Parts of what trains in its own way compute with transformed weights else.
+        with untransformed(model):
+            graph_model, copied = as_graph_with_origins(
+                getattr(model, "inner", model), "find the signs of"
+            )
     except ValueError:
         return set()
     flat, origins = flatten_with_origins(graph_model)
