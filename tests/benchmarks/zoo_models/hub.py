@@ -44,9 +44,9 @@ def _image(class_name, arguments):
     import keras_hub
 
     backbone = getattr(keras_hub.models, f"{class_name}Backbone")
-    return Specimen(
-        backbone(image_shape=(_SIZE, _SIZE, 3), **arguments), noise(_SIZE, _SIZE, 3)
-    )
+    size = "input_shape" if class_name == "EfficientNet" else "image_shape"
+    model = backbone(**arguments, **{size: (_SIZE, _SIZE, 3)})
+    return Specimen(model, noise(_SIZE, _SIZE, 3))
 
 
 def _mix_transformer():
