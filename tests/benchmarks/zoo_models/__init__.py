@@ -8,6 +8,9 @@ import numpy as np
 
 NUM_SAMPLES = 8
 _MODULES = ("vision", "generative", "text", "series", "tabular")
+# Of the untrained statistics of batch norm. Without any of them what little differs
+# between two images grows a hundredfold in deep networks, and rounding with it.
+_KEPT = 0.1
 EXAMPLES = {}
 
 
@@ -23,6 +26,7 @@ class Specimen:
             no loss.
         logs: names that `fit` reports only if the model's own training step ran.
         run_eagerly: whether tracing would take longer than two steps of training.
+        more_inputs: for the statistics of batch norm; None for `inputs`.
     """
 
     model: keras.Model
@@ -31,6 +35,7 @@ class Specimen:
     targets: object = None
     logs: tuple = ()
     run_eagerly: bool = False
+    more_inputs: object = None
 
 
 def example(build):
@@ -42,6 +47,13 @@ def example(build):
 def noise(*shape, count=NUM_SAMPLES):
     """Samples from a normal distribution, the same ones each time."""
     return np.random.default_rng(0).normal(size=(count, *shape)).astype("float32")
+
+
+def pictures(size, count=NUM_SAMPLES):
+    """Large patches of colour with some noise on them."""
+    patches = np.random.default_rng(0).normal(size=(count, 4, 4, 3))
+    large = patches.repeat(size // 4, axis=1).repeat(size // 4, axis=2)
+    return (large + 0.2 * noise(size, size, 3, count=count)).astype("float32")
 
 
 def words(length, vocabulary, count=NUM_SAMPLES, lowest=1):
@@ -78,7 +90,7 @@ def build(name):
 
 
 def _settle_batch_norm(specimen):
-    """Takes over the statistics of one batch, as a training would.
+    """Takes over most of the statistics of one batch, as a training would.
 
     With untrained ones the outputs of a deep model vanish, and then any two agree.
     """
@@ -89,8 +101,9 @@ def _settle_batch_norm(specimen):
     ]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
-        layer.momentum = 0.0
+        layer.momentum = _KEPT
     if layers:
-        specimen.model(specimen.inputs, training=True)
+        more = specimen.more_inputs
+        specimen.model(specimen.inputs if more is None else more, training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -6,7 +6,7 @@ import os
 import keras
 import numpy as np
 
-from zoo_models import NUM_SAMPLES, Specimen, noise, words
+from zoo_models import NUM_SAMPLES, Specimen, noise, pictures, words
 
 _LENGTH = 12
 _VOCABULARY = 120
@@ -46,7 +46,7 @@ def _image(class_name, arguments):
     backbone = getattr(keras_hub.models, f"{class_name}Backbone")
     size = "input_shape" if class_name == "EfficientNet" else "image_shape"
     model = backbone(**arguments, **{size: (_SIZE, _SIZE, 3)})
-    return Specimen(model, noise(_SIZE, _SIZE, 3))
+    return Specimen(model, pictures(_SIZE))
 
 
 def _mix_transformer():
@@ -80,7 +80,7 @@ def _segformer():
         hidden_dims=[8, 16, 24, 32],
     )
     model = keras_hub.models.SegFormerBackbone(encoder, projection_filters=16)
-    return Specimen(model, noise(_SIZE, _SIZE, 3))
+    return Specimen(model, pictures(_SIZE))
 
 
 def _whisper():
