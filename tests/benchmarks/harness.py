@@ -15,6 +15,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -112,7 +113,12 @@ def left_out(why):
 
 
 def main(
-    description, rows, add_options=lambda parser: None, arguments=None, quick=None
+    description,
+    rows,
+    add_options=lambda parser: None,
+    arguments=None,
+    quick=None,
+    show=None,
 ):
     """Runs a benchmark script: parses the options, runs the rows, prints the figures.
 
@@ -123,6 +129,7 @@ def main(
         arguments: in place of the command line's.
         quick: names of the rows that `--quick` runs, where others are like them or
             have a script of their own; None for all. `--only` runs others too.
+        show: called with a title and what `--json` prints, in place of the table.
     """
     options = _parse(description, rows, add_options, arguments)
     results = []
@@ -142,7 +149,7 @@ def main(
         print(json.dumps(results, indent=2))
         return
     title = f"{description.strip()} ({NO_RESULT})" if options.quick else description
-    _print_table(title, results)
+    (show or _print_table)(title, results)
 
 
 def _parse(description, rows, add_options, arguments):
@@ -346,17 +353,47 @@ def peer_command(name, script, task, folder):
 
 def _peer_python(name, folder):
     """The interpreter of a peer's environment, which is built on first use."""
+
+    def commands(home, requirements):
+        python = home / "bin/python"
+        return [
+            [sys.executable, "-m", "venv", home],
+            [python, "-m", "pip", "install", "--quiet", "--requirement", requirements],
+        ]
+
+    return _peer_home(name, folder, commands, "about a minute, 2 GB") / "bin/python"
+
+
+def peer_packages(name, folder):
+    """A folder to put on the path, with packages that run in our own environment.
+
+    It is filled on first use with what `peers/<name>.txt` pins, and nothing else.
+    """
+
+    def commands(home, requirements):
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+        return [[*pip, "--target", home, "--requirement", requirements]]
+
+    return _peer_home(name, folder, commands, "some seconds, 50 MB")
+
+
+# Two threads may want the same folder.
+_building = threading.Lock()
+
+
+def _peer_home(name, folder, commands, needs):
+    """The folder of a peer, which is built on first use."""
     requirements = FOLDER / "peers" / f"{name}.txt"
     content = requirements.read_bytes() + sys.version.encode()
     digest = hashlib.sha256(content).hexdigest()[:8]
     home = pathlib.Path(folder).expanduser() / f"{name}-{digest}"
-    python, complete = home / "bin/python", home / "complete"
-    if complete.exists():
-        return python
-    progress(f"Building {home}; about a minute, 2 GB")
-    shutil.rmtree(home, ignore_errors=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--requirement", requirements]
-    for command in ([sys.executable, "-m", "venv", home], install):
-        subprocess.run(command, stdout=sys.stderr, check=True)
-    complete.touch()
-    return python
+    complete = home / "complete"
+    with _building:
+        if complete.exists():
+            return home
+        progress(f"Building {home}; {needs}")
+        shutil.rmtree(home, ignore_errors=True)
+        for command in commands(home, requirements):
+            subprocess.run(command, stdout=sys.stderr, check=True)
+        complete.touch()
+    return home

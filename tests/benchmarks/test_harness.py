@@ -148,3 +148,15 @@ def test_peer_environment_is_built_once(tmp_path, monkeypatch):
     monkeypatch.setattr(harness, "progress", built.append)
     assert harness.run_peer("echo", "echo.py", {}, tmp_path / "cache")[1] == prefix
     assert built == []
+
+
+def test_peer_packages_are_fetched_once(tmp_path, monkeypatch):
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "peers/some.txt").write_text("# nothing to install\n")
+    monkeypatch.setattr(harness, "FOLDER", tmp_path)
+    home = harness.peer_packages("some", tmp_path / "cache")
+    assert home.parent == tmp_path / "cache"
+    built = []
+    monkeypatch.setattr(harness, "progress", built.append)
+    assert harness.peer_packages("some", tmp_path / "cache") == home
+    assert built == []
