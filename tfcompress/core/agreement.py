@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tfcompress.core.cloning import clone_layer
 from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.recording import recorded
 from tfcompress.core.samples import random_inputs
@@ -13,6 +14,17 @@ _MOST = 1e-2
 _BATCH_SIZE = 2
 # That of bfloat16 is V.
 _FLOAT_KINDS = "fV"
+
+
+def copy_model(model):
+    """A copy of a model that is known to compute the same.
+
+    Raises:
+        ValueError: as `clone_layer` and `check_agreement`.
+    """
+    copy = clone_layer(model)
+    check_agreement(model, copy)
+    return copy
 
 
 def check_agreement(model, copy, pairs=None):

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfcompress.core.cloning import clone_layer, is_graph, rebuild
+from tfcompress.core.agreement import copy_model
 from tfcompress.core.collect import collect
 from tfcompress.core.compress import strip
 from tfcompress.core.compressed import Treatment, treated_refs
@@ -64,7 +64,7 @@ def prune(
     check_model(model, "prune")
     engine = Engine(criterion, pattern, scope)
     if masked_weights(model):
-        copy = rebuild(model) if is_graph(model) else clone_layer(model)
+        copy = copy_model(model)
         weights = masked_weights(copy)
     else:
         copy = strip(model)

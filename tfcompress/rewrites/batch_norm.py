@@ -5,7 +5,7 @@ import contextlib
 import keras
 import numpy as np
 
-from tfcompress.core.cloning import clone_layer, is_graph, rebuild
+from tfcompress.core.agreement import copy_model
 from tfcompress.core.collect import each_batch
 from tfcompress.core.errors import check_model
 from tfcompress.core.keras_internals import all_layers
@@ -41,7 +41,7 @@ def recalibrate_batch_norm(model, data):
         (array([3.], dtype=float32), array([5.], dtype=float32))
     """
     check_model(model, "recalibrate")
-    copy = rebuild(model) if is_graph(model) else clone_layer(model)
+    copy = copy_model(model)
     norms = [
         layer
         for layer in all_layers(copy)
