@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import warnings
 
 import keras
 import numpy as np
@@ -47,10 +46,6 @@ class ExportResult:
             which operation it became, or why it stayed ordinary.
         max_error: largest absolute difference of an output; None without verification.
         mean_error: mean absolute difference.
-        noise: `{output: noise}`, the root of the mean squared difference over the
-            standard deviation that the channels of the output (its last axis) have in
-            the Keras model. Classes are compared by how many differ, over how many
-            would by chance. None without verification.
         top1_agreement: fraction of samples with the same largest output, for a
             classifier (one output of shape `(batch, classes)`); else None.
         seconds: time the export took.
@@ -58,6 +53,10 @@ class ExportResult:
             int4 files; on channels of outputs that have more noise than is usual, or
             that are lost since they spread less than the output is rounded; and on what
             could not be checked.
+        noise: `{output: noise}`, the root of the mean squared difference over the
+            standard deviation that the channels of the output (its last axis) have in
+            the Keras model. Classes are compared by how many differ, over how many
+            would by chance. None without verification.
     """
 
     path: pathlib.Path
@@ -70,10 +69,10 @@ class ExportResult:
     binary: tuple = ()
     max_error: float | None = None
     mean_error: float | None = None
-    noise: dict | None = None
     top1_agreement: float | None = None
     seconds: float = 0.0
     notes: tuple = ()
+    noise: dict | None = None
 
     def timed(self, seconds):
         """The same result with its time."""
@@ -190,10 +189,7 @@ def _keras_outputs(model, samples, plain):
     """`{name: array}` under the names that the outputs have in the file."""
     tensors = [keras.ops.convert_to_tensor(array) for array in samples.values()]
     inputs = keras.tree.pack_sequence_as(input_specs(model), tensors)
-    with warnings.catch_warnings():
-        # Of one input it makes no difference whether it comes in a list.
-        warnings.filterwarnings("ignore", "The structure of `inputs`")
-        outputs = named_outputs(plain, model(inputs, training=False))
+    outputs = named_outputs(plain, model(inputs, training=False))
     return {name: _as_array(tensor) for name, tensor in outputs.items()}
 
 
