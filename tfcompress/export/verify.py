@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import warnings
 
 import keras
 import numpy as np
@@ -190,10 +189,7 @@ def _keras_outputs(model, samples, plain):
     """`{name: array}` under the names that the outputs have in the file."""
     tensors = [keras.ops.convert_to_tensor(array) for array in samples.values()]
     inputs = keras.tree.pack_sequence_as(input_specs(model), tensors)
-    with warnings.catch_warnings():
-        # Of one input it makes no difference whether it comes in a list.
-        warnings.filterwarnings("ignore", "The structure of `inputs`")
-        outputs = named_outputs(plain, model(inputs, training=False))
+    outputs = named_outputs(plain, model(inputs, training=False))
     return {name: _as_array(tensor) for name, tensor in outputs.items()}
 
 
