@@ -145,6 +145,20 @@ def test_half_precision_of_own_layers(tmp_path):
     assert result.max_error < 1e-2
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_what_is_random_in_training_only_is_no_hazard(precision, tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((6, 4)),
+            L.Bidirectional(L.LSTM(4, dropout=0.25, recurrent_dropout=0.2)),
+            L.Dropout(0.5),
+            L.GaussianNoise(0.1),
+            L.Dense(3),
+        ]
+    )
+    assert tfc.export_tflite(model, tmp_path / "m.tflite", precision, samples=X)
+
+
 @pytest.mark.parametrize("name", ["in", "class", "1st", "two words"])
 def test_inputs_may_have_any_name(name, tmp_path):
     x = keras.Input((4,), name=name)

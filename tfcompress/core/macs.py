@@ -41,8 +41,8 @@ def _symbolic(shape, name):
     if isinstance(shape, dict):
         return {key: _symbolic(part, key) for key, part in shape.items()}
     if shape and isinstance(shape[0], (tuple, list)):
-        parts = enumerate(shape, 1)
-        return [_symbolic(part, f"{name}_{number}") for number, part in parts]
+        names = [name, *(f"{name}_{number}" for number in range(1, len(shape)))]
+        return list(map(_symbolic, shape, names))
     return keras.KerasTensor(shape, name=name)
 
 

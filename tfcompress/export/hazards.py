@@ -44,7 +44,7 @@ def control_flow(function, model):
     """The layers with loops or branches, as text; empty if there are none."""
     return [
         place(operation, model)
-        for operation in function.graph.get_operations()
+        for operation, _ in _operations(function)
         if operation.type in _FLOW
     ]
 
@@ -60,9 +60,12 @@ def place(operation, model):
 
 
 def _operations(function):
-    """`(operation, types of it and of all that it calls)` of a graph."""
+    """`(operation, types of it and of all that it calls)` of what outputs depend on.
+
+    Keras leaves behind what it made for training, such as masks of dropout.
+    """
     library = {
-        body.signature.name: body.node_def
+        body.signature.name: body
         for body in function.graph.as_graph_def().library.function
     }
 
@@ -70,12 +73,32 @@ def _operations(function):
         found = {kind}
         for value in attributes.values():
             for called in [value.func, *value.list.func]:
-                for node in library.get(called.name, ()):
+                for node in _needed_nodes(library.get(called.name)):
                     found |= types(node.op, node.attr)
         return found
 
-    for operation in function.graph.get_operations():
+    needed, waiting = {}, [tensor.op for tensor in function.outputs]
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in needed:
+            needed[operation.name] = operation
+            waiting += [tensor.op for tensor in operation.inputs]
+    for operation in needed.values():
         yield operation, types(operation.type, operation.node_def.attr)
+
+
+def _needed_nodes(body):
+    """The nodes of a function in the library that what it returns depends on."""
+    if body is None:
+        return []
+    nodes = {node.name: node for node in body.node_def}
+    needed, waiting = {}, list(body.ret.values())
+    while waiting:
+        name = waiting.pop().lstrip("^").partition(":")[0]
+        if name in nodes and name not in needed:
+            needed[name] = nodes[name]
+            waiting += nodes[name].input
+    return list(needed.values())
 
 
 def _is_random(kind):
