@@ -130,7 +130,9 @@ class Trial:
             y = keras.tree.map_structure(lambda a: np.zeros(a.shape, "float32"), arrays)
         if "generator" in vars(self.model):
             x, y = specimen.targets, None
-        model.compile(**arguments, run_eagerly=specimen.run_eagerly)
+        # Models with a `compile` of their own may not know the argument.
+        eagerly = {"run_eagerly": True} if specimen.run_eagerly else {}
+        model.compile(**arguments, **eagerly)
         pruning = tfc.callbacks.Pruning(_RATIO)
         count = len(keras.tree.flatten(x)[0])
         return model.fit(

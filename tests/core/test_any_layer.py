@@ -166,6 +166,35 @@ def test_copies_compute_the_same(build, copied):
     np.testing.assert_array_equal(model(X), expected)
 
 
+def test_names_that_a_lambda_knows_are_known_to_copies():
+    model = functional(L.Lambda(lambda x: keras.ops.tanh(x) + X.shape[1]))
+    np.testing.assert_array_equal(tfc.strip(model)(X), model(X))
+    assert tfc.prune_channels(model, 0.0)(X).shape == (16, 3)
+
+
+def test_sizes_that_a_call_asks_for_may_be_unknown():
+    class Reshapes(Plain):
+        def call(self, x):
+            pairs = keras.ops.reshape(x, (keras.ops.shape(x)[0], -1, 2))
+            return super().call(keras.ops.reshape(pairs, (-1, 8)))
+
+    model = Reshapes()
+    model(X)
+    np.testing.assert_allclose(tfc.prune_channels(model, 0.0)(X), model(X), atol=1e-6)
+
+
+def test_a_graph_that_cannot_be_called_is_refused():
+    class Unknown(Plain):
+        def call(self, x):
+            rows = keras.ops.shape(x)[0]
+            return keras.ops.reshape(super().call(x), (rows, rows, -1))
+
+    model = Unknown()
+    model(X[:3])
+    with pytest.raises(ValueError, match="cannot be"):
+        tfc.prune_channels(model, 0.0)
+
+
 def test_names_and_paths_stay():
     keras.utils.clear_session()
     model = functional(Nameless(), Nameless())

@@ -48,7 +48,15 @@ def check_agreement(model, copy, pairs=None):
     except Exception:
         # Such as inputs that a lookup does not know, or sizes that do not fit together.
         return
-    if _agree(expected, _outputs(copy, inputs)):
+    try:
+        actual = _outputs(copy, inputs)
+    except Exception as error:
+        raise ValueError(
+            f"The copy of model {model.name!r} cannot be called: {_first_line(error)}. "
+            "Where its call() asks for sizes, some may be unknown (None) when it is "
+            "followed: use -1 and keras.ops there."
+        ) from error
+    if _agree(expected, actual):
         return
     if not _agree(expected, _outputs(model, inputs)):
         return
@@ -57,6 +65,11 @@ def check_agreement(model, copy, pairs=None):
         f"{_first_difference(model, copy, pairs, inputs)}. Let get_config() return all "
         "that the layer's outputs depend on."
     )
+
+
+def _first_line(error):
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) or type(error).__name__
 
 
 def _outputs(model, inputs):

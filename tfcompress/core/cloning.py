@@ -21,10 +21,15 @@ _copies = contextvars.ContextVar("copies that belong together", default=None)
 
 def remake(layer, config):
     """A layer of the same class from a configuration, without weights."""
+    is_lambda = isinstance(layer, keras.layers.Lambda)
     # A Lambda's code comes from this process, not from a file, so it is safe.
-    trust = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
+    trust = {"safe_mode": False} if is_lambda else {}
     try:
-        return type(layer).from_config(config, **trust)
+        made = type(layer).from_config(config, **trust)
+        if is_lambda:
+            # Of the code in a configuration, global names are missing.
+            made.function = layer.function
+        return made
     except Exception as error:
         raise ValueError(
             f"Layer {layer.name!r} ({type(layer).__name__}) cannot be copied from its "
@@ -49,7 +54,10 @@ def clone_layer(layer):
     with _together() as copies:
         if copies.has_inside(layer):
             return copies[id(layer)]
-        copy = None if copies.has_part_of(layer) else _from_config(layer)
+        copy = None
+        # Configurations of operations know neither names nor what was set since.
+        if isinstance(layer, keras.Layer) and not copies.has_part_of(layer):
+            copy = _from_config(layer)
         if copy is None:
             copy = _duplicated(layer, copies)
         copies.note(layer, copy)
@@ -60,10 +68,6 @@ def _from_config(layer):
     """None if the configuration does not bring back all of the layer."""
     try:
         copy = _fresh(layer)
-        if not isinstance(layer, keras.Layer):
-            # Some operations of Keras have no name in their configuration.
-            copy.name = layer.name
-            return copy
         if layer.built and not copy.built:
             _build(copy, layer.get_build_config() or {})
         copy_state(layer, copy)
@@ -88,7 +92,8 @@ def _build(layer, config):
 
 
 def _duplicated(layer, copies):
-    for part in all_layers(layer, include_self=False):
+    parts = all_layers(layer) if isinstance(layer, keras.Layer) else ()
+    for part in parts[1:]:
         if is_graph(part) and id(part) not in copies:
             copies.note(part, rebuild(part))
     try:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import pathlib
 import traceback
 import warnings
@@ -64,8 +65,22 @@ def as_graph_with_origins(model, action):
         ) from error
     pairs = list(zip(all_layers(copy), all_layers(model), strict=True))
     graph = keras.Model(inputs, outputs, name=model.name)
+    _resolve_shapes(graph)
     check_agreement(model, graph)
     return graph, {id(copied): layer for copied, layer in pairs}
+
+
+def _resolve_shapes(graph):
+    """Lets reshapes infer the batch, of which `keras.ops.shape` says None here."""
+    for call in ordered_calls(graph):
+        shape = list(getattr(call.operation, "newshape", None) or ())
+        (batch, *sizes), *_ = [tensor.shape for tensor in call.input_tensors] or [(0,)]
+        if shape[:1] != [None] or None in (*shape[1:], *sizes) or batch is not None:
+            continue
+        known = math.prod(size for size in shape[1:] if size != -1)
+        rest = math.prod(sizes) // max(known, 1)
+        resolved = (rest if size == -1 else size for size in shape[1:])
+        call.operation.newshape = (-1, *resolved)
 
 
 def editable(model, action):

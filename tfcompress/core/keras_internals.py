@@ -157,7 +157,7 @@ def copied_variable(variable):
 def uncast():
     """In it variables have the precision they are kept in, also in mixed precision.
 
-    >>> weight = keras.Variable(np.ones(2))
+    >>> weight = keras.Variable(np.ones(2, "float32"))
     >>> with uncast():
     ...     keras.backend.standardize_dtype(weight.value.dtype)
     'float32'
