@@ -183,18 +183,6 @@ def test_sizes_that_a_call_asks_for_may_be_unknown():
     np.testing.assert_allclose(tfc.prune_channels(model, 0.0)(X), model(X), atol=1e-6)
 
 
-def test_a_graph_that_cannot_be_called_is_refused():
-    class Unknown(Plain):
-        def call(self, x):
-            rows = keras.ops.shape(x)[0]
-            return keras.ops.reshape(super().call(x), (rows, rows, -1))
-
-    model = Unknown()
-    model(X[:3])
-    with pytest.raises(ValueError, match="cannot be"):
-        tfc.prune_channels(model, 0.0)
-
-
 def test_names_and_paths_stay():
     keras.utils.clear_session()
     model = functional(Nameless(), Nameless())
