@@ -189,3 +189,12 @@ def test_loops_of_own_layers_stay_float(path):
     assert max(result.noise.values()) < 0.05
     assert result.operations["WHILE"] == 1
     assert "FULLY_CONNECTED" not in result.float_operations
+
+
+def test_indices_that_come_as_floats_stay_what_they_are(path):
+    x = keras.Input((6,), name="x")
+    vectors = L.Embedding(100, 8, embeddings_initializer="normal")(x)
+    model = keras.Model(x, L.Dense(3)(L.Flatten()(vectors)))
+    indices = np.random.default_rng(0).integers(0, 100, (32, 6)).astype("float32")
+    result = export_tflite(model, path, "int8", samples=indices)
+    assert max(result.noise.values()) < 0.05

@@ -5,7 +5,7 @@ import keras
 from tfcompress.core.behaviour import PASSIVE
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, editable, rewire
-from tfcompress.core.keras_internals import producer
+from tfcompress.core.keras_internals import all_layers, producer
 from tfcompress.core.left_out import closed_layers, warn_of
 from tfcompress.core.nouns import Range
 from tfcompress.quantization.activations.sign import Sign
@@ -207,7 +207,10 @@ def _place(graph):
     ranged = [
         _behind_max_pooling(graph, node)
         for node in graph.nodes
-        if not _keeps_range(node) and _writes_float(node) and not _is_fused(graph, node)
+        if not _keeps_range(node)
+        and _writes_float(node)
+        and not _is_fused(graph, node)
+        and not _is_of_indices(graph, node)
     ]
     starts = {id(node) for node in ranged}
     parent = {}
@@ -253,6 +256,19 @@ def _keeps_range(node):
 
 def _writes_float(node):
     return all(keras.backend.is_float_dtype(t.dtype) for t in node.outputs)
+
+
+def _is_of_indices(graph, node):
+    """Whether an input of floats is read as places in tables, which rounding changes."""
+    readers = [reader.layer for reader in graph.consumers(node)]
+    is_input = isinstance(node.layer, L.InputLayer)
+    return is_input and bool(readers) and all(map(_holds_table, readers))
+
+
+def _holds_table(layer):
+    if not isinstance(layer, L.Layer):
+        return False
+    return any(isinstance(inside, L.Embedding) for inside in all_layers(layer))
 
 
 def _is_fused(graph, node):

@@ -28,7 +28,9 @@ def set_ranges(file, ends, bits):
     A tensor that is read by several operations, of which one keeps its scale, shares
     the widest range with what that writes. Else the converter takes the narrower one
     for all: `min(x, 0)` would cut `x` off at 0 for everybody. What is selected from
-    has one range always, since for 16 bits the converter gives it several.
+    has one range always, since for 16 bits the converter gives it several. What is cast
+    to integers, such as indices that come as floats, gets none and stays float: steps
+    of a scale would cut 2.999 down to 2.
 
     Args:
         file: the object form of the file, edited in place.
@@ -36,7 +38,8 @@ def set_ranges(file, ends, bits):
         bits: of the integers.
     """
     graph = file.subgraphs[0]
-    ranges = {place: _with_zero(*pair) for place, pair in ends.items()}
+    indices = _cast_to_integers(file, graph)
+    ranges = {k: _with_zero(*ends[k]) for k in ends.keys() - indices}
     for group in _groups(file, graph, ranges, bits):
         lows, highs = zip(*(ranges[place] for place in group), strict=True)
         ranges.update(dict.fromkeys(group, (min(lows), max(highs))))
@@ -46,6 +49,16 @@ def set_ranges(file, ends, bits):
         tensor = graph.tensors[place]
         tensor.quantization = tensor.quantization or schema.QuantizationParametersT()
         tensor.quantization.min, tensor.quantization.max = [low], [high]
+
+
+def _cast_to_integers(file, graph):
+    integers = (schema.TensorType.INT32, schema.TensorType.INT64)
+    return {
+        int(operation.inputs[0])
+        for operation in graph.operators
+        if operation_name(file, operation) == "CAST"
+        and graph.tensors[int(operation.outputs[0])].type in integers
+    }
 
 
 def _with_zero(low, high):
