@@ -177,7 +177,9 @@ def test_what_does_nothing_at_inference_has_no_range_of_its_own(cls):
 
 def test_indices_that_come_as_floats_are_not_rounded():
     x = keras.Input((6,), name="x")
-    model = keras.Model(x, L.Dense(3, name="head")(L.Embedding(100, 8, name="table")(x)))
+    model = keras.Model(
+        x, L.Dense(3, name="head")(L.Embedding(100, 8, name="table")(x))
+    )
     indices = np.random.default_rng(0).integers(0, 100, (32, 6)).astype("float32")
     quantized = tfc.quantize_activations(model, ranges="min_max", samples=indices)
     assert ranges(quantized) == {"table_range", "head_range"}
