@@ -242,14 +242,27 @@ def rebuild(model, replace=clone_layer, call=None):
 
 def _keep_class(model, copy, copies):
     """Gives a copy the class of a model, and what that has beside the graph."""
-    copy.__class__ = _saved_as_graph(type(model), type(copy))
+
+    def counterpart(layer):
+        return copies[id(layer)] if id(layer) in copies else clone_layer(layer)
+
     copies.update(_nested_copies(model, copy))
     own = lasting_attributes(model)
     own = {name: value for name, value in own.items() if name not in vars(copy)}
     for part in keras.tree.flatten(list(own.values())):
         if is_graph(part) and id(part) not in copies:
-            copies[id(part)] = rebuild(part, lambda layer: copies[id(layer)])
-    for name, value in duplicate(own, copies).items():
+            copies[id(part)] = rebuild(part, counterpart)
+    try:
+        own = duplicate(own, copies)
+    except TypeError as error:
+        warnings.warn(
+            f"The copy of {model.name!r} trains as Keras does, not as "
+            f"{type(model).__name__} does, which cannot be copied: {error}.",
+            stacklevel=5,
+        )
+        return
+    copy.__class__ = _saved_as_graph(type(model), type(copy))
+    for name, value in own.items():
         setattr(copy, name, value)
 
 
