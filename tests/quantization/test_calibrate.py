@@ -52,3 +52,12 @@ def test_a_clipped_range_ends_below_an_outlier_and_can_be_trained_on():
 def test_bad_samples(arguments, message):
     with pytest.raises(ValueError, match=message):
         tfc.quantize_activations(models.sequential(), **arguments)
+
+
+def test_numbers_that_are_integers_all_the_same_are_measured():
+    x = keras.Input((1,), dtype="int64")
+    codes = L.Hashing(4, output_mode="one_hot")(x)
+    model = keras.Model(x, L.Dense(2)(codes))
+    samples = np.arange(8)[:, None]
+    quantized = tfc.quantize_activations(model, ranges="min_max", samples=samples)
+    np.testing.assert_allclose(quantized(samples), model(samples), atol=0.05)

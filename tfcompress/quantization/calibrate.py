@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfcompress.core.collect import observe
 from tfcompress.core.samples import batches
@@ -31,11 +32,11 @@ def calibrate(model, samples, setting):
 
     def widen(layer, inputs, *_):
         low, high = limits[id(layer)]
-        values = bounded(inputs).numpy()
+        values = bounded(tf.cast(inputs, tf.float32)).numpy()
         limits[id(layer)] = min(low, values.min()), max(high, values.max())
 
     def count(layer, inputs, *_):
-        values = bounded(inputs).numpy().ravel()
+        values = bounded(tf.cast(inputs, tf.float32)).numpy().ravel()
         counts[id(layer)] += _histogram(values, *limits[id(layer)])
 
     # Samples come as lists, whatever structure the inputs have.
