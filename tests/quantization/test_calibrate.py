@@ -56,7 +56,7 @@ def test_bad_samples(arguments, message):
 
 def test_numbers_that_are_integers_all_the_same_are_measured():
     x = keras.Input((1,), dtype="int64")
-    codes = L.Hashing(4, output_mode="one_hot")(x)
+    codes = L.IntegerLookup(vocabulary=[1, 3, 5], output_mode="one_hot")(x)
     model = keras.Model(x, L.Dense(2)(codes))
     samples = np.arange(8)[:, None]
     quantized = tfc.quantize_activations(model, ranges="min_max", samples=samples)
