@@ -191,10 +191,14 @@ def test_loops_of_own_layers_stay_float(path):
     assert "FULLY_CONNECTED" not in result.float_operations
 
 
-def test_indices_that_come_as_floats_stay_what_they_are(path):
-    x = keras.Input((6,), name="x")
-    vectors = L.Embedding(100, 8, embeddings_initializer="normal")(x)
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [("float32", "int8"), ("int32", "int8"), ("int32", "int16x8")],
+)
+def test_indices_stay_what_they_are(kind, precision, path):
+    x = keras.Input((6,), name="x", dtype=kind)
+    vectors = L.Embedding(100, 8, embeddings_initializer="normal")(x[:, 1:])
     model = keras.Model(x, L.Dense(3)(L.Flatten()(vectors)))
-    indices = np.random.default_rng(0).integers(0, 100, (32, 6)).astype("float32")
-    result = export_tflite(model, path, "int8", samples=indices)
+    indices = np.random.default_rng(0).integers(0, 100, (32, 6)).astype(kind)
+    result = export_tflite(model, path, precision, samples=indices)
     assert max(result.noise.values()) < 0.05

@@ -260,9 +260,16 @@ def _writes_float(node):
 
 def _is_of_indices(graph, node):
     """Whether an input of floats is read as places in tables, which rounding changes."""
-    readers = [reader.layer for reader in graph.consumers(node)]
-    is_input = isinstance(node.layer, L.InputLayer)
-    return is_input and bool(readers) and all(map(_holds_table, readers))
+    return isinstance(node.layer, L.InputLayer) and _is_looked_up(graph, node)
+
+
+def _is_looked_up(graph, node):
+    readers = graph.consumers(node)
+    return bool(readers) and all(
+        _holds_table(reader.layer)
+        or (_keeps_range(reader) and _is_looked_up(graph, reader))
+        for reader in readers
+    )
 
 
 def _holds_table(layer):

@@ -16,6 +16,11 @@ _SAME_SCALE = frozenset(
     SPACE_TO_DEPTH SPLIT SPLIT_V SQUEEZE STRIDED_SLICE TILE TRANSPOSE UNPACK
     """.split()
 )
+_INTEGERS = (
+    schema.TensorType.INT32,
+    schema.TensorType.INT64,
+    schema.TensorType.BOOL,
+)
 _SELECT = ("SELECT", "SELECT_V2")
 # What is nothing but zeros gets a range all the same.
 _LEAST_REACH = 1e-10
@@ -30,7 +35,8 @@ def set_ranges(file, ends, bits):
     for all: `min(x, 0)` would cut `x` off at 0 for everybody. What is selected from
     has one range always, since for 16 bits the converter gives it several. What is cast
     to integers, such as indices that come as floats, gets none and stays float: steps
-    of a scale would cut 2.999 down to 2.
+    of a scale would cut 2.999 down to 2. For 16 bits these and integers need a range as
+    well, which is not used.
 
     Args:
         file: the object form of the file, edited in place.
@@ -38,11 +44,13 @@ def set_ranges(file, ends, bits):
         bits: of the integers.
     """
     graph = file.subgraphs[0]
-    indices = _cast_to_integers(file, graph)
+    indices = _indices(file, graph)
     ranges = {k: _with_zero(*ends[k]) for k in ends.keys() - indices}
     for group in _groups(file, graph, ranges, bits):
         lows, highs = zip(*(ranges[place] for place in group), strict=True)
         ranges.update(dict.fromkeys(group, (min(lows), max(highs))))
+    if bits == 16:
+        ranges.update(dict.fromkeys([*_integers(graph), *indices], _DEAD))
     for place, (low, high) in ranges.items():
         if max(-low, high) < _LEAST_REACH:
             low, high = _DEAD
@@ -51,14 +59,29 @@ def set_ranges(file, ends, bits):
         tensor.quantization.min, tensor.quantization.max = [low], [high]
 
 
-def _cast_to_integers(file, graph):
-    integers = (schema.TensorType.INT32, schema.TensorType.INT64)
-    return {
-        int(operation.inputs[0])
-        for operation in graph.operators
-        if operation_name(file, operation) == "CAST"
-        and graph.tensors[int(operation.outputs[0])].type in integers
-    }
+def _integers(graph):
+    """Places of integers and truth values that are read or written."""
+    written = {int(i) for op in graph.operators for i in op.outputs}
+    return [
+        place
+        for place in written | {int(i) for i in graph.inputs}
+        if graph.tensors[place].type in _INTEGERS
+    ]
+
+
+def _indices(file, graph):
+    """Places of the floats that are cast to integers, be they moved about before."""
+    found, readers = set(), collections.Counter(int(i) for i in graph.outputs)
+    for operation in graph.operators:
+        readers.update({int(i) for i in operation.inputs})
+    for operation in reversed(graph.operators):
+        name, first = operation_name(file, operation), int(operation.inputs[0])
+        outputs = {int(i) for i in operation.outputs}
+        is_cast = name == "CAST" and graph.tensors[min(outputs)].type in _INTEGERS
+        is_moved = name in _SAME_SCALE and outputs <= found
+        if readers[first] == 1 and (is_cast or is_moved):
+            found.add(first)
+    return found
 
 
 def _with_zero(low, high):
