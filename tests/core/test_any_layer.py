@@ -282,6 +282,18 @@ def test_what_changes_layers_leaves_tied_ones(changed):
     np.testing.assert_array_equal(copy.get_layer("dense").kernel, dense.kernel)
 
 
+class Unserializable(keras.regularizers.Regularizer):
+    def __call__(self, weights):
+        return keras.ops.sum(weights**2)
+
+
+def test_layers_that_cannot_be_made_smaller_stay_whole():
+    own = L.Dense(8, kernel_regularizer=Unserializable(), name="own")
+    model = functional(L.Dense(8, name="first"), own, L.Dense(8, name="last"))
+    small = tfc.prune_channels(model, 0.5)
+    assert [layer.units for layer in small.layers[1:]] == [8, 8, 4, 3]
+
+
 def test_tied_layers_that_stay_whole_are_named():
     dense = L.Dense(8, use_bias=False, name="dense")
     model = functional(L.Dense(8, name="prev"), dense, Transposed(dense))

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from tfcompress.core.cloning import remake
 from tfcompress.core.graph import Graph
 from tfcompress.core.left_out import closed_layers
 from tfcompress.core.walk import tied_layers
@@ -153,8 +154,19 @@ def _follow(call, cache):
         layer, "lora_enabled", False
     ):
         return call.leave_whole("was quantized by Keras or has LoRA weights")
+    if getattr(layer, "variables", ()) and not _can_be_remade(layer):
+        return call.leave_whole("has no get_config() to make it anew from")
     rule = find(layer)
     return rule(call) if rule else follow(call, cache)
+
+
+def _can_be_remade(layer):
+    try:
+        remake(layer, layer.get_config())
+    except Exception:
+        # Users' code, which may raise anything.
+        return False
+    return True
 
 
 def _follow_all(flat, with_constants):
