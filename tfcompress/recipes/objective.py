@@ -11,6 +11,7 @@ from tfcompress.distillation.outputs import output_kinds, output_names
 from tfcompress.measuring.scores import BINARY, CLASSES, in_order, own_loss, tasks_of
 
 _NUM_SAMPLES = 1024
+_BATCH_SIZE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +88,8 @@ def objective(model, x, y, loss=None):
     """
     y = y.labels if isinstance(y, Taught) else y
     x = keras.tree.map_structure(lambda a: a[:_NUM_SAMPLES], x)
-    outputs = model(x, training=False)
+    outputs = _outputs(model, x)
     names = output_names(model, outputs)
-    outputs = keras.tree.map_structure(np.asarray, outputs)
     kinds = output_kinds(model, outputs)
     if y is None:
         return Objective({"loss": loss}, [], kinds, names, outputs)
@@ -106,6 +106,22 @@ def objective(model, x, y, loss=None):
         metrics = list(map(_metrics, tasks, flat, targets))
         arguments["metrics"] = _like(outputs, names, metrics)
     return Objective(arguments, tasks, kinds, names, outputs)
+
+
+def _outputs(model, x):
+    """Outputs as arrays, of inputs that need not fit into memory at once."""
+    starts = range(0, len(keras.tree.flatten(x)[0]), _BATCH_SIZE)
+    batches = [
+        keras.tree.map_structure(lambda a, i=i: a[i : i + _BATCH_SIZE], x)
+        for i in starts
+    ]
+    return keras.tree.map_structure(
+        lambda *parts: np.concatenate(parts),
+        *(
+            keras.tree.map_structure(np.asarray, model(batch, training=False))
+            for batch in batches
+        ),
+    )
 
 
 def _own_arguments(model):
