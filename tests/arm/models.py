@@ -43,7 +43,8 @@ def residual(path):
     keras.utils.set_random_seed(0)
     model = tfc.blocks.quicknet((32, 32, 3), 10, filters=(32, 64), blocks=(1, 2))
     model = tfc.compress(_with_statistics(model), {".*_binary": "binary"})
-    tfc.export_tflite(model, path, precision="int8", samples=_inputs(16))
+    # Untrained, its signs turn with the rounding; here two machines are compared.
+    tfc.export_tflite(model, path, "int8", samples=_inputs(16), verify=False)
 
 
 def encoded(path):
