@@ -7,6 +7,7 @@ import pytest
 import tfcompress as tfc
 from tests import models
 from tfcompress.export import VerificationError, convert, export_tflite, verify
+from tfcompress.runtime import trial
 
 L = keras.layers
 
@@ -134,3 +135,13 @@ def test_files_that_do_not_follow_the_inputs_are_refused(path, monkeypatch):
     monkeypatch.setattr(convert, "convert", lambda *_: converted)
     with pytest.raises(VerificationError, match="'head'"):
         export_tflite(model, path, "dynamic")
+
+
+def test_a_file_that_would_end_python_is_refused(tmp_path, monkeypatch):
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGABRT)"
+    monkeypatch.setattr(trial, "_RUN", crash)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    with pytest.raises(VerificationError, match="ends with SIGABRT"):
+        tfc.export_tflite(model, tmp_path / "m.tflite", "int16x8", samples=x)
+    assert not list(tmp_path.iterdir())

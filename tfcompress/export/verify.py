@@ -14,6 +14,7 @@ from tfcompress.export.precisions import HALF, precision_of
 from tfcompress.export.trace import named_outputs, named_specs
 from tfcompress.export.trial_inputs import trial_inputs
 from tfcompress.runtime.interpreter import Interpreter
+from tfcompress.runtime.trial import ended_by
 from tfcompress.tflite.encode import encoding_lines
 from tfcompress.tflite.operations import count_operations, float_operations
 from tfcompress.tflite.sparsity import sparsity_lines
@@ -163,6 +164,7 @@ def verify_outputs(result, model, plain, content, samples=None, converted=None):
         )
     if reference is not model:
         _check_half(result, _keras_outputs(model, samples, plain), expected)
+    _check_survival(result, content)
     with Interpreter(content) as interpreter:
         actual = interpreter.run(samples)
         details = interpreter.output_details
@@ -175,6 +177,19 @@ def verify_outputs(result, model, plain, content, samples=None, converted=None):
         exact = _keras_outputs(converted, samples, plain)
         _checked(result, exact, actual, precision.tolerance)
     return _measured(result, expected, actual, noises)
+
+
+def _check_survival(result, content):
+    """Raises for files that would end Python, which only 16-bit kernels have done."""
+    if precision_of(result.precision).activation_bits != 16:
+        return
+    name = ended_by(content)
+    if name:
+        raise VerificationError(
+            f"LiteRT ends with {name} when it runs the {result.precision} file: one of its "
+            "kernels does not take the ranges that it gets. No file was written. Use "
+            "precision='int8' or 'dynamic'."
+        )
 
 
 def _is_half(model):
