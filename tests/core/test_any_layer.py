@@ -183,6 +183,16 @@ def test_sizes_that_a_call_asks_for_may_be_unknown():
     np.testing.assert_allclose(tfc.prune_channels(model, 0.0)(X), model(X), atol=1e-6)
 
 
+def test_calls_may_make_single_numbers():
+    class Scaled(Plain):
+        def call(self, x):
+            return super().call(x) / (1.0 + keras.ops.exp(keras.ops.mean(x)))
+
+    model = Scaled()
+    model(X)
+    np.testing.assert_allclose(tfc.prune_channels(model, 0.0)(X), model(X), atol=1e-6)
+
+
 def test_names_and_paths_stay():
     keras.utils.clear_session()
     model = functional(Nameless(), Nameless())
@@ -465,6 +475,17 @@ def test_what_cannot_train_as_the_class_does_says_so(copied):
         UserWarning, match=r"compile, train_step, metrics of Autoencoder"
     ):
         assert not isinstance(copied(autoencoder()), Autoencoder)
+
+
+def test_a_graph_of_tied_layers_says_so_too():
+    class Own(keras.Model):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    inputs, dense = keras.Input((8,)), L.Dense(8, use_bias=False)
+    model = Own(inputs, Transposed(dense)(dense(inputs)))
+    with pytest.warns(UserWarning, match="train_step of Own are left out"):
+        tfc.compress(model, {"dense.*": "mask"})
 
 
 def test_nothing_is_said_where_nothing_is_lost():

@@ -27,7 +27,7 @@ def copy_model(model):
     return copy
 
 
-def check_agreement(model, copy, pairs=None):
+def check_agreement(model, copy):
     """Raises unless a copy computes what a model does, on one random batch.
 
     Nothing is said of models that cannot be called with random inputs, or whose outputs
@@ -36,8 +36,6 @@ def check_agreement(model, copy, pairs=None):
     Args:
         model: a built model.
         copy: of the same inputs and outputs.
-        pairs: `[(layer of the model, its copy)]`; without them, layers are taken to be
-            in the same order in both.
 
     Raises:
         ValueError: names the first layer whose outputs differ.
@@ -62,7 +60,7 @@ def check_agreement(model, copy, pairs=None):
         return
     raise ValueError(
         f"The copy of model {model.name!r} does not compute what the model computes: "
-        f"{_first_difference(model, copy, pairs, inputs)}. Let get_config() return all "
+        f"{_first_difference(model, copy, inputs)}. Let get_config() return all "
         "that the layer's outputs depend on."
     )
 
@@ -99,8 +97,8 @@ def _close(expected, actual):
     return bool(np.sum(error**2) <= _MOST**2 * np.sum(size**2) + 1e-12)
 
 
-def _first_difference(model, copy, pairs, inputs):
-    pairs = _simple_pairs(model, copy) if pairs is None else pairs
+def _first_difference(model, copy, inputs):
+    pairs = _simple_pairs(model, copy)
     originals = {id(old): old for old, _ in pairs}
     counterparts = {id(new): id(old) for old, new in pairs}
     expected, actual = [], {}

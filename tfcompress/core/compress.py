@@ -14,7 +14,7 @@ from tfcompress.core.compressed import (
     untransformed,
 )
 from tfcompress.core.errors import check_finite, check_model
-from tfcompress.core.graph import flatten, rewire
+from tfcompress.core.graph import flatten, rewire, warn_of_training
 from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.core.rules import Rule, check_used, last_match
@@ -64,6 +64,7 @@ def compress(model, rules, skip=()):
     compressed = _compressed(model, plan)
     with untransformed(compressed):
         check_agreement(model, compressed)
+    warn_of_training(model, compressed, "compress", stacklevel=3)
     return compressed
 
 

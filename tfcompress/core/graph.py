@@ -74,8 +74,10 @@ def _resolve_shapes(graph):
     """Lets reshapes infer the batch, of which `keras.ops.shape` says None here."""
     for call in ordered_calls(graph):
         shape = list(getattr(call.operation, "newshape", None) or ())
-        (batch, *sizes), *_ = [tensor.shape for tensor in call.input_tensors] or [(0,)]
-        if shape[:1] != [None] or None in (*shape[1:], *sizes) or batch is not None:
+        if shape[:1] != [None] or None in shape[1:]:
+            continue
+        batch, *sizes = call.input_tensors[0].shape or (0,)
+        if batch is not None or None in sizes:
             continue
         known = math.prod(size for size in shape[1:] if size != -1)
         rest = math.prod(sizes) // max(known, 1)
@@ -98,15 +100,15 @@ def editable(model, action):
     return flat
 
 
-def warn_of_training(model, copy, action):
+def warn_of_training(model, copy, action, stacklevel=4):
     """Warns if a model trains in a way of its own, and a copy does not."""
     own = own_training(type(model))
     if own and not isinstance(copy, type(model)):
         warnings.warn(
-            f"To {action} {model.name!r}, it is written as a functional model, which "
-            f"trains as Keras does: {', '.join(own)} of {type(model).__name__} are left "
-            "out. Train the result in your own loop, or give it to a model of your own.",
-            stacklevel=4,
+            f"To {action} {model.name!r}, it becomes a model that trains as Keras does: "
+            f"{', '.join(own)} of {type(model).__name__} are left out. Train the result "
+            "in your own loop, or give it to a model of your own.",
+            stacklevel=stacklevel,
         )
 
 
