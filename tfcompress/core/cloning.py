@@ -296,7 +296,7 @@ def _inputs_like(model):
     return keras.tree.map_structure(
         lambda tensor: keras.Input(
             batch_shape=tensor.shape,
-            dtype=tensor.dtype,
+            dtype=producer(tensor).dtype,
             name=producer(tensor).name,
         ),
         model.input,

@@ -154,6 +154,27 @@ def copied_variable(variable):
     return copy
 
 
+def recast(layer, dtype):
+    """Has a layer compute, keep its numbers and take its inputs in another precision.
+
+    >>> layer = keras.layers.Dense(2, dtype="float16"); layer.build((None, 3))
+    >>> recast(layer, "float32")
+    >>> layer.kernel.dtype, layer.compute_dtype
+    ('float32', 'float32')
+    """
+    if isinstance(layer, keras.layers.InputLayer):
+        is_float = keras.backend.is_float_dtype(layer.dtype)
+        layer._dtype = dtype if is_float else layer.dtype
+        return
+    layer.dtype_policy = dtype
+    held = [v for v in layer._trainable_variables + layer._non_trainable_variables]
+    for variable in held:
+        if keras.backend.is_float_dtype(variable.dtype):
+            value = keras.ops.cast(keras.ops.convert_to_numpy(variable), dtype)
+            variable._dtype = dtype
+            variable._initialize(value)
+
+
 def uncast():
     """In it variables have the precision they are kept in, also in mixed precision.
 

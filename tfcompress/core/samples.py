@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.errors import check_finite
-from tfcompress.core.macs import input_specs
+from tfcompress.core.macs import fixed_batch_size, input_specs
 
 # Stands for sizes that a model leaves open.
 _SIZE = 32
@@ -81,13 +81,23 @@ def _checked(name, samples, spec):
     return array.astype(keras.backend.standardize_dtype(spec.dtype))
 
 
+def rounded_up(count, size):
+    """The samples in as many whole batches as hold the count.
+
+    >>> rounded_up(10, 4)
+    12
+    """
+    return -(-count // size) * size
+
+
 def batches(model, samples, size=32):
     """Lists of arrays, one for each input of a functional model.
 
     Args:
         model: a flat functional model.
         samples: an array, or `{input name: array}`; the first axis counts samples.
-        size: samples in a batch; the last may have fewer.
+        size: samples in a batch; the last may have fewer. Models that are made for a
+            batch size get whole batches of that, with samples repeated if need be.
 
     Raises:
         ValueError: if samples are missing or do not fit the inputs.
@@ -98,7 +108,10 @@ def batches(model, samples, size=32):
     """
     specs = {tensor.name: tensor for tensor in model.inputs}
     arrays = list(check_samples(samples, specs).values())
+    count, fixed = len(arrays[0]), fixed_batch_size(model)
+    size = fixed or size
+    rows = np.arange(rounded_up(count, fixed or 1)) % count
     return [
-        [array[start : start + size] for array in arrays]
-        for start in range(0, len(arrays[0]), size)
+        [array[rows[start : start + size]] for array in arrays]
+        for start in range(0, len(rows), size)
     ]

@@ -4,6 +4,8 @@ import dataclasses
 
 import keras
 
+from tfcompress.core.behaviour import kept_states
+
 
 @dataclasses.dataclass(frozen=True)
 class Substituted:
@@ -12,7 +14,7 @@ class Substituted:
     Attributes:
         outputs: of the layer.
         updates: `[(variable, new value)]` of the state that the call changed, such as
-            the statistics of batch normalization. The variables themselves keep
+            the statistics of batch normalization and what stateful layers keep. The variables themselves keep
             their values.
         losses: those that layers inside added.
     """
@@ -53,7 +55,8 @@ def call_substituted(layer, values, *args, **kwargs):
 
 def substituted(layer, values, call):
     """`call_substituted` for any `call` without arguments that calls within the layer."""
-    variables = layer.variables
+    states = kept_states(layer)
+    variables = [*layer.variables, *states]
     mapping = [(v, values.get(id(v), v.value)) for v in variables]
     with keras.StatelessScope(mapping, collect_losses=True) as scope:
         # What the scope keeps may be a cast of what it was given.
@@ -61,7 +64,7 @@ def substituted(layer, values, call):
         outputs = call()
     updates = [
         (variable, value)
-        for variable in layer.non_trainable_variables
+        for variable in [*layer.non_trainable_variables, *states]
         if (value := scope.get_current_value(variable)) is not given[id(variable)]
     ]
     return Substituted(outputs, updates, scope.losses)

@@ -5,8 +5,9 @@ import warnings
 
 from tfcompress import native
 from tfcompress.core.behaviour import has_ranges
-from tfcompress.core.errors import check_model
+from tfcompress.core.errors import check_integer, check_model
 from tfcompress.core.files import check_writable, write_atomically
+from tfcompress.core.macs import fixed_batch_size
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import connect_directly
@@ -26,9 +27,13 @@ from tfcompress.export.weights import dense_kernels, grid_values
 from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.exact_grids import store_exact_grids
 from tfcompress.tflite.int4 import pack_int4
+from tfcompress.tflite.loops import carry_integers
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.reversals import rescale_reversals
 from tfcompress.tflite.sparsity import SPARSE, store_sparse
+
+# In a batch.
+_MOST_SAMPLES = 2**20
 
 
 def export_tflite(
@@ -40,6 +45,7 @@ def export_tflite(
     verify=True,
     sparse="auto",
     codec=None,
+    batch_size=None,
 ):
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
@@ -75,7 +81,9 @@ def export_tflite(
     wrongly.
 
     Args:
-        model: a built Keras model with fixed input sizes, plain or compressed.
+        model: a built Keras model with fixed input sizes, plain or compressed. Recurrent
+            layers that are stateful keep their state in the file as well, which begins
+            with the one that they have.
         path: where the file goes. It is written under another name and renamed, so
             that an earlier file stays whole if anything fails.
         precision: `"float32"`; `"float16"` weights; `"dynamic"`: int8 weights and float
@@ -112,6 +120,8 @@ def export_tflite(
             tensors are left out. `tfc.Interpreter` reads such files,
             `tfc.decode_tflite` gives ordinary ones. TFLite Micro reads `"lut"` of up to
             128 different values, `"huffman"` of int8 files, and `"prune"`.
+        batch_size: how many samples the file takes at a time; None stands for what the
+            model is made for (`keras.Input(batch_shape=...)`), else for 1.
 
     Returns:
         An `ExportResult`; its `noise` says how well the file agrees with the model, its
@@ -147,6 +157,7 @@ def export_tflite(
         )
     path = check_writable(path)
     plain = plain_model(model, precision)
+    batch_size = _batch_size(model, batch_size)
     if samples is not None:
         samples = check_samples(samples, named_specs(plain))
     elif precision.is_integer and not has_ranges(plain):
@@ -163,7 +174,7 @@ def export_tflite(
             "Running binary layers (profile='builtin' writes builtin operations instead; "
             "verify=False leaves the file unchecked)"
         )
-    file, notes = convert(made, precision, samples, profile)
+    file, notes = convert(made, precision, samples, profile, batch_size)
     sparsity = store_sparse(file, plain, sparse, precision.without_sparse)
     if codec:
         content, constants = encode_tflite(file, codec)
@@ -176,12 +187,14 @@ def export_tflite(
     del file
     if verify:
         converted = made if made is not plain else None
-        result = verify_outputs(result, model, plain, content, samples, converted)
+        result = verify_outputs(
+            result, model, plain, content, samples, converted, batch_size
+        )
     write_atomically(path, content)
     return result.timed(time.perf_counter() - start)
 
 
-def convert(model, precision, samples=None, profile="custom"):
+def convert(model, precision, samples=None, profile="custom", batch_size=1):
     """The object form of a `.tflite` model, and lines on what was not done as asked.
 
     `export_tflite` writes and checks it.
@@ -191,10 +204,11 @@ def convert(model, precision, samples=None, profile="custom"):
         precision: a `Precision`.
         samples: `{input name: array}` or None.
         profile: one of `PROFILES`.
+        batch_size: of the file, unless the model is made for one.
     """
     model = prepared(model, precision)
     values = grid_values(model) if precision.is_integer else {}
-    function, module = inference_function(model, values)
+    function, module = inference_function(model, values, batch_size)
     check_operations(function, model, precision)
     # A graph with trained ranges holds them already; measuring would replace them.
     is_measured = precision.is_integer and not has_ranges(model)
@@ -218,12 +232,27 @@ def convert(model, precision, samples=None, profile="custom"):
             ) from error
     file = read(content)
     if precision.is_integer:
+        carry_integers(file)
         rescale_reversals(file)
     if precision.holds_grids:
         store_exact_grids(file, dense_kernels(model))
     notes = pack_int4(file) if precision.weight_bits == 4 else ()
     connect_directly(file, model)
     return file, notes
+
+
+def _batch_size(model, asked):
+    """The batch size of a file."""
+    fixed = fixed_batch_size(model)
+    if asked is None:
+        return fixed or 1
+    size = check_integer("batch_size", asked, 1, _MOST_SAMPLES)
+    if fixed and size != fixed:
+        raise ValueError(
+            f"batch_size={size}: model {model.name!r} is made for batches of {fixed}. "
+            "Leave batch_size out, or rebuild the model on a keras.Input of any batch."
+        )
+    return size
 
 
 def _check_choice(name, value, choices):

@@ -76,6 +76,11 @@ class Precision:
         return self.activation_bits == 8
 
     @property
+    def unrolls_loops(self):
+        """Whether loops have to be written out, as the 16-bit quantizer leaves them float."""
+        return self.activation_bits == 16
+
+    @property
     def is_exact(self):
         """Whether nothing is rounded but sums."""
         return self.weight_bits == 32
