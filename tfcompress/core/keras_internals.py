@@ -4,7 +4,9 @@ Each function says what it returns, and `tests/core/test_keras_internals.py` hol
 against what Keras does. No other module touches a private member of Keras.
 """
 
+import contextlib
 import functools
+import threading
 
 import keras
 import tensorflow as tf
@@ -152,6 +154,43 @@ def copied_variable(variable):
     vars(copy).update(vars(variable))
     copy._initialize(variable.numpy())
     return copy
+
+
+@contextlib.contextmanager
+def plain_operations():
+    """In it `argmax`, `argmin` and `signbit` are the operations that LiteRT has.
+
+    Keras tells -0 from 0 by the bits of the number, with an operation that LiteRT lacks.
+    Integers know one zero only.
+    """
+    functions = {
+        "argmax": _plain_extreme(tf.argmax),
+        "argmin": _plain_extreme(tf.argmin),
+        "signbit": lambda x: keras.ops.convert_to_tensor(x) < 0,
+    }
+    module = keras.src.backend.numpy
+    with _patching:
+        known = {name: getattr(module, name) for name in functions}
+        vars(module).update(functions)
+        try:
+            yield
+        finally:
+            vars(module).update(known)
+
+
+_patching = threading.RLock()
+
+
+def _plain_extreme(function):
+    def extreme(x, axis=None, keepdims=False):
+        x = keras.ops.convert_to_tensor(x)
+        if axis is None:
+            place = function(tf.reshape(x, [-1]), output_type=tf.int32)
+            return tf.reshape(place, [1] * len(x.shape)) if keepdims else place
+        place = function(x, axis=axis, output_type=tf.int32)
+        return tf.expand_dims(place, axis) if keepdims else place
+
+    return extreme
 
 
 def recast(layer, dtype):

@@ -9,6 +9,8 @@ from tfcompress.core.macs import fixed_batch_size, input_specs
 
 # Stands for sizes that a model leaves open.
 _SIZE = 32
+# Samples that an error lists.
+_NUM_LISTED = 8
 
 
 def random_inputs(model, batch_size=1):
@@ -79,6 +81,33 @@ def _checked(name, samples, spec):
     if array.dtype.kind == "f":
         check_finite(f"samples for {name!r}", array)
     return array.astype(keras.backend.standardize_dtype(spec.dtype))
+
+
+def check_outputs(model, outputs, first=0):
+    """Raises for samples of which a model makes NaN, such as by a division by zero.
+
+    Args:
+        model: a Keras model, for its name.
+        outputs: what it made of some samples, in any structure.
+        first: the place of the first of them.
+
+    Raises:
+        ValueError: names the samples.
+    """
+    arrays = map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs))
+    known = [array for array in arrays if array.ndim and array.dtype.kind == "f"]
+    rows = {
+        first + int(row)
+        for array in known
+        for row in np.flatnonzero(np.isnan(array).reshape(len(array), -1).any(axis=1))
+    }
+    if rows:
+        listed = ", ".join(map(str, sorted(rows)[:_NUM_LISTED]))
+        raise ValueError(
+            f"Model {model.name!r} makes NaN of {len(rows)} samples (at {listed}"
+            f"{', ...' if len(rows) > _NUM_LISTED else ''}). Leave them out, or guard the "
+            "division, root or logarithm that they break."
+        )
 
 
 def rounded_up(count, size):

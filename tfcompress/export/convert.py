@@ -1,18 +1,15 @@
 """From a Keras model to a checked `.tflite` file."""
 
 import time
-import warnings
 
 from tfcompress import native
 from tfcompress.core.behaviour import has_ranges
 from tfcompress.core.errors import check_integer, check_model
 from tfcompress.core.files import check_writable, write_atomically
 from tfcompress.core.macs import fixed_batch_size
-from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import connect_directly
-from tfcompress.export.converter import convert_function, convert_in_child
-from tfcompress.export.hazards import check_operations, control_flow
+from tfcompress.export.converter import converted
 from tfcompress.export.precisions import precision_of
 from tfcompress.export.prepare import (
     NUM_CALIBRATION_SAMPLES,
@@ -21,9 +18,10 @@ from tfcompress.export.prepare import (
     prepared,
     with_binary_layers,
 )
-from tfcompress.export.trace import inference_function, named_specs
+from tfcompress.export.trace import named_specs
 from tfcompress.export.verify import describe_result, verify_outputs
 from tfcompress.export.weights import dense_kernels, grid_values
+from tfcompress.tflite.edit import order_ends
 from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.exact_grids import store_exact_grids
 from tfcompress.tflite.int4 import pack_int4
@@ -174,7 +172,7 @@ def export_tflite(
             "Running binary layers (profile='builtin' writes builtin operations instead; "
             "verify=False leaves the file unchecked)"
         )
-    file, notes = convert(made, precision, samples, profile, batch_size)
+    file, notes = convert(made, precision, samples, batch_size)
     sparsity = store_sparse(file, plain, sparse, precision.without_sparse)
     if codec:
         content, constants = encode_tflite(file, codec)
@@ -194,7 +192,7 @@ def export_tflite(
     return result.timed(time.perf_counter() - start)
 
 
-def convert(model, precision, samples=None, profile="custom", batch_size=1):
+def convert(model, precision, samples=None, batch_size=1):
     """The object form of a `.tflite` model, and lines on what was not done as asked.
 
     `export_tflite` writes and checks it.
@@ -203,34 +201,18 @@ def convert(model, precision, samples=None, profile="custom", batch_size=1):
         model: a plain Keras model in float32.
         precision: a `Precision`.
         samples: `{input name: array}` or None.
-        profile: one of `PROFILES`.
         batch_size: of the file, unless the model is made for one.
     """
     model = prepared(model, precision)
     values = grid_values(model) if precision.is_integer else {}
-    function, module = inference_function(model, values, batch_size)
-    check_operations(function, model, precision)
     # A graph with trained ranges holds them already; measuring would replace them.
     is_measured = precision.is_integer and not has_ranges(model)
     few = {k: array[:NUM_CALIBRATION_SAMPLES] for k, array in (samples or {}).items()}
-    flow = control_flow(function, model) if precision.is_integer else []
-    convert_it = convert_in_child if flow else convert_function
-    with native_notes_dropped(drop_all=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            content = convert_it(
-                function,
-                module,
-                precision,
-                few if is_measured else None,
-                allow_custom=profile == "custom",
-            )
-        except Exception as error:
-            raise ValueError(
-                f"The TFLite converter refuses model {model.name!r} as "
-                f"{precision.name}: {_summary(error)}{_suspects(flow)}"
-            ) from error
+    content, outputs = converted(
+        model, precision, values, few if is_measured else None, batch_size
+    )
     file = read(content)
+    order_ends(file, named_specs(model), outputs)
     if precision.is_integer:
         carry_integers(file)
         rescale_reversals(file)
@@ -260,20 +242,3 @@ def _check_choice(name, value, choices):
         raise ValueError(
             f"{name}={value!r}: expected one of {', '.join(map(str, choices))}."
         )
-
-
-def _suspects(flow):
-    """What is likely to be the reason, where there are loops or branches."""
-    if not flow:
-        return ""
-    return (
-        f". The reason may be the loop or branch in {', '.join(dict.fromkeys(flow))}: "
-        "write it out step by step, or export without integer activations, as with "
-        "precision='dynamic'"
-    )
-
-
-def _summary(error):
-    """The first lines of a converter's error, which may go on for pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:3])[:400] or type(error).__name__

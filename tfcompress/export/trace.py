@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfcompress.core.behaviour import kept_states
 from tfcompress.core.cloning import is_graph
-from tfcompress.core.keras_internals import producer
+from tfcompress.core.keras_internals import plain_operations, producer
 from tfcompress.core.macs import input_specs
 from tfcompress.core.substituted import call_substituted
 
@@ -28,7 +28,7 @@ def inference_function(model, values=None, batch_size=1):
         model: a built Keras model in float32.
         values: `{id(variable): tensor function}`, called in the graph for variables
             that stand for something else than their plain value.
-        batch_size: of the traced inputs, unless the model has a fixed one.
+        batch_size: of the traced inputs, unless the model has a fixed one; None for any.
 
     Returns:
         A `tf.ConcreteFunction` with named inputs and outputs, and the `tf.Module` that
@@ -55,9 +55,10 @@ def inference_function(model, values=None, batch_size=1):
 
     def forward(**inputs):
         made = {key: value() for key, value in values.items()}
-        called = call_substituted(
-            model, made, structured(model, inputs), training=False
-        )
+        with plain_operations():
+            called = call_substituted(
+                model, made, structured(model, inputs), training=False
+            )
         new = {id(variable): value for variable, value in called.updates}
         for state in states:
             state.value.assign(new[id(state)])
@@ -76,7 +77,7 @@ def named_specs(model, batch_size=1):
     specs = keras.tree.flatten(input_specs(model, batch_size))
     named, names = {}, _identifiers(spec.name or "inputs" for spec in specs)
     for name, spec in zip(names, specs, strict=True):
-        if None in spec.shape:
+        if None in spec.shape[1:]:
             raise ValueError(
                 f"Input {name!r} of model {model.name!r} has shape "
                 f"{tuple(spec.shape)} with unknown sizes; a TFLite file needs fixed "

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.macs import fixed_batch_size, input_specs
-from tfcompress.core.samples import rounded_up
+from tfcompress.core.samples import check_outputs, rounded_up
 from tfcompress.core.substituted import call_substituted
 from tfcompress.export.binary import binary_lines
 from tfcompress.export.noise import output_noise
@@ -150,6 +150,7 @@ def verify_outputs(
 
     Raises:
         VerificationError: if they differ by more than the precision explains.
+        ValueError: if the model makes NaN of samples.
     """
     reference = plain if _is_half(model) else model
 
@@ -162,6 +163,7 @@ def verify_outputs(
     else:
         samples = _few(samples, next(iter(specs.values())).shape[0])
         expected = run(samples)
+        check_outputs(reference, expected)
     if expected is None:
         return _noted(
             result,

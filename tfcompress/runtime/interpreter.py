@@ -1,6 +1,7 @@
 """Runs `.tflite` files."""
 
 import pathlib
+import warnings
 
 import numpy as np
 from ai_edge_litert import interpreter as litert
@@ -11,6 +12,8 @@ from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
 
+_USUAL_SIGNATURE = "serving_default"
+
 
 class Interpreter:
     """A loaded `.tflite` model: arrays in, arrays out.
@@ -20,15 +23,19 @@ class Interpreter:
     dequantized, with the scales in the file, so that a float and an int8 file of one
     model are called alike, with images of bytes too. Batches larger than
     the file's run sample by sample. Encoded weights and binary operations are the native
-    delegate's.
+    delegate's. What stateful layers keep goes on from one sample, and one call, to the
+    next; a new interpreter begins anew.
 
     Args:
         model: path of a file, or its bytes.
         num_threads: threads that kernels may use.
+        signature: name of the signature to run, of a file with several; None stands for
+            `"serving_default"`, else for the first by name.
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if the file is not a TFLite model or an operation is not supported.
+        ValueError: if the file is not a TFLite model, an operation is not supported, or
+            there is no such signature.
         NativeError: if the file holds binary operations and the native core was not
             built.
 
@@ -40,7 +47,7 @@ class Interpreter:
         (3, 2)
     """
 
-    def __init__(self, model, num_threads=1):
+    def __init__(self, model, num_threads=1, signature=None):
         content, self.name = _read(model)
         try:
             self._interpreter = _loaded(content, num_threads)
@@ -52,18 +59,45 @@ class Interpreter:
                 "complete .tflite file whose operations this runtime knows; write it "
                 "again with tfc.export_tflite."
             ) from error
-        inputs = {d["index"]: d for d in self._interpreter.get_input_details()}
-        outputs = {d["index"]: d for d in self._interpreter.get_output_details()}
-        self._inputs = self._by_signature("inputs", inputs)
-        self._outputs = self._by_signature("outputs", outputs)
+        self._runner = None
+        self._inputs = _by_name(self._interpreter.get_input_details())
+        self._outputs = _by_name(self._interpreter.get_output_details())
+        if key := self._chosen(signature):
+            self._use(self._interpreter.get_signature_runner(key))
 
-    def _by_signature(self, side, details):
-        signatures = self._interpreter.get_signature_list()
-        if not signatures:
-            return {d["name"]: d for d in details.values()}
-        runner = self._interpreter.get_signature_runner(next(iter(signatures)))
-        found = getattr(runner, f"get_{side[:-1]}_details")()
-        return {name: details[d["index"]] for name, d in found.items()}
+    def _chosen(self, signature):
+        """The name of the signature to run; None if the file has none."""
+        known = list(self._interpreter.get_signature_list())
+        if signature is None:
+            first = _USUAL_SIGNATURE if _USUAL_SIGNATURE in known else min(known, default=None)
+            if len(known) > 1:
+                warnings.warn(
+                    f"{self.name} has the signatures {known}: {first!r} is used. Choose "
+                    "with Interpreter(model, signature=...).",
+                    stacklevel=3,
+                )
+            return first
+        if signature not in known:
+            raise ValueError(
+                f"{self.name} has no signature {signature!r}; it has {known}."
+                f"{did_you_mean(str(signature), known)}"
+            )
+        return signature
+
+    def _use(self, runner):
+        """Takes the names of a signature, and its runner if it has a graph of its own."""
+        found = runner.get_input_details(), runner.get_output_details()
+        own = self._inputs, self._outputs
+        order = [_tensors(details) for details in own]
+        if [sorted(_tensors(details)) for details in found] != list(map(sorted, order)):
+            self._runner = runner
+            self._inputs, self._outputs = found
+            return
+        names = [{_tensor(d): name for name, d in details.items()} for details in found]
+        self._inputs, self._outputs = (
+            {named[_tensor(d)]: d for d in details.values()}
+            for named, details in zip(names, own, strict=True)
+        )
 
     @property
     def input_details(self):
@@ -148,18 +182,22 @@ class Interpreter:
         return np.split(convert(array, detail), array.shape[0] // shape[0])
 
     def _invoke(self, batches, index, raw):
-        for name, parts in batches.items():
-            self._interpreter.set_tensor(self._inputs[name]["index"], parts[index])
-        self._interpreter.invoke()
-        values = {
-            name: self._interpreter.get_tensor(detail["index"])
-            for name, detail in self._outputs.items()
-        }
+        given = {name: parts[index] for name, parts in batches.items()}
+        values = self._runner(**given) if self._runner else self._run_first(given)
         if raw:
             return values
         return {
             name: dequantized(value, self._outputs[name])
             for name, value in values.items()
+        }
+
+    def _run_first(self, given):
+        for name, part in given.items():
+            self._interpreter.set_tensor(self._inputs[name]["index"], part)
+        self._interpreter.invoke()
+        return {
+            name: self._interpreter.get_tensor(detail["index"])
+            for name, detail in self._outputs.items()
         }
 
     def close(self):
@@ -171,6 +209,18 @@ class Interpreter:
 
     def __exit__(self, *exception):
         self.close()
+
+
+def _by_name(details):
+    return {detail["name"]: detail for detail in details}
+
+
+def _tensors(details):
+    return [_tensor(detail) for detail in details.values()]
+
+
+def _tensor(detail):
+    return detail["index"], detail["name"]
 
 
 def _loaded(content, num_threads):
