@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfcompress as tfc
 from tests import models
@@ -133,3 +134,37 @@ def test_values_that_an_integer_input_cannot_take(bytes_file, change, message):
         pytest.raises(ValueError, match=message),
     ):
         interpreter.run(inputs)
+
+
+class Two(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((1, 2), tf.float32, "x")])
+    def encode(self, x):
+        return {"code": 2 * x}
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 3), tf.float32, "y")])
+    def decode(self, y):
+        return {"back": y - 1}
+
+
+@pytest.fixture(scope="module")
+def two_signatures(tmp_path_factory):
+    folder, module = str(tmp_path_factory.mktemp("saved")), Two()
+    signatures = {"encode": module.encode, "decode": module.decode}
+    tf.saved_model.save(module, folder, signatures=signatures)
+    return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+
+
+def test_signatures_can_be_chosen(two_signatures):
+    x, y = np.float32([[1, 2], [3, 4]]), np.float32([[1, 2, 3]])
+    with tfc.Interpreter(two_signatures, signature="encode") as interpreter:
+        np.testing.assert_array_equal(interpreter.run(x), 2 * x)
+    with tfc.Interpreter(two_signatures, signature="decode") as interpreter:
+        np.testing.assert_array_equal(interpreter.run(y), y - 1)
+        assert list(interpreter.input_details) == ["y"]
+
+
+def test_the_signature_that_nobody_chose_is_said(two_signatures):
+    with pytest.warns(UserWarning, match=r"\['decode', 'encode'\]: 'decode' is used"):
+        assert list(tfc.Interpreter(two_signatures).output_details) == ["back"]
+    with pytest.raises(ValueError, match="no signature 'encod'.*Did you mean 'encode'"):
+        tfc.Interpreter(two_signatures, signature="encod")

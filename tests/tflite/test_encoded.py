@@ -203,7 +203,8 @@ def test_shared_weights_stay_shared(precision, codec):
     plain = _plain(_shared, precision)
     content, constants = _encoded(_shared, precision, codec)
     assert sum(constant.shape == (24, 24) for constant in constants) == 1
-    assert count_operations(content)["TFLM_DECODE"] >= 3
+    # Of four operations with weights, two read those that were decoded before.
+    assert count_operations(content)["TFLM_DECODE"] < 4
     _assert_same_outputs(plain, content)
     decoded = tfc.decode_tflite(content)
     _assert_same_outputs(plain, decoded)

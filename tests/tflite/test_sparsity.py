@@ -317,3 +317,20 @@ def test_pruning_in_blocks_reaches_the_file(path):
     (kernel,) = export_tflite(model, path).sparsity
     assert (kernel.name, kernel.block) == ("dense0/kernel", 4)
     check_outputs(tfc.strip(model), path)
+
+
+def test_a_codec_gets_the_kernels_that_it_makes_smaller(path):
+    keras.utils.set_random_seed(0)
+    model = perceptron(512, 10)
+    first = model.layers[0]
+    prune(first, Block(4, 1), 0.9)
+    few = np.sign(first.kernel.numpy()) * np.float32(0.25)
+    sparse = export_tflite(model, path, codec="auto").sparsity[0]
+    # Its values are all different: no codec takes them.
+    assert sparse.block == 4
+    first.kernel.assign(few)
+    result = export_tflite(model, path, codec="auto")
+    check_outputs(model, path)
+    assert result.sparsity[0].block is None
+    assert result.sparsity[0].reason == "codec='auto' makes the file smaller"
+    assert result.size_bytes < 0.5 * export_tflite(model, path).size_bytes

@@ -83,24 +83,22 @@ def _checked(name, samples, spec):
     return array.astype(keras.backend.standardize_dtype(spec.dtype))
 
 
-def check_outputs(model, outputs, first=0):
+def check_outputs(model, parts):
     """Raises for samples of which a model makes NaN, such as by a division by zero.
 
     Args:
         model: a Keras model, for its name.
-        outputs: what it made of some samples, in any structure.
-        first: the place of the first of them.
+        parts: what it made of batches of samples, one after the other, in any structure.
 
     Raises:
         ValueError: names the samples.
     """
-    arrays = map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs))
-    known = [array for array in arrays if array.ndim and array.dtype.kind == "f"]
-    rows = {
-        first + int(row)
-        for array in known
-        for row in np.flatnonzero(np.isnan(array).reshape(len(array), -1).any(axis=1))
-    }
+    rows, first = set(), 0
+    for outputs in parts:
+        arrays = map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs))
+        known = [array for array in arrays if array.ndim]
+        rows.update(first + row for array in known for row in _rows_with_nan(array))
+        first += max(map(len, known), default=0)
     if rows:
         listed = ", ".join(map(str, sorted(rows)[:_NUM_LISTED]))
         raise ValueError(
@@ -108,6 +106,13 @@ def check_outputs(model, outputs, first=0):
             f"{', ...' if len(rows) > _NUM_LISTED else ''}). Leave them out, or guard the "
             "division, root or logarithm that they break."
         )
+
+
+def _rows_with_nan(array):
+    if array.dtype.kind in "iub":
+        return []
+    wrong = np.isnan(array).reshape(len(array), -1).any(axis=1)
+    return np.flatnonzero(wrong).tolist()
 
 
 def rounded_up(count, size):

@@ -14,8 +14,8 @@ class Substituted:
     Attributes:
         outputs: of the layer.
         updates: `[(variable, new value)]` of the state that the call changed, such as
-            the statistics of batch normalization and what stateful layers keep. The variables themselves keep
-            their values.
+            the statistics of batch normalization and what stateful layers keep. The
+            variables themselves keep their values.
         losses: those that layers inside added.
     """
 

@@ -51,7 +51,9 @@ def export_tflite(
     with `Uniform`, `LearnedStep`, `PowerOfTwo`, `Ternary`, `Binary` or a codebook on a
     grid) keep exactly that grid in integer files.
     Activation ranges are those trained with `tfc.quantize_activations`; without them
-    they are measured on `samples`, with recurrent layers written out step by step.
+    they are measured on `samples`, in loops and branches too. Recurrent layers keep their
+    loop, except in int16x8 files; with `unroll=True` they are written out step by step,
+    which is faster and takes more bytes with each step.
 
     Dense and convolution layers whose kernels have the values `-s` and `s`, or `-s`, 0
     and `s`, with one `s` for each output channel, become custom operations with one or
@@ -105,8 +107,8 @@ def export_tflite(
             as in `patterns.NOfM(2, 4)`: 0.75 of the bytes; 90 % zeros: 0.15), and made
             dense when the file is loaded, which takes 7 to 17 ms for a million
             weights and both forms' memory; they run as before. `"never"`: for runtimes
-            without sparse kernels, such as those for microcontrollers.
-
+            without sparse kernels, such as those for microcontrollers. With a `codec`,
+            kernels that take fewer bytes encoded are left to that.
         codec: how constants of at most 256 different values, in all or in each output
             channel (integers, or floats from a `Codebook`, batch norm folded in or
             not), are written, to be decoded once when the file is loaded; None leaves
@@ -114,10 +116,11 @@ def export_tflite(
             `"prune"`: a bit for each weight and the weights that are not zero;
             `"rans"`: asymmetric numeral systems, with fixed tables or, for up to 4
             million decisions in a file, learned contexts; `"auto"`: the smallest of
-            all for each constant. What would not become smaller stays. Names of inner
-            tensors are left out. `tfc.Interpreter` reads such files,
-            `tfc.decode_tflite` gives ordinary ones. TFLite Micro reads `"lut"` of up to
-            128 different values, `"huffman"` of int8 files, and `"prune"`.
+            all for each constant. What would not become smaller stays, and what several
+            operations read is decoded once. Names of inner tensors are left out.
+            `tfc.Interpreter` reads such files, `tfc.decode_tflite` gives ordinary ones.
+            TFLite Micro, unless it is given memory apart for decoding, reads `"lut"` of
+            up to 128 different values, `"huffman"` of int8 files, and `"prune"`.
         batch_size: how many samples the file takes at a time; None stands for what the
             model is made for (`keras.Input(batch_shape=...)`), else for 1.
 
@@ -173,7 +176,7 @@ def export_tflite(
             "verify=False leaves the file unchecked)"
         )
     file, notes = convert(made, precision, samples, batch_size)
-    sparsity = store_sparse(file, plain, sparse, precision.without_sparse)
+    sparsity = store_sparse(file, plain, sparse, precision.without_sparse, codec)
     if codec:
         content, constants = encode_tflite(file, codec)
     else:

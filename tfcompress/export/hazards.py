@@ -13,8 +13,8 @@ _RANDOM_IN_LITERT = {"RandomStandardNormal", "RandomUniform", "Multinomial"}
 
 # What to do without an operation, by what its name has.
 _CURES = {
-    "String|Regex|Unicode|Substr|Lookup|Table|Split.*V2": "Look text and keys up before the "
-    "model, and feed it numbers",
+    "String|Regex|Unicode|Substr|Lookup|Table": "Look text and keys up before the model, "
+    "and feed it numbers",
     "FFT|Complex|Real|Imag|Angle": "Take the transform before the model, or write it as "
     "products with constant matrices",
     "Pool3D": "Pool over two axes, with a Reshape around MaxPooling2D, then over the third",

@@ -60,7 +60,9 @@ class MeasuredConverter(tf.lite.TFLiteConverter):
         set_ranges(file, FloatFile(file).ends(self._samples), bits)
         content = write(file)
         if bits == 16:
-            return _quantized_to_16(content, input_type, output_type, allow_float, bias_type)
+            return _quantized_to_16(
+                content, input_type, output_type, allow_float, bias_type
+            )
         return mlir_quantize(
             content,
             input_data_type=input_type,

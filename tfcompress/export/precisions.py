@@ -77,7 +77,7 @@ class Precision:
 
     @property
     def unrolls_loops(self):
-        """Whether loops have to be written out, as the 16-bit quantizer leaves them float."""
+        """Whether loops are written out, which would stay float otherwise."""
         return self.activation_bits == 16
 
     @property

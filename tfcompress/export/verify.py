@@ -163,7 +163,7 @@ def verify_outputs(
     else:
         samples = _few(samples, next(iter(specs.values())).shape[0])
         expected = run(samples)
-        check_outputs(reference, expected)
+        check_outputs(reference, [expected])
     if expected is None:
         return _noted(
             result,

@@ -69,7 +69,11 @@ class Interpreter:
         """The name of the signature to run; None if the file has none."""
         known = list(self._interpreter.get_signature_list())
         if signature is None:
-            first = _USUAL_SIGNATURE if _USUAL_SIGNATURE in known else min(known, default=None)
+            first = (
+                _USUAL_SIGNATURE
+                if _USUAL_SIGNATURE in known
+                else min(known, default=None)
+            )
             if len(known) > 1:
                 warnings.warn(
                     f"{self.name} has the signatures {known}: {first!r} is used. Choose "

@@ -10,7 +10,9 @@ from tfcompress.tflite.observe import called
 from tfcompress.tflite.operations import constant, operation_name
 
 # Operations that move the values of their first input, whatever these are.
-_MOVES = "EXPAND_DIMS GATHER RESHAPE REVERSE_V2 SLICE SQUEEZE STRIDED_SLICE TRANSPOSE".split()
+_MOVES = """
+    EXPAND_DIMS GATHER RESHAPE REVERSE_V2 SLICE SQUEEZE STRIDED_SLICE TRANSPOSE
+""".split()
 
 
 def carry_integers(file):
@@ -88,12 +90,14 @@ class _Graph:
     def _read_as_integers(self, place, integers, kind):
         """Has what reads a float tensor read the integers that it is made from."""
         for reader in self.readers(place):
-            name, result = operation_name(self.file, reader), int(reader.outputs[0])
-            if name in _MOVES and list(reader.inputs).index(place) == 0:
+            name = operation_name(self.file, reader)
+            is_moved = name in _MOVES and list(reader.inputs).index(place) == 0
+            if not is_moved and name != "QUANTIZE":
+                continue
+            result = int(reader.outputs[0])
+            if is_moved:
                 reader.inputs[0] = integers
                 reader.outputs[0] = self.dequantize_after(result, kind, reader)
-            elif name != "QUANTIZE":
-                continue
             elif _same(self.graph.tensors[result], kind):
                 self.graph.operators.remove(reader)
                 self._read_instead(result, integers)
@@ -102,7 +106,9 @@ class _Graph:
 
     def _read_instead(self, old, new):
         for holder in self.graph.operators:
-            holder.inputs = np.where(np.asarray(holder.inputs) == old, new, holder.inputs)
+            holder.inputs = np.where(
+                np.asarray(holder.inputs) == old, new, holder.inputs
+            )
         outputs = np.asarray(self.graph.outputs)
         self.graph.outputs = np.where(outputs == old, new, outputs).astype(np.int32)
 

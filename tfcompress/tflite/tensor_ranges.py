@@ -155,6 +155,7 @@ def _passed(file, index, operation):
         for side in ("inputs", "outputs")
     )
     if operation_name(file, operation) == "IF":
-        return [*zip(outside[0], *inputs), *zip(outside[1], *outputs)]
+        sides = (outside[0], *inputs), (outside[1], *outputs)
+        return [values for side in sides for values in zip(*side, strict=True)]
     # The first graph of a loop gives a condition, the other the next values.
     return [*zip(*outside, *inputs, outputs[1], strict=True)]
