@@ -1,7 +1,6 @@
 """From a Keras model to a checked `.tflite` file."""
 
 import time
-import warnings
 
 from tfcompress import native
 from tfcompress.core.behaviour import has_ranges
@@ -201,8 +200,7 @@ def convert(model, precision, samples=None, profile="custom"):
     few = {k: array[:NUM_CALIBRATION_SAMPLES] for k, array in (samples or {}).items()}
     flow = control_flow(function, model) if precision.is_integer else []
     convert_it = convert_in_child if flow else convert_function
-    with native_notes_dropped(drop_all=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with native_notes_dropped(with_warnings=True):
         try:
             content = convert_it(
                 function,
