@@ -1,6 +1,7 @@
 """Runs `.tflite` files."""
 
 import pathlib
+import threading
 
 import numpy as np
 from ai_edge_litert import interpreter as litert
@@ -20,7 +21,8 @@ class Interpreter:
     dequantized, with the scales in the file, so that a float and an int8 file of one
     model are called alike, with images of bytes too. Batches larger than
     the file's run sample by sample. Encoded weights and binary operations are the native
-    delegate's.
+    delegate's. Threads that share one run one after the other, as it has one set of
+    tensors; with one each they run at the same time.
 
     Args:
         model: path of a file, or its bytes.
@@ -56,6 +58,7 @@ class Interpreter:
         outputs = {d["index"]: d for d in self._interpreter.get_output_details()}
         self._inputs = self._by_signature("inputs", inputs)
         self._outputs = self._by_signature("outputs", outputs)
+        self._lock = threading.Lock()
 
     def _by_signature(self, side, details):
         signatures = self._interpreter.get_signature_list()
@@ -92,8 +95,6 @@ class Interpreter:
                 not finite, or integers that the input cannot hold. Floats beyond the
                 range of an integer input are clipped.
         """
-        if self._interpreter is None:
-            raise ValueError(f"{self.name} is closed; open it again to run it.")
         arrays = self._named(inputs)
         batches = {
             name: self._split(name, array, raw) for name, array in arrays.items()
@@ -104,7 +105,10 @@ class Interpreter:
                 f"Inputs of {self.name} have different batch sizes: "
                 f"{ {name: len(array) for name, array in arrays.items()} }."
             )
-        results = [self._invoke(batches, i, raw) for i in range(counts.pop())]
+        with self._lock:
+            if self._interpreter is None:
+                raise ValueError(f"{self.name} is closed; open it again to run it.")
+            results = [self._invoke(batches, i, raw) for i in range(counts.pop())]
         joined = {
             name: np.concatenate([np.atleast_1d(r[name]) for r in results])
             for name in self._outputs
@@ -163,8 +167,9 @@ class Interpreter:
         }
 
     def close(self):
-        """Frees the model."""
-        self._interpreter = None
+        """Frees the model, as soon as no other thread runs it."""
+        with self._lock:
+            self._interpreter = None
 
     def __enter__(self):
         return self
