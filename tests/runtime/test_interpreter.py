@@ -1,3 +1,5 @@
+import concurrent.futures
+
 import keras
 import numpy as np
 import pytest
@@ -45,6 +47,36 @@ def test_closed(file):
         pass
     with pytest.raises(ValueError, match="is closed"):
         interpreter.run(np.ones((1, 8, 8, 3), "float32"))
+
+
+def test_threads_share_one(file):
+    batches = np.random.default_rng(0).normal(size=(4, 20, 8, 8, 3)).astype("float32")
+    with (
+        tfc.Interpreter(file) as interpreter,
+        concurrent.futures.ThreadPoolExecutor(4) as pool,
+    ):
+        right = [interpreter.run(batch) for batch in batches]
+        for _ in range(20):
+            found = pool.map(interpreter.run, batches)
+            for one, other in zip(found, right, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_closed_while_another_thread_runs(file):
+    interpreter, x = tfc.Interpreter(file), np.ones((50, 8, 8, 3), "float32")
+    right = interpreter.run(x)
+
+    def run_until_closed():
+        while True:
+            np.testing.assert_array_equal(interpreter.run(x), right)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(run_until_closed) for _ in range(2)]
+        concurrent.futures.wait(runs, timeout=0.2)
+        interpreter.close()
+        for run in runs:
+            with pytest.raises(ValueError, match="is closed"):
+                run.result()
 
 
 def test_missing_file(tmp_path):

@@ -5,7 +5,6 @@ import dataclasses
 
 import keras
 import rich.console
-import rich.table
 
 from tfcompress.blocks.stand_ins import STAND_INS, Divided, Unfit
 from tfcompress.core.cloning import clone_layer, rebuild
@@ -14,6 +13,7 @@ from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.rules import Rule
+from tfcompress.core.text import Table
 from tfcompress.core.walk import weight_refs
 
 
@@ -297,7 +297,7 @@ def _nothing_to_do(choices, block, where):
 def _table(model, lean, block, choices):
     title = f"{getattr(block, '__name__', block)} in {model.name}"
     caption = "Parameters with those of the batch norm that goes along."
-    table = rich.table.Table(title=title, caption=caption, title_justify="left")
+    table = Table(title=title, caption=caption, title_justify="left")
     table.add_column("layer", overflow="fold", min_width=20)
     for name in ("kernel", "parameters", "now"):
         table.add_column(name, justify="right")

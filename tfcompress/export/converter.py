@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import warnings
 
 import numpy as np
 import tensorflow as tf
@@ -75,8 +74,7 @@ def _converted_open(model, values, task):
 
 def _convert(function, module, precision, samples, has_flow):
     convert_it = convert_in_child if has_flow else convert_function
-    with native_notes_dropped(drop_all=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with native_notes_dropped(with_warnings=True):
         return convert_it(function, module, precision, samples)
 
 

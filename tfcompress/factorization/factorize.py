@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import warnings
 
-import rich.table
+import rich.text
 
 from tfcompress.core.errors import check_model
 from tfcompress.core.graph import as_graph, flatten_with_origins, warn_of_training
@@ -14,7 +14,7 @@ from tfcompress.core.macs import macs
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.rules import Rule, check_used, last_match
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.core.walk import leaves, tied_layers, weight_refs
 from tfcompress.factorization.factorizer import Factorizer, work
 from tfcompress.rewrites.apply import apply_to_flat
@@ -98,9 +98,7 @@ class FactorizationPlan:
 
     def table(self):
         """A `rich.table.Table`."""
-        table = rich.table.Table(
-            title=f"Factorization of {self.model}", title_justify="left"
-        )
+        table = Table(title=f"Factorization of {self.model}", title_justify="left")
         table.add_column("layer", overflow="fold")
         for name in ("kernel", "ranks", "MACs", "parameters", "error"):
             table.add_column(name, justify="right")
@@ -113,7 +111,9 @@ class FactorizationPlan:
                 _change(row.macs_before, row.macs_after),
                 _change(row.parameters_before, row.parameters_after),
                 "" if row.error is None else f"{row.error:.3f}",
-                f"[dim]{row.skipped}[/dim]" if row.skipped else repr(row.rewrite),
+                rich.text.Text(row.skipped, "dim")
+                if row.skipped
+                else repr(row.rewrite),
             )
         table.add_section()
         kept = sum(row.skipped is not None for row in self.layers)

@@ -9,10 +9,9 @@ import tempfile
 
 import keras
 import numpy as np
-import rich.table
 
 from tfcompress.core.compress import strip
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.export.trace import named_outputs
 from tfcompress.interop.load import load_model
 from tfcompress.measuring.benchmark import benchmark
@@ -78,7 +77,7 @@ class Comparison:
 
     def table(self):
         """A `rich.table.Table`."""
-        table = rich.table.Table()
+        table = Table()
         table.add_column("model")
         quality = "accuracy" if self.classifies else "score"
         closeness = "agrees" if self.classifies else "differs"

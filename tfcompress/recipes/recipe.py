@@ -8,6 +8,7 @@ import yaml
 
 from tfcompress import callbacks as own_callbacks
 from tfcompress.core.compress import compress, strip
+from tfcompress.core.files import write_atomically
 from tfcompress.core.plugin import did_you_mean, snake_case
 from tfcompress.distillation import Distiller
 from tfcompress.export import export_tflite
@@ -107,11 +108,16 @@ class Recipe:
         return cls(content["steps"])
 
     def to_yaml(self, path):
-        """Writes the recipe as YAML."""
+        """Writes the recipe as YAML.
+
+        Raises:
+            ValueError: if the path cannot be written.
+            OSError: if the disk is full; an earlier file stays whole.
+        """
         steps = [
             {name: arguments} if arguments else name for name, arguments in self.steps
         ]
-        pathlib.Path(path).write_text(yaml.safe_dump({"steps": steps}, sort_keys=False))
+        write_atomically(path, yaml.safe_dump({"steps": steps}, sort_keys=False))
 
     def run(self, model, data=None, folder=".", validation_data=None, verbose=0):
         """Runs all steps.

@@ -1,6 +1,7 @@
 """Runs `.tflite` files."""
 
 import pathlib
+import threading
 import warnings
 
 import numpy as np
@@ -24,7 +25,8 @@ class Interpreter:
     model are called alike, with images of bytes too. Batches larger than
     the file's run sample by sample. Encoded weights and binary operations are the native
     delegate's. What stateful layers keep goes on from one sample, and one call, to the
-    next; a new interpreter begins anew.
+    next; a new interpreter begins anew. Threads that share one run one after the other,
+    as it has one set of tensors; with one each they run at the same time.
 
     Args:
         model: path of a file, or its bytes.
@@ -62,6 +64,7 @@ class Interpreter:
         self._runner = None
         self._inputs = _by_name(self._interpreter.get_input_details())
         self._outputs = _by_name(self._interpreter.get_output_details())
+        self._lock = threading.Lock()
         if key := self._chosen(signature):
             self._use(self._interpreter.get_signature_runner(key))
 
@@ -130,8 +133,6 @@ class Interpreter:
                 not finite, or integers that the input cannot hold. Floats beyond the
                 range of an integer input are clipped.
         """
-        if self._interpreter is None:
-            raise ValueError(f"{self.name} is closed; open it again to run it.")
         arrays = self._named(inputs)
         batches = {
             name: self._split(name, array, raw) for name, array in arrays.items()
@@ -142,7 +143,10 @@ class Interpreter:
                 f"Inputs of {self.name} have different batch sizes: "
                 f"{ {name: len(array) for name, array in arrays.items()} }."
             )
-        results = [self._invoke(batches, i, raw) for i in range(counts.pop())]
+        with self._lock:
+            if self._interpreter is None:
+                raise ValueError(f"{self.name} is closed; open it again to run it.")
+            results = [self._invoke(batches, i, raw) for i in range(counts.pop())]
         joined = {
             name: np.concatenate([np.atleast_1d(r[name]) for r in results])
             for name in self._outputs
@@ -205,8 +209,9 @@ class Interpreter:
         }
 
     def close(self):
-        """Frees the model."""
-        self._interpreter = None
+        """Frees the model, as soon as no other thread runs it."""
+        with self._lock:
+            self._interpreter = self._runner = None
 
     def __enter__(self):
         return self

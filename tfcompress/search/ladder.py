@@ -7,11 +7,10 @@ import tempfile
 import time
 
 import keras
-import rich.table
 
 from tfcompress.core.errors import check_model
 from tfcompress.core.files import check_writable, write_atomically
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.export import PRECISIONS, export_tflite
 from tfcompress.export.precisions import precision_of
 from tfcompress.export.trace import named_outputs
@@ -77,7 +76,7 @@ class Ladder:
 
     def table(self):
         """A `rich.table.Table`."""
-        table = rich.table.Table(
+        table = Table(
             title=f"{self.path.name}: {self.precision}, a drop of {self.max_drop:g} "
             f"allowed: {'met' if self.met else 'not met'}",
             title_justify="left",
