@@ -18,10 +18,9 @@ import pathlib
 
 from absl import flags
 
-from tfcompress.cli import data
+from tfcompress.cli import data, models
 from tfcompress.core.compress import strip
 from tfcompress.core.files import check_writable
-from tfcompress.interop.load import load_model
 from tfcompress.measuring.report import report
 from tfcompress.recipes.recipe import Recipe
 
@@ -31,6 +30,7 @@ ARGUMENTS = 3
 
 def define(values):
     """Flags of the command."""
+    models.define(values)
     data.define(values)
     flags.DEFINE_bool("quiet", False, "No progress bars.", values)
 
@@ -42,7 +42,7 @@ def main(values, model_path, recipe_path, output):
     check_writable(output)
     recipe = Recipe.from_yaml(recipe_path)
     result = recipe.run(
-        load_model(model_path),
+        models.load(values, model_path),
         data.load(values, "train"),
         folder=pathlib.Path(output).parent,
         verbose=0 if values.quiet or values.json else 1,
