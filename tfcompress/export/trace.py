@@ -68,6 +68,8 @@ def named_specs(model, batch_size=1):
     named = {}
     for position, spec in enumerate(specs):
         name = _identifier(spec.name or "inputs")
+        # Functions take an underscore off.
+        name = f"tensor{name}" if name.startswith("_") else name
         name = name if name not in named else f"{name}_{position}"
         if None in spec.shape:
             raise ValueError(
