@@ -1,6 +1,7 @@
 """Reads and writes `.tflite` models; passes in between work on the object form."""
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
@@ -25,14 +26,35 @@ def read(model):
     return _complete(model, flatbuffer_utils.read_model_from_bytearray)
 
 
-def write(file):
-    """The bytes of a model in object form."""
+def write(file, consume=False):
+    """The bytes of a model in object form.
+
+    Args:
+        file: the model.
+        consume: whether it is of no use afterwards: its buffers go as soon as they are
+            written, so that they are not in memory thrice.
+    """
     data = (buffer.data for buffer in file.buffers)
     size = sum(len(part) for part in data if part is not None)
     # A builder doubles its room, with a copy, whenever it is too small.
-    builder = flatbuffers.Builder(size + _SPARE_BYTES)
+    builder = _Builder(size + _SPARE_BYTES)
     builder.Finish(file.Pack(builder), file_identifier=_MARK)
-    return bytes(builder.Output())
+    if consume:
+        file.buffers = None
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])
+
+
+class _Builder(flatbuffers.Builder):
+    """Writes bytes in without copies on the way, which would take memory thrice."""
+
+    def CreateNumpyVector(self, x):
+        if x.dtype != np.uint8:
+            return super().CreateNumpyVector(x)
+        self.StartVector(1, x.size, 1)
+        self.head -= x.size
+        memoryview(self.Bytes)[self.head : self.head + x.size] = np.ascontiguousarray(x)
+        self.vectorNumElems = x.size
+        return self.EndVector()
 
 
 def custom_operations(content):
