@@ -2,6 +2,7 @@
 
 from tfcompress import native
 from tfcompress.coding.wire import DECODE
+from tfcompress.tflite.claims import check_tensors
 from tfcompress.tflite.decode import check_claims, decode_tflite
 from tfcompress.tflite.operations import is_own
 from tfcompress.tflite.read import custom_operations, read
@@ -40,6 +41,7 @@ def loadable(content):
         NativeError: if binary operations need the native core, which was not built.
         ValueError: if the file or encoded weights are damaged.
     """
+    check_tensors(content)
     is_binary = has_binary_operations(content)
     if not is_binary and not has_encoded_weights(content):
         return content, None

@@ -10,6 +10,7 @@ from tfcompress.core.errors import check_finite
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
+from tfcompress.tflite.read import naming_contradictions
 
 
 class Interpreter:
@@ -52,10 +53,16 @@ class Interpreter:
                 "complete .tflite file whose operations this runtime knows; write it "
                 "again with tfc.export_tflite."
             ) from error
-        inputs = {d["index"]: d for d in self._interpreter.get_input_details()}
-        outputs = {d["index"]: d for d in self._interpreter.get_output_details()}
-        self._inputs = self._by_signature("inputs", inputs)
-        self._outputs = self._by_signature("outputs", outputs)
+        with naming_contradictions():
+            inputs = {d["index"]: d for d in self._interpreter.get_input_details()}
+            outputs = {d["index"]: d for d in self._interpreter.get_output_details()}
+            self._inputs = self._by_signature("inputs", inputs)
+            self._outputs = self._by_signature("outputs", outputs)
+        if not self._inputs or not self._outputs:
+            raise ValueError(
+                f"{self.name} has {len(self._inputs)} inputs and {len(self._outputs)} "
+                "outputs: expected at least one of each."
+            )
 
     def _by_signature(self, side, details):
         signatures = self._interpreter.get_signature_list()

@@ -1,7 +1,5 @@
 """From an encoded `.tflite` file to the ordinary one."""
 
-import contextlib
-
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -9,7 +7,7 @@ from tfcompress.coding import wire
 from tfcompress.coding.wire import DECODE
 from tfcompress.tflite.edit import drop_buffers, drop_tensors
 from tfcompress.tflite.operations import operation_name
-from tfcompress.tflite.read import read, write
+from tfcompress.tflite.read import naming_contradictions, read, write
 
 # Of `schema.TensorType`, which counts differently from the runtime.
 TYPES = {
@@ -81,7 +79,7 @@ def check_claims(file, size_bytes, max_bytes=None):
     """
     if max_bytes is None:
         max_bytes = max(_SMALL_BYTES, _MAX_EXPANSION * size_bytes)
-    with _naming_contradictions():
+    with naming_contradictions():
         claimed = sum(
             tensor_of(graph.tensors[place]).size_bytes
             for graph in file.subgraphs
@@ -97,17 +95,6 @@ def check_claims(file, size_bytes, max_bytes=None):
         )
 
 
-@contextlib.contextmanager
-def _naming_contradictions():
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"The model contradicts itself ({type(error).__name__}: {error}). Copy or "
-            "export the file again."
-        ) from error
-
-
 def decode(file):
     """Writes the encoded constants of a model out, in place.
 
@@ -120,7 +107,7 @@ def decode(file):
     Raises:
         ValueError: if the file or an encoded constant is damaged.
     """
-    with _naming_contradictions():
+    with naming_contradictions():
         if not any(_decodes(file, o) for g in file.subgraphs for o in g.operators):
             return False
         _decode(file)

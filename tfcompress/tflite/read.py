@@ -1,11 +1,21 @@
 """Reads and writes `.tflite` models; passes in between work on the object form."""
 
+import contextlib
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 _MARK = b"TFL3"
+_CONTRADICTIONS = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    UnicodeDecodeError,
+)
 # Room for what is not in buffers.
 _SPARE_BYTES = 1 << 16
 
@@ -24,6 +34,22 @@ def read(model):
     if isinstance(model, schema.ModelT):
         return model
     return _complete(model, flatbuffer_utils.read_model_from_bytearray)
+
+
+@contextlib.contextmanager
+def naming_contradictions():
+    """In it, places and types that a model does not have are one clear error.
+
+    Raises:
+        ValueError: instead of what Python says of them.
+    """
+    try:
+        yield
+    except _CONTRADICTIONS as error:
+        raise ValueError(
+            f"The model contradicts itself ({type(error).__name__}: {error}). Copy or "
+            "export the file again."
+        ) from error
 
 
 def write(file, consume=False):
@@ -74,6 +100,29 @@ def _custom_operations(content):
     codes = map(model.OperatorCodes, range(model.OperatorCodesLength()))
     names = (code.CustomCode() for code in codes)
     return {name.decode() for name in names if name}
+
+
+def tensor_shapes(content):
+    """The shapes of all tensors, and whether any is sparse; little else is read.
+
+    Args:
+        content: bytes of a `.tflite` model.
+
+    Returns:
+        `(list of integer arrays, bool)`.
+
+    Raises:
+        ValueError: if the bytes are not a complete TFLite model.
+    """
+    return _complete(content, _tensor_shapes)
+
+
+def _tensor_shapes(content):
+    model = schema.Model.GetRootAs(content)
+    graphs = map(model.Subgraphs, range(model.SubgraphsLength()))
+    tensors = [g.Tensors(i) for g in graphs for i in range(g.TensorsLength())]
+    shapes = [t.ShapeAsNumpy() for t in tensors if t.ShapeLength()]
+    return shapes, any(t.Sparsity() is not None for t in tensors)
 
 
 def _complete(content, reader):
