@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.tflite.read import read, write
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +201,28 @@ def test_the_signature_that_nobody_chose_is_said(two_signatures):
         assert list(tfc.Interpreter(two_signatures).output_details) == ["back"]
     with pytest.raises(ValueError, match="no signature 'encod'.*Did you mean 'encode'"):
         tfc.Interpreter(two_signatures, signature="encod")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda file: setattr(file.subgraphs[0], "outputs", []),
+            "1 inputs and 0 outputs",
+        ),
+        (
+            lambda file: setattr(file.signatureDefs[0].outputs[0], "tensorIndex", 0),
+            "contradicts itself",
+        ),
+        (
+            lambda file: setattr(file.subgraphs[0].tensors[0], "shape", [1 << 15] * 3),
+            r"shape \[32768, 32768, 32768\] is larger than any",
+        ),
+    ],
+)
+def test_files_that_contradict_themselves(tmp_path, damage, message):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    file = read(tfc.export_tflite(model, tmp_path / "m.tflite").path.read_bytes())
+    damage(file)
+    with pytest.raises(ValueError, match=message):
+        tfc.Interpreter(write(file))

@@ -19,10 +19,9 @@ import sys
 
 from absl import flags
 
-from tfcompress.cli import data
+from tfcompress.cli import data, models
 from tfcompress.core.compress import strip
 from tfcompress.core.files import check_writable, replacing
-from tfcompress.interop.load import load_model
 from tfcompress.measuring.report import report
 from tfcompress.recipes.recipe import Recipe
 
@@ -32,6 +31,7 @@ ARGUMENTS = 3
 
 def define(values):
     """Flags of the command."""
+    models.define(values)
     data.define(values)
     flags.DEFINE_bool("quiet", False, "No progress bars.", values)
 
@@ -43,7 +43,7 @@ def main(values, model_path, recipe_path, output):
     check_writable(output)
     recipe = Recipe.from_yaml(recipe_path)
     result = recipe.run(
-        load_model(model_path),
+        models.load(values, model_path),
         data.load(values, "train"),
         folder=pathlib.Path(output).parent,
         verbose=0 if values.quiet or values.json or sys.stdout is None else 1,

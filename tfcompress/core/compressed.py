@@ -327,6 +327,13 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
             self.layer.build_from_config(config["layer"])
         self.build()
 
+    def compute_output_spec(self, *args, **kwargs):
+        """The inner layer's.
+
+        Keras would call it in a graph of its own, in which no name may begin with _.
+        """
+        return self.layer.compute_output_spec(*args, **kwargs)
+
     def call(self, inputs, *args, training=None, **kwargs):
         """Calls the inner layer with transformed weights."""
         return self._call_inner((inputs, *args), kwargs, training)

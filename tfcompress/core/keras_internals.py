@@ -225,6 +225,25 @@ def uncast():
     return keras.src.backend.AutocastScope(None)
 
 
+def in_safe_mode():
+    """Whether Keras is loading something that may not run code of its own.
+
+    Outside of loading nothing is.
+
+    >>> in_safe_mode()
+    False
+    >>> with in_mode(True):
+    ...     in_safe_mode()
+    True
+    """
+    return bool(keras.src.saving.serialization_lib.in_safe_mode())
+
+
+def in_mode(safe_mode):
+    """In it Keras loads in safe mode, or not."""
+    return keras.src.saving.serialization_lib.SafeModeScope(safe_mode)
+
+
 def is_keras_2(model):
     """Whether an object is a model or layer of Keras 2, be it Keras 2 or tf_keras."""
     modules = [base.__module__ for base in type(model).__mro__]

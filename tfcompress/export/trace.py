@@ -75,7 +75,7 @@ def named_specs(model, batch_size=1):
         ValueError: if a size other than the batch is unknown.
     """
     specs = keras.tree.flatten(input_specs(model, batch_size))
-    named, names = {}, _identifiers(spec.name or "inputs" for spec in specs)
+    named, names = {}, _identifiers(_input_name(spec) for spec in specs)
     for name, spec in zip(names, specs, strict=True):
         if None in spec.shape[1:]:
             raise ValueError(
@@ -85,6 +85,12 @@ def named_specs(model, batch_size=1):
             )
         named[name] = tf.TensorSpec(spec.shape, spec.dtype, name)
     return named
+
+
+def _input_name(spec):
+    # Functions take an underscore off.
+    name = spec.name or "inputs"
+    return f"tensor{name}" if name.startswith("_") else name
 
 
 def structured(model, inputs):

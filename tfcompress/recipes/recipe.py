@@ -1,6 +1,7 @@
 """A list of steps from a model to a file, in Python or YAML."""
 
 import dataclasses
+import math
 import pathlib
 
 import keras
@@ -21,6 +22,7 @@ from tfcompress.rewrites.apply import apply
 
 _BATCH_SIZE = 64
 _NUM_SAMPLES = 2048
+_MOST_VALUES = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +103,11 @@ class Recipe:
                 f"{path.name} is not valid YAML{where}: "
                 f"{getattr(error, 'problem', None) or error}."
             ) from error
+        if _num_values(content) > _MOST_VALUES:
+            raise ValueError(
+                f"{path.name} is not a recipe: its anchors repeat one another to more "
+                f"than {_MOST_VALUES} values. Write the steps out."
+            )
         if not isinstance(content, dict) or "steps" not in content:
             raise ValueError(
                 f"{path.name} is not a recipe: expected 'steps:' and a list under it."
@@ -247,6 +254,21 @@ class _Run:
 
 
 STEPS = tuple(name for name in vars(_Run) if not name.startswith("_"))
+
+
+def _num_values(content, known=None):
+    """Values of nested lists and dictionaries; those that stand in two places twice.
+
+    One that holds itself has infinitely many.
+    """
+    known = {} if known is None else known
+    if not isinstance(content, (dict, list)):
+        return 1
+    if id(content) not in known:
+        known[id(content)] = math.inf
+        parts = content.values() if isinstance(content, dict) else content
+        known[id(content)] = 1 + sum(_num_values(part, known) for part in parts)
+    return known[id(content)]
 
 
 def _step(step):

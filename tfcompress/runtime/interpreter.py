@@ -12,6 +12,7 @@ from tfcompress.core.errors import check_finite
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
+from tfcompress.tflite.read import naming_contradictions
 
 _USUAL_SIGNATURE = "serving_default"
 
@@ -62,11 +63,17 @@ class Interpreter:
                 "again with tfc.export_tflite."
             ) from error
         self._runner = None
-        self._inputs = _by_name(self._interpreter.get_input_details())
-        self._outputs = _by_name(self._interpreter.get_output_details())
         self._lock = threading.Lock()
-        if key := self._chosen(signature):
-            self._use(self._interpreter.get_signature_runner(key))
+        with naming_contradictions():
+            self._inputs = _by_name(self._interpreter.get_input_details())
+            self._outputs = _by_name(self._interpreter.get_output_details())
+            if key := self._chosen(signature):
+                self._use(self._interpreter.get_signature_runner(key))
+        if not self._inputs or not self._outputs:
+            raise ValueError(
+                f"{self.name} has {len(self._inputs)} inputs and {len(self._outputs)} "
+                "outputs: expected at least one of each."
+            )
 
     def _chosen(self, signature):
         """The name of the signature to run; None if the file has none."""
@@ -95,8 +102,10 @@ class Interpreter:
         """Takes the names of a signature, and its runner if it has a graph of its own."""
         found = runner.get_input_details(), runner.get_output_details()
         own = self._inputs, self._outputs
-        order = [_tensors(details) for details in own]
-        if [sorted(_tensors(details)) for details in found] != list(map(sorted, order)):
+        is_first = [sorted(map(_tensor, side.values())) for side in found] == [
+            sorted(map(_tensor, side.values())) for side in own
+        ]
+        if not is_first and len(self._interpreter.get_signature_list()) > 1:
             self._runner = runner
             self._inputs, self._outputs = found
             return
@@ -222,10 +231,6 @@ class Interpreter:
 
 def _by_name(details):
     return {detail["name"]: detail for detail in details}
-
-
-def _tensors(details):
-    return [_tensor(detail) for detail in details.values()]
 
 
 def _tensor(detail):

@@ -89,7 +89,9 @@ class SoftLabels(Teacher):
         own = [
             to_logits(output, kind) for output, kind in zip(flat, kinds, strict=True)
         ]
-        taught = [np.zeros((len(flat[0]), *shape)) for shape in self._index.shapes]
+        # Symbolic: an index may say any shape.
+        shapes = [(len(flat[0]), *shape) for shape in self._index.shapes]
+        taught = [keras.KerasTensor(shape) for shape in shapes]
         checked_logits(taught, own)
 
     def run(self, inputs):
