@@ -5,7 +5,7 @@ import dataclasses
 
 import keras
 
-from tfcompress.core.keras_internals import all_layers, direct_layers
+from tfcompress.core.keras_internals import all_layers, direct_layers, is_state
 from tfcompress.core.layout import Layout, layout
 
 _NORMALIZATION = (
@@ -55,6 +55,7 @@ class WeightRef:
             len(self.variable.shape) >= 2
             and self.variable.name not in _NOT_KERNELS
             and not isinstance(self.owner, _NORMALIZATION)
+            and not is_state(self.owner, self.variable)
             and keras.backend.is_float_dtype(self.variable.dtype)
         )
 

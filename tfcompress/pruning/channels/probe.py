@@ -186,8 +186,7 @@ def _run(call, operation, arrays):
     if isinstance(operation, dict):
         operation = remake(call.layer, operation)
     values = {id(t): a for t, a in zip(call.node.data, arrays, strict=True)}
-    args, kwargs = call.node.arguments.fill_in(values)
-    return operation, np.asarray(operation(*args, **kwargs))
+    return operation, np.asarray(call.node.run(operation, values))
 
 
 def _floats(layer):
