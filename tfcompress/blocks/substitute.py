@@ -262,7 +262,7 @@ def _with_blocks(flat, choices):
         # The substitute is called in `call`; here the old layer only keeps its place.
         return layer if layer.name in chosen else clone_layer(layer)
 
-    def call(key, operation, *args, **kwargs):
+    def call(key, operation, /, *args, **kwargs):
         if operation.name in norms:
             return main_argument(operation, args, kwargs)
         if operation.name in chosen:

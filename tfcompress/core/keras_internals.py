@@ -70,6 +70,17 @@ def ordered_calls(model):
     return [call for depth in depths for call in model._nodes_by_depth[depth]]
 
 
+def mask_of(tensor):
+    """The mask that Keras hands on with a tensor, None if there is none."""
+    return keras.src.backend.get_keras_mask(tensor)
+
+
+def set_mask(tensor, mask):
+    """Has Keras hand on a mask with a tensor."""
+    if mask is not None:
+        keras.src.backend.set_keras_mask(tensor, mask)
+
+
 def call_like(wrapper, layer):
     """Has Keras take the arguments of a wrapper's calls for those of the wrapped layer.
 
