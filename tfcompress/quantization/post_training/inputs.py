@@ -26,6 +26,13 @@ class Inputs:
     moments: np.ndarray | None = None
     cross: np.ndarray | None = None
 
+    def centered(self):
+        """The same without means: what is left for weights if a bias corrects means."""
+        moments, cross = self.moments.copy(), self.cross.copy()
+        _add_outer(moments, -self.mean, self.mean)
+        _add_outer(cross, -self.mean, self.exact_mean)
+        return dataclasses.replace(self, moments=moments, cross=cross)
+
 
 def measure(layer, exact, quantized, needs_moments, centered=False):
     """The `Inputs` of a layer.
