@@ -12,6 +12,7 @@ from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.recording import main_argument
 from tfcompress.core.rules import Rule
 from tfcompress.core.text import Table
 from tfcompress.core.walk import weight_refs
@@ -261,9 +262,9 @@ def _with_blocks(flat, choices):
         # The substitute is called in `call`; here the old layer only keeps its place.
         return layer if layer.name in chosen else clone_layer(layer)
 
-    def call(key, operation, *args, **kwargs):
+    def call(key, operation, /, *args, **kwargs):
         if operation.name in norms:
-            return args[0]
+            return main_argument(operation, args, kwargs)
         if operation.name in chosen:
             # Calling `call` with symbolic tensors adds the block's layers to the graph.
             return chosen[operation.name].substitute.call(*args, **kwargs)

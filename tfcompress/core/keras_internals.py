@@ -6,6 +6,7 @@ against what Keras does. No other module touches a private member of Keras.
 
 import contextlib
 import functools
+import inspect
 import threading
 
 import keras
@@ -69,6 +70,56 @@ def ordered_calls(model):
     """
     depths = sorted(model._nodes_by_depth, reverse=True)
     return [call for depth in depths for call in model._nodes_by_depth[depth]]
+
+
+def mask_of(tensor):
+    """The mask that Keras hands on with a tensor, None if there is none."""
+    return keras.src.backend.get_keras_mask(tensor)
+
+
+def set_mask(tensor, mask):
+    """Has Keras hand on a mask with a tensor."""
+    if mask is not None:
+        keras.src.backend.set_keras_mask(tensor, mask)
+
+
+def call_like(wrapper, layer):
+    """Has Keras take the arguments of a wrapper's calls for those of the wrapped layer.
+
+    It reads masks, the first argument and `training` off the names that `call` declares.
+    The wrapper's own `call` takes any arguments and `training`, even if the layer does
+    not.
+    """
+    signature = layer._call_signature
+    parameters = list(signature.parameters.values())
+    if "training" not in signature.parameters:
+        training = inspect.Parameter(
+            "training", inspect.Parameter.KEYWORD_ONLY, default=None
+        )
+        is_open = bool(parameters) and parameters[-1].kind is training.VAR_KEYWORD
+        parameters.insert(len(parameters) - is_open, training)
+    names = [parameter.name for parameter in parameters]
+    wrapper._call_signature = signature.replace(parameters=parameters)
+    wrapper.call_signature_parameters = names
+    wrapper._call_has_training_arg = True
+    wrapper._call_has_mask_arg = "mask" in names
+    wrapper._call_context_args = set(layer._call_context_args)
+    wrapper._call_has_context_arg = {n: n in names for n in layer._call_context_args}
+    wrapper._convert_input_args = layer._convert_input_args
+    wrapper._allow_non_tensor_positional_args = layer._allow_non_tensor_positional_args
+
+
+def is_state(layer, variable):
+    """Whether a layer made a variable of its own that is no parameter.
+
+    Such are the statistics of batch normalization: they follow from the data or from
+    other weights. Weights of a layer that is frozen are parameters all the same.
+
+    >>> layer = keras.layers.BatchNormalization(trainable=False); layer.build((None, 2))
+    >>> is_state(layer, layer.gamma), is_state(layer, layer.moving_mean)
+    (False, True)
+    """
+    return any(variable is held for held in layer._non_trainable_variables)
 
 
 def compile_arguments(model):

@@ -127,7 +127,7 @@ def _with_bounded_numbers(model):
             lambda value: bounded(operation, value), (args, kwargs)
         )
 
-    def call(key, operation, *args, **kwargs):
+    def call(key, operation, /, *args, **kwargs):
         args, kwargs = arguments(operation, args, kwargs)
         return operation(*args, **kwargs)
 
