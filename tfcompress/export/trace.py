@@ -61,7 +61,7 @@ def inference_function(model, values=None, batch_size=1):
             )
         new = {id(variable): value for variable, value in called.updates}
         for state in states:
-            state.value.assign(new[id(state)])
+            state.value.assign(new.get(id(state), state.value))
         return named_outputs(model, called.outputs)
 
     traced = tf.function(forward, autograph=False)
@@ -75,7 +75,7 @@ def named_specs(model, batch_size=1):
         ValueError: if a size other than the batch is unknown.
     """
     specs = keras.tree.flatten(input_specs(model, batch_size))
-    named, names = {}, _identifiers(_input_name(spec) for spec in specs)
+    named, names = {}, _identifiers(spec.name or "inputs" for spec in specs)
     for name, spec in zip(names, specs, strict=True):
         if None in spec.shape[1:]:
             raise ValueError(
@@ -85,12 +85,6 @@ def named_specs(model, batch_size=1):
             )
         named[name] = tf.TensorSpec(spec.shape, spec.dtype, name)
     return named
-
-
-def _input_name(spec):
-    # Functions take an underscore off.
-    name = spec.name or "inputs"
-    return f"tensor{name}" if name.startswith("_") else name
 
 
 def structured(model, inputs):
@@ -129,4 +123,5 @@ def _identifiers(names):
 def _identifier(name):
     name = "".join(c if c.isalnum() else "_" for c in name)
     is_usable = name.isidentifier() and not keyword.iskeyword(name)
-    return name if is_usable else f"tensor_{name}"
+    # Functions take an underscore off.
+    return name if is_usable and name[0] != "_" else f"tensor_{name}"

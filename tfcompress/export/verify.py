@@ -231,7 +231,7 @@ def _keras_outputs(model, samples, plain):
         ]
         inputs = keras.tree.pack_sequence_as(specs, tensors)
         called = call_substituted(model, states, inputs, training=False)
-        states = {id(state): value for state, value in called.updates}
+        states |= {id(state): value for state, value in called.updates}
         parts.append(named_outputs(plain, called.outputs))
     return {
         name: np.concatenate([np.atleast_1d(_as_array(part[name])) for part in parts])
