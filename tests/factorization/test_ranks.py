@@ -68,7 +68,9 @@ def test_fixed_is_cut_at_the_full_rank_and_wants_as_many_as_there_are():
 
 
 @pytest.mark.parametrize(
-    ("fraction", "rank"), [(1.0, 6), (0.5, 3), (0.4, 2), (0.01, 1)]
+    ("fraction", "rank"),
+    # Less than one component of six is no rank: all stay.
+    [(1.0, 6), (0.5, 3), (0.4, 2), (0.2, 1), (0.16, 6), (0.01, 6)],
 )
 def test_fraction_by_hand(fraction, rank):
     assert Fraction(fraction)([np.ones((8, 6))]) == (rank,)

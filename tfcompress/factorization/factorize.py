@@ -167,7 +167,7 @@ def factorize(model, rewrite="svd", where=".*", verbose=1):
     Example:
         >>> x = keras.Input((16, 16, 8))
         >>> y = keras.layers.Conv2D(32, 3, name="wide")(x)
-        >>> model = keras.Model(x, keras.layers.Conv2D(2, 1, name="thin")(y))
+        >>> model = keras.Model(x, keras.layers.Conv2D(8, 1, name="thin")(y))
         >>> rewrite = tfc.rewrites.SpatialSVD(rank=8)
         >>> small = factorize(model, {"wide": rewrite, "thin": "svd"}, verbose=0)
         >>> [layer.name for layer in small.layers[1:]]

@@ -57,7 +57,8 @@ class Fixed(Rank):
 class Fraction(Rank):
     """A fraction of the full rank.
 
-    `r_i = max(1, round(fraction limit_i))`
+    `r_i = round(fraction limit_i)`; an axis of which the fraction is less than one
+    component, such as a quarter of 3 colours or classes, keeps them all.
 
     Args:
         fraction: in (0, 1]; 1 loses nothing.
@@ -68,6 +69,8 @@ class Fraction(Rank):
     Example:
         >>> Fraction(0.5)([np.ones((8, 6)), np.ones((8, 3))])
         (3, 2)
+        >>> Fraction(0.25)([np.ones((8, 6)), np.ones((8, 3))])
+        (2, 3)
     """
 
     stands_for = (numbers.Real,)
@@ -76,7 +79,12 @@ class Fraction(Rank):
         self.fraction = _share("Fraction", "fraction", fraction)
 
     def __call__(self, matrices, limits=None, macs_ratio=None):
-        return _at_fraction(self.fraction, limits or full_ranks(matrices))
+        limits = limits or full_ranks(matrices)
+        ranks = _at_fraction(self.fraction, limits)
+        return tuple(
+            rank if self.fraction * limit >= 1 else limit
+            for rank, limit in zip(ranks, limits, strict=True)
+        )
 
 
 class Energy(Rank):
