@@ -144,6 +144,8 @@ def test_samples_that_a_model_makes_nan_of_are_named(path):
     assert not path.exists()
     with pytest.raises(ValueError, match=r"NaN of 2 samples \(at 5, 37\)"):
         tfc.quantize_activations(model, ranges="min_max", samples=samples)
+    with pytest.raises(ValueError, match=r"NaN of 2 samples \(at 5, 37\)"):
+        tfc.quantize_weights(model, 4, samples)
 
 
 def test_what_the_converter_refuses_at_one_batch_size_is_asked_at_any(path):
@@ -162,3 +164,25 @@ def test_places_of_the_largest_are_one_operation(path):
     result = export_tflite(keras.Model(x, [*places, L.Dense(2)(x)]), path)
     assert result.operations["ARG_MAX"] == result.operations["ARG_MIN"] == 1
     assert result.max_error < 1e-5
+
+
+class Ranked(L.Layer):
+    """`x` times the sample's place in its batch, the largest sum first."""
+
+    def call(self, x):
+        sums = ops.sum(x, axis=-1)
+        place = ops.sum(ops.cast(sums[:, None] < sums[None, :], "float32"), axis=1)
+        return x * (1 + place[:, None])
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_models_that_compare_the_samples_of_a_batch(batch_size, path):
+    x = keras.Input((6,))
+    model = keras.Model(x, L.Dense(3)(Ranked()(L.Dense(4)(x))))
+    samples = normal(16, 6)
+    result = export_tflite(model, path, samples=samples, batch_size=batch_size)
+    assert f"the file agrees with batches of {batch_size}" in result.notes[0]
+    with tfc.Interpreter(path) as interpreter:
+        found = np.split(interpreter.run(samples), len(samples) // batch_size)
+    for part, output in zip(np.split(samples, len(found)), found, strict=True):
+        np.testing.assert_allclose(output, model(part), atol=1e-5)

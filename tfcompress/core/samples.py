@@ -149,3 +149,16 @@ def batches(model, samples, size=32):
         [array[rows[start : start + size]] for array in arrays]
         for start in range(0, len(rows), size)
     ]
+
+
+def checked_batches(model, samples):
+    """`batches` of samples of which the model makes no NaN.
+
+    Raises:
+        ValueError: as `batches` and `check_outputs`.
+    """
+    parts = batches(model, samples)
+    # They are lists, whatever structure the inputs have.
+    listed = keras.Model(model.inputs, model.outputs)
+    check_outputs(model, (listed(part, training=False) for part in parts))
+    return parts

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.collect import observe
-from tfcompress.core.samples import batches, check_outputs
+from tfcompress.core.samples import checked_batches
 from tfcompress.quantization.layers.fake_quant import FakeQuant, bounded
 from tfcompress.quantization.ranges import NUM_BINS
 
@@ -26,7 +26,7 @@ def calibrate(model, samples, setting):
         for layer in model.layers
         if isinstance(layer, FakeQuant) and not layer.is_fixed
     ]
-    data = [(part,) for part in batches(model, samples)]
+    data = [(part,) for part in checked_batches(model, samples)]
     limits = {id(layer): (0.0, 0.0) for layer in layers}
     counts = {id(layer): np.zeros(NUM_BINS) for layer in layers}
 
@@ -41,7 +41,6 @@ def calibrate(model, samples, setting):
 
     # Samples come as lists, whatever structure the inputs have.
     listed = keras.Model(model.inputs, model.outputs)
-    check_outputs(model, (listed(part, training=False) for (part,) in data))
     for record in (widen, count):
         observe(listed, layers, data, record)
     for layer in layers:

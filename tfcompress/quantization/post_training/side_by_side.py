@@ -9,7 +9,7 @@ from tfcompress.core.behaviour import is_fake_quant
 from tfcompress.core.graph import Graph
 from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.recording import recorded
-from tfcompress.core.samples import batches
+from tfcompress.core.samples import checked_batches
 
 
 def run_side_by_side(model, copy, samples, layers, visit):
@@ -31,7 +31,7 @@ def run_side_by_side(model, copy, samples, layers, visit):
     """
     graph, wanted = Graph(model), {id(layer) for layer in layers}
     copies = {layer.name: layer for layer in copy.layers}
-    parts = batches(model, samples)
+    parts = checked_batches(model, samples)
     runs = [
         [
             {
