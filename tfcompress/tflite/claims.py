@@ -21,7 +21,10 @@ _ITEM_SIZES = {
 
 
 def check_tensors(content):
-    """Raises if a tensor of a model is larger than 2 GiB, or sparse beside itself.
+    """Raises if a tensor of a model cannot be what it says.
+
+    It is larger than 2 GiB, has a size below zero, stores values of which it has none,
+    or its sparse values lie beside it.
 
     Args:
         content: bytes of a `.tflite` model.
@@ -30,12 +33,13 @@ def check_tensors(content):
         ValueError: naming the tensor.
     """
     shapes, are_sparse = tensor_shapes(content)
-    for shape in shapes:
-        if math.prod(map(int, shape)) > _MOST_ELEMENTS:
+    for shape, stored in shapes:
+        count = math.prod(shape)
+        if count > _MOST_ELEMENTS or min(shape) < 0 or (stored and not count):
             raise ValueError(
-                f"A tensor of shape {list(map(int, shape))} is larger than any that "
-                f"LiteRT can run ({_MOST_ELEMENTS} elements). Copy or export the file "
-                "again."
+                f"A tensor of shape {shape} with {stored} stored bytes contradicts "
+                f"itself: expected sizes from 0, at most {_MOST_ELEMENTS} elements, and "
+                "none without any. Copy or export the file again."
             )
     if not are_sparse:
         return
