@@ -153,9 +153,14 @@ def _empty(file):
         tensor.shape = [2, 0]
 
 
+def _written_twice(file):
+    file.subgraphs[0].operators[0].outputs = [0]
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (_written_twice, r"tensors \[0\] are written by several"),
         (_without_outputs, "1 inputs and 0 outputs"),
         (_with_another_signature, "contradicts itself"),
         (_huge, r"shape \[32768, 32768, 32768\] .*contradicts itself"),

@@ -4,12 +4,18 @@ LiteRT takes memory for tensors of any size, and writes the values of sparse one
 their indices point.
 """
 
+import collections
 import math
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.tflite.read import naming_contradictions, read, tensor_shapes
+from tfcompress.tflite.read import (
+    naming_contradictions,
+    read,
+    tensor_shapes,
+    written_tensors,
+)
 
 # Of 4 bytes as a rule.
 _MOST_ELEMENTS = (1 << 29) - 1
@@ -24,7 +30,7 @@ def check_tensors(content):
     """Raises if a tensor of a model cannot be what it says.
 
     It is larger than 2 GiB, has a size below zero, stores values of which it has none,
-    or its sparse values lie beside it.
+    is written twice, or its sparse values lie beside it.
 
     Args:
         content: bytes of a `.tflite` model.
@@ -40,6 +46,17 @@ def check_tensors(content):
                 f"A tensor of shape {shape} with {stored} stored bytes contradicts "
                 f"itself: expected sizes from 0, at most {_MOST_ELEMENTS} elements, and "
                 "none without any. Copy or export the file again."
+            )
+    for places in written_tensors(content):
+        twice = [
+            p
+            for p, count in collections.Counter(places).items()
+            if count > 1 and p >= 0
+        ]
+        if twice:
+            raise ValueError(
+                f"The tensors {twice} are written by several operations: expected one "
+                "for each tensor. Copy or export the file again."
             )
     if not are_sparse:
         return

@@ -132,6 +132,32 @@ def _tensor_shapes(content):
     return shapes, any(t.Sparsity() is not None for t in tensors)
 
 
+def written_tensors(content):
+    """For each graph, the places of its inputs and of what its operations write.
+
+    Args:
+        content: bytes of a `.tflite` model.
+
+    Raises:
+        ValueError: if the bytes are not a complete TFLite model.
+    """
+    return _complete(content, _written_tensors)
+
+
+def _written_tensors(content):
+    model = schema.Model.GetRootAs(content)
+    graphs = map(model.Subgraphs, range(model.SubgraphsLength()))
+    return [
+        [graph.Inputs(i) for i in range(graph.InputsLength())]
+        + [
+            operation.Outputs(i)
+            for operation in map(graph.Operators, range(graph.OperatorsLength()))
+            for i in range(operation.OutputsLength())
+        ]
+        for graph in graphs
+    ]
+
+
 def _complete(content, reader):
     """What a function reads of a model's bytes, if they are all there."""
     error = None
