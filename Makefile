@@ -34,7 +34,7 @@ fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; need
 	$(BIN)/cmake --build build/fuzz --parallel
 	@for target in $(FUZZERS); do \
 	  mkdir -p build/fuzz/$$target && build/fuzz/fuzz_$$target \
-	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -malloc_limit_mb=64 \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2560 \
 	    -artifact_prefix=build/fuzz/$$target. -print_final_stats=1 -verbosity=0 \
 	    build/fuzz/$$target tests/native/corpus/$$target || exit 1; \
 	done

@@ -203,21 +203,35 @@ def test_the_signature_that_nobody_chose_is_said(two_signatures):
         tfc.Interpreter(two_signatures, signature="encod")
 
 
+def _without_outputs(file):
+    file.subgraphs[0].outputs, file.signatureDefs = [], None
+
+
+def _with_another_signature(file):
+    file.signatureDefs[0].outputs[0].tensorIndex = 0
+
+
+def _huge(file):
+    file.subgraphs[0].tensors[0].shape = [1 << 15] * 3
+
+
+def _empty(file):
+    for tensor in file.subgraphs[0].tensors:
+        tensor.shape = [2, 0]
+
+
+def _written_twice(file):
+    file.subgraphs[0].operators[0].outputs = [0]
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (
-            lambda file: setattr(file.subgraphs[0], "outputs", []),
-            "1 inputs and 0 outputs",
-        ),
-        (
-            lambda file: setattr(file.signatureDefs[0].outputs[0], "tensorIndex", 0),
-            "contradicts itself",
-        ),
-        (
-            lambda file: setattr(file.subgraphs[0].tensors[0], "shape", [1 << 15] * 3),
-            r"shape \[32768, 32768, 32768\] is larger than any",
-        ),
+        (_written_twice, r"tensors \[0\] are written by several"),
+        (_without_outputs, "1 inputs and 0 outputs"),
+        (_with_another_signature, "contradicts itself"),
+        (_huge, r"shape \[32768, 32768, 32768\] .*contradicts itself"),
+        (_empty, r"shape \[2, 0\] with \d+ stored bytes contradicts itself"),
     ],
 )
 def test_files_that_contradict_themselves(tmp_path, damage, message):

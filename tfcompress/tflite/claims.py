@@ -4,12 +4,18 @@ LiteRT takes memory for tensors of any size, and writes the values of sparse one
 their indices point.
 """
 
+import collections
 import math
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.tflite.read import naming_contradictions, read, tensor_shapes
+from tfcompress.tflite.read import (
+    naming_contradictions,
+    read,
+    tensor_shapes,
+    written_tensors,
+)
 
 # Of 4 bytes as a rule.
 _MOST_ELEMENTS = (1 << 29) - 1
@@ -21,7 +27,10 @@ _ITEM_SIZES = {
 
 
 def check_tensors(content):
-    """Raises if a tensor of a model is larger than 2 GiB, or sparse beside itself.
+    """Raises if a tensor of a model cannot be what it says.
+
+    It is larger than 2 GiB, has a size below zero, stores values of which it has none,
+    is written twice, or its sparse values lie beside it.
 
     Args:
         content: bytes of a `.tflite` model.
@@ -30,12 +39,24 @@ def check_tensors(content):
         ValueError: naming the tensor.
     """
     shapes, are_sparse = tensor_shapes(content)
-    for shape in shapes:
-        if math.prod(map(int, shape)) > _MOST_ELEMENTS:
+    for shape, stored in shapes:
+        count = math.prod(shape)
+        if count > _MOST_ELEMENTS or min(shape) < 0 or (stored and not count):
             raise ValueError(
-                f"A tensor of shape {list(map(int, shape))} is larger than any that "
-                f"LiteRT can run ({_MOST_ELEMENTS} elements). Copy or export the file "
-                "again."
+                f"A tensor of shape {shape} with {stored} stored bytes contradicts "
+                f"itself: expected sizes from 0, at most {_MOST_ELEMENTS} elements, and "
+                "none without any. Copy or export the file again."
+            )
+    for places in written_tensors(content):
+        twice = [
+            p
+            for p, count in collections.Counter(places).items()
+            if count > 1 and p >= 0
+        ]
+        if twice:
+            raise ValueError(
+                f"The tensors {twice} are written by several operations: expected one "
+                "for each tensor. Copy or export the file again."
             )
     if not are_sparse:
         return

@@ -103,13 +103,15 @@ def _custom_operations(content):
 
 
 def tensor_shapes(content):
-    """The shapes of all tensors, and whether any is sparse; little else is read.
+    """Shapes and stored bytes of all tensors, and whether any is sparse.
+
+    Nothing else is read.
 
     Args:
         content: bytes of a `.tflite` model.
 
     Returns:
-        `(list of integer arrays, bool)`.
+        `([(integers, bytes stored), ...], bool)`.
 
     Raises:
         ValueError: if the bytes are not a complete TFLite model.
@@ -121,8 +123,39 @@ def _tensor_shapes(content):
     model = schema.Model.GetRootAs(content)
     graphs = map(model.Subgraphs, range(model.SubgraphsLength()))
     tensors = [g.Tensors(i) for g in graphs for i in range(g.TensorsLength())]
-    shapes = [t.ShapeAsNumpy() for t in tensors if t.ShapeLength()]
+    stored = [model.Buffers(i).DataLength() for i in range(model.BuffersLength())]
+    shapes = [
+        (t.ShapeAsNumpy().tolist(), stored[t.Buffer()])
+        for t in tensors
+        if t.ShapeLength()
+    ]
     return shapes, any(t.Sparsity() is not None for t in tensors)
+
+
+def written_tensors(content):
+    """For each graph, the places of its inputs and of what its operations write.
+
+    Args:
+        content: bytes of a `.tflite` model.
+
+    Raises:
+        ValueError: if the bytes are not a complete TFLite model.
+    """
+    return _complete(content, _written_tensors)
+
+
+def _written_tensors(content):
+    model = schema.Model.GetRootAs(content)
+    graphs = map(model.Subgraphs, range(model.SubgraphsLength()))
+    return [
+        [graph.Inputs(i) for i in range(graph.InputsLength())]
+        + [
+            operation.Outputs(i)
+            for operation in map(graph.Operators, range(graph.OperatorsLength()))
+            for i in range(operation.OutputsLength())
+        ]
+        for graph in graphs
+    ]
 
 
 def _complete(content, reader):
