@@ -14,7 +14,7 @@ _NOTES = re.compile(
 )
 # What the converter and the runtime say of models that they refuse is raised as well.
 _WARNINGS = re.compile(
-    _NOTES.pattern + rb"|[WE]0000 |WARNING: |ERROR: |fully_quantize: "
+    _NOTES.pattern + rb"|[WE]0000 |WARNING: |WARNING:absl:|ERROR: |fully_quantize: "
     rb"|loc\(|error: |note: |<unknown>:|\S+:\d+:\d+: (error|note): "
     rb"|Some ops are not supported|(Custom|Flex|TF Select) ops: |Details:|\ttf\."
     rb"|See instructions: |\n"

@@ -26,6 +26,8 @@ _SELECT = ("SELECT", "SELECT_V2")
 # What is nothing but zeros gets a range all the same.
 _LEAST_REACH = 1e-10
 _DEAD = (0.0, 1.0)
+# Steps of 1 in 16 bits.
+_WHOLE_NUMBERS = (-32767.0, 32767.0)
 
 
 def set_ranges(file, ends, bits):
@@ -36,18 +38,19 @@ def set_ranges(file, ends, bits):
     for all: `min(x, 0)` would cut `x` off at 0 for everybody. What is selected from
     has one range always, since for 16 bits the converter gives it several. What is cast
     to integers, such as indices that come as floats, gets none and stays float: steps
-    of a scale would cut 2.999 down to 2. For 16 bits these and integers need a range as
-    well, which is not used.
+    of a scale would cut 2.999 down to 2. For 16 bits integers need a range as well, which
+    is not used, and indices too, which is if they are moved: they get steps of 1.
 
     Args:
         file: the object form of the file, edited in place.
         ends: `{(graph, place of a tensor): (smallest, largest value)}`.
         bits: of the integers.
     """
-    ranges, unused = {}, []
+    whole, unused = [], []
     for index, graph in enumerate(file.subgraphs):
         cast = {(index, place) for place in _indices(file, graph)}
-        unused += [*cast, *((index, place) for place in _integers(graph))]
+        whole += cast
+        unused += [(index, place) for place in _integers(graph)]
         ends = {place: end for place, end in ends.items() if place not in cast}
     ranges = {place: _with_zero(*end) for place, end in ends.items()}
     for group in _groups(file, ranges, bits):
@@ -55,6 +58,7 @@ def set_ranges(file, ends, bits):
         ranges.update(dict.fromkeys(group, (min(lows), max(highs))))
     if bits == 16:
         ranges.update(dict.fromkeys(unused, _DEAD))
+        ranges.update(dict.fromkeys(whole, _WHOLE_NUMBERS))
     for (index, place), (low, high) in ranges.items():
         if max(-low, high) < _LEAST_REACH:
             low, high = _DEAD
