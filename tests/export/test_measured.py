@@ -182,3 +182,14 @@ def test_indices_stay_what_they_are(kind, precision, path):
     indices = np.random.default_rng(0).integers(0, 100, (32, 6)).astype(kind)
     result = export_tflite(model, path, precision, samples=indices)
     assert max(result.noise.values()) < 0.05
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+def test_categories_stay_what_they_are_where_they_are_moved(precision, path):
+    codes, x = keras.Input((1,), dtype="int32", name="codes"), keras.Input((4,), name="x")
+    encoded = L.CategoryEncoding(7, output_mode="one_hot")(codes)
+    model = keras.Model([codes, x], L.Dense(3)(L.Concatenate()([encoded, x])))
+    generator = np.random.default_rng(0)
+    samples = {"codes": generator.integers(0, 7, (64, 1)), "x": normal(64, 4)}
+    result = export_tflite(model, path, precision, samples=samples)
+    assert max(result.noise.values()) < 0.03
