@@ -186,10 +186,24 @@ def test_indices_stay_what_they_are(kind, precision, path):
 
 @pytest.mark.parametrize("precision", ["int8", "int16x8"])
 def test_categories_stay_what_they_are_where_they_are_moved(precision, path):
-    codes, x = keras.Input((1,), dtype="int32", name="codes"), keras.Input((4,), name="x")
+    codes, x = (
+        keras.Input((1,), dtype="int32", name="codes"),
+        keras.Input((4,), name="x"),
+    )
     encoded = L.CategoryEncoding(7, output_mode="one_hot")(codes)
     model = keras.Model([codes, x], L.Dense(3)(L.Concatenate()([encoded, x])))
     generator = np.random.default_rng(0)
     samples = {"codes": generator.integers(0, 7, (64, 1)), "x": normal(64, 4)}
     result = export_tflite(model, path, precision, samples=samples)
     assert max(result.noise.values()) < 0.03
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+def test_indices_that_come_in_pairs(precision, path):
+    pairs = keras.Input((2,), name="pairs")
+    tables = [L.Embedding(100, 4, embeddings_initializer="normal") for _ in range(2)]
+    users, films = (table(pairs[:, i]) for i, table in enumerate(tables))
+    model = keras.Model(pairs, L.Dense(3)(users * films))
+    indices = np.random.default_rng(0).integers(0, 100, (64, 2)).astype("float32")
+    result = export_tflite(model, path, precision, samples=indices)
+    assert max(result.noise.values()) < 0.05

@@ -1,7 +1,9 @@
 """TensorFlow's converter, here or in a process of its own, which may crash."""
 
+import itertools
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from tfcompress.export.hazards import check_missing, check_operations, control_f
 from tfcompress.export.measured_converter import MeasuredConverter, check_known
 from tfcompress.export.precisions import precision_of
 from tfcompress.export.trace import inference_function
+from tfcompress.runtime.trial import try_out
 from tfcompress.tflite.read import read, write
 
 
@@ -95,7 +98,7 @@ def _summary(error):
     return " ".join(lines[:3])[:400] or type(error).__name__
 
 
-def convert_function(function, module, precision, samples):
+def convert_function(function, module, precision, samples, inside=True):
     """The bytes of a `.tflite` file as TensorFlow's converter makes it.
 
     Args:
@@ -103,6 +106,7 @@ def convert_function(function, module, precision, samples):
         module: what holds its variables.
         precision: a `Precision`.
         samples: `{input name: array}` to measure ranges on, or None.
+        inside: whether loops and branches are quantized too.
 
     Raises:
         MissingOperations: if the graph has operations that LiteRT lacks.
@@ -112,14 +116,31 @@ def convert_function(function, module, precision, samples):
     converter.allow_custom_ops = True
     precision.set_up(converter)
     if samples:
-        converter.measure(samples)
-    content = converter.convert()
+        converter.measure(samples, inside)
+    content = _with_possible_ends(converter)
     check_known(content)
     return content
 
 
+def _with_possible_ends(converter):
+    """Inputs or outputs stay float if what reads or writes them has no 16-bit kernel."""
+    kinds = converter.inference_input_type, converter.inference_output_type
+    *tried, last = itertools.product(*((kind, tf.float32) for kind in kinds))
+    for ends in tried:
+        converter.inference_input_type, converter.inference_output_type = ends
+        try:
+            return converter.convert()
+        except (RuntimeError, ValueError) as error:
+            if not re.match("Unsupported (in|out)put type", str(error)):
+                raise
+    converter.inference_input_type, converter.inference_output_type = last
+    return converter.convert()
+
+
 def convert_in_child(function, module, precision, samples):
     """`convert_function` in a process of its own, which may crash.
+
+    Loops and branches stay float if LiteRT ends at what they become in integers.
 
     Args:
         function: as in `convert_function`, and so on.
@@ -134,35 +155,36 @@ def convert_in_child(function, module, precision, samples):
         folder = pathlib.Path(folder)
         tf.saved_model.save(module, str(folder / "model"), signatures=function)
         np.savez(folder / "samples.npz", **(samples or {}))
-        task = [folder, precision.name]
-        done = subprocess.run(
-            _command(*map(str, task)),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
-        if done.returncode < 0:
-            name = signal.Signals(-done.returncode).name
-            raise RuntimeError(f"the converter ended with {name}")
-        if done.returncode:
-            raise RuntimeError(done.stderr.strip().splitlines()[-1])
-        return (folder / "model.tflite").read_bytes()
+        for inside in ("inside", "outside"):
+            done = subprocess.run(
+                _command(str(folder), precision.name, inside),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                capture_output=True,
+                text=True,
+                errors="replace",
+            )
+            if done.returncode > 0:
+                raise RuntimeError(done.stderr.strip().splitlines()[-1])
+            if done.returncode == 0:
+                return (folder / "model.tflite").read_bytes()
+        name = signal.Signals(-done.returncode).name
+        raise RuntimeError(f"the converter or the file that it made ended with {name}")
 
 
 def _command(*task):
     return [sys.executable, "-m", __name__, *task]
 
 
-def _main(folder, precision):
+def _main(folder, precision, inside):
     folder = pathlib.Path(folder)
     module = tf.saved_model.load(str(folder / "model"))
     (function,) = module.signatures.values()
     samples = dict(np.load(folder / "samples.npz"))
     content = convert_function(
-        function, module, precision_of(precision), samples or None
+        function, module, precision_of(precision), samples or None, inside == "inside"
     )
     (folder / "model.tflite").write_bytes(content)
+    try_out(content)
 
 
 if __name__ == "__main__":

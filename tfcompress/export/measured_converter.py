@@ -1,7 +1,5 @@
 """TensorFlow's converter with activation ranges that are measured here."""
 
-import re
-
 import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.python.optimize.calibrator import Calibrator
@@ -38,16 +36,16 @@ class MeasuredConverter(tf.lite.TFLiteConverter):
 
     The converter's own calibrator logs tensors after later operations have overwritten
     them, ends the process at loops, and lets infinite constants into ranges.
-
     """
 
-    def measure(self, samples):
+    def measure(self, samples, inside):
         """Has ranges measured.
 
         Args:
             samples: `{input name: array}`.
+            inside: whether of loops and branches too; else these stay float.
         """
-        self._samples = samples
+        self._samples, self._inside = samples, inside
         # Its own calibrator would read them; here they say that there are some.
         self.representative_dataset = lambda: ()
 
@@ -57,11 +55,17 @@ class MeasuredConverter(tf.lite.TFLiteConverter):
         file, bits = read(result), 8 * activations_type.size
         bound_constants(file, self._samples, _TOLERANCES[bits])
         rewrite_for_integers(file, bits)
-        set_ranges(file, FloatFile(file).ends(self._samples), bits)
+        ends = FloatFile(file).ends(self._samples)
+        if not self._inside:
+            ends = {
+                (graph, place): end for (graph, place), end in ends.items() if not graph
+            }
+        set_ranges(file, ends, bits)
         content = write(file)
         if bits == 16:
-            return _quantized_to_16(
-                content, input_type, output_type, allow_float, bias_type
+            # Without samples it keeps the ranges that are there.
+            return Calibrator(content).calibrate_and_quantize(
+                lambda: (), input_type, output_type, allow_float, tf.int16, bias_type
             )
         return mlir_quantize(
             content,
@@ -70,21 +74,3 @@ class MeasuredConverter(tf.lite.TFLiteConverter):
             enable_variable_quantization=with_variables,
             debug_options_str=debug_options.SerializeToString(),
         )
-
-
-def _quantized_to_16(content, input_type, output_type, allow_float, bias_type):
-    """Inputs or outputs stay float where what reads or writes them does."""
-    real = tf.float32
-    for ends in (input_type, output_type), (input_type, real), (real, output_type):
-        try:
-            # Without samples it keeps the ranges that are there.
-            return Calibrator(content).calibrate_and_quantize(
-                lambda: (), *ends, allow_float, tf.int16, bias_type
-            )
-        except (RuntimeError, ValueError) as error:
-            if not re.match("Unsupported (in|out)put type", str(error)):
-                raise
-    raise ValueError(
-        "neither what reads the inputs nor what writes the outputs has a 16-bit kernel; "
-        "use precision='int8' or 'dynamic'"
-    )

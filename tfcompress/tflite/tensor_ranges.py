@@ -80,6 +80,7 @@ def _integers(graph):
 def _indices(file, graph):
     """Places of the floats that are cast to integers, be they moved about before."""
     found, readers = set(), collections.Counter(int(i) for i in graph.outputs)
+    good = collections.Counter()
     for operation in graph.operators:
         readers.update({int(i) for i in operation.inputs})
     for operation in reversed(graph.operators):
@@ -89,7 +90,9 @@ def _indices(file, graph):
         outputs = {int(i) for i in operation.outputs}
         is_cast = name == "CAST" and graph.tensors[min(outputs)].type in _INTEGERS
         is_moved = name in _SAME_SCALE and outputs <= found
-        if readers[first] == 1 and (is_cast or is_moved):
+        good[first] += is_cast or is_moved
+        # Whoever reads it before comes later here.
+        if good[first] == readers[first]:
             found.add(first)
     return found
 
