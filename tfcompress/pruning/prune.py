@@ -4,26 +4,33 @@ import dataclasses
 
 import numpy as np
 
+from tfcompress.core import nouns
 from tfcompress.core.agreement import copy_model
 from tfcompress.core.collect import collect
 from tfcompress.core.compress import strip
 from tfcompress.core.compressed import Treatment, treated_refs
-from tfcompress.core.errors import check_finite, check_model
+from tfcompress.core.data import Batches
+from tfcompress.core.errors import check_finite
 from tfcompress.core.keras_internals import optimizer_slots
+from tfcompress.core.kinds import BuiltModel, Number, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Pattern, Scope
 from tfcompress.core.optimizers import optimizer_of
-from tfcompress.core.rules import Rule, check_used, last_match
+from tfcompress.core.rules import Rule, Rules, check_used, last_match
 from tfcompress.core.walk import WeightRef, weight_refs
 from tfcompress.transforms.mask import Mask
 
+_FRACTION = Number(0, below=1, meaning="the fraction of weights to remove")
+SPARSITY = _FRACTION | Rules(_FRACTION, "fractions", "{'dense.*': 0.9}", least=1)
 
+
+@checked
 def prune(
-    model,
-    sparsity,
-    criterion="magnitude",
-    pattern="weight",
-    scope="local",
-    data=None,
+    model: BuiltModel(),
+    sparsity: SPARSITY,
+    criterion: PlugIn(Criterion) = "magnitude",
+    pattern: PlugIn(nouns.Pattern) = "weight",
+    scope: PlugIn(Scope) = "local",
+    data: Batches() = None,
 ):
     """Returns a copy of a model without its least important weights.
 
@@ -61,7 +68,6 @@ def prune(
         >>> tfc.report(small).sparsity, tfc.report(model).sparsity
         (0.75, 0.0)
     """
-    check_model(model, "prune")
     engine = Engine(criterion, pattern, scope)
     if masked_weights(model):
         copy = copy_model(model)
@@ -69,19 +75,9 @@ def prune(
     else:
         copy = strip(model)
         weights = [unmasked(ref) for ref in weight_refs(copy) if ref.is_kernel]
-    parts = by_rule(sparsity, weights, check_sparsity)
+    parts = by_rule(sparsity, weights)
     engine.prune(model, parts, data, copy)
     return copy
-
-
-def check_sparsity(value):
-    """Returns a fraction in [0, 1); raises for anything else."""
-    is_number = isinstance(value, (int, float, np.number))
-    if not is_number or not 0 <= value < 1:
-        raise ValueError(
-            f"sparsity={value!r}: expected the fraction of weights to remove, in [0, 1)."
-        )
-    return float(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,20 +137,19 @@ def unmasked(ref):
     return Prunable(ref, Treatment(ref, []))
 
 
-def by_rule(value, weights, check):
-    """`[(value, weights)]`: what one number for all, or a rule each, means for weights.
+def by_rule(value, weights):
+    """`[(value, weights)]`: what one value for all, or a rule each, means for weights.
 
     Args:
-        value: anything that `check` takes, or `{pattern: value}`, later rules win.
+        value: one for all, or `{pattern: value}`, later rules win.
         weights: list of `Prunable`.
-        check: turns a value into what is used, or raises.
 
     Raises:
         ValueError: if a pattern matches nothing.
     """
     if not isinstance(value, dict):
-        return [(check(value), weights)]
-    rules = [Rule(pattern, check(one)) for pattern, one in value.items()]
+        return [(value, weights)]
+    rules = [Rule(pattern, one) for pattern, one in value.items()]
     refs = [weight.ref for weight in weights]
     found = [last_match(rules, ref) for ref in refs]
     check_used(rules, refs)
