@@ -10,6 +10,7 @@ import zlib
 import h5py
 import keras
 
+from tfcompress.core.kinds import FilePath, checked
 from tfcompress.interop import keras2, tfmot
 
 _EXPECTED = (
@@ -28,7 +29,8 @@ _DAMAGE = (
 )
 
 
-def load_model(path):
+@checked
+def load_model(path: FilePath("a model, as _EXPECTED")):
     """Loads a model from a file or directory as a Keras 3 model.
 
     - `.keras`: with its compile state. Files of Keras 2 (tf_keras) are converted.
