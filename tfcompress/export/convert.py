@@ -5,14 +5,15 @@ import warnings
 
 from tfcompress import native
 from tfcompress.core.behaviour import has_ranges
-from tfcompress.core.errors import check_model
+from tfcompress.core.data import Samples
 from tfcompress.core.files import check_writable, write_atomically
+from tfcompress.core.kinds import BuiltModel, FilePath, Flag, OneOf, checked
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import connect_directly
 from tfcompress.export.converter import convert_function, convert_in_child
 from tfcompress.export.hazards import check_operations, control_flow
-from tfcompress.export.precisions import precision_of
+from tfcompress.export.precisions import PRECISIONS, precision_of
 from tfcompress.export.prepare import (
     NUM_CALIBRATION_SAMPLES,
     PROFILES,
@@ -31,15 +32,16 @@ from tfcompress.tflite.reversals import rescale_reversals
 from tfcompress.tflite.sparsity import SPARSE, store_sparse
 
 
+@checked
 def export_tflite(
-    model,
-    path,
-    precision="float32",
-    samples=None,
-    profile="custom",
-    verify=True,
-    sparse="auto",
-    codec=None,
+    model: BuiltModel(),
+    path: FilePath("the .tflite file to write"),
+    precision: OneOf(*PRECISIONS) = "float32",
+    samples: Samples() = None,
+    profile: OneOf(*PROFILES) = "custom",
+    verify: Flag() = True,
+    sparse: OneOf(*SPARSE) = "auto",
+    codec: OneOf(*CODECS, None) = None,
 ):
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
@@ -135,11 +137,7 @@ def export_tflite(
         ({'FULLY_CONNECTED': 1}, {})
     """
     start = time.perf_counter()
-    check_model(model, "export")
     precision = precision_of(precision)
-    _check_choice("profile", profile, PROFILES)
-    _check_choice("sparse", sparse, SPARSE)
-    _check_choice("codec", codec, (None, *CODECS))
     if codec and profile == "builtin":
         raise ValueError(
             f"codec={codec!r} writes operations that decode weights, which "
@@ -224,13 +222,6 @@ def convert(model, precision, samples=None, profile="custom"):
     notes = pack_int4(file) if precision.weight_bits == 4 else ()
     connect_directly(file, model)
     return file, notes
-
-
-def _check_choice(name, value, choices):
-    if value not in choices:
-        raise ValueError(
-            f"{name}={value!r}: expected one of {', '.join(map(str, choices))}."
-        )
 
 
 def _suspects(flow):

@@ -89,7 +89,7 @@ def write_html_report(
         raise ValueError("The comparison has no rows: compare at least one model.")
     for model in (before, after):
         if model is not None:
-            check_model(model, "draw histograms of")
+            check_model(model, "write_html_report(before, after)")
     sections = [
         _notes(notes),
         _models(comparison),

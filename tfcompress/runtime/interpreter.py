@@ -7,6 +7,7 @@ from ai_edge_litert import interpreter as litert
 
 from tfcompress import native
 from tfcompress.core.errors import check_finite
+from tfcompress.core.kinds import Content, FilePath, Integer, checked
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
@@ -40,7 +41,12 @@ class Interpreter:
         (3, 2)
     """
 
-    def __init__(self, model, num_threads=1):
+    @checked
+    def __init__(
+        self,
+        model: FilePath("a .tflite file") | Content("one"),
+        num_threads: Integer(1) = 1,
+    ):
         content, self.name = _read(model)
         try:
             self._interpreter = _loaded(content, num_threads)

@@ -5,6 +5,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.coding import wire
 from tfcompress.coding.wire import DECODE
+from tfcompress.core.kinds import Content, checked
 from tfcompress.tflite.edit import drop_buffers, drop_tensors
 from tfcompress.tflite.operations import operation_name
 from tfcompress.tflite.read import read, write
@@ -21,7 +22,8 @@ TYPES = {
 }
 
 
-def decode_tflite(content):
+@checked
+def decode_tflite(content: Content("a .tflite model")):
     """Writes the constants of an encoded `.tflite` model out.
 
     What `tfc.export_tflite(codec=...)` encoded becomes an ordinary model of builtin
