@@ -1,6 +1,8 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BUILDIFIER ?= buildifier
+FUZZ_SECONDS ?= 600
+FUZZERS := decode symbols delegate
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +12,7 @@ LOCK := .ci/constraints.txt
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test layout lint format lock clean
+.PHONY: help demo test layout test-arm fuzz lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -26,6 +28,16 @@ layout: $(INSTALLED) ## Compare our declarations of TFLite with the official hea
 
 test-arm: $(INSTALLED) ## Compare the native core on emulated arm64 with this machine
 	PYTHONPATH=. $(BIN)/python tests/arm/run.py
+
+fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; needs clang)
+	$(BIN)/cmake -S tfcompress/native -B build/fuzz -DTFC_FUZZ=ON -DCMAKE_C_COMPILER=clang
+	$(BIN)/cmake --build build/fuzz --parallel
+	@for target in $(FUZZERS); do \
+	  mkdir -p build/fuzz/$$target && build/fuzz/fuzz_$$target \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -malloc_limit_mb=64 \
+	    -artifact_prefix=build/fuzz/$$target. -print_final_stats=1 -verbosity=0 \
+	    build/fuzz/$$target tests/native/corpus/$$target || exit 1; \
+	done
 
 lint: $(INSTALLED) ## Check style and rooms; BUILD only where buildifier is found
 	$(BIN)/ruff check .

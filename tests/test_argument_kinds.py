@@ -106,7 +106,7 @@ def test_an_argument_that_there_is_not():
         (lambda m, x: tfc.compress(m, {".*": "maks"}), "Did you mean 'mask'"),
         (
             lambda m, x: tfc.mixed_precision(m, x, average_bits=0),
-            r"mixed_precision\(average_bits\): got 0, expected a number above 0",
+            r"mixed_precision\(average_bits\): got 0, expected a positive number",
         ),
         (
             lambda m, x: tfc.quantize_activations(m, samples=(x, x)),

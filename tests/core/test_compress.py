@@ -297,3 +297,20 @@ def test_a_layer_whose_configuration_does_not_restore_it():
     small = tfc.compress(model, {".*": "mask"})
     x = np.ones((2, 4), "float32")
     np.testing.assert_array_equal(small(x), model(x))
+
+
+@pytest.mark.parametrize("prefix", ["_", "-", ".", "1"])
+def test_names_that_keras_takes(tmp_path, prefix):
+    inputs = keras.Input((6, 6, 2), name=f"{prefix}x")
+    x = keras.layers.Conv2D(3, 3, name=f"{prefix}conv")(inputs)
+    inner = [keras.layers.Dense(4, name=f"{prefix}a"), keras.layers.Flatten()]
+    x = keras.Sequential(inner, name=f"{prefix}inner")(x)
+    model = keras.Model(inputs, keras.layers.Dense(2, name=f"{prefix}head")(x))
+    small = tfc.compress(model, {".*": ["mask", "uniform"]})
+    small.compile("sgd", "mse")
+    images = np.ones((4, 6, 6, 2), "float32")
+    small.fit(images, np.ones((4, 2)), verbose=0)
+    tfc.export_tflite(small, tmp_path / "m.tflite")
+    with tfc.Interpreter(tmp_path / "m.tflite") as interpreter:
+        ours = interpreter.run(images)
+    np.testing.assert_allclose(ours, small(images), rtol=1e-4, atol=1e-5)

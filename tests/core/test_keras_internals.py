@@ -544,3 +544,37 @@ def test_copied_variables(make):
     np.testing.assert_array_equal(copy.numpy(), np.ones(3))
     assert copy.dtype == variable.dtype and not copy.trainable
     assert copy.name.split(":")[0] == "v"
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [L.Dense(2), L.MultiHeadAttention(1, 2), L.LSTM(2), L.Lambda(lambda x: x)],
+    ids=lambda layer: layer.name,
+)
+def test_calls_of_a_wrapper_are_read_as_those_of_the_layer(layer):
+    class Wrapper(keras.layers.Wrapper):
+        def call(self, *args, **kwargs):
+            return self.layer(*args, **kwargs)
+
+    wrapper = Wrapper(layer)
+    # What Keras keeps of a signature; a new attribute needs a line in `call_like`.
+    named = {"_call_signature", "call_signature_parameters"}
+    of_calls = {name for name in vars(layer) if name.startswith("_call_")} | named
+    internals.call_like(wrapper, layer)
+    for name in of_calls - {"_called"}:
+        if "training" in layer.call_signature_parameters:
+            assert getattr(wrapper, name) == getattr(layer, name), name
+    assert wrapper._call_has_training_arg
+    assert wrapper.call_signature_parameters[0] == layer.call_signature_parameters[0]
+
+
+def test_state_of_layers():
+    model = keras.Sequential([keras.Input((4,)), L.BatchNormalization(), L.Dense(2)])
+    model.trainable = False
+    states = [
+        variable.name
+        for layer in model.layers
+        for variable in layer.variables
+        if internals.is_state(layer, variable)
+    ]
+    assert states == ["moving_mean", "moving_variance"]

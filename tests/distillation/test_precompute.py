@@ -11,6 +11,7 @@ import tfcompress as tfc
 from tests import models
 from tfcompress.distillation import Distiller, SoftLabels, Taught, precompute
 from tfcompress.distillation.teachers import KerasTeacher
+from tfcompress.distillation.teachers.soft_label_files import locked
 
 L = keras.layers
 X = np.random.default_rng(0).normal(size=(20, 8)).astype("float32")
@@ -167,6 +168,81 @@ class TestDisk:
         np.testing.assert_allclose(
             soft.attach(X)[1].logits, teacher.model(X), atol=1e-5
         )
+
+    @pytest.mark.parametrize(
+        ("name", "place"), [("logits.bin", 3 * 5 * 4), ("keys.bin", 3 * 16 + 8)]
+    )
+    def test_damage_in_the_middle_is_named_and_mended(self, folder, name, place):
+        teacher = Counting(classifier())
+        soft, right = computed(teacher, X, folder), teacher.model(X)
+        content = bytearray((folder / name).read_bytes())
+        content[place] ^= 1
+        (folder / name).write_bytes(content)
+        with pytest.raises(ValueError, match=r"damaged: rows \[3\] of .*precompute"):
+            soft.attach(X)
+        with pytest.raises(tf.errors.OpError, match=r"damaged: rows \[3\]"):
+            list(soft.attach(slices(X).batch(2)))
+        teacher.asked = 0
+        mended = computed(teacher, X, folder)
+        # Twice twenty to see what the teacher is, and the one.
+        assert teacher.asked == 2 * 20 + 1
+        assert len(mended) == 20
+        np.testing.assert_allclose(mended.attach(X)[1].logits, right, atol=1e-5)
+        assert computed(teacher, X, folder) == mended
+        assert teacher.asked == 2 * 20 + 1
+
+    def test_damaged_keys_are_asked_again(self, folder):
+        model = classifier()
+        computed(model, X, folder)
+        content = bytearray((folder / "keys.bin").read_bytes())
+        content[3 * 16] ^= 1
+        (folder / "keys.bin").write_bytes(content)
+        with pytest.raises(ValueError, match="not 1 of 20 in this batch"):
+            SoftLabels(folder).attach(X)
+        logits = computed(model, X, folder).attach(X)[1].logits
+        np.testing.assert_allclose(logits, model(X), atol=1e-5)
+
+    def test_rows_of_other_samples_are_damage(self, folder):
+        model = classifier()
+        computed(model, X, folder)
+        rows = np.fromfile(folder / "logits.bin", "<f4").reshape(20, 5)
+        rows[[2, 7]] = rows[[7, 2]]
+        rows.tofile(folder / "logits.bin")
+        with pytest.raises(ValueError, match=r"damaged: rows \[2, 7\]"):
+            SoftLabels(folder).attach(X)
+        logits = computed(model, X, folder).attach(X)[1].logits
+        np.testing.assert_allclose(logits, model(X), atol=1e-5)
+
+    def test_a_second_run_is_refused(self, folder):
+        model = classifier()
+        soft = computed(model, X[:4], folder)
+        with locked(folder):
+            with pytest.raises(
+                ValueError, match="another run of precompute is writing"
+            ):
+                computed(model, X, folder)
+            # Who writes nothing disturbs nobody.
+            assert computed(model, X[:4], folder) == soft
+        assert len(computed(model, X, folder)) == 20
+
+    def test_what_another_run_wrote_since_is_not_asked(self, folder):
+        model = classifier()
+
+        class Late(Counting):
+            def build(self, inputs):
+                computed(model, X, folder)
+                super().build(inputs)
+
+        late = Late(model)
+        soft = computed(late, X, folder)
+        # Only to see what the teacher is.
+        assert (late.asked, len(soft)) == (2 * 20, 20)
+        assert (folder / "logits.bin").stat().st_size == 20 * 5 * 4
+
+    def test_a_run_that_ended_before_its_first_answer(self, folder):
+        with locked(folder):
+            pass
+        assert len(computed(classifier(), X, folder)) == 20
 
     def test_the_index_is_readable(self, folder):
         computed(classifier(), X, folder)

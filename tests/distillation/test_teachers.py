@@ -188,9 +188,33 @@ class TestSavedModel:
         classifier().export("exported", verbose=False)
         distiller = compiled(classifier(), "exported")
         distiller.save("distiller.keras")
-        loaded = keras.models.load_model("distiller.keras")
+        loaded = keras.models.load_model("distiller.keras", safe_mode=False)
         assert loaded.teacher.path == "exported"
         np.testing.assert_array_equal(loaded.teacher(X)[0], distiller.teacher(X)[0])
+
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_a_file_does_not_run_the_graph_that_it_names(self, tmp_path, alone):
+        class Writes(tf.Module):
+            @tf.function(input_signature=[tf.TensorSpec((None, 8))])
+            def serve(self, x):
+                tf.io.write_file(str(tmp_path / "written"), "")
+                return x[:, :5]
+
+        tf.saved_model.save(Writes(), str(tmp_path / "writes"))
+        path = str(tmp_path / "writes")
+        distiller = compiled(classifier(), path if alone else [path, classifier()])
+        distiller.save(tmp_path / "distiller.keras")
+        (tmp_path / "written").unlink()
+        loaded = tfc.load_model(tmp_path / "distiller.keras")
+        np.testing.assert_array_equal(loaded.predict(X), distiller.predict(X))
+        with pytest.raises(
+            ValueError, match=r"writes' is a SavedModel.*safe_mode=False"
+        ):
+            loaded.fit(X, Y, verbose=0)
+        assert not (tmp_path / "written").exists()
+        trusted = tfc.load_model(tmp_path / "distiller.keras", safe_mode=False)
+        trusted.fit(X, Y, verbose=0)
+        assert (tmp_path / "written").exists()
 
 
 class TestTFLite:

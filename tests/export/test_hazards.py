@@ -111,6 +111,63 @@ def test_python_code_is_named(tmp_path):
         tfc.export_tflite(around(Python(name="python")), tmp_path / "m.tflite")
 
 
+def missing(shape, layer, dtype="float32"):
+    x = keras.Input(shape, dtype=dtype)
+    return keras.Model(x, layer(x))
+
+
+def transform(x):
+    return keras.ops.fft((x, 0 * x))[0]
+
+
+WITHOUT_KERNEL = {
+    "MaxPool3D.*Pool over two axes": (
+        (4, 4, 4, 1),
+        L.MaxPooling3D(2, name="it"),
+        "float32",
+    ),
+    "LookupTableFindV2.*numbers": (
+        (1,),
+        L.IntegerLookup(vocabulary=[1, 2], name="it"),
+        "int32",
+    ),
+    "FFT.*before the model": ((16,), L.Lambda(transform, name="it"), "float32"),
+    "Cumprod.*with operations": (
+        (4,),
+        L.Lambda(keras.ops.cumprod, name="it"),
+        "float32",
+    ),
+}
+
+
+@pytest.mark.parametrize("message", WITHOUT_KERNEL)
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("profile", ["custom", "builtin"])
+def test_operations_that_litert_lacks_are_told_by_layer(
+    message, precision, profile, tmp_path
+):
+    shape, layer, dtype = WITHOUT_KERNEL[message]
+    samples = np.ones((8, *shape), dtype)
+    with pytest.raises(
+        ValueError, match=f"Layer 'it' .* needs the operation {message}"
+    ):
+        tfc.export_tflite(
+            missing(shape, layer, dtype), tmp_path / "m", precision, samples, profile
+        )
+
+
+def test_ends_without_16_bit_kernels_stay_float_or_are_told(tmp_path):
+    x = keras.Input((6,))
+    buckets = L.Discretization([-0.5, 0.5])(x)
+    model = keras.Model(x, L.Dense(2)(keras.ops.cast(buckets, "float32")))
+    samples = X.reshape(-1, 6)
+    result = tfc.export_tflite(model, tmp_path / "m", "int16x8", samples)
+    assert max(result.noise.values()) < 0.05
+    alone = keras.Model(x, keras.ops.cumsum(x, -1))
+    with pytest.raises(ValueError, match="has a 16-bit kernel; use precision='int8'"):
+        tfc.export_tflite(alone, tmp_path / "m", "int16x8", samples)
+
+
 @pytest.mark.parametrize("layer", [Scan, Loop, Branch])
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_loops_and_branches_of_own_layers(layer, precision, tmp_path):
@@ -170,7 +227,7 @@ def test_inputs_may_have_any_name(name, tmp_path):
 def converted(convert):
     x = keras.Input((6, 4), name="x")
     function, module = inference_function(keras.Model(x, L.Dense(3)(L.Flatten()(x))))
-    return convert(function, module, precision_of("int8"), {"x": X}, True)
+    return convert(function, module, precision_of("int8"), {"x": X})
 
 
 def test_the_child_writes_the_same_operations():

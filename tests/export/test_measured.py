@@ -171,26 +171,6 @@ def test_measuring_leaves_samples_and_model_alone(path):
         np.testing.assert_array_equal(weight, value)
 
 
-class Repeated(L.Layer):
-    def call(self, x):
-        def again(step, state):
-            return step + 1, ops.tanh(state + x)
-
-        return ops.while_loop(lambda step, _: step < 3, again, (0, x))[1]
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
-def test_loops_of_own_layers_stay_float(path):
-    x = keras.Input((6,), name="x")
-    model = keras.Model(x, L.Dense(3)(Repeated()(L.Dense(4)(x))))
-    result = export_tflite(model, path, "int8", samples=normal(32, 6))
-    assert max(result.noise.values()) < 0.05
-    assert result.operations["WHILE"] == 1
-    assert "FULLY_CONNECTED" not in result.float_operations
-
-
 @pytest.mark.parametrize(
     ("kind", "precision"),
     [("float32", "int8"), ("int32", "int8"), ("int32", "int16x8")],

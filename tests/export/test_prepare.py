@@ -25,11 +25,12 @@ def test_mixed_precision_is_found_inside_of_other_layers():
         np.testing.assert_array_equal(old, new)
 
 
-def test_loops_are_unrolled_where_ranges_are_measured():
+def test_loops_are_unrolled_where_they_would_stay_float():
     x = keras.Input((5, 4))
     model = keras.Model(x, L.Bidirectional(L.LSTM(3))(x))
     assert prepared(model, precision_of("float32")) is model
-    unrolled = prepared(model, precision_of("int8"))
+    assert prepared(model, precision_of("int8")) is model
+    unrolled = prepared(model, precision_of("int16x8"))
     assert unrolled.layers[-1].forward_layer.unroll
 
 
@@ -41,7 +42,7 @@ class Twice(L.Layer):
 def test_loops_are_unrolled_next_to_classes_that_nobody_registered():
     x = keras.Input((5, 4))
     model = keras.Model(x, Twice()(L.GRU(3)(x)))
-    unrolled = prepared(model, precision_of("int8"))
+    unrolled = prepared(model, precision_of("int16x8"))
     assert unrolled.layers[1].unroll
     assert isinstance(unrolled.layers[2], Twice)
 

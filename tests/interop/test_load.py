@@ -1,3 +1,4 @@
+import io
 import json
 import pathlib
 import zipfile
@@ -98,11 +99,13 @@ def saved_model(path):
     return path
 
 
-def keras2_archive(path):
+def keras2_archive(path, config=None):
+    weights = io.BytesIO()
+    h5py.File(weights, "w").close()
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", '{"keras_version": "2.15.0"}')
-        archive.writestr("config.json", "{}")
-        archive.writestr("model.weights.h5", "")
+        archive.writestr("config.json", json.dumps(config or {}))
+        archive.writestr("model.weights.h5", weights.getvalue())
     return path
 
 
@@ -117,7 +120,9 @@ def wrapped_h5(path):
     [(saved_model, "saved"), (keras2_archive, "old.keras"), (wrapped_h5, "old.h5")],
 )
 def test_what_only_tf_keras_can_read_is_converted(monkeypatch, tmp_path, make, name):
-    monkeypatch.setattr(tfmot, "convert", lambda path: f"converted {path.name}")
+    monkeypatch.setattr(
+        tfmot, "convert", lambda path, safe_mode: f"converted {path.name}"
+    )
     assert tfc.load_model(make(tmp_path / name)) == f"converted {name}"
 
 
@@ -184,7 +189,7 @@ def test_no_model(tmp_path, name, message):
 def test_other_arguments(model):
     with pytest.raises(TypeError, match="loaded already"):
         tfc.load_model(model)
-    with pytest.raises(TypeError, match="got 3 of type 'int', expected the path"):
+    with pytest.raises(TypeError, match="got 3, expected the path"):
         tfc.load_model(3)
 
 
@@ -192,3 +197,125 @@ def test_other_arguments(model):
 def test_path_types(model, tmp_path, path):
     model.save(tmp_path / "model.keras")
     assert tfc.load_model(path(tmp_path / "model.keras")).count_params() == 57
+
+
+LAMBDA = {"name": "l", "function_type": "function", "function": "f", "module": "os"}
+
+
+def nested(class_name, config):
+    return "TimeDistributed", {
+        "name": "outer",
+        "layer": {"class_name": class_name, "config": config},
+    }
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ("Lambda", LAMBDA),
+        ("package>Lambda", LAMBDA),
+        nested("Lambda", LAMBDA),
+        (
+            "Sequential",
+            {"name": "inner", "layers": [keras2_sequential(("Lambda", LAMBDA))]},
+        ),
+        ("TFOpLambda", {"name": "t", "function": "io.gfile.rmtree"}),
+        ("SlicingOpLambda", {"name": "t", "function": "load_op_library"}),
+        ("TensorFlowOpLayer", {"name": "t", "node_def": {"op": "WriteFile"}}),
+        ("ClassMethod", {"name": "t", "cls_symbol": "io.TFRecordWriter"}),
+        ("Dense", {"name": "d", "activation": {"class_name": "__lambda__"}}),
+        (
+            "Dense",
+            {
+                "name": "d",
+                "activation": {"class_name": "function", "module": "os.path"},
+            },
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [".h5", ".keras", ""])
+def test_code_of_keras_2_files_is_refused_before_it_runs(
+    monkeypatch, tmp_path, layer, kind
+):
+    monkeypatch.setattr(tfmot, "_check_installed", lambda: None)
+    monkeypatch.setattr(tfmot, "_run_child", lambda *_: pytest.fail("it was loaded"))
+    config = keras2_sequential(("PruneLowMagnitude", {"name": "pruned"}), layer)
+    path = tmp_path / f"evil{kind}"
+    if kind == ".h5":
+        save_keras2_h5(path, config, {})
+    elif kind == ".keras":
+        keras2_archive(path, config)
+    else:
+        saved_model(path)
+        (path / "keras_metadata.pb").write_bytes(metadata(config))
+    with pytest.raises(ValueError, match=r"evil.*its|it .*safe_mode=False"):
+        tfc.load_model(path)
+    with pytest.raises(pytest.fail.Exception, match="it was loaded"):
+        tfc.load_model(path, safe_mode=False)
+
+
+def metadata(config):
+    """The bytes of a `keras_metadata.pb` with one node, the root."""
+    text = json.dumps(config).encode()
+    size = bytes([len(text) & 127 | 128, len(text) >> 7])
+    node = b"\x1a\x04root" + b"\x2a" + size + text
+    return b"\x0a" + bytes([len(node) & 127 | 128, len(node) >> 7]) + node
+
+
+def test_lambda_of_keras_2_runs_when_asked(tmp_path):
+    code, defaults, closure = keras.src.utils.python_utils.func_dump(lambda x: 3 * x)
+    config = keras2_sequential(
+        ("InputLayer", {"batch_input_shape": [None, 2], "name": "input"}),
+        (
+            "Lambda",
+            {
+                "name": "triple",
+                "function": [code, defaults, closure],
+                "function_type": "lambda",
+                "output_shape": None,
+                "output_shape_type": "raw",
+            },
+        ),
+    )
+    save_keras2_h5(tmp_path / "old.h5", config, {"triple": []})
+    with pytest.raises(ValueError, match="holds Python code.*safe_mode=False"):
+        tfc.load_model(tmp_path / "old.h5")
+    loaded = tfc.load_model(tmp_path / "old.h5", safe_mode=False)
+    np.testing.assert_array_equal(loaded(np.ones((1, 2))), [[3, 3]])
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_code_of_keras_3_files_is_refused(tmp_path, suffix):
+    model = keras.Sequential([keras.Input((2,)), L.Lambda(lambda x: 3 * x)])
+    model.save(tmp_path / f"model{suffix}")
+    with pytest.raises(ValueError, match="safe_mode=False"):
+        tfc.load_model(tmp_path / f"model{suffix}")
+    loaded = tfc.load_model(tmp_path / f"model{suffix}", safe_mode=False)
+    np.testing.assert_array_equal(loaded(np.ones((1, 2))), [[3, 3]])
+
+
+@pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
+def test_archive_that_claims_far_more_than_it_has(model, tmp_path, member):
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members[member] += bytes(300 << 20)
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match=r"bomb\.keras.*claim to hold 31\d{7}, which"):
+        tfc.load_model(tmp_path / "bomb.keras")
+
+
+def test_arrays_that_are_not_there(tmp_path):
+    config = keras2_sequential(
+        ("InputLayer", {"batch_input_shape": [None, 2], "name": "input"}),
+        ("Dense", {"name": "dense", "units": 3}),
+    )
+    save_keras2_h5(tmp_path / "old.h5", config, {"dense": []})
+    with h5py.File(tmp_path / "old.h5", "a") as file:
+        layer = file["model_weights/dense"]
+        layer.attrs["weight_names"] = ["kernel"]
+        layer.create_dataset("kernel", (1 << 32,), "f4", chunks=(1 << 20,))
+    with pytest.raises(ValueError, match=r"old\.h5.*claim to hold 17179869184"):
+        tfc.load_model(tmp_path / "old.h5")

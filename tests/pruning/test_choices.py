@@ -121,6 +121,29 @@ def test_erdos_renyi_by_hand():
     assert scopes.ErdosRenyi()(scores, shapes, 0.8) == [100, 1920]
 
 
+@pytest.mark.parametrize(
+    "scope", [scopes.Global(), scopes.ErdosRenyi(), scopes.ErdosRenyiKernel()]
+)
+@pytest.mark.parametrize("sparsity", [0.5, 0.9, 0.99, 0.999])
+def test_counts_of_the_whole_are_exact_whatever_the_sizes(scope, sparsity):
+    shapes = [(300, 257), (3, 3, 1, 4), (257, 100), (2, 1)]
+    random = np.random.default_rng(0)
+    scores = [random.random(shape) for shape in shapes]
+    kept = scope(scores, shapes, sparsity)
+    total = sum(s.size for s in scores)
+    assert sum(kept) == total - scopes.rounded(sparsity * total)
+    assert all(1 <= k <= s.size for k, s in zip(kept, scores, strict=True))
+
+
+def test_erdos_renyi_keeps_the_sparsity_above_its_floors():
+    shapes = [(10, 10), (100, 100)]
+    scores = [np.zeros(shape) for shape in shapes]
+    # 101 stay: without a floor 9 and 92.
+    assert scopes.ErdosRenyi()(scores, shapes, 0.99) == [9, 92]
+    assert scopes.ErdosRenyi(min_density=0.3)(scores[:1], shapes[:1], 0.9) == [30]
+    assert scopes.ErdosRenyi(min_density=0.005)(scores, shapes, 0.99) == [9, 92]
+
+
 def test_erdos_renyi_kernel_counts_the_receptive_field():
     shapes = [(3, 3, 8, 8), (1, 1, 24, 24)]
     scores = [np.zeros(shape) for shape in shapes]

@@ -1,5 +1,7 @@
 """The pruning engine, and what prunes by it."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -43,6 +45,31 @@ def test_exactly_the_smallest_go_and_the_model_is_not_changed(rules, sparsity):
 def test_models_of_every_kind(build):
     small = tfc.prune(build(), 0.5, scope="global")
     assert tfc.report(small).sparsity == pytest.approx(0.5, abs=0.01)
+
+
+def test_what_a_floor_keeps_beyond_the_sparsity_is_said():
+    model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(2)])
+    with pytest.warns(
+        UserWarning, match=r"2 elements stay.*sparsity=0.99 lets 0.*a/ker"
+    ):
+        small = tfc.prune(model, 0.99, scope="global")
+    assert sum(np.count_nonzero(layer.kernel) for layer in small.layers) == 2
+
+
+def test_layer_that_is_all_but_cut_off_is_named():
+    model = keras.Sequential(
+        [keras.Input((20,)), L.Dense(20, name="weak"), L.Dense(20, name="strong")]
+    )
+    weak, strong = model.layers
+    weak.kernel.assign(np.full((20, 20), 0.01))
+    strong.kernel.assign(np.ones((20, 20)))
+    with pytest.warns(UserWarning, match=r"Global.*one group.*\['weak/kernel'\]"):
+        small = tfc.prune(model, 0.9, scope="global")
+    assert [np.count_nonzero(layer.kernel) for layer in small.layers] == [1, 79]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small = tfc.prune(model, 0.9, scope=tfc.scopes.Global(min_density=0.01))
+    assert [np.count_nonzero(layer.kernel) for layer in small.layers] == [4, 76]
 
 
 def test_rules_cover_what_they_name():

@@ -155,6 +155,22 @@ def test_bad_callbacks(callbacks, message):
         tfc.Recipe([{"fit": {"callbacks": callbacks}}]).run(model, data)
 
 
+def test_anchors_that_repeat_one_another(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    for i in range(1, 9):
+        lines.append(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]")
+    (tmp_path / "recipe.yaml").write_text("\n".join([*lines, "steps: *a8"]))
+    with pytest.raises(ValueError, match=r"recipe\.yaml.*anchors.*more than 10000"):
+        tfc.Recipe.from_yaml(tmp_path / "recipe.yaml")
+    (tmp_path / "recipe.yaml").write_text("steps: &a [strip, *a]")
+    with pytest.raises(ValueError, match="anchors"):
+        tfc.Recipe.from_yaml(tmp_path / "recipe.yaml")
+    (tmp_path / "recipe.yaml").write_text(
+        'a: &a {rules: {".*": mask}}\nsteps: [compress: *a, strip, compress: *a]'
+    )
+    assert len(tfc.Recipe.from_yaml(tmp_path / "recipe.yaml").steps) == 3
+
+
 def test_yaml_round_trip(tmp_path):
     recipe = tfc.Recipe([{"compress": {"rules": {".*": "mask"}}}, "strip"])
     recipe.to_yaml(tmp_path / "recipe.yaml")

@@ -1,9 +1,13 @@
+import concurrent.futures
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.tflite.read import read, write
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,36 @@ def test_closed(file):
         pass
     with pytest.raises(ValueError, match="is closed"):
         interpreter.run(np.ones((1, 8, 8, 3), "float32"))
+
+
+def test_threads_share_one(file):
+    batches = np.random.default_rng(0).normal(size=(4, 20, 8, 8, 3)).astype("float32")
+    with (
+        tfc.Interpreter(file) as interpreter,
+        concurrent.futures.ThreadPoolExecutor(4) as pool,
+    ):
+        right = [interpreter.run(batch) for batch in batches]
+        for _ in range(20):
+            found = pool.map(interpreter.run, batches)
+            for one, other in zip(found, right, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_closed_while_another_thread_runs(file):
+    interpreter, x = tfc.Interpreter(file), np.ones((50, 8, 8, 3), "float32")
+    right = interpreter.run(x)
+
+    def run_until_closed():
+        while True:
+            np.testing.assert_array_equal(interpreter.run(x), right)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(run_until_closed) for _ in range(2)]
+        concurrent.futures.wait(runs, timeout=0.2)
+        interpreter.close()
+        for run in runs:
+            with pytest.raises(ValueError, match="is closed"):
+                run.result()
 
 
 def test_missing_file(tmp_path):
@@ -133,3 +167,62 @@ def test_values_that_an_integer_input_cannot_take(bytes_file, change, message):
         pytest.raises(ValueError, match=message),
     ):
         interpreter.run(inputs)
+
+
+class Two(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((1, 2), tf.float32, "x")])
+    def encode(self, x):
+        return {"code": 2 * x}
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 3), tf.float32, "y")])
+    def decode(self, y):
+        return {"back": y - 1}
+
+
+@pytest.fixture(scope="module")
+def two_signatures(tmp_path_factory):
+    folder, module = str(tmp_path_factory.mktemp("saved")), Two()
+    signatures = {"encode": module.encode, "decode": module.decode}
+    tf.saved_model.save(module, folder, signatures=signatures)
+    return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+
+
+def test_signatures_can_be_chosen(two_signatures):
+    x, y = np.float32([[1, 2], [3, 4]]), np.float32([[1, 2, 3]])
+    with tfc.Interpreter(two_signatures, signature="encode") as interpreter:
+        np.testing.assert_array_equal(interpreter.run(x), 2 * x)
+    with tfc.Interpreter(two_signatures, signature="decode") as interpreter:
+        np.testing.assert_array_equal(interpreter.run(y), y - 1)
+        assert list(interpreter.input_details) == ["y"]
+
+
+def test_the_signature_that_nobody_chose_is_said(two_signatures):
+    with pytest.warns(UserWarning, match=r"\['decode', 'encode'\]: 'decode' is used"):
+        assert list(tfc.Interpreter(two_signatures).output_details) == ["back"]
+    with pytest.raises(ValueError, match="no signature 'encod'.*Did you mean 'encode'"):
+        tfc.Interpreter(two_signatures, signature="encod")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda file: setattr(file.subgraphs[0], "outputs", []),
+            "1 inputs and 0 outputs",
+        ),
+        (
+            lambda file: setattr(file.signatureDefs[0].outputs[0], "tensorIndex", 0),
+            "contradicts itself",
+        ),
+        (
+            lambda file: setattr(file.subgraphs[0].tensors[0], "shape", [1 << 15] * 3),
+            r"shape \[32768, 32768, 32768\] is larger than any",
+        ),
+    ],
+)
+def test_files_that_contradict_themselves(tmp_path, damage, message):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    file = read(tfc.export_tflite(model, tmp_path / "m.tflite").path.read_bytes())
+    damage(file)
+    with pytest.raises(ValueError, match=message):
+        tfc.Interpreter(write(file))

@@ -8,9 +8,10 @@ import tfcompress as tfc
 from tfcompress.cli.main import run
 from tfcompress.export import export_tflite
 from tfcompress.pruning.patterns import Block, NOfM, Weight
+from tfcompress.tflite.claims import check_tensors
 from tfcompress.tflite.describe import describe
 from tfcompress.tflite.operations import count_macs, count_parameters
-from tfcompress.tflite.read import read
+from tfcompress.tflite.read import read, write
 
 L = keras.layers
 
@@ -317,3 +318,44 @@ def test_pruning_in_blocks_reaches_the_file(path):
     (kernel,) = export_tflite(model, path).sparsity
     assert (kernel.name, kernel.block) == ("dense0/kernel", 4)
     check_outputs(tfc.strip(model), path)
+
+
+def test_a_codec_gets_the_kernels_that_it_makes_smaller(path):
+    keras.utils.set_random_seed(0)
+    model = perceptron(512, 10)
+    first = model.layers[0]
+    prune(first, Block(4, 1), 0.9)
+    few = np.sign(first.kernel.numpy()) * np.float32(0.25)
+    sparse = export_tflite(model, path, codec="auto").sparsity[0]
+    # Its values are all different: no codec takes them.
+    assert sparse.block == 4
+    first.kernel.assign(few)
+    result = export_tflite(model, path, codec="auto")
+    check_outputs(model, path)
+    assert result.sparsity[0].block is None
+    assert result.sparsity[0].reason == "codec='auto' makes the file smaller"
+    assert result.size_bytes < 0.5 * export_tflite(model, path).size_bytes
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda axis: axis.arrayIndices.values.__setitem__(0, 200),
+        lambda axis: axis.arraySegments.values.__setitem__(1, 200),
+        lambda axis: axis.arraySegments.values.__setitem__(-1, 1),
+        lambda axis: setattr(axis, "arraySegments", None),
+        lambda axis: setattr(axis.arrayIndices, "values", axis.arrayIndices.values[1:]),
+    ],
+)
+def test_indices_that_do_not_fit_are_refused_before_litert_follows_them(path, damage):
+    model = perceptron(64, 16, inputs=128)
+    export_tflite(tfc.strip(tfc.prune(model, 0.9)), path, sparse="always")
+    file = read(path.read_bytes())
+    (sparse, *_) = [t for t in file.subgraphs[0].tensors if t.sparsity]
+    for axis in sparse.sparsity.dimMetadata:
+        for vector in filter(None, (axis.arraySegments, axis.arrayIndices)):
+            vector.values = np.array(vector.values)
+    check_tensors(write(file))
+    damage(next(a for a in sparse.sparsity.dimMetadata if a.arrayIndices))
+    with pytest.raises(ValueError, match="contradicts itself"):
+        tfc.Interpreter(write(file))

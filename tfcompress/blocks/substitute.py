@@ -5,7 +5,6 @@ import dataclasses
 
 import keras
 import rich.console
-import rich.table
 
 from tfcompress.blocks.stand_ins import STAND_INS, Divided, Unfit
 from tfcompress.core.cloning import clone_layer, rebuild
@@ -14,7 +13,9 @@ from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.kinds import VERBOSE, Anything, BuiltModel, checked, is_function
 from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.recording import main_argument
 from tfcompress.core.rules import Pattern, Rule
+from tfcompress.core.text import Table
 from tfcompress.core.walk import weight_refs
 
 
@@ -267,9 +268,9 @@ def _with_blocks(flat, choices):
         # The substitute is called in `call`; here the old layer only keeps its place.
         return layer if layer.name in chosen else clone_layer(layer)
 
-    def call(key, operation, *args, **kwargs):
+    def call(key, operation, /, *args, **kwargs):
         if operation.name in norms:
-            return args[0]
+            return main_argument(operation, args, kwargs)
         if operation.name in chosen:
             # Calling `call` with symbolic tensors adds the block's layers to the graph.
             return chosen[operation.name].substitute.call(*args, **kwargs)
@@ -304,7 +305,7 @@ def _nothing_to_do(choices, block, where):
 def _table(model, lean, block, choices):
     title = f"{getattr(block, '__name__', block)} in {model.name}"
     caption = "Parameters with those of the batch norm that goes along."
-    table = rich.table.Table(title=title, caption=caption, title_justify="left")
+    table = Table(title=title, caption=caption, title_justify="left")
     table.add_column("layer", overflow="fold", min_width=20)
     for name in ("kernel", "parameters", "now"):
         table.add_column(name, justify="right")

@@ -6,11 +6,9 @@ Example:
   tfcompress benchmark model.tflite --threads 2 --json
 """
 
-import pathlib
-
 from absl import flags
 
-from tfcompress.interop.load import load_model
+from tfcompress.cli import models
 from tfcompress.measuring.benchmark import benchmark
 
 SUMMARY = "time a model on this host"
@@ -19,6 +17,7 @@ ARGUMENTS = 1
 
 def define(values):
     """Flags of the command."""
+    models.define(values)
     flags.DEFINE_integer(
         "threads", 1, "Threads that kernels may use.", flag_values=values
     )
@@ -28,5 +27,5 @@ def define(values):
 
 def main(values, path):
     """Measures one file."""
-    model = path if pathlib.Path(path).suffix == ".tflite" else load_model(path)
+    model = models.load(values, path)
     return benchmark(model, values.threads, values.runs, values.warm_up)

@@ -11,7 +11,7 @@ import pathlib
 
 from absl import flags
 
-from tfcompress.cli import data
+from tfcompress.cli import data, models
 from tfcompress.measuring.compare import compare
 from tfcompress.measuring.html_report import write_html_report
 
@@ -22,6 +22,7 @@ MORE = True
 
 def define(values):
     """Flags of the command."""
+    models.define(values)
     data.define(values)
     flags.DEFINE_integer(
         "threads", 1, "Threads that kernels may use.", flag_values=values
@@ -35,9 +36,11 @@ def main(values, *paths):
     if len(set(labels)) < len(labels):
         labels = list(paths)
     test = data.load(values, "test")
-    comparison = compare(
-        dict(zip(labels, paths, strict=True)), test, num_threads=values.threads
-    )
+    found = {
+        label: models.load(values, path)
+        for label, path in zip(labels, paths, strict=True)
+    }
+    comparison = compare(found, test, num_threads=values.threads)
     if values.html:
         write_html_report(values.html, comparison)
     return comparison

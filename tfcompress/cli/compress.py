@@ -15,13 +15,13 @@ Example:
 """
 
 import pathlib
+import sys
 
 from absl import flags
 
-from tfcompress.cli import data
+from tfcompress.cli import data, models
 from tfcompress.core.compress import strip
-from tfcompress.core.files import check_writable
-from tfcompress.interop.load import load_model
+from tfcompress.core.files import check_writable, replacing
 from tfcompress.measuring.report import report
 from tfcompress.recipes.recipe import Recipe
 
@@ -31,6 +31,7 @@ ARGUMENTS = 3
 
 def define(values):
     """Flags of the command."""
+    models.define(values)
     data.define(values)
     flags.DEFINE_bool("quiet", False, "No progress bars.", values)
 
@@ -42,10 +43,10 @@ def main(values, model_path, recipe_path, output):
     check_writable(output)
     recipe = Recipe.from_yaml(recipe_path)
     result = recipe.run(
-        load_model(model_path),
+        models.load(values, model_path),
         data.load(values, "train"),
         folder=pathlib.Path(output).parent,
-        verbose=0 if values.quiet or values.json else 1,
+        verbose=0 if values.quiet or values.json or sys.stdout is None else 1,
     )
     plain = strip(result.model)
     save_model(plain, output)
@@ -53,11 +54,6 @@ def main(values, model_path, recipe_path, output):
 
 
 def save_model(model, path):
-    """Saves a `.keras` file under another name first, so that it is whole or not there."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.stem}.partial.keras")
-    try:
+    """Saves a `.keras` file that is whole or not there, see `replacing`."""
+    with replacing(path) as temporary:
         model.save(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -9,10 +9,9 @@ Example:
 
 from absl import flags
 
-from tfcompress.cli import data
+from tfcompress.cli import data, models
 from tfcompress.export import CODECS, PRECISIONS, export_tflite
 from tfcompress.export.prepare import PROFILES
-from tfcompress.interop.load import load_model
 from tfcompress.tflite.sparsity import SPARSE
 
 SUMMARY = "write a .tflite file"
@@ -21,6 +20,7 @@ ARGUMENTS = 2
 
 def define(values):
     """Flags of the command."""
+    models.define(values)
     flags.DEFINE_enum(
         "precision", "float32", PRECISIONS, "Numbers in the file.", values
     )
@@ -51,7 +51,7 @@ def main(values, model_path, output):
     """Converts and describes the file."""
     samples = _samples(values.samples) if values.samples else None
     return export_tflite(
-        load_model(model_path),
+        models.load(values, model_path),
         output,
         values.precision,
         samples,

@@ -1,11 +1,13 @@
 """Arrays and datasets that commands read."""
 
 import pathlib
+import zipfile
 
 import numpy as np
 from absl import flags
 
 from tfcompress import datasets
+from tfcompress.core.archives import open_archive
 
 
 def define(values):
@@ -40,6 +42,8 @@ def read_arrays(path):
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"No file {path!r}; expected .npz or .npy arrays.")
     try:
+        if zipfile.is_zipfile(path):
+            open_archive(path).close()
         content = np.load(path, allow_pickle=False)
         return dict(content) if hasattr(content, "files") else {"x": content}
     except Exception as error:

@@ -9,7 +9,7 @@ Example:
 
 import pathlib
 
-from tfcompress.interop.load import load_model
+from tfcompress.cli import models
 from tfcompress.measuring.report import report
 from tfcompress.tflite.describe import describe
 
@@ -18,13 +18,14 @@ ARGUMENTS = 1
 
 
 def define(values):
-    """The command has no flags of its own."""
+    """Flags of the command."""
+    models.define(values)
 
 
 def main(values, path):
     """The description of a file."""
     if pathlib.Path(path).suffix != ".tflite":
-        return report(load_model(path))
+        return report(models.load(values, path))
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"No file {path!r}; expected a .tflite model.")
     return describe(path)

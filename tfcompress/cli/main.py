@@ -56,7 +56,7 @@ def _as_absl_writes_it(argument):
 
 
 def _execute(command, values, positional):
-    with native_notes_dropped(drop_all=True):
+    with native_notes_dropped(with_warnings=True):
         # TensorFlow's first operation complains loudly on machines without a GPU.
         tf.constant(0)
     try:

@@ -25,13 +25,14 @@ class TrainingBar(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Draws the bar."""
+        console = rich.console.Console(stderr=True)
         self._progress = rich.progress.Progress(
             rich.progress.BarColumn(),
             rich.progress.TextColumn("epoch {task.completed}/{task.total}"),
             rich.progress.TimeRemainingColumn(),
-            console=rich.console.Console(stderr=True),
+            console=console,
             transient=True,
-            disable=not sys.stderr.isatty(),
+            disable=not console.is_terminal,
         )
         self._progress.start()
         self._task = self._progress.add_task("", total=self.params["epochs"])

@@ -13,6 +13,8 @@ _ZERO_RATE, _NODE_RATE = 6, 3
 _ROW_TRUST, _COLUMN_TRUST, _NEAR_TRUST = 4, 3, 1
 _FIRST_SIZE_NODE, _FIRST_BIT_NODE = 1, 9
 _LOWEST_STATE = 1 << 32
+# A decoder counts for each column, in eight bytes.
+_MAX_COLUMNS = 1 << 24
 
 
 class Mixing(Codec):
@@ -67,6 +69,7 @@ class Mixing(Codec):
         if not symbols.size:
             return b""
         row_length = symbols.size // (len(symbols) if symbols.ndim > 1 else 1)
+        row_length = min(row_length, _MAX_COLUMNS)
         encode = native.require("Writing adaptive streams").tfc_mixing_encode
         buffer, size = native.encode(
             encode,
@@ -98,7 +101,8 @@ class _Model:
         self.num_symbols, self.zero = stream[0] + 1, stream[1]
         self.period = int.from_bytes(stream[2:4], "little")
         self.width = int.from_bytes(stream[4:8], "little")
-        if not 0 < self.width <= count or self.period == 1 or self.period >= self.width:
+        most = min(count, _MAX_COLUMNS)
+        if not 0 < self.width <= most or self.period == 1 or self.period >= self.width:
             raise ValueError(f"Cannot decode {count} symbols: corrupt data.")
         self.count = count
         self.state = int.from_bytes(stream[8:16], "little")

@@ -141,7 +141,7 @@ def header(kind, *fields):
 
 
 def decode(encoded, tensor):
-    """The bytes of the constant that was encoded.
+    """The bytes of the constant that was encoded, or a view of them.
 
     Args:
         encoded: an `Encoded`.
@@ -178,7 +178,7 @@ def decode(encoded, tensor):
         native.pointer(output),
     )
     native.check(status, f"Cannot decode a tensor of shape {tensor.shape}")
-    return output.tobytes()
+    return output.data
 
 
 class _Tensor(ctypes.Structure):

@@ -41,6 +41,21 @@ def is_fake_quant(operation):
     return named or getattr(operation, "is_fake_quant", False)
 
 
+def kept_states(model):
+    """The states that recurrent layers keep between calls, which Keras does not list.
+
+    >>> layer = keras.layers.GRU(3, stateful=True); _ = layer(np.ones((1, 5, 2)))
+    >>> [state.shape for state in kept_states(layer)], len(layer.non_trainable_variables)
+    ([(1, 3)], 1)
+    """
+    return [
+        state
+        for layer in all_layers(model)
+        if isinstance(layer, L.RNN) and layer.stateful
+        for state in keras.tree.flatten(layer.states or [])
+    ]
+
+
 def has_ranges(model):
     """Whether a model rounds activations to ranges.
 

@@ -4,7 +4,6 @@ import contextlib
 import contextvars
 import functools
 import tempfile
-import warnings
 
 import keras
 
@@ -69,8 +68,8 @@ def _from_config(layer):
     """None if the configuration does not bring back all of the layer."""
     try:
         copy = _fresh(layer)
-        if layer.built and not copy.built:
-            _build(copy, layer.get_build_config() or {})
+        if layer.built and not copy.built and _has_build(type(copy)):
+            copy.build_from_config(layer.get_build_config() or {})
         copy_state(layer, copy)
     except Exception:
         # Users' code may raise anything, and the other way to copy is as good.
@@ -85,11 +84,10 @@ def _fresh(layer):
     return remake(layer, layer.get_config())
 
 
-def _build(layer, config):
-    with warnings.catch_warnings():
-        # About layers without a `build`, which are then copied in the other way.
-        warnings.filterwarnings("ignore", message=r"`build\(\)` was called on layer")
-        layer.build_from_config(config)
+def _has_build(kind):
+    """Whether a class can make more than all layers do, which may warn of that."""
+    names = ("build", "build_from_config")
+    return any(getattr(kind, n) is not getattr(keras.Layer, n) for n in names)
 
 
 def _duplicated(layer, copies):
@@ -296,7 +294,7 @@ def _inputs_like(model):
     return keras.tree.map_structure(
         lambda tensor: keras.Input(
             batch_shape=tensor.shape,
-            dtype=tensor.dtype,
+            dtype=producer(tensor).dtype,
             name=producer(tensor).name,
         ),
         model.input,

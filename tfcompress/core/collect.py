@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfcompress.core.kinds import Integer
 from tfcompress.core.nouns import Signal, Signals
-from tfcompress.core.recording import recorded
+from tfcompress.core.recording import recorded, with_main_argument
 from tfcompress.core.substituted import call_substituted
 from tfcompress.core.walk import leaf_of
 
@@ -149,18 +149,19 @@ class Call:
         self.outputs = keras.tree.flatten(outputs)[0]
         # Where a layer is compressed, its variables stand for other values just now.
         self.values = {id(v): tf.convert_to_tensor(v.value) for v in layer.variables}
-        self._layer, self._others = layer, (args, kwargs)
+        self._layer, self._arguments = layer, (args, kwargs)
 
     def run(self, values, inputs):
-        """The first output of the same call on other inputs.
+        """The first output of the same call on other inputs, as in inference.
 
         Args:
             values: `{id(variable): tensor}` of variables with another value.
             inputs: some of the samples.
         """
-        args, kwargs = self._others
+        args, kwargs = with_main_argument(self._layer, inputs, *self._arguments)
         values = self.values | values
-        done = call_substituted(self._layer, values, inputs, *args, **kwargs)
+        kwargs = {**kwargs, "training": False}
+        done = call_substituted(self._layer, values, *args, **kwargs)
         return keras.tree.flatten(done.outputs)[0]
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfcompress.core.cloning import clone_layer, own_training
 from tfcompress.core.errors import is_built
-from tfcompress.core.keras_internals import all_layers, uncast
+from tfcompress.core.keras_internals import all_layers, call_like, uncast
 from tfcompress.core.kinds import Each, Instance, Integer, Mapping, PlugIn, checked
 from tfcompress.core.layout import Layout
 from tfcompress.core.nouns import WeightTransform
@@ -174,7 +174,8 @@ class Compressed:
     The inner layer is called with each treated variable standing for its transformed
     value (`call_substituted`). Gradients flow to the variable through the transforms;
     updates of non-trainable state (batch-norm statistics, random seeds) and losses
-    added inside are handed on. Penalties of transforms count once per weight, however
+    added inside are handed on; what a layer assigns to a treated weight moves the latent
+    weight by the same difference. Penalties of transforms count once per weight, however
     often the layer is called: they belong to the variable, as Keras' regularizers do.
     """
 
@@ -246,6 +247,9 @@ class Compressed:
         finally:
             _calling.reset(token)
         for variable, value in done.updates:
+            if id(variable) in values:
+                # What moves the effective weight moves the latent one as far.
+                value = variable.value + (value - values[id(variable)])
             variable.assign(value)
         for loss in done.losses:
             outer.add_loss(loss)
@@ -320,6 +324,7 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
         kwargs.update(dtype="float32", autocast=False)
         super().__init__(layer, **kwargs)
         self.supports_masking = layer.supports_masking
+        call_like(self, layer)
         self._set_transforms(transforms)
 
     @property
@@ -342,9 +347,18 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
             self.layer.build_from_config(config["layer"])
         self.build()
 
-    def call(self, inputs, *args, training=None, **kwargs):
-        """Calls the inner layer with transformed weights."""
-        return self._call_inner((inputs, *args), kwargs, training)
+    def compute_output_spec(self, *args, training=None, **kwargs):
+        """The inner layer's.
+
+        Keras would call it in a graph of its own, in which no name may begin with _.
+        """
+        if "training" in self.layer.call_signature_parameters:
+            kwargs["training"] = training
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def call(self, *args, training=None, **kwargs):
+        """Calls the inner layer with transformed weights, and the arguments as given."""
+        return self._call_inner(args, kwargs, training)
 
     def compute_mask(self, *args, **kwargs):
         """The inner layer's mask."""
@@ -413,6 +427,7 @@ class CompressedModel(Compressed, keras.Model):
         # The constructor of the model's own class comes before it, and has run.
         keras.Model.__init__(self, **kwargs)
         self.model = model
+        call_like(self, model)
         self._set_transforms(transforms)
         if is_built(model):
             self._build_transforms()
@@ -440,9 +455,9 @@ class CompressedModel(Compressed, keras.Model):
         self._build_transforms()
         self.built = True
 
-    def call(self, inputs, *args, training=None, **kwargs):
-        """Calls the inner model with transformed weights."""
-        return self._call_inner((inputs, *args), kwargs, training)
+    def call(self, *args, training=None, **kwargs):
+        """Calls the inner model with transformed weights, and the arguments as given."""
+        return self._call_inner(args, kwargs, training)
 
     def get_config(self):
         """The inner model and its transforms."""

@@ -3,65 +3,118 @@
 import contextlib
 import os
 import pathlib
-import tempfile
+import secrets
+import stat
 
 
 def check_writable(path):
-    """The path, if a file can be made there.
+    """The path, if a file can be made or replaced there.
 
     Raises:
-        ValueError: if it names a folder, or its folder is missing or not writable.
+        ValueError: if it names a folder, a device, a pipe, a socket or a read-only file,
+            or its folder is missing or not writable.
     """
     path = pathlib.Path(path)
-    folder = path.parent
-    if path.is_dir():
-        raise ValueError(
-            f"Cannot write {str(path)!r}: it is a folder; name a file in it."
-        )
-    if not folder.is_dir():
-        raise ValueError(
-            f"Cannot write {str(path)!r}: the folder {str(folder)!r} does not exist; "
-            "make it first."
-        )
-    if not os.access(folder, os.W_OK):
-        raise ValueError(
-            f"Cannot write {str(path)!r}: no permission to write in {str(folder)!r}."
-        )
+    obstacle = _obstacle(path)
+    if obstacle:
+        raise ValueError(f"Cannot write {str(path)!r}: {obstacle}.")
     return path
 
 
-def write_atomically(path, content):
-    """Writes bytes or text to a temporary file that then takes the path's name.
+def _obstacle(path):
+    """Why there can be no file, and how to mend that; None if there can be one."""
+    try:
+        there = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        there = None
+    except OSError as error:
+        return f"{error.strerror}; name another file"
+    if there and stat.S_ISDIR(there.st_mode):
+        return "it is a folder; name a file in it"
+    if there and not stat.S_ISREG(there.st_mode):
+        return "it is a device, a pipe or a socket and not a file; name another file"
+    # Root may write to every file; who took away all write bits meant root too.
+    if there and not (there.st_mode & 0o222 and os.access(path, os.W_OK)):
+        return (
+            f"the file is read-only; make it writable (chmod u+w {path}), delete it or "
+            "choose another name"
+        )
+    folder = _target(path).parent
+    if not folder.is_dir():
+        return f"the folder {str(folder)!r} does not exist; make it first"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"no permission to write in {str(folder)!r}"
+    return None
 
-    An earlier file stays whole if anything fails.
+
+def write_atomically(path, content):
+    """Writes bytes or text to a file, see `replacing`; returns its path."""
+    content = content.encode() if isinstance(content, str) else content
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return pathlib.Path(path)
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yields the path of an empty file that takes the place of `path` in the end.
+
+    It is for what writes to a path itself, and has a name of its own with the suffix of
+    `path`. Readers see one whole file or another, however many processes and threads
+    write there; an earlier file stays whole if anything fails. A link stays, and what it
+    points to is written. An earlier file's permissions stay, and its owner as far as the
+    user may give files away; other hard links keep the earlier content.
 
     Raises:
         ValueError: if the path cannot be written.
         OSError: if the disk is full.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> with replacing(tmp_path / "m.keras") as temporary:
+        ...     model.save(temporary)
+        >>> [path.name for path in tmp_path.iterdir()]
+        ['m.keras']
     """
-    path = check_writable(path)
-    content = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    target = _target(check_writable(path))
+    name = f".{target.stem[:40]}.{secrets.token_hex(8)}{target.suffix}"
+    temporary = target.with_name(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        _make_like(temporary, target)
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, target)
     except OSError as error:
         raise OSError(
             error.errno,
-            f"Cannot write {len(content):,} bytes to {str(path)!r}: {error.strerror}. "
-            "Nothing was left behind; free some space or choose another folder",
+            f"Cannot write {str(path)!r}: {error.strerror or error}. Nothing was left "
+            "behind; free some space or choose another folder",
         ) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-    return path
+        temporary.unlink(missing_ok=True)
 
 
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _target(path):
+    """What a link points to, there or not."""
+    return pathlib.Path(os.path.realpath(path))
+
+
+def _make_like(path, model):
+    """Makes an empty file that those may read who may read `model`, if that is there."""
+    there = os.stat(model) if model.exists() else None
+    # The system itself takes the umask off, which cannot be read without being set.
+    mode = stat.S_IMODE(there.st_mode) if there else 0o666
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+    if not there:
+        return
+    with contextlib.suppress(OSError):
+        os.chown(path, there.st_uid, there.st_gid)
+    os.chmod(path, mode)
+
+
+def _sync(path):
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

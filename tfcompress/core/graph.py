@@ -54,8 +54,9 @@ def as_graph_with_origins(model, action):
         lambda spec: keras.Input(spec.shape[1:], dtype=spec.dtype, name=spec.name),
         input_specs(model),
     )
+    takes_training = "training" in copy.call_signature_parameters
     try:
-        outputs = copy.call(inputs)
+        outputs = copy.call(inputs, **{"training": False} if takes_training else {})
     except Exception as error:
         raise ValueError(
             f"Cannot {action} {model.name!r}: {type(model).__name__} is a subclassed "
@@ -243,6 +244,19 @@ class Node:
     def layer(self):
         """The operation, or the layer inside a compressed one."""
         return getattr(self.operation, "inner", self.operation)
+
+    def run(self, operation, values):
+        """What an operation makes of the arguments of this call, as in inference.
+
+        Args:
+            operation: the node's own, or one that stands for it.
+            values: `{id(symbolic tensor): value}`.
+        """
+        args, kwargs = self.arguments.fill_in(values)
+        if isinstance(operation, keras.Layer):
+            # Called by themselves, layers may take it for granted that they are trained.
+            kwargs = {**kwargs, "training": False}
+        return operation(*args, **kwargs)
 
     @functools.cached_property
     def data(self):

@@ -4,7 +4,10 @@ Each function says what it returns, and `tests/core/test_keras_internals.py` hol
 against what Keras does. No other module touches a private member of Keras.
 """
 
+import contextlib
 import functools
+import inspect
+import threading
 
 import keras
 import tensorflow as tf
@@ -67,6 +70,56 @@ def ordered_calls(model):
     """
     depths = sorted(model._nodes_by_depth, reverse=True)
     return [call for depth in depths for call in model._nodes_by_depth[depth]]
+
+
+def mask_of(tensor):
+    """The mask that Keras hands on with a tensor, None if there is none."""
+    return keras.src.backend.get_keras_mask(tensor)
+
+
+def set_mask(tensor, mask):
+    """Has Keras hand on a mask with a tensor."""
+    if mask is not None:
+        keras.src.backend.set_keras_mask(tensor, mask)
+
+
+def call_like(wrapper, layer):
+    """Has Keras take the arguments of a wrapper's calls for those of the wrapped layer.
+
+    It reads masks, the first argument and `training` off the names that `call` declares.
+    The wrapper's own `call` takes any arguments and `training`, even if the layer does
+    not.
+    """
+    signature = layer._call_signature
+    parameters = list(signature.parameters.values())
+    if "training" not in signature.parameters:
+        training = inspect.Parameter(
+            "training", inspect.Parameter.KEYWORD_ONLY, default=None
+        )
+        is_open = bool(parameters) and parameters[-1].kind is training.VAR_KEYWORD
+        parameters.insert(len(parameters) - is_open, training)
+    names = [parameter.name for parameter in parameters]
+    wrapper._call_signature = signature.replace(parameters=parameters)
+    wrapper.call_signature_parameters = names
+    wrapper._call_has_training_arg = True
+    wrapper._call_has_mask_arg = "mask" in names
+    wrapper._call_context_args = set(layer._call_context_args)
+    wrapper._call_has_context_arg = {n: n in names for n in layer._call_context_args}
+    wrapper._convert_input_args = layer._convert_input_args
+    wrapper._allow_non_tensor_positional_args = layer._allow_non_tensor_positional_args
+
+
+def is_state(layer, variable):
+    """Whether a layer made a variable of its own that is no parameter.
+
+    Such are the statistics of batch normalization: they follow from the data or from
+    other weights. Weights of a layer that is frozen are parameters all the same.
+
+    >>> layer = keras.layers.BatchNormalization(trainable=False); layer.build((None, 2))
+    >>> is_state(layer, layer.gamma), is_state(layer, layer.moving_mean)
+    (False, True)
+    """
+    return any(variable is held for held in layer._non_trainable_variables)
 
 
 def compile_arguments(model):
@@ -154,6 +207,64 @@ def copied_variable(variable):
     return copy
 
 
+@contextlib.contextmanager
+def plain_operations():
+    """In it `argmax`, `argmin` and `signbit` are the operations that LiteRT has.
+
+    Keras tells -0 from 0 by the bits of the number, with an operation that LiteRT lacks.
+    Integers know one zero only.
+    """
+    functions = {
+        "argmax": _plain_extreme(tf.argmax),
+        "argmin": _plain_extreme(tf.argmin),
+        "signbit": lambda x: keras.ops.convert_to_tensor(x) < 0,
+    }
+    module = keras.src.backend.numpy
+    with _patching:
+        known = {name: getattr(module, name) for name in functions}
+        vars(module).update(functions)
+        try:
+            yield
+        finally:
+            vars(module).update(known)
+
+
+_patching = threading.RLock()
+
+
+def _plain_extreme(function):
+    def extreme(x, axis=None, keepdims=False):
+        x = keras.ops.convert_to_tensor(x)
+        if axis is None:
+            place = function(tf.reshape(x, [-1]), output_type=tf.int32)
+            return tf.reshape(place, [1] * len(x.shape)) if keepdims else place
+        place = function(x, axis=axis, output_type=tf.int32)
+        return tf.expand_dims(place, axis) if keepdims else place
+
+    return extreme
+
+
+def recast(layer, dtype):
+    """Has a layer compute, keep its numbers and take its inputs in another precision.
+
+    >>> layer = keras.layers.Dense(2, dtype="float16"); layer.build((None, 3))
+    >>> recast(layer, "float32")
+    >>> layer.kernel.dtype, layer.compute_dtype
+    ('float32', 'float32')
+    """
+    if isinstance(layer, keras.layers.InputLayer):
+        is_float = keras.backend.is_float_dtype(layer.dtype)
+        layer._dtype = dtype if is_float else layer.dtype
+        return
+    layer.dtype_policy = dtype
+    held = [v for v in layer._trainable_variables + layer._non_trainable_variables]
+    for variable in held:
+        if keras.backend.is_float_dtype(variable.dtype):
+            value = keras.ops.cast(keras.ops.convert_to_numpy(variable), dtype)
+            variable._dtype = dtype
+            variable._initialize(value)
+
+
 def uncast():
     """In it variables have the precision they are kept in, also in mixed precision.
 
@@ -163,6 +274,25 @@ def uncast():
     'float32'
     """
     return keras.src.backend.AutocastScope(None)
+
+
+def in_safe_mode():
+    """Whether Keras is loading something that may not run code of its own.
+
+    Outside of loading nothing is.
+
+    >>> in_safe_mode()
+    False
+    >>> with in_mode(True):
+    ...     in_safe_mode()
+    True
+    """
+    return bool(keras.src.saving.serialization_lib.in_safe_mode())
+
+
+def in_mode(safe_mode):
+    """In it Keras loads in safe mode, or not."""
+    return keras.src.saving.serialization_lib.SafeModeScope(safe_mode)
 
 
 def is_keras_2(model):

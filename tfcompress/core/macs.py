@@ -22,6 +22,10 @@ _POSITIONS_OF_INPUT = (
 def input_specs(model, batch_size=1):
     """A `tf.TensorSpec` for each input of a model, in the structure it is called with.
 
+    Args:
+        model: a built model.
+        batch_size: of the inputs, unless the model has a fixed one.
+
     Raises:
         ValueError: if the model's inputs are unknown or have unknown sizes.
     """
@@ -61,7 +65,14 @@ def _spec(tensor, batch_size):
     source = producer(tensor)
     is_input = isinstance(source, keras.layers.InputLayer)
     name = source.name if is_input else tensor.name
-    return tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype, name)
+    size = (is_input and tensor.shape[0]) or batch_size
+    return tf.TensorSpec((size, *tensor.shape[1:]), tensor.dtype, name)
+
+
+def fixed_batch_size(model):
+    """The batch size that a model is made for; None if it takes any."""
+    specs = keras.tree.flatten(input_specs(model, None))
+    return next((spec.shape[0] for spec in specs if spec.shape[0]), None)
 
 
 def macs(model):

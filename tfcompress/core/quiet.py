@@ -1,48 +1,145 @@
 """Native libraries print to the terminal; only what matters may pass."""
 
 import contextlib
+import fcntl
 import os
+import re
 import sys
 import tempfile
+import threading
 
-_NOTES = (
-    "I0000",
-    "INFO:",
-    "To enable the following instructions:",
-    "WARNING: All log messages before absl::InitializeLog()",
+_NOTES = re.compile(
+    rb"I0000 |INFO: |To enable the following instructions:"
+    rb"|WARNING: All log messages before absl::InitializeLog\(\)"
 )
+# What the converter and the runtime say of models that they refuse is raised as well.
+_WARNINGS = re.compile(
+    _NOTES.pattern + rb"|[WE]0000 |WARNING: |ERROR: |fully_quantize: "
+    rb"|loc\(|error: |note: |<unknown>:|\S+:\d+:\d+: (error|note): "
+    rb"|Some ops are not supported|(Custom|Flex|TF Select) ops: |Details:|\ttf\."
+    rb"|See instructions: |\n"
+)
+_STDERR = 2
 
 
 @contextlib.contextmanager
-def native_notes_dropped(drop_all=False):
+def native_notes_dropped(with_warnings=False):
     """Drops informational lines that native code prints inside the context.
 
+    Standard error is held back in a file meanwhile, for all threads, and what is not
+    dropped appears when the context ends. Lines are known by how they begin. Contexts
+    may be nested and overlap in several threads: they share one file, and standard
+    error is back when the last one ends. A forked child has it at once; a program that
+    another thread starts meanwhile writes to the file for good, as a new process gets
+    the descriptors of its parent.
+
     Args:
-        drop_all: whether everything on standard output and error is dropped. Otherwise
-            only notes on standard error are, and all else appears when the context
-            ends.
+        with_warnings: whether native warnings and errors are dropped too.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    descriptors = (1, 2) if drop_all else (2,)
-    saved = [os.dup(descriptor) for descriptor in descriptors]
-    with tempfile.TemporaryFile() as file:
-        try:
-            for descriptor in descriptors:
-                os.dup2(file.fileno(), descriptor)
-            yield
-        finally:
-            sys.stderr.flush()
-            for descriptor, copy in zip(descriptors, saved, strict=True):
-                os.dup2(copy, descriptor)
-                os.close(copy)
-            if not drop_all:
-                file.seek(0)
-                _pass_on(file.read())
+    _flush()
+    detour = _enter(with_warnings)
+    try:
+        yield
+    finally:
+        _flush()
+        _leave(detour, with_warnings)
 
 
-def _pass_on(output):
-    lines = output.decode(errors="replace").splitlines(keepends=True)
-    kept = "".join(line for line in lines if not line.startswith(_NOTES))
-    if kept:
-        os.write(2, kept.encode())
+def _flush():
+    # None without a terminal; programs may have closed it.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stderr.flush()
+
+
+class _Detour:
+    """Standard error, held back in a file.
+
+    Attributes:
+        users: `with_warnings` of each open context.
+    """
+
+    def __init__(self):
+        self.users = []
+        self._passed = 0
+        with tempfile.TemporaryFile() as file, contextlib.ExitStack() as undo:
+            # Not 0 to 2, which may be free: others take those for what they were.
+            self._file = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+            undo.callback(os.close, self._file)
+            self._kept = fcntl.fcntl(_STDERR, fcntl.F_DUPFD_CLOEXEC, 3)
+            undo.pop_all()
+        os.dup2(self._file, _STDERR)
+
+    def end(self):
+        """Puts standard error back."""
+        os.dup2(self._kept, _STDERR)
+
+    def pass_on(self, dropped, is_last):
+        """Prints what came in and does not match; an open line waits for its end."""
+        # Reading must not move the position at which others write.
+        size = os.fstat(self._file).st_size - self._passed
+        output = os.pread(self._file, size, self._passed)
+        if not is_last:
+            output = output[: output.rfind(b"\n") + 1]
+        self._passed += len(output)
+        lines = output.splitlines(keepends=True)
+        # Nobody may be there any more who reads it.
+        with (
+            contextlib.suppress(OSError),
+            open(self._kept, "wb", closefd=False) as file,
+        ):
+            file.writelines(line for line in lines if not dropped.match(line))
+
+    def close(self):
+        """Frees the file."""
+        os.close(self._kept)
+        os.close(self._file)
+
+
+_lock = threading.RLock()
+_detour = None
+
+
+def _enter(with_warnings):
+    """The detour, begun if need be; None where there is no standard error."""
+    global _detour
+    with _lock:
+        # Where Python started without it, its number may be any file's by now.
+        if _detour is None and sys.__stderr__ is not None:
+            # It may be closed since, and there may be no room for a file.
+            with contextlib.suppress(OSError):
+                _detour = _Detour()
+        if _detour is not None:
+            _detour.users.append(with_warnings)
+        return _detour
+
+
+def _leave(detour, with_warnings):
+    global _detour
+    with _lock:
+        # A forked child has left already.
+        if detour is None or detour is not _detour:
+            return
+        dropped = _WARNINGS if any(detour.users) else _NOTES
+        detour.users.remove(with_warnings)
+        if detour.users:
+            detour.pass_on(dropped, is_last=False)
+            return
+        detour.end()
+        _detour = None
+        detour.pass_on(dropped, is_last=True)
+        detour.close()
+
+
+def _end_in_child():
+    global _detour
+    if _detour is not None:
+        _detour.end()
+        _detour = None
+    _lock.release()
+
+
+os.register_at_fork(
+    before=_lock.acquire,
+    after_in_parent=_lock.release,
+    after_in_child=_end_in_child,
+)

@@ -3,6 +3,8 @@
 import contextlib
 import threading
 
+import keras
+
 _lock = threading.Lock()
 
 
@@ -15,8 +17,8 @@ def recorded(layers, record):
 
     Args:
         layers: the layers.
-        record: `(layer, inputs, outputs, args, kwargs)`, the first argument of the call,
-            what it returned, and the other arguments.
+        record: `(layer, inputs, outputs, args, kwargs)`, the first argument of the call
+            that holds a tensor, what it returned, and all arguments as they were written.
     """
     thread = threading.get_ident()
     with _lock:
@@ -62,9 +64,41 @@ class _Watched(StandIn):
         super().__init__(layer)
         self.records = []
 
-    def __call__(self, inputs, *args, **kwargs):
-        outputs = self.call(inputs, *args, **kwargs)
+    def __call__(self, *args, **kwargs):
+        outputs = self.call(*args, **kwargs)
         for thread, record in tuple(self.records):
             if thread == threading.get_ident():
+                inputs = main_argument(self.layer, args, kwargs)
                 record(self.layer, inputs, outputs, args, kwargs)
         return outputs
+
+
+def main_argument(layer, args, kwargs):
+    """The first argument of a call that holds a tensor, None if there is none.
+
+    >>> attention = keras.layers.MultiHeadAttention(1, 2)
+    >>> main_argument(attention, (), {"value": keras.Input((3,)), "query": np.ones(2)})
+    array([1., 1.])
+    """
+    place = _main_place(layer, args, kwargs)
+    return None if place is None else (kwargs if place in kwargs else args)[place]
+
+
+def with_main_argument(layer, value, args, kwargs):
+    """`(args, kwargs)` of a call with another value of `main_argument`."""
+    place = _main_place(layer, args, kwargs)
+    if place in kwargs:
+        return args, {**kwargs, place: value}
+    return (*args[:place], value, *args[place + 1 :]), kwargs
+
+
+def _main_place(layer, args, kwargs):
+    """Its position, or its name if it was given by name."""
+    names = getattr(layer, "call_signature_parameters", ())
+    places = [*range(len(args)), *(n for n in names if n in kwargs), *kwargs]
+    given = dict(enumerate(args)) | kwargs
+    return next((place for place in places if _holds_tensor(given[place])), None)
+
+
+def _holds_tensor(value):
+    return any(hasattr(part, "dtype") for part in keras.tree.flatten(value))

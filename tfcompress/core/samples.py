@@ -5,10 +5,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.errors import check_finite
-from tfcompress.core.macs import input_specs
+from tfcompress.core.macs import fixed_batch_size, input_specs
 
 # Stands for sizes that a model leaves open.
 _SIZE = 32
+# Samples that an error lists.
+_NUM_LISTED = 8
 
 
 def random_inputs(model, batch_size=1):
@@ -81,13 +83,55 @@ def _checked(name, samples, spec):
     return array.astype(keras.backend.standardize_dtype(spec.dtype))
 
 
+def check_outputs(model, parts):
+    """Raises for samples of which a model makes NaN, such as by a division by zero.
+
+    Args:
+        model: a Keras model, for its name.
+        parts: what it made of batches of samples, one after the other, in any structure.
+
+    Raises:
+        ValueError: names the samples.
+    """
+    rows, first = set(), 0
+    for outputs in parts:
+        arrays = map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs))
+        known = [array for array in arrays if array.ndim]
+        rows.update(first + row for array in known for row in _rows_with_nan(array))
+        first += max(map(len, known), default=0)
+    if rows:
+        listed = ", ".join(map(str, sorted(rows)[:_NUM_LISTED]))
+        raise ValueError(
+            f"Model {model.name!r} makes NaN of {len(rows)} samples (at {listed}"
+            f"{', ...' if len(rows) > _NUM_LISTED else ''}). Leave them out, or guard the "
+            "division, root or logarithm that they break."
+        )
+
+
+def _rows_with_nan(array):
+    if array.dtype.kind in "iub":
+        return []
+    wrong = np.isnan(array).reshape(len(array), -1).any(axis=1)
+    return np.flatnonzero(wrong).tolist()
+
+
+def rounded_up(count, size):
+    """The samples in as many whole batches as hold the count.
+
+    >>> rounded_up(10, 4)
+    12
+    """
+    return -(-count // size) * size
+
+
 def batches(model, samples, size=32):
     """Lists of arrays, one for each input of a functional model.
 
     Args:
         model: a flat functional model.
         samples: an array, or `{input name: array}`; the first axis counts samples.
-        size: samples in a batch; the last may have fewer.
+        size: samples in a batch; the last may have fewer. Models that are made for a
+            batch size get whole batches of that, with samples repeated if need be.
 
     Raises:
         ValueError: if samples are missing or do not fit the inputs.
@@ -98,7 +142,10 @@ def batches(model, samples, size=32):
     """
     specs = {tensor.name: tensor for tensor in model.inputs}
     arrays = list(check_samples(samples, specs).values())
+    count, fixed = len(arrays[0]), fixed_batch_size(model)
+    size = fixed or size
+    rows = np.arange(rounded_up(count, fixed or 1)) % count
     return [
-        [array[start : start + size] for array in arrays]
-        for start in range(0, len(arrays[0]), size)
+        [array[rows[start : start + size]] for array in arrays]
+        for start in range(0, len(rows), size)
     ]

@@ -3,6 +3,9 @@
 import dataclasses
 
 import keras
+import tensorflow as tf
+
+from tfcompress.core.behaviour import kept_states
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,9 +14,10 @@ class Substituted:
 
     Attributes:
         outputs: of the layer.
-        updates: `[(variable, new value)]` of the state that the call changed, such as
-            the statistics of batch normalization. The variables themselves keep
-            their values.
+        updates: `[(variable, new value)]` of what the call assigned, such as the
+            statistics of batch normalization, the kernel that spectral normalization
+            divides by its norm, or what stateful layers keep. The variables themselves
+            keep their values.
         losses: those that layers inside added.
     """
 
@@ -53,15 +57,31 @@ def call_substituted(layer, values, *args, **kwargs):
 
 def substituted(layer, values, call):
     """`call_substituted` for any `call` without arguments that calls within the layer."""
-    variables = layer.variables
+    variables = [*layer.variables, *kept_states(layer)]
     mapping = [(v, values.get(id(v), v.value)) for v in variables]
-    with keras.StatelessScope(mapping, collect_losses=True) as scope:
+    with _Scope(mapping, collect_losses=True) as scope:
         # What the scope keeps may be a cast of what it was given.
         given = {id(v): scope.get_current_value(v) for v in variables}
         outputs = call()
     updates = [
         (variable, value)
-        for variable in layer.non_trainable_variables
+        for variable in variables
         if (value := scope.get_current_value(variable)) is not given[id(variable)]
     ]
     return Substituted(outputs, updates, scope.losses)
+
+
+class _Scope(keras.StatelessScope):
+    """In it gradients of an assigned value are those of the variable, as outside of it."""
+
+    def add_update(self, update):
+        variable, value = update
+        before = self.get_current_value(variable)
+        if variable.trainable and before is not None:
+            value = _in_place_of(value, tf.convert_to_tensor(before))
+        super().add_update((variable, value))
+
+
+@tf.custom_gradient
+def _in_place_of(value, before):
+    return tf.identity(value), lambda upstream: (None, upstream)

@@ -3,6 +3,36 @@
 import io
 
 import rich.console
+import rich.table
+import rich.text
+
+
+class Table(rich.table.Table):
+    """A `rich.table.Table` that says what it is given: brackets are no markup in it.
+
+    >>> table = Table("layer", title="[bold]")
+    >>> table.add_row("[/x] :fire:")
+    >>> "[bold]" in as_text(table), "[/x] :fire:" in as_text(table)
+    (True, True)
+    """
+
+    def __init__(self, *headers, title=None, caption=None, **options):
+        title, caption = _literal(title), _literal(caption)
+        super().__init__(title=title, caption=caption, **options)
+        for header in headers:
+            self.add_column(header)
+
+    def add_column(self, header="", *args, **options):
+        """Adds a column."""
+        super().add_column(_literal(header), *args, **options)
+
+    def add_row(self, *cells, **options):
+        """Adds a row."""
+        super().add_row(*map(_literal, cells), **options)
+
+
+def _literal(cell):
+    return rich.text.Text(cell) if isinstance(cell, str) else cell
 
 
 def as_text(*parts, width=120):
@@ -13,5 +43,5 @@ def as_text(*parts, width=120):
     """
     console = rich.console.Console(file=io.StringIO(), width=width)
     for part in parts:
-        console.print(part)
+        console.print(_literal(part))
     return console.file.getvalue()

@@ -2,10 +2,11 @@
 
 import collections
 import dataclasses
+import math
 
 import keras
 
-from tfcompress.core.keras_internals import all_layers, direct_layers
+from tfcompress.core.keras_internals import all_layers, direct_layers, is_state
 from tfcompress.core.layout import Layout, layout
 
 _NORMALIZATION = (
@@ -50,13 +51,26 @@ class WeightRef:
 
     @property
     def is_kernel(self):
-        """Whether a rule covers it without naming it."""
+        """Whether a rule covers it without naming it.
+
+        Not biases, what normalizes or scales channels, one by one, and state.
+        """
         return (
             len(self.variable.shape) >= 2
             and self.variable.name not in _NOT_KERNELS
             and not isinstance(self.owner, _NORMALIZATION)
+            and not _scales_channels(self.owner, self.variable)
+            and not is_state(self.owner, self.variable)
             and keras.backend.is_float_dtype(self.variable.dtype)
         )
+
+
+def _scales_channels(layer, weight):
+    """Whether a depthwise convolution of one position multiplies each channel."""
+    is_depthwise = isinstance(
+        layer, (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+    )
+    return is_depthwise and math.prod(weight.shape) == weight.shape[-2]
 
 
 def sublayers(layer):

@@ -149,7 +149,8 @@ class Distiller(keras.Model):
         )
         outputs = self.call(inputs, training=False)
         student = self._student_run(inputs, outputs, training=False)
-        asks = self._teacher and self._teacher.can_be_asked
+        teacher = self._teacher
+        asks = teacher and teacher.can_be_asked and teacher.is_open
         teacher = self._teacher_run(inputs, None, student) if asks else student
         for term in self._terms:
             term.build(student, teacher)

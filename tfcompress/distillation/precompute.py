@@ -1,7 +1,9 @@
 """Asks a teacher once, for all epochs to come."""
 
+import contextlib
 import json
 import pathlib
+import sys
 
 import keras
 import numpy as np
@@ -14,8 +16,11 @@ from tfcompress.distillation.teachers.soft_label_files import (
     INDEX,
     Index,
     append,
+    are_whole,
     cut,
     fingerprints,
+    locked,
+    newest,
     read_index,
     read_rows,
     write_index,
@@ -40,10 +45,11 @@ def precompute(
     """Writes a teacher's logits for a dataset to a folder.
 
     Samples are known by their content. A run that was cut off goes on where it was;
-    what is there is not asked again, equal samples are stored once, and more data may be
-    added later. A row takes four bytes for each number and 16 for its key. Sequences of
-    different lengths have to be padded to one if there is an answer for each position.
-    One run at a time may write to a folder; others may read meanwhile.
+    what is there is not asked again unless it is damaged, equal samples are stored once,
+    and more data may be added later. A row takes four bytes for each number and 16 for
+    its key. Sequences of different lengths have to be padded to one if there is an answer
+    for each position. One run at a time may write to a folder, a second one is refused;
+    others may read meanwhile.
 
     Args:
         teacher: what `Distiller` takes.
@@ -59,8 +65,8 @@ def precompute(
     Raises:
         TypeError: if the data is something else.
         ValueError: if the data is endless or empty, the teacher cannot be called on it
-            or answers with NaN, or the folder has answers of another teacher or for other
-            inputs.
+            or answers with NaN, the folder has answers of another teacher or for other
+            inputs, or another run is writing to it.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -74,12 +80,15 @@ def precompute(
     """
     inputs = described(dataset)
     batches, count = _batches(dataset)
+    # Keras prints to what may not be there.
+    verbose = verbose if sys.stdout else 0
     progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
     number = 0
-    answers = _Answers(teacher, inputs, path)
-    for number, batch in enumerate(batches, start=1):
-        answers.add(unpacked(batch)[0])
-        progress.update(number, finalize=False)
+    with contextlib.ExitStack() as lock:
+        answers = _Answers(teacher, inputs, path, lock)
+        for number, batch in enumerate(batches, start=1):
+            answers.add(unpacked(batch)[0])
+            progress.update(number, finalize=False)
     if not number:
         raise ValueError("The dataset is empty: there is nothing to ask the teacher.")
     progress.update(number, finalize=True)
@@ -105,36 +114,47 @@ def _batches(data):
 class _Answers:
     """A teacher's answers in a folder, which it completes.
 
-    The teacher is asked as late as possible: never, if all is there.
+    The teacher is asked as late as possible: never, if all is there. From then on `lock`,
+    an `ExitStack`, keeps others from writing to the folder.
     """
 
-    def __init__(self, teacher, inputs, path):
+    def __init__(self, teacher, inputs, path, lock):
         self._teacher, self._inputs, self._path = teacher, inputs, path
-        self._fingerprint = teacher.fingerprint()
-        self._index, self._ask, keys = None, None, np.empty(0, "uint64")
-        if pathlib.Path(path, INDEX).is_file():
-            self._index = read_index(path)
-            self._check(self._index.teacher == self._fingerprint)
-            check_fits(self._index.inputs, inputs, pathlib.Path(path).name)
-            keys, _ = read_rows(path, self._index)
-        self._count, self._known = len(keys), set(keys.tolist())
+        self._fingerprint, self._lock = teacher.fingerprint(), lock
+        self._index, self._ask, self._count, self._known = None, None, 0, set()
+        self._read()
+
+    def _read(self):
+        """Gets to know what is there."""
+        if not pathlib.Path(self._path, INDEX).is_file():
+            return
+        self._index = read_index(self._path)
+        self._check(self._index.teacher == self._fingerprint)
+        check_fits(self._index.inputs, self._inputs, pathlib.Path(self._path).name)
+        keys, prints, logits = read_rows(self._path, self._index)
+        self._count = len(keys)
+        keys, rows = newest(keys)
+        self._known = set(keys[are_whole(prints, logits)[rows]].tolist())
 
     def add(self, x):
         """Asks for the samples of a batch that are not there."""
         keys, places = np.unique(fingerprints(x).numpy(), return_index=True)
-        new = np.array([key not in self._known for key in keys.tolist()])
+        if not self._ask and self._unknown(keys).any():
+            # What the outputs are shows in many values better than in few.
+            self._open(x)
+        new = self._unknown(keys)
         if not new.any():
             return
         keys = keys[new]
         some = keras.tree.map_structure(lambda part: tf.gather(part, places[new]), x)
-        if not self._ask:
-            # What the outputs are shows in many values better than in few.
-            self._open(x)
         append(self._path, keys, self._rows(self._ask(some)))
         self._known.update(keys.tolist())
 
+    def _unknown(self, keys):
+        return np.array([key not in self._known for key in keys.tolist()])
+
     def _open(self, x):
-        """Gets to know the teacher by a batch."""
+        """Gets to know the teacher by a batch, and takes the folder."""
         self._teacher.build(x)
         index = Index(
             teacher=self._fingerprint,
@@ -143,6 +163,9 @@ class _Answers:
             kinds=self._teacher.kinds,
             structure=_plain(self._teacher.structure),
         )
+        self._lock.enter_context(locked(self._path))
+        # Another run may have written since.
+        self._read()
         if self._index is None:
             write_index(self._path, index)
         else:

@@ -1,18 +1,16 @@
 """From a Keras model to a checked `.tflite` file."""
 
 import time
-import warnings
 
 from tfcompress import native
 from tfcompress.core.behaviour import has_ranges
 from tfcompress.core.data import Samples
 from tfcompress.core.files import check_writable, write_atomically
-from tfcompress.core.kinds import BuiltModel, FilePath, Flag, OneOf, checked
-from tfcompress.core.quiet import native_notes_dropped
+from tfcompress.core.kinds import BuiltModel, FilePath, Flag, Integer, OneOf, checked
+from tfcompress.core.macs import fixed_batch_size
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import connect_directly
-from tfcompress.export.converter import convert_function, convert_in_child
-from tfcompress.export.hazards import check_operations, control_flow
+from tfcompress.export.converter import converted
 from tfcompress.export.precisions import PRECISIONS, precision_of
 from tfcompress.export.prepare import (
     NUM_CALIBRATION_SAMPLES,
@@ -21,15 +19,20 @@ from tfcompress.export.prepare import (
     prepared,
     with_binary_layers,
 )
-from tfcompress.export.trace import inference_function, named_specs
+from tfcompress.export.trace import named_specs
 from tfcompress.export.verify import describe_result, verify_outputs
 from tfcompress.export.weights import dense_kernels, grid_values
+from tfcompress.tflite.edit import order_ends
 from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.exact_grids import store_exact_grids
 from tfcompress.tflite.int4 import pack_int4
+from tfcompress.tflite.loops import carry_integers
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.reversals import rescale_reversals
 from tfcompress.tflite.sparsity import SPARSE, store_sparse
+
+# In a batch.
+_MOST_SAMPLES = 2**20
 
 
 @checked
@@ -42,6 +45,7 @@ def export_tflite(
     verify: Flag() = True,
     sparse: OneOf(*SPARSE) = "auto",
     codec: OneOf(*CODECS, None) = None,
+    batch_size: Integer(1, _MOST_SAMPLES) = None,
 ):
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
@@ -49,7 +53,9 @@ def export_tflite(
     with `Uniform`, `LearnedStep`, `PowerOfTwo`, `Ternary`, `Binary` or a codebook on a
     grid) keep exactly that grid in integer files.
     Activation ranges are those trained with `tfc.quantize_activations`; without them
-    they are measured on `samples`, with recurrent layers written out step by step.
+    they are measured on `samples`, in loops and branches too. Recurrent layers keep their
+    loop, except in int16x8 files; with `unroll=True` they are written out step by step,
+    which is faster and takes more bytes with each step.
 
     Dense and convolution layers whose kernels have the values `-s` and `s`, or `-s`, 0
     and `s`, with one `s` for each output channel, become custom operations with one or
@@ -77,7 +83,9 @@ def export_tflite(
     wrongly.
 
     Args:
-        model: a built Keras model with fixed input sizes, plain or compressed.
+        model: a built Keras model with fixed input sizes, plain or compressed. Recurrent
+            layers that are stateful keep their state in the file as well, which begins
+            with the one that they have.
         path: where the file goes. It is written under another name and renamed, so
             that an earlier file stays whole if anything fails.
         precision: `"float32"`; `"float16"` weights; `"dynamic"`: int8 weights and float
@@ -101,8 +109,8 @@ def export_tflite(
             as in `patterns.NOfM(2, 4)`: 0.75 of the bytes; 90 % zeros: 0.15), and made
             dense when the file is loaded, which takes 7 to 17 ms for a million
             weights and both forms' memory; they run as before. `"never"`: for runtimes
-            without sparse kernels, such as those for microcontrollers.
-
+            without sparse kernels, such as those for microcontrollers. With a `codec`,
+            kernels that take fewer bytes encoded are left to that.
         codec: how constants of at most 256 different values, in all or in each output
             channel (integers, or floats from a `Codebook`, batch norm folded in or
             not), are written, to be decoded once when the file is loaded; None leaves
@@ -110,10 +118,13 @@ def export_tflite(
             `"prune"`: a bit for each weight and the weights that are not zero;
             `"rans"`: asymmetric numeral systems, with fixed tables or, for up to 4
             million decisions in a file, learned contexts; `"auto"`: the smallest of
-            all for each constant. What would not become smaller stays. Names of inner
-            tensors are left out. `tfc.Interpreter` reads such files,
-            `tfc.decode_tflite` gives ordinary ones. TFLite Micro reads `"lut"` of up to
-            128 different values, `"huffman"` of int8 files, and `"prune"`.
+            all for each constant. What would not become smaller stays, and what several
+            operations read is decoded once. Names of inner tensors are left out.
+            `tfc.Interpreter` reads such files, `tfc.decode_tflite` gives ordinary ones.
+            TFLite Micro, unless it is given memory apart for decoding, reads `"lut"` of
+            up to 128 different values, `"huffman"` of int8 files, and `"prune"`.
+        batch_size: how many samples the file takes at a time; None stands for what the
+            model is made for (`keras.Input(batch_shape=...)`), else for 1.
 
     Returns:
         An `ExportResult`; its `noise` says how well the file agrees with the model, its
@@ -145,6 +156,7 @@ def export_tflite(
         )
     path = check_writable(path)
     plain = plain_model(model, precision)
+    batch_size = _batch_size(model, batch_size)
     if samples is not None:
         samples = check_samples(samples, named_specs(plain))
     elif precision.is_integer and not has_ranges(plain):
@@ -161,8 +173,8 @@ def export_tflite(
             "Running binary layers (profile='builtin' writes builtin operations instead; "
             "verify=False leaves the file unchecked)"
         )
-    file, notes = convert(made, precision, samples, profile)
-    sparsity = store_sparse(file, plain, sparse, precision.without_sparse)
+    file, notes = convert(made, precision, samples, batch_size)
+    sparsity = store_sparse(file, plain, sparse, precision.without_sparse, codec)
     if codec:
         content, constants = encode_tflite(file, codec)
     else:
@@ -174,12 +186,14 @@ def export_tflite(
     del file
     if verify:
         converted = made if made is not plain else None
-        result = verify_outputs(result, model, plain, content, samples, converted)
+        result = verify_outputs(
+            result, model, plain, content, samples, converted, batch_size
+        )
     write_atomically(path, content)
     return result.timed(time.perf_counter() - start)
 
 
-def convert(model, precision, samples=None, profile="custom"):
+def convert(model, precision, samples=None, batch_size=1):
     """The object form of a `.tflite` model, and lines on what was not done as asked.
 
     `export_tflite` writes and checks it.
@@ -188,34 +202,20 @@ def convert(model, precision, samples=None, profile="custom"):
         model: a plain Keras model in float32.
         precision: a `Precision`.
         samples: `{input name: array}` or None.
-        profile: one of `PROFILES`.
+        batch_size: of the file, unless the model is made for one.
     """
     model = prepared(model, precision)
     values = grid_values(model) if precision.is_integer else {}
-    function, module = inference_function(model, values)
-    check_operations(function, model, precision)
     # A graph with trained ranges holds them already; measuring would replace them.
     is_measured = precision.is_integer and not has_ranges(model)
     few = {k: array[:NUM_CALIBRATION_SAMPLES] for k, array in (samples or {}).items()}
-    flow = control_flow(function, model) if precision.is_integer else []
-    convert_it = convert_in_child if flow else convert_function
-    with native_notes_dropped(drop_all=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            content = convert_it(
-                function,
-                module,
-                precision,
-                few if is_measured else None,
-                allow_custom=profile == "custom",
-            )
-        except Exception as error:
-            raise ValueError(
-                f"The TFLite converter refuses model {model.name!r} as "
-                f"{precision.name}: {_summary(error)}{_suspects(flow)}"
-            ) from error
+    content, outputs = converted(
+        model, precision, values, few if is_measured else None, batch_size
+    )
     file = read(content)
+    order_ends(file, named_specs(model), outputs)
     if precision.is_integer:
+        carry_integers(file)
         rescale_reversals(file)
     if precision.holds_grids:
         store_exact_grids(file, dense_kernels(model))
@@ -224,18 +224,14 @@ def convert(model, precision, samples=None, profile="custom"):
     return file, notes
 
 
-def _suspects(flow):
-    """What is likely to be the reason, where there are loops or branches."""
-    if not flow:
-        return ""
-    return (
-        f". The reason may be the loop or branch in {', '.join(dict.fromkeys(flow))}: "
-        "write it out step by step, or export without integer activations, as with "
-        "precision='dynamic'"
-    )
-
-
-def _summary(error):
-    """The first lines of a converter's error, which may go on for pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:3])[:400] or type(error).__name__
+def _batch_size(model, asked):
+    """The batch size of a file."""
+    fixed = fixed_batch_size(model)
+    if asked is None:
+        return fixed or 1
+    if fixed and asked != fixed:
+        raise ValueError(
+            f"batch_size={asked}: model {model.name!r} is made for batches of {fixed}. "
+            "Leave batch_size out, or rebuild the model on a keras.Input of any batch."
+        )
+    return asked

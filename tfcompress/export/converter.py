@@ -10,11 +10,92 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.export.measured_converter import MeasuredConverter
+from tfcompress.core.macs import fixed_batch_size
+from tfcompress.core.quiet import native_notes_dropped
+from tfcompress.export.hazards import check_missing, check_operations, control_flow
+from tfcompress.export.measured_converter import MeasuredConverter, check_known
 from tfcompress.export.precisions import precision_of
+from tfcompress.export.trace import inference_function
+from tfcompress.tflite.read import read, write
 
 
-def convert_function(function, module, precision, samples, allow_custom):
+def converted(model, precision, values, samples, batch_size):
+    """A Keras model as TensorFlow converts it.
+
+    With sizes that are all known the converter fails at times where it does not with a
+    batch of any size, such as at a product along an axis of one element. Then it is asked
+    so, and the batch is set to 1 afterwards.
+
+    Args:
+        model: as the converter takes it, from `prepared`.
+        precision: a `Precision`.
+        values: as for `inference_function`.
+        samples: `{input name: array}` to measure ranges on, or None.
+        batch_size: of the file, unless the model is made for one.
+
+    Returns:
+        `(content, output names in order)`.
+
+    Raises:
+        ValueError: names what cannot be converted.
+    """
+    function, module = inference_function(model, values, batch_size)
+    check_operations(function, model, precision)
+    flow = control_flow(function, model) if precision.is_integer else []
+    task = precision, samples, bool(flow)
+    try:
+        content = _convert(function, module, *task)
+    except Exception as error:
+        check_missing(error, function, model)
+        content = None
+        if batch_size == 1 and fixed_batch_size(model) is None:
+            content = _converted_open(model, values, task)
+        if content is None:
+            raise ValueError(
+                f"The TFLite converter refuses model {model.name!r} as "
+                f"{precision.name}: {_summary(error)}{_suspects(flow)}"
+            ) from error
+    return content, list(function.structured_outputs)
+
+
+def _converted_open(model, values, task):
+    """The bytes of a file that was converted for any batch size; None if that fails."""
+    try:
+        content = _convert(*inference_function(model, values, None), *task)
+    except Exception:
+        return None
+    file = read(content)
+    for graph in file.subgraphs:
+        for tensor in graph.tensors:
+            # The shape itself has 1 where this leaves sizes open.
+            tensor.shapeSignature = None
+    return write(file)
+
+
+def _convert(function, module, precision, samples, has_flow):
+    convert_it = convert_in_child if has_flow else convert_function
+    with native_notes_dropped(with_warnings=True):
+        return convert_it(function, module, precision, samples)
+
+
+def _suspects(flow):
+    """What is likely to be the reason, where there are loops or branches."""
+    if not flow:
+        return ""
+    return (
+        f". The reason may be the loop or branch in {', '.join(dict.fromkeys(flow))}: "
+        "write it out step by step, or export without integer activations, as with "
+        "precision='dynamic'"
+    )
+
+
+def _summary(error):
+    """The first lines of a converter's error, which may go on for pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3])[:400] or type(error).__name__
+
+
+def convert_function(function, module, precision, samples):
     """The bytes of a `.tflite` file as TensorFlow's converter makes it.
 
     Args:
@@ -22,17 +103,22 @@ def convert_function(function, module, precision, samples, allow_custom):
         module: what holds its variables.
         precision: a `Precision`.
         samples: `{input name: array}` to measure ranges on, or None.
-        allow_custom: whether custom operations are allowed.
+
+    Raises:
+        MissingOperations: if the graph has operations that LiteRT lacks.
     """
     converter = MeasuredConverter.from_concrete_functions([function], module)
-    converter.allow_custom_ops = allow_custom
+    # Ours are; others are found here, to be told by the layers that they come from.
+    converter.allow_custom_ops = True
     precision.set_up(converter)
     if samples:
         converter.measure(samples)
-    return converter.convert()
+    content = converter.convert()
+    check_known(content)
+    return content
 
 
-def convert_in_child(function, module, precision, samples, allow_custom):
+def convert_in_child(function, module, precision, samples):
     """`convert_function` in a process of its own, which may crash.
 
     Args:
@@ -40,7 +126,6 @@ def convert_in_child(function, module, precision, samples, allow_custom):
         module: likewise.
         precision: likewise.
         samples: likewise.
-        allow_custom: likewise.
 
     Raises:
         RuntimeError: with the converter's message, or the signal that ended it.
@@ -49,7 +134,7 @@ def convert_in_child(function, module, precision, samples, allow_custom):
         folder = pathlib.Path(folder)
         tf.saved_model.save(module, str(folder / "model"), signatures=function)
         np.savez(folder / "samples.npz", **(samples or {}))
-        task = [folder, precision.name, "custom" if allow_custom else "builtin"]
+        task = [folder, precision.name]
         done = subprocess.run(
             _command(*map(str, task)),
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -69,13 +154,13 @@ def _command(*task):
     return [sys.executable, "-m", __name__, *task]
 
 
-def _main(folder, precision, profile):
+def _main(folder, precision):
     folder = pathlib.Path(folder)
     module = tf.saved_model.load(str(folder / "model"))
     (function,) = module.signatures.values()
     samples = dict(np.load(folder / "samples.npz"))
     content = convert_function(
-        function, module, precision_of(precision), samples or None, profile == "custom"
+        function, module, precision_of(precision), samples or None
     )
     (folder / "model.tflite").write_bytes(content)
 

@@ -3,12 +3,25 @@
 import re
 
 from tfcompress.core.keras_internals import all_layers
+from tfcompress.export.measured_converter import MissingOperations
 
 _FLOW = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 _PYTHON = {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
 _RANDOM = "(Stateless)?(Random|TruncatedNormal|ParameterizedTruncated)"
 # LiteRT has these, of floats.
 _RANDOM_IN_LITERT = {"RandomStandardNormal", "RandomUniform", "Multinomial"}
+
+# What to do without an operation, by what its name has.
+_CURES = {
+    "String|Regex|Unicode|Substr|Lookup|Table": "Look text and keys up before the model, "
+    "and feed it numbers",
+    "FFT|Complex|Real|Imag|Angle": "Take the transform before the model, or write it as "
+    "products with constant matrices",
+    "Pool3D": "Pool over two axes, with a Reshape around MaxPooling2D, then over the third",
+    "Conv3D": "Write the convolution as a sum of Conv2D over the slices",
+    "Bitwise|Shift": "Write it with comparisons and arithmetic",
+    "": "Write it with operations that it has",
+}
 
 
 def check_operations(function, model, precision):
@@ -38,6 +51,38 @@ def check_operations(function, model, precision):
                 "keras.Model(model.inputs, outputs of the layers before it), or feed the "
                 "numbers through an input."
             )
+
+
+def check_missing(error, function, model):
+    """Raises for layers with operations that LiteRT lacks, if that is what an error says.
+
+    Args:
+        error: of the converter, here or in a process of its own.
+        function: the traced `tf.ConcreteFunction`.
+        model: what it was traced from, for names.
+
+    Raises:
+        ValueError: names the first such layer, the operation, and what to do.
+    """
+    _, found, names = str(error).rpartition(f"{MissingOperations.__name__}: ")
+    if not found and not isinstance(error, MissingOperations):
+        return
+    missing = set(names.split())
+    for operation, kinds in _operations(function):
+        for name in sorted(kinds & missing):
+            raise ValueError(
+                f"{place(operation, model)} needs the operation {name}, which LiteRT "
+                f"does not have. {_cure(name)}, or export the part of the model before "
+                "or after it, as with keras.Model(model.inputs, outputs of a layer)."
+            ) from error
+    raise ValueError(
+        f"Model {model.name!r} needs the operations {', '.join(sorted(missing))}, which "
+        "LiteRT does not have. Write them with others."
+    ) from error
+
+
+def _cure(name):
+    return next(cure for part, cure in _CURES.items() if re.search(part, name))
 
 
 def control_flow(function, model):

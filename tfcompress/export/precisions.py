@@ -76,6 +76,11 @@ class Precision:
         return self.activation_bits == 8
 
     @property
+    def unrolls_loops(self):
+        """Whether loops are written out, which would stay float otherwise."""
+        return self.activation_bits == 16
+
+    @property
     def is_exact(self):
         """Whether nothing is rounded but sums."""
         return self.weight_bits == 32

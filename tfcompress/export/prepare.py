@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras.backend import is_float_dtype
 
 from tfcompress.core.behaviour import has_ranges, is_fake_quant
 from tfcompress.core.cloning import clone_layer, is_graph, rebuild
@@ -9,7 +10,7 @@ from tfcompress.core.compress import compress, is_plain, strip
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite
 from tfcompress.core.graph import Graph, flatten, rewire
-from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.keras_internals import all_layers, recast
 from tfcompress.core.walk import weight_refs
 from tfcompress.export.binary import (
     with_binary_operations,
@@ -94,7 +95,8 @@ def prepared(model, precision):
         model = _with_bounded_numbers(model)
     if precision.weight_bits < 8:
         model = _on_grids(model, precision.weight_bits)
-    return _unrolled(model) if precision.is_integer and not is_ranged else model
+    is_unrolled = precision.unrolls_loops and not is_ranged
+    return _unrolled(model) if is_unrolled else model
 
 
 def _with_bounded_numbers(model):
@@ -125,7 +127,7 @@ def _with_bounded_numbers(model):
             lambda value: bounded(operation, value), (args, kwargs)
         )
 
-    def call(key, operation, *args, **kwargs):
+    def call(key, operation, /, *args, **kwargs):
         args, kwargs = arguments(operation, args, kwargs)
         return operation(*args, **kwargs)
 
@@ -158,18 +160,19 @@ def _stripped(model, precision):
 
 
 def _in_float32(model):
-    """The model itself, or its copy without mixed precision, which does not convert."""
-    if not any(map(_is_mixed, all_layers(model))):
+    """The model itself, or its copy in float32, the one float that files compute in."""
+    if not any(map(_is_other_float, all_layers(model))):
         return model
     copy = clone_layer(model)
-    for layer in filter(_is_mixed, all_layers(copy)):
-        layer.dtype_policy = layer.variable_dtype
+    for layer in all_layers(copy):
+        recast(layer, "float32")
     # Its symbolic tensors have the precision of before.
     return rebuild(copy) if is_graph(copy) else copy
 
 
-def _is_mixed(layer):
-    return layer.compute_dtype != layer.variable_dtype
+def _is_other_float(layer):
+    kinds = {layer.compute_dtype, layer.variable_dtype, layer.dtype}
+    return any(is_float_dtype(kind) and kind != "float32" for kind in kinds)
 
 
 def _unrolled(model):

@@ -1,14 +1,16 @@
 """The graph of a model that the converter gets."""
 
 import functools
+import itertools
 import keyword
 import math
 
 import keras
 import tensorflow as tf
 
+from tfcompress.core.behaviour import kept_states
 from tfcompress.core.cloning import is_graph
-from tfcompress.core.keras_internals import producer
+from tfcompress.core.keras_internals import plain_operations, producer
 from tfcompress.core.macs import input_specs
 from tfcompress.core.substituted import call_substituted
 
@@ -19,23 +21,27 @@ _MOST_CONSTANT_BYTES = 100 * 2**20
 def inference_function(model, values=None, batch_size=1):
     """Traces `model` for inference.
 
+    What stateful layers keep between calls is in variables of the graph, which begin with
+    the values that they have.
+
     Args:
         model: a built Keras model in float32.
         values: `{id(variable): tensor function}`, called in the graph for variables
             that stand for something else than their plain value.
-        batch_size: of the traced inputs.
+        batch_size: of the traced inputs, unless the model has a fixed one; None for any.
 
     Returns:
         A `tf.ConcreteFunction` with named inputs and outputs, and the `tf.Module` that
-        holds its variables: none up to 100 MB of weights, which are constants of the
-        graph then; all of them above.
+        holds its variables: states, and weights above 100 MB, which otherwise are
+        constants of the graph.
 
     Raises:
         ValueError: if an input has an unknown size.
     """
     specs, module = named_specs(model, batch_size), tf.Module()
     values = dict(values or {})
-    variables = model.variables
+    variables, states = model.variables, kept_states(model)
+    module.states = [state.value for state in states]
     if (
         sum(v.value.dtype.size * math.prod(v.shape) for v in variables)
         > _MOST_CONSTANT_BYTES
@@ -49,9 +55,13 @@ def inference_function(model, values=None, batch_size=1):
 
     def forward(**inputs):
         made = {key: value() for key, value in values.items()}
-        called = call_substituted(
-            model, made, structured(model, inputs), training=False
-        )
+        with plain_operations():
+            called = call_substituted(
+                model, made, structured(model, inputs), training=False
+            )
+        new = {id(variable): value for variable, value in called.updates}
+        for state in states:
+            state.value.assign(new.get(id(state), state.value))
         return named_outputs(model, called.outputs)
 
     traced = tf.function(forward, autograph=False)
@@ -65,11 +75,9 @@ def named_specs(model, batch_size=1):
         ValueError: if a size other than the batch is unknown.
     """
     specs = keras.tree.flatten(input_specs(model, batch_size))
-    named = {}
-    for position, spec in enumerate(specs):
-        name = _identifier(spec.name or "inputs")
-        name = name if name not in named else f"{name}_{position}"
-        if None in spec.shape:
+    named, names = {}, _identifiers(spec.name or "inputs" for spec in specs)
+    for name, spec in zip(names, specs, strict=True):
+        if None in spec.shape[1:]:
             raise ValueError(
                 f"Input {name!r} of model {model.name!r} has shape "
                 f"{tuple(spec.shape)} with unknown sizes; a TFLite file needs fixed "
@@ -88,20 +96,32 @@ def structured(model, inputs):
 
 def named_outputs(model, outputs):
     """`{name: tensor}` of the outputs."""
-    flat = keras.tree.flatten(outputs)
     if isinstance(outputs, dict):
-        return {_identifier(name): tensor for name, tensor in outputs.items()}
+        return dict(zip(_identifiers(outputs), outputs.values(), strict=True))
+    flat = keras.tree.flatten(outputs)
     names = [producer(tensor).name for tensor in _outputs(model)]
     if len(set(names)) != len(flat):
         names = [f"output_{i}" for i in range(len(flat))]
-    return {_identifier(n): t for n, t in zip(names, flat, strict=True)}
+    return dict(zip(_identifiers(names), flat, strict=True))
 
 
 def _outputs(model):
     return model.outputs if is_graph(model) else []
 
 
+def _identifiers(names):
+    """Names that a file can hold, each once: `a-1` and `a_1` become `a_1` and `a_1_2`."""
+    known = []
+    for name in map(_identifier, names):
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        known.append(
+            next(n for n in itertools.chain([name], numbered) if n not in known)
+        )
+    return known
+
+
 def _identifier(name):
     name = "".join(c if c.isalnum() else "_" for c in name)
     is_usable = name.isidentifier() and not keyword.iskeyword(name)
-    return name if is_usable else f"tensor_{name}"
+    # Functions take an underscore off.
+    return name if is_usable and name[0] != "_" else f"tensor_{name}"

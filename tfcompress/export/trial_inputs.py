@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.samples import rounded_up
 
 _COUNT = 16
 _BYTES = 256
@@ -70,7 +71,8 @@ def _integers(model):
 
 
 def _drawn(spec, floats, integers, generator):
-    shape, dtype = (_COUNT, *spec.shape[1:]), spec.dtype.as_numpy_dtype
+    count = rounded_up(_COUNT, spec.shape[0])
+    shape, dtype = (count, *spec.shape[1:]), spec.dtype.as_numpy_dtype
     if spec.dtype.is_floating:
         return floats(generator, shape).astype(dtype)
     return generator.integers(*integers, shape).astype(dtype)

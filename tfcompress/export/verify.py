@@ -7,7 +7,9 @@ import keras
 import numpy as np
 
 from tfcompress.core.keras_internals import all_layers
-from tfcompress.core.macs import input_specs
+from tfcompress.core.macs import fixed_batch_size, input_specs
+from tfcompress.core.samples import check_outputs, rounded_up
+from tfcompress.core.substituted import call_substituted
 from tfcompress.export.binary import binary_lines
 from tfcompress.export.noise import output_noise
 from tfcompress.export.precisions import HALF, precision_of
@@ -129,7 +131,9 @@ def describe_result(
     )
 
 
-def verify_outputs(result, model, plain, content, samples=None, converted=None):
+def verify_outputs(
+    result, model, plain, content, samples=None, converted=None, batch_size=1
+):
     """Runs the file beside the Keras model and adds the errors to the result.
 
     Args:
@@ -142,20 +146,24 @@ def verify_outputs(result, model, plain, content, samples=None, converted=None):
         converted: the model with binary operations that the file was made of, if it has
             such. Sums that are zero but for rounding may have other signs in it than in
             `model`, so the limits are wide there; float32 files have to do the same.
+        batch_size: of the file.
 
     Raises:
         VerificationError: if they differ by more than the precision explains.
+        ValueError: if the model makes NaN of samples.
     """
     reference = plain if _is_half(model) else model
 
     def run(inputs):
         return _keras_outputs(reference, inputs, plain)
 
+    specs = named_specs(plain, batch_size)
     if samples is None:
-        samples, expected = trial_inputs(reference, named_specs(plain), run)
+        samples, expected = trial_inputs(reference, specs, run)
     else:
-        samples = {name: array[:_NUM_SAMPLES] for name, array in samples.items()}
+        samples = _few(samples, next(iter(specs.values())).shape[0])
         expected = run(samples)
+        check_outputs(reference, [expected])
     if expected is None:
         return _noted(
             result,
@@ -200,12 +208,35 @@ def _is_half(model):
     )
 
 
+def _few(samples, batch_size):
+    """Some of the samples, in whole batches, for which they are repeated if need be."""
+    count = len(next(iter(samples.values())))
+    rows = np.arange(rounded_up(min(count, _NUM_SAMPLES), batch_size)) % count
+    return {name: array[rows] for name, array in samples.items()}
+
+
 def _keras_outputs(model, samples, plain):
-    """`{name: array}` under the names that the outputs have in the file."""
-    tensors = [keras.ops.convert_to_tensor(array) for array in samples.values()]
-    inputs = keras.tree.pack_sequence_as(input_specs(model), tensors)
-    outputs = named_outputs(plain, model(inputs, training=False))
-    return {name: _as_array(tensor) for name, tensor in outputs.items()}
+    """`{name: array}` under the names that the outputs have in the file.
+
+    Models that are made for a batch size run batch by batch, and go on with the states
+    that they keep, as the file does; those of the model itself stay as they are.
+    """
+    arrays, specs = list(samples.values()), input_specs(model)
+    count = len(arrays[0])
+    size = fixed_batch_size(model) or count
+    parts, states = [], {}
+    for start in range(0, count, size):
+        tensors = [
+            keras.ops.convert_to_tensor(array[start : start + size]) for array in arrays
+        ]
+        inputs = keras.tree.pack_sequence_as(specs, tensors)
+        called = call_substituted(model, states, inputs, training=False)
+        states |= {id(state): value for state, value in called.updates}
+        parts.append(named_outputs(plain, called.outputs))
+    return {
+        name: np.concatenate([np.atleast_1d(_as_array(part[name])) for part in parts])
+        for name in parts[0]
+    }
 
 
 def _as_array(tensor):

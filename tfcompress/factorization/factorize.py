@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 
-import rich.table
+import rich.text
 
 from tfcompress.core.graph import as_graph, flatten_with_origins, warn_of_training
 from tfcompress.core.keras_internals import symbolic_calls
@@ -13,7 +13,7 @@ from tfcompress.core.macs import macs
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.rules import PATTERNS, Pattern, Rule, check_used, last_match
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.core.walk import leaves, tied_layers, weight_refs
 from tfcompress.core.warn import warn
 from tfcompress.factorization.factorizer import Factorizer, work
@@ -104,9 +104,7 @@ class FactorizationPlan:
 
     def table(self):
         """A `rich.table.Table`."""
-        table = rich.table.Table(
-            title=f"Factorization of {self.model}", title_justify="left"
-        )
+        table = Table(title=f"Factorization of {self.model}", title_justify="left")
         table.add_column("layer", overflow="fold")
         for name in ("kernel", "ranks", "MACs", "parameters", "error"):
             table.add_column(name, justify="right")
@@ -119,7 +117,9 @@ class FactorizationPlan:
                 _change(row.macs_before, row.macs_after),
                 _change(row.parameters_before, row.parameters_after),
                 "" if row.error is None else f"{row.error:.3f}",
-                f"[dim]{row.skipped}[/dim]" if row.skipped else repr(row.rewrite),
+                rich.text.Text(row.skipped, "dim")
+                if row.skipped
+                else repr(row.rewrite),
             )
         table.add_section()
         kept = sum(row.skipped is not None for row in self.layers)

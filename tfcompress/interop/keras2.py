@@ -12,7 +12,7 @@ import re
 import h5py
 import keras
 
-from tfcompress.core.keras_internals import all_layers, producer
+from tfcompress.core.keras_internals import all_layers, in_mode, in_safe_mode, producer
 
 # Options that Keras 3 dropped: of which layers, which, and under which values they did
 # nothing, so that nothing is lost without them.
@@ -90,17 +90,27 @@ def hard_sigmoid_of_keras2(x):
     return keras.ops.clip(0.2 * x + 0.5, 0, 1)
 
 
-def load_h5(path):
+def is_known_operator(function):
+    """Whether Keras 3 has what computes the same as a function of TensorFlow.
+
+    >>> is_known_operator("math.add"), is_known_operator("io.write_file")
+    (True, False)
+    """
+    return function == _SLICE or function in _OPERATORS
+
+
+def load_h5(path, safe_mode=True):
     """The Keras 3 model of a `.h5` file that Keras 2 wrote, without its optimizer.
 
     Args:
         path: a file of `model.save` in Keras 2 (`tf.keras` up to TensorFlow 2.15, or
             `tf_keras`).
+        safe_mode: whether Lambda layers, which are Python code, are refused.
 
     Raises:
         ValueError: if Keras 3 has nothing that computes the same as a layer.
     """
-    with h5py.File(path) as file:
+    with h5py.File(path) as file, in_mode(safe_mode):
         config = json.loads(file.attrs["model_config"])
         part = _build(config)
         for name, child in part.children.items():
@@ -269,7 +279,7 @@ def _operate(config, inputs, options):
     """Calls what `keras.ops` has for a TensorFlow function."""
     function = config.get("function")
     described = f"Layer {config['name']!r} of the Keras 2 model calls TensorFlow's "
-    if function != _SLICE and function not in _OPERATORS:
+    if not is_known_operator(function):
         raise ValueError(
             f"{described}{function!r}, for which no Keras 3 operation is known. "
             f"{_ADVICE}"
@@ -322,11 +332,13 @@ def _build_layer(entry):
     described = f"Layer {config.get('name')!r} ({class_name}) of the Keras 2 model"
     cls = getattr(keras.layers, class_name, None)
     cls = cls or keras.saving.get_registered_object(class_name)
-    if cls is None or class_name == "Lambda":
-        reason = "holds Python code" if cls else "does not exist in Keras 3"
+    if class_name == "Lambda":
+        return _build_lambda(described, config)
+    if cls is None:
         raise ValueError(
-            f"{described} {reason}. If it is your own, register its Keras 3 version "
-            f"with keras.saving.register_keras_serializable. {_ADVICE}"
+            f"{described} does not exist in Keras 3. If it is your own, register its "
+            "Keras 3 version with keras.saving.register_keras_serializable. "
+            f"{_ADVICE}"
         )
     config = {
         option: _upgrade(option, value)
@@ -337,6 +349,29 @@ def _build_layer(entry):
         return cls.from_config({**config, "name": _name(config)})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{described} cannot be rebuilt: {error}") from error
+
+
+def _build_lambda(described, config):
+    """A layer of Python code, from the bytecode in the file."""
+    if in_safe_mode():
+        raise ValueError(
+            f"{described} holds Python code. If you trust whoever made it, pass "
+            f"safe_mode=False. {_ADVICE}"
+        )
+    options = {"name": _name(config), "arguments": config.get("arguments") or {}}
+    for option in ("function", "output_shape", "mask"):
+        value = config.get(option)
+        kind = config.get(f"{option}_type", "raw")
+        if kind == "function":
+            raise ValueError(
+                f"{described} calls the Python function {value!r}, which is not in the "
+                f"file. {_ADVICE}"
+            )
+        if kind == "lambda":
+            parts = zip(("code", "defaults", "closure"), value, strict=True)
+            value = {"class_name": "__lambda__", "config": dict(parts)}
+        options[option] = value
+    return keras.layers.Lambda.from_config(options, safe_mode=False)
 
 
 def _is_dropped(described, class_name, option, value):

@@ -10,7 +10,8 @@ import zlib
 import h5py
 import keras
 
-from tfcompress.core.kinds import FilePath, checked
+from tfcompress.core.archives import check_hdf5, check_weights, open_archive
+from tfcompress.core.kinds import FilePath, Flag, checked
 from tfcompress.interop import keras2, tfmot
 
 _EXPECTED = (
@@ -22,6 +23,7 @@ _DAMAGE = (
     OSError,
     EOFError,
     KeyError,
+    RecursionError,
     UnicodeDecodeError,
     json.JSONDecodeError,
     zlib.error,
@@ -30,7 +32,10 @@ _DAMAGE = (
 
 
 @checked
-def load_model(path: FilePath("a model, as _EXPECTED")):
+def load_model(
+    path: FilePath(_EXPECTED),
+    safe_mode: Flag() = True,
+):
     """Loads a model from a file or directory as a Keras 3 model.
 
     - `.keras`: with its compile state. Files of Keras 2 (tf_keras) are converted.
@@ -44,13 +49,21 @@ def load_model(path: FilePath("a model, as _EXPECTED")):
     `pip install "tfcompress[tfmot]"`. Classes of your own must be registered with
     `keras.saving.register_keras_serializable`.
 
+    Python code in a file, such as a Lambda layer's, and functions that a file names are
+    refused before anything of them runs, as Keras does; graphs of SavedModels are never
+    run. A file that claims to hold more than 256 MiB and 100 times its own size is
+    refused before it is read. The layers of a model take the memory that they ask for.
+
     Args:
         path: string or path-like.
+        safe_mode: whether code in the file is refused. Pass False for files of people
+            you trust only: loading them may do anything. It does as well to open the
+            SavedModel that teaches in a saved `tfc.distillation.Distiller`.
 
     Raises:
         TypeError: if `path` is not a path.
         ValueError: if there is no model at `path`, or a damaged one, or one whose
-            layers cannot be restored.
+            layers cannot be restored, or that holds code in safe mode.
         ImportError: if the file needs the extra and it is not installed.
 
     Example:
@@ -63,11 +76,11 @@ def load_model(path: FilePath("a model, as _EXPECTED")):
     """
     path = _checked(path)
     if path.is_dir():
-        return _load_directory(path)
+        return _load_directory(path, safe_mode)
     if path.suffix.lower() == ".keras":
-        return _load_keras(path)
+        return _load_keras(path, safe_mode)
     if path.suffix.lower() in (".h5", ".hdf5"):
-        return _load_h5(path)
+        return _load_h5(path, safe_mode)
     raise ValueError(
         f"Cannot load {str(path)!r}: unknown extension {path.suffix!r}. Expected "
         f"{_EXPECTED}; rename the file if it is one of these."
@@ -75,16 +88,6 @@ def load_model(path: FilePath("a model, as _EXPECTED")):
 
 
 def _checked(path):
-    if isinstance(path, keras.Model):
-        raise TypeError(
-            f"load_model() got the model {path.name!r} itself, expected a path. It is "
-            "loaded already: pass it on as it is."
-        )
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(
-            f"load_model() got {path!r} of type {type(path).__name__!r}, expected the "
-            f"path of {_EXPECTED}."
-        )
     path = pathlib.Path(path)
     if not path.exists():
         raise ValueError(
@@ -94,10 +97,13 @@ def _checked(path):
     return path
 
 
-def _load_directory(path):
+def _load_directory(path, safe_mode):
     if (path / "config.json").exists():
         with _naming_damage(path):
-            return keras.models.load_model(path)
+            if (weights := path / "model.weights.h5").exists():
+                with h5py.File(weights) as file:
+                    check_hdf5(file, weights)
+            return keras.models.load_model(path, safe_mode=safe_mode)
     if not (path / "saved_model.pb").exists():
         raise ValueError(
             f"Cannot load {str(path)!r}: the directory has no saved_model.pb. Expected "
@@ -109,25 +115,29 @@ def _load_directory(path):
             "layers, so there are no kernels to compress. Save the model itself with "
             "model.save('model.keras') where it is built."
         )
-    return tfmot.convert(path)
+    return tfmot.convert(path, safe_mode=safe_mode)
 
 
-def _load_keras(path):
-    with _naming_damage(path), zipfile.ZipFile(path) as archive:
+def _load_keras(path, safe_mode):
+    with _naming_damage(path), open_archive(path) as archive:
         missing = _KERAS_MEMBERS - set(archive.namelist())
         if missing:
             raise KeyError(f"no {' and no '.join(sorted(missing))} inside")
         version = json.loads(archive.read("metadata.json"))["keras_version"]
-    if version.startswith("2."):
-        return tfmot.convert(path)
+        is_keras_2 = str(version).startswith("2.")
+        if not is_keras_2:
+            check_weights(archive, path)
+    if is_keras_2:
+        return tfmot.convert(path, safe_mode=safe_mode)
     with _naming_damage(path):
-        return keras.models.load_model(path)
+        return keras.models.load_model(path, safe_mode=safe_mode)
 
 
-def _load_h5(path):
+def _load_h5(path, safe_mode):
     with _naming_damage(path), h5py.File(path) as file:
         config = file.attrs.get("model_config")
         version = file.attrs.get("keras_version", "")
+        check_hdf5(file, path)
     if config is None:
         raise ValueError(
             f"Cannot load {str(path)!r}: it holds weights without an architecture. "
@@ -135,11 +145,11 @@ def _load_h5(path):
             "model.save."
         )
     if any(name in str(config) for name in tfmot.WRAPPERS):
-        return tfmot.convert(path)
+        return tfmot.convert(path, safe_mode=safe_mode)
     with _naming_damage(path):
         if str(version).startswith("3."):
-            return keras.models.load_model(path, compile=False)
-        return keras2.load_h5(path)
+            return keras.models.load_model(path, compile=False, safe_mode=safe_mode)
+        return keras2.load_h5(path, safe_mode)
 
 
 @contextlib.contextmanager

@@ -10,13 +10,16 @@ import sys
 import tempfile
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 
+from tfcompress.core.archives import check_hdf5, check_weights, open_archive
 from tfcompress.core.compress import compress
 from tfcompress.core.kinds import FilePath, Flag, Kind, checked
 from tfcompress.core.walk import weight_refs
 from tfcompress.interop import keras2
+from tfcompress.interop.python_code import check_no_code, saved_model_config
 from tfcompress.quantization.layers import FakeQuant
 from tfcompress.quantization.quantize_activations import quantize_activations
 from tfcompress.transforms import Codebook, Mask, Uniform
@@ -31,7 +34,7 @@ _PACKAGES = ("tf_keras", "tensorflow_model_optimization")
 _CHILD = pathlib.Path(__file__).with_name("_tfmot_child")
 
 
-class Keras2Model(Kind):
+class _Keras2Model(Kind):
     """A model of tf_keras."""
 
     expected = "a tf_keras model"
@@ -55,8 +58,9 @@ class Keras2Model(Kind):
 
 @checked
 def convert(
-    path_or_model: FilePath("a .h5 or .keras file or a SavedModel") | Keras2Model(),
+    path_or_model: FilePath("a .h5 or .keras file or a SavedModel") | _Keras2Model(),
     activations: Flag() = False,
+    safe_mode: Flag() = True,
 ):
     """Turns a tf_keras model, wrapped by tfmot or plain, into a Keras 3 model.
 
@@ -79,6 +83,7 @@ def convert(
             model, Sequential or functional.
         activations: whether the ranges that quantize-aware training measured are put
             into the model as `tfc.layers.FakeQuant`. See `tfc.quantize_activations`.
+        safe_mode: whether Python code in the model is refused, see `tfc.load_model`.
 
     Returns:
         A `keras.Model`, compressed where the old one was, without optimizer.
@@ -86,8 +91,9 @@ def convert(
     Raises:
         ImportError: if tf_keras or tensorflow-model-optimization is not installed.
         TypeError: if `path_or_model` is neither a path nor a tf_keras model.
-        ValueError: if the model cannot be read or has a layer that Keras 3 lacks, or
-            if `activations` is asked of a model without measured ranges.
+        ValueError: if the model cannot be read, has a layer that Keras 3 lacks or
+            holds Python code, or if `activations` is asked of a model without measured
+            ranges.
 
     Example:
         >>> model = convert("pruned.h5")  # doctest: +SKIP
@@ -98,8 +104,12 @@ def convert(
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         source = _save_or_check(path_or_model, folder)
-        _run_child(source, folder)
-        model = keras2.load_h5(folder / "stripped.h5")
+        config = _config(source)
+        if safe_mode:
+            check_no_code(config, source)
+        (folder / "config.json").write_text(json.dumps(config))
+        _run_child(source, folder, safe_mode)
+        model = keras2.load_h5(folder / "stripped.h5", safe_mode)
         wrapped = json.loads((folder / "wrapped.json").read_text())
         with np.load(folder / "masks.npz") as masks:
             model = _restore(model, wrapped["weights"], masks)
@@ -158,27 +168,45 @@ def _check_path(path):
             f"{path} does not exist: expected a .h5 or .keras file or a SavedModel "
             "directory."
         )
-    if path.suffix == ".keras" and "QuantizeWrapper" in _keras_config(path):
+    if path.suffix == ".keras" and "QuantizeWrapper" in json.dumps(_config(path)):
         raise ValueError(
             f"{path} holds a quantize-aware model, and tf_keras cannot read those from "
             ".keras files. Save it as .h5 or SavedModel, or pass the model itself."
         )
 
 
-def _keras_config(path):
+def _config(path):
+    """The configuration of the model in a file or folder."""
+    if path.is_dir():
+        return saved_model_config(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read("config.json").decode()
-    except (zipfile.BadZipFile, KeyError) as error:
+        return json.loads(_config_text(path))
+    except (OSError, KeyError, RecursionError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path} is not a .keras file, or is damaged ({error}): save it again."
+            f"{path} holds no model of Keras 2, or is damaged ({error}): save it again."
         ) from error
 
 
-def _run_child(source, folder):
+def _config_text(path):
+    if path.suffix == ".keras":
+        with open_archive(path) as archive:
+            check_weights(archive, path)
+            return archive.read("config.json")
+    with h5py.File(path) as file:
+        check_hdf5(file, path)
+        return file.attrs["model_config"]
+
+
+def _run_child(source, folder, safe_mode):
     settings = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     process = subprocess.run(
-        [sys.executable, str(_CHILD), str(source.absolute()), str(folder)],
+        [
+            sys.executable,
+            str(_CHILD),
+            str(source.absolute()),
+            str(folder),
+            *([] if safe_mode else ["unsafe"]),
+        ],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,

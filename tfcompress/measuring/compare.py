@@ -9,7 +9,6 @@ import tempfile
 
 import keras
 import numpy as np
-import rich.table
 
 from tfcompress.core.compress import strip
 from tfcompress.core.data import Data
@@ -24,7 +23,7 @@ from tfcompress.core.kinds import (
     checked,
 )
 from tfcompress.core.macs import input_specs
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.export.trace import named_outputs
 from tfcompress.interop.load import load_model
 from tfcompress.measuring.benchmark import benchmark
@@ -90,7 +89,7 @@ class Comparison:
 
     def table(self):
         """A `rich.table.Table`."""
-        table = rich.table.Table()
+        table = Table()
         table.add_column("model")
         quality = "accuracy" if self.classifies else "score"
         closeness = "agrees" if self.classifies else "differs"

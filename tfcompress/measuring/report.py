@@ -7,14 +7,14 @@ import math
 
 import keras
 import numpy as np
-import rich.table
+import rich.text
 
 from tfcompress.core.compressed import treatments
 from tfcompress.core.grid import bits_of_level, integer_grid
 from tfcompress.core.kinds import BuiltModel, checked
 from tfcompress.core.macs import macs
 from tfcompress.core.plugin import did_you_mean
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.core.walk import leaf_refs, leaves, own_variables, weight_paths
 from tfcompress.export.binary import BinaryWeights, has_one_size, reads_signs
 
@@ -160,7 +160,7 @@ class Report:
 
     def table(self):
         """A `rich.table.Table`."""
-        table = rich.table.Table(
+        table = Table(
             title=f"Weights of {self.model}",
             title_justify="left",
             caption=_CAPTION,
@@ -195,7 +195,7 @@ class Report:
                 str(w.bits),
                 f"{w.memory_bytes:,}",
                 f"{w.entropy:.2f}",
-                " → ".join(w.transforms) or f"[dim]{w.skipped}[/dim]",
+                " → ".join(w.transforms) or rich.text.Text(w.skipped or "", "dim"),
             )
         for reason, weights in others.items():
             count = f"{sum(w.parameters for w in weights):,}"

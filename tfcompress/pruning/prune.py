@@ -1,6 +1,7 @@
 """One pruning engine: signals, scores, groups, how many stay, masks."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -17,10 +18,14 @@ from tfcompress.core.nouns import Criterion, Pattern, Scope
 from tfcompress.core.optimizers import optimizer_of
 from tfcompress.core.rules import Rule, Rules, check_used, last_match
 from tfcompress.core.walk import WeightRef, weight_refs
+from tfcompress.core.warn import warn
+from tfcompress.pruning.scopes import rounded
 from tfcompress.transforms.mask import Mask
 
 _FRACTION = Number(0, below=1, meaning="the fraction of weights to remove")
 SPARSITY = _FRACTION | Rules(_FRACTION, "fractions", "{'dense.*': 0.9}", least=1)
+# Groups of an even share from which on it is worth a word that only one is left.
+_SHARE_TO_MISS = 4
 
 
 @checked
@@ -236,6 +241,7 @@ class Engine:
         ]
         shapes = [weight.layout.canonical_shape for weight in weights]
         counts = self.scope(scores, shapes, sparsity)
+        _warn_of_floors(self.scope, weights, scores, counts, sparsity)
         return [
             self.pattern.spread(self.pattern.select(score, count), shape)
             for score, count, shape in zip(scores, counts, shapes, strict=True)
@@ -293,6 +299,33 @@ class Engine:
         value = self.criterion.adjust(weight.value(), keep, signals)
         check_finite(f"The repaired weight {weight.path}", value)
         return weight.layout.from_canonical(value)
+
+
+def _warn_of_floors(scope, weights, scores, counts, sparsity):
+    """Says where a scope keeps more than was asked for, or all but cuts a weight off."""
+    if not hasattr(scope, "floors"):
+        return
+    shapes = [weight.layout.canonical_shape for weight in weights]
+    floors = scope.floors(scores)
+    parts = list(zip(weights, scores, shapes, counts, floors, strict=True))
+    kept = sum(c * math.prod(shape) // s.size for _, s, shape, c, _ in parts)
+    if kept > (allowed := round(scope.allowed(scores, shapes, sparsity))):
+        bound = [weight.path for weight, _, _, count, floor in parts if count == floor]
+        warn(
+            f"{kept} elements stay where sparsity={sparsity:g} lets {allowed}: {scope!r} "
+            f"keeps its min_density, or one group, of each weight. That binds in {bound}.",
+        )
+    cut = [
+        weight.path
+        for weight, s, _, count, _ in parts
+        if count <= 1 and s.size - rounded(sparsity * s.size) >= _SHARE_TO_MISS
+    ]
+    if cut:
+        warn(
+            f"{scope!r} leaves one group, the least there is, of {cut}, and far more of "
+            "other weights: hardly anything passes these layers. Give the scope a "
+            "min_density, such as 0.01, or use scope='local'.",
+        )
 
 
 def _forget(optimizer, variable, places):

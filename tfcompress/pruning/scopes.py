@@ -8,6 +8,9 @@ from tfcompress.core.kinds import Number
 from tfcompress.core.nouns import Scope, top
 from tfcompress.core.plugin import register
 
+_BISECTIONS = 100
+_ROUNDING = 1e-6
+
 
 class _WithFloor(Scope):
     """A scope that keeps at least `min_density` of each weight, and one group.
@@ -19,12 +22,18 @@ class _WithFloor(Scope):
         self,
         min_density: Number(
             0, 1, meaning="the fraction of each weight that must stay"
-        ) = 0.01,
+        ) = 0.0,
     ):
         self.min_density = min_density
 
-    def _floors(self, group_scores):
+    def floors(self, group_scores):
+        """Groups of each weight that stay in any case."""
         return [max(1, math.ceil(self.min_density * s.size)) for s in group_scores]
+
+    def allowed(self, group_scores, shapes, sparsity):
+        """How many elements of all weights together a sparsity lets stay."""
+        total = sum(map(math.prod, shapes))
+        return total - rounded(sparsity * total)
 
 
 class Local(_WithFloor):
@@ -39,21 +48,17 @@ class Local(_WithFloor):
     [4, 2]
     """
 
-    def __init__(
-        self,
-        min_density: Number(
-            0, 1, meaning="the fraction of each weight that must stay"
-        ) = 0.0,
-    ):
-        super().__init__(min_density)
-
     def __call__(self, group_scores, shapes, sparsity):
         """Groups kept in each weight."""
-        floors = self._floors(group_scores)
-        return [
-            max(floor, s.size - rounded(sparsity * s.size))
-            for s, floor in zip(group_scores, floors, strict=True)
-        ]
+        floors = self.floors(group_scores)
+        counts = _local_counts(group_scores, sparsity)
+        return [max(pair) for pair in zip(floors, counts, strict=True)]
+
+    def allowed(self, group_scores, shapes, sparsity):
+        """How many elements stay where no floor binds."""
+        counts = _local_counts(group_scores, sparsity)
+        sizes = _group_sizes(group_scores, shapes)
+        return sum(c * size for c, size in zip(counts, sizes, strict=True))
 
 
 class Global(_WithFloor):
@@ -61,11 +66,11 @@ class Global(_WithFloor):
 
     Exactly `round(sparsity * total)` elements are removed if all groups have one size,
     else as many whole groups as fit. Of equal scores the earlier weight, then the
-    earlier element stays.
+    earlier element stays. One group of each weight stays in any case.
 
     Args:
-        min_density: fraction of each weight that stays in any case, so that no layer
-            is cut off.
+        min_density: fraction of each weight that stays in any case; a few percent keep
+            layers of low scores from being all but cut off.
 
     >>> Global()([np.array([1.0, 2.0]), np.array([3.0, 4.0])], [(2,), (2,)], 0.25)
     [1, 2]
@@ -76,7 +81,7 @@ class Global(_WithFloor):
         sizes = _group_sizes(group_scores, shapes)
         total = sum(math.prod(shape) for shape in shapes)
         budget = total - rounded(sparsity * total)
-        floors = self._floors(group_scores)
+        floors = self.floors(group_scores)
         kept = [None] * len(floors)
         while free := [i for i, k in enumerate(kept) if k is None]:
             fixed = sum(k * sizes[i] for i, k in enumerate(kept) if k is not None)
@@ -98,7 +103,8 @@ class ErdosRenyi(_WithFloor):
     """Large layers get a higher sparsity than small ones.
 
     `density_l = min(1, ε (n_in + n_out) / (n_in n_out))`, with `ε` such that the whole
-    model has the wanted sparsity. Counts are exact for the model.
+    model has the wanted sparsity. Counts are exact for the model. One group of each
+    weight stays in any case.
 
     Args:
         min_density: fraction of each weight that stays in any case.
@@ -116,18 +122,19 @@ class ErdosRenyi(_WithFloor):
         groups = np.array([s.size for s in group_scores])
         total = int(groups @ sizes)
         budget = total - rounded(sparsity * total)
-        ratio = np.array([self._ratio(shape) for shape in shapes])
-        density = np.zeros(len(shapes))
-        full = np.zeros(len(shapes), bool)
-        while not full.all():
-            rest = budget - groups[full] @ sizes[full]
-            epsilon = rest / (ratio * groups * sizes)[~full].sum()
-            density = np.where(full, 1.0, epsilon * ratio)
-            if (density <= 1).all():
-                break
-            full |= density > 1
-        kept = _apportion(density * groups, sizes, budget)
-        return [int(k) for k in np.clip(kept, self._floors(group_scores), groups)]
+        floors = np.array(self.floors(group_scores))
+        ideal = np.array([self._ratio(shape) for shape in shapes]) * groups
+
+        def share(epsilon):
+            return np.clip(epsilon * ideal, floors, groups)
+
+        # The whole grows with ε.
+        low, high = 0.0, float(np.max(groups / ideal))
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            is_less = share(middle) @ sizes <= budget
+            low, high = (middle, high) if is_less else (low, middle)
+        return _apportion(share(low), groups, sizes, budget)
 
     def _ratio(self, shape):
         inputs, outputs = shape[-2:]
@@ -154,6 +161,10 @@ def rounded(value):
     return math.floor(value + 0.5)
 
 
+def _local_counts(group_scores, sparsity):
+    return [s.size - rounded(sparsity * s.size) for s in group_scores]
+
+
 def _group_sizes(group_scores, shapes):
     return [
         math.prod(shape) / scores.size
@@ -176,13 +187,13 @@ def _highest(group_scores, sizes, budget):
     return np.bincount(owner[mask], minlength=len(sizes)).tolist()
 
 
-def _apportion(ideal, sizes, budget):
+def _apportion(ideal, groups, sizes, budget):
     """Whole numbers near `ideal` that use up the budget: largest remainders first."""
-    counts = np.floor(ideal).astype(int)
+    counts = np.floor(ideal + _ROUNDING).astype(int)
     for i in np.argsort(counts - ideal, kind="stable"):
-        if (counts + (np.arange(len(counts)) == i)) @ sizes <= budget:
+        if counts[i] < groups[i] and counts @ sizes + sizes[i] <= budget:
             counts[i] += 1
-    return counts
+    return counts.tolist()
 
 
 get = Scope.get

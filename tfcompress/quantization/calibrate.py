@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.collect import observe
-from tfcompress.core.samples import batches
+from tfcompress.core.samples import batches, check_outputs
 from tfcompress.quantization.layers.fake_quant import FakeQuant, bounded
 from tfcompress.quantization.ranges import NUM_BINS
 
@@ -41,6 +41,7 @@ def calibrate(model, samples, setting):
 
     # Samples come as lists, whatever structure the inputs have.
     listed = keras.Model(model.inputs, model.outputs)
+    check_outputs(model, (listed(part, training=False) for (part,) in data))
     for record in (widen, count):
         observe(listed, layers, data, record)
     for layer in layers:

@@ -15,6 +15,7 @@ from tfcompress.quantization.layers.fake_quant import RANGES, FakeQuant
 from tfcompress.quantization.layers.learned_step_quant import LearnedStepQuant
 from tfcompress.quantization.layers.quantized_activation import QuantizedActivation
 from tfcompress.quantization.ranges import MinMax
+from tfcompress.quantization.written_out import unwritten, written_out
 from tfcompress.rewrites.affine import AffineAsConvolution
 from tfcompress.rewrites.apply import apply_to_flat
 from tfcompress.rewrites.split_separable import SplitSeparable
@@ -96,9 +97,12 @@ def quantize_activations(
     Batch norm trains unfolded: the converter folds it into the scales exactly.
     Normalization and Rescaling layers on images become 1x1 depthwise convolutions,
     since two separate int8 operations would need a range between them. Separable
-    convolutions are split in two for the same reason, unless they are compressed
-    already: compress after this step then. Layers that hold others are not opened; a
-    warning names them.
+    convolutions are split in two for the same reason. Attention (`MultiHeadAttention`,
+    `GroupQueryAttention`) and normalization over the last axis (`LayerNormalization`,
+    `RMSNormalization`) are written out: projections become layers `<name>_query` and so
+    on, scale and offset a 1x1 depthwise convolution. All that is left alone in layers that
+    are compressed already: compress after this step then. Other layers that hold layers
+    are not opened; a warning names them.
 
     Args:
         model: a Sequential or Functional model, compressed or not; nested models are
@@ -141,13 +145,14 @@ def quantize_activations(
             "which activations are measured."
         )
     training = ranges if ranges in RANGES else "moving_average"
-    flat = editable(model, "quantize the activations of")
+    flat = written_out(editable(model, "quantize the activations of"))
     warn_of(
-        closed_layers(flat),
+        closed_layers(flat) | unwritten(flat),
         "quantize_activations placed no ranges inside {layers}",
-        "Layers that hold others are not opened: their inputs and outputs are rounded, "
-        "what is in between is not. Write them into the model, by the functional API, or "
-        "let tfc.export_tflite calibrate the whole file from samples.",
+        "Layers that hold others are not opened, nor are compressed ones: their inputs and "
+        "outputs are rounded, what is in between is not. Write them into the model, by "
+        "the functional API, compress it after this step, or let tfc.export_tflite "
+        "calibrate the whole file from samples.",
     )
     for rewrite in (SplitSeparable(), AffineAsConvolution()):
         flat = apply_to_flat(flat, rewrite)
@@ -184,7 +189,7 @@ def quantize_activations(
             inputs[operation.name] = quantized((operation.name, 0), tensor)
         return inputs[operation.name]
 
-    def call(key, operation, *args, **kwargs):
+    def call(key, operation, /, *args, **kwargs):
         args, kwargs = keras.tree.map_structure(quantized_input, (args, kwargs))
         return quantized(key, operation(*args, **kwargs))
 
@@ -355,7 +360,7 @@ def _split_activations(model):
         if _runs_by_itself(node.layer)
     }
 
-    def call(key, operation, *args, **kwargs):
+    def call(key, operation, /, *args, **kwargs):
         function = functions.get(operation.name)
         if function is None:
             return operation(*args, **kwargs)

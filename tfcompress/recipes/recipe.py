@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import inspect
+import math
 import pathlib
 
 import keras
@@ -39,6 +40,7 @@ from tfcompress.rewrites.apply import apply
 
 _BATCH_SIZE = 64
 _NUM_SAMPLES = 2048
+_MOST_VALUES = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +125,11 @@ class Recipe:
                 f"{getattr(error, 'problem', None) or error}. Expected 'steps:' and a "
                 "list under it."
             ) from error
+        if _num_values(content) > _MOST_VALUES:
+            raise ValueError(
+                f"{path.name} is not a recipe: its anchors repeat one another to more "
+                f"than {_MOST_VALUES} values. Write the steps out."
+            )
         if not isinstance(content, dict) or "steps" not in content:
             raise ValueError(
                 f"{path.name} is not a recipe: expected 'steps:' and a list under it."
@@ -134,7 +141,12 @@ class Recipe:
 
     @checked
     def to_yaml(self, path: FilePath("the YAML file to write")):
-        """Writes the recipe as YAML."""
+        """Writes the recipe as YAML.
+
+        Raises:
+            ValueError: if the path cannot be written.
+            OSError: if the disk is full; an earlier file stays whole.
+        """
         steps = [
             {name: arguments} if arguments else name for name, arguments in self.steps
         ]
@@ -317,6 +329,21 @@ def _named_step(position, name):
 
 
 STEPS = tuple(name for name in vars(_Run) if not name.startswith("_"))
+
+
+def _num_values(content, known=None):
+    """Values of nested lists and dictionaries; those that stand in two places twice.
+
+    One that holds itself has infinitely many.
+    """
+    known = {} if known is None else known
+    if not isinstance(content, (dict, list)):
+        return 1
+    if id(content) not in known:
+        known[id(content)] = math.inf
+        parts = content.values() if isinstance(content, dict) else content
+        known[id(content)] = 1 + sum(_num_values(part, known) for part in parts)
+    return known[id(content)]
 
 
 def _step(step):

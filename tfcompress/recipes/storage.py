@@ -5,11 +5,10 @@ import heapq
 import math
 
 import numpy as np
-import rich.table
 
 from tfcompress.coding.sparse import relative_index
 from tfcompress.core.kinds import BuiltModel, Integer, checked
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.core.walk import leaf_refs, leaves, weight_paths
 
 CONVOLUTION_INDEX_BITS = 8
@@ -86,7 +85,7 @@ class Storage:
 
     def table(self):
         """A `rich.table.Table`; P pruning, Q sharing, H Huffman coding."""
-        table = rich.table.Table(title="Deep Compression", title_justify="left")
+        table = Table(title="Deep Compression", title_justify="left")
         table.add_column("weight", overflow="fold")
         for heading in (
             "weights",

@@ -7,6 +7,7 @@ from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.kinds import BuiltModel, PlugIn, checked
 from tfcompress.core.nouns import LayerRewrite
+from tfcompress.core.recording import main_argument
 
 
 @checked
@@ -51,13 +52,12 @@ def apply_to_flat(flat, rewrite):
 
     def call(key, operation, /, *args, **kwargs):
         if operation.name in dropped:
-            return args[0]
+            return main_argument(operation, args, kwargs)
         if operation.name not in replaced:
             return operation(*args, **kwargs)
-        # Keyword arguments are the old layer's own, such as a batch norm's mask.
-        first, *others = replaced[operation.name]
-        outputs = first(*args)
-        for layer in others:
+        # Other arguments are the old layer's own, such as a batch norm's mask.
+        outputs = main_argument(operation, args, kwargs)
+        for layer in replaced[operation.name]:
             outputs = layer(outputs)
         return outputs
 

@@ -2,9 +2,10 @@
 
 from tfcompress import native
 from tfcompress.coding.wire import DECODE
-from tfcompress.tflite.decode import decode_tflite
+from tfcompress.tflite.claims import check_tensors
+from tfcompress.tflite.decode import check_claims, decode_tflite
 from tfcompress.tflite.operations import is_own
-from tfcompress.tflite.read import custom_operations
+from tfcompress.tflite.read import custom_operations, read
 
 
 def delegate_path():
@@ -40,6 +41,7 @@ def loadable(content):
         NativeError: if binary operations need the native core, which was not built.
         ValueError: if the file or encoded weights are damaged.
     """
+    check_tensors(content)
     is_binary = has_binary_operations(content)
     if not is_binary and not has_encoded_weights(content):
         return content, None
@@ -48,7 +50,11 @@ def loadable(content):
             "Running a file with binary operations (tfc.BConv2D, tfc.BDense)"
         )
     path = native.library_path()
-    return (content, str(path)) if path else decoded(content)
+    if not path:
+        return decoded(content)
+    if has_encoded_weights(content):
+        check_claims(read(content), len(content))
+    return content, str(path)
 
 
 def decoded(content):

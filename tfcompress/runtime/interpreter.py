@@ -1,16 +1,21 @@
 """Runs `.tflite` files."""
 
 import pathlib
+import threading
 
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from tfcompress import native
 from tfcompress.core.errors import check_finite
-from tfcompress.core.kinds import Content, FilePath, Integer, checked
+from tfcompress.core.kinds import Content, FilePath, Integer, Text, checked
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
+from tfcompress.core.warn import warn
 from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
+from tfcompress.tflite.read import naming_contradictions
+
+_USUAL_SIGNATURE = "serving_default"
 
 
 class Interpreter:
@@ -21,15 +26,20 @@ class Interpreter:
     dequantized, with the scales in the file, so that a float and an int8 file of one
     model are called alike, with images of bytes too. Batches larger than
     the file's run sample by sample. Encoded weights and binary operations are the native
-    delegate's.
+    delegate's. What stateful layers keep goes on from one sample, and one call, to the
+    next; a new interpreter begins anew. Threads that share one run one after the other,
+    as it has one set of tensors; with one each they run at the same time.
 
     Args:
         model: path of a file, or its bytes.
         num_threads: threads that kernels may use.
+        signature: name of the signature to run, of a file with several; None stands for
+            `"serving_default"`, else for the first by name.
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if the file is not a TFLite model or an operation is not supported.
+        ValueError: if the file is not a TFLite model, an operation is not supported, or
+            there is no such signature.
         NativeError: if the file holds binary operations and the native core was not
             built.
 
@@ -46,6 +56,7 @@ class Interpreter:
         self,
         model: FilePath("a .tflite file") | Content("one"),
         num_threads: Integer(1) = 1,
+        signature: Text() = None,
     ):
         content, self.name = _read(model)
         try:
@@ -58,18 +69,57 @@ class Interpreter:
                 "complete .tflite file whose operations this runtime knows; write it "
                 "again with tfc.export_tflite."
             ) from error
-        inputs = {d["index"]: d for d in self._interpreter.get_input_details()}
-        outputs = {d["index"]: d for d in self._interpreter.get_output_details()}
-        self._inputs = self._by_signature("inputs", inputs)
-        self._outputs = self._by_signature("outputs", outputs)
+        self._runner = None
+        self._lock = threading.Lock()
+        with naming_contradictions():
+            self._inputs = _by_name(self._interpreter.get_input_details())
+            self._outputs = _by_name(self._interpreter.get_output_details())
+            if key := self._chosen(signature):
+                self._use(self._interpreter.get_signature_runner(key))
+        if not self._inputs or not self._outputs:
+            raise ValueError(
+                f"{self.name} has {len(self._inputs)} inputs and {len(self._outputs)} "
+                "outputs: expected at least one of each."
+            )
 
-    def _by_signature(self, side, details):
-        signatures = self._interpreter.get_signature_list()
-        if not signatures:
-            return {d["name"]: d for d in details.values()}
-        runner = self._interpreter.get_signature_runner(next(iter(signatures)))
-        found = getattr(runner, f"get_{side[:-1]}_details")()
-        return {name: details[d["index"]] for name, d in found.items()}
+    def _chosen(self, signature):
+        """The name of the signature to run; None if the file has none."""
+        known = list(self._interpreter.get_signature_list())
+        if signature is None:
+            first = (
+                _USUAL_SIGNATURE
+                if _USUAL_SIGNATURE in known
+                else min(known, default=None)
+            )
+            if len(known) > 1:
+                warn(
+                    f"{self.name} has the signatures {known}: {first!r} is used. Choose "
+                    "with Interpreter(model, signature=...).",
+                )
+            return first
+        if signature not in known:
+            raise ValueError(
+                f"{self.name} has no signature {signature!r}; it has {known}."
+                f"{did_you_mean(str(signature), known)}"
+            )
+        return signature
+
+    def _use(self, runner):
+        """Takes the names of a signature, and its runner if it has a graph of its own."""
+        found = runner.get_input_details(), runner.get_output_details()
+        own = self._inputs, self._outputs
+        is_first = [sorted(map(_tensor, side.values())) for side in found] == [
+            sorted(map(_tensor, side.values())) for side in own
+        ]
+        if not is_first and len(self._interpreter.get_signature_list()) > 1:
+            self._runner = runner
+            self._inputs, self._outputs = found
+            return
+        names = [{_tensor(d): name for name, d in details.items()} for details in found]
+        self._inputs, self._outputs = (
+            {named[_tensor(d)]: d for d in details.values()}
+            for named, details in zip(names, own, strict=True)
+        )
 
     @property
     def input_details(self):
@@ -98,8 +148,6 @@ class Interpreter:
                 not finite, or integers that the input cannot hold. Floats beyond the
                 range of an integer input are clipped.
         """
-        if self._interpreter is None:
-            raise ValueError(f"{self.name} is closed; open it again to run it.")
         arrays = self._named(inputs)
         batches = {
             name: self._split(name, array, raw) for name, array in arrays.items()
@@ -110,7 +158,10 @@ class Interpreter:
                 f"Inputs of {self.name} have different batch sizes: "
                 f"{ {name: len(array) for name, array in arrays.items()} }."
             )
-        results = [self._invoke(batches, i, raw) for i in range(counts.pop())]
+        with self._lock:
+            if self._interpreter is None:
+                raise ValueError(f"{self.name} is closed; open it again to run it.")
+            results = [self._invoke(batches, i, raw) for i in range(counts.pop())]
         joined = {
             name: np.concatenate([np.atleast_1d(r[name]) for r in results])
             for name in self._outputs
@@ -154,13 +205,8 @@ class Interpreter:
         return np.split(convert(array, detail), array.shape[0] // shape[0])
 
     def _invoke(self, batches, index, raw):
-        for name, parts in batches.items():
-            self._interpreter.set_tensor(self._inputs[name]["index"], parts[index])
-        self._interpreter.invoke()
-        values = {
-            name: self._interpreter.get_tensor(detail["index"])
-            for name, detail in self._outputs.items()
-        }
+        given = {name: parts[index] for name, parts in batches.items()}
+        values = self._runner(**given) if self._runner else self._run_first(given)
         if raw:
             return values
         return {
@@ -168,15 +214,33 @@ class Interpreter:
             for name, value in values.items()
         }
 
+    def _run_first(self, given):
+        for name, part in given.items():
+            self._interpreter.set_tensor(self._inputs[name]["index"], part)
+        self._interpreter.invoke()
+        return {
+            name: self._interpreter.get_tensor(detail["index"])
+            for name, detail in self._outputs.items()
+        }
+
     def close(self):
-        """Frees the model."""
-        self._interpreter = None
+        """Frees the model, as soon as no other thread runs it."""
+        with self._lock:
+            self._interpreter = self._runner = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
         self.close()
+
+
+def _by_name(details):
+    return {detail["name"]: detail for detail in details}
+
+
+def _tensor(detail):
+    return detail["index"], detail["name"]
 
 
 def _loaded(content, num_threads):

@@ -7,7 +7,6 @@ import tempfile
 import time
 
 import keras
-import rich.table
 
 from tfcompress.core.data import Data, Samples
 from tfcompress.core.files import check_writable, write_atomically
@@ -20,7 +19,7 @@ from tfcompress.core.kinds import (
     OneOf,
     checked,
 )
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.export import PRECISIONS, export_tflite
 from tfcompress.export.precisions import precision_of
 from tfcompress.export.trace import named_outputs
@@ -86,7 +85,7 @@ class Ladder:
 
     def table(self):
         """A `rich.table.Table`."""
-        table = rich.table.Table(
+        table = Table(
             title=f"{self.path.name}: {self.precision}, a drop of {self.max_drop:g} "
             f"allowed: {'met' if self.met else 'not met'}",
             title_justify="left",

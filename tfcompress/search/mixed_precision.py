@@ -5,7 +5,6 @@ import re
 
 import keras
 import numpy as np
-import rich.table
 import scipy.optimize
 import tensorflow as tf
 
@@ -21,7 +20,7 @@ from tfcompress.core.kinds import (
 )
 from tfcompress.core.matrices import from_matrix, to_matrix
 from tfcompress.core.samples import batches
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.export.trace import named_outputs
 from tfcompress.measuring.scores import in_order, score, tasks_of
 from tfcompress.quantization.post_training.folded import folded, matrix_layers
@@ -100,7 +99,7 @@ class MixedPrecision:
             f"{self.model}: {self.average_bits:.3f} bits on average, "
             f"{self.size_bytes:,.0f} bytes of kernels; {self.sensitivity}"
         )
-        table = rich.table.Table(title=title, title_justify="left")
+        table = Table(title=title, title_justify="left")
         table.add_column("layer", overflow="fold")
         table.add_column("weights", justify="right")
         table.add_column("bits", justify="right")

@@ -5,10 +5,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.coding import wire
 from tfcompress.coding.wire import DECODE
-from tfcompress.core.kinds import Content, checked
+from tfcompress.core.kinds import Content, Integer, checked
 from tfcompress.tflite.edit import drop_buffers, drop_tensors
 from tfcompress.tflite.operations import operation_name
-from tfcompress.tflite.read import read, write
+from tfcompress.tflite.read import naming_contradictions, read, write
 
 # Of `schema.TensorType`, which counts differently from the runtime.
 TYPES = {
@@ -22,22 +22,37 @@ TYPES = {
 }
 
 
+# What is decoded may be so much larger than the file, or of this size in any case: a
+# weight takes no bits at all where all are alike, and sparse ones a thousandth.
+_MAX_EXPANSION = 1000
+_SMALL_BYTES = 1 << 28
+# No file holds more.
+_LARGEST_BYTES = (1 << 31) - 1
+
+
 @checked
-def decode_tflite(content: Content("a .tflite model")):
+def decode_tflite(content: Content("a .tflite model"), max_bytes: Integer(1) = None):
     """Writes the constants of an encoded `.tflite` model out.
 
     What `tfc.export_tflite(codec=...)` encoded becomes an ordinary model of builtin
     operations, byte for byte the one that was encoded; so do models that TFLite Micro's
     own compression wrote. Other models come back as they are.
 
+    Memory is taken for twice what the tensors say they hold, not more; for those of 4
+    bits, for a byte of each element besides.
+
     Args:
         content: bytes of a `.tflite` model.
+        max_bytes: the most that its encoded tensors may say they hold together. By
+            default 256 MiB, or 1000 times the size of the file if that is more; never
+            more than 2 GiB, which no file can hold.
 
     Returns:
         The bytes of the ordinary model.
 
     Raises:
-        ValueError: if the file or an encoded constant is damaged.
+        ValueError: if the file or an encoded constant is damaged, or they claim more
+            than `max_bytes`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
@@ -49,7 +64,37 @@ def decode_tflite(content: Content("a .tflite model")):
         True
     """
     file = read(content)
-    return write(file) if decode(file) else bytes(content)
+    check_claims(file, len(content), max_bytes)
+    return write(file, True) if decode(file) else bytes(content)
+
+
+def check_claims(file, size_bytes, max_bytes=None):
+    """Raises if encoded constants claim to hold far more than a file of its size does.
+
+    Args:
+        file: the object form of a model.
+        size_bytes: of the file.
+        max_bytes: see `decode_tflite`.
+
+    Raises:
+        ValueError: if they do, or the file contradicts itself.
+    """
+    if max_bytes is None:
+        max_bytes = max(_SMALL_BYTES, _MAX_EXPANSION * size_bytes)
+    with naming_contradictions():
+        claimed = sum(
+            tensor_of(graph.tensors[place]).size_bytes
+            for graph in file.subgraphs
+            for operation in graph.operators
+            if _decodes(file, operation)
+            for place in operation.outputs
+        )
+    if claimed > min(max_bytes, _LARGEST_BYTES):
+        raise ValueError(
+            f"Encoded tensors in a file of {size_bytes} bytes claim to hold {claimed}: "
+            f"expected at most {min(max_bytes, _LARGEST_BYTES)}. Copy or export the file "
+            "again; if it is right, call tfc.decode_tflite(content, max_bytes=...)."
+        )
 
 
 def decode(file):
@@ -64,16 +109,11 @@ def decode(file):
     Raises:
         ValueError: if the file or an encoded constant is damaged.
     """
-    try:
+    with naming_contradictions():
         if not any(_decodes(file, o) for g in file.subgraphs for o in g.operators):
             return False
         _decode(file)
         return True
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"The model contradicts itself ({type(error).__name__}: {error}). Copy or "
-            "export the file again."
-        ) from error
 
 
 def _decode(model):

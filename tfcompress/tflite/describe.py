@@ -16,7 +16,7 @@ from tfcompress.tflite.operations import (
     count_operations,
     count_parameters,
 )
-from tfcompress.tflite.read import read
+from tfcompress.tflite.read import naming_contradictions, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +77,7 @@ class FileDescription:
         return "\n".join(lines)
 
 
+@naming_contradictions()
 def describe(path):
     """Reads a `.tflite` file.
 

@@ -32,6 +32,24 @@ def opcode_index(file, code):
     return known.index(vars(code))
 
 
+def order_ends(file, inputs, outputs):
+    """Puts inputs and outputs in order, which the converter sorts by name.
+
+    Args:
+        file: the object form of a model, edited in place.
+        inputs: names in its signature, in order.
+        outputs: likewise.
+    """
+    (signature,), graph = file.signatureDefs, file.subgraphs[0]
+    for side, names in ("inputs", inputs), ("outputs", outputs):
+        entries = {entry.name.decode(): entry for entry in getattr(signature, side)}
+        ordered = [entries[name] for name in names if name in entries]
+        if len(ordered) == len(entries):
+            setattr(signature, side, ordered)
+            places = [int(entry.tensorIndex) for entry in ordered]
+            setattr(graph, side, np.array(places, np.int32))
+
+
 def drop_unused_codes(file):
     """Removes kinds of operations that no operation is of any more."""
     operations = [op for graph in file.subgraphs for op in graph.operators]

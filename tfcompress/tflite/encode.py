@@ -1,7 +1,6 @@
 """Constants that are decoded when a `.tflite` file is loaded."""
 
 import collections
-import copy
 import dataclasses
 
 import numpy as np
@@ -12,7 +11,7 @@ from tfcompress.coding.wire import DECODE
 from tfcompress.tflite.decode import TYPES, decode_tflite, tensor_of
 from tfcompress.tflite.edit import drop_buffers, opcode_index
 from tfcompress.tflite.operations import is_own, operation_name
-from tfcompress.tflite.read import write
+from tfcompress.tflite.read import read, write
 
 _METHODS = {
     "lut": encoders.lut,
@@ -26,6 +25,8 @@ _OVERHEAD = 160
 _MIN_SIZE = 64
 # Adaptive decoding takes about 60 ns a decision: about 0.2 s for a file.
 _MAX_DECISIONS = 4_000_000
+# Stands for an operation that lets its constants be encoded.
+_ANY_READER = "FULLY_CONNECTED"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,36 @@ def encode_tflite(file, codec="auto"):
             "The encoded file does not decode to what was encoded. Nothing was written; "
             "please report the model."
         )
-    return content, tuple(results)
+    if len(content) < len(plain):
+        return content, tuple(results)
+    # What is added for the first constant may be more than all save.
+    vars(file).update(vars(read(plain)))
+    return plain, tuple(map(_left, results))
+
+
+def _left(result):
+    """What is said of a constant that stays although it would be smaller by itself."""
+    if not result.encoding:
+        return result
+    return dataclasses.replace(
+        result,
+        encoded_bytes=result.plain_bytes,
+        encoding="",
+        reason="the file would not be smaller",
+    )
+
+
+def encoded_size(file, tensor, codec):
+    """The bytes that a constant takes with a codec, or as it is if that is less.
+
+    Args:
+        file: the object form of a model.
+        tensor: a tensor of it that shows a constant.
+        codec: one of `CODECS`.
+    """
+    constant = _Constant(file, tensor.buffer, [tensor], {_ANY_READER})
+    encoded, result, _ = _encode(constant, codec, _MAX_DECISIONS)
+    return result.encoded_bytes + (_OVERHEAD if encoded else 0)
 
 
 class _Constant:
@@ -206,29 +236,21 @@ def _insert(model, chosen):
 
 
 def _insert_in_graph(model, graph, ancillary):
-    """TFLite Micro keeps a decoded tensor for the next operation only: a reader each."""
-    pairs, operations = {}, []
+    """Before the first operation that reads a constant, it is decoded for all."""
+    operations = []
     for operation in graph.operators:
-        outputs = []
-        for i, index in enumerate(operation.inputs):
-            tensor = graph.tensors[index]
-            if index in pairs:
-                graph.tensors.append(copy.copy(tensor))
-                operation.inputs[i] = len(graph.tensors) - 1
-            elif index >= 0 and tensor.buffer in ancillary:
-                pairs[index] = _add_pair(model, graph, tensor, ancillary)
-            else:
-                continue
-            outputs.append((operation.inputs[i], pairs[index]))
-        if outputs:
-            operations.append(_decode_operation(model, outputs))
+        read = [i for i in dict.fromkeys(map(int, operation.inputs)) if i >= 0]
+        encoded = [i for i in read if graph.tensors[i].buffer in ancillary]
+        if encoded:
+            pairs = [_add_pair(model, graph, i, ancillary) for i in encoded]
+            operations.append(_decode_operation(model, encoded, pairs))
         operations.append(operation)
     graph.operators = operations
 
 
-def _add_pair(model, graph, tensor, ancillary):
+def _add_pair(model, graph, index, ancillary):
     """Adds the encoded and the ancillary tensor of a constant, which is none any more."""
-    pair = []
+    tensor, pair = graph.tensors[index], []
     for buffer in (tensor.buffer, ancillary[tensor.buffer]):
         part = schema.TensorT()
         part.type = schema.TensorType.UINT8
@@ -240,14 +262,14 @@ def _add_pair(model, graph, tensor, ancillary):
     return pair
 
 
-def _decode_operation(model, outputs):
+def _decode_operation(model, outputs, pairs):
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
     code.customCode = DECODE.encode()
     operation = schema.OperatorT()
     operation.opcodeIndex = opcode_index(model, code)
-    operation.inputs = np.array([t for _, pair in outputs for t in pair], np.int32)
-    operation.outputs = np.array([output for output, _ in outputs], np.int32)
+    operation.inputs = np.array(pairs, np.int32).ravel()
+    operation.outputs = np.array(outputs, np.int32)
     return operation
 
 

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from tfcompress.core.nibbles import unpack_nibbles
-from tfcompress.tflite.read import read
+from tfcompress.tflite.read import naming_contradictions, read
 
 # Operations whose kernels have the output channel as their first axis.
 OUTPUTS_FIRST = ("FULLY_CONNECTED", "CONV_2D")
@@ -58,6 +58,7 @@ def is_own(name):
     return name.startswith(_OWN)
 
 
+@naming_contradictions()
 def count_operations(model):
     """`{name: count}` of the operations in a `.tflite` model, most frequent first.
 
@@ -71,6 +72,7 @@ def count_operations(model):
     return dict(counts.most_common())
 
 
+@naming_contradictions()
 def float_operations(model):
     """Operations that compute in float, `{name: (count, reason)}`.
 
@@ -93,6 +95,7 @@ def _reason(name):
     return "LiteRT has no int8 kernel for it"
 
 
+@naming_contradictions()
 def count_parameters(model):
     """`(all, non-zero)` weights stored in a `.tflite` model.
 
@@ -159,6 +162,7 @@ def constant(model, tensor):
     return octets.view(_DTYPES[tensor.type]) if tensor.type in _DTYPES else None
 
 
+@naming_contradictions()
 def count_macs(model):
     """Multiply-accumulates of convolution and dense operations, for one batch.
 
@@ -172,6 +176,7 @@ def count_macs(model):
     )
 
 
+@naming_contradictions()
 def count_binary_macs(model):
     """Those of `count_macs` whose inputs are signs and whose weights are bits."""
     model = read(model)

@@ -1,10 +1,21 @@
 """Reads and writes `.tflite` models; passes in between work on the object form."""
 
+import contextlib
+
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 _MARK = b"TFL3"
+_CONTRADICTIONS = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    UnicodeDecodeError,
+)
 # Room for what is not in buffers.
 _SPARE_BYTES = 1 << 16
 
@@ -25,14 +36,51 @@ def read(model):
     return _complete(model, flatbuffer_utils.read_model_from_bytearray)
 
 
-def write(file):
-    """The bytes of a model in object form."""
+@contextlib.contextmanager
+def naming_contradictions():
+    """In it, places and types that a model does not have are one clear error.
+
+    Raises:
+        ValueError: instead of what Python says of them.
+    """
+    try:
+        yield
+    except _CONTRADICTIONS as error:
+        raise ValueError(
+            f"The model contradicts itself ({type(error).__name__}: {error}). Copy or "
+            "export the file again."
+        ) from error
+
+
+def write(file, consume=False):
+    """The bytes of a model in object form.
+
+    Args:
+        file: the model.
+        consume: whether it is of no use afterwards: its buffers go as soon as they are
+            written, so that they are not in memory thrice.
+    """
     data = (buffer.data for buffer in file.buffers)
     size = sum(len(part) for part in data if part is not None)
     # A builder doubles its room, with a copy, whenever it is too small.
-    builder = flatbuffers.Builder(size + _SPARE_BYTES)
+    builder = _Builder(size + _SPARE_BYTES)
     builder.Finish(file.Pack(builder), file_identifier=_MARK)
-    return bytes(builder.Output())
+    if consume:
+        file.buffers = None
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])
+
+
+class _Builder(flatbuffers.Builder):
+    """Writes bytes in without copies on the way, which would take memory thrice."""
+
+    def CreateNumpyVector(self, x):
+        if x.dtype != np.uint8:
+            return super().CreateNumpyVector(x)
+        self.StartVector(1, x.size, 1)
+        self.head -= x.size
+        memoryview(self.Bytes)[self.head : self.head + x.size] = np.ascontiguousarray(x)
+        self.vectorNumElems = x.size
+        return self.EndVector()
 
 
 def custom_operations(content):
@@ -52,6 +100,29 @@ def _custom_operations(content):
     codes = map(model.OperatorCodes, range(model.OperatorCodesLength()))
     names = (code.CustomCode() for code in codes)
     return {name.decode() for name in names if name}
+
+
+def tensor_shapes(content):
+    """The shapes of all tensors, and whether any is sparse; little else is read.
+
+    Args:
+        content: bytes of a `.tflite` model.
+
+    Returns:
+        `(list of integer arrays, bool)`.
+
+    Raises:
+        ValueError: if the bytes are not a complete TFLite model.
+    """
+    return _complete(content, _tensor_shapes)
+
+
+def _tensor_shapes(content):
+    model = schema.Model.GetRootAs(content)
+    graphs = map(model.Subgraphs, range(model.SubgraphsLength()))
+    tensors = [g.Tensors(i) for g in graphs for i in range(g.TensorsLength())]
+    shapes = [t.ShapeAsNumpy() for t in tensors if t.ShapeLength()]
+    return shapes, any(t.Sparsity() is not None for t in tensors)
 
 
 def _complete(content, reader):

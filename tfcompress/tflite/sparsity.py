@@ -21,6 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.core.walk import weight_refs
 from tfcompress.tflite.edit import WEIGHT_INPUT, opcode_index, set_constant
+from tfcompress.tflite.encode import encoded_size
 from tfcompress.tflite.operations import OUTPUTS_FIRST, operation_name
 
 SPARSE = ("auto", "always", "never")
@@ -70,7 +71,7 @@ class KernelSparsity:
     reason: str | None = None
 
 
-def store_sparse(file, model, sparse, obstacle=None):
+def store_sparse(file, model, sparse, obstacle=None, codec=None):
     """Makes kernels of a file sparse where that pays.
 
     Args:
@@ -78,6 +79,8 @@ def store_sparse(file, model, sparse, obstacle=None):
         model: the plain Keras model that it was converted from, for names.
         sparse: one of `SPARSE`; see `export_tflite`.
         obstacle: why LiteRT runs no kernel of such a file sparse, or None.
+        codec: how constants are encoded afterwards; what takes fewer bytes so is left
+            alone.
 
     Returns:
         A tuple with a `KernelSparsity` for each kernel of which at least half is zero.
@@ -88,7 +91,7 @@ def store_sparse(file, model, sparse, obstacle=None):
         return _unused(model, 'sparse="never"')
     found = [(g, kernel) for g in file.subgraphs for kernel in _sparse_kernels(file, g)]
     names = _names_by_zeros(model) if found else {}
-    return tuple(_store(file, *place, names, sparse) for place in found)
+    return tuple(_store(file, *place, names, sparse, codec) for place in found)
 
 
 def sparsity_lines(kernels):
@@ -201,7 +204,7 @@ def _obstacle(graph, places, kinds):
     return None
 
 
-def _store(file, graph, kernel, names, sparse):
+def _store(file, graph, kernel, names, sparse, codec):
     """Stores a kernel as it pays, and says how."""
     same_zeros = names[_zeros(kernel.values.reshape(len(kernel.values), -1))]
     state = KernelSparsity(
@@ -210,6 +213,11 @@ def _store(file, graph, kernel, names, sparse):
         density=np.count_nonzero(kernel.values) / kernel.values.size,
     )
     candidates = _smaller_forms(kernel.values)
+    if candidates and codec:
+        size = encoded_size(file, kernel.tensor, codec)
+        if size < min(form.size_bytes for form in candidates):
+            reason = f"codec={codec!r} makes the file smaller"
+            return dataclasses.replace(state, reason=reason)
     fast = [form for form in candidates if form.cost <= _affordable(kernel.values)]
     if fast and not kernel.obstacle:
         form = min(fast, key=lambda form: form.size_bytes)

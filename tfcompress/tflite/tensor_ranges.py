@@ -4,6 +4,7 @@ import collections
 
 from ai_edge_litert import schema_py_generated as schema
 
+from tfcompress.tflite.observe import called
 from tfcompress.tflite.operations import operation_name
 
 # Their integer kernels read and write one scale.
@@ -40,21 +41,24 @@ def set_ranges(file, ends, bits):
 
     Args:
         file: the object form of the file, edited in place.
-        ends: `{place of a tensor: (smallest, largest value)}`.
+        ends: `{(graph, place of a tensor): (smallest, largest value)}`.
         bits: of the integers.
     """
-    graph = file.subgraphs[0]
-    indices = _indices(file, graph)
-    ranges = {k: _with_zero(*ends[k]) for k in ends.keys() - indices}
-    for group in _groups(file, graph, ranges, bits):
+    ranges, unused = {}, []
+    for index, graph in enumerate(file.subgraphs):
+        cast = {(index, place) for place in _indices(file, graph)}
+        unused += [*cast, *((index, place) for place in _integers(graph))]
+        ends = {place: end for place, end in ends.items() if place not in cast}
+    ranges = {place: _with_zero(*end) for place, end in ends.items()}
+    for group in _groups(file, ranges, bits):
         lows, highs = zip(*(ranges[place] for place in group), strict=True)
         ranges.update(dict.fromkeys(group, (min(lows), max(highs))))
     if bits == 16:
-        ranges.update(dict.fromkeys([*_integers(graph), *indices], _DEAD))
-    for place, (low, high) in ranges.items():
+        ranges.update(dict.fromkeys(unused, _DEAD))
+    for (index, place), (low, high) in ranges.items():
         if max(-low, high) < _LEAST_REACH:
             low, high = _DEAD
-        tensor = graph.tensors[place]
+        tensor = file.subgraphs[index].tensors[place]
         tensor.quantization = tensor.quantization or schema.QuantizationParametersT()
         tensor.quantization.min, tensor.quantization.max = [low], [high]
 
@@ -75,6 +79,8 @@ def _indices(file, graph):
     for operation in graph.operators:
         readers.update({int(i) for i in operation.inputs})
     for operation in reversed(graph.operators):
+        if not len(operation.inputs) or not len(operation.outputs):
+            continue
         name, first = operation_name(file, operation), int(operation.inputs[0])
         outputs = {int(i) for i in operation.outputs}
         is_cast = name == "CAST" and graph.tensors[min(outputs)].type in _INTEGERS
@@ -88,7 +94,7 @@ def _with_zero(low, high):
     return min(low, 0.0), max(high, 0.0)
 
 
-def _groups(file, graph, ranges, bits):
+def _groups(file, ranges, bits):
     """Sets of tensors of one scale, some of which are also read otherwise."""
     parent = {}
 
@@ -97,21 +103,28 @@ def _groups(file, graph, ranges, bits):
             place = parent[place]
         return place
 
-    readers = collections.Counter(int(i) for i in graph.outputs)
-    kept, selected = set(), set()
-    for operation in graph.operators:
-        inputs = {int(i) for i in operation.inputs if int(i) in ranges}
-        readers.update(inputs)
-        name = operation_name(file, operation)
-        if name not in _SAME_SCALE:
-            continue
-        outputs = [int(i) for i in operation.outputs if int(i) in ranges]
-        first, *others = [*inputs, *outputs] or [None]
-        kept |= inputs
-        if bits == 16 and name in _SELECT:
-            selected.update(outputs)
+    def join(places):
+        first, *others = [place for place in places if place in ranges] or [None]
         for other in others:
             parent[find(other)] = find(first)
+
+    readers, kept, selected = collections.Counter(), set(), set()
+    for index, graph in enumerate(file.subgraphs):
+        readers.update((index, int(i)) for i in graph.outputs)
+        for operation in graph.operators:
+            inputs = {(index, int(i)) for i in operation.inputs} & ranges.keys()
+            outputs = [(index, int(i)) for i in operation.outputs]
+            readers.update(inputs)
+            name = operation_name(file, operation)
+            for places in _passed(file, index, operation):
+                join(places)
+                selected.update(places)
+            if name not in _SAME_SCALE:
+                continue
+            join([*inputs, *outputs])
+            kept |= inputs
+            if bits == 16 and name in _SELECT:
+                selected.update(outputs)
     members = collections.defaultdict(list)
     for place in ranges:
         members[find(place)].append(place)
@@ -123,3 +136,26 @@ def _groups(file, graph, ranges, bits):
             for place in group
         )
     ]
+
+
+def _passed(file, index, operation):
+    """Tuples of the places that one value has outside and inside of a loop or branch."""
+    inside = called(file, operation)
+    if not inside:
+        return []
+    given = [[*map(int, operation.inputs)], [*map(int, operation.outputs)]]
+    if operation_name(file, operation) == "IF":
+        given[0] = given[0][1:]
+    outside = [[(index, place) for place in places] for places in given]
+    inputs, outputs = (
+        [
+            [(i, int(place)) for place in getattr(file.subgraphs[i], side)]
+            for i in inside
+        ]
+        for side in ("inputs", "outputs")
+    )
+    if operation_name(file, operation) == "IF":
+        sides = (outside[0], *inputs), (outside[1], *outputs)
+        return [values for side in sides for values in zip(*side, strict=True)]
+    # The first graph of a loop gives a condition, the other the next values.
+    return [*zip(*outside, *inputs, outputs[1], strict=True)]

@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import keras
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from tfcompress.core import matrices
 from tfcompress.quantization.post_training import GPTQ, AdaRound, Inputs, Nearest
+from tfcompress.quantization.post_training.inputs import measure
 from tfcompress.quantization.post_training.scales import channel_scales
 
 L = keras.layers
@@ -139,3 +141,65 @@ def test_what_an_einsum_multiplies(equation, bias_axes, has_rows, has_bias):
 def test_bad_arguments(make):
     with pytest.raises(ValueError, match="got 0, expected a positive"):
         make()
+
+
+def test_features_that_hardly_change_keep_their_variance():
+    generator = np.random.default_rng(0)
+    exact = np.float32(1000 + 0.1 * generator.normal(size=(4, 64, 6)))
+    noisy = np.float32(exact + 0.05 * generator.normal(size=exact.shape))
+    layer = L.Dense(3)
+    layer.build((None, 6))
+    batches = [list(map(keras.ops.convert_to_tensor, a)) for a in (exact, noisy)]
+    x, z = (a.reshape(-1, 6).astype(np.float64) for a in (exact, noisy))
+    centered = measure(layer, *batches, needs_moments=True, centered=True)
+    for found, a, b in ((centered.moments, z, z), (centered.cross, z, x)):
+        expected = (a - a.mean(0)).T @ (b - b.mean(0)) / len(a)
+        np.testing.assert_allclose(found[0], expected, atol=1e-7)
+    whole = measure(layer, *batches, needs_moments=True)
+    np.testing.assert_allclose(whole.moments[0], z.T @ z / len(z), rtol=1e-12)
+    np.testing.assert_allclose(whole.cross[0], z.T @ x / len(z), rtol=1e-12)
+    np.testing.assert_allclose(whole.mean[0], z.mean(0), rtol=1e-12)
+    again = whole.centered()
+    np.testing.assert_allclose(again.moments, centered.moments, atol=1e-8)
+    np.testing.assert_allclose(again.cross, centered.cross, atol=1e-8)
+    weight = generator.normal(size=(1, 6, 3))
+    codes = GPTQ()(weight, channel_scales(weight, 7), 7, centered)
+    assert np.isfinite(codes).all()
+
+
+def test_more_damping_where_there_is_no_factor():
+    # The least eigenvalue is -0.02, and damping begins at 0.01 of the mean, 1.
+    moments = np.array([[[1.0, 1.02], [1.02, 1.0]]])
+    inputs = Inputs(np.zeros((1, 2)), np.zeros((1, 2)), moments, moments)
+    weight, scale = np.array([[[0.4], [0.4]]]), np.ones((1, 1, 1))
+    np.testing.assert_array_equal(GPTQ()(weight, scale, 7, inputs).ravel(), [0, 1])
+    broken = Inputs(inputs.mean, inputs.mean, moments * np.nan, moments)
+    with pytest.raises(ValueError, match="finite inputs"):
+        GPTQ()(weight, scale, 7, broken)
+
+
+def test_gptq_is_the_best_choice_one_by_one():
+    inputs = correlated(2, 5, 0.2)
+    weight = np.random.default_rng(3).normal(size=(2, 5, 4))
+    scale = channel_scales(weight, 7)
+    found = GPTQ(damping=1e-9)(weight, scale, 7, inputs) * scale
+    for i in range(4):
+        # The best weights from i on, if those before are as they were rounded.
+        moments, target = inputs.moments, inputs.cross @ weight
+        right = target[:, i:] - moments[:, i:, :i] @ found[:, :i]
+        best = np.linalg.solve(moments[:, i:, i:], right)[:, 0] / scale[:, 0]
+        free = np.abs(weight[:, i]) < 7 * scale[:, 0] * (1 - 1e-6)
+        expected = np.clip(np.rint(best), -7, 7) * scale[:, 0]
+        np.testing.assert_allclose(found[:, i][free], expected[free])
+
+
+def test_gptq_holds_few_matrices():
+    size = 600
+    inputs = correlated(1, size)
+    weight = np.random.default_rng(1).normal(size=(1, size, 8))
+    scale = channel_scales(weight, 7)
+    tracemalloc.start()
+    GPTQ()(weight, scale, 7, inputs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * inputs.moments.nbytes

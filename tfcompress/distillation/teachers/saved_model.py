@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfcompress.core.errors import refuse
+from tfcompress.core.keras_internals import in_safe_mode
 from tfcompress.core.kinds import FilePath, OneOf
 from tfcompress.distillation.teachers.file import (
     FileTeacher,
@@ -22,6 +23,10 @@ class SavedModelTeacher(FileTeacher):
     else its only signature or "serving_default". A call takes the structure of inputs
     that was saved; a signature takes several inputs by name. Outputs called `output_0`,
     `output_1`, ... go by position, others by name.
+
+    A graph can do anything, such as write files. It is opened where a person names the
+    folder, but not where a saved `Distiller` does: that one needs `safe_mode=False` in
+    `tfc.load_model` to learn from it, and can be used without.
 
     Args:
         path: of the folder with `saved_model.pb`.
@@ -46,13 +51,34 @@ class SavedModelTeacher(FileTeacher):
         kind: OneOf("sigmoid", "logits", None) = None,
     ):
         super().__init__(path, kind)
-        # What was loaded owns the variables, and has to live as long.
-        self._loaded = _loaded(self.path)
-        self._function = self._called() or self._signature()
+        self.is_open = not in_safe_mode()
+        if self.is_open:
+            # What was loaded owns the variables, and has to live as long.
+            self._loaded = _loaded(self.path)
+            self._function = self._called() or self._signature()
+
+    def build(self, inputs, outputs=None, kinds=None):
+        """Runs the function once; one that is not open is taken to fit the student."""
+        if self.is_open:
+            return super().build(inputs, outputs, kinds)
+        if outputs is None:
+            self._refuse()
+        count = len(keras.tree.flatten(outputs))
+        self.structure = keras.tree.pack_sequence_as(outputs, list(range(count)))
+        self.kinds = kinds
 
     def run(self, inputs):
         """The function's outputs."""
+        if not self.is_open:
+            self._refuse()
         return self._function(inputs)
+
+    def _refuse(self):
+        raise ValueError(
+            f"The teacher {self.path!r} is a SavedModel that a loaded file names; it was "
+            "not opened, since its graph can do anything, such as write files. If you "
+            "trust it, load the file with tfc.load_model(path, safe_mode=False)."
+        )
 
     def _called(self):
         """A function of inputs in the structure that was saved, or None."""

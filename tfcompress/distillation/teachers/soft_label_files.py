@@ -3,12 +3,17 @@
     index.json    format, teacher, inputs, outputs
     logits.bin    float32, little-endian; one row for each sample: its outputs in a line
     keys.bin      two uint64 for each row: fingerprints of the sample and of its logits
+    lock          empty; locked by who writes
 
 A row counts once its key is there. A run that was cut off leaves rows without keys, or
-after a loss of power keys of rows that never reached the disk: both are dropped.
+after a loss of power keys of rows that never reached the disk: both are dropped. Other
+rows that do not have their fingerprint are damaged. Of several rows of a sample the last
+one counts: it was written because those before it were damaged.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import math
 import os
@@ -21,6 +26,7 @@ import tensorflow as tf
 from tfcompress.core.files import write_atomically
 
 INDEX = "index.json"
+_LOCK = "lock"
 _FORMAT = 1
 _KEY = np.dtype([("sample", "<u8"), ("logits", "<u8")])
 _BLOCK = 1024
@@ -105,35 +111,91 @@ def read_index(path):
         ) from error
 
 
-def write_index(path, index):
-    """Makes the folder and its index.
+@contextlib.contextmanager
+def locked(path):
+    """Keeps a folder, which it makes, for one writer, until that or its process ends.
 
     Raises:
-        ValueError: if the folder holds something else.
+        ValueError: if another one writes there, the folder holds something else, or its
+            file system has no locks.
     """
     folder = pathlib.Path(path)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ValueError(
-            f"{str(path)!r} holds no soft labels but something else: choose a new folder."
-        )
+    _check_ours(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / _LOCK, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            reason = f"its file system cannot lock files ({error.strerror})"
+            if isinstance(error, BlockingIOError):
+                reason = "another run of precompute is writing to it; wait for its end"
+            raise ValueError(
+                f"Cannot write to {str(path)!r}: {reason}, or choose another folder."
+            ) from error
+        try:
+            yield
+        finally:
+            # Forked children have the file open too, perhaps for longer.
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _check_ours(folder):
+    if not folder.exists():
+        return
+    names = {file.name for file in folder.iterdir()} if folder.is_dir() else {""}
+    if names and not names & {INDEX, _LOCK}:
+        raise ValueError(
+            f"{str(folder)!r} holds no soft labels but something else: choose a new "
+            "folder."
+        )
+
+
+def write_index(path, index):
+    """Writes the index of a folder."""
     content = {"format": _FORMAT, **dataclasses.asdict(index)}
-    write_atomically(folder / INDEX, json.dumps(content, indent=1) + "\n")
+    write_atomically(pathlib.Path(path, INDEX), json.dumps(content, indent=1) + "\n")
 
 
 def read_rows(path, index):
-    """`(keys, logits)` of the rows that are whole; logits are read when looked at."""
+    """`(keys, prints, logits)` of the rows; prints and logits are read when looked at.
+
+    Args:
+        path: of the folder.
+        index: its `Index`.
+
+    Returns:
+        The fingerprints of the samples and of their logits, each `(rows,)`, and the
+        logits, `(rows, width)`. The last row is whole, others may be damaged.
+    """
     keys = _mapped(pathlib.Path(path, "keys.bin"), _KEY, 1)[:, 0]
     logits = _mapped(pathlib.Path(path, "logits.bin"), np.dtype("<f4"), index.width)
     count = min(len(keys), len(logits))
+    prints = keys["logits"]
     while count:
         start = max(0, count - _BLOCK)
-        found = fingerprints(logits[start:count]).numpy()
-        wrong = np.flatnonzero(found != keys["logits"][start:count])
-        if not len(wrong):
+        whole = np.flatnonzero(are_whole(prints[start:count], logits[start:count]))
+        if len(whole):
+            count = start + int(whole[-1]) + 1
             break
-        count = start + int(wrong[0])
-    return np.array(keys["sample"][:count]), logits[:count]
+        count = start
+    return np.array(keys["sample"][:count]), prints[:count], logits[:count]
+
+
+def are_whole(prints, logits):
+    """Whether rows of logits have their fingerprints, `(rows,)`."""
+    starts = range(0, len(logits), _BLOCK)
+    blocks = [fingerprints(logits[i : i + _BLOCK]).numpy() for i in starts]
+    return np.concatenate([np.empty(0, "uint64"), *blocks]) == prints
+
+
+def newest(keys):
+    """Sorted keys, each once, and the row that counts for each.
+
+    >>> newest(np.array([7, 5, 7, 9]))
+    (array([5, 7, 9]), array([1, 2, 3]))
+    """
+    found, places = np.unique(keys[::-1], return_index=True)
+    return found, len(keys) - 1 - places
 
 
 def _mapped(file, dtype, width):

@@ -12,7 +12,9 @@ from tfcompress.core.kinds import FilePath
 from tfcompress.distillation.outputs import checked_logits, flat_like, to_logits
 from tfcompress.distillation.taught import Taught
 from tfcompress.distillation.teachers.soft_label_files import (
+    are_whole,
     fingerprints,
+    newest,
     read_index,
     read_rows,
 )
@@ -39,7 +41,8 @@ class SoftLabels(Teacher):
         path: of the folder.
 
     Raises:
-        ValueError: if it holds no soft labels.
+        ValueError: if it holds no soft labels. That some of them are damaged shows when
+            they are read: an error then names them.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -58,9 +61,8 @@ class SoftLabels(Teacher):
     def __init__(self, path: FilePath("soft labels")):
         self.path = os.fspath(path)
         self._index = read_index(path)
-        keys, self._logits = read_rows(path, self._index)
-        self._order = np.argsort(keys, kind="stable")
-        self._keys = keys[self._order]
+        keys, self._prints, self._logits = read_rows(path, self._index)
+        self._keys, self._order = newest(keys)
 
     @property
     def name(self):
@@ -89,7 +91,9 @@ class SoftLabels(Teacher):
         own = [
             to_logits(output, kind) for output, kind in zip(flat, kinds, strict=True)
         ]
-        taught = [np.zeros((len(flat[0]), *shape)) for shape in self._index.shapes]
+        # Symbolic: an index may say any shape.
+        shapes = [(len(flat[0]), *shape) for shape in self._index.shapes]
+        taught = [keras.KerasTensor(shape) for shape in shapes]
         checked_logits(taught, own)
 
     def run(self, inputs):
@@ -155,7 +159,17 @@ class SoftLabels(Teacher):
                 "call tfc.distillation.precompute for this data, which adds what is "
                 "missing."
             )
-        return self._logits[self._order[places]]
+        rows = self._order[places]
+        logits = self._logits[rows]
+        whole = are_whole(self._prints[rows], logits)
+        if not whole.all():
+            raise ValueError(
+                f"The soft labels {self.name!r} are damaged: rows "
+                f"{sorted(rows[~whole].tolist())[:10]} of logits.bin are not what was "
+                "written. Call tfc.distillation.precompute for this data, which asks the "
+                "teacher for them again."
+            )
+        return logits
 
 
 def unpacked(batch):

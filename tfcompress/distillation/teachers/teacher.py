@@ -16,6 +16,7 @@ class Teacher(Plugin):
         variables: what has to be saved with a distiller.
         supports_jit: whether XLA can compile it.
         can_be_asked: whether it answers any inputs; else `y` has to hold its answers.
+        is_open: whether it may run; what would run code of a file does not in safe mode.
         structure: numbers of the outputs, in the structure that `run` returns.
     """
 
@@ -23,6 +24,7 @@ class Teacher(Plugin):
     variables = ()
     supports_jit = True
     can_be_asked = True
+    is_open = True
     structure = 0
 
     def run(self, inputs):

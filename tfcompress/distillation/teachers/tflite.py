@@ -1,7 +1,5 @@
 """A `.tflite` file that teaches."""
 
-import threading
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -55,8 +53,6 @@ class TFLiteTeacher(FileTeacher):
     ):
         super().__init__(path, kind)
         self._interpreter = Interpreter(self.path)
-        # Replicas ask at the same time, and an interpreter has one set of tensors.
-        self._lock = threading.Lock()
 
     def run(self, inputs):
         """The file's outputs."""
@@ -74,8 +70,7 @@ class TFLiteTeacher(FileTeacher):
 
     def _ask(self, *arrays):
         names = self._interpreter.input_details
-        with self._lock:
-            answer = self._interpreter.run(dict(zip(names, arrays, strict=True)))
+        answer = self._interpreter.run(dict(zip(names, arrays, strict=True)))
         if not isinstance(answer, dict):
             return [answer.astype(np.float32)]
         order = self._interpreter.output_details

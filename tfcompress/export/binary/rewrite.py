@@ -7,6 +7,7 @@ import keras
 from tfcompress.core.behaviour import has_ranges
 from tfcompress.core.graph import Graph, as_graph, flatten_with_origins, rewire
 from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.recording import main_argument
 from tfcompress.export.binary.layers import BDense, BMaxPool2D
 from tfcompress.export.binary.signs import is_sign, with_signs
 from tfcompress.export.binary.sites import find_sites
@@ -112,7 +113,7 @@ def _rewritten(flat, graph, sites):
 
     def call(key, operation, /, *args, **kwargs):
         if key in calls:
-            return calls[key](args[0])
+            return calls[key](main_argument(operation, args, kwargs))
         return operation(*args, **kwargs)
 
     return rewire(flat, call)

@@ -1,6 +1,7 @@
 """Takes the wrappers of tfmot off a tf_keras model and writes down what they held.
 
-Reads the model at SOURCE and writes into FOLDER:
+Reads the model at SOURCE, of which `config.json` in FOLDER holds the configuration, and
+writes into FOLDER:
 
 - `stripped.h5`: the plain model, without optimizer.
 - `wrapped.json`: `weights`, what was done to each wrapped weight, and `ranges`, the
@@ -28,6 +29,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
     default_8bit_quantize_registry as default_8bit,
 )
 from tensorflow_model_optimization.python.core.sparsity.keras import pruning_wrapper
+from tf_keras.src.saving.legacy.saved_model import json_utils
 
 _PRUNED = pruning_wrapper.PruneLowMagnitude
 _CLUSTERED = cluster_wrapper.ClusterWeights
@@ -76,12 +78,12 @@ class _Notes:
         np.savez(folder / "masks.npz", **self.masks)
 
 
-def main(source, folder):
+def main(source, folder, mode="safe"):
     """Does the whole job; the exit code tells whether it worked."""
     folder = pathlib.Path(folder)
     try:
         with _known_classes():
-            strip(source, folder)
+            strip(source, folder, mode == "safe")
     except Exception as error:  # A process boundary: the parent shows this one line.
         line = " ".join(str(error).split())
         (folder / "failure.txt").write_text(f"{type(error).__name__}: {line}")
@@ -101,9 +103,12 @@ def _known_classes():
     return stack
 
 
-def strip(source, folder):
+def strip(source, folder, safe_mode):
     """Loads the model, takes the wrappers off and writes the files."""
-    model = keras.models.load_model(source, compile=False)
+    if pathlib.Path(source).is_dir():
+        model = _load_saved_model(source, folder)
+    else:
+        model = keras.models.load_model(source, compile=False, safe_mode=safe_mode)
     is_graph = getattr(model, "_is_graph_network", False)
     if not is_graph and not isinstance(model, keras.Sequential):
         raise ValueError(
@@ -118,6 +123,17 @@ def strip(source, folder):
     _copy_model(model, plain, notes, path=[])
     plain.save(folder / "stripped.h5", include_optimizer=False)
     notes.save(folder)
+
+
+def _load_saved_model(source, folder):
+    """The layers and their weights, without the graph, which can do anything."""
+    config = json_utils.decode((folder / "config.json").read_text())
+    model = keras.models.model_from_config(config)
+    if not model.built:
+        model.build(model.input_shape)
+    weights = model.load_weights(pathlib.Path(source, "variables", "variables"))
+    weights.expect_partial().assert_existing_objects_matched()
+    return model
 
 
 def _stripped_config(config):

@@ -174,13 +174,18 @@ static tfc_status read_bitmap(int coder, span encoded, uint8_t* symbols, size_t 
   return status;
 }
 
-static tfc_status place_entries(const uint8_t* gaps, const uint8_t* entries,
-                                size_t num_entries, uint8_t* symbols, size_t count) {
-  size_t place = 0;
-  for (size_t i = 0; i < num_entries; i++, place++) {
-    place += gaps[i];
-    if (place >= count) return TFC_CORRUPT;
-    symbols[place] = entries[i];
+/* From the last to the first, so that none is overwritten before it has its place: the
+   entries are at the start of the symbols. */
+static tfc_status place_entries(const uint8_t* gaps, size_t num_entries, uint8_t* symbols,
+                                size_t count, uint8_t zero) {
+  size_t place = num_entries;
+  for (size_t i = 0; i < num_entries; i++) place += gaps[i];
+  if (place > count) return TFC_CORRUPT;
+  memset(symbols + place, zero, count - place);
+  for (size_t i = num_entries; i-- > 0;) {
+    symbols[--place] = symbols[i];
+    place -= gaps[i];
+    memset(symbols + place, zero, gaps[i]);
   }
   return TFC_OK;
 }
@@ -192,14 +197,11 @@ static tfc_status read_relative(int coder, span encoded, uint8_t* symbols, size_
   span gap_stream = {encoded.bytes + 8, tfc_u32(encoded.bytes + 4)};
   if (num_entries > count || gap_stream.size > encoded.size - 8) return TFC_CORRUPT;
   span rest = {gap_stream.bytes + gap_stream.size, encoded.size - 8 - gap_stream.size};
-  uint8_t* gaps = malloc(2 * num_entries + 1);
+  uint8_t* gaps = malloc(num_entries + 1);
   if (!gaps) return TFC_NO_MEMORY;
-  uint8_t* entries = gaps + num_entries;
   tfc_status status = read_symbols(coder, gap_stream, gaps, num_entries);
-  if (status == TFC_OK) status = read_symbols(coder, rest, entries, num_entries);
-  memset(symbols, zero, count);
-  if (status == TFC_OK)
-    status = place_entries(gaps, entries, num_entries, symbols, count);
+  if (status == TFC_OK) status = read_symbols(coder, rest, symbols, num_entries);
+  if (status == TFC_OK) status = place_entries(gaps, num_entries, symbols, count, zero);
   free(gaps);
   return status;
 }

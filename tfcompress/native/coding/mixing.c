@@ -17,6 +17,7 @@ enum {
   NUM_PERIOD = 32,
   NUM_NODES = 81,
   NUM_SIZES_NEAR = 16,
+  MAX_COLUMNS = 1 << 24,
   /* Found on pruned LeNets. */
   ZERO_WEIGHT = 15000,
   NODE_WEIGHT = 20000,
@@ -354,11 +355,12 @@ static tfc_status code_symbols(model* m, coder* c) {
   return c->status;
 }
 
+/* Each column has counts of its own, eight bytes. */
 static int is_shape(int num_symbols, int zero, size_t row_length, size_t period,
                     size_t count) {
   return zero < num_symbols && row_length > 0 && row_length <= count &&
-         (count - 1) / row_length < UINT32_MAX / 1024 && period < row_length &&
-         period != 1;
+         row_length <= MAX_COLUMNS && (count - 1) / row_length < UINT32_MAX / 1024 &&
+         period < row_length && period != 1;
 }
 
 tfc_status tfc_mixing_decode(const uint8_t* stream, size_t size, uint8_t* symbols,

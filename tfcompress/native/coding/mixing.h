@@ -19,7 +19,8 @@
 #include "../status.h"
 
 /* Stream: number of symbols - 1, symbol of zero (8 bits each), period (16 bits, 0 for
-   none, not 1), row length (32 bits), first state (64 bits), words (32 bits). */
+   none, not 1), row length (32 bits, at most 2^24), first state (64 bits), words (32
+   bits). */
 TFC_API tfc_status tfc_mixing_decode(const uint8_t* stream, size_t size, uint8_t* symbols,
                                      size_t count);
 

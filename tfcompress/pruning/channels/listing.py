@@ -2,13 +2,11 @@
 
 import dataclasses
 
-import rich.table
-
 from tfcompress.core.compress import is_plain, strip
 from tfcompress.core.graph import as_graph, flatten
 from tfcompress.core.kinds import BuiltModel, checked
 from tfcompress.core.left_out import warn_of
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.pruning.channels.graph import CLOSED, ChannelGraph, ChannelGroup
 
 
@@ -44,9 +42,7 @@ class ChannelGroups:
 
     def table(self):
         """A `rich` table."""
-        table = rich.table.Table(
-            title=f"Channels of {self.model}", title_justify="left"
-        )
+        table = Table(title=f"Channels of {self.model}", title_justify="left")
         for heading in ("units", "made by", "read by", "through", "left whole"):
             table.add_column(heading, justify="right" if heading == "units" else "left")
         for group in self.groups:

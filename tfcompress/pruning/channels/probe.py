@@ -118,7 +118,11 @@ def _shape(tensor, place, limit):
 
 def _cached(call, place, shapes, cache):
     arguments = call.node.arguments.fill_in({id(t): "tensor" for t in call.node.data})
-    config = {k: v for k, v in call.layer.get_config().items() if k != "name"}
+    try:
+        config = call.layer.get_config()
+    except Exception as error:  # It is the user's code that may fail in any way.
+        raise NotFollowed("has no get_config() to make it anew from") from error
+    config = {k: v for k, v in config.items() if k != "name"}
     key = repr((type(call.layer), config, shapes, place, arguments))
     if key not in cache:
         try:
@@ -186,8 +190,7 @@ def _run(call, operation, arrays):
     if isinstance(operation, dict):
         operation = remake(call.layer, operation)
     values = {id(t): a for t, a in zip(call.node.data, arrays, strict=True)}
-    args, kwargs = call.node.arguments.fill_in(values)
-    return operation, np.asarray(operation(*args, **kwargs))
+    return operation, np.asarray(call.node.run(operation, values))
 
 
 def _floats(layer):

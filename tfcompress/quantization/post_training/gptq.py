@@ -10,26 +10,30 @@ class GPTQ(Rounding):
     """Rounds one input's weights after the other and corrects those not yet rounded.
 
     Minimises `E‖zᵀ W̃ - xᵀ W‖²`, with rows `z` as the quantized model feeds them and `x`
-    as the exact one does. With `H = E[z zᵀ] + λ I` and the upper Cholesky factor `U` of
-    `H⁻¹`, for input `i = 1, 2, …`:
+    as the exact one does. With `H = E[z zᵀ] + λ I = R Rᵀ`, where `R` is an upper triangle,
+    and `R y = (E[z xᵀ] + λ I) W`, for input `i = 1, 2, …`:
 
+        w_i = (y_i - Σ_{j<i} R_ji s q_j) / R_ii
         q_i = clip(round(w_i / s), -level, level)
-        e = (w_i - s q_i) / U_ii,    w_j -= U_ij e    for all j > i
 
-    It starts from the best weights without rounding, `H⁻¹ (E[z xᵀ] + λ I) W`, so that
-    errors of earlier layers are made good too. Corrections reach beyond a block of inputs
-    only at its end. All outputs, and all channels of a depthwise convolution, are rounded
-    at once.
+    `w_i` is the best weight for the inputs rounded before and all others still free. It
+    starts from the best weights without rounding, so that errors of earlier layers are
+    made good too. All outputs, and all channels of a depthwise convolution, are rounded
+    at once. Where rounding errors leave `H` without a factor, `λ` is multiplied by 10
+    until there is one. Time is `n² (n / 3 + 4 outputs)` multiplications for `n` inputs, and
+    three matrices of `n²` numbers are held besides the `Inputs`.
 
     Args:
         damping: `λ` as a fraction of the mean diagonal of `E[z zᵀ]`; above 0.
-        block_size: inputs in a block.
+        block_size: inputs whose sums are made at once.
 
     Raises:
-        ValueError: if an argument is not positive.
+        ValueError: if an argument is not positive, or if inputs are not finite.
 
-    Source: Frantar et al., "GPTQ" (2023), algorithm 1. That a layer should make good the
-    errors of those before it: Li et al., "GPTAQ" (2025), which solves it otherwise.
+    Source: Frantar et al., "GPTQ" (2023), algorithm 1, with `R` in place of the factor of
+    `H⁻¹` as in Chen et al., "The Geometry of LLM Quantization" (2025). That a layer should
+    make good the errors of those before it: Li et al., "GPTAQ" (2025), which solves it
+    otherwise.
 
     Example:
         >>> weight, scale = np.array([[[0.4], [0.4]]]), np.ones((1, 1, 1))
@@ -48,30 +52,61 @@ class GPTQ(Rounding):
 
     def __call__(self, weight, scale, level, inputs=None):
         """The rounded weights, all groups at once."""
-        eye = np.eye(weight.shape[1])
-        power = np.trace(inputs.moments, axis1=1, axis2=2) / weight.shape[1]
+        size = weight.shape[1]
+        power = np.trace(inputs.moments, axis1=1, axis2=2) / size
+        if not np.isfinite(power).all():
+            raise ValueError(
+                "GPTQ needs finite inputs: some that a layer gets are NaN or infinite, or "
+                "too large for float32. Check the samples, and the layers before it."
+            )
         # An input that is always zero leaves its weights alone.
-        damping = (self.damping * np.where(power > 0, power, 1.0))[:, None, None] * eye
-        inverse = np.linalg.inv(inputs.moments + damping)
-        upper = np.linalg.cholesky(inverse).swapaxes(1, 2)
-        left = inverse @ ((inputs.cross + damping) @ weight)
+        damping = self.damping * np.where(power > 0, power, 1.0)[:, None, None]
+        factor, damping = _factor(inputs.moments, damping)
+        left = _solved(
+            factor, inputs.cross @ weight + damping * weight, self.block_size
+        )
         peaks = at_peak(weight, scale, level)
-        codes = np.zeros_like(left)
-        for start in range(0, weight.shape[1], self.block_size):
-            block = slice(start, min(start + self.block_size, weight.shape[1]))
-            errors = np.zeros_like(left[:, block])
+        rounded, codes = np.zeros_like(left), np.zeros_like(left)
+        for block in _blocks(size, self.block_size):
+            before = slice(0, block.start)
+            known = factor[:, before, block].swapaxes(1, 2) @ rounded[:, before]
+            left[:, block] -= known
             for i in range(block.start, block.stop):
-                code = np.rint(left[:, i] / scale[:, 0])
+                inside = slice(block.start, i)
+                known = factor[:, None, inside, i] @ rounded[:, inside]
+                best = (left[:, i] - known[:, 0]) / factor[:, i, i, None]
+                code = np.rint(best / scale[:, 0])
                 code = np.where(peaks[:, i] != 0, peaks[:, i] * level, code)
                 codes[:, i] = np.clip(code, -level, level)
-                error = left[:, i] - scale[:, 0] * codes[:, i]
-                error = error / upper[:, i, i, None]
-                rest = slice(i + 1, block.stop)
-                left[:, rest] -= upper[:, i, rest, None] * error[:, None]
-                errors[:, i - start] = error
-            behind = slice(block.stop, None)
-            left[:, behind] -= upper[:, block, behind].swapaxes(1, 2) @ errors
+                rounded[:, i] = codes[:, i] * scale[:, 0]
         return codes
+
+
+def _blocks(size, block_size):
+    starts = range(0, size, block_size)
+    return [slice(start, min(start + block_size, size)) for start in starts]
+
+
+def _factor(moments, damping):
+    """`R`, an upper triangle with `R Rᵀ = moments + damping I`, and the damping it took."""
+    while True:
+        # Upside down, it is the factor that LAPACK makes.
+        damped = np.array(moments[:, ::-1, ::-1])
+        np.einsum("gii->gi", damped)[:] += damping[..., 0]
+        try:
+            return np.linalg.cholesky(damped)[:, ::-1, ::-1], damping
+        except np.linalg.LinAlgError:
+            damping = 10.0 * damping
+
+
+def _solved(factor, right, block_size):
+    """`y` with `R y = right`, written over `right`."""
+    size = right.shape[1]
+    for block in reversed(_blocks(size, block_size)):
+        behind = slice(block.stop, size)
+        right[:, block] -= factor[:, block, behind] @ right[:, behind]
+        right[:, block] = np.linalg.solve(factor[:, block, block], right[:, block])
+    return right
 
 
 def at_peak(weight, scale, level):

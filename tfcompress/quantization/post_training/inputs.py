@@ -28,35 +28,51 @@ class Inputs:
 
     def centered(self):
         """The same without means: what is left for weights if a bias corrects means."""
-        mean = self.mean[..., None]
-        return dataclasses.replace(
-            self,
-            moments=self.moments - mean @ mean.swapaxes(1, 2),
-            cross=self.cross - mean @ self.exact_mean[:, None],
-        )
+        moments, cross = self.moments.copy(), self.cross.copy()
+        _add_outer(moments, -self.mean, self.mean)
+        _add_outer(cross, -self.mean, self.exact_mean)
+        return dataclasses.replace(self, moments=moments, cross=cross)
 
 
-def measure(layer, exact, quantized, needs_moments):
+def measure(layer, exact, quantized, needs_moments, centered=False):
     """The `Inputs` of a layer.
+
+    Products are of float32, around the means of the first batch, so that features which
+    hardly change keep their variance; sums are of float64.
 
     Args:
         layer: one with a matrix.
         exact: list of its inputs in the exact model, one a batch.
         quantized: list of its inputs in the quantized model.
         needs_moments: whether to compute the second moments too.
+        centered: whether these leave out the means, as they do where a bias corrects
+            the means: `E[z zᵀ] - E[z] E[z]ᵀ` and `E[z xᵀ] - E[z] E[x]ᵀ`.
     """
-    sums, count = None, 0
-    for x, z in zip(exact, quantized, strict=True):
-        x, z = rows(layer, x), rows(layer, z)
+    around = [
+        tf.reduce_mean(rows(layer, x[0]), 1, keepdims=True) for x in (exact, quantized)
+    ]
+    totals, count = None, 0
+    for pair in zip(exact, quantized, strict=True):
+        x, z = (rows(layer, a) - c for a, c in zip(pair, around, strict=True))
         parts = [tf.reduce_sum(x, 1), tf.reduce_sum(z, 1)]
         if needs_moments:
-            parts += [
-                tf.matmul(z, z, transpose_a=True),
-                tf.matmul(z, x, transpose_a=True),
-            ]
-        parts = [part.numpy().astype(np.float64) for part in parts]
-        sums = (
-            parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
-        )
+            parts += [tf.matmul(z, a, transpose_a=True) for a in (z, x)]
+        totals = totals or [np.zeros(part.shape) for part in parts]
+        for total, part in zip(totals, parts, strict=True):
+            total += part.numpy()
         count += int(x.shape[1])
-    return Inputs(*[total / count for total in sums])
+    for total in totals:
+        total /= count
+    shifts, products = totals[:2], totals[2:]
+    means = [s + c.numpy()[:, 0] for s, c in zip(shifts, around, strict=True)]
+    for product, other in zip(products, (1, 0), strict=False):
+        _add_outer(product, -shifts[1], shifts[other])
+        if not centered:
+            _add_outer(product, means[1], means[other])
+    return Inputs(*means, *products)
+
+
+def _add_outer(matrices, columns, lines):
+    """Adds the outer products in place, without room for them."""
+    for i in range(matrices.shape[1]):
+        matrices[:, i] += columns[:, i, None] * lines

@@ -97,9 +97,9 @@ def quantize_weights(
     def visit(exact, layer, exact_inputs, inputs):
         del unseen[id(exact)]
         bias = bias_of(layer) if correct_bias else None
-        inputs = measure(exact, exact_inputs, inputs, needs_moments)
-        seen = inputs.centered() if bias is not None and needs_moments else inputs
-        weight, rounded = _round(exact, layer, plan, rounding, scales, seen)
+        fed = exact, exact_inputs, inputs
+        inputs = measure(*fed, needs_moments, centered=bias is not None)
+        weight, rounded = _round(exact, layer, plan, rounding, scales, inputs)
         if bias is not None:
             lost = inputs.exact_mean[:, None] @ weight - inputs.mean[:, None] @ rounded
             bias.assign_add(lost.reshape(bias.shape))

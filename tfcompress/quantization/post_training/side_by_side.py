@@ -55,9 +55,10 @@ def run_side_by_side(model, copy, samples, layers, visit):
         is_rounding = is_fake_quant(node.operation)
         for run, operation in zip(runs, pair, strict=True):
             for values in run:
-                args, kwargs = node.arguments.fill_in(values)
-                skip = is_rounding and run is runs[0]
-                outputs = args[0] if skip else operation(*args, **kwargs)
+                if is_rounding and run is runs[0]:
+                    outputs = values[id(node.inputs[0])]
+                else:
+                    outputs = node.run(operation, values)
                 flat = keras.tree.flatten(outputs)
                 values.update(zip(map(id, node.outputs), flat, strict=True))
         _forget(node, readers, runs)
@@ -93,8 +94,7 @@ def _calls(node, operation, layers, run):
 
     with recorded(layers, record):
         for values in run:
-            args, kwargs = node.arguments.fill_in(values)
-            operation(*args, **kwargs)
+            node.run(operation, values)
     return calls
 
 

@@ -1,0 +1,126 @@
+"""Finds what a model of Keras 2 would run when it is loaded."""
+
+import json
+
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+)
+
+from tfcompress.interop.keras2 import is_known_operator
+
+# Of functions and classes that Keras looks up by the name of their module.
+_PACKAGES = ("builtins", "keras", "tf_keras", "tensorflow_model_optimization")
+# Layers that stand for functions, methods and operations of TensorFlow.
+_CALLS = (
+    "ClassMethod",
+    "InstanceMethod",
+    "InstanceProperty",
+    "SlicingOpLambda",
+    "TFOpLambda",
+    "TensorFlowOpLayer",
+)
+_METADATA = """
+name: "tfcompress/keras_metadata.proto" package: "tfcompress" syntax: "proto3"
+message_type {
+  name: "Node"
+  field { name: "path" number: 3 type: TYPE_STRING label: LABEL_OPTIONAL }
+  field { name: "metadata" number: 5 type: TYPE_STRING label: LABEL_OPTIONAL }
+}
+message_type {
+  name: "Metadata"
+  field {
+    name: "nodes" number: 1 type: TYPE_MESSAGE type_name: ".tfcompress.Node"
+    label: LABEL_REPEATED
+  }
+}
+"""
+
+
+def check_no_code(config, path):
+    """Raises if a configuration of Keras 2 holds code or names code outside of Keras.
+
+    Lambda layers are Python code, or call any function by its name; so do layers of
+    TensorFlow functions, of which those with a counterpart in Keras 3 are harmless.
+
+    Args:
+        config: of a model, as JSON has it.
+        path: of its file, for the message.
+
+    Raises:
+        ValueError: naming what was found.
+    """
+    for found in _code(config):
+        raise ValueError(
+            f"Cannot load {str(path)!r}: {found}, which would run as it is loaded. "
+            "Expected a model without classes of your own, or without such layers. If "
+            "you trust whoever made it, pass safe_mode=False (--safe-mode=false on the "
+            "command line)."
+        )
+
+
+def saved_model_config(path):
+    """What `keras_metadata.pb` of a SavedModel says of its model.
+
+    The graph in the folder is not read: it can do anything, from its initializers on.
+
+    Args:
+        path: of the folder.
+
+    Returns:
+        `{"class_name": ..., "config": ...}`.
+
+    Raises:
+        ValueError: if there is no Sequential or functional model.
+    """
+    content = (path / "keras_metadata.pb").read_bytes()
+    try:
+        nodes = _metadata_class().FromString(content).nodes
+        root = next(json.loads(node.metadata) for node in nodes if node.path == "root")
+        return {"class_name": root["class_name"], "config": root["config"]}
+    except (KeyError, RecursionError, StopIteration, TypeError, ValueError) as error:
+        raise ValueError(
+            f"Cannot load {str(path)!r}: its keras_metadata.pb describes no Sequential "
+            f"or functional model ({type(error).__name__}: {error}). Save the model as "
+            ".keras or .h5 where it is built."
+        ) from error
+
+
+def _metadata_class():
+    file = text_format.Parse(_METADATA, descriptor_pb2.FileDescriptorProto())
+    found = descriptor_pool.DescriptorPool().AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(found.message_types_by_name["Metadata"])
+
+
+def _code(config):
+    """Says of each place of a configuration that is or names code what it is."""
+    if isinstance(config, list):
+        for item in config:
+            yield from _code(item)
+    if not isinstance(config, dict):
+        return
+    yield from _own_code(config)
+    for value in config.values():
+        yield from _code(value)
+
+
+def _own_code(entry):
+    class_name = str(entry.get("class_name", "")).rsplit(">")[-1]
+    config = entry.get("config")
+    options = config if isinstance(config, dict) else {}
+    name = options.get("name")
+    if class_name == "Lambda":
+        yield f"its Lambda layer {name!r} holds Python code"
+    if class_name == "__lambda__" or "lambda" in _types_of_functions(entry):
+        yield "it holds the bytecode of a Python function"
+    if class_name in _CALLS and not is_known_operator(options.get("function")):
+        yield f"its layer {name!r} ({class_name}) calls any function of TensorFlow"
+    module = entry.get("module")
+    if class_name and module and str(module).split(".")[0] not in _PACKAGES:
+        yield f"it names {class_name!r} of the Python module {module!r}"
+
+
+def _types_of_functions(entry):
+    return [value for key, value in entry.items() if str(key).endswith("_type")]

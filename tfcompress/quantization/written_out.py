@@ -1,0 +1,193 @@
+"""Layers that compute several things in a row, as the operations that int8 runs."""
+
+import keras
+import numpy as np
+
+from tfcompress.core.agreement import check_agreement
+from tfcompress.core.graph import Graph, rewire
+from tfcompress.core.keras_internals import mask_of, set_mask, symbolic_calls
+from tfcompress.core.recording import main_argument
+from tfcompress.core.walk import is_compressed, sublayers
+
+L = keras.layers
+ops = keras.ops
+
+_ATTENTION = (L.MultiHeadAttention, L.GroupQueryAttention)
+_SEVERAL = (
+    *_ATTENTION,
+    L.Attention,
+    L.LayerNormalization,
+    L.RMSNormalization,
+    L.GroupNormalization,
+    L.UnitNormalization,
+)
+# Far below all scores; a range behind it begins 20 below the others.
+_MASKED = -1e9
+
+
+def written_out(flat):
+    """A flat model in which attention and layer normalization are graphs of operations.
+
+    Each operation can have a range of its own then. The projections of an attention layer
+    keep its name in front of theirs; scale and offset of a normalization become a
+    depthwise convolution of one position, that keeps the name of the layer.
+
+    Layer normalization over the last axis:
+
+        d = x - mean(x),    y = γ d / sqrt(mean(d²) + ε) + β
+
+    Args:
+        flat: a fresh flat functional model. Compressed layers stay as they are, and so do
+            normalizations over other axes or in half precision.
+
+    >>> x = keras.Input((4, 8))
+    >>> flat = keras.Model(x, keras.layers.LayerNormalization(name="norm")(x))
+    >>> [type(operation).__name__ for operation in written_out(flat).operations]
+    ... # doctest: +NORMALIZE_WHITESPACE
+    ['InputLayer', 'Mean', 'Subtract', 'Multiply', 'Mean', 'Add', 'Rsqrt', 'Multiply',
+     'DepthwiseConv1D']
+    """
+    writing, written = _Writing(), flat
+
+    def call(key, operation, /, *args, **kwargs):
+        write = writers[key]
+        if write is None:
+            return operation(*args, **kwargs)
+        mask = mask_of(main_argument(operation, args, kwargs))
+        outputs = write(operation, *args, **kwargs)
+        set_mask(keras.tree.flatten(outputs)[0], mask)
+        return outputs
+
+    # Attention brings a softmax along.
+    while any((writers := writing.writers(written)).values()):
+        written = rewire(written, call)
+    if written is not flat:
+        check_agreement(flat, written)
+    return written
+
+
+def unwritten(flat):
+    """`{name: layer}` of what computes several things in a row and is not written out."""
+    return {
+        layer.name: layer
+        for layer in flat.layers
+        if isinstance(layer.inner if is_compressed(layer) else layer, _SEVERAL)
+    }
+
+
+class _Writing:
+    """What is written for calls, and what calls of a layer have in common."""
+
+    def __init__(self):
+        self._convolutions = {}
+        # Names of layers that share out evenly where all is masked, instead of nothing.
+        self._evenly = set()
+
+    def writers(self, flat):
+        """`{node key: function that writes out the call, None if it stays as it is}`."""
+        return {node.key: self._writer(node) for node in Graph(flat).nodes}
+
+    def _writer(self, node):
+        kind = type(node.operation)
+        if kind in _ATTENTION:
+            return self._attention
+        if kind is L.Softmax:
+            given = _given(node.operation, *_arguments(node))
+            return self._masked_softmax if given.get("mask") is not None else None
+        if kind in (L.LayerNormalization, L.RMSNormalization) and _is_plain(node):
+            return self._normalization
+        return None
+
+    def _attention(self, layer, *args, **kwargs):
+        given = _given(layer, args, kwargs)
+        with_scores = given.pop("return_attention_scores", False)
+        for name in ("query", "value", "key"):
+            given.setdefault(f"{name}_mask", mask_of(given.get(name)))
+        if given.get("use_causal_mask") and given.get("attention_mask") is None:
+            # Else Keras makes the mask where it does not know the lengths any more.
+            given["attention_mask"] = np.ones((1, 1, 1), bool)
+        query = given["query"]
+        is_one_operation = (
+            not with_scores and not layer.dropout and len(query.shape) == 3
+        )
+        for inside in sublayers(layer):
+            if not inside.name.startswith(f"{layer.name}_"):
+                inside.name = f"{layer.name}_{inside.name}"
+            if isinstance(inside, L.Softmax) and is_one_operation:
+                self._evenly.add(inside.name)
+        # Without scores it would be one operation of Keras.
+        outputs, scores = layer.call(**given, return_attention_scores=True)
+        lengths = query.shape[1:-1]
+        if None not in lengths:
+            # Projections leave them open.
+            outputs = ops.reshape(outputs, (-1, *lengths, outputs.shape[-1]))
+        return (outputs, scores) if with_scores else outputs
+
+    def _masked_softmax(self, layer, inputs, mask):
+        if mask.dtype != "bool":
+            mask = ops.greater(mask, 0.5)
+        shares = layer(ops.where(mask, inputs, _MASKED))
+        return shares if layer.name in self._evenly else ops.where(mask, shares, 0.0)
+
+    def _normalization(self, layer, inputs, **_):
+        values = inputs
+        if isinstance(layer, L.LayerNormalization):
+            values = ops.subtract(values, ops.mean(values, axis=-1, keepdims=True))
+            scale, offset = layer.gamma, layer.beta
+        else:
+            scale, offset = layer.scale, None
+        power = ops.mean(ops.multiply(values, values), axis=-1, keepdims=True)
+        values = ops.multiply(values, ops.rsqrt(ops.add(power, layer.epsilon)))
+        if scale is None and offset is None:
+            return values
+        shape = values.shape
+        if len(shape) == 2:
+            values = ops.reshape(values, (-1, 1, shape[-1]))
+        if layer.name not in self._convolutions:
+            convolution = _convolution(layer, values.shape, scale, offset)
+            self._convolutions[layer.name] = convolution
+        outputs = self._convolutions[layer.name](values)
+        return ops.reshape(outputs, (-1, shape[-1])) if len(shape) == 2 else outputs
+
+
+def _arguments(node):
+    return node.arguments.args, node.arguments.kwargs
+
+
+def _given(layer, args, kwargs):
+    """Arguments of a call by name."""
+    return dict(zip(layer.call_signature_parameters, args, strict=False)) | kwargs
+
+
+def _is_plain(node):
+    """Whether a normalization over the last axis can end in one convolution."""
+    layer = node.operation
+    rank, *others = {len(c.input_tensors[0].shape) for c in symbolic_calls(layer)}
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    is_last = [axis % rank for axis in axes] == [rank - 1]
+    is_usual = not getattr(layer, "rms_scaling", False)
+    is_single = layer.compute_dtype == "float32"
+    return is_last and rank in (2, 3, 4) and not others and is_usual and is_single
+
+
+def _convolution(layer, shape, scale, offset):
+    """`γ x + β` as one operation, which needs no range in between."""
+    kind = L.DepthwiseConv2D if len(shape) == 4 else L.DepthwiseConv1D
+    limits = {}
+    for limit in ("regularizer", "constraint"):
+        limits[f"depthwise_{limit}"] = getattr(layer, f"gamma_{limit}", None)
+        limits[f"bias_{limit}"] = getattr(layer, f"beta_{limit}", None)
+    convolution = kind(
+        1,
+        use_bias=offset is not None,
+        data_format="channels_last",
+        name=layer.name,
+        trainable=layer.trainable,
+        **limits,
+    )
+    convolution.build(shape)
+    scale = np.ones(shape[-1]) if scale is None else scale.numpy()
+    convolution.kernel.assign(scale.reshape(convolution.kernel.shape))
+    if offset is not None:
+        convolution.bias.assign(offset)
+    return convolution
