@@ -9,7 +9,7 @@ import pytest
 
 import tfcompress as tfc
 from tests.test_public_names import is_own, names, namespaces
-from tfcompress.core.kinds import Anything, Kind
+from tfcompress.core.kinds import Anything, Integer, Kind, checked
 
 # What is public and takes what it is given, with the reason.
 EXEMPT = {
@@ -90,6 +90,13 @@ def test_numpy_numbers_are_numbers(value, normal):
     ternary = tfc.transforms.Ternary(np.float32(0.5))
     assert type(ternary.threshold) is float
     assert tfc.transforms.Codebook(np.int32(4)) == tfc.transforms.Codebook(4)
+
+
+@pytest.mark.parametrize("name", ["signature", "called", "args", "kwargs", "function"])
+def test_a_parameter_may_have_any_name(name):
+    namespace = {"kind": Integer(1)}
+    exec(f"def double({name}: kind): return 2 * {name}", namespace)
+    assert checked(namespace["double"])(**{name: np.int8(4)}) == 8
 
 
 def test_an_argument_that_there_is_not():

@@ -531,7 +531,7 @@ def checked(function):
 
     @functools.wraps(function)
     def checking(*args, **kwargs):
-        bound = bind(signature, _called(function, args), *args, **kwargs)
+        bound = bind(signature, _called(function, args), args, kwargs)
         return function(*bound.args, **bound.kwargs)
 
     # Keras reads it without following what is wrapped.
@@ -546,14 +546,14 @@ def _called(function, args):
     return function.__name__
 
 
-def bind(signature, called, *args, **kwargs):
+def bind(signature, called, args, kwargs):
     """Arguments that a call would have, checked and in their normal form.
 
     Args:
         signature: `inspect.Signature` whose annotations are kinds.
         called: what is called, for messages.
-        *args: of the call.
-        **kwargs: of the call.
+        args: those of the call by position.
+        kwargs: those by name.
     """
     try:
         bound = signature.bind(*args, **kwargs)

@@ -101,7 +101,7 @@ class Recipe:
         self.steps = [_step(step) for step in steps]
         for position, (name, arguments) in enumerate(self.steps, start=1):
             with _named_step(position, name):
-                bind(_signature(name), name, **arguments)
+                bind(_signature(name), name, (), arguments)
 
     @classmethod
     @checked

@@ -99,7 +99,7 @@ class Interpreter:
             return first
         if signature not in known:
             raise ValueError(
-                f"{self.name} has no signature {signature!r}; it has {known}."
+                f"{self.name} has no signature {signature!r}: expected one of {known}."
                 f"{did_you_mean(str(signature), known)}"
             )
         return signature
