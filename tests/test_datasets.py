@@ -84,7 +84,7 @@ def test_failed_download_says_what_to_do(monkeypatch):
 
 
 def test_unknown_name_lists_the_known_ones():
-    message = r"'mnits'.*\['cifar10', 'digits'.*Did you mean 'mnist'"
+    message = r"'mnits'.*'cifar10', 'digits'.*Did you mean 'mnist'"
     with pytest.raises(ValueError, match=message):
         datasets.load("mnits")
 

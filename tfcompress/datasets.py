@@ -8,7 +8,7 @@ import zlib
 import keras
 import numpy as np
 
-from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.kinds import FilePath, OneOf, checked
 
 DATA_VARIABLE = "TFCOMPRESS_DATA"
 
@@ -35,7 +35,8 @@ _DAMAGED = (
 )
 
 
-def load(name, data_dir=None):
+@checked
+def load(name: OneOf(*sorted(_SHAPES)), data_dir: FilePath() = None):
     """Returns a data set of ten classes, split into training and test data.
 
     Images are float32 in [0, 1], `(count, height, width, channels)`, for every set;
@@ -66,11 +67,6 @@ def load(name, data_dir=None):
         >>> x_train.shape, x_train.dtype, y_test.shape, y_test.dtype
         ((1437, 8, 8, 1), dtype('float32'), (360,), dtype('int32'))
     """
-    if name not in _SHAPES:
-        raise ValueError(
-            f"Unknown data set {name!r}: expected one of {sorted(_SHAPES)}."
-            f"{did_you_mean(str(name), _SHAPES)}"
-        )
     if name == "digits":
         return _load_digits()
     data_dir = data_dir or os.environ.get(DATA_VARIABLE)

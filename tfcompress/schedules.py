@@ -3,12 +3,15 @@
 import bisect
 import math
 
+from tfcompress.core.errors import refuse
+from tfcompress.core.kinds import Each, Integer, Number
 from tfcompress.core.nouns import Schedule
 from tfcompress.core.plugin import register
 
 # Of gradual schedules that are not told how often to act.
 _LEAST_UPDATES = 20
 _MOST_STEPS = 100
+_FRACTION = Number(0, below=1, meaning="the fraction removed")
 
 
 class _Updated(Schedule):
@@ -62,10 +65,15 @@ class Constant(_Updated):
 
     stands_for = (int, float)
 
-    def __init__(self, sparsity, begin_step=0, frequency=None):
-        self.sparsity = _fraction("sparsity", sparsity)
-        self.begin_step = _step("begin_step", begin_step)
-        self.frequency = _frequency(frequency)
+    def __init__(
+        self,
+        sparsity: _FRACTION,
+        begin_step: Integer(0) = 0,
+        frequency: Integer(1) = None,
+    ):
+        self.sparsity = sparsity
+        self.begin_step = begin_step
+        self.frequency = frequency
 
     def __call__(self, step):
         """The sparsity at `step`."""
@@ -85,7 +93,7 @@ class OneShot(Constant):
         [False, True, False, False]
     """
 
-    def __init__(self, sparsity, step=0):
+    def __init__(self, sparsity: _FRACTION, step: Integer(0) = 0):
         super().__init__(sparsity, begin_step=step)
         self.step = step
 
@@ -96,17 +104,24 @@ class _Annealed(_Updated):
     def __init__(
         self,
         *,
-        initial_sparsity=0.0,
-        final_sparsity,
-        begin_step,
-        end_step,
-        frequency=None,
+        initial_sparsity: _FRACTION = 0.0,
+        final_sparsity: _FRACTION,
+        begin_step: Integer(0),
+        end_step: Integer(0),
+        frequency: Integer(1) = None,
     ):
-        self.initial_sparsity = _fraction("initial_sparsity", initial_sparsity)
-        self.final_sparsity = _fraction("final_sparsity", final_sparsity)
-        self.begin_step = _step("begin_step", begin_step)
-        self.end_step = _after(begin_step, end_step)
-        self.frequency = _frequency(frequency)
+        self.initial_sparsity = initial_sparsity
+        self.final_sparsity = final_sparsity
+        self.begin_step = begin_step
+        if end_step <= begin_step:
+            refuse(
+                f"{type(self).__name__}(end_step)",
+                end_step,
+                f"a step after begin_step={begin_step}",
+                "Steps are optimizer iterations: epochs * batches per epoch.",
+            )
+        self.end_step = end_step
+        self.frequency = frequency
 
     @property
     def interval(self):
@@ -155,12 +170,12 @@ class Polynomial(_Annealed):
     def __init__(
         self,
         *,
-        initial_sparsity=0.0,
-        final_sparsity,
-        begin_step,
-        end_step,
-        power=3,
-        frequency=None,
+        initial_sparsity: _FRACTION = 0.0,
+        final_sparsity: _FRACTION,
+        begin_step: Integer(0),
+        end_step: Integer(0),
+        power: Number(above=0) = 3,
+        frequency: Integer(1) = None,
     ):
         super().__init__(
             initial_sparsity=initial_sparsity,
@@ -220,14 +235,17 @@ class Piecewise(Schedule):
         (8, 4, 2, True)
     """
 
-    def __init__(self, *, boundaries, values):
-        if list(boundaries) != sorted({_step("boundaries", b, 1) for b in boundaries}):
-            raise ValueError(f"boundaries={boundaries!r}: expected ascending steps.")
+    def __init__(
+        self,
+        *,
+        boundaries: Each(Integer(1), "steps from 1 on"),
+        values: Each(Number(), "numbers", least=1),
+    ):
+        if list(boundaries) != sorted(set(boundaries)):
+            refuse("Piecewise(boundaries)", boundaries, "ascending steps")
         if len(values) != len(boundaries) + 1:
-            raise ValueError(
-                f"Piecewise: {len(boundaries)} boundaries part {len(boundaries) + 1} "
-                f"values, got {len(values)}."
-            )
+            expected = f"{len(boundaries) + 1} for boundaries={list(boundaries)}"
+            refuse("Piecewise(values)", values, expected)
         self.boundaries = list(boundaries)
         self.values = list(values)
 
@@ -263,11 +281,18 @@ class Iterative(_Updated):
         (0.5, 0.75, True, False)
     """
 
-    def __init__(self, *, final_sparsity, rounds, steps_per_round, begin_step=0):
-        self.final_sparsity = _fraction("final_sparsity", final_sparsity)
-        self.rounds = _step("rounds", rounds, least=1)
-        self.steps_per_round = _step("steps_per_round", steps_per_round, least=1)
-        self.begin_step = _step("begin_step", begin_step)
+    def __init__(
+        self,
+        *,
+        final_sparsity: _FRACTION,
+        rounds: Integer(1),
+        steps_per_round: Integer(1),
+        begin_step: Integer(0) = 0,
+    ):
+        self.final_sparsity = final_sparsity
+        self.rounds = rounds
+        self.steps_per_round = steps_per_round
+        self.begin_step = begin_step
         self.frequency = steps_per_round
         self.end_step = begin_step + (rounds - 1) * steps_per_round
 
@@ -277,34 +302,6 @@ class Iterative(_Updated):
             return 0.0
         done = min((step - self.begin_step) // self.steps_per_round + 1, self.rounds)
         return 1.0 - (1.0 - self.final_sparsity) ** (done / self.rounds)
-
-
-def _fraction(name, value):
-    if not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise ValueError(
-            f"{name}={value!r}: expected a fraction removed in [0, 1), such as 0.9 to "
-            "keep a tenth."
-        )
-    return value
-
-
-def _frequency(value):
-    return None if value is None else _step("frequency", value, least=1)
-
-
-def _step(name, value, least=0):
-    if not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}={value!r}: expected an integer of at least {least}.")
-    return value
-
-
-def _after(begin_step, end_step):
-    if _step("end_step", end_step) <= begin_step:
-        raise ValueError(
-            f"end_step={end_step} is not after begin_step={begin_step}. Steps are "
-            "optimizer iterations: epochs * batches per epoch."
-        )
-    return end_step
 
 
 get = Schedule.get

@@ -248,21 +248,33 @@ def test_exports_to_int8(network, tmp_path):
 @pytest.mark.parametrize(
     "name, arguments, message",
     [
-        ("depthwise_separable", {"filters": 0}, r"\(filters=0\): expected a positive"),
+        (
+            "depthwise_separable",
+            {"filters": 0},
+            r"\(filters\): got 0, expected a positive",
+        ),
         (
             "depthwise_separable",
             {"filters": 8, "strides": 3},
-            r"\(strides=3\): expected 1",
+            r"\(strides\): got 3, expected 1",
         ),
-        ("squeeze_excite", {"ratio": 1.5}, r"\(ratio=1.5\): expected a fraction"),
-        ("squeeze_excite", {"ratio": None}, r"\(ratio=None\): expected a fraction"),
-        ("inverted_residual", {"filters": 8, "expansion": 0.5}, r"\(expansion=0.5\)"),
+        ("squeeze_excite", {"ratio": 1.5}, r"\(ratio\): got 1.5, expected .* fraction"),
+        (
+            "squeeze_excite",
+            {"ratio": None},
+            r"\(ratio\): got None, expected .* fraction",
+        ),
+        (
+            "inverted_residual",
+            {"filters": 8, "expansion": 0.5},
+            r"\(expansion\): got 0.5",
+        ),
         (
             "inverted_residual",
             {"filters": 8, "squeeze_excite_ratio": 0},
-            r"\(squeeze_excite_ratio=0\)",
+            r"\(squeeze_excite_ratio\): got 0",
         ),
-        ("fire", {"squeeze": 2, "expand": 2.5}, r"fire\(expand=2.5\)"),
+        ("fire", {"squeeze": 2, "expand": 2.5}, r"fire\(expand\): got 2.5"),
         ("shuffle_unit", {"filters": 10}, "multiple of 4"),
         ("shuffle_unit", {"filters": 8}, "must be its 12 channels"),
         ("shuffle_unit", {"filters": 12, "strides": 2}, "expected more than 12"),
@@ -273,16 +285,24 @@ def test_exports_to_int8(network, tmp_path):
         ),
         ("channel_shuffle", {"groups": 5}, r"\(groups=5\): does not divide the 12"),
         ("ghost", {"filters": 5}, r"\(ratio=2\): does not divide the 5 filters"),
-        ("ghost", {"filters": 5, "ratio": 1}, r"\(ratio=1\): expected at least 2"),
+        (
+            "ghost",
+            {"filters": 5, "ratio": 1},
+            r"\(ratio\): got 1, expected .* at least 2",
+        ),
         (
             "ghost_bottleneck",
             {"filters": 8, "expand": 7},
             r"\(expand=7\): .* an even",
         ),
-        ("binary_residual", {"filters": 8, "strides": 4}, r"\(strides=4\)"),
+        ("binary_residual", {"filters": 8, "strides": 4}, r"\(strides\): got 4"),
         ("binary_residual", {"filters": 8, "quantizer": "sing"}, "Did you mean 'sign'"),
-        ("xception_entry", {"filters": -1}, r"\(filters=-1\)"),
-        ("fire", {"squeeze": 2, "expand": 2, "name": "a/b"}, "cannot contain"),
+        ("xception_entry", {"filters": -1}, r"\(filters\): got -1"),
+        (
+            "fire",
+            {"squeeze": 2, "expand": 2, "name": "a/b"},
+            "expected a string without '/'",
+        ),
     ],
 )
 def test_errors(name, arguments, message):
@@ -294,7 +314,7 @@ def test_errors(name, arguments, message):
 def test_unknown_channels():
     with pytest.raises(ValueError, match="a known number of channels"):
         tfc.blocks.fire(keras.Input((8, 8, None)), 2, 2)
-    with pytest.raises(ValueError, match="expected .batch, height, width, channels."):
+    with pytest.raises(ValueError, match="expected a tensor of shape .batch"):
         tfc.blocks.ghost(keras.Input((8,)), 2)
     with pytest.raises(ValueError, match="height and width of x are unknown"):
         tfc.blocks.channel_shuffle(keras.Input((None, None, 6)), 2)

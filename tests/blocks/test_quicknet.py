@@ -93,9 +93,9 @@ def test_published_parameters():
     [
         ({"filters": (30,), "blocks": (1,)}, "a multiple of 4"),
         ({"filters": (32, 64), "blocks": (1,)}, "one number of each"),
-        ({"filters": (), "blocks": ()}, "at least one"),
-        ({"filters": (32,), "blocks": (0,)}, r"\(blocks=0\)"),
-        ({"num_classes": 0}, r"\(num_classes=0\)"),
+        ({"filters": (), "blocks": ()}, r"got \(\), expected"),
+        ({"filters": (32,), "blocks": (0,)}, r"\(blocks\)\[0\]: got 0"),
+        ({"num_classes": 0}, r"\(num_classes\): got 0"),
     ],
 )
 def test_errors(arguments, message):

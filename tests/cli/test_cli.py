@@ -112,6 +112,12 @@ def test_compress_runs_a_recipe(folder, capsys):
         (["inspect", "broken.tflite"], 1, "complete"),
         (["benchmark", "none.tflite"], 1, "none.tflite"),
         (["compress", "model.keras", "broken.yaml", "y.keras"], 1, "line 2"),
+        (["compress", "model.keras", "wrong.yaml", "y.keras"], 1, "wrong.yaml: Step 1"),
+        (
+            ["compress", "model.keras", "recipe.yaml", "y.keras", "--data=x.npz"],
+            1,
+            "has x and no y",
+        ),
         (["compress", "model.keras", "recipe.yaml", "y.keras"], 1, "needs data"),
         (["compress", "model.keras", "recipe.yaml", "y.h5"], 1, "ends in .keras"),
         (["compress", "model.keras", "none.yaml", "y.keras"], 1, "none.yaml"),
@@ -122,6 +128,8 @@ def test_errors_are_one_clear_line(arguments, code, message, folder, capsys):
     (folder / "broken.keras").write_bytes(b"PK\x03\x04 cut off")
     (folder / "broken.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3 cut off")
     (folder / "broken.yaml").write_text("steps:\n  - compress: {rules: [}\n")
+    (folder / "wrong.yaml").write_text("steps:\n  - compress: {rules: [mask]}\n")
+    np.savez(folder / "x.npz", x=np.zeros((4, 8, 8, 3), "float32"))
     before = sorted(p.name for p in folder.iterdir())
     assert run(arguments) == code
     captured = capsys.readouterr()

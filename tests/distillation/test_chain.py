@@ -39,7 +39,7 @@ def test_generations_start_anew_and_the_first_from_labels():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="at least one model"):
+    with pytest.raises(ValueError, match="at least one"):
         chain(models.small(), [], print)
     with pytest.raises(ValueError, match="from 1 to"):
         born_again(models.small, print, generations=0)

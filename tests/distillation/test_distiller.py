@@ -396,7 +396,7 @@ class TestBadInput:
     def test_models(self):
         student, teacher = pair()
         self.complain("expected a keras.Model", "student", teacher, kind=TypeError)
-        self.complain("expected a keras.Model", student, 3, kind=TypeError)
+        self.complain("Got 3, expected a teacher", student, 3, kind=TypeError)
         self.complain(
             r"returns \(batch, 7\), the student \(batch, 5\): both need the same classes",
             student,
@@ -418,8 +418,8 @@ class TestBadInput:
         student, teacher = pair()
         self.complain("Did you mean 'kl'", student, teacher, "kll")
         self.complain("at least one", student, teacher, [])
-        self.complain("alpha=1.5", student, teacher, alpha=1.5)
-        self.complain("not negative", student, teacher, weights=[-1.0])
+        self.complain(r"alpha\): got 1.5", student, teacher, alpha=1.5)
+        self.complain("of at least 0", student, teacher, weights=[-1.0])
         self.complain("expected 1", student, teacher, weights=[0.5, 0.5])
         self.complain(
             "sum to 1.5", student, teacher, ["kl", KL(2)], weights=[1, 0.5], alpha=0.5

@@ -92,7 +92,11 @@ def test_no_gradient_flows_into_who_teaches():
             "of the same classes",
         ),
         (lambda: [two_headed("a"), two_headed("b")], {}, "expected one output each"),
-        (lambda: [student(4, "a"), student(4, "b")], {"weight": -1}, "number ≥ 0"),
+        (
+            lambda: [student(4, "a"), student(4, "b")],
+            {"weight": -1},
+            "number of at least 0",
+        ),
         (lambda: [student(4, "a"), student(4, "b")], {"loss": "hints"}, "features"),
     ],
 )

@@ -113,11 +113,11 @@ class TestEnsemble:
     @pytest.mark.parametrize(
         ("match", "teachers", "kwargs"),
         [
-            ("no teachers", [], {}),
-            ("expected one of", [classifier()], {"average": "mode"}),
+            ("at least one", [], {}),
+            ("expected 'probabilities' or", [classifier()], {"average": "mode"}),
             ("expected 2, one number", [classifier()] * 2, {"weights": [1.0]}),
             ("sum to 1.2", [classifier()] * 2, {"weights": [0.6, 0.6]}),
-            ("not negative", [classifier()] * 2, {"weights": [1.5, -0.5]}),
+            ("of at least 0", [classifier()] * 2, {"weights": [1.5, -0.5]}),
         ],
     )
     def test_errors(self, match, teachers, kwargs):
@@ -271,7 +271,7 @@ class TestTFLite:
             answer(path)
         assert answer(TFLiteTeacher(path, kind="sigmoid"))[0].shape == (12, 5, 1)
         assert answer(TFLiteTeacher(path, kind="logits"))[0].shape == (12, 5)
-        with pytest.raises(ValueError, match="kind='softmax': expected"):
+        with pytest.raises(ValueError, match=r"kind\): got 'softmax', expected"):
             TFLiteTeacher(path, kind="softmax")
 
 

@@ -363,9 +363,9 @@ def test_missing_extra_is_named(monkeypatch):
 def test_other_arguments_are_refused(monkeypatch):
     monkeypatch.setattr(tfmot, "_check_installed", lambda: None)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="new")
-    with pytest.raises(TypeError, match="Keras 3 model 'new', which needs no"):
+    with pytest.raises(TypeError, match="got the model 'new', .*needs no conversion"):
         tfmot.convert(model)
-    with pytest.raises(TypeError, match="got 'dict': expected a path or a tf_keras"):
+    with pytest.raises(TypeError, match="got {}, expected the path of .* or a tf_keras"):
         tfmot.convert({})
     with pytest.raises(ValueError, match=r"nowhere\.h5 does not exist"):
         tfmot.convert("nowhere.h5")

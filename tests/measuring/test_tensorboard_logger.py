@@ -40,7 +40,7 @@ def test_needs_tensorboard(tmp_path, monkeypatch):
 
 
 def test_every_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match="every=0"):
+    with pytest.raises(ValueError, match=r"every\): got 0"):
         TensorBoardLogger(tmp_path, every=0)
 
 

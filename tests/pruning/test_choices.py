@@ -202,7 +202,7 @@ def test_one_shot_and_constant():
     [
         (
             lambda: schedules.Polynomial(final_sparsity=0.5, begin_step=5, end_step=5),
-            "not after",
+            "after begin_step=5",
         ),
         (lambda: schedules.Constant(0.5, begin_step=-1), "at least 0"),
         (lambda: patterns.NOfM(4, 4), "1 <= n < m"),

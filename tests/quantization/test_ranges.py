@@ -62,5 +62,5 @@ def test_divergence_by_hand():
 
 
 def test_bad_percentile():
-    with pytest.raises(ValueError, match=r"percentile=30.*\(50, 100\]"):
+    with pytest.raises(ValueError, match=r"got 30, expected a number in \(50, 100\]"):
         ranges.Percentile(30)

@@ -203,3 +203,22 @@ def test_bad_steps(steps, message):
 def test_the_failing_step_is_named(step, message):
     with pytest.raises(ValueError, match=message):
         tfc.Recipe([step]).run(models.sequential())
+
+
+def test_a_wrong_argument_is_found_before_anything_runs(tmp_path):
+    path = tmp_path / "small.yaml"
+    for steps, message in (
+        ("[shrink, compress: {rules: [mask]}]", r"Step 2 .* got \['mask'\], expected"),
+        ("[compress: {rule: {'.*': mask}}]", "Did you mean 'rules'"),
+        ("[fit: {learning_rate: 1e-3}]", "got '1e-3', expected a number.*YAML"),
+        ("[export: {path: a.tflite, precision: int5}]", "Did you mean 'int8'"),
+    ):
+        path.write_text(f"steps: {steps}")
+        with pytest.raises(ValueError, match=f"small.yaml: .*{message}"):
+            tfc.Recipe.from_yaml(path)
+
+
+def test_training_without_targets():
+    model = models.small()
+    with pytest.raises(ValueError, match=r"Step 1 .*\(fit\): .* has x and no y"):
+        tfc.Recipe(["fit"]).run(model, (models.inputs(model), None))

@@ -57,7 +57,7 @@ def test_if_nothing_is_good_enough_the_best_is_kept(tmp_path):
 def test_bad_arguments(tmp_path):
     model, x = network()
     for arguments, message in (
-        ({"precision": "float16"}, "expected int8 or int4"),
+        ({"precision": "float16"}, "expected 'int8' or 'int4'"),
         ({"max_drop": -1}, "at least 0"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -149,15 +149,15 @@ def test_several_outputs_and_one_hot_labels(sensitivity):
     [
         (
             {"average_bits": 4, "sensitivity": "score"},
-            r"expected inputs and .* \(x, y\)",
+            r"expected \(x, y\)",
         ),
-        ({"bits": (1, 4), "average_bits": 4}, "integers from 2 to 8"),
+        ({"bits": (1, 4), "average_bits": 4}, "an integer from 2 to 8"),
         (
             {"average_bits": 4, "sensitivity": "size"},
-            "output_error, hessian_trace, score",
+            "'output_error', 'hessian_trace' or 'score'",
         ),
         ({}, "exactly one"),
-        ({"average_bits": 4, "sensitivity": "hessian_trace"}, "needs a loss"),
+        ({"average_bits": 4, "sensitivity": "hessian_trace"}, "expected batches"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -270,7 +270,7 @@ def test_never(path):
     assert stored(path) == {}
     assert "zeros unused: dense0/kernel (90.0% zeros)" in str(result)
     assert result.size_bytes > 4 * 512 * 512
-    with pytest.raises(ValueError, match="auto, always, never"):
+    with pytest.raises(ValueError, match="'auto', 'always' or 'never'"):
         export_tflite(model, path, sparse="sometimes")
 
 

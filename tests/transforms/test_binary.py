@@ -144,5 +144,5 @@ def test_stochastic_models_train_and_reload(tmp_path):
 
 
 def test_unknown_scale():
-    with pytest.raises(ValueError, match="expected None"):
+    with pytest.raises(ValueError, match="expected 'mean' or None"):
         Binary(scale="max")

@@ -137,5 +137,5 @@ def test_channels_of_a_depthwise_kernel():
 
 
 def test_unknown_start():
-    with pytest.raises(ValueError, match="linear, density, k-means"):
+    with pytest.raises(ValueError, match="'linear', 'density', 'k-means"):
         Codebook(4, initialization="random")

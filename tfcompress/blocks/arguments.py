@@ -1,43 +1,36 @@
-"""Checks of the blocks' arguments, each with one clear error."""
+"""What the blocks' arguments are."""
 
-import numbers
+import keras
 
-
-def channels_of(block, x):
-    """The number of channels of an image tensor `(batch, height, width, channels)`."""
-    shape = tuple(getattr(x, "shape", ()))
-    if len(shape) != 4 or shape[-1] is None:
-        raise ValueError(
-            f"{block}: x has shape {shape}; expected (batch, height, width, channels) "
-            "with a known number of channels. Give keras.Input a shape such as "
-            "(None, None, 64)."
-        )
-    return shape[-1]
+from tfcompress.core.kinds import Integer, Keras, Kind, Name, Number, OneOf
 
 
-def check_counts(block, **counts):
-    """Raises unless all are positive integers."""
-    for name, count in counts.items():
-        if not isinstance(count, numbers.Integral) or count < 1:
-            raise ValueError(f"{block}({name}={count!r}): expected a positive integer.")
+class Image(Kind):
+    """A tensor `(batch, height, width, channels)` whose number of channels is known."""
 
-
-def check_strides(block, strides):
-    """Raises unless the strides are 1 or 2."""
-    if strides not in (1, 2):
-        raise ValueError(
-            f"{block}(strides={strides!r}): expected 1, or 2 to halve height and width."
-        )
-
-
-def check_ratio(block, name, ratio):
-    """Raises unless a squeeze-excite ratio is None or in (0, 1]."""
-    if ratio is None or (isinstance(ratio, numbers.Real) and 0 < ratio <= 1):
-        return
-    raise ValueError(
-        f"{block}({name}={ratio!r}): expected a fraction of the channels above 0 and up "
-        "to 1, such as 0.25, or None for no squeeze-excite."
+    expected = (
+        "a tensor of shape (batch, height, width, channels) with a known number of "
+        "channels"
     )
+
+    def check(self, name, value):
+        shape = tuple(getattr(value, "shape", ()))
+        if len(shape) != 4 or shape[-1] is None:
+            self.refuse(
+                name, value, "Give keras.Input a shape such as (None, None, 64)."
+            )
+        return value
+
+    def wrong(self):
+        return ["x", 5, object(), keras.Input((4,))]
+
+
+IMAGE = Image()
+COUNT = Integer(1)
+STRIDES = OneOf(1, 2)
+RATIO = Number(above=0, most=1, meaning="the fraction of the channels")
+ACTIVATION = Keras(keras.activations.get, "a Keras activation or its name")
+NAME = Name()
 
 
 def check_divides(block, name, divisor, **counts):

@@ -2,19 +2,22 @@
 
 import keras
 
-from tfcompress.blocks.arguments import channels_of, check_counts, check_strides
+from tfcompress.blocks.arguments import ACTIVATION, COUNT, IMAGE, NAME, STRIDES
 from tfcompress.blocks.convolution import convolution, joined
+from tfcompress.core.kinds import PlugIn, checked
+from tfcompress.core.nouns import ActivationQuantizer
 from tfcompress.quantization.layers import QuantizedActivation
 
 
+@checked
 def binary_residual(
-    x,
-    filters,
-    kernel_size=3,
-    strides=1,
-    quantizer="approx_sign",
-    activation=None,
-    name=None,
+    x: IMAGE,
+    filters: COUNT,
+    kernel_size: COUNT = 3,
+    strides: STRIDES = 1,
+    quantizer: PlugIn(ActivationQuantizer) = "approx_sign",
+    activation: ACTIVATION = None,
+    name: NAME = None,
 ):
     """Convolves the signs of its input and adds the input itself, a real number.
 
@@ -64,9 +67,7 @@ def binary_residual(
         >>> tfc.report(model)["block2_binary/kernel"].bits
         1
     """
-    channels = channels_of("binary_residual", x)
-    check_counts("binary_residual", filters=filters, kernel_size=kernel_size)
-    check_strides("binary_residual", strides)
+    channels = x.shape[-1]
     y = QuantizedActivation(quantizer, name=joined(name, "sign"))(x)
     y = keras.layers.Conv2D(
         filters,

@@ -1,17 +1,19 @@
 """The depthwise-separable convolution of MobileNet."""
 
-from tfcompress.blocks.arguments import channels_of, check_counts, check_strides
+from tfcompress.blocks.arguments import ACTIVATION, COUNT, IMAGE, NAME, STRIDES
 from tfcompress.blocks.convolution import convolution, depthwise, joined
+from tfcompress.core.kinds import Flag, checked
 
 
+@checked
 def depthwise_separable(
-    x,
-    filters,
-    kernel_size=3,
-    strides=1,
-    activation="relu",
-    use_batch_norm=True,
-    name=None,
+    x: IMAGE,
+    filters: COUNT,
+    kernel_size: COUNT = 3,
+    strides: STRIDES = 1,
+    activation: ACTIVATION = "relu",
+    use_batch_norm: Flag() = True,
+    name: NAME = None,
 ):
     """Filters every channel on its own, then mixes the channels.
 
@@ -49,9 +51,6 @@ def depthwise_separable(
         >>> keras.Model(x, y).count_params() == 3 * 3 * 16 + 16 * 32 + 16 + 32
         True
     """
-    channels_of("depthwise_separable", x)
-    check_counts("depthwise_separable", filters=filters, kernel_size=kernel_size)
-    check_strides("depthwise_separable", strides)
     shared = {"activation": activation, "use_batch_norm": use_batch_norm}
     y = depthwise(
         x, kernel_size, strides=strides, name=joined(name, "depthwise"), **shared

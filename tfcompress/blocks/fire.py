@@ -2,11 +2,19 @@
 
 import keras
 
-from tfcompress.blocks.arguments import channels_of, check_counts
+from tfcompress.blocks.arguments import COUNT, IMAGE, NAME
 from tfcompress.blocks.convolution import convolution, joined
+from tfcompress.core.kinds import Flag, checked
 
 
-def fire(x, squeeze, expand, use_batch_norm=False, name=None):
+@checked
+def fire(
+    x: IMAGE,
+    squeeze: COUNT,
+    expand: COUNT,
+    use_batch_norm: Flag() = False,
+    name: NAME = None,
+):
     """Narrows the channels, then widens them by 1x1 and 3x3 kernels side by side.
 
     `z = relu(S * x)`, `y = concatenate(relu(E₁ * z), relu(E₃ * z))` with `S` and `E₁`
@@ -44,8 +52,6 @@ def fire(x, squeeze, expand, use_batch_norm=False, name=None):
         >>> [a.name for a in model.layers if isinstance(a, keras.layers.Conv2D)]
         ['fire2_squeeze', 'fire2_expand_1x1', 'fire2_expand_3x3']
     """
-    channels_of("fire", x)
-    check_counts("fire", squeeze=squeeze, expand=expand)
     shared = {"use_batch_norm": use_batch_norm}
     z = convolution(x, squeeze, name=joined(name, "squeeze"), **shared)
     branches = [

@@ -3,25 +3,29 @@
 import keras
 
 from tfcompress.blocks.arguments import (
-    channels_of,
-    check_counts,
+    ACTIVATION,
+    COUNT,
+    IMAGE,
+    NAME,
+    RATIO,
+    STRIDES,
     check_divides,
-    check_ratio,
-    check_strides,
 )
 from tfcompress.blocks.convolution import convolution, depthwise, joined
 from tfcompress.blocks.squeeze_excite import squeeze_excite
+from tfcompress.core.kinds import Integer, checked
 
 
+@checked
 def ghost(
-    x,
-    filters,
-    kernel_size=1,
-    ratio=2,
-    cheap_size=3,
-    strides=1,
-    activation="relu",
-    name=None,
+    x: IMAGE,
+    filters: COUNT,
+    kernel_size: COUNT = 1,
+    ratio: Integer(2) = 2,
+    cheap_size: COUNT = 3,
+    strides: STRIDES = 1,
+    activation: ACTIVATION = "relu",
+    name: NAME = None,
 ):
     """Convolves to a fraction of the channels and makes the others from those.
 
@@ -62,12 +66,6 @@ def ghost(
         >>> model.count_params() == 3 * 3 * 16 * 16 + 3 * 3 * 16 + 4 * 32
         True
     """
-    channels_of("ghost", x)
-    check_counts(
-        "ghost", filters=filters, kernel_size=kernel_size, cheap_size=cheap_size
-    )
-    check_counts("ghost", ratio=ratio)
-    check_strides("ghost", strides)
     if ratio == 1:
         raise ValueError(
             "ghost(ratio=1): expected at least 2; 1 is a convolution without ghosts."
@@ -91,8 +89,15 @@ def ghost(
     return keras.layers.Concatenate(name=joined(name, "concat"))([z, cheap])
 
 
+@checked
 def ghost_bottleneck(
-    x, filters, expand, kernel_size=3, strides=1, squeeze_excite_ratio=None, name=None
+    x: IMAGE,
+    filters: COUNT,
+    expand: COUNT,
+    kernel_size: COUNT = 3,
+    strides: STRIDES = 1,
+    squeeze_excite_ratio: RATIO = None,
+    name: NAME = None,
 ):
     """A ghost module that widens, one that narrows, and a shortcut around both.
 
@@ -134,12 +139,7 @@ def ghost_bottleneck(
         >>> model.count_params() == first + (48 * 16 + 9 * 16) // 2 + 4 * 16
         True
     """
-    channels = channels_of("ghost_bottleneck", x)
-    check_counts(
-        "ghost_bottleneck", filters=filters, expand=expand, kernel_size=kernel_size
-    )
-    check_strides("ghost_bottleneck", strides)
-    check_ratio("ghost_bottleneck", "squeeze_excite_ratio", squeeze_excite_ratio)
+    channels = x.shape[-1]
     for argument, count in (("filters", filters), ("expand", expand)):
         if count % 2:
             raise ValueError(

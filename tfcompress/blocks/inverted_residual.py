@@ -1,28 +1,23 @@
 """The inverted residual with a linear bottleneck, of MobileNetV2 and V3."""
 
-import numbers
-
 import keras
 
-from tfcompress.blocks.arguments import (
-    channels_of,
-    check_counts,
-    check_ratio,
-    check_strides,
-)
+from tfcompress.blocks.arguments import ACTIVATION, COUNT, IMAGE, NAME, RATIO, STRIDES
 from tfcompress.blocks.convolution import convolution, depthwise, joined
 from tfcompress.blocks.squeeze_excite import squeeze_excite
+from tfcompress.core.kinds import Number, checked
 
 
+@checked
 def inverted_residual(
-    x,
-    filters,
-    expansion=6,
-    kernel_size=3,
-    strides=1,
-    squeeze_excite_ratio=None,
-    activation="relu6",
-    name=None,
+    x: IMAGE,
+    filters: COUNT,
+    expansion: Number(1, meaning="the inner channels over the input channels") = 6,
+    kernel_size: COUNT = 3,
+    strides: STRIDES = 1,
+    squeeze_excite_ratio: RATIO = None,
+    activation: ACTIVATION = "relu6",
+    name: NAME = None,
 ):
     """Widens, filters each channel on its own, and narrows without an activation.
 
@@ -69,15 +64,7 @@ def inverted_residual(
         >>> model.layers[-1].name
         'block_add'
     """
-    channels = channels_of("inverted_residual", x)
-    check_counts("inverted_residual", filters=filters, kernel_size=kernel_size)
-    check_strides("inverted_residual", strides)
-    check_ratio("inverted_residual", "squeeze_excite_ratio", squeeze_excite_ratio)
-    if not isinstance(expansion, numbers.Real) or expansion < 1:
-        raise ValueError(
-            f"inverted_residual(expansion={expansion!r}): expected a number of at least "
-            "1, the inner channels over the input channels."
-        )
+    channels = x.shape[-1]
     y = x
     if expansion != 1:
         width = round(expansion * channels)

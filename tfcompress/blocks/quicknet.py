@@ -2,18 +2,33 @@
 
 import keras
 
-from tfcompress.blocks.arguments import check_counts
+from tfcompress.blocks.arguments import COUNT, NAME
 from tfcompress.blocks.binary_residual import binary_residual
 from tfcompress.blocks.convolution import convolution, depthwise, joined
+from tfcompress.core.kinds import Each, Integer, OneOf, PlugIn, checked
+from tfcompress.core.nouns import ActivationQuantizer
 
 
+@checked
 def quicknet(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    filters=(64, 128, 256, 512),
-    blocks=(4, 4, 4, 4),
-    quantizer="sign",
-    name="quicknet",
+    input_shape: Each(
+        Integer(1) | OneOf(None), "three numbers (height, width, channels)", count=3
+    ) = (224, 224, 3),
+    num_classes: COUNT = 1000,
+    filters: Each(COUNT, "positive integers, one for each section", least=1) = (
+        64,
+        128,
+        256,
+        512,
+    ),
+    blocks: Each(COUNT, "positive integers, one for each section", least=1) = (
+        4,
+        4,
+        4,
+        4,
+    ),
+    quantizer: PlugIn(ActivationQuantizer) = "sign",
+    name: NAME = "quicknet",
 ):
     """Sections of binary 3x3 convolutions, real-valued at both ends and in between.
 
@@ -62,7 +77,6 @@ def quicknet(
         True
     """
     filters, blocks = _sections(filters, blocks)
-    check_counts("quicknet", num_classes=num_classes)
     x = inputs = keras.Input(input_shape, name="image")
     x = _stem(x, filters[0])
     for section, (width, count) in enumerate(zip(filters, blocks, strict=True), 1):
@@ -91,8 +105,6 @@ def _sections(filters, blocks):
             f"quicknet(filters={filters}, blocks={blocks}): expected one number of each "
             "for every section, at least one."
         )
-    for width, count in zip(filters, blocks, strict=True):
-        check_counts("quicknet", filters=width, blocks=count)
     if filters[0] % 4:
         raise ValueError(
             f"quicknet(filters={filters}): expected a multiple of 4 first, as the stem "

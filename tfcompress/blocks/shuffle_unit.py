@@ -3,15 +3,20 @@
 import keras
 
 from tfcompress.blocks.arguments import (
-    channels_of,
-    check_counts,
+    COUNT,
+    IMAGE,
+    NAME,
+    STRIDES,
     check_divides,
-    check_strides,
 )
 from tfcompress.blocks.convolution import convolution, depthwise, joined
+from tfcompress.core.kinds import checked
 
 
-def shuffle_unit(x, filters, groups=3, strides=1, name=None):
+@checked
+def shuffle_unit(
+    x: IMAGE, filters: COUNT, groups: COUNT = 3, strides: STRIDES = 1, name: NAME = None
+):
     """Grouped 1x1 kernels, a channel shuffle, a depthwise 3x3, grouped 1x1 kernels.
 
     `z = norm(G₂ * norm(D ⊛ shuffle(relu(norm(G₁ * x)))))`; then `y = relu(x + z)`, or for
@@ -51,9 +56,7 @@ def shuffle_unit(x, filters, groups=3, strides=1, name=None):
         >>> model.count_params() == kernels + 4 * (2 * 6 + 24)
         True
     """
-    channels = channels_of("shuffle_unit", x)
-    check_counts("shuffle_unit", filters=filters, groups=groups)
-    check_strides("shuffle_unit", strides)
+    channels = x.shape[-1]
     added = _added_channels(channels, filters, strides)
     bottleneck = filters // 4
     check_divides(
@@ -98,7 +101,8 @@ def _added_channels(channels, filters, strides):
     return filters if strides == 1 else filters - channels
 
 
-def channel_shuffle(x, groups, name=None):
+@checked
+def channel_shuffle(x: IMAGE, groups: COUNT, name: NAME = None):
     """Deals the channels of each group out to all groups.
 
     `y[..., c·g + j] = x[..., j·(I/g) + c]` for `g = groups`, `j < g` and `c < I/g`: the
@@ -122,8 +126,7 @@ def channel_shuffle(x, groups, name=None):
         >>> np.ravel(channel_shuffle(x, groups=2))
         array([0., 3., 1., 4., 2., 5.], dtype=float32)
     """
-    channels = channels_of("channel_shuffle", x)
-    check_counts("channel_shuffle", groups=groups)
+    channels = x.shape[-1]
     check_divides("channel_shuffle", "groups", groups, channels=channels)
     height, width = x.shape[1:3]
     if height is None and width is None:

@@ -2,11 +2,13 @@
 
 import keras
 
-from tfcompress.blocks.arguments import channels_of, check_ratio
+from tfcompress.blocks.arguments import IMAGE, NAME, RATIO
 from tfcompress.blocks.convolution import convolution, joined
+from tfcompress.core.kinds import checked
 
 
-def squeeze_excite(x, ratio=0.25, name=None):
+@checked
+def squeeze_excite(x: IMAGE, ratio: RATIO = 0.25, name: NAME = None):
     """Scales each channel by a number that all channels' means decide.
 
     `y = x · hard_sigmoid(B · relu(A · mean(x)))`, mean over height and width.
@@ -33,12 +35,11 @@ def squeeze_excite(x, ratio=0.25, name=None):
         >>> keras.Model(x, squeeze_excite(x)).count_params() == 2 * 16 * 4 + 4 + 16
         True
     """
-    channels = channels_of("squeeze_excite", x)
+    channels = x.shape[-1]
     if ratio is None:
         raise ValueError(
             "squeeze_excite(ratio=None): expected a fraction such as 0.25."
         )
-    check_ratio("squeeze_excite", "ratio", ratio)
     plain = {"use_batch_norm": False}
     y = keras.layers.GlobalAveragePooling2D(keepdims=True, name=joined(name, "mean"))(x)
     y = convolution(

@@ -8,17 +8,24 @@ import rich.console
 
 from tfcompress.blocks.stand_ins import STAND_INS, Divided, Unfit
 from tfcompress.core.cloning import clone_layer, rebuild
-from tfcompress.core.errors import check_model
+from tfcompress.core.errors import shown
 from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import symbolic_calls
+from tfcompress.core.kinds import VERBOSE, Anything, BuiltModel, checked, is_function
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.recording import main_argument
-from tfcompress.core.rules import Rule
+from tfcompress.core.rules import Pattern, Rule
 from tfcompress.core.text import Table
 from tfcompress.core.walk import weight_refs
 
 
-def substitute(model, block, where=".*", verbose=1):
+@checked
+def substitute(
+    model: BuiltModel(),
+    block: Anything("the name of a block or a function (x, layer) -> y"),
+    where: Pattern() = ".*",
+    verbose: VERBOSE = 1,
+):
     """Returns a copy of `model` with lean blocks in the place of k·k convolutions.
 
     A block has the strides, padding, dilation, output shape, bias, activation and kernel
@@ -85,7 +92,6 @@ def substitute(model, block, where=".*", verbose=1):
         >>> model.count_params(), lean.count_params()
         (19392, 3424)
     """
-    check_model(model, "substitute blocks in")
     stand_in = _stand_in(block)
     flat = editable(model, "substitute blocks in")
     choices = _choices(flat, stand_in, where)
@@ -98,13 +104,13 @@ def substitute(model, block, where=".*", verbose=1):
 
 
 def _stand_in(block):
-    if callable(block):
+    if is_function(block):
         return lambda x, layer, norm: norm(block(x, layer))
     if isinstance(block, str) and block in STAND_INS:
         return STAND_INS[block]
     raise ValueError(
-        f"Unknown block {block!r}: expected one of {', '.join(STAND_INS)}, or a function "
-        f"(x, layer) -> y.{did_you_mean(str(block), STAND_INS)}"
+        f"Unknown block {shown(block)}: expected one of {', '.join(STAND_INS)}, or a "
+        f"function (x, layer) -> y.{did_you_mean(str(block), STAND_INS)}"
     )
 
 
@@ -291,7 +297,8 @@ def _nothing_to_do(choices, block, where):
         return f"{message} {'; '.join(reasons)}{'; …' if len(matched) > 10 else '.'}"
     names = [c.layer.name for c in choices if c.reason == "where does not match it"]
     hint = did_you_mean(where, names) if isinstance(where, str) else ""
-    known = f"Convolutions: {', '.join(names[:20])}{', …' if len(names) > 20 else '.'}"
+    listed = f"{', '.join(names[:20])}{', …' if len(names) > 20 else '.'}"
+    known = f"Expected one of the convolutions {listed}"
     return f"{message} {known if names else 'The model has none.'}{hint}"
 
 

@@ -2,11 +2,15 @@
 
 import keras
 
-from tfcompress.blocks.arguments import channels_of, check_counts
+from tfcompress.blocks.arguments import COUNT, IMAGE, NAME
 from tfcompress.blocks.convolution import convolution, depthwise, joined
+from tfcompress.core.kinds import Flag, checked
 
 
-def xception_entry(x, filters, activate_first=True, name=None):
+@checked
+def xception_entry(
+    x: IMAGE, filters: COUNT, activate_first: Flag() = True, name: NAME = None
+):
     """Two separable convolutions and a max pooling, beside a strided 1x1 shortcut.
 
     `y = norm(S * x) + max_pool(norm(P₂ * D₂ ⊛ relu(norm(P₁ * D₁ ⊛ relu(x)))))` with `D`
@@ -44,8 +48,6 @@ def xception_entry(x, filters, activate_first=True, name=None):
         >>> model.count_params() == kernels + 4 * 3 * 32
         True
     """
-    channels_of("xception_entry", x)
-    check_counts("xception_entry", filters=filters)
     linear = {"activation": None}
     y = x
     if activate_first:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfcompress import native
-from tfcompress.core.errors import check_integer
+from tfcompress.core.kinds import Integer
 from tfcompress.core.nouns import Codec
 
 _LARGEST_ODDS = 2047
@@ -56,9 +56,9 @@ class Mixing(Codec):
     # In headers of encoded tensors; `native/coding/decode.h` has the same.
     number = 3
 
-    def __init__(self, zero=0, period=0):
-        self.zero = check_integer("Mixing(zero)", zero, 0, 255)
-        self.period = check_integer("Mixing(period)", period, 0, 65535)
+    def __init__(self, zero: Integer(0, 255) = 0, period: Integer(0, 65535) = 0):
+        self.zero = zero
+        self.period = period
         if period == 1:
             raise ValueError(
                 "Mixing(period=1): got 1, expected 0 (none) or 2 to 65535."

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfcompress import native
-from tfcompress.core.errors import check_integer
+from tfcompress.core.kinds import Integer, PlugIn
 from tfcompress.core.nouns import Codec
 
 
@@ -19,8 +19,8 @@ class Bitmap(Codec):
         '2102d0'
     """
 
-    def __init__(self, codec="bit_pack", zero=0):
-        self.codec = Codec.get(codec)
+    def __init__(self, codec: PlugIn(Codec) = "bit_pack", zero: Integer(0, 255) = 0):
+        self.codec = codec
         self.zero = zero
 
     def encode(self, symbols):
@@ -66,10 +66,13 @@ class RelativeIndex(Codec):
         (array([3, 1], dtype=uint8), array([0, 7], dtype=uint8))
     """
 
-    def __init__(self, codec="bit_pack", zero=0, gap_bits=None):
-        if gap_bits is not None:
-            check_integer("RelativeIndex(gap_bits)", gap_bits, 1, 8)
-        self.codec = Codec.get(codec)
+    def __init__(
+        self,
+        codec: PlugIn(Codec) = "bit_pack",
+        zero: Integer(0, 255) = 0,
+        gap_bits: Integer(1, 8) = None,
+    ):
+        self.codec = codec
         self.zero = zero
         self.gap_bits = gap_bits
 

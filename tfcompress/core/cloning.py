@@ -4,7 +4,6 @@ import contextlib
 import contextvars
 import functools
 import tempfile
-import warnings
 
 import keras
 
@@ -15,6 +14,7 @@ from tfcompress.core.keras_internals import (
     lasting_attributes,
     producer,
 )
+from tfcompress.core.warn import warn
 
 _copies = contextvars.ContextVar("copies that belong together", default=None)
 
@@ -254,10 +254,9 @@ def _keep_class(model, copy, copies):
     try:
         own = duplicate(own, copies)
     except TypeError as error:
-        warnings.warn(
+        warn(
             f"The copy of {model.name!r} trains as Keras does, not as "
             f"{type(model).__name__} does, which cannot be copied: {error}.",
-            stacklevel=5,
         )
         return
     copy.__class__ = _saved_as_graph(type(model), type(copy))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core.errors import check_integer
+from tfcompress.core.kinds import Integer
 from tfcompress.core.nouns import Signal, Signals
 from tfcompress.core.recording import recorded, with_main_argument
 from tfcompress.core.substituted import call_substituted
@@ -90,7 +90,7 @@ def each_batch(data, batches=None):
     [1]
     """
     if batches is not None:
-        check_integer("batches", batches, 1, 2**31)
+        Integer(1).check("batches", batches)
     count = 0
     for batch in data:
         if count == batches:

@@ -1,7 +1,5 @@
 """`compress` puts transforms on the weights of a model, `strip` takes them off."""
 
-import warnings
-
 import keras
 
 from tfcompress.core.agreement import check_agreement
@@ -13,15 +11,26 @@ from tfcompress.core.compressed import (
     treatments,
     untransformed,
 )
-from tfcompress.core.errors import check_finite, check_model
+from tfcompress.core.errors import check_finite
 from tfcompress.core.graph import flatten, rewire, warn_of_training
 from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.kinds import BuiltModel, Converted, checked
 from tfcompress.core.nouns import WeightTransform
-from tfcompress.core.rules import Rule, check_used, last_match
+from tfcompress.core.rules import PATTERNS, Rule, Rules, check_used, last_match
 from tfcompress.core.walk import tied_layers, weight_refs
+from tfcompress.core.warn import warn
 
 
-def compress(model, rules, skip=()):
+@checked
+def compress(
+    model: BuiltModel(),
+    rules: Rules(
+        Converted(lambda value: _as_list(value), "transforms"),
+        "transforms",
+        "{'.*': 'mask'}",
+    ),
+    skip: PATTERNS = (),
+):
     """Returns a copy of `model` whose weights pass through transforms.
 
     Every covered weight `w` is replaced, whenever its layer is called, by
@@ -49,8 +58,7 @@ def compress(model, rules, skip=()):
         >>> tfc.report(small)["d/kernel"].unique_values <= 15 * 4
         True
     """
-    check_model(model, "compress")
-    rules = [Rule(pattern, _as_list(value)) for pattern, value in rules.items()]
+    rules = [Rule(pattern, value) for pattern, value in rules.items()]
     skip = [Rule(pattern) for pattern in skip]
     refs = weight_refs(model)
     for ref in refs:
@@ -64,11 +72,12 @@ def compress(model, rules, skip=()):
     compressed = _compressed(model, plan)
     with untransformed(compressed):
         check_agreement(model, compressed)
-    warn_of_training(model, compressed, "compress", stacklevel=3)
+    warn_of_training(model, compressed, "compress")
     return compressed
 
 
-def strip(model):
+@checked
+def strip(model: BuiltModel()):
     """Returns a plain Keras model that computes what the compressed `model` computes.
 
     The transforms are evaluated once and written into ordinary weights; activation
@@ -88,7 +97,6 @@ def strip(model):
         >>> len(np.unique(tfc.strip(small).layers[0].kernel))
         4
     """
-    check_model(model, "strip")
     _warn_of_waiting(model)
     plain = _stripped(model)
     check_agreement(model, plain)
@@ -106,12 +114,11 @@ def _stripped(model):
 def _warn_of_waiting(model):
     waiting = [path for path, treatment in treatments(model) if treatment.is_waiting]
     if waiting:
-        warnings.warn(
+        warn(
             f"Transforms of {len(waiting)} weights, such as {waiting[0]!r}, have not "
             "begun and are missing in what is stripped: they wait for masks to come to "
             "rest. Finish the training with the callback that lets them wait (Pruning or "
             "Staging).",
-            stacklevel=3,
         )
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfcompress.core.cloning import clone_layer, own_training
 from tfcompress.core.errors import is_built
 from tfcompress.core.keras_internals import all_layers, call_like, uncast
+from tfcompress.core.kinds import Each, Instance, Integer, Mapping, PlugIn, checked
 from tfcompress.core.layout import Layout
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.core.recording import StandIn
@@ -19,6 +20,14 @@ from tfcompress.core.walk import own_variables, sublayers, weight_refs
 
 # Ids of the compressed models whose calls are going on.
 _calling = contextvars.ContextVar("calling", default=frozenset())
+
+
+# Where a weight is among the variables, and what is done with it.
+TRANSFORMS = Mapping(
+    Integer(0),
+    Each(PlugIn(WeightTransform), "transforms"),
+    "{position in layer.variables: [WeightTransform, ...]}",
+)
 
 
 class Treatment:
@@ -302,7 +311,13 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
         TensorShape([1, 2])
     """
 
-    def __init__(self, layer, transforms, **kwargs):
+    @checked
+    def __init__(
+        self,
+        layer: Instance(keras.Layer, "a Keras layer"),
+        transforms: TRANSFORMS,
+        **kwargs,
+    ):
         # Transforms compute in the precision of the variables, so nothing is cast
         # here: the inner layer casts to its own compute dtype.
         kwargs = {"name": layer.name, "trainable": layer.trainable, **kwargs}
@@ -398,7 +413,13 @@ class CompressedModel(Compressed, keras.Model):
         (True, True)
     """
 
-    def __init__(self, model, transforms, **kwargs):
+    @checked
+    def __init__(
+        self,
+        model: Instance(keras.Model, "a keras.Model"),
+        transforms: TRANSFORMS,
+        **kwargs,
+    ):
         kwargs = {"name": model.name, "trainable": model.trainable, **kwargs}
         # Keras scales the loss of models of this precision.
         is_scaled = model.dtype_policy.name == "mixed_float16"

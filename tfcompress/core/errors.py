@@ -1,28 +1,65 @@
 """Checks of what users pass in, each with one clear error."""
 
+import difflib
+
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfcompress.core.keras_internals import direct_layers, is_keras_2
 
+_NUM_SHOWN = 8
+_LONGEST = 120
 
-def check_model(model, action):
-    """Raises unless `model` is a built Keras 3 model with finite weights."""
+
+def refuse(name, value, expected, hint="", error=ValueError):
+    """Raises: what came, what is expected, and how to fix it.
+
+    >>> refuse("Uniform(bits)", "x", "an integer from 2 to 16")
+    Traceback (most recent call last):
+    ValueError: Uniform(bits): got 'x', expected an integer from 2 to 16.
+    """
+    raise error(
+        f"{name}: got {shown(value)}, expected {expected}.{hint and f' {hint}'}"
+    )
+
+
+def shown(value):
+    """A value in a message: arrays by their shape, models by their name, all in brief.
+
+    >>> shown((np.zeros((8, 2)), "x"))
+    "(array of shape (8, 2) and dtype float64, 'x')"
+    """
+    if type(value) in (list, tuple):
+        parts = [shown(part) for part in value[:_NUM_SHOWN]]
+        parts += ["…"] * (len(value) > _NUM_SHOWN)
+        comma = "," * (type(value) is tuple and len(parts) == 1)
+        opening, closing = "[]" if type(value) is list else "()"
+        return f"{opening}{', '.join(parts)}{comma}{closing}"
+    if isinstance(value, (np.ndarray, tf.Tensor, tf.Variable)):
+        dtype = np.dtype(tf.as_dtype(value.dtype).as_numpy_dtype)
+        return f"array of shape {tuple(value.shape)} and dtype {dtype}"
+    if isinstance(value, keras.Model):
+        return f"the model {value.name!r}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def check_model(model, name):
+    """Raises unless `model` is a built Keras 3 model with weights."""
     if not isinstance(model, keras.Model):
         if is_keras_2(model):
-            raise TypeError(
-                f"Cannot {action} {type(model).__name__!r}: it is a tf_keras (Keras 2) "
-                "model, and tfcompress works on Keras 3. Convert it with "
-                "tfcompress.interop.tfmot.convert(model)."
-            )
-        raise TypeError(
-            f"Cannot {action} an object of type {type(model).__name__!r}: expected a "
-            "keras.Model. Load files with tfc.load_model(path)."
-        )
+            expected = "a Keras 3 model, and it is one of tf_keras (Keras 2)"
+            hint = "Convert it with tfcompress.interop.tfmot.convert(model)."
+        else:
+            expected = "a keras.Model"
+            hint = "Load files with tfc.load_model(path)."
+        refuse(name, model, expected, hint, TypeError)
     if not is_built(model):
         raise ValueError(
-            f"Cannot {action} model {model.name!r}: it is not built, so its weights do "
-            "not exist yet. Add a keras.Input, or call it once on data."
+            f"{name}: got the model {model.name!r}, which is not built, so its weights "
+            "do not exist yet; expected a built keras.Model. Add a keras.Input, or call "
+            "it once on data."
         )
 
 
@@ -46,37 +83,11 @@ def check_finite(name, array):
         )
 
 
-def check_integer(name, value, least, most):
-    """Returns an integer from `least` to `most`; raises for anything else.
+def did_you_mean(word, known):
+    """A closing sentence that names the nearest known words, or nothing.
 
-    >>> check_integer("Uniform(bits)", 8, 1, 16)
-    8
+    >>> did_you_mean("magnitud", ["magnitude", "taylor"])
+    " Did you mean 'magnitude'?"
     """
-    if not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(
-            f"{name}: got {value!r}, expected an integer from {least} to {most}."
-        )
-    return value
-
-
-def check_number(name, value, least, most=float("inf")):
-    """Returns a finite number from `least` to `most`; raises for anything else.
-
-    >>> check_number("London(beta)", 1.5, 1)
-    1.5
-    """
-    known = isinstance(value, (int, float)) and value < float("inf")
-    if not known or not least <= value <= most:
-        limits = f"from {least} to {most}" if most < float("inf") else f"≥ {least}"
-        raise ValueError(f"{name}: got {value!r}, expected a number {limits}.")
-    return value
-
-
-def check_part(name, value):
-    """Returns a number in [0, 1); raises for anything else."""
-    if not 0 <= value < 1:
-        raise ValueError(
-            f"{name}: got {value!r}, expected a number in [0, 1), so that some weight "
-            "exceeds it."
-        )
-    return value
+    near = difflib.get_close_matches(word, list(known), n=3)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -5,7 +5,6 @@ import inspect
 import math
 import pathlib
 import traceback
-import warnings
 
 import keras
 
@@ -23,6 +22,7 @@ from tfcompress.core.keras_internals import (
     symbolic_calls,
 )
 from tfcompress.core.macs import input_specs
+from tfcompress.core.warn import warn
 
 
 def as_graph(model, action):
@@ -101,15 +101,14 @@ def editable(model, action):
     return flat
 
 
-def warn_of_training(model, copy, action, stacklevel=4):
+def warn_of_training(model, copy, action):
     """Warns if a model trains in a way of its own, and a copy does not."""
     own = own_training(type(model))
     if own and not isinstance(copy, type(model)):
-        warnings.warn(
+        warn(
             f"To {action} {model.name!r}, it becomes a model that trains as Keras does: "
             f"{', '.join(own)} of {type(model).__name__} are left out. Train the result "
             "in your own loop, or give it to a model of your own.",
-            stacklevel=stacklevel,
         )
 
 

@@ -1,10 +1,9 @@
 """What a function was asked for and did not do, as one warning."""
 
-import warnings
-
 import keras
 
 from tfcompress.core.walk import is_compressed, weight_refs
+from tfcompress.core.warn import warn
 
 L = keras.layers
 
@@ -36,15 +35,15 @@ def _is_closed(layer):
     return any(ref.is_kernel and ref.owner is not layer for ref in weight_refs(layer))
 
 
-def warn_of(layers, what, why, stacklevel=3):
+def warn_of(layers, what, why):
     """Warns of what became of some layers.
 
     Args:
         layers: `{path: layer}`; none for no warning.
         what: a sentence with `{layers}` for how many there are.
         why: sentences on the reason, and on what helps.
-        stacklevel: as in `warnings.warn`, where 2 is the caller.
 
+    >>> import warnings
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
     ...     layer = keras.layers.Dense(2)
@@ -60,4 +59,4 @@ def warn_of(layers, what, why, stacklevel=3):
     ]
     more = len(layers) - len(shown)
     names = ", ".join(shown) + (f" and {more} more" if more else "")
-    warnings.warn(f"{what.format(layers=count)}: {names}. {why}", stacklevel=stacklevel)
+    warn(f"{what.format(layers=count)}: {names}. {why}")

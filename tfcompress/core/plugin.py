@@ -1,10 +1,12 @@
 """What every plug-in shares: a configuration, a copy and a name to ask for it by."""
 
-import difflib
 import inspect
 import re
 
 import keras
+
+from tfcompress.core.errors import did_you_mean, shown
+from tfcompress.core.kinds import checked, is_declared
 
 
 class Plugin:
@@ -12,7 +14,8 @@ class Plugin:
 
     A subclass stores each constructor argument in an attribute of the same name;
     the configuration, the copy, equality and the printed form follow from that. Direct
-    subclasses are the nouns; theirs are the plug-ins, which `get` finds.
+    subclasses are the nouns; theirs are the plug-ins, which `get` finds. Arguments are
+    checked by the kinds that annotate them (`core/kinds.py`).
 
     Attributes:
         registered: `{name: class}` of a noun's own plug-ins.
@@ -27,6 +30,9 @@ class Plugin:
         super().__init_subclass__(**kwargs)
         if Plugin in cls.__bases__:
             cls.registered = {}
+        own = vars(cls).get("__init__")
+        if own is not None and is_declared(own):
+            cls.__init__ = checked(own)
 
     @classmethod
     def arguments(cls):
@@ -141,15 +147,15 @@ def _key(name):
 def _unknown(noun, identifier):
     kind = snake_case(noun.__name__).replace("_", " ")
     return (
-        f"Unknown {kind} {identifier!r}: expected a {noun.__name__} object, or a name or "
-        f"{{name: arguments}} with one of {sorted(noun.registered)}."
+        f"Unknown {kind} {shown(identifier)}: expected a {noun.__name__} object, or a "
+        f"name or {{name: arguments}} with one of {sorted(noun.registered)}."
         f"{did_you_mean(str(identifier), noun.registered)}"
     )
 
 
 def _make(cls, name, arguments):
     known = cls.arguments()
-    unknown = sorted(set(arguments) - set(known))
+    unknown = sorted(map(str, set(arguments) - set(known)))
     missing = [
         n for n, default in known.items()
         if default is inspect.Parameter.empty and n not in arguments
@@ -171,13 +177,3 @@ def snake_case(name):
     ('erdos_renyi', 'n_of_m', 'l1')
     """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-def did_you_mean(word, known):
-    """A closing sentence that names the nearest known words, or nothing.
-
-    >>> did_you_mean("magnitud", ["magnitude", "taylor"])
-    " Did you mean 'magnitude'?"
-    """
-    near = difflib.get_close_matches(word, list(known), n=3)
-    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -3,8 +3,55 @@
 import inspect
 import re
 
+from tfcompress.core.errors import refuse
+from tfcompress.core.kinds import Each, Kind, Mapping, is_function
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.walk import named
+
+
+class Pattern(Kind):
+    """What a rule may match: a regular expression, a layer class or a function."""
+
+    expected = (
+        "a pattern: a regular expression for layer names, a layer class or a function "
+        "of a layer"
+    )
+    error = TypeError
+
+    def check(self, name, value):
+        if not isinstance(value, str) and not is_function(value):
+            self.refuse(name, value)
+        if isinstance(value, str):
+            try:
+                re.compile(value)
+            except re.error as error:
+                hint = (
+                    f"{value!r} is not a regular expression: {error}. To match any text "
+                    "write '.*', not '*'."
+                )
+                refuse(name, value, self.expected, hint)
+        return value
+
+    def wrong(self):
+        return [5, object(), "*"]
+
+
+PATTERNS = Each(Pattern(), "patterns of layers")
+
+
+class Rules(Mapping):
+    """`{pattern: what goes for the layers it matches}`.
+
+    Args:
+        kind: of what the patterns stand for.
+        plural: what that is in words.
+        example: rules, as they are written.
+        least: how many at least.
+    """
+
+    def __init__(self, kind, plural, example, least=0):
+        expected = f"{{pattern: {plural}}} such as {example}"
+        super().__init__(Pattern(), kind, expected, least)
 
 
 class Rule:
@@ -19,12 +66,7 @@ class Rule:
     """
 
     def __init__(self, pattern, value=None):
-        if not (isinstance(pattern, str) or callable(pattern)):
-            raise TypeError(
-                f"A rule's pattern must be a regular expression, a layer class or a "
-                f"function of a layer; got {pattern!r}."
-            )
-        self.pattern = pattern
+        self.pattern = Pattern().check("pattern", pattern)
         self.value = value
         self.used = False
 
@@ -57,13 +99,7 @@ def _matches_names(expression, layers):
     paths = [
         "/".join(names[i : j + 1]) for j in range(len(names)) for i in range(j + 1)
     ]
-    try:
-        return any(re.fullmatch(expression, path) for path in paths)
-    except re.error as error:
-        raise ValueError(
-            f"Rule {expression!r} is not a regular expression: {error}. To match any "
-            "text write '.*', not '*'."
-        ) from error
+    return any(re.fullmatch(expression, path) for path in paths)
 
 
 def last_match(rules, ref):
@@ -82,7 +118,7 @@ def check_used(rules, refs):
             did_you_mean(rule.pattern, names) if isinstance(rule.pattern, str) else ""
         )
         raise ValueError(
-            f"Rule {rule.pattern!r} matches no weight. Layers with weights: "
+            f"Rule {rule.pattern!r} matches no weight: expected a layer with weights, "
             f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}.{hint} Rules "
             "cover kernels; name other weights as 'layer/bias'."
         )

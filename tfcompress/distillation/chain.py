@@ -2,11 +2,22 @@
 
 import keras
 
-from tfcompress.core.errors import check_integer
+from tfcompress.core.kinds import BuiltModel, Each, Function, Integer, PlugIn, checked
 from tfcompress.distillation.distiller import Distiller
+from tfcompress.distillation.teachers import Teacher
 
 
-def chain(teacher, students, train, **arguments):
+@checked
+def chain(
+    teacher: PlugIn(Teacher),
+    students: Each(
+        BuiltModel() | Function("() that builds one"),
+        "models to teach, at least one",
+        least=1,
+    ),
+    train: Function("train(model)"),
+    **arguments,
+):
     """Lets each student learn from the one before it, the first from the teacher.
 
     With students of falling size, those in the middle are teacher assistants: a small
@@ -45,12 +56,16 @@ def chain(teacher, students, train, **arguments):
         train(Distiller(student, teacher, **arguments))
         trained.append(student)
         teacher = student
-    if not trained:
-        raise ValueError("students is empty: expected at least one model to teach.")
     return trained
 
 
-def born_again(build, train, generations=3, **arguments):
+@checked
+def born_again(
+    build: Function("build() that makes a network"),
+    train: Function("train(model)"),
+    generations: Integer(1, 1000) = 3,
+    **arguments,
+):
     """Trains a network, and then others of its size, each on the one before it.
 
     All together are a good ensemble: `tfc.distillation.Ensemble(models)`.
@@ -79,7 +94,6 @@ def born_again(build, train, generations=3, **arguments):
         >>> len(born_again(build, train, generations=2))
         3
     """
-    check_integer("born_again(generations)", generations, 1, 1000)
     first = build()
     train(first)
     return [first, *chain(first, [build] * generations, train, **arguments)]

@@ -6,8 +6,16 @@ import types
 import keras
 from keras import ops
 
-from tfcompress.core.errors import check_model
 from tfcompress.core.keras_internals import added_loss, compiled_loss
+from tfcompress.core.kinds import (
+    Anything,
+    BuiltModel,
+    Each,
+    Name,
+    Number,
+    PlugIn,
+    checked,
+)
 from tfcompress.core.samples import random_inputs
 from tfcompress.distillation.features import watched
 from tfcompress.distillation.outputs import (
@@ -19,7 +27,7 @@ from tfcompress.distillation.outputs import (
 )
 from tfcompress.distillation.reduction import show
 from tfcompress.distillation.taught import Taught
-from tfcompress.distillation.teachers import as_teacher
+from tfcompress.distillation.teachers import Teacher
 from tfcompress.distillation.terms import Run, make_terms
 
 
@@ -81,14 +89,22 @@ class Distiller(keras.Model):
     # Weights of the student have the same names and rules in here.
     wraps_model = True
 
+    @checked
     def __init__(
-        self, student, teacher=None, losses="kl", weights=None, alpha=None, name=None
+        self,
+        student: BuiltModel(),
+        teacher: PlugIn(Teacher) = None,
+        losses: Anything(
+            "a distillation loss, a list of them or {output name: losses}"
+        ) = "kl",
+        weights: Number(0) | Each(Number(0), "numbers, one for each loss") = None,
+        alpha: Number(0, 1, meaning="0 for the teacher only, 1 for labels only") = None,
+        name: Name() = None,
     ):
-        check_model(student, "teach")
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.student = student
         self.alpha = alpha
-        self._teacher = None if teacher is None else as_teacher(teacher)
+        self._teacher = teacher
         self._given = types.SimpleNamespace(losses=losses, weights=weights)
         self._latest = threading.local()
         self._meet()

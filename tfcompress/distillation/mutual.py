@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfcompress.core.errors import check_model, check_number
+from tfcompress.core.kinds import BuiltModel, Each, Name, Number, PlugIn, checked
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.core.plugin import snake_case
 from tfcompress.core.samples import random_inputs
@@ -53,16 +53,20 @@ class MutualLearning(keras.Model):
         ['loss', 'one_kl', 'one_loss', 'other_kl', 'other_loss']
     """
 
-    def __init__(self, students, loss="kl", weight=1.0, name=None):
+    @checked
+    def __init__(
+        self,
+        students: Each(BuiltModel(), "two or more models", least=2),
+        loss: PlugIn(DistillationLoss) = "kl",
+        weight: Number(0) = 1.0,
+        name: Name() = None,
+    ):
         students = list(students)
-        for student in students:
-            check_model(student, "teach")
         names = [student.name for student in students]
         if len(students) < 2 or len(set(names)) < len(names):
             raise ValueError(
                 f"students={names}: expected two or more models of different names."
             )
-        loss = DistillationLoss.get(loss)
         if "features" in (loss.student_reads, loss.teacher_reads):
             raise ValueError(
                 f"{loss!r} reads features: students teach each other by their outputs, "
@@ -71,7 +75,7 @@ class MutualLearning(keras.Model):
         super().__init__(name=name, dtype=students[0].dtype_policy, autocast=False)
         self.students = students
         self.loss_between = loss.clone()
-        self.weight = check_number("MutualLearning(weight)", weight, 0)
+        self.weight = weight
         self._kinds = self._meet()
         metric = snake_case(type(loss).__name__)
         self._mutual_metrics = [keras.metrics.Mean(f"{n}_{metric}") for n in names]

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.errors import check_finite
-from tfcompress.distillation.teachers import SoftLabels, as_teacher
+from tfcompress.core.kinds import VERBOSE, Anything, FilePath, PlugIn, checked
+from tfcompress.distillation.teachers import SoftLabels, Teacher
 from tfcompress.distillation.teachers.soft_label_files import (
     INDEX,
     Index,
@@ -34,7 +35,13 @@ from tfcompress.distillation.teachers.soft_labels import (
 _BATCH = 128
 
 
-def precompute(teacher, dataset, path, verbose=1):
+@checked
+def precompute(
+    teacher: PlugIn(Teacher),
+    dataset: Anything("a tf.data.Dataset of batches, or arrays"),
+    path: FilePath(),
+    verbose: VERBOSE = 1,
+):
     """Writes a teacher's logits for a dataset to a folder.
 
     Samples are known by their content. A run that was cut off goes on where it was;
@@ -71,7 +78,7 @@ def precompute(teacher, dataset, path, verbose=1):
         >>> distiller.compile("adam", loss)
         >>> history = distiller.fit(*soft.attach((x, y)), verbose=0)
     """
-    teacher, inputs = as_teacher(teacher), described(dataset)
+    inputs = described(dataset)
     batches, count = _batches(dataset)
     # Keras prints to what may not be there.
     verbose = verbose if sys.stdout else 0

@@ -4,13 +4,14 @@ import time
 
 from tfcompress import native
 from tfcompress.core.behaviour import has_ranges
-from tfcompress.core.errors import check_integer, check_model
+from tfcompress.core.data import Samples
 from tfcompress.core.files import check_writable, write_atomically
+from tfcompress.core.kinds import BuiltModel, FilePath, Flag, Integer, OneOf, checked
 from tfcompress.core.macs import fixed_batch_size
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import connect_directly
 from tfcompress.export.converter import converted
-from tfcompress.export.precisions import precision_of
+from tfcompress.export.precisions import PRECISIONS, precision_of
 from tfcompress.export.prepare import (
     NUM_CALIBRATION_SAMPLES,
     PROFILES,
@@ -34,16 +35,17 @@ from tfcompress.tflite.sparsity import SPARSE, store_sparse
 _MOST_SAMPLES = 2**20
 
 
+@checked
 def export_tflite(
-    model,
-    path,
-    precision="float32",
-    samples=None,
-    profile="custom",
-    verify=True,
-    sparse="auto",
-    codec=None,
-    batch_size=None,
+    model: BuiltModel(),
+    path: FilePath("the .tflite file to write"),
+    precision: OneOf(*PRECISIONS) = "float32",
+    samples: Samples() = None,
+    profile: OneOf(*PROFILES) = "custom",
+    verify: Flag() = True,
+    sparse: OneOf(*SPARSE) = "auto",
+    codec: OneOf(*CODECS, None) = None,
+    batch_size: Integer(1, _MOST_SAMPLES) = None,
 ):
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
@@ -146,11 +148,7 @@ def export_tflite(
         ({'FULLY_CONNECTED': 1}, {})
     """
     start = time.perf_counter()
-    check_model(model, "export")
     precision = precision_of(precision)
-    _check_choice("profile", profile, PROFILES)
-    _check_choice("sparse", sparse, SPARSE)
-    _check_choice("codec", codec, (None, *CODECS))
     if codec and profile == "builtin":
         raise ValueError(
             f"codec={codec!r} writes operations that decode weights, which "
@@ -231,17 +229,9 @@ def _batch_size(model, asked):
     fixed = fixed_batch_size(model)
     if asked is None:
         return fixed or 1
-    size = check_integer("batch_size", asked, 1, _MOST_SAMPLES)
-    if fixed and size != fixed:
+    if fixed and asked != fixed:
         raise ValueError(
-            f"batch_size={size}: model {model.name!r} is made for batches of {fixed}. "
+            f"batch_size={asked}: model {model.name!r} is made for batches of {fixed}. "
             "Leave batch_size out, or rebuild the model on a keras.Input of any batch."
         )
-    return size
-
-
-def _check_choice(name, value, choices):
-    if value not in choices:
-        raise ValueError(
-            f"{name}={value!r}: expected one of {', '.join(map(str, choices))}."
-        )
+    return asked

@@ -159,16 +159,9 @@ PRECISIONS = tuple(_TABLE)
 
 
 def precision_of(name):
-    """The `Precision` of a name.
-
-    Raises:
-        ValueError: if there is none.
+    """The `Precision` of one of `PRECISIONS`.
 
     >>> precision_of("int4").weight_bits, precision_of("int4").activation_bits
     (4, 8)
     """
-    if name not in PRECISIONS:
-        raise ValueError(
-            f"precision={name!r}: expected one of {', '.join(PRECISIONS)}."
-        )
     return _TABLE[name]

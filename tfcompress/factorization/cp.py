@@ -7,6 +7,7 @@ import numpy as np
 import tensorly
 import tensorly.decomposition
 
+from tfcompress.core.kinds import Integer, PlugIn
 from tfcompress.core.nouns import Rank
 from tfcompress.factorization.factorizer import (
     Factorizer,
@@ -59,12 +60,8 @@ class CP(Factorizer):
 
     kinds = (keras.layers.Conv1D, keras.layers.Conv2D)
 
-    def __init__(self, rank=0.25, num_iterations=100):
-        if not isinstance(num_iterations, int) or num_iterations < 1:
-            raise ValueError(
-                f"CP(num_iterations={num_iterations!r}): expected a positive integer."
-            )
-        self.rank = Rank.get(rank)
+    def __init__(self, rank: PlugIn(Rank) = 0.25, num_iterations: Integer(1) = 100):
+        self.rank = rank
         self.num_iterations = num_iterations
 
     def reason(self, layer):

@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 
+from tfcompress.core.kinds import PlugIn
 from tfcompress.core.nouns import Rank
 from tfcompress.factorization.factorizer import (
     Factorizer,
@@ -48,8 +49,8 @@ class DepthwiseSeparable(Factorizer):
 
     kinds = (keras.layers.Conv1D, keras.layers.Conv2D)
 
-    def __init__(self, rank=1):
-        self.rank = Rank.get(rank)
+    def __init__(self, rank: PlugIn(Rank) = 1):
+        self.rank = rank
 
     def reason(self, layer):
         """A 1x1 kernel, or causal padding."""

@@ -2,25 +2,31 @@
 
 import dataclasses
 import itertools
-import warnings
 
 import rich.text
 
-from tfcompress.core.errors import check_model
 from tfcompress.core.graph import as_graph, flatten_with_origins, warn_of_training
 from tfcompress.core.keras_internals import symbolic_calls
+from tfcompress.core.kinds import VERBOSE, BuiltModel, Converted, checked
 from tfcompress.core.left_out import closed_layers, warn_of
 from tfcompress.core.macs import macs
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import did_you_mean
-from tfcompress.core.rules import Rule, check_used, last_match
+from tfcompress.core.rules import PATTERNS, Pattern, Rule, check_used, last_match
 from tfcompress.core.text import Table, as_text
 from tfcompress.core.walk import leaves, tied_layers, weight_refs
+from tfcompress.core.warn import warn
 from tfcompress.factorization.factorizer import Factorizer, work
 from tfcompress.rewrites.apply import apply_to_flat
 
 _CLOSED = "Layers inside another layer are not replaced."
 _TIED = "It shares weights with another layer."
+
+
+# Rules in the end, whatever users write.
+REWRITES = Converted(
+    lambda value: _rules(value), "a factorizer or {pattern: factorizer}"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +142,13 @@ def _change(before, after):
     return f"{before:,}" if before == after else f"{before:,} → {after:,}"
 
 
-def factorize(model, rewrite="svd", where=".*", verbose=1):
+@checked
+def factorize(
+    model: BuiltModel(),
+    rewrite: REWRITES = "svd",
+    where: Pattern() | PATTERNS = ".*",
+    verbose: VERBOSE = 1,
+):
     """Returns a copy of `model` with layers split in cheaper ones where it pays.
 
     A layer is replaced if the new layers need fewer MACs, and with that fewer weights,
@@ -185,16 +197,18 @@ def factorize(model, rewrite="svd", where=".*", verbose=1):
     )
     warn_of(tied, "factorize left {layers} unchanged", _TIED)
     if kept and not closed and not tied:
-        warnings.warn(
+        warn(
             f"factorize replaced no layer of {model.name!r}: "
             + "; ".join(f"{row.name!r}, {row.skipped}" for row in plan.layers[:3])
             + ". plan_factorization shows all of them.",
-            stacklevel=2,
         )
     return factorized
 
 
-def plan_factorization(model, rewrite="svd", where=".*"):
+@checked
+def plan_factorization(
+    model: BuiltModel(), rewrite: REWRITES = "svd", where: Pattern() | PATTERNS = ".*"
+):
     """What `factorize` would do: ranks, MACs, parameters and error of every layer.
 
     Args:
@@ -219,12 +233,11 @@ def plan_factorization(model, rewrite="svd", where=".*"):
     return _factorized(model, rewrite, where)[0]
 
 
-def _factorized(model, rewrite, where):
-    check_model(model, "factorize")
+def _factorized(model, rules, where):
     graph = as_graph(model, "factorize")
     flat, origins = flatten_with_origins(graph)
     warn_of_training(model, flat, "factorize")
-    rules, places = _rules(rewrite), _places(where)
+    places = _places(where)
     rewrites = _assign(graph, origins, rules, places)
     closed = {n: a for n, a in closed_layers(flat).items() if n in rewrites}
     tied = {n: a for n, a in tied_layers(flat).items() if n in rewrites.keys() - closed}

@@ -6,6 +6,7 @@ import numbers
 
 import numpy as np
 
+from tfcompress.core.kinds import Each, Integer, Number
 from tfcompress.core.nouns import Rank
 from tfcompress.core.plugin import register
 
@@ -29,17 +30,16 @@ class Fixed(Rank):
 
     stands_for = (numbers.Integral, list, tuple)
 
-    def __init__(self, rank=8):
-        ranks = rank if isinstance(rank, (list, tuple)) else (rank,)
-        for value in ranks:
-            if not _is_count(value):
-                raise ValueError(
-                    f"Fixed(rank={rank!r}): expected a positive integer, or one for "
-                    "each rank of the factorisation. A fraction of the full rank is a "
-                    "float, such as 0.5."
-                )
-        is_one = isinstance(rank, numbers.Integral)
-        self.rank = int(rank) if is_one else tuple(map(int, ranks))
+    def __init__(
+        self,
+        rank: Integer(1)
+        | Each(
+            Integer(1),
+            "positive integers, one for each rank of the factorisation",
+            least=1,
+        ) = 8,
+    ):
+        self.rank = rank if isinstance(rank, int) else tuple(rank)
 
     def __call__(self, matrices, limits=None, macs_ratio=None):
         limits = limits or full_ranks(matrices)
@@ -75,8 +75,8 @@ class Fraction(Rank):
 
     stands_for = (numbers.Real,)
 
-    def __init__(self, fraction=0.5):
-        self.fraction = _share("Fraction", "fraction", fraction)
+    def __init__(self, fraction: Number(above=0, most=1) = 0.5):
+        self.fraction = fraction
 
     def __call__(self, matrices, limits=None, macs_ratio=None):
         limits = limits or full_ranks(matrices)
@@ -106,8 +106,8 @@ class Energy(Rank):
         ((1,), (2,))
     """
 
-    def __init__(self, energy=0.9):
-        self.energy = _share("Energy", "energy", energy)
+    def __init__(self, energy: Number(above=0, most=1) = 0.9):
+        self.energy = energy
 
     def __call__(self, matrices, limits=None, macs_ratio=None):
         limits = limits or full_ranks(matrices)
@@ -142,8 +142,8 @@ class TargetMacs(Rank):
         (2,)
     """
 
-    def __init__(self, ratio=0.5):
-        self.ratio = _share("TargetMacs", "ratio", ratio)
+    def __init__(self, ratio: Number(above=0, most=1) = 0.5):
+        self.ratio = ratio
 
     def __call__(self, matrices, limits=None, macs_ratio=None):
         if macs_ratio is None:
@@ -221,18 +221,6 @@ def full_ranks(matrices):
 def singular_values(matrix):
     """Singular values of a matrix or of each of a stack, falling."""
     return np.linalg.svd(matrix, compute_uv=False)
-
-
-def _is_count(value):
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    return is_integer and value >= 1
-
-
-def _share(cls, name, value):
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= 1:
-        raise ValueError(f"{cls}({name}={value!r}): expected a number in (0, 1].")
-    return float(value)
 
 
 def _at_fraction(fraction, limits, to_integer=round):

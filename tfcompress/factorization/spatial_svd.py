@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tfcompress.core.kinds import PlugIn
 from tfcompress.core.nouns import Rank
 from tfcompress.factorization.factorizer import (
     Factorizer,
@@ -44,8 +45,8 @@ class SpatialSVD(Factorizer):
 
     kinds = (keras.layers.Conv2D,)
 
-    def __init__(self, rank=0.25):
-        self.rank = Rank.get(rank)
+    def __init__(self, rank: PlugIn(Rank) = 0.25):
+        self.rank = rank
 
     def reason(self, layer):
         """A kernel that is flat already."""

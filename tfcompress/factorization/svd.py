@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from tfcompress.core.kinds import PlugIn
 from tfcompress.core.nouns import Rank
 from tfcompress.factorization.factorizer import (
     CONVOLUTIONS,
@@ -40,8 +41,8 @@ class SVD(Factorizer):
 
     kinds = (keras.layers.Dense, *CONVOLUTIONS)
 
-    def __init__(self, rank=0.25):
-        self.rank = Rank.get(rank)
+    def __init__(self, rank: PlugIn(Rank) = 0.25):
+        self.rank = rank
 
     def reason(self, layer):
         """A larger kernel than 1x1."""

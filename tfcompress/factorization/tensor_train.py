@@ -7,6 +7,7 @@ import numpy as np
 import tensorly
 import tensorly.decomposition
 
+from tfcompress.core.kinds import Integer, PlugIn
 from tfcompress.core.nouns import Rank
 from tfcompress.factorization.factorizer import (
     CONVOLUTIONS,
@@ -60,12 +61,8 @@ class TensorTrain(Factorizer):
 
     kinds = (keras.layers.Dense, *CONVOLUTIONS)
 
-    def __init__(self, rank=0.25, num_modes=2):
-        if not isinstance(num_modes, int) or num_modes < 2:
-            raise ValueError(
-                f"TensorTrain(num_modes={num_modes!r}): expected an integer from 2."
-            )
-        self.rank = Rank.get(rank)
+    def __init__(self, rank: PlugIn(Rank) = 0.25, num_modes: Integer(2) = 2):
+        self.rank = rank
         self.num_modes = num_modes
 
     def reason(self, layer):

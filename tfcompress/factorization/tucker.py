@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tfcompress.core.kinds import PlugIn
 from tfcompress.core.nouns import Rank
 from tfcompress.factorization.factorizer import (
     CONVOLUTIONS,
@@ -51,8 +52,8 @@ class Tucker(Factorizer):
 
     kinds = CONVOLUTIONS
 
-    def __init__(self, rank=0.5):
-        self.rank = Rank.get(rank)
+    def __init__(self, rank: PlugIn(Rank) = 0.5):
+        self.rank = rank
 
     def reason(self, layer):
         """A 1x1 kernel, which is a matrix."""

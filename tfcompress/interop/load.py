@@ -11,6 +11,7 @@ import h5py
 import keras
 
 from tfcompress.core.archives import check_hdf5, check_weights, open_archive
+from tfcompress.core.kinds import FilePath, Flag, checked
 from tfcompress.interop import keras2, tfmot
 
 _EXPECTED = (
@@ -30,7 +31,11 @@ _DAMAGE = (
 )
 
 
-def load_model(path, safe_mode=True):
+@checked
+def load_model(
+    path: FilePath(_EXPECTED),
+    safe_mode: Flag() = True,
+):
     """Loads a model from a file or directory as a Keras 3 model.
 
     - `.keras`: with its compile state. Files of Keras 2 (tf_keras) are converted.
@@ -83,16 +88,6 @@ def load_model(path, safe_mode=True):
 
 
 def _checked(path):
-    if isinstance(path, keras.Model):
-        raise TypeError(
-            f"load_model() got the model {path.name!r} itself, expected a path. It is "
-            "loaded already: pass it on as it is."
-        )
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(
-            f"load_model() got {path!r} of type {type(path).__name__!r}, expected the "
-            f"path of {_EXPECTED}."
-        )
     path = pathlib.Path(path)
     if not path.exists():
         raise ValueError(

@@ -16,6 +16,7 @@ import numpy as np
 
 from tfcompress.core.archives import check_hdf5, check_weights, open_archive
 from tfcompress.core.compress import compress
+from tfcompress.core.kinds import FilePath, Flag, Kind, checked
 from tfcompress.core.walk import weight_refs
 from tfcompress.interop import keras2
 from tfcompress.interop.python_code import check_no_code, saved_model_config
@@ -33,7 +34,34 @@ _PACKAGES = ("tf_keras", "tensorflow_model_optimization")
 _CHILD = pathlib.Path(__file__).with_name("_tfmot_child")
 
 
-def convert(path_or_model, activations=False, safe_mode=True):
+class _Keras2Model(Kind):
+    """A model of tf_keras."""
+
+    expected = "a tf_keras model"
+    error = TypeError
+
+    def has_form(self, value):
+        return isinstance(value, keras.Model)
+
+    def check(self, name, value):
+        if isinstance(value, keras.Model):
+            advice = "A Keras 3 model needs no conversion: pass it to tfc.compress."
+            self.refuse(name, value, advice)
+        classes = type(value).__mro__
+        if not any(cls.__module__.startswith("tf_keras.") for cls in classes):
+            self.refuse(name, value)
+        return value
+
+    def wrong(self):
+        return [5, object()]
+
+
+@checked
+def convert(
+    path_or_model: FilePath("a .h5 or .keras file or a SavedModel") | _Keras2Model(),
+    activations: Flag() = False,
+    safe_mode: Flag() = True,
+):
     """Turns a tf_keras model, wrapped by tfmot or plain, into a Keras 3 model.
 
     Names, weights and predictions are those of the model without its wrappers; what a
@@ -120,17 +148,6 @@ def _save_or_check(path_or_model, folder):
         path = pathlib.Path(path_or_model)
         _check_path(path)
         return path
-    if isinstance(path_or_model, keras.Model):
-        raise TypeError(
-            f"convert() got the Keras 3 model {path_or_model.name!r}, which needs no "
-            "conversion: pass it to tfc.compress as it is."
-        )
-    classes = type(path_or_model).__mro__
-    if not any(cls.__module__.startswith("tf_keras.") for cls in classes):
-        raise TypeError(
-            f"convert() got {type(path_or_model).__name__!r}: expected a path or a "
-            "tf_keras model."
-        )
     if not path_or_model.built:
         raise ValueError(
             f"convert() got the model {path_or_model.name!r}, which is not built and "

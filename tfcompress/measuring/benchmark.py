@@ -9,6 +9,14 @@ import subprocess
 import sys
 import tempfile
 
+from tfcompress.core.kinds import (
+    BuiltModel,
+    Content,
+    FilePath,
+    Integer,
+    Number,
+    checked,
+)
 from tfcompress.runtime.delegate import loadable
 from tfcompress.runtime.interpreter import Interpreter
 
@@ -67,7 +75,14 @@ class Benchmark:
         )
 
 
-def benchmark(model, num_threads=1, runs=50, warm_up=5, min_seconds=0.5):
+@checked
+def benchmark(
+    model: BuiltModel() | FilePath("a .tflite file") | Content("one"),
+    num_threads: Integer(1) = 1,
+    runs: Integer(1) = 50,
+    warm_up: Integer(0) = 5,
+    min_seconds: Number(0) = 0.5,
+):
     """Times a model in LiteRT, in a process of its own.
 
     A fresh process makes memory figures comparable: nothing of TensorFlow is loaded.
@@ -92,15 +107,6 @@ def benchmark(model, num_threads=1, runs=50, warm_up=5, min_seconds=0.5):
         >>> tfc.benchmark(model, runs=10, min_seconds=0).median_ms > 0
         True
     """
-    for name, value, least in (
-        ("num_threads", num_threads, 1),
-        ("runs", runs, 1),
-        ("warm_up", warm_up, 0),
-    ):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"{name}={value!r}: expected an integer of at least {least}."
-            )
     with tempfile.TemporaryDirectory() as folder:
         path, label = _as_file(model, pathlib.Path(folder))
         Interpreter(path, num_threads).close()

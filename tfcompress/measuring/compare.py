@@ -11,6 +11,18 @@ import keras
 import numpy as np
 
 from tfcompress.core.compress import strip
+from tfcompress.core.data import Data
+from tfcompress.core.errors import refuse
+from tfcompress.core.kinds import (
+    BuiltModel,
+    FilePath,
+    Flag,
+    Integer,
+    Mapping,
+    Text,
+    checked,
+)
+from tfcompress.core.macs import input_specs
 from tfcompress.core.text import Table, as_text
 from tfcompress.export.trace import named_outputs
 from tfcompress.interop.load import load_model
@@ -113,7 +125,19 @@ class Comparison:
         return as_text(self.table(), width=150)
 
 
-def compare(models, data=None, batch_size=256, num_threads=1, latency=True):
+@checked
+def compare(
+    models: Mapping(
+        Text(),
+        BuiltModel() | FilePath("a .keras, .h5 or .tflite file"),
+        "{label: model or path}, at least one",
+        least=1,
+    ),
+    data: Data(or_dataset=True, or_inputs=True) = None,
+    batch_size: Integer(1) = 256,
+    num_threads: Integer(1) = 1,
+    latency: Flag() = True,
+):
     """Puts Keras models and `.tflite` files side by side.
 
     Args:
@@ -141,8 +165,6 @@ def compare(models, data=None, batch_size=256, num_threads=1, latency=True):
         >>> table["8 bits"].parameters
         10
     """
-    if not models:
-        raise ValueError("compare() got no models: pass {label: model or path}.")
     inputs, targets = _arrays(data)
     rows, reference, tasks = [], None, None
     for label, model in models.items():
@@ -187,9 +209,30 @@ def _facts(model, folder, num_threads, latency):
     }
 
     def predict(x, size):
+        _check_fits(x, plain)
         return named_outputs(plain, plain.predict(x, batch_size=size, verbose=0))
 
     return facts, predict
+
+
+def _check_fits(x, model):
+    specs = keras.tree.flatten(input_specs(model))
+    arrays = keras.tree.flatten(x)
+    shapes = [tuple(spec.shape) for spec in specs]
+    # Lists of numbers are one array, too.
+    if len(arrays) == len(specs) and not all(map(_fits, arrays, shapes)):
+        refuse(
+            "compare(data)",
+            x,
+            f"inputs of shape {', '.join(str((None, *s[1:])) for s in shapes)}",
+        )
+
+
+def _fits(array, shape):
+    given = np.shape(array)
+    return len(given) == len(shape) and all(
+        a in (None, b) for a, b in zip(shape[1:], given[1:], strict=True)
+    )
 
 
 def _file_facts(path, num_threads, latency):
@@ -230,17 +273,8 @@ def _arrays(data):
             return x, (y,)
         return _joined(batches), None
     if isinstance(data, (tuple, list)):
-        if len(data) != 2 or len({len(array) for array in _flat(data)}) > 1:
-            raise ValueError(
-                f"data is a {type(data).__name__} of {len(data)} parts: expected (x, y) "
-                "of equal length."
-            )
-        return data[0], (data[1],)
+        return data[0], None if data[1] is None else (data[1],)
     return data, None
-
-
-def _flat(values):
-    return [array for array in keras.tree.flatten(values) if np.ndim(array)]
 
 
 def _joined(batches):

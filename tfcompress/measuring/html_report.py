@@ -87,9 +87,9 @@ def write_html_report(
     check_writable(path)
     if not comparison.rows:
         raise ValueError("The comparison has no rows: compare at least one model.")
-    for model in (before, after):
+    for name, model in (("before", before), ("after", after)):
         if model is not None:
-            check_model(model, "draw histograms of")
+            check_model(model, f"write_html_report({name})")
     sections = [
         _notes(notes),
         _models(comparison),

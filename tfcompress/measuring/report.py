@@ -10,8 +10,8 @@ import numpy as np
 import rich.text
 
 from tfcompress.core.compressed import treatments
-from tfcompress.core.errors import check_model
 from tfcompress.core.grid import bits_of_level, integer_grid
+from tfcompress.core.kinds import BuiltModel, checked
 from tfcompress.core.macs import macs
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.text import Table, as_text
@@ -238,7 +238,8 @@ def _macs_cells(weight):
     return ("", count) if weight.binary_macs else (count, "")
 
 
-def report(model):
+@checked
+def report(model: BuiltModel()):
     """Measures every weight of a model, compressed or plain.
 
     Compressed weights are measured as they will be when stripped. What no transform
@@ -259,7 +260,6 @@ def report(model):
         >>> print(tfc.report(model)["d/kernel"].macs)
         32
     """
-    check_model(model, "report on")
     counts = macs(model)
     treated = {id(t.variable): t for _, t in treatments(model)}
     paths = weight_paths(model)

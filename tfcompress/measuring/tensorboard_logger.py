@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.compressed import treatments
+from tfcompress.core.kinds import FilePath, Integer, checked
 from tfcompress.core.optimizers import steps_done
 
 
@@ -31,12 +32,9 @@ class TensorBoardLogger(keras.callbacks.Callback):
         >>> logger.set_model(tfc.compress(model, {".*": "mask"}))
     """
 
-    def __init__(self, log_dir, every=1):
+    @checked
+    def __init__(self, log_dir: FilePath(), every: Integer(1, meaning="epochs") = 1):
         super().__init__()
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(
-                f"every={every!r}: expected a number of epochs, 1 or more."
-            )
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
                 "TensorBoardLogger needs TensorBoard: "

@@ -3,12 +3,21 @@
 import keras
 import numpy as np
 
-from tfcompress.core.nouns import Schedule
+from tfcompress.core import nouns
+from tfcompress.core.data import Batches
+from tfcompress.core.kinds import Converted, PlugIn, checked
+from tfcompress.core.nouns import Criterion, Schedule, Scope
 from tfcompress.core.optimizers import steps_done
+from tfcompress.core.rules import Rules
 from tfcompress.pruning.prune import Engine, by_rule, masked_weights
 
 # The part of the training after the last change of masks in which weights recover.
 _RECOVERY = 3
+
+
+SCHEDULES = Converted(
+    lambda value: _schedules(value), "a schedule or {pattern: schedule}"
+)
 
 
 class Pruning(keras.callbacks.Callback):
@@ -58,16 +67,17 @@ class Pruning(keras.callbacks.Callback):
         0.75
     """
 
+    @checked
     def __init__(
         self,
-        schedule,
-        criterion="magnitude",
-        pattern="weight",
-        scope="local",
-        data=None,
+        schedule: SCHEDULES,
+        criterion: PlugIn(Criterion) = "magnitude",
+        pattern: PlugIn(nouns.Pattern) = "weight",
+        scope: PlugIn(Scope) = "local",
+        data: Batches() = None,
     ):
         super().__init__()
-        self.schedule = _schedules(schedule)
+        self.schedule = schedule
         self.engine = Engine(criterion, pattern, scope)
         self.data = data
         self.sparsity = 0.0
@@ -103,7 +113,7 @@ class Pruning(keras.callbacks.Callback):
 
     def _find_parts(self):
         """What is masked, and `[(schedule, members)]`."""
-        return self._masked, by_rule(self.schedule, self._masked, Schedule.get)
+        return self._masked, by_rule(self.schedule, self._masked)
 
     def on_train_begin(self, logs=None):
         """Forgets where the last training stood."""
@@ -249,4 +259,5 @@ def _schedules(value):
     )
     if not is_rules:
         return Schedule.get(value)
-    return {pattern: Schedule.get(one) for pattern, one in value.items()}
+    rules = Rules(PlugIn(Schedule), "schedule", "{'dense.*': 0.9}")
+    return rules.check("schedule", value)

@@ -2,34 +2,40 @@
 
 import dataclasses
 import math
-import warnings
 
 import numpy as np
 
+from tfcompress.core import nouns
 from tfcompress.core.agreement import copy_model
 from tfcompress.core.collect import collect
 from tfcompress.core.compress import strip
 from tfcompress.core.compressed import Treatment, treated_refs
-from tfcompress.core.errors import check_finite, check_model
+from tfcompress.core.data import Batches
+from tfcompress.core.errors import check_finite
 from tfcompress.core.keras_internals import optimizer_slots
+from tfcompress.core.kinds import BuiltModel, Number, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Pattern, Scope
 from tfcompress.core.optimizers import optimizer_of
-from tfcompress.core.rules import Rule, check_used, last_match
+from tfcompress.core.rules import Rule, Rules, check_used, last_match
 from tfcompress.core.walk import WeightRef, weight_refs
+from tfcompress.core.warn import warn
 from tfcompress.pruning.scopes import rounded
 from tfcompress.transforms.mask import Mask
 
+_FRACTION = Number(0, below=1, meaning="the fraction of weights to remove")
+SPARSITY = _FRACTION | Rules(_FRACTION, "fractions", "{'dense.*': 0.9}", least=1)
 # Groups of an even share from which on it is worth a word that only one is left.
 _SHARE_TO_MISS = 4
 
 
+@checked
 def prune(
-    model,
-    sparsity,
-    criterion="magnitude",
-    pattern="weight",
-    scope="local",
-    data=None,
+    model: BuiltModel(),
+    sparsity: SPARSITY,
+    criterion: PlugIn(Criterion) = "magnitude",
+    pattern: PlugIn(nouns.Pattern) = "weight",
+    scope: PlugIn(Scope) = "local",
+    data: Batches() = None,
 ):
     """Returns a copy of a model without its least important weights.
 
@@ -67,7 +73,6 @@ def prune(
         >>> tfc.report(small).sparsity, tfc.report(model).sparsity
         (0.75, 0.0)
     """
-    check_model(model, "prune")
     engine = Engine(criterion, pattern, scope)
     if masked_weights(model):
         copy = copy_model(model)
@@ -75,19 +80,9 @@ def prune(
     else:
         copy = strip(model)
         weights = [unmasked(ref) for ref in weight_refs(copy) if ref.is_kernel]
-    parts = by_rule(sparsity, weights, check_sparsity)
+    parts = by_rule(sparsity, weights)
     engine.prune(model, parts, data, copy)
     return copy
-
-
-def check_sparsity(value):
-    """Returns a fraction in [0, 1); raises for anything else."""
-    is_number = isinstance(value, (int, float, np.number))
-    if not is_number or not 0 <= value < 1:
-        raise ValueError(
-            f"sparsity={value!r}: expected the fraction of weights to remove, in [0, 1)."
-        )
-    return float(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,20 +142,19 @@ def unmasked(ref):
     return Prunable(ref, Treatment(ref, []))
 
 
-def by_rule(value, weights, check):
-    """`[(value, weights)]`: what one number for all, or a rule each, means for weights.
+def by_rule(value, weights):
+    """`[(value, weights)]`: what one value for all, or a rule each, means for weights.
 
     Args:
-        value: anything that `check` takes, or `{pattern: value}`, later rules win.
+        value: one for all, or `{pattern: value}`, later rules win.
         weights: list of `Prunable`.
-        check: turns a value into what is used, or raises.
 
     Raises:
         ValueError: if a pattern matches nothing.
     """
     if not isinstance(value, dict):
-        return [(check(value), weights)]
-    rules = [Rule(pattern, check(one)) for pattern, one in value.items()]
+        return [(value, weights)]
+    rules = [Rule(pattern, one) for pattern, one in value.items()]
     refs = [weight.ref for weight in weights]
     found = [last_match(rules, ref) for ref in refs]
     check_used(rules, refs)
@@ -317,10 +311,9 @@ def _warn_of_floors(scope, weights, scores, counts, sparsity):
     kept = sum(c * math.prod(shape) // s.size for _, s, shape, c, _ in parts)
     if kept > (allowed := round(scope.allowed(scores, shapes, sparsity))):
         bound = [weight.path for weight, _, _, count, floor in parts if count == floor]
-        warnings.warn(
+        warn(
             f"{kept} elements stay where sparsity={sparsity:g} lets {allowed}: {scope!r} "
             f"keeps its min_density, or one group, of each weight. That binds in {bound}.",
-            stacklevel=2,
         )
     cut = [
         weight.path
@@ -328,11 +321,10 @@ def _warn_of_floors(scope, weights, scores, counts, sparsity):
         if count <= 1 and s.size - rounded(sparsity * s.size) >= _SHARE_TO_MISS
     ]
     if cut:
-        warnings.warn(
+        warn(
             f"{scope!r} leaves one group, the least there is, of {cut}, and far more of "
             "other weights: hardly anything passes these layers. Give the scope a "
             "min_density, such as 0.01, or use scope='local'.",
-            stacklevel=2,
         )
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tfcompress.core.kinds import Number
 from tfcompress.core.nouns import Scope, top
 from tfcompress.core.plugin import register
 
@@ -17,12 +18,12 @@ class _WithFloor(Scope):
     Where the floors of all weights add up to more than may be kept, the floors win.
     """
 
-    def __init__(self, min_density=0.0):
-        if not 0 <= min_density <= 1:
-            raise ValueError(
-                f"min_density={min_density!r}: expected the fraction of each weight "
-                "that must stay, in [0, 1]."
-            )
+    def __init__(
+        self,
+        min_density: Number(
+            0, 1, meaning="the fraction of each weight that must stay"
+        ) = 0.0,
+    ):
         self.min_density = min_density
 
     def floors(self, group_scores):

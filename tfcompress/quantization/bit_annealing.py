@@ -3,6 +3,7 @@
 import keras
 
 from tfcompress.core.compressed import treatments
+from tfcompress.core.kinds import Instance, Number, PlugIn, checked
 from tfcompress.core.nouns import Schedule
 from tfcompress.core.optimizers import steps_done
 from tfcompress.transforms.k_bit import KBit
@@ -43,9 +44,18 @@ class BitAnnealing(keras.callbacks.Callback):
         [Uniform(bits=2)]
     """
 
-    def __init__(self, schedule, learning_rate=None):
+    @checked
+    def __init__(
+        self,
+        schedule: PlugIn(Schedule),
+        learning_rate: Number(above=0)
+        | Instance(
+            keras.optimizers.schedules.LearningRateSchedule,
+            "a keras.optimizers.schedules object",
+        ) = None,
+    ):
         super().__init__()
-        self.schedule = Schedule.get(schedule)
+        self.schedule = schedule
         self.learning_rate = learning_rate
 
     def set_model(self, model):

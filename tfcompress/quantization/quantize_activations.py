@@ -3,9 +3,10 @@
 import keras
 
 from tfcompress.core.behaviour import PASSIVE
-from tfcompress.core.errors import check_model
+from tfcompress.core.data import Samples
 from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import all_layers, producer
+from tfcompress.core.kinds import BuiltModel, Integer, Number, OneOf, PlugIn, checked
 from tfcompress.core.left_out import closed_layers, warn_of
 from tfcompress.core.nouns import Range
 from tfcompress.quantization.activations.sign import Sign
@@ -74,8 +75,13 @@ SIGN_RANGE = (-128 / 127, 1.0)
 _FUSED_ACTIVATIONS = {"linear", "relu", "relu6"}
 
 
+@checked
 def quantize_activations(
-    model, bits=8, ranges="moving_average", momentum=0.99, samples=None
+    model: BuiltModel(),
+    bits: Integer(2, 16) = 8,
+    ranges: OneOf(*RANGES, LEARNED_STEP) | PlugIn(Range) = "moving_average",
+    momentum: Number(0, below=1) = 0.99,
+    samples: Samples() = None,
 ):
     """Returns a copy of `model` with `tfc.layers.FakeQuant` where int8 needs a range.
 
@@ -126,7 +132,6 @@ def quantize_activations(
         >>> [type(l).__name__ for l in quantize_activations(model).layers]
         ['InputLayer', 'FakeQuant', 'Dense', 'FakeQuant']
     """
-    check_model(model, "quantize")
     is_trained = ranges in (*RANGES, LEARNED_STEP)
     setting = MinMax() if is_trained else Range.get(ranges)
     if samples is not None and ranges == LEARNED_STEP:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfcompress.core.kinds import Number
 from tfcompress.core.nouns import Range
 from tfcompress.core.plugin import register
 
@@ -40,11 +41,7 @@ class Percentile(Range):
     (-1.0, 1.0)
     """
 
-    def __init__(self, percentile=99.99):
-        if not 50 < percentile <= 100:
-            raise ValueError(
-                f"Percentile(percentile={percentile!r}): expected a number in (50, 100]."
-            )
+    def __init__(self, percentile: Number(above=50, most=100) = 99.99):
         self.percentile = percentile
 
     def __call__(self, counts, edges, bits=8):

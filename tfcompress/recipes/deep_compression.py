@@ -6,12 +6,30 @@ import keras
 
 from tfcompress.callbacks import Pruning
 from tfcompress.core.compress import compress, strip
-from tfcompress.core.errors import check_model
+from tfcompress.core.data import Data
 from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.kinds import (
+    VERBOSE,
+    BuiltModel,
+    Each,
+    FilePath,
+    Integer,
+    Keras,
+    Number,
+    OneOf,
+    PlugIn,
+    checked,
+)
+from tfcompress.core.nouns import Scope
+from tfcompress.core.rules import Rules
 from tfcompress.core.walk import own_variables
-from tfcompress.export import export_tflite
+from tfcompress.distillation.losses.temperature import TEMPERATURE
+from tfcompress.distillation.teachers import Teacher
+from tfcompress.export import CODECS, PRECISIONS, export_tflite
 from tfcompress.export.verify import ExportResult
+from tfcompress.pruning.prune import SPARSITY
 from tfcompress.recipes.lessons import Lessons
+from tfcompress.recipes.objective import LOSS
 from tfcompress.recipes.storage import Storage, storage
 from tfcompress.schedules import Polynomial
 from tfcompress.transforms import Codebook, Mask
@@ -19,6 +37,9 @@ from tfcompress.transforms import Codebook, Mask
 # The part of the first training in which sparsity rises, and in how many updates.
 _PRUNING_FRACTION = 0.5
 _NUM_UPDATES = 100
+
+
+_CLUSTERS = Integer(1, 65535) | Rules(Integer(1, 65535), "numbers", "{'dense.*': 31}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,25 +66,34 @@ class DeepCompression:
         )
 
 
+@checked
 def deep_compression(
-    model,
-    data,
-    path=None,
+    model: BuiltModel(),
+    data: Data(or_dataset=True),
+    path: FilePath("the .tflite file to write") = None,
     *,
-    sparsity=0.9,
-    scope="global",
-    num_clusters=None,
-    epochs=(20, 10),
-    learning_rate=(1e-3, 1e-4),
-    optimizer="adam",
-    batch_size=128,
-    loss=None,
-    teacher=None,
-    temperature=4.0,
-    validation_data=None,
-    precision="float32",
-    codec="auto",
-    verbose=0,
+    sparsity: SPARSITY = 0.9,
+    scope: PlugIn(Scope) = "global",
+    num_clusters: _CLUSTERS = None,
+    epochs: Each(
+        Integer(0),
+        "two integers, for the training while pruning and for the one while sharing",
+        count=2,
+    ) = (20, 10),
+    learning_rate: Each(
+        Number(0),
+        "two numbers, for the training while pruning and for the one while sharing",
+        count=2,
+    ) = (1e-3, 1e-4),
+    optimizer: Keras(keras.optimizers.get, "a Keras optimizer or its name") = "adam",
+    batch_size: Integer(1) = 128,
+    loss: LOSS = None,
+    teacher: PlugIn(Teacher) = None,
+    temperature: TEMPERATURE = 4.0,
+    validation_data: Data(or_dataset=True) = None,
+    precision: OneOf(*PRECISIONS) = "float32",
+    codec: OneOf(*CODECS, None) = "auto",
+    verbose: VERBOSE = 0,
 ):
     """Makes a model many times smaller: prune, retrain, share, retrain, encode.
 
@@ -126,9 +156,6 @@ def deep_compression(
         >>> result.storage.weights[0].kept
         8
     """
-    check_model(model, "compress")
-    _check_two("epochs", epochs)
-    _check_two("learning_rate", learning_rate)
     lessons = Lessons(
         model, data, validation_data, batch_size, loss, teacher, temperature
     )
@@ -162,14 +189,6 @@ def deep_compression(
         storage=storage(small),
         history={"prune": pruning, "share": sharing},
     )
-
-
-def _check_two(name, values):
-    if not isinstance(values, (tuple, list)) or len(values) != 2:
-        raise ValueError(
-            f"{name}={values!r}: expected two numbers, for the training while pruning "
-            "and for the one while sharing."
-        )
 
 
 def _masks(sparsity):

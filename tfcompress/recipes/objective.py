@@ -6,12 +6,24 @@ import keras
 import numpy as np
 
 from tfcompress.core.keras_internals import compile_arguments
+from tfcompress.core.kinds import Keras
 from tfcompress.distillation import KL, Logits, Taught
 from tfcompress.distillation.outputs import output_kinds, output_names
 from tfcompress.measuring.scores import BINARY, CLASSES, in_order, own_loss, tasks_of
 
 _NUM_SAMPLES = 1024
 _BATCH_SIZE = 64
+
+
+def _losses(value):
+    if any(isinstance(part, keras.Layer) for part in keras.tree.flatten(value)):
+        raise TypeError("a model is no loss")
+    return keras.tree.map_structure(keras.losses.get, value)
+
+
+LOSS = Keras(
+    _losses, "a Keras loss or its name, or one for each output in a list or dictionary"
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """A list of steps from a model to a file, in Python or YAML."""
 
+import contextlib
 import dataclasses
+import inspect
 import math
 import pathlib
 
@@ -9,7 +11,23 @@ import yaml
 
 from tfcompress import callbacks as own_callbacks
 from tfcompress.core.compress import compress, strip
+from tfcompress.core.data import Data
+from tfcompress.core.errors import shown
 from tfcompress.core.files import write_atomically
+from tfcompress.core.kinds import (
+    VERBOSE,
+    Anything,
+    BuiltModel,
+    Converted,
+    Each,
+    FilePath,
+    Integer,
+    Mapping,
+    Number,
+    Text,
+    bind,
+    checked,
+)
 from tfcompress.core.plugin import did_you_mean, snake_case
 from tfcompress.distillation import Distiller
 from tfcompress.export import export_tflite
@@ -17,7 +35,7 @@ from tfcompress.factorization import factorize
 from tfcompress.pruning.channels.prune_channels import prune_channels
 from tfcompress.pruning.channels.shrink import shrink
 from tfcompress.quantization.quantize_activations import quantize_activations
-from tfcompress.recipes.objective import objective
+from tfcompress.recipes.objective import LOSS, objective
 from tfcompress.rewrites.apply import apply
 
 _BATCH_SIZE = 64
@@ -68,8 +86,8 @@ class Recipe:
         steps: list of steps.
 
     Raises:
-        ValueError: if a step is not known or its arguments are not a mapping. What is
-            wrong with the arguments themselves, `run` says.
+        ValueError: if a step is not known or its arguments are wrong. What the model
+            and the data have to do with it, `run` says.
 
     Example:
         >>> recipe = Recipe([{"compress": {"rules": {".*": "mask"}}}, "strip"])
@@ -78,18 +96,21 @@ class Recipe:
         10
     """
 
-    def __init__(self, steps):
-        if not isinstance(steps, (list, tuple)) or not steps:
-            raise ValueError(f"A recipe is a list of steps; got {steps!r}.")
+    @checked
+    def __init__(self, steps: Each(Anything("a step"), "steps, at least one", least=1)):
         self.steps = [_step(step) for step in steps]
+        for position, (name, arguments) in enumerate(self.steps, start=1):
+            with _named_step(position, name):
+                bind(_signature(name), name, (), arguments)
 
     @classmethod
-    def from_yaml(cls, path):
+    @checked
+    def from_yaml(cls, path: FilePath("a YAML file")):
         """Reads a YAML file that holds `steps:`, a list.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is not YAML, or not a recipe.
+            ValueError: if it is not YAML, or not a recipe; the message names the step.
         """
         path = pathlib.Path(path)
         if not path.is_file():
@@ -101,7 +122,8 @@ class Recipe:
             where = f" at line {place.line + 1}" if place else ""
             raise ValueError(
                 f"{path.name} is not valid YAML{where}: "
-                f"{getattr(error, 'problem', None) or error}."
+                f"{getattr(error, 'problem', None) or error}. Expected 'steps:' and a "
+                "list under it."
             ) from error
         if _num_values(content) > _MOST_VALUES:
             raise ValueError(
@@ -112,9 +134,13 @@ class Recipe:
             raise ValueError(
                 f"{path.name} is not a recipe: expected 'steps:' and a list under it."
             )
-        return cls(content["steps"])
+        try:
+            return cls(content["steps"])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path.name}: {error}") from error
 
-    def to_yaml(self, path):
+    @checked
+    def to_yaml(self, path: FilePath("the YAML file to write")):
         """Writes the recipe as YAML.
 
         Raises:
@@ -126,7 +152,15 @@ class Recipe:
         ]
         write_atomically(path, yaml.safe_dump({"steps": steps}, sort_keys=False))
 
-    def run(self, model, data=None, folder=".", validation_data=None, verbose=0):
+    @checked
+    def run(
+        self,
+        model: BuiltModel(),
+        data: Data() = None,
+        folder: FilePath() = ".",
+        validation_data: Data() = None,
+        verbose: VERBOSE = 0,
+    ):
         """Runs all steps.
 
         Args:
@@ -145,13 +179,17 @@ class Recipe:
         """
         state = _Run(model, data, pathlib.Path(folder), validation_data, verbose)
         for position, (name, arguments) in enumerate(self.steps, start=1):
-            try:
+            with _named_step(position, name):
                 getattr(state, name)(**arguments)
-            except (TypeError, ValueError) as error:
-                raise ValueError(
-                    f"Step {position} of the recipe ({name}): {error}"
-                ) from error
         return RecipeResult(state.model, tuple(state.exports), tuple(state.histories))
+
+
+def _given(callback):
+    return Converted(
+        lambda arguments: _callback({callback: arguments}),
+        f"arguments of {callback} by name",
+        keep=True,
+    )
 
 
 class _Run:
@@ -196,23 +234,30 @@ class _Run:
 
     def fit(
         self,
-        epochs=1,
-        batch_size=64,
-        learning_rate=1e-3,
-        loss=None,
-        pruning=None,
-        channel_pruning=None,
-        distillation=None,
-        callbacks=(),
+        epochs: Integer(1) = 1,
+        batch_size: Integer(1) = 64,
+        learning_rate: Number(0) = 1e-3,
+        loss: LOSS = None,
+        pruning: _given("pruning") = None,
+        channel_pruning: _given("channel_pruning") = None,
+        distillation: Mapping(
+            Text(), Anything("a value"), "arguments of Distiller by name"
+        ) = None,
+        callbacks: Each(
+            Converted(lambda item: _callback(item), "a callback", keep=True),
+            "names of callbacks or {name: arguments}",
+        ) = (),
     ):
         if self._data is None:
             raise ValueError("training needs data: pass (x, y).")
         short = {"pruning": pruning, "channel_pruning": channel_pruning}
         callbacks = [
             *(_callback({name: given}) for name, given in short.items() if given),
-            *_callbacks(callbacks),
+            *map(_callback, callbacks),
         ]
         x, y = self._data
+        if y is None and distillation is None and not self.model.losses:
+            raise ValueError("training needs targets: the data has x and no y.")
         learner = self.model
         if distillation is not None:
             learner = Distiller(self.model, **distillation)
@@ -253,6 +298,36 @@ class _Run:
         )
 
 
+# What a recipe itself passes on.
+_OWN = ("self", "model", "data", "samples", "verbose", "verify")
+_FUNCTIONS = {
+    "compress": compress,
+    "quantize_activations": quantize_activations,
+    "rewrite": apply,
+    "factorize": factorize,
+    "prune_channels": prune_channels,
+    "shrink": shrink,
+    "fit": _Run.fit,
+    "strip": strip,
+    "export": export_tflite,
+}
+
+
+def _signature(step):
+    """What a step takes of the function behind it."""
+    signature = inspect.signature(_FUNCTIONS[step])
+    kept = [p for name, p in signature.parameters.items() if name not in _OWN]
+    return signature.replace(parameters=kept)
+
+
+@contextlib.contextmanager
+def _named_step(position, name):
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Step {position} of the recipe ({name}): {error}") from error
+
+
 STEPS = tuple(name for name in vars(_Run) if not name.startswith("_"))
 
 
@@ -287,22 +362,14 @@ def _named(kind, item):
         item = {item: {}}
     if not isinstance(item, dict) or len(item) != 1:
         raise ValueError(
-            f"{kind} {item!r}: expected a name, or one name with arguments."
+            f"{kind} {shown(item)}: expected a name, or one name with arguments."
         )
     ((name, arguments),) = item.items()
     if not isinstance(arguments, (dict, type(None))):
         raise ValueError(
-            f"{kind} {name!r}: expected arguments by name, got {arguments!r}."
+            f"{kind} {name!r}: expected arguments by name, got {shown(arguments)}."
         )
     return name, arguments or {}
-
-
-def _callbacks(items):
-    if not isinstance(items, (list, tuple)):
-        raise ValueError(
-            f"callbacks={items!r}: expected a list of names or {{name: arguments}}."
-        )
-    return [_callback(item) for item in items]
 
 
 def _callback(item):

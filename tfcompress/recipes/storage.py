@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tfcompress.coding.sparse import relative_index
-from tfcompress.core.errors import check_model
+from tfcompress.core.kinds import BuiltModel, Integer, checked
 from tfcompress.core.text import Table, as_text
 from tfcompress.core.walk import leaf_refs, leaves, weight_paths
 
@@ -127,10 +127,11 @@ class Storage:
         return as_text(self.table())
 
 
+@checked
 def storage(
-    model,
-    convolution_index_bits=CONVOLUTION_INDEX_BITS,
-    dense_index_bits=DENSE_INDEX_BITS,
+    model: BuiltModel(),
+    convolution_index_bits: Integer(1, 16) = CONVOLUTION_INDEX_BITS,
+    dense_index_bits: Integer(1, 16) = DENSE_INDEX_BITS,
 ):
     """Measures what a model takes in the file format of Deep Compression.
 
@@ -161,10 +162,6 @@ def storage(
         >>> row.kept, row.weight_bits, row.index_bits, round(row.huffman_index_bits, 2)
         (3, 1, 5, 1.0)
     """
-    check_model(model, "measure")
-    for bits in (convolution_index_bits, dense_index_bits):
-        if not isinstance(bits, int) or not 1 <= bits <= 16:
-            raise ValueError(f"Index bits {bits!r}: expected an integer from 1 to 16.")
     rows, paths = [], weight_paths(model)
     for _, layer in leaves(model):
         for ref in leaf_refs(layer):

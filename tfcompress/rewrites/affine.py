@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tfcompress.core.keras_internals import symbolic_calls
+from tfcompress.core.kinds import Flag
 from tfcompress.core.nouns import LayerRewrite
 
 
@@ -24,7 +25,7 @@ class AffineAsConvolution(LayerRewrite):
     'DepthwiseConv2D'
     """
 
-    def __init__(self, batch_norm=False):
+    def __init__(self, batch_norm: Flag() = False):
         self.batch_norm = batch_norm
 
     def matches(self, layer):

@@ -3,14 +3,15 @@
 import keras
 
 from tfcompress.core.cloning import clone_layer
-from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import symbolic_calls
+from tfcompress.core.kinds import BuiltModel, PlugIn, checked
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.recording import main_argument
 
 
-def apply(model, rewrite):
+@checked
+def apply(model: BuiltModel(), rewrite: PlugIn(LayerRewrite)):
     """Returns a copy of `model` in which matching chains of layers are replaced.
 
     Args:
@@ -28,7 +29,6 @@ def apply(model, rewrite):
         >>> [type(layer).__name__ for layer in folded.layers]
         ['InputLayer', 'Conv2D']
     """
-    check_model(model, "rewrite")
     return apply_to_flat(editable(model, "rewrite"), LayerRewrite.get(rewrite))
 
 

@@ -7,11 +7,13 @@ import numpy as np
 
 from tfcompress.core.agreement import copy_model
 from tfcompress.core.collect import each_batch
-from tfcompress.core.errors import check_model
+from tfcompress.core.data import Batches
 from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.kinds import BuiltModel, checked
 
 
-def recalibrate_batch_norm(model, data):
+@checked
+def recalibrate_batch_norm(model: BuiltModel(), data: Batches()):
     """Returns a copy of `model` whose batch norms have the statistics of `data`.
 
     Cutting or quantizing weights moves the distributions behind them, and the moving
@@ -40,7 +42,6 @@ def recalibrate_batch_norm(model, data):
         >>> np.asarray(norm.moving_mean), np.asarray(norm.moving_variance)
         (array([3.], dtype=float32), array([5.], dtype=float32))
     """
-    check_model(model, "recalibrate")
     copy = copy_model(model)
     norms = [
         layer

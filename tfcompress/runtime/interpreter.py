@@ -2,15 +2,16 @@
 
 import pathlib
 import threading
-import warnings
 
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from tfcompress import native
 from tfcompress.core.errors import check_finite
+from tfcompress.core.kinds import Content, FilePath, Integer, Text, checked
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
+from tfcompress.core.warn import warn
 from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
 from tfcompress.tflite.read import naming_contradictions
 
@@ -50,7 +51,13 @@ class Interpreter:
         (3, 2)
     """
 
-    def __init__(self, model, num_threads=1, signature=None):
+    @checked
+    def __init__(
+        self,
+        model: FilePath("a .tflite file") | Content("one"),
+        num_threads: Integer(1) = 1,
+        signature: Text() = None,
+    ):
         content, self.name = _read(model)
         try:
             self._interpreter = _loaded(content, num_threads)
@@ -85,15 +92,14 @@ class Interpreter:
                 else min(known, default=None)
             )
             if len(known) > 1:
-                warnings.warn(
+                warn(
                     f"{self.name} has the signatures {known}: {first!r} is used. Choose "
                     "with Interpreter(model, signature=...).",
-                    stacklevel=3,
                 )
             return first
         if signature not in known:
             raise ValueError(
-                f"{self.name} has no signature {signature!r}; it has {known}."
+                f"{self.name} has no signature {signature!r}: expected one of {known}."
                 f"{did_you_mean(str(signature), known)}"
             )
         return signature

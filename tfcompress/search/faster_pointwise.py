@@ -6,15 +6,18 @@ import tempfile
 import keras
 import numpy as np
 
-from tfcompress.core.errors import check_model
-from tfcompress.export import export_tflite
+from tfcompress.core.kinds import VERBOSE, BuiltModel, OneOf, checked
+from tfcompress.export import PRECISIONS, export_tflite
 from tfcompress.measuring.benchmark import benchmark
 from tfcompress.quantization.post_training.folded import folded
 from tfcompress.rewrites.apply import apply, apply_to_flat
 from tfcompress.rewrites.pointwise_as_dense import PointwiseAsDense
 
 
-def faster_pointwise(model, precision="int4", verbose=1):
+@checked
+def faster_pointwise(
+    model: BuiltModel(), precision: OneOf(*PRECISIONS) = "int4", verbose: VERBOSE = 1
+):
     """Returns a plain copy of `model` whose 1x1 convolutions run the faster way.
 
     Each 1x1 convolution is written both ways as a file of its own, with
@@ -40,7 +43,6 @@ def faster_pointwise(model, precision="int4", verbose=1):
         >>> type(fast.get_layer("c")).__name__ in ("Dense", "Conv2D")
         True
     """
-    check_model(model, "rewrite")
     flat, rewrite = folded(model), PointwiseAsDense()
     faster, names = {}, set()
     for layer in flat.layers:

@@ -8,8 +8,17 @@ import time
 
 import keras
 
-from tfcompress.core.errors import check_model
+from tfcompress.core.data import Data, Samples
 from tfcompress.core.files import check_writable, write_atomically
+from tfcompress.core.kinds import (
+    VERBOSE,
+    BuiltModel,
+    FilePath,
+    Function,
+    Number,
+    OneOf,
+    checked,
+)
 from tfcompress.core.text import Table, as_text
 from tfcompress.export import PRECISIONS, export_tflite
 from tfcompress.export.precisions import precision_of
@@ -99,8 +108,15 @@ class Ladder:
         return as_text(self.table(), width=100)
 
 
+@checked
 def quantize_ladder(
-    model, path, samples, evaluate, max_drop=0.003, precision="int8", verbose=1
+    model: BuiltModel(),
+    path: FilePath("the .tflite file to write"),
+    samples: Samples(),
+    evaluate: Function("evaluate(path) that returns a score") | Data(),
+    max_drop: Number(0) = 0.003,
+    precision: OneOf(*_ALLOWED) = "int8",
+    verbose: VERBOSE = 1,
 ):
     """Quantizes without training, with the cheapest method that keeps the score.
 
@@ -147,14 +163,6 @@ def quantize_ladder(
         >>> [rung.name for rung in ladder.rungs], ladder.met
         (['float32', 'converter'], True)
     """
-    check_model(model, "quantize")
-    if precision not in _ALLOWED:
-        raise ValueError(
-            f"precision={precision!r}: expected {' or '.join(_ALLOWED)}. The other "
-            "precisions have no rungs: use tfc.export_tflite."
-        )
-    if not max_drop >= 0:
-        raise ValueError(f"max_drop={max_drop!r}: expected a number of at least 0.")
     path = check_writable(path)
     flat = folded(model)
     score_of = evaluate

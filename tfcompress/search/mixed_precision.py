@@ -8,7 +8,16 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 
-from tfcompress.core.errors import check_model
+from tfcompress.core.data import Batches, Data, Samples
+from tfcompress.core.kinds import (
+    Anything,
+    BuiltModel,
+    Each,
+    Integer,
+    Number,
+    OneOf,
+    checked,
+)
 from tfcompress.core.matrices import from_matrix, to_matrix
 from tfcompress.core.samples import batches
 from tfcompress.core.text import Table, as_text
@@ -23,6 +32,9 @@ from tfcompress.transforms.uniform import Uniform
 SENSITIVITIES = ("output_error", "hessian_trace", "score")
 # How much the error of outputs weighs where scores are equal.
 _TIE = 1e-6
+
+
+_SAMPLES = {"output_error": Samples(), "hessian_trace": Batches(), "score": Data()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +121,18 @@ class MixedPrecision:
         return as_text(self.table())
 
 
+@checked
 def mixed_precision(
-    model,
-    samples,
-    average_bits=None,
-    budget_bytes=None,
-    bits=(2, 4, 8),
-    sensitivity="output_error",
+    model: BuiltModel(),
+    samples: Anything("inputs, or data (x, y) where the sensitivity needs targets"),
+    average_bits: Number(above=0) = None,
+    budget_bytes: Number(above=0) = None,
+    bits: Each(Integer(2, 8), "integers from 2 to 8, at least one", least=1) = (
+        2,
+        4,
+        8,
+    ),
+    sensitivity: OneOf(*SENSITIVITIES) = "output_error",
 ):
     """Chooses the bits of each kernel so that the model is harmed least.
 
@@ -171,16 +188,14 @@ def mixed_precision(
         >>> sorted(plan.rules)
         ['a', 'b']
     """
-    check_model(model, "choose the bits of")
     bits = tuple(sorted(bits))
-    if not bits or not all(isinstance(b, int) and 2 <= b <= 8 for b in bits):
-        raise ValueError(f"bits={bits!r}: expected integers from 2 to 8.")
-    if sensitivity not in SENSITIVITIES:
-        raise ValueError(
-            f"sensitivity={sensitivity!r}: expected one of {', '.join(SENSITIVITIES)}."
-        )
+    _SAMPLES[sensitivity].check("mixed_precision(samples)", samples)
     if (average_bits is None) == (budget_bytes is None):
-        raise ValueError("Pass exactly one of average_bits and budget_bytes.")
+        count = 0 if average_bits is None else 2
+        raise ValueError(
+            f"mixed_precision got {count} of average_bits and budget_bytes: expected "
+            "exactly one."
+        )
     flat = folded(model)
     found = matrix_layers(flat)
     if not found:

@@ -5,6 +5,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.coding import wire
 from tfcompress.coding.wire import DECODE
+from tfcompress.core.kinds import Content, Integer, checked
 from tfcompress.tflite.edit import drop_buffers, drop_tensors
 from tfcompress.tflite.operations import operation_name
 from tfcompress.tflite.read import naming_contradictions, read, write
@@ -29,7 +30,8 @@ _SMALL_BYTES = 1 << 28
 _LARGEST_BYTES = (1 << 31) - 1
 
 
-def decode_tflite(content, max_bytes=None):
+@checked
+def decode_tflite(content: Content("a .tflite model"), max_bytes: Integer(1) = None):
     """Writes the constants of an encoded `.tflite` model out.
 
     What `tfc.export_tflite(codec=...)` encoded becomes an ordinary model of builtin

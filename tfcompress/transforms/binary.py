@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.kinds import Flag, Integer, OneOf
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.scales import mean_magnitude, scale_axes
 
-SCALES = (None, "mean")
 # Zeros fewer than this part of a kernel are drawn ones, not pruned ones.
 _FEW = 1e-3
 _TINY = 1e-6
@@ -73,12 +73,12 @@ class Binary(WeightTransform):
     max_level = 1
     waits = True
 
-    def __init__(self, scale=None, stochastic=False, seed=None):
-        if scale not in SCALES:
-            raise ValueError(
-                f"Binary(scale={scale!r}): expected None for the values -1 and 1, or "
-                '"mean" for the mean magnitude of each output channel.'
-            )
+    def __init__(
+        self,
+        scale: OneOf("mean", None) = None,
+        stochastic: Flag() = False,
+        seed: Integer(0) = None,
+    ):
         self.scale = scale
         self.stochastic = stochastic
         self.seed = seed

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core.errors import check_integer
+from tfcompress.core.kinds import Flag, Integer, OneOf
 from tfcompress.core.layout import Layout
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.bins import sum_by_bin
@@ -11,6 +11,44 @@ from tfcompress.transforms.clustering import optimal_clusters
 
 # Means that are equal but for rounding.
 _CLOSE = 1e-4
+_MOST_DRAWN_FROM = 2**15
+
+
+def _linear(order, num_clusters):
+    return np.linspace(order[0], order[-1], num_clusters)
+
+
+def _density(order, num_clusters):
+    middles = (np.arange(num_clusters) + 0.5) / num_clusters
+    return order[(middles * order.size).astype(int)]
+
+
+def _k_means_plus_plus(order, num_clusters):
+    # Quantiles stand for the points: enough to draw from, and many times fewer.
+    size = max(_MOST_DRAWN_FROM, 4 * num_clusters)
+    if order.size > size:
+        order = order[np.linspace(0, order.size - 1, size, dtype=int)]
+    generator = np.random.default_rng(0)
+    values = [generator.choice(order)]
+    distance = np.square(order - values[0])
+    for _ in range(num_clusters - 1):
+        total = np.cumsum(distance)
+        drawn = np.searchsorted(total, generator.random() * total[-1], side="right")
+        values.append(order[min(drawn, order.size - 1)])
+        distance = np.minimum(distance, np.square(order - values[-1]))
+    return np.sort(values)
+
+
+def _optimal(order, num_clusters):
+    return optimal_clusters(order, num_clusters)[0]
+
+
+STARTS = {
+    "linear": _linear,
+    "density": _density,
+    "k-means++": _k_means_plus_plus,
+    "optimal": _optimal,
+}
 
 
 class Codebook(WeightTransform):
@@ -57,15 +95,13 @@ class Codebook(WeightTransform):
         4
     """
 
-    def __init__(self, num_clusters=16, initialization="linear", per_channel=False):
-        self.num_clusters = check_integer(
-            "Codebook(num_clusters)", num_clusters, 1, 65535
-        )
-        if initialization not in STARTS:
-            raise ValueError(
-                f"Codebook(initialization={initialization!r}): expected one of "
-                f"{', '.join(STARTS)}."
-            )
+    def __init__(
+        self,
+        num_clusters: Integer(1, 65535) = 16,
+        initialization: OneOf(*STARTS) = "linear",
+        per_channel: Flag() = False,
+    ):
+        self.num_clusters = num_clusters
         self.initialization = initialization
         self.per_channel = per_channel
 
@@ -201,41 +237,3 @@ def _settle(order, values, num_iterations):
             break
         values = means
     return values
-
-
-def _linear(order, num_clusters):
-    return np.linspace(order[0], order[-1], num_clusters)
-
-
-def _density(order, num_clusters):
-    middles = (np.arange(num_clusters) + 0.5) / num_clusters
-    return order[(middles * order.size).astype(int)]
-
-
-def _k_means_plus_plus(order, num_clusters):
-    # Quantiles stand for the points: enough to draw from, and many times fewer.
-    size = max(_MOST_DRAWN_FROM, 4 * num_clusters)
-    if order.size > size:
-        order = order[np.linspace(0, order.size - 1, size, dtype=int)]
-    generator = np.random.default_rng(0)
-    values = [generator.choice(order)]
-    distance = np.square(order - values[0])
-    for _ in range(num_clusters - 1):
-        total = np.cumsum(distance)
-        drawn = np.searchsorted(total, generator.random() * total[-1], side="right")
-        values.append(order[min(drawn, order.size - 1)])
-        distance = np.minimum(distance, np.square(order - values[-1]))
-    return np.sort(values)
-
-
-def _optimal(order, num_clusters):
-    return optimal_clusters(order, num_clusters)[0]
-
-
-STARTS = {
-    "linear": _linear,
-    "density": _density,
-    "k-means++": _k_means_plus_plus,
-    "optimal": _optimal,
-}
-_MOST_DRAWN_FROM = 2**15

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.kinds import Integer, Number
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.bins import sum_by_bin
 
@@ -55,16 +56,13 @@ class Hashed(WeightTransform):
     shares_values = True
     replaces_weight = True
 
-    def __init__(self, compression=1 / 8, seed=0):
-        if not 0 < compression <= 1:
-            raise ValueError(
-                f"Hashed(compression={compression!r}): expected the number of buckets "
-                "for each weight in (0, 1], such as 1/8."
-            )
-        if not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise ValueError(
-                f"Hashed(seed={seed!r}): expected an integer in [0, 2^32)."
-            )
+    def __init__(
+        self,
+        compression: Number(
+            above=0, most=1, meaning="buckets for each weight, such as 1/8"
+        ) = 1 / 8,
+        seed: Integer(0, 2**32 - 1) = 0,
+    ):
         self.compression = compression
         self.seed = seed
 

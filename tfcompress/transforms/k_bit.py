@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfcompress.core.errors import check_integer
+from tfcompress.core.kinds import Integer
 from tfcompress.core.nouns import WeightTransform
 
 _FINE_BITS = 4
@@ -16,12 +16,10 @@ class KBit(WeightTransform):
     change, files hold it, and `bits` reads it.
     """
 
-    least_bits = 2
     _levels = None
 
     def __init__(self, bits):
-        name = f"{type(self).__name__}(bits)"
-        self._known_bits = check_integer(name, bits, self.least_bits, 16)
+        self._known_bits = bits
         # Finer grids train well from the first step.
         self.waits = bits < _FINE_BITS
 
@@ -50,7 +48,7 @@ class KBit(WeightTransform):
             bits: 2 to 16.
             weight: NumPy array, the values that this transform receives.
         """
-        bits = check_integer(f"{type(self).__name__}.change_bits", bits, 2, 16)
+        bits = Integer(2, 16).check(f"{type(self).__name__}.change_bits(bits)", bits)
         if self.bits == 1:
             raise ValueError(
                 f"{self!r} has two values and no grid whose bits could change. Start "

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.kinds import Flag, Integer
 from tfcompress.transforms.k_bit import KBit
 from tfcompress.transforms.scales import mean_magnitude, scale_axes, scale_shape
 
@@ -54,7 +55,7 @@ class LearnedStep(KBit):
         array([ 0., 0., 0., -1.], dtype=float32)
     """
 
-    def __init__(self, bits=8, per_channel=False):
+    def __init__(self, bits: Integer(2, 16) = 8, per_channel: Flag() = False):
         super().__init__(bits)
         self.per_channel = per_channel
 

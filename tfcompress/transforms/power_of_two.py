@@ -2,7 +2,7 @@
 
 import keras
 
-from tfcompress.core.errors import check_integer
+from tfcompress.core.kinds import Flag, Integer, Number
 from tfcompress.core.nouns import ActivationQuantizer, WeightTransform
 from tfcompress.transforms.exponents import leading_power
 from tfcompress.transforms.scales import scale_axes
@@ -51,12 +51,13 @@ class PowerOfTwo(WeightTransform, ActivationQuantizer):
 
     shares_values = True
 
-    def __init__(self, bits=4, per_channel=False, max_value=None):
-        self.bits = check_integer("PowerOfTwo(bits)", bits, 2, 8)
-        if max_value is not None and not max_value > 0:
-            raise ValueError(
-                f"PowerOfTwo(max_value={max_value!r}): expected None or a positive number."
-            )
+    def __init__(
+        self,
+        bits: Integer(2, 8) = 4,
+        per_channel: Flag() = False,
+        max_value: Number(above=0) = None,
+    ):
+        self.bits = bits
         self.per_channel = per_channel
         self.max_value = max_value
         self.axes = None

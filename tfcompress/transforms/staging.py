@@ -3,7 +3,7 @@
 import keras
 
 from tfcompress.core.compressed import treatments
-from tfcompress.core.errors import check_integer
+from tfcompress.core.kinds import Integer, checked
 from tfcompress.core.optimizers import steps_done
 
 
@@ -38,10 +38,11 @@ class Staging(keras.callbacks.Callback):
         2
     """
 
-    def __init__(self, begin_step):
+    @checked
+    def __init__(self, begin_step: Integer(0)):
         super().__init__()
         self._has_begun = None
-        self.begin_step = check_integer("begin_step", begin_step, 0, 2**62)
+        self.begin_step = begin_step
 
     def set_model(self, model):
         """Finds what can wait."""

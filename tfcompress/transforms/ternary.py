@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfcompress.core.errors import check_part
+from tfcompress.core.kinds import Flag, Number
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.scales import mean_magnitude, scale_axes
 from tfcompress.transforms.straight_through import straight_through
@@ -42,8 +42,10 @@ class Ternary(WeightTransform):
     max_level = 1
     waits = True
 
-    def __init__(self, threshold=0.7, per_channel=False):
-        self.threshold = check_part("Ternary(threshold)", threshold)
+    def __init__(
+        self, threshold: Number(0, below=1) = 0.7, per_channel: Flag() = False
+    ):
+        self.threshold = threshold
         self.per_channel = per_channel
 
     @property

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core.errors import check_part
+from tfcompress.core.kinds import Flag, Number
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.scales import mean_magnitude, scale_axes, scale_shape
 
@@ -49,8 +49,10 @@ class TrainedTernary(WeightTransform):
 
     waits = True
 
-    def __init__(self, threshold=0.05, per_channel=False):
-        self.threshold = check_part("TrainedTernary(threshold)", threshold)
+    def __init__(
+        self, threshold: Number(0, below=1) = 0.05, per_channel: Flag() = False
+    ):
+        self.threshold = threshold
         self.per_channel = per_channel
 
     @property

@@ -4,6 +4,7 @@ import math
 
 import tensorflow as tf
 
+from tfcompress.core.kinds import Flag, Integer
 from tfcompress.transforms.k_bit import KBit
 from tfcompress.transforms.scales import mean_magnitude, scale_axes
 from tfcompress.transforms.straight_through import straight_through
@@ -57,16 +58,14 @@ class Uniform(KBit):
                [ 1.,  1.]], dtype=float32)
     """
 
-    least_bits = 1
-
-    def __init__(self, bits=8, symmetric=True, per_channel=True, block_size=None):
+    def __init__(
+        self,
+        bits: Integer(1, 16) = 8,
+        symmetric: Flag() = True,
+        per_channel: Flag() = True,
+        block_size: Integer(1) = None,
+    ):
         super().__init__(bits)
-        if block_size is not None and (
-            not isinstance(block_size, int) or block_size < 1
-        ):
-            raise ValueError(
-                f"Uniform(block_size={block_size!r}): expected None or a positive integer."
-            )
         if block_size and not per_channel:
             raise ValueError(
                 f"Uniform(block_size={block_size}, per_channel=False): a block lies in "

@@ -189,13 +189,13 @@ def test_a_pruned_network_becomes_a_file(tmp_path, precision):
     [
         ({}, "expected exactly one"),
         ({"ratio": 0.5, "target_macs": 0.5}, "got 2 of ratio"),
-        ({"ratio": 1.0}, r"ratio=1\.0.*\[0, 1\)"),
+        ({"ratio": 1.0}, r"ratio\): got 1\.0.*\[0, 1\)"),
         ({"ratio": -0.1}, r"\[0, 1\)"),
         (
             {"ratio": 0.97},
             r"would empty 1 of the groups.*'a' \(16 units\).*at most 0\.968",
         ),
-        ({"target_macs": 0}, "above 0"),
+        ({"target_macs": 0}, "got 0, expected a positive number"),
         ({"target_macs": 100}, "cannot be reached"),
         ({"ratio": 0.5, "round_to": 0}, "positive integer"),
         ({"ratio": 0.5, "ignore": ["heat"]}, "Did you mean 'head'"),

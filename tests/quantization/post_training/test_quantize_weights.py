@@ -117,7 +117,7 @@ def test_every_kind_of_model_is_rounded(build):
         ({"bits": {"conv": 1}}, "from 2 to 8"),
         ({"bits": {"convolution": 4}, "scales": "max"}, "matches no weight"),
         ({"rounding": "up"}, "Unknown rounding 'up'"),
-        ({"scales": "median"}, "expected one of max, mse, output_mse"),
+        ({"scales": "median"}, "expected 'max', 'mse' or 'output_mse'"),
         ({"samples": None}, "need samples"),
     ],
 )

@@ -2,8 +2,9 @@
 
 from keras import ops
 
-from tfcompress.core.errors import check_number
+from tfcompress.core.kinds import Number
 from tfcompress.distillation.losses.feature_loss import (
+    LAYERS,
     FeatureLoss,
     check_ranks,
     flat,
@@ -43,10 +44,15 @@ class AttentionTransfer(FeatureLoss):
         array([1.4142], dtype=float32)
     """
 
-    def __init__(self, student_layers=None, teacher_layers=None, power=2):
+    def __init__(
+        self,
+        student_layers: LAYERS = None,
+        teacher_layers: LAYERS = None,
+        power: Number(1) = 2,
+    ):
         super().__init__(student_layers, teacher_layers)
         # Lower powers have infinite gradients at zero.
-        self.power = check_number("AttentionTransfer(power)", power, 1)
+        self.power = power
 
     def build(self, student, teacher):
         """Checks that there are positions to attend to."""

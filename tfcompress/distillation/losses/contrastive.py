@@ -2,8 +2,9 @@
 
 from keras import ops
 
-from tfcompress.core.errors import check_integer
+from tfcompress.core.kinds import Integer
 from tfcompress.distillation.losses.feature_loss import (
+    LAYERS,
     FeatureLoss,
     as_features,
     as_targets,
@@ -11,7 +12,7 @@ from tfcompress.distillation.losses.feature_loss import (
     linear_map,
     unit,
 )
-from tfcompress.distillation.losses.temperature import check_temperature, temperature_at
+from tfcompress.distillation.losses.temperature import TEMPERATURE, temperature_at
 
 
 class Contrastive(FeatureLoss):
@@ -54,11 +55,15 @@ class Contrastive(FeatureLoss):
     last_layer_only = True
 
     def __init__(
-        self, student_layers=None, teacher_layers=None, dimension=128, temperature=0.1
+        self,
+        student_layers: LAYERS = None,
+        teacher_layers: LAYERS = None,
+        dimension: Integer(1, 2**16) = 128,
+        temperature: TEMPERATURE = 0.1,
     ):
         super().__init__(student_layers, teacher_layers)
-        self.dimension = check_integer("Contrastive(dimension)", dimension, 1, 2**16)
-        self.temperature = check_temperature(temperature)
+        self.dimension = dimension
+        self.temperature = temperature
 
     def build(self, student, teacher):
         """Creates an embedding for each layer of the student, then of the teacher."""

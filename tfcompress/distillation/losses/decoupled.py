@@ -2,11 +2,11 @@
 
 from keras import ops
 
-from tfcompress.core.errors import check_number
+from tfcompress.core.kinds import Number
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.distillation.losses.kl import two_classes
 from tfcompress.distillation.losses.labels import class_probabilities
-from tfcompress.distillation.losses.temperature import check_temperature, temperature_at
+from tfcompress.distillation.losses.temperature import TEMPERATURE, temperature_at
 
 # Stands for minus infinity, of which differences are not defined.
 _LOWEST = -1e30
@@ -42,10 +42,15 @@ class Decoupled(DistillationLoss):
         array([0.0589], dtype=float32)
     """
 
-    def __init__(self, temperature=4.0, alpha=1.0, beta=8.0):
-        self.temperature = check_temperature(temperature)
-        self.alpha = check_number("Decoupled(alpha)", alpha, 0)
-        self.beta = check_number("Decoupled(beta)", beta, 0)
+    def __init__(
+        self,
+        temperature: TEMPERATURE = 4.0,
+        alpha: Number(0) = 1.0,
+        beta: Number(0) = 8.0,
+    ):
+        self.temperature = temperature
+        self.alpha = alpha
+        self.beta = beta
 
     def __call__(self, student, teacher, labels=None, step=0):
         """The loss of each prediction."""

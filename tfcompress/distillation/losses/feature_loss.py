@@ -4,7 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfcompress.core.kinds import Each, Text
 from tfcompress.core.nouns import DistillationLoss
+
+LAYERS = Each(Text(), "layer names")
 
 
 class FeatureLoss(DistillationLoss):
@@ -16,9 +19,9 @@ class FeatureLoss(DistillationLoss):
     student_reads = "features"
     teacher_reads = "features"
 
-    def __init__(self, student_layers=None, teacher_layers=None):
-        self.student_layers = check_names("student_layers", student_layers)
-        self.teacher_layers = check_names("teacher_layers", teacher_layers)
+    def __init__(self, student_layers: LAYERS = None, teacher_layers: LAYERS = None):
+        self.student_layers = student_layers and list(student_layers)
+        self.teacher_layers = teacher_layers and list(teacher_layers)
 
     def build(self, student, teacher):
         """Checks that the features come in pairs."""
@@ -37,22 +40,6 @@ class FeatureLoss(DistillationLoss):
         """The sum over all pairs."""
         pairs = zip(as_features(student), as_targets(teacher), strict=True)
         return sum(self.compare(*pair) for pair in pairs)
-
-
-def check_names(argument, names):
-    """Returns a list of layer names or None; raises for anything else.
-
-    >>> check_names("student_layers", ("conv1", "conv2"))
-    ['conv1', 'conv2']
-    """
-    if names is None:
-        return None
-    if isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names):
-        return list(names)
-    raise ValueError(
-        f"{argument}={names!r}: expected a list of layer names, or None to choose them "
-        "by resolution."
-    )
 
 
 def check_ranks(loss, student, teacher, least=2):

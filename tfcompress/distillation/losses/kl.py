@@ -3,7 +3,7 @@
 from keras import ops
 
 from tfcompress.core.nouns import DistillationLoss
-from tfcompress.distillation.losses.temperature import check_temperature, temperature_at
+from tfcompress.distillation.losses.temperature import TEMPERATURE, temperature_at
 
 
 class KL(DistillationLoss):
@@ -32,8 +32,8 @@ class KL(DistillationLoss):
         array([0.1308], dtype=float32)
     """
 
-    def __init__(self, temperature=4.0):
-        self.temperature = check_temperature(temperature)
+    def __init__(self, temperature: TEMPERATURE = 4.0):
+        self.temperature = temperature
 
     def __call__(self, student, teacher, labels=None, step=0):
         """The divergence of each prediction."""

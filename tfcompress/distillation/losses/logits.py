@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from tfcompress.core.kinds import Flag
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.distillation.losses.kl import two_classes
 
@@ -30,7 +31,7 @@ class Logits(DistillationLoss):
         array([1.], dtype=float32)
     """
 
-    def __init__(self, centered=False):
+    def __init__(self, centered: Flag() = False):
         self.centered = centered
 
     @property

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 from keras import ops
 
-from tfcompress.core.errors import check_integer, check_number
+from tfcompress.core.kinds import Integer, Number
 from tfcompress.distillation.losses.feature_loss import (
+    LAYERS,
     FeatureLoss,
     as_features,
     as_targets,
@@ -55,11 +56,15 @@ class London(FeatureLoss):
     """
 
     def __init__(
-        self, student_layers=None, teacher_layers=None, beta=2.0, iterations=20
+        self,
+        student_layers: LAYERS = None,
+        teacher_layers: LAYERS = None,
+        beta: Number(1) = 2.0,
+        iterations: Integer(1, 1000) = 20,
     ):
         super().__init__(student_layers, teacher_layers)
-        self.beta = check_number("London(beta)", beta, 1)
-        self.iterations = check_integer("London(iterations)", iterations, 1, 1000)
+        self.beta = beta
+        self.iterations = iterations
 
     def build(self, student, teacher):
         """Checks that something lies between the layers."""

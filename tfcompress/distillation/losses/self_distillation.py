@@ -2,8 +2,9 @@
 
 from keras import ops
 
-from tfcompress.core.errors import check_number
+from tfcompress.core.kinds import Number
 from tfcompress.distillation.losses.feature_loss import (
+    LAYERS,
     FeatureLoss,
     as_features,
     channel_means,
@@ -11,7 +12,7 @@ from tfcompress.distillation.losses.feature_loss import (
 )
 from tfcompress.distillation.losses.kl import KL, two_classes
 from tfcompress.distillation.losses.labels import class_probabilities
-from tfcompress.distillation.losses.temperature import check_temperature
+from tfcompress.distillation.losses.temperature import TEMPERATURE
 
 
 class SelfDistillation(FeatureLoss):
@@ -46,10 +47,15 @@ class SelfDistillation(FeatureLoss):
 
     teacher_reads = "outputs"
 
-    def __init__(self, student_layers=None, temperature=3.0, alpha=0.3):
+    def __init__(
+        self,
+        student_layers: LAYERS = None,
+        temperature: TEMPERATURE = 3.0,
+        alpha: Number(0, 1) = 0.3,
+    ):
         super().__init__(student_layers)
-        self.temperature = check_temperature(temperature)
-        self.alpha = check_number("SelfDistillation(alpha)", alpha, 0, 1)
+        self.temperature = temperature
+        self.alpha = alpha
 
     def build(self, student, teacher):
         """Creates a classifier for each layer."""

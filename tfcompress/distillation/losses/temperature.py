@@ -2,22 +2,13 @@
 
 import keras
 
+from tfcompress.core.kinds import Instance, Number
 
-def check_temperature(temperature):
-    """Returns a positive number or a Keras schedule; raises for anything else.
-
-    >>> check_temperature(4)
-    4
-    """
-    if isinstance(temperature, keras.optimizers.schedules.LearningRateSchedule):
-        return temperature
-    if isinstance(temperature, (int, float)) and 0 < temperature < float("inf"):
-        return temperature
-    raise ValueError(
-        f"temperature={temperature!r}: expected a positive number, 1 for the "
-        "probabilities themselves and about 4 to see more of the small ones, or a "
-        "keras.optimizers.schedules object whose values are."
-    )
+# 1 for the probabilities themselves, about 4 to see more of the small ones.
+TEMPERATURE = Number(above=0) | Instance(
+    keras.optimizers.schedules.LearningRateSchedule,
+    "a keras.optimizers.schedules object whose values are",
+)
 
 
 def temperature_at(temperature, step):

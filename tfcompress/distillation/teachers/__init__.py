@@ -3,6 +3,10 @@
 import os
 import pathlib
 
+import keras
+
+from tfcompress.core.errors import shown
+from tfcompress.core.keras_internals import is_keras_2
 from tfcompress.distillation.teachers.ensemble import Ensemble
 from tfcompress.distillation.teachers.keras_model import KerasTeacher
 from tfcompress.distillation.teachers.saved_model import SavedModelTeacher
@@ -31,7 +35,12 @@ def as_teacher(identifier):
         return Ensemble(identifier)
     if isinstance(identifier, (str, os.PathLike)):
         return _at(identifier)
-    return KerasTeacher(identifier)
+    if isinstance(identifier, keras.Model) or is_keras_2(identifier):
+        return KerasTeacher(identifier)
+    raise TypeError(
+        f"Got {shown(identifier)}, expected a teacher: a built keras.Model, the path of "
+        "one, of a .tflite file or of soft labels, or a list of these."
+    )
 
 
 def _at(path):

@@ -6,6 +6,7 @@ import math
 import keras
 from keras import ops
 
+from tfcompress.core.kinds import Each, Number, OneOf, PlugIn
 from tfcompress.distillation.teachers.teacher import Teacher
 
 _AVERAGES = ("probabilities", "logits")
@@ -44,12 +45,13 @@ class Ensemble(Teacher):
     section 2, arithmetic or geometric mean of the predictive distributions.
     """
 
-    def __init__(self, teachers, weights=None, average="probabilities"):
-        if not teachers:
-            raise ValueError("An ensemble of no teachers: expected at least one.")
-        if average not in _AVERAGES:
-            raise ValueError(f"average={average!r}: expected one of {_AVERAGES}.")
-        self.teachers = [Teacher.get(teacher) for teacher in teachers]
+    def __init__(
+        self,
+        teachers: Each(PlugIn(Teacher), "teachers, at least one", least=1),
+        weights: Each(Number(0), "numbers from 0 to 1") = None,
+        average: OneOf(*_AVERAGES) = "probabilities",
+    ):
+        self.teachers = list(teachers)
         self.weights = weights
         self.average = average
         self._weights = _checked(weights, len(teachers))
@@ -146,7 +148,6 @@ def _log_mean(log_probabilities, weights):
 def _checked(weights, count):
     if weights is None:
         return [1.0 / count] * count
-    weights = [float(weight) for weight in weights]
     if len(weights) != count:
         raise ValueError(
             f"weights={weights}: expected {count}, one number for each teacher."

@@ -7,6 +7,7 @@ import re
 
 import keras
 
+from tfcompress.core.kinds import FilePath, OneOf
 from tfcompress.distillation.teachers.teacher import Teacher
 
 
@@ -22,12 +23,7 @@ class FileTeacher(Teacher):
         ValueError: if `kind` is something else.
     """
 
-    def __init__(self, path, kind=None):
-        if kind not in (None, "sigmoid", "logits"):
-            raise ValueError(
-                f"kind={kind!r}: expected 'sigmoid', 'logits' or None; a softmax shows "
-                "in the values."
-            )
+    def __init__(self, path: FilePath(), kind: OneOf("sigmoid", "logits", None) = None):
         self.path = os.fspath(path)
         self.kind = kind
 

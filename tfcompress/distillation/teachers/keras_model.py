@@ -2,8 +2,8 @@
 
 import keras
 
-from tfcompress.core.errors import check_model
 from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.kinds import BuiltModel
 from tfcompress.distillation.outputs import output_kinds
 from tfcompress.distillation.teachers.teacher import Teacher, hash_of
 
@@ -20,8 +20,7 @@ class KerasTeacher(Teacher):
         ValueError: if it is not built.
     """
 
-    def __init__(self, model):
-        check_model(model, "learn from")
+    def __init__(self, model: BuiltModel()):
         self.model = model
 
     @property

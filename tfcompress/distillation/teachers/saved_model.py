@@ -5,7 +5,9 @@ import concurrent.futures
 import keras
 import tensorflow as tf
 
+from tfcompress.core.errors import refuse
 from tfcompress.core.keras_internals import in_safe_mode
+from tfcompress.core.kinds import FilePath, OneOf
 from tfcompress.distillation.teachers.file import (
     FileTeacher,
     named_inputs,
@@ -43,7 +45,11 @@ class SavedModelTeacher(FileTeacher):
         True
     """
 
-    def __init__(self, path, kind=None):
+    def __init__(
+        self,
+        path: FilePath("a SavedModel"),
+        kind: OneOf("sigmoid", "logits", None) = None,
+    ):
         super().__init__(path, kind)
         self.is_open = not in_safe_mode()
         if self.is_open:
@@ -112,6 +118,8 @@ def _loaded(path):
     Functions loaded in a scope run in replicas only, and a distiller is made outside of
     them. Scopes belong to threads.
     """
+    if not tf.saved_model.contains_saved_model(path):
+        refuse("SavedModelTeacher(path)", path, "the folder of a SavedModel")
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         return thread.submit(tf.saved_model.load, path).result()
 

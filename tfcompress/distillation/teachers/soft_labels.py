@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.errors import shown
+from tfcompress.core.kinds import FilePath
 from tfcompress.distillation.outputs import checked_logits, flat_like, to_logits
 from tfcompress.distillation.taught import Taught
 from tfcompress.distillation.teachers.soft_label_files import (
@@ -56,7 +58,7 @@ class SoftLabels(Teacher):
 
     can_be_asked = False
 
-    def __init__(self, path):
+    def __init__(self, path: FilePath("soft labels")):
         self.path = os.fspath(path)
         self._index = read_index(path)
         keys, self._prints, self._logits = read_rows(path, self._index)
@@ -200,9 +202,10 @@ def described(data):
     is_dataset = isinstance(data, tf.data.Dataset)
     x, _, _ = unpacked(data.element_spec if is_dataset else data)
     flat = keras.tree.flatten(x)
-    if not all(hasattr(part, "shape") and hasattr(part, "dtype") for part in flat):
+    is_data = all(hasattr(part, "shape") and hasattr(part, "dtype") for part in flat)
+    if not flat or not is_data:
         raise TypeError(
-            f"Got {type(data).__name__}: expected a tf.data.Dataset of batches, or arrays "
+            f"Got {shown(data)}: expected a tf.data.Dataset of batches, or arrays "
             "x or (x, y)."
         )
     if any(part.shape.rank == 0 if is_dataset else not part.shape for part in flat):

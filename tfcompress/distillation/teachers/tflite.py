@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.kinds import FilePath, OneOf
 from tfcompress.distillation.teachers.file import (
     FileTeacher,
     named_inputs,
@@ -45,7 +46,11 @@ class TFLiteTeacher(FileTeacher):
 
     supports_jit = False
 
-    def __init__(self, path, kind=None):
+    def __init__(
+        self,
+        path: FilePath("a .tflite file"),
+        kind: OneOf("sigmoid", "logits", None) = None,
+    ):
         super().__init__(path, kind)
         self._interpreter = Interpreter(self.path)
 

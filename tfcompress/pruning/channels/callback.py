@@ -2,9 +2,12 @@
 
 import numpy as np
 
+from tfcompress.core.data import Batches
 from tfcompress.core.graph import flatten_with_origins
-from tfcompress.core.nouns import Schedule
-from tfcompress.pruning.callback import Pruning
+from tfcompress.core.kinds import Integer, PlugIn, checked
+from tfcompress.core.nouns import Criterion, Scope
+from tfcompress.core.rules import PATTERNS
+from tfcompress.pruning.callback import SCHEDULES, Pruning
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.pruning.channels.masks import unit_masks, units_left
 from tfcompress.pruning.channels.selection import Selection, free_groups, makers
@@ -47,14 +50,15 @@ class ChannelPruning(Pruning):
         3
     """
 
+    @checked
     def __init__(
         self,
-        schedule,
-        criterion="l2",
-        scope="local",
-        round_to=1,
-        data=None,
-        ignore=(),
+        schedule: SCHEDULES,
+        criterion: PlugIn(Criterion) = "l2",
+        scope: PlugIn(Scope) = "local",
+        round_to: Integer(1) = 1,
+        data: Batches() = None,
+        ignore: PATTERNS = (),
     ):
         super().__init__(schedule, criterion, "filter", scope, data)
         self.round_to = round_to
@@ -95,9 +99,7 @@ class ChannelPruning(Pruning):
         weights = self._weights_of(groups)
         parts, taken = [], set()
         # Later rules win.
-        for schedule, covered in reversed(
-            by_rule(self.schedule, weights, Schedule.get)
-        ):
+        for schedule, covered in reversed(by_rule(self.schedule, weights)):
             paths = {weight.path for weight in covered}
             members = [
                 group

@@ -3,8 +3,8 @@
 import dataclasses
 
 from tfcompress.core.compress import is_plain, strip
-from tfcompress.core.errors import check_model
 from tfcompress.core.graph import as_graph, flatten
+from tfcompress.core.kinds import BuiltModel, checked
 from tfcompress.core.left_out import warn_of
 from tfcompress.core.text import Table, as_text
 from tfcompress.pruning.channels.graph import CLOSED, ChannelGraph, ChannelGroup
@@ -70,7 +70,8 @@ def _members(group, role):
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
 
 
-def channel_groups(model):
+@checked
+def channel_groups(model: BuiltModel()):
     """The groups of channels of a model that live or die together.
 
     Channels are followed from the layer that makes them (`made by`) to those that sum
@@ -102,7 +103,6 @@ def channel_groups(model):
         >>> group.size, group.layers("output"), group.layers("input")
         (4, ['a', 'b'], ['b', 'c'])
     """
-    check_model(model, "follow the channels of")
     plain = model if is_plain(model) else strip(model)
     graph = ChannelGraph(flatten(as_graph(plain, "follow the channels of")))
     closed = graph.closed()

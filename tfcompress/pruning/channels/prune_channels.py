@@ -3,16 +3,18 @@
 import math
 import pathlib
 import tempfile
-import warnings
 
 import numpy as np
 
 from tfcompress.core.compress import is_plain, strip
-from tfcompress.core.errors import check_model
+from tfcompress.core.data import Batches
 from tfcompress.core.graph import editable
+from tfcompress.core.kinds import BuiltModel, Integer, Number, PlugIn, checked
 from tfcompress.core.left_out import warn_of
-from tfcompress.core.rules import Rule
+from tfcompress.core.nouns import Criterion, Scope
+from tfcompress.core.rules import PATTERNS, Rule
 from tfcompress.core.walk import weight_refs
+from tfcompress.core.warn import warn
 from tfcompress.export import export_tflite
 from tfcompress.measuring.benchmark import benchmark
 from tfcompress.pruning import scopes
@@ -28,18 +30,19 @@ _SEARCH_STEPS = 20
 _TIMED_SEARCH_STEPS = 7
 
 
+@checked
 def prune_channels(
-    model,
-    ratio=None,
+    model: BuiltModel(),
+    ratio: Number(0, below=1, meaning="the fraction of channels to remove") = None,
     *,
-    target_macs=None,
-    target_parameters=None,
-    target_latency=None,
-    criterion="l2",
-    scope="local",
-    round_to=1,
-    data=None,
-    ignore=(),
+    target_macs: Number(above=0) = None,
+    target_parameters: Number(above=0) = None,
+    target_latency: Number(above=0) = None,
+    criterion: PlugIn(Criterion) = "l2",
+    scope: PlugIn(Scope) = "local",
+    round_to: Integer(1) = 1,
+    data: Batches() = None,
+    ignore: PATTERNS = (),
 ):
     """Returns a smaller model, without its least important channels.
 
@@ -87,8 +90,7 @@ def prune_channels(
         >>> [tuple(w.shape) for w in small.weights]
         [(3, 3, 3, 8), (8,), (288, 10), (10,)]
     """
-    check_model(model, "prune")
-    _check_arguments(ratio, round_to, [target_macs, target_parameters, target_latency])
+    _check_one(ratio, target_macs, target_parameters, target_latency)
     plain = model if is_plain(model) else strip(model)
     graph = ChannelGraph(editable(plain, "cut channels of"))
     groups = free_groups(graph, ignore)
@@ -132,7 +134,6 @@ def _warn(graph, groups, keep, ignore):
         closed,
         "prune_channels left {layers} unchanged" + kept * ", and cut no other channel",
         CLOSED,
-        stacklevel=4,
     )
     if kept and not closed:
         reason = (
@@ -140,10 +141,9 @@ def _warn(graph, groups, keep, ignore):
             if groups
             else "there is no group of channels that can be cut"
         )
-        warnings.warn(
+        warn(
             f"prune_channels cut nothing of {graph.flat.name!r}: {reason}. "
             "tfc.channel_groups lists them.",
-            stacklevel=3,
         )
 
 
@@ -164,21 +164,13 @@ def _repaired(graph, engine, keep, weights, signals):
     }
 
 
-def _check_arguments(ratio, round_to, targets):
-    given = [value for value in (ratio, *targets) if value is not None]
+def _check_one(*targets):
+    given = [value for value in targets if value is not None]
     if len(given) != 1:
         raise ValueError(
             f"prune_channels got {len(given)} of ratio, target_macs, target_parameters "
             "and target_latency: expected exactly one."
         )
-    if ratio is not None and not 0 <= ratio < 1:
-        raise ValueError(
-            f"ratio={ratio!r}: expected the fraction of channels to remove, in [0, 1)."
-        )
-    if ratio is None and not given[0] > 0:
-        raise ValueError(f"A target of {given[0]!r}: expected a number above 0.")
-    if not isinstance(round_to, int) or round_to < 1:
-        raise ValueError(f"round_to={round_to!r}: expected a positive integer.")
 
 
 def _check_not_emptied(ratio, groups, scope):

@@ -5,15 +5,16 @@ import collections
 import numpy as np
 
 from tfcompress.core.compress import is_plain, strip
-from tfcompress.core.errors import check_model
 from tfcompress.core.graph import editable
+from tfcompress.core.kinds import BuiltModel, checked
 from tfcompress.pruning.channels.compact_kernel import CompactKernel
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.pruning.channels.surgery import cut
 from tfcompress.rewrites.apply import apply_to_flat
 
 
-def shrink(model):
+@checked
+def shrink(model: BuiltModel()):
     """Returns a smaller model that computes exactly the same.
 
     Cut are channels, neurons and heads
@@ -46,7 +47,6 @@ def shrink(model):
         >>> tfc.shrink(model).layers[1].units
         3
     """
-    check_model(model, "shrink")
     plain = model if is_plain(model) else strip(model)
     flat = editable(plain, "shrink")
     while True:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfcompress.core.kinds import Integer
 from tfcompress.core.nouns import Pattern
 
 
@@ -27,12 +28,7 @@ class Block(Pattern):
                [5.]])
     """
 
-    def __init__(self, inputs=4, outputs=1):
-        for name, size in (("inputs", inputs), ("outputs", outputs)):
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(
-                    f"Block({name}={size!r}): expected a positive integer."
-                )
+    def __init__(self, inputs: Integer(1) = 4, outputs: Integer(1) = 1):
         self.inputs = inputs
         self.outputs = outputs
 

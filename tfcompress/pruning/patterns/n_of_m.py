@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfcompress.core.kinds import Integer
 from tfcompress.core.nouns import Pattern
 
 
@@ -26,8 +27,8 @@ class NOfM(Pattern):
         array([ True, False,  True, False])
     """
 
-    def __init__(self, n=2, m=4):
-        if not (isinstance(n, int) and isinstance(m, int) and 1 <= n < m):
+    def __init__(self, n: Integer(1) = 2, m: Integer(1) = 4):
+        if n >= m:
             raise ValueError(f"NOfM(n={n!r}, m={m!r}): expected integers 1 <= n < m.")
         self.n = n
         self.m = m

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from tfcompress.core.kinds import Integer
 from tfcompress.core.nouns import Pattern
 
 
@@ -31,9 +32,7 @@ class Strided(Pattern):
            [0, 0, 0]])
     """
 
-    def __init__(self, stride=2):
-        if not isinstance(stride, int) or stride < 2:
-            raise ValueError(f"Strided(stride={stride!r}): expected an integer >= 2.")
+    def __init__(self, stride: Integer(2) = 2):
         self.stride = stride
 
     def pool(self, scores, reduce=np.mean):

@@ -2,6 +2,7 @@
 
 import keras
 
+from tfcompress.core.kinds import Number
 from tfcompress.quantization.activations.sign import Sign
 
 # Beyond, the slope is zero in float32, and its parts would overflow.
@@ -28,9 +29,7 @@ class SwishSign(Sign):
         array([ 5., -0.], dtype=float32)
     """
 
-    def __init__(self, beta=5.0):
-        if not beta > 0:
-            raise ValueError(f"SwishSign(beta={beta!r}): expected a positive number.")
+    def __init__(self, beta: Number(above=0) = 5.0):
         self.beta = beta
 
     def slope(self, values):

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfcompress.core.errors import check_part
+from tfcompress.core.kinds import Number
 from tfcompress.quantization.activations.sign import Sign
 
 
@@ -27,8 +27,8 @@ class TernarySign(Sign):
         array([-1., 0., 0., 1.], dtype=float32)
     """
 
-    def __init__(self, threshold=0.5):
-        self.threshold = check_part("TernarySign(threshold)", threshold)
+    def __init__(self, threshold: Number(0, below=1) = 0.5):
+        self.threshold = threshold
 
     def forward(self, values):
         """-1, 0 or 1."""

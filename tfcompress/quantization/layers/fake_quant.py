@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.keras_internals import producer
+from tfcompress.core.kinds import Each, Integer, Number, OneOf, checked
 
 RANGES = ("moving_average", "learned")
 # What stands for minus infinity, as where attention is masked: so far below zero, and
@@ -52,28 +53,24 @@ class FakeQuant(keras.layers.Layer):
 
     is_fake_quant = True
 
+    @checked
     def __init__(
-        self, bits=8, ranges="moving_average", momentum=0.99, sites=1, **kwargs
+        self,
+        bits: Integer(2, 16) = 8,
+        ranges: OneOf(*RANGES)
+        | Each(Number(), "two numbers min <= 0 <= max", count=2) = "moving_average",
+        momentum: Number(0, below=1) = 0.99,
+        sites: Integer(1) = 1,
+        **kwargs,
     ):
         # Ranges are computed in float32 and the output has the input's dtype.
         kwargs.update(dtype="float32", autocast=False)
         super().__init__(**kwargs)
-        if not isinstance(bits, int) or not 2 <= bits <= 16:
-            raise ValueError(
-                f"FakeQuant(bits={bits!r}): expected an integer from 2 to 16."
-            )
         fixed = not isinstance(ranges, str)
-        if not fixed and ranges not in RANGES:
-            raise ValueError(
-                f"FakeQuant(ranges={ranges!r}): expected one of {RANGES} or fixed "
-                "numbers (min, max)."
-            )
         if fixed and not ranges[0] <= 0 <= ranges[1]:
             raise ValueError(
                 f"FakeQuant(ranges={ranges!r}): a range must contain 0, min <= 0 <= max."
             )
-        if not 0 <= momentum < 1:
-            raise ValueError(f"FakeQuant(momentum={momentum!r}): expected [0, 1).")
         self.bits = bits
         self.ranges = tuple(ranges) if fixed else ranges
         self.momentum = momentum

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfcompress.core.kinds import Integer, checked
 from tfcompress.quantization.layers.fake_quant import FakeQuant, bounded
 from tfcompress.transforms.learned_step import round_to_step
 
@@ -42,7 +43,8 @@ class LearnedStepQuant(FakeQuant):
         (array([1.], dtype=float32), (0.0, 3.0))
     """
 
-    def __init__(self, bits=8, sites=1, **kwargs):
+    @checked
+    def __init__(self, bits: Integer(2, 16) = 8, sites: Integer(1) = 1, **kwargs):
         super().__init__(bits, "learned", sites=sites, **kwargs)
 
     def build(self, input_shape=None):

@@ -2,6 +2,7 @@
 
 import keras
 
+from tfcompress.core.kinds import PlugIn, checked
 from tfcompress.core.nouns import ActivationQuantizer
 
 
@@ -27,9 +28,10 @@ class QuantizedActivation(keras.layers.Layer):
         'Where'
     """
 
-    def __init__(self, quantizer, **kwargs):
+    @checked
+    def __init__(self, quantizer: PlugIn(ActivationQuantizer), **kwargs):
         super().__init__(**kwargs)
-        self.quantizer = ActivationQuantizer.get(quantizer)
+        self.quantizer = quantizer
         self.supports_masking = True
 
     def call(self, inputs):

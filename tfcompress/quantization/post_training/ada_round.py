@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.kinds import Integer, Number
 from tfcompress.core.nouns import Rounding
 from tfcompress.quantization.post_training.gptq import at_peak
 
@@ -47,12 +48,12 @@ class AdaRound(Rounding):
 
     needs_inputs = True
 
-    def __init__(self, iterations=2000, learning_rate=0.01, regularization=1.0):
-        if not min(iterations, learning_rate, regularization) > 0:
-            raise ValueError(
-                f"AdaRound(iterations={iterations!r}, learning_rate={learning_rate!r}, "
-                f"regularization={regularization!r}): expected positive numbers."
-            )
+    def __init__(
+        self,
+        iterations: Integer(1) = 2000,
+        learning_rate: Number(above=0) = 0.01,
+        regularization: Number(above=0) = 1.0,
+    ):
         self.iterations = iterations
         self.learning_rate = learning_rate
         self.regularization = regularization

@@ -5,9 +5,9 @@ import numpy as np
 
 from tfcompress.core.behaviour import PASSIVE, has_ranges
 from tfcompress.core.cloning import clone_layer, rebuild
-from tfcompress.core.errors import check_model
 from tfcompress.core.graph import Graph
 from tfcompress.core.keras_internals import symbolic_calls
+from tfcompress.core.kinds import BuiltModel, Flag, checked
 from tfcompress.core.matrices import (
     from_matrix,
     has_matrix,
@@ -43,7 +43,8 @@ _HOMOGENEOUS_OPS = {"Relu", "LeakyRelu"}
 _HOMOGENEOUS_FUNCTIONS = (keras.activations.linear, keras.activations.relu)
 
 
-def equalize(model, replace_relu6=False):
+@checked
+def equalize(model: BuiltModel(), replace_relu6: Flag() = False):
     """Returns a plain copy of `model` that computes the same with evener channels.
 
     For each channel `i` between two layers, through activations with
@@ -84,7 +85,6 @@ def equalize(model, replace_relu6=False):
         >>> tfc.post_training.equalize(model).layers[1].kernel.numpy()
         array([[4., 2.]], dtype=float32)
     """
-    check_model(model, "equalize")
     flat = folded(model)
     if has_ranges(flat):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfcompress.core.kinds import Integer, Number
 from tfcompress.core.nouns import Rounding
 
 
@@ -45,12 +46,7 @@ class GPTQ(Rounding):
 
     needs_inputs = True
 
-    def __init__(self, damping=0.01, block_size=128):
-        if not damping > 0 or not block_size > 0:
-            raise ValueError(
-                f"GPTQ(damping={damping!r}, block_size={block_size!r}): expected "
-                "positive numbers."
-            )
+    def __init__(self, damping: Number(above=0) = 0.01, block_size: Integer(1) = 128):
         self.damping = damping
         self.block_size = block_size
 

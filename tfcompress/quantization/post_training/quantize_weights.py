@@ -4,12 +4,13 @@ import keras
 import numpy as np
 
 from tfcompress.core.cloning import rebuild
-from tfcompress.core.errors import check_model
+from tfcompress.core.data import Samples
 from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.kinds import BuiltModel, Flag, Integer, OneOf, PlugIn, checked
 from tfcompress.core.left_out import warn_of
 from tfcompress.core.matrices import bias_of, from_matrix, to_matrix
 from tfcompress.core.nouns import Rounding
-from tfcompress.core.rules import Rule, check_used, last_match
+from tfcompress.core.rules import Rule, Rules, check_used, last_match
 from tfcompress.core.walk import leaf_of, leaves, weight_refs
 from tfcompress.quantization.post_training.folded import folded, matrix_layers
 from tfcompress.quantization.post_training.inputs import measure
@@ -17,14 +18,17 @@ from tfcompress.quantization.post_training.nearest import Nearest
 from tfcompress.quantization.post_training.scales import SCALES, channel_scales
 from tfcompress.quantization.post_training.side_by_side import run_side_by_side
 
+_BITS = Integer(2, 8) | Rules(Integer(2, 8), "bits", "{'dense.*': 4}")
 
+
+@checked
 def quantize_weights(
-    model,
-    bits=8,
-    samples=None,
-    rounding="nearest",
-    scales="output_mse",
-    correct_bias=True,
+    model: BuiltModel(),
+    bits: _BITS = 8,
+    samples: Samples() = None,
+    rounding: PlugIn(Rounding) = "nearest",
+    scales: OneOf(*SCALES) = "output_mse",
+    correct_bias: Flag() = True,
 ):
     """Returns a plain copy of `model` whose kernels lie on grids of few bits.
 
@@ -78,10 +82,6 @@ def quantize_weights(
         >>> len(np.unique(small.layers[1].kernel[:, 0])) <= 15
         True
     """
-    check_model(model, "quantize")
-    rounding = Rounding.get(rounding)
-    if scales not in SCALES:
-        raise ValueError(f"scales={scales!r}: expected one of {', '.join(SCALES)}.")
     needs_moments = rounding.needs_inputs or scales == "output_mse"
     if samples is None and (needs_moments or correct_bias):
         raise ValueError(
@@ -136,14 +136,12 @@ def _plan(flat, bits):
     """`{id(layer): bits}`; warns of kernels that were asked for and have no matrix."""
     layers, refs = matrix_layers(flat).values(), weight_refs(flat)
     if isinstance(bits, dict):
-        rules = [Rule(pattern, _check_bits(value)) for pattern, value in bits.items()]
+        rules = [Rule(pattern, value) for pattern, value in bits.items()]
         found = [(ref, last_match(rules, ref)) for ref in refs if ref.is_kernel]
         check_used(rules, refs)
         asked = {id(ref.variable): rule.value for ref, rule in found if rule}
     else:
-        asked = dict.fromkeys(
-            [id(ref.variable) for ref in refs if ref.is_kernel], _check_bits(bits)
-        )
+        asked = dict.fromkeys([id(ref.variable) for ref in refs if ref.is_kernel], bits)
         depthwise = [a for a in layers if isinstance(a, keras.layers.DepthwiseConv2D)]
         asked |= {id(layer.kernel): 8 for layer in depthwise}
     kernels = {id(layer.kernel) for layer in layers}
@@ -163,7 +161,6 @@ def _plan(flat, bits):
         "quantize_weights left {layers} unchanged",
         "It rounds kernels of Dense, EinsumDense, Conv1D, Conv2D and DepthwiseConv2D, with "
         "channels last, that Keras has not quantized.",
-        stacklevel=4,
     )
     return {
         id(layer): asked[id(layer.kernel)]
@@ -176,9 +173,3 @@ def _path(ref):
     """Of the layer that a weight counts for."""
     owners = ref.owners[1 : ref.owners.index(leaf_of(ref)) + 1]
     return "/".join(layer.name for layer in owners)
-
-
-def _check_bits(bits):
-    if not isinstance(bits, int) or not 2 <= bits <= 8:
-        raise ValueError(f"bits={bits!r}: expected an integer from 2 to 8.")
-    return bits

@@ -1,0 +1,126 @@
+"""Data as users pass them: inputs alone, batches, or inputs with targets."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.core.kinds import Kind
+
+
+class Samples(Kind):
+    """Inputs of a model, without targets.
+
+    >>> x, y = np.ones((4, 2)), np.ones(4)
+    >>> Samples().check("export_tflite(samples)", (x, y))
+    Traceback (most recent call last):
+    ValueError: export_tflite(samples): got (array of shape (4, 2) and dtype float64, array
+    of shape (4,) and dtype float64), expected inputs such as x[:256], an array of numbers
+    or {input name: array}. Of data (x, y), pass x alone.
+    """
+
+    expected = "inputs such as x[:256], an array of numbers or {input name: array}"
+
+    def check(self, name, value):
+        if isinstance(value, tuple):
+            self.refuse(name, value, "Of data (x, y), pass x alone.")
+        parts = list(value.values()) if isinstance(value, dict) else [value]
+        if not parts or not all(map(_is_numeric, parts)):
+            self.refuse(name, value)
+        return value
+
+    def wrong(self):
+        return ["x", 5, object(), [], {}, (np.ones((4, 2)), np.ones(4))]
+
+
+class Batches(Kind):
+    """Batches of data, to be read once or more.
+
+    >>> Batches().check("prune(data)", (np.ones((4, 2)), np.ones(4)))
+    Traceback (most recent call last):
+    ValueError: prune(data): got (array of shape (4, 2) and dtype float64, array of shape
+    (4,) and dtype float64), expected batches (x, y), a list of them or a batched
+    tf.data.Dataset. One batch is [(x, y)].
+    """
+
+    expected = "batches (x, y), a list of them or a batched tf.data.Dataset"
+
+    def check(self, name, value):
+        if isinstance(value, tuple) and all(map(_is_array, value)):
+            self.refuse(name, value, "One batch is [(x, y)].")
+        is_iterable = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
+        if not is_iterable or isinstance(value, (str, bytes, dict)) or _is_array(value):
+            self.refuse(name, value)
+        if isinstance(value, list) and not (value and all(map(_has_rows, value))):
+            self.refuse(name, value)
+        return value
+
+    def wrong(self):
+        x = np.ones((4, 2))
+        return ["x", 5, object(), [], {}, ["x"], x, (x, np.ones(4))]
+
+
+class Data(Kind):
+    """Inputs and their targets, which may be None where none are needed.
+
+    Args:
+        or_dataset: whether a dataset of batches does, too.
+        or_inputs: whether inputs alone do, too.
+
+    >>> Data().check("Recipe.run(data)", (np.ones((4, 2)), np.ones(3)))
+    Traceback (most recent call last):
+    ValueError: Recipe.run(data): got (array of shape (4, 2) and dtype float64, array of
+    shape (3,) and dtype float64), expected (x, y) with as many rows in x as in y.
+    """
+
+    def __init__(self, or_dataset=False, or_inputs=False):
+        self.or_dataset, self.or_inputs = or_dataset, or_inputs
+        self.expected = (
+            "(x, y) with as many rows in x as in y"
+            + ", or inputs x" * or_inputs
+            + ", or a tf.data.Dataset of such batches" * or_dataset
+        )
+
+    def check(self, name, value):
+        if self.or_dataset and isinstance(value, tf.data.Dataset):
+            return value
+        if self.or_inputs and not isinstance(value, (list, tuple)):
+            fits = _has_rows(value)
+        else:
+            fits = _are_pair(value)
+        return value if fits else self.refuse(name, value)
+
+    def wrong(self):
+        x = np.ones((4, 2))
+        return ["x", 5, object(), [], (), {}, (x,), (x, np.ones(3)), ("x", "y")]
+
+
+def _are_pair(value):
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return False
+    x, y = value
+    return _has_rows(x) and (y is None or _has_rows(y)) and _has_rows((x, y))
+
+
+def _has_rows(structure):
+    """Whether it holds arrays, all of one length above zero."""
+    if isinstance(structure, (str, bytes)):
+        return False
+    leaves = [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
+    counts = {np.shape(leaf)[0] for leaf in leaves if np.ndim(leaf)}
+    if not counts:
+        # A list of numbers: labels as Python writes them.
+        is_list = isinstance(structure, (list, tuple)) and bool(leaves)
+        return is_list and all(isinstance(leaf, (int, float)) for leaf in leaves)
+    return len(counts) == 1 and counts != {0}
+
+
+def _is_array(value):
+    return isinstance(value, (np.ndarray, tf.Tensor, tf.Variable))
+
+
+def _is_numeric(value):
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        return False
+    return array.ndim > 0 and array.dtype.kind in "fiub" and array.size > 0

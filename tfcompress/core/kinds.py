@@ -1,0 +1,578 @@
+"""What parameters take: declared as annotations, checked by `checked`, in one place.
+
+A kind says what it expects, checks a value and brings it into its normal form (NumPy
+integers become integers, names become plug-ins), and knows values that are wrong, with
+which benchmarks and tests ask every public function.
+"""
+
+import functools
+import inspect
+import math
+import numbers
+import os
+
+import keras
+import numpy as np
+
+from tfcompress.core.errors import check_model, did_you_mean, refuse
+
+
+class Kind:
+    """What a parameter takes.
+
+    Attributes:
+        expected: that in words, as it stands in a message.
+        error: the class of the error.
+    """
+
+    expected = ""
+    error = ValueError
+
+    def check(self, name, value):
+        """Returns the value in its normal form; raises for one of another kind.
+
+        Args:
+            name: where it came, such as `"Uniform(bits)"`.
+            value: anything.
+        """
+        raise NotImplementedError
+
+    def has_form(self, value):
+        """Whether only this of several kinds can be meant; its parts may be wrong."""
+        return False
+
+    def wrong(self):
+        """Some values that `check` refuses."""
+        return []
+
+    def refuse(self, name, value, hint=""):
+        """Raises the one error."""
+        refuse(name, value, self.expected, hint, self.error)
+
+    def __or__(self, other):
+        return Either(self, other)
+
+    def __repr__(self):
+        # As signatures show it.
+        return f"<{self.expected}>"
+
+
+class Either(Kind):
+    """One of several kinds, the first that takes the value.
+
+    >>> (Integer(1) | Flag()).check("num_threads", np.int8(2))
+    2
+    """
+
+    def __init__(self, *kinds):
+        self.kinds = [
+            one
+            for kind in kinds
+            for one in (kind.kinds if isinstance(kind, Either) else [kind])
+        ]
+        self.expected = " or ".join(kind.expected for kind in self.kinds)
+        if all(kind.error is TypeError for kind in self.kinds):
+            self.error = TypeError
+
+    def has_form(self, value):
+        return any(kind.has_form(value) for kind in self.kinds)
+
+    def check(self, name, value):
+        for kind in self.kinds:
+            if kind.has_form(value):
+                return kind.check(name, value)
+        own_words = None
+        for kind in self.kinds:
+            try:
+                return kind.check(name, value)
+            except (TypeError, ValueError) as error:
+                if isinstance(kind, Converted):
+                    own_words = error
+        if own_words:
+            raise own_words
+        return self.refuse(name, value)
+
+    def wrong(self):
+        candidates = [value for kind in self.kinds for value in kind.wrong()]
+        return [value for value in candidates if not self._takes(value)]
+
+    def _takes(self, value):
+        try:
+            self.check("", value)
+        except (TypeError, ValueError):
+            return False
+        return True
+
+
+class Number(Kind):
+    """A finite number in an interval.
+
+    Args:
+        least: the number is this or more.
+        most: the number is this or less.
+        above: the number is more.
+        below: the number is less.
+        meaning: what it says, if its name does not.
+
+    >>> Number(0, below=1).check("Ternary(threshold)", np.float64(0.5))
+    0.5
+    >>> Number(0, below=1).check("Ternary(threshold)", "x")
+    Traceback (most recent call last):
+    ValueError: Ternary(threshold): got 'x', expected a number in [0, 1).
+    """
+
+    noun = "a number"
+    type = numbers.Real
+
+    def __init__(self, least=None, most=None, above=None, below=None, meaning=""):
+        self.low = least if above is None else above
+        self.high = most if below is None else below
+        self.is_open = (above is not None, below is not None)
+        self.expected = f"{self._interval()}{meaning and f' ({meaning})'}"
+
+    def _interval(self):
+        low, high, (is_above, is_below) = self.low, self.high, self.is_open
+        if high is None and low == 0 and is_above:
+            return self.noun.replace("a ", "a positive ")
+        if high is None and low is not None:
+            return f"{self.noun} {'above' if is_above else 'of at least'} {low}"
+        if low is None:
+            return self.noun + ("" if high is None else f" of at most {high}")
+        if not (is_above or is_below):
+            return f"{self.noun} from {low} to {high}"
+        return f"{self.noun} in {'[('[is_above]}{low}, {high}{'])'[is_below]}"
+
+    def check(self, name, value):
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, bool) or not isinstance(value, self.type):
+            is_written = isinstance(value, str) and "e-" in value
+            self.refuse(name, value, is_written * "In YAML, 1e-3 is 1.0e-3.")
+        if not -math.inf < value < math.inf or not self._holds(value):
+            self.refuse(name, value)
+        return value
+
+    def _holds(self, value):
+        is_above, is_below = self.is_open
+        above = self.low is None or (
+            value > self.low if is_above else value >= self.low
+        )
+        below = self.high is None or (
+            value < self.high if is_below else value <= self.high
+        )
+        return above and below
+
+    def wrong(self):
+        outside = [float("nan"), float("inf"), "x", [1], True]
+        if self.low is not None:
+            outside.append(self.low if self.is_open[0] else self.low - 1)
+        if self.high is not None:
+            outside.append(self.high if self.is_open[1] else self.high + 1)
+        return outside
+
+
+class Integer(Number):
+    """An integer from `least` to `most`.
+
+    >>> Integer(1, 16).check("Uniform(bits)", np.int64(8))
+    8
+    """
+
+    noun = "an integer"
+    type = numbers.Integral
+
+    def _interval(self):
+        if self.low == 1 and self.high is None:
+            return "a positive integer"
+        return super()._interval()
+
+    def check(self, name, value):
+        return int(super().check(name, value))
+
+    def wrong(self):
+        return [*super().wrong(), 2.5]
+
+
+class Flag(Kind):
+    """True or False.
+
+    >>> Flag().check("verify", np.True_)
+    True
+    """
+
+    expected = "True or False"
+
+    def check(self, name, value):
+        # 0 and 1 say as much.
+        if isinstance(value, (bool, np.bool_, numbers.Integral)) and value in (0, 1):
+            return bool(value)
+        return self.refuse(name, value)
+
+    def wrong(self):
+        return ["x", 2, 0.5, []]
+
+
+class OneOf(Kind):
+    """One of some names or numbers.
+
+    >>> OneOf("max", "mse").check("quantize_weights(scales)", "mean")
+    Traceback (most recent call last):
+    ValueError: quantize_weights(scales): got 'mean', expected 'max' or 'mse'.
+    """
+
+    def __init__(self, *choices):
+        self.choices = choices
+        *most, last = map(repr, choices)
+        self.expected = f"{', '.join(most)} or {last}" if most else last
+
+    def check(self, name, value):
+        is_plain = isinstance(value, (str, numbers.Number, type(None)))
+        if is_plain and value in self.choices:
+            return value
+        words = [choice for choice in self.choices if isinstance(choice, str)]
+        near = did_you_mean(value, words) if isinstance(value, str) else ""
+        return self.refuse(name, value, near.strip())
+
+    def wrong(self):
+        return ["nothing", -7, 2.5, [], object()]
+
+
+# What Keras takes, where a function prints as it goes.
+VERBOSE = OneOf(0, 1, 2, "auto")
+
+
+class Text(Kind):
+    """A string."""
+
+    expected = "a string"
+
+    def check(self, name, value):
+        return value if isinstance(value, str) else self.refuse(name, value)
+
+    def wrong(self):
+        return [5, [], object()]
+
+
+class Name(Text):
+    """The name of a layer or model, or what it begins with."""
+
+    expected = "a string without '/'"
+
+    def check(self, name, value):
+        if "/" in super().check(name, value):
+            self.refuse(name, value)
+        return value
+
+    def wrong(self):
+        return [*super().wrong(), "a/b"]
+
+
+class FilePath(Kind):
+    """The path of a file or folder.
+
+    Args:
+        of: what lies there.
+
+    >>> FilePath().check("load_model(path)", 5)
+    Traceback (most recent call last):
+    TypeError: load_model(path): got 5, expected a path.
+    """
+
+    error = TypeError
+
+    def __init__(self, of=""):
+        self.expected = f"the path of {of}" if of else "a path"
+
+    def check(self, name, value):
+        is_path = isinstance(value, (str, os.PathLike))
+        return value if is_path else self.refuse(name, value)
+
+    def wrong(self):
+        return [5, [], object(), b"model.tflite"]
+
+
+class Content(Kind):
+    """The bytes of a file.
+
+    >>> Content("a .tflite model").check("decode_tflite(content)", "model.tflite")
+    Traceback (most recent call last):
+    TypeError: decode_tflite(content): got 'model.tflite', expected the bytes of a .tflite
+    model. Read them first: pathlib.Path(path).read_bytes().
+    """
+
+    error = TypeError
+
+    def __init__(self, of):
+        self.expected = f"the bytes of {of}"
+
+    def check(self, name, value):
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return bytes(value)
+        is_path = isinstance(value, (str, os.PathLike))
+        advice = "Read them first: pathlib.Path(path).read_bytes()."
+        return self.refuse(name, value, advice * is_path)
+
+    def wrong(self):
+        return ["model.tflite", 5, object()]
+
+
+class BuiltModel(Kind):
+    """A built Keras 3 model."""
+
+    expected = "a keras.Model"
+    error = TypeError
+
+    def check(self, name, value):
+        check_model(value, name)
+        return value
+
+    def wrong(self):
+        return ["model.keras", 5, object()]
+
+
+class Instance(Kind):
+    """An object of a class.
+
+    Args:
+        cls: the class, or several.
+        expected: what that is in words.
+    """
+
+    error = TypeError
+
+    def __init__(self, cls, expected):
+        self.cls, self.expected = cls, expected
+
+    def check(self, name, value):
+        return value if isinstance(value, self.cls) else self.refuse(name, value)
+
+    def wrong(self):
+        return ["x", 5, object()]
+
+
+def is_function(value):
+    """Whether it is to be called; layers and models are called on tensors only."""
+    return callable(value) and not isinstance(value, keras.Layer)
+
+
+class Function(Kind):
+    """Something to call.
+
+    Args:
+        called: how, such as `"train(model)"`.
+    """
+
+    error = TypeError
+
+    def __init__(self, called):
+        self.expected = f"a function {called}"
+
+    def check(self, name, value):
+        return value if is_function(value) else self.refuse(name, value)
+
+    def wrong(self):
+        return ["x", 5, object()]
+
+
+class Each(Kind):
+    """A list or tuple whose elements are of one kind.
+
+    Args:
+        kind: of the elements.
+        plural: what they are in words.
+        count: how many; None for any number.
+        least: how many at least.
+
+    >>> Each(Integer(0), "two numbers", count=2).check("epochs", [1, -2])
+    Traceback (most recent call last):
+    ValueError: epochs[1]: got -2, expected an integer of at least 0.
+    """
+
+    def __init__(self, kind, plural, count=None, least=0):
+        self.kind, self.count, self.least = kind, count, least
+        self.expected = plural if count else f"a list of {plural}"
+
+    def has_form(self, value):
+        return isinstance(value, (list, tuple, range))
+
+    def check(self, name, value):
+        if isinstance(value, np.ndarray) and value.ndim == 1:
+            value = value.tolist()
+        if not self.has_form(value) or len(value) < self.least:
+            self.refuse(name, value)
+        if self.count is not None and len(value) != self.count:
+            self.refuse(name, value)
+        made = [self.kind.check(f"{name}[{i}]", one) for i, one in enumerate(value)]
+        return tuple(made) if isinstance(value, tuple) else made
+
+    def wrong(self):
+        ill = [[value] * (self.count or 1) for value in self.kind.wrong()]
+        return ["x", 5, object(), *ill] + [[]] * (self.least > 0)
+
+
+class Mapping(Kind):
+    """A dictionary.
+
+    Args:
+        key: the kind of the keys.
+        value: the kind of the values.
+        expected: what it is in words.
+        least: how many entries at least.
+    """
+
+    def __init__(self, key, value, expected, least=0):
+        self.key, self.value, self.expected, self.least = key, value, expected, least
+
+    def has_form(self, value):
+        return isinstance(value, dict)
+
+    def check(self, name, value):
+        if not isinstance(value, dict) or len(value) < self.least:
+            self.refuse(name, value)
+        return {
+            self.key.check(name, key): self.value.check(f"{name}[{key!r}]", one)
+            for key, one in value.items()
+        }
+
+    def wrong(self):
+        ill = [{".*": value} for value in self.value.wrong()]
+        ill += [{key: 1} for key in self.key.wrong() if isinstance(key, (int, str))]
+        return [["x"], 5, object(), *ill] + [{}] * (self.least > 0)
+
+
+class Converted(Kind):
+    """What a function makes a value, or refuses with its own clear message.
+
+    Args:
+        convert: takes a value, raises TypeError or ValueError.
+        expected: what it takes, in words.
+        keep: whether the value is passed on as it came.
+    """
+
+    def __init__(self, convert, expected, keep=False):
+        self.convert, self.expected, self.keep = convert, expected, keep
+
+    def check(self, name, value):
+        try:
+            made = self.convert(value)
+        except (TypeError, ValueError) as error:
+            # Its own message is worth more than ours.
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{name}: {error}") from error
+        return value if self.keep else made
+
+    def wrong(self):
+        return ["nothing", object(), ["nothing"], {"nothing": 1}]
+
+
+class PlugIn(Converted):
+    """A plug-in of a noun: an object, a class, a name or `{name: arguments}`."""
+
+    def __init__(self, noun):
+        expected = f"a {noun.__name__}, its name or {{name: arguments}}"
+        # Looked up late: some rooms set `get` of their own.
+        super().__init__(lambda value: noun.get(value), expected)
+
+
+class Keras(Converted):
+    """What one of the `get` functions of Keras takes.
+
+    Args:
+        get: such as `keras.optimizers.get`.
+        expected: what it takes, in words.
+    """
+
+    def __init__(self, get, expected):
+        super().__init__(get, expected, keep=True)
+
+    def check(self, name, value):
+        try:
+            made = self.convert(value)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            made = None
+        return self.refuse(name, value) if made is None else value
+
+
+class Anything(Kind):
+    """What is checked further in, where more is known.
+
+    Args:
+        expected: what it should be, in words.
+    """
+
+    def __init__(self, expected):
+        self.expected = expected
+
+    def check(self, name, value):
+        return value
+
+
+def is_declared(function):
+    """Whether a function says what its parameters take."""
+    return any(isinstance(kind, Kind) for kind in function.__annotations__.values())
+
+
+def checked(function):
+    """Lets a function check its arguments by the kinds that annotate its parameters.
+
+    Defaults pass through them too, except None. Meant for what users call once, not
+    for what runs on each batch.
+
+    >>> @checked
+    ... def double(times: Integer(1)):
+    ...     return 2 * times
+    >>> double(np.int32(4))
+    8
+    >>> double(tmies=4)
+    Traceback (most recent call last):
+    TypeError: double() has no argument 'tmies'; it takes times. Did you mean 'times'?
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checking(*args, **kwargs):
+        bound = bind(signature, _called(function, args), args, kwargs)
+        return function(*bound.args, **bound.kwargs)
+
+    # Keras reads it without following what is wrapped.
+    checking.__signature__ = signature
+    return checking
+
+
+def _called(function, args):
+    """What users call: the class that is made, or the function."""
+    if function.__name__ == "__init__":
+        return type(args[0]).__name__
+    return function.__name__
+
+
+def bind(signature, called, args, kwargs):
+    """Arguments that a call would have, checked and in their normal form.
+
+    Args:
+        signature: `inspect.Signature` whose annotations are kinds.
+        called: what is called, for messages.
+        args: those of the call by position.
+        kwargs: those by name.
+    """
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        known = [name for name in signature.parameters if name not in ("self", "cls")]
+        takes = f"it takes {', '.join(known) or 'no arguments'}."
+        unknown = [name for name in kwargs if name not in signature.parameters]
+        if unknown:
+            raise TypeError(
+                f"{called}() has no argument {unknown[0]!r}; {takes}"
+                f"{did_you_mean(unknown[0], known)}"
+            ) from None
+        raise TypeError(f"{called}(): {error}; {takes}") from None
+    # They have a normal form too: names of plug-ins.
+    bound.apply_defaults()
+    for name, value in bound.arguments.items():
+        parameter = signature.parameters[name]
+        is_left_out = value is None and parameter.default is None
+        if isinstance(parameter.annotation, Kind) and not is_left_out:
+            checked_value = parameter.annotation.check(f"{called}({name})", value)
+            bound.arguments[name] = checked_value
+    return bound
