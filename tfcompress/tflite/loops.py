@@ -1,5 +1,6 @@
 """Loops that carry integers from one round to the next."""
 
+import collections
 import copy
 
 import numpy as np
@@ -25,10 +26,17 @@ def carry_integers(file):
     Args:
         file: the object form of a model, edited in place.
     """
+    callers = collections.Counter(
+        index
+        for graph in file.subgraphs
+        for operation in graph.operators
+        for index in called(file, operation)
+    )
     # Inner loops come later in a file; outer ones depend on what they take.
     for index in reversed(range(len(file.subgraphs))):
         for operation in list(file.subgraphs[index].operators):
-            if operation_name(file, operation) == "WHILE":
+            is_loop = operation_name(file, operation) == "WHILE"
+            if is_loop and all(callers[i] == 1 for i in called(file, operation)):
                 _carry(file, index, operation)
     for index in range(len(file.subgraphs)):
         _drop_unused(file, index)
@@ -40,7 +48,12 @@ def _carry(file, index, loop):
     for k in range(len(loop.inputs)):
         given, result = int(body.graph.inputs[k]), int(body.graph.outputs[k])
         kind = body.quantized_as(given, result)
-        if kind is None or condition.readers(int(condition.graph.inputs[k])):
+        is_compared = condition.readers(int(condition.graph.inputs[k]))
+        # Then it is the next value of another variable too.
+        is_passed_on = list(map(int, body.graph.outputs)).count(given) > (
+            given == result
+        )
+        if kind is None or is_compared or is_passed_on:
             continue
         if result != given:
             body.graph.outputs[k] = body.quantized(result, kind)

@@ -16,6 +16,9 @@ _CALLED = {
     "WHILE": ("condSubgraphIndex", "bodySubgraphIndex"),
     "IF": ("thenSubgraphIndex", "elseSubgraphIndex"),
 }
+# A round takes some 0.3 ms; what so many have shown is enough, so that long sequences do not
+# take hours.
+_MOST_ROUNDS = 50_000
 # The ends of no values.
 _NOTHING = np.inf, -np.inf
 
@@ -26,10 +29,13 @@ class FloatFile:
     Args:
         model: bytes, or the object form.
         index: of the graph that runs.
+
+    Attributes:
+        num_runs: how often it was observed.
     """
 
     def __init__(self, model, index=0):
-        self.file, self._index = read(model), index
+        self.file, self._index, self.num_runs = read(model), index, 0
         self._graph = self.file.subgraphs[index]
         content = model if isinstance(model, (bytes, bytearray)) else None
         with native_notes_dropped():
@@ -50,7 +56,7 @@ class FloatFile:
 
     @functools.cached_property
     def _calls(self):
-        """`(name, operation, the graphs that it runs)` of loops and branches."""
+        """`(operation, the graphs that it runs)` of loops and branches."""
         return [
             (operation, [FloatFile(self.file, index) for index in indices])
             for operation in self._graph.operators
@@ -109,6 +115,7 @@ class FloatFile:
 
     def _observe(self, inputs, found):
         """Runs, and widens the ends that were found before."""
+        self.num_runs += 1
         outputs = self._run(inputs)
         for place in self._floats:
             low, high = found.get((self._index, place), _NOTHING)
@@ -160,6 +167,8 @@ def _led_by(file, index):
 
 
 def _follow_loop(state, condition, body, found):
+    if body.num_runs >= _MOST_ROUNDS:
+        return
     while condition._observe(state, found)[0]:
         state = body._observe(state, found)
 
