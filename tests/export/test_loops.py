@@ -86,3 +86,13 @@ def test_a_file_of_many_steps_is_little_more_than_its_weights(path):
     model = keras.Model(x, L.Dense(12)(L.GRU(48)(x)))
     result = export_tflite(model, path, "int8", samples=normal(8, 98, 40))
     assert result.size_bytes < model.count_params() + 15_000
+
+
+def test_a_layer_that_is_called_twice(path):
+    keras.utils.set_random_seed(0)
+    shared, (x, y) = L.GRU(8), (keras.Input((12, 4), name=name) for name in "xy")
+    model = keras.Model([x, y], L.Dense(3)(L.Concatenate()([shared(x), shared(y)])))
+    samples = {"x": normal(64, 12, 4), "y": 2 * normal(64, 12, 4)[::-1]}
+    result = export_tflite(model, path, "int8", samples=samples)
+    assert max(result.noise.values()) < 0.05
+    assert not result.float_operations

@@ -16,8 +16,8 @@ _CALLED = {
     "WHILE": ("condSubgraphIndex", "bodySubgraphIndex"),
     "IF": ("thenSubgraphIndex", "elseSubgraphIndex"),
 }
-# A round takes some 0.3 ms; what so many have shown is enough, so that long sequences do not
-# take hours.
+# A round takes some 0.3 ms. Long sequences would take hours; so many rounds have shown
+# enough.
 _MOST_ROUNDS = 50_000
 # The ends of no values.
 _NOTHING = np.inf, -np.inf
