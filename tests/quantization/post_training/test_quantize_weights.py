@@ -239,3 +239,17 @@ def test_lora_counts():
     even = tfc.post_training.equalize(model)
     assert models.difference(even, model, models.inputs(model)) < 1e-5
     assert hidden.lora_enabled
+
+
+def test_kernels_that_any_grid_holds_are_named():
+    x = keras.Input((8, 8, 1))
+    y = keras.layers.Conv2D(4, 1, use_bias=False, name="spread")(x)
+    y = keras.layers.Conv2D(4, 3, kernel_initializer="zeros", name="zeros")(y)
+    model = keras.Model(x, keras.layers.Conv2D(4, 1, name="ordinary")(y))
+    with pytest.warns(
+        UserWarning, match="changed nothing of 2 layers: 'spread'.*'zeros'"
+    ):
+        small = tfc.quantize_weights(model, 4, np.ones((8, 8, 8, 1), "float32"))
+    for name in ("spread", "zeros"):
+        kernel = model.get_layer(name).kernel
+        np.testing.assert_allclose(small.get_layer(name).kernel, kernel, rtol=1e-6)

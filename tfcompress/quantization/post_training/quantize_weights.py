@@ -133,13 +133,14 @@ def _round(exact, layer, plan, rounding, scales, inputs=None):
 
 
 def _plan(flat, bits):
-    """`{id(layer): bits}`; warns of kernels that were asked for and have no matrix."""
-    layers, refs = matrix_layers(flat).values(), weight_refs(flat)
+    """`{id(layer): bits}`; warns of kernels that were asked for and are not rounded."""
+    found, refs = matrix_layers(flat), weight_refs(flat)
+    layers = found.values()
     if isinstance(bits, dict):
         rules = [Rule(pattern, value) for pattern, value in bits.items()]
-        found = [(ref, last_match(rules, ref)) for ref in refs if ref.is_kernel]
+        matches = [(ref, last_match(rules, ref)) for ref in refs if ref.is_kernel]
         check_used(rules, refs)
-        asked = {id(ref.variable): rule.value for ref, rule in found if rule}
+        asked = {id(ref.variable): rule.value for ref, rule in matches if rule}
     else:
         asked = dict.fromkeys([id(ref.variable) for ref in refs if ref.is_kernel], bits)
         depthwise = [a for a in layers if isinstance(a, keras.layers.DepthwiseConv2D)]
@@ -162,11 +163,19 @@ def _plan(flat, bits):
         "It rounds kernels of Dense, EinsumDense, Conv1D, Conv2D and DepthwiseConv2D, with "
         "channels last, that Keras has not quantized.",
     )
-    return {
-        id(layer): asked[id(layer.kernel)]
-        for layer in layers
-        if id(layer.kernel) in asked
-    }
+    planned = {p: layer for p, layer in found.items() if id(layer.kernel) in asked}
+    warn_of(
+        {p: layer for p, layer in planned.items() if _fits_any_grid(layer)},
+        "quantize_weights changed nothing of {layers}",
+        "Their kernels are zeros, or have one weight for each output channel, which its "
+        "scale holds exactly.",
+    )
+    return {id(layer): asked[id(layer.kernel)] for layer in planned.values()}
+
+
+def _fits_any_grid(layer):
+    matrix = to_matrix(layer, layer.kernel.numpy())
+    return matrix.shape[1] == 1 or not matrix.any()
 
 
 def _path(ref):
