@@ -184,3 +184,28 @@ def test_indices_that_come_as_floats_are_not_rounded():
     quantized = tfc.quantize_activations(model, ranges="min_max", samples=indices)
     assert ranges(quantized) == {"table_range", "head_range"}
     assert models.difference(model, quantized, indices) < 0.01
+
+
+def test_numbers_that_choose_a_category_are_not_rounded():
+    x = keras.Input((1,), name="x")
+    moved = keras.ops.convert_to_tensor(x)
+    buckets = L.Discretization([0.1, 0.2, 0.3], output_mode="one_hot", name="bucket")
+    model = keras.Model(x, L.Dense(3, name="head")(buckets(moved)))
+    # Rounded to 8 bits of 100, these would all be 0 or 0.4.
+    values = np.float32([[0.05], [0.15], [0.25], [0.35], [100]])
+    quantized = tfc.quantize_activations(model, ranges="min_max", samples=values)
+    assert ranges(quantized) == {"bucket_range", "head_range"}
+    assert models.difference(model, quantized, values) < 0.01
+
+
+@pytest.mark.parametrize("layer", [L.GRU, L.LSTM])
+def test_ranges_of_recurrent_layers_are_those_of_their_values(layer):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((6, 4), name="x")
+    model = keras.Model(x, L.Dense(3, name="head")(layer(8, name="hidden")(x)))
+    samples = 0.01 * np.random.default_rng(0).normal(size=(64, 6, 4)).astype("float32")
+    quantized = tfc.quantize_activations(model, ranges="min_max", samples=samples)
+    # Not those of the hyperbolic tangent inside.
+    assert quantized.get_layer("hidden_range").maximum.numpy().max() < 0.1
+    largest = np.abs(model(samples)).max()
+    assert models.difference(model, quantized, samples) < 0.05 * largest

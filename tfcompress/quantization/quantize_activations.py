@@ -63,13 +63,30 @@ _SAME_RANGE_OPS = {
     "Repeat",
     "Stack",
     "Concatenate",
+    "ConvertToTensor",
 }
+# Rounded numbers are other places of a table, other categories.
+_READ_PLACES = (
+    L.Embedding,
+    L.CategoryEncoding,
+    L.Discretization,
+    L.Hashing,
+    L.IntegerLookup,
+)
 _FOLDS_BATCH_NORM = (L.Conv1D, L.Conv2D, L.Conv3D, L.DepthwiseConv2D, L.Dense)
 _FIXED_RANGES = {
     "softmax": (0.0, 255 / 256),
     "sigmoid": (0.0, 255 / 256),
     "tanh": (-1.0, 127 / 128),
 }
+# What these return is what their activation does; a GRU makes means of such.
+_ENDS_IN_ONE = (
+    L.Activation,
+    L.Conv1DTranspose,
+    L.Conv3D,
+    L.Conv3DTranspose,
+    L.SeparableConv1D,
+)
 # -1 and 1 are the levels -127 and 127.
 SIGN_RANGE = (-128 / 127, 1.0)
 _FUSED_ACTIVATIONS = {"linear", "relu", "relu6"}
@@ -285,7 +302,7 @@ def _is_looked_up(graph, node):
 def _holds_table(layer):
     if not isinstance(layer, L.Layer):
         return False
-    return any(isinstance(inside, L.Embedding) for inside in all_layers(layer))
+    return any(isinstance(inside, _READ_PLACES) for inside in all_layers(layer))
 
 
 def _is_fused(graph, node):
@@ -333,7 +350,7 @@ def _activation(layer):
 def _fixed_range(node):
     if _is_sign(node.layer):
         return SIGN_RANGE
-    name = _activation(node.layer)
+    name = _activation(node.layer) if isinstance(node.layer, _ENDS_IN_ONE) else None
     if isinstance(node.layer, L.Softmax):
         name = "softmax"
     return _FIXED_RANGES.get(name, _FIXED_RANGES.get(type(node.layer).__name__.lower()))
