@@ -1,5 +1,7 @@
 """Operations that integers cannot run, or run wrongly, in the form that they can."""
 
+import collections
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -20,17 +22,23 @@ def rewrite_for_integers(file, bits):
         SQUARED_DIFFERENCE(a, b) = (a - b) (a - b),    SQUARE(a) = a a,
         SUM(a) = n MEAN(a),    PADV2(a, c) = PAD(a - c) + c
 
+    and convolutions and dense layers get biases of their own, whose scales are those of
+    their inputs and weights: a shared one would have that of one reader only.
+
     Args:
         file: the object form of the file, edited in place.
         bits: of the activations.
     """
     forms = _FORMS if bits == 16 else {"ONE_HOT": _whole_one_hot}
     for graph in file.subgraphs:
-        operators = graph.operators
+        operators, readers = graph.operators, collections.Counter()
+        for operation in operators:
+            readers.update(map(int, operation.inputs))
         graph.operators = []
         for operation in operators:
             form = forms.get(operation_name(file, operation))
-            steps = form(_Rewrite(file, graph, operation)) if form else None
+            rewrite = _Rewrite(file, graph, operation, readers)
+            steps = form(rewrite) if form else None
             graph.operators += steps or [operation]
     # The quantizer knows only what it finds in use.
     drop_unused_codes(file)
@@ -39,10 +47,11 @@ def rewrite_for_integers(file, bits):
 class _Rewrite:
     """The tensors of an operation, and new ones next to them."""
 
-    def __init__(self, file, graph, operation):
+    def __init__(self, file, graph, operation, readers):
         self.file = file
         self.graph = graph
         self.operation = operation
+        self.readers = readers
         self.inputs = [int(i) for i in operation.inputs]
         self.output = int(operation.outputs[0])
 
@@ -162,6 +171,19 @@ def _own_constants(rewrite):
     return [rewrite.operation]
 
 
+def _own_bias(rewrite):
+    place = rewrite.inputs[-1]
+    if len(rewrite.inputs) < 3 or rewrite.readers[place] < 2 or place < 0:
+        return None
+    _, values = rewrite.float_constant(place)
+    if values is None:
+        return None
+    # The last of its readers keeps it.
+    rewrite.readers[place] -= 1
+    rewrite.operation.inputs[-1] = rewrite.constant(values, b"bias")
+    return [rewrite.operation]
+
+
 def _whole_one_hot(rewrite):
     if rewrite.tensor(rewrite.output).type != schema.TensorType.FLOAT32:
         return None
@@ -186,6 +208,10 @@ def _whole_one_hot(rewrite):
 
 
 _FORMS = {
+    "CONV_2D": _own_bias,
+    "DEPTHWISE_CONV_2D": _own_bias,
+    "FULLY_CONNECTED": _own_bias,
+    "TRANSPOSE_CONV": _own_bias,
     "ONE_HOT": _whole_one_hot,
     "PADV2": _zero_padding,
     "SQUARE": _product_with_itself,
