@@ -365,7 +365,9 @@ def test_other_arguments_are_refused(monkeypatch):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="new")
     with pytest.raises(TypeError, match="got the model 'new', .*needs no conversion"):
         tfmot.convert(model)
-    with pytest.raises(TypeError, match="got {}, expected the path of .* or a tf_keras"):
+    with pytest.raises(
+        TypeError, match="got {}, expected the path of .* or a tf_keras"
+    ):
         tfmot.convert({})
     with pytest.raises(ValueError, match=r"nowhere\.h5 does not exist"):
         tfmot.convert("nowhere.h5")
