@@ -82,7 +82,7 @@ def test_batch_sizes_that_are_asked_for(precision, path):
     assert max(result.noise.values()) < 0.1
     (detail,) = details(path)[0].values()
     assert tuple(detail["shape"]) == (4, 8, 8, 3)
-    with pytest.raises(ValueError, match="batch_size: got 0, expected"):
+    with pytest.raises(ValueError, match=r"batch_size\): got 0, expected"):
         export_tflite(model, path, batch_size=0)
 
 
