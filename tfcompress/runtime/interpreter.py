@@ -108,17 +108,18 @@ class Interpreter:
         """Takes the names of a signature, and its runner if it has a graph of its own."""
         found = runner.get_input_details(), runner.get_output_details()
         own = self._inputs, self._outputs
-        is_first = [sorted(map(_tensor, side.values())) for side in found] == [
-            sorted(map(_tensor, side.values())) for side in own
-        ]
+        places = [{_tensor(d): i for i, d in enumerate(side.values())} for side in own]
+        is_first = [{*map(_tensor, side.values())} for side in found] == list(
+            map(set, places)
+        )
         if not is_first and len(self._interpreter.get_signature_list()) > 1:
             self._runner = runner
             self._inputs, self._outputs = found
             return
-        names = [{_tensor(d): name for name, d in details.items()} for details in found]
+        # Several names may stand for one tensor.
         self._inputs, self._outputs = (
-            {named[_tensor(d)]: d for d in details.values()}
-            for named, details in zip(names, own, strict=True)
+            dict(sorted(side.items(), key=lambda item: order[_tensor(item[1])]))
+            for side, order in zip(found, places, strict=True)
         )
 
     @property
