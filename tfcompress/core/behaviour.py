@@ -45,8 +45,8 @@ def kept_states(model):
     """The states that recurrent layers keep between calls, which Keras does not list.
 
     >>> layer = keras.layers.GRU(3, stateful=True); _ = layer(np.ones((1, 5, 2)))
-    >>> [state.shape for state in kept_states(layer)], len(layer.non_trainable_variables)
-    ([(1, 3)], 1)
+    >>> [tuple(state.shape) for state in kept_states(layer)], layer.non_trainable_weights
+    ([(1, 3)], [])
     """
     return [
         state

@@ -37,8 +37,8 @@ def rewrite_for_integers(file, bits):
         graph.operators = []
         for operation in operators:
             form = forms.get(operation_name(file, operation))
-            rewrite = _Rewrite(file, graph, operation, readers)
-            steps = form(rewrite) if form else None
+            named = file, graph, operation, readers
+            steps = form(_Rewrite(*named)) if form else None
             graph.operators += steps or [operation]
     # The quantizer knows only what it finds in use.
     drop_unused_codes(file)
