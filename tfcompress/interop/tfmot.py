@@ -117,8 +117,8 @@ def convert(
         return model
     if not wrapped["ranges"]:
         raise ValueError(
-            f"activations=True, but {source} has no measured activation ranges: it "
-            "was not trained with quantize_model or quantize_apply. Call "
+            f"activations=True, but {source} has no measured activation ranges: expected "
+            "a model that was trained with quantize_model or quantize_apply. Call "
             "tfc.quantize_activations(model) and train instead."
         )
     return _with_ranges(quantize_activations(model), wrapped["ranges"])
