@@ -48,6 +48,10 @@ def test_convert_inspect_benchmark_compare(folder, capsys):
     assert run(["convert", "model.keras", "int8.tflite", *options]) == 0
     output = capsys.readouterr().out
     assert json.loads(output[output.index("\n{") :])["precision"] == "int8"
+    assert run(["convert", "model.keras", "four.tflite", "--batch_size=4"]) == 0
+    with tfc.Interpreter("four.tflite") as interpreter:
+        assert {d["shape"][0] for d in interpreter.input_details.values()} == {4}
+    capsys.readouterr()
     assert run(["inspect", "int8.tflite"]) == 0
     assert "1 CONV_2D" in capsys.readouterr().out
     assert run(["inspect", "model.keras", "--json"]) == 0

@@ -186,3 +186,14 @@ def test_models_that_compare_the_samples_of_a_batch(batch_size, path):
         found = np.split(interpreter.run(samples), len(samples) // batch_size)
     for part, output in zip(np.split(samples, len(found)), found, strict=True):
         np.testing.assert_allclose(output, model(part), atol=1e-5)
+
+
+def test_samples_that_fill_no_batch(path):
+    x = keras.Input((6,))
+    model = keras.Model(x, [L.Dense(3)(x), L.Dense(2)(x)])
+    export_tflite(model, path, batch_size=4)
+    samples = normal(10, 6)
+    with tfc.Interpreter(path) as interpreter:
+        found = interpreter.run(samples)
+    for array, expected in zip(found.values(), model(samples), strict=True):
+        np.testing.assert_allclose(array, expected, atol=1e-5)

@@ -240,3 +240,11 @@ def test_files_that_contradict_themselves(tmp_path, damage, message):
     damage(file)
     with pytest.raises(ValueError, match=message):
         tfc.Interpreter(write(file))
+
+
+def test_places_that_a_table_does_not_have(tmp_path):
+    x = keras.Input((3,), dtype="int32")
+    model = keras.Model(x, keras.layers.Embedding(5, 2)(x))
+    path = tfc.export_tflite(model, tmp_path / "m.tflite").path
+    with pytest.raises(ValueError, match="cannot run on these inputs: .*tables have"):
+        tfc.Interpreter(path).run(np.int32([[1, 2, 99]]))

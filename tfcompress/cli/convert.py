@@ -44,6 +44,12 @@ def define(values):
         "How weights of few values are written; auto is the smallest.",
         values,
     )
+    flags.DEFINE_integer(
+        "batch_size",
+        None,
+        "Samples at a time; the model's own, or 1.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("verify", True, "Compare the file with the model.", values)
 
 
@@ -59,6 +65,7 @@ def main(values, model_path, output):
         values.verify,
         values.sparse,
         values.codec,
+        values.batch_size,
     )
 
 

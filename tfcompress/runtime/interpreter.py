@@ -11,6 +11,7 @@ from tfcompress.core.errors import check_finite
 from tfcompress.core.kinds import Content, FilePath, Integer, Text, checked
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.quiet import native_notes_dropped
+from tfcompress.core.samples import rounded_up
 from tfcompress.core.warn import warn
 from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
 from tfcompress.tflite.read import naming_contradictions
@@ -25,8 +26,8 @@ class Interpreter:
     their type: they are quantized for integer inputs, and integer outputs are
     dequantized, with the scales in the file, so that a float and an int8 file of one
     model are called alike, with images of bytes too. Batches larger than
-    the file's run sample by sample. Encoded weights and binary operations are the native
-    delegate's. What stateful layers keep goes on from one sample, and one call, to the
+    the file's run one part after the other, the last one filled up. Encoded weights and
+    binary operations are the native delegate's. What stateful layers keep goes on from one sample, and one call, to the
     next; a new interpreter begins anew. Threads that share one run one after the other,
     as it has one set of tensors; with one each they run at the same time.
 
@@ -146,15 +147,15 @@ class Interpreter:
 
         Raises:
             ValueError: if a name or a shape does not fit, or values are no real numbers,
-                not finite, or integers that the input cannot hold. Floats beyond the
-                range of an integer input are clipped.
+                not finite, integers that the input cannot hold, or such that an
+                operation fails. Floats beyond the range of an integer input are clipped.
         """
         arrays = self._named(inputs)
         batches = {
             name: self._split(name, array, raw) for name, array in arrays.items()
         }
-        counts = {len(parts) for parts in batches.values()}
-        if len(counts) > 1:
+        sizes = {name: self._inputs[name]["shape"][0] for name in arrays}
+        if len({len(array) / sizes[name] for name, array in arrays.items()}) > 1:
             raise ValueError(
                 f"Inputs of {self.name} have different batch sizes: "
                 f"{ {name: len(array) for name, array in arrays.items()} }."
@@ -162,10 +163,17 @@ class Interpreter:
         with self._lock:
             if self._interpreter is None:
                 raise ValueError(f"{self.name} is closed; open it again to run it.")
-            results = [self._invoke(batches, i, raw) for i in range(counts.pop())]
+            count = len(next(iter(batches.values())))
+            results = [self._invoke(batches, i, raw) for i in range(count)]
         joined = {
             name: np.concatenate([np.atleast_1d(r[name]) for r in results])
             for name in self._outputs
+        }
+        name = next(iter(arrays))
+        given, whole = len(arrays[name]), count * sizes[name]
+        joined = {
+            name: array[:given] if len(array) == whole else array
+            for name, array in joined.items()
         }
         return joined if len(joined) > 1 else next(iter(joined.values()))
 
@@ -197,17 +205,27 @@ class Interpreter:
                 f"Input {name!r} of {self.name} has shape {array.shape}: expected "
                 f"(batch, {', '.join(map(str, shape[1:]))})."
             )
-        if array.shape[0] % shape[0] or not array.shape[0]:
+        count = len(array)
+        if not count:
             raise ValueError(
-                f"Input {name!r} of {self.name} holds {array.shape[0]} samples: the "
-                f"file runs {shape[0]} at a time."
+                f"Input {name!r} of {self.name} holds no samples: expected some."
             )
+        whole = rounded_up(count, shape[0])
+        if whole > count:
+            array = array[np.minimum(np.arange(whole), count - 1)]
         convert = _as_they_are if raw else quantized
-        return np.split(convert(array, detail), array.shape[0] // shape[0])
+        return np.split(convert(array, detail), whole // shape[0])
 
     def _invoke(self, batches, index, raw):
         given = {name: parts[index] for name, parts in batches.items()}
-        values = self._runner(**given) if self._runner else self._run_first(given)
+        try:
+            values = self._runner(**given) if self._runner else self._run_first(given)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.name} cannot run on these inputs: {str(error).splitlines()[0]} "
+                "Expected values that its operations take, such as places that its "
+                "tables have."
+            ) from error
         if raw:
             return values
         return {
