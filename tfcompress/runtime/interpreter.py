@@ -25,11 +25,12 @@ class Interpreter:
     Inputs and outputs go by their signature names. Arrays hold real numbers, whatever
     their type: they are quantized for integer inputs, and integer outputs are
     dequantized, with the scales in the file, so that a float and an int8 file of one
-    model are called alike, with images of bytes too. Batches larger than
-    the file's run one part after the other, the last one filled up. Encoded weights and
-    binary operations are the native delegate's. What stateful layers keep goes on from one sample, and one call, to the
-    next; a new interpreter begins anew. Threads that share one run one after the other,
-    as it has one set of tensors; with one each they run at the same time.
+    model are called alike, with images of bytes too. Batches larger than the file's run
+    one part after the other, the last one filled up. Encoded weights and binary
+    operations are the native delegate's. What stateful layers keep goes on from one
+    sample, and one call, to the next; a new interpreter begins anew. Threads that share
+    one run one after the other, as it has one set of tensors; with one each they run at
+    the same time.
 
     Args:
         model: path of a file, or its bytes.
