@@ -157,7 +157,7 @@ def test_operations_that_litert_lacks_are_told_by_layer(
 
 
 def test_ends_without_16_bit_kernels_stay_float(tmp_path):
-    x = keras.Input((6,))
+    x = keras.Input((6,), name="x")
     buckets = L.Discretization([-0.5, 0.5])(x)
     model = keras.Model(x, L.Dense(2)(keras.ops.cast(buckets, "float32")))
     samples = X.reshape(-1, 6)
@@ -166,6 +166,10 @@ def test_ends_without_16_bit_kernels_stay_float(tmp_path):
     alone = keras.Model(x, keras.ops.cumsum(x, -1))
     result = tfc.export_tflite(alone, tmp_path / "m", "int16x8", samples)
     assert list(result.float_operations) == ["CUMSUM"]
+    assert [note.split(":")[0] for note in result.notes] == [
+        "input 'x' stays float32",
+        "output 'cumsum' stays float32",
+    ]
 
 
 @pytest.mark.parametrize("layer", [Scan, Loop, Branch])

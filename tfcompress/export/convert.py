@@ -27,6 +27,7 @@ from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.exact_grids import store_exact_grids
 from tfcompress.tflite.int4 import pack_int4
 from tfcompress.tflite.loops import carry_integers
+from tfcompress.tflite.operations import float_ends
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.reversals import rescale_reversals
 from tfcompress.tflite.sparsity import SPARSE, store_sparse
@@ -220,6 +221,7 @@ def convert(model, precision, samples=None, batch_size=1):
     if precision.holds_grids:
         store_exact_grids(file, dense_kernels(model))
     notes = pack_int4(file) if precision.weight_bits == 4 else ()
+    notes = (*notes, *float_ends(file)) if precision.is_integer else notes
     connect_directly(file, model)
     return file, notes
 

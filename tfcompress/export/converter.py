@@ -18,7 +18,7 @@ from tfcompress.export.hazards import check_missing, check_operations, control_f
 from tfcompress.export.measured_converter import MeasuredConverter, check_known
 from tfcompress.export.precisions import precision_of
 from tfcompress.export.trace import inference_function
-from tfcompress.runtime.trial import try_out
+from tfcompress.runtime.trial import ended_by
 from tfcompress.tflite.read import read, write
 
 
@@ -165,10 +165,13 @@ def convert_in_child(function, module, precision, samples):
             )
             if done.returncode > 0:
                 raise RuntimeError(done.stderr.strip().splitlines()[-1])
-            if done.returncode == 0:
-                return (folder / "model.tflite").read_bytes()
-        name = signal.Signals(-done.returncode).name
-        raise RuntimeError(f"the converter or the file that it made ended with {name}")
+            if done.returncode < 0:
+                name = signal.Signals(-done.returncode).name
+                raise RuntimeError(f"the converter ended with {name}")
+            content = (folder / "model.tflite").read_bytes()
+            if not (name := ended_by(content)):
+                return content
+        raise RuntimeError(f"LiteRT ends with {name} when it runs the file")
 
 
 def _command(*task):
@@ -184,7 +187,6 @@ def _main(folder, precision, inside):
         function, module, precision_of(precision), samples or None, inside == "inside"
     )
     (folder / "model.tflite").write_bytes(content)
-    try_out(content)
 
 
 if __name__ == "__main__":

@@ -175,8 +175,10 @@ def verify_outputs(
         )
     if reference is not model:
         _check_half(result, _keras_outputs(model, samples, plain), expected)
+    together = None
     if _mixes_samples(reference, samples, plain, expected, batch_size):
-        expected = _keras_outputs(reference, samples, plain, batch_size)
+        together = batch_size
+        expected = _keras_outputs(reference, samples, plain, together)
         result = _noted(
             result,
             "what the model computes of a sample depends on the others in its batch: the "
@@ -192,7 +194,7 @@ def verify_outputs(
     limit = precision.tolerance.of_signs if _has_signs(result) else None
     noises = _checked(result, expected, actual, precision.tolerance, limit, details)
     if converted is not None and precision.is_exact:
-        exact = _keras_outputs(converted, samples, plain)
+        exact = _keras_outputs(converted, samples, plain, together)
         _checked(result, exact, actual, precision.tolerance)
     return _measured(result, expected, actual, noises)
 

@@ -1,12 +1,9 @@
 """Whether LiteRT survives a file, found out in a process that it may end."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-
-from ai_edge_litert import interpreter as litert
 
 _RUN = """
 import sys
@@ -15,20 +12,6 @@ interpreter = Interpreter(model_content=sys.stdin.buffer.read())
 interpreter.allocate_tensors()
 interpreter.invoke()
 """
-
-
-def try_out(content):
-    """Runs a file without custom operations once, on zeros, for a process that may end.
-
-    Errors are no reason to stop: whoever runs the file is told them.
-
-    Args:
-        content: bytes of the file.
-    """
-    with contextlib.suppress(ValueError, RuntimeError):
-        interpreter = litert.Interpreter(model_content=content)
-        interpreter.allocate_tensors()
-        interpreter.invoke()
 
 
 def ended_by(content):

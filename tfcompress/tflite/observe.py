@@ -37,10 +37,9 @@ class FloatFile:
     def __init__(self, model, index=0):
         self.file, self._index, self.num_runs = read(model), index, 0
         self._graph = self.file.subgraphs[index]
-        content = model if isinstance(model, (bytes, bytearray)) else None
         with native_notes_dropped():
             self._interpreter = litert.Interpreter(
-                model_content=bytes(content or write(_led_by(self.file, index))),
+                model_content=write(_led_by(self.file, index)),
                 # Else tensors are overwritten by what is computed later.
                 experimental_preserve_all_tensors=True,
                 experimental_op_resolver_type=_WITHOUT_DELEGATES,

@@ -89,6 +89,19 @@ def float_operations(model):
     return {name: (count, _reason(name)) for name, count in counts.items()}
 
 
+def float_ends(model):
+    """A line for each input and output of an integer file that stayed float."""
+    model = read(model)
+    tensors = model.subgraphs[0].tensors
+    return [
+        f"{side} {entry.name.decode()!r} stays float32: no integer kernel "
+        f"{'reads' if side == 'input' else 'writes'} it, or no range stands behind it"
+        for side in ("input", "output")
+        for entry in getattr(model.signatureDefs[0], f"{side}s")
+        if tensors[entry.tensorIndex].type == schema.TensorType.FLOAT32
+    ]
+
+
 def _reason(name):
     if name in _HAS_INT8_KERNEL:
         return "no range stands behind its output"
