@@ -174,9 +174,12 @@ class Criterion(Plugin):
 
     Attributes:
         needs: names of the signals that must be gathered over data first.
+        rounds: in how many steps of equal ratio weights go, each scored anew among what
+            the steps before have left.
     """
 
     needs = frozenset()
+    rounds = 1
 
     def __call__(self, weight, signals):
         """Scores that broadcast to the shape of the weight.
@@ -195,6 +198,25 @@ class Criterion(Plugin):
         channels.
         """
         return np.mean(scores, axis=axes)
+
+    def score_groups(self, members, pool):
+        """Scores of groups, as they are compared within and between weights.
+
+        By default those of the elements, reduced. Methods that compare a group with
+        others of its weight, by rank or share, do so here.
+
+        Args:
+            members: list of `(weight, signals)`, as in `__call__`; one weight, or those
+                that make the same coupled channels.
+            pool: `(list of scores, one array for each member; reduce) -> scores of the
+                groups`.
+        """
+        return pool([self(*member) for member in members], self.reduce)
+
+    @property
+    def repairs(self):
+        """Whether it changes what stays."""
+        return type(self).adjust is not Criterion.adjust
 
     def adjust(self, weight, keep, signals):
         """The weight once the elements that go are gone, for methods that repair it.

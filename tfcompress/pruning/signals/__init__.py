@@ -6,10 +6,15 @@ from tfcompress.pruning.signals.activation_deviation import ActivationDeviation
 from tfcompress.pruning.signals.activation_gradient import ActivationGradient
 from tfcompress.pruning.signals.activation_mean import ActivationMean
 from tfcompress.pruning.signals.activation_zeros import ActivationZeros
+from tfcompress.pruning.signals.batch_norm_gamma import BatchNormGamma
+from tfcompress.pruning.signals.gate_gradient import GateGradient
 from tfcompress.pruning.signals.gradient import Gradient
 from tfcompress.pruning.signals.hessian_diagonal import HessianDiagonal
 from tfcompress.pruning.signals.input_moments import InputMoments
+from tfcompress.pruning.signals.input_norm import InputNorm
 from tfcompress.pruning.signals.momentum import Momentum
+from tfcompress.pruning.signals.positions import Positions
+from tfcompress.pruning.signals.squared_batch_gradient import SquaredBatchGradient
 from tfcompress.pruning.signals.squared_gradient import SquaredGradient
 
 get = Signal.get
@@ -19,10 +24,15 @@ register(
     ActivationGradient,
     ActivationMean,
     ActivationZeros,
+    BatchNormGamma,
+    GateGradient,
     Gradient,
     HessianDiagonal,
     InputMoments,
+    InputNorm,
     Momentum,
+    Positions,
+    SquaredBatchGradient,
     SquaredGradient,
 )
 
@@ -31,12 +41,17 @@ __all__ = [
     "ActivationGradient",
     "ActivationMean",
     "ActivationZeros",
+    "BatchNormGamma",
+    "GateGradient",
     "Gradient",
     "HessianDiagonal",
     "InputMoments",
+    "InputNorm",
     "Momentum",
+    "Positions",
     "Signal",
     "Signals",
+    "SquaredBatchGradient",
     "SquaredGradient",
     "get",
 ]
