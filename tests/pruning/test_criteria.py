@@ -321,6 +321,103 @@ def test_of_equal_channels_the_expensive_ones_go():
     assert left[1][1] == 8
 
 
+def two_layers():
+    model = keras.Sequential(
+        [
+            keras.Input((2,)),
+            L.Dense(2, use_bias=False, name="a"),
+            L.BatchNormalization(epsilon=0.0, name="norm"),
+            L.ReLU(),
+            L.Dense(2, use_bias=False, name="b", activation="softmax"),
+        ]
+    )
+    norm = [[-2.0, 1.0], [0.0, -1.0], [0.0, 1.0], [4.0, 1.0]]
+    values = [[[1.0, -2.0], [3.0, 0.5]], *norm, [[1.0, -1.0], [2.0, 0.5]]]
+    models.set_weights(model, values)
+    return model
+
+
+def test_synaptic_flow_by_hand():
+    weights = kernels(model := two_layers())
+    a, b = collect(model, weights, None, {"synaptic_flow"})
+    # Inputs of the norm 1 + 3 and 2 + 0.5; it makes 2 * 4 / 2 = 4 and 2.5 - 1 + 1.
+    np.testing.assert_allclose(b["synaptic_flow"], [[4.0, 4.0], [2.5, 2.5]])
+    # Behind it 1 + 1 and 2 + 0.5, times 2/2 and 1.
+    np.testing.assert_allclose(a["synaptic_flow"], [[2.0, 2.5], [2.0, 2.5]])
+    assert a["synaptic_flow"].dtype == np.float64
+
+
+def test_synflow_scores_again_what_each_round_has_left():
+    model = two_layers()
+    # Scores: 2, 5, 6, 1.25 of a; 4, 4, 5, 1.25 of b. One round takes 1.25, 1.25, 2, 4.
+    one = tfc.prune(model, 0.5, {"synflow": {"rounds": 1}}, scope="global")
+    kept = [layer.kernel.numpy() != 0 for layer in (one.layers[0], one.layers[3])]
+    np.testing.assert_array_equal(kept, [[[0, 1], [1, 0]], [[1, 0], [1, 0]]])
+    # In two rounds 8 * sqrt(1/2) = 5.66, 6 stay of 8, then 4. Without the last of a, the
+    # input of b's second row is 2, without that of b 2 is behind it: a scores 2, 4, 6
+    # and b 4, 4, 4: of the three the last goes.
+    two = tfc.prune(model, 0.5, {"synflow": {"rounds": 2}}, scope="global")
+    kept = [layer.kernel.numpy() != 0 for layer in (two.layers[0], two.layers[3])]
+    np.testing.assert_array_equal(kept, [[[0, 1], [1, 0]], [[1, 1], [0, 0]]])
+
+
+@pytest.mark.parametrize("rules", [{}, {".*": "mask"}], ids=["plain", "masks"])
+def test_synflow_leaves_no_layer_without_weights_and_the_model_as_it_was(rules):
+    model = keras.Sequential(
+        [keras.Input((30,)), *(L.Dense(30, name=f"d{i}") for i in range(6)), L.Dense(2)]
+    )
+    model.layers[2].kernel.assign(model.layers[2].kernel * 1e-3)
+    model = tfc.compress(model, rules) if rules else model
+    before = model.get_weights()
+    small = tfc.strip(tfc.prune(model, 0.99, "synflow", scope="global"))
+    kept = [np.count_nonzero(layer.kernel) for layer in small.layers]
+    assert sum(kept) == 55
+    assert min(kept) >= 2
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Probabilities(models.Subclassed):
+    def call(self, inputs, training=None):
+        return keras.ops.softmax(super().call(inputs, training=training))
+
+
+def test_synflow_needs_logits():
+    model = Probabilities(name="own")
+    model(np.zeros((1, 8), "float32"))
+    with pytest.raises(ValueError, match=r"needs logits.*'own'.*from_logits"):
+        tfc.prune(model, 0.5, "synflow")
+
+
+def test_gradient_flow_by_hand():
+    model = dense([[1.0], [2.0]])
+    data = [(np.array([[1.0, 3.0]], "float32"), np.array([[0.0]], "float32"))]
+    (signals,) = collect(model, kernels(model), data, {"gradient_flow"})
+    # L = (x·w / T)², g = 2 (x·w) x / T², H = 2 x xᵀ / T²: H g = 4 (x·w) |x|² x / T⁴.
+    expected = 4 * 7 * 10 * np.array([[1.0], [3.0]]) / 200**4
+    np.testing.assert_allclose(signals["gradient_flow"], expected, rtol=1e-5)
+    # Scores 1 * 1 and 2 * 3.
+    small = tfc.prune(model, 0.5, "grasp", data=data)
+    np.testing.assert_array_equal(small.layers[0].kernel, [[0.0], [2.0]])
+
+
+def test_gradient_flow_is_the_same_of_logits_and_probabilities():
+    found = []
+    for activation in (None, "softmax"):
+        keras.utils.set_random_seed(0)
+        model = models.small()
+        model.layers[-1].activation = keras.activations.get(activation)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not activation)
+        model.compile("sgd", loss)
+        data = [(models.inputs(model), models.classes())]
+        found += collect(model, kernels(model)[:1], data, {"gradient_flow"})
+    scale = np.abs(found[0]["gradient_flow"]).max()
+    np.testing.assert_allclose(
+        found[1]["gradient_flow"], found[0]["gradient_flow"], atol=1e-3 * scale
+    )
+
+
 def network():
     x = keras.Input((4,))
     y = L.ReLU()(L.BatchNormalization(name="norm1")(L.Dense(4, name="fc1")(x)))
@@ -330,7 +427,7 @@ def network():
 
 # One for each way in which scores come about; the contracts have all of them.
 @pytest.mark.parametrize(
-    "name", ["lamp", "minus_cost", "momentum", "taylor_gate", "wanda"]
+    "name", ["lamp", "minus_cost", "momentum", "synflow", "taylor_gate", "wanda"]
 )
 def test_usable_everywhere(name):
     model = models.compile(network())

@@ -116,6 +116,10 @@ class Prunable:
         """Its `Layout`."""
         return self.ref.layout
 
+    def bake(self):
+        """The weight in effect, in the variable's shape."""
+        return self.treatment.bake()
+
     def value(self):
         """The weight in effect before its mask, in canonical form."""
         value = self.treatment.bake(upto=self.mask)
@@ -195,19 +199,16 @@ class Engine:
         for weight in weights:
             weight.treatment.settle()
         measure = self.measurement(model, weights, data, copy)
-        masks = None
-        for share in self.shares():
-            signals = measure(masks)
-            masks = {
-                weight.path: mask
+        left = None
+        for share in (shares := self.shares()):
+            signals = measure(left)
+            is_last = share is shares[-1]
+            masks = [
+                mask
                 for sparsity, part in parts
-                for weight, mask in zip(
-                    part,
-                    self._choose(part, signals, share(sparsity), masks),
-                    strict=True,
-                )
-            }
-        masks = [masks[weight.path] for weight in weights]
+                for mask in self._choose(part, signals, share(sparsity), left, is_last)
+            ]
+            left = dict(zip([weight.path for weight in weights], masks, strict=True))
         values = [
             self.adjusted(weight, keep, signals[weight.path])
             for weight, keep in zip(weights, masks, strict=True)
@@ -294,7 +295,7 @@ class Engine:
         check_finite(f"The score of weight {weight.path}", scores)
         return scores
 
-    def _choose(self, weights, signals, sparsity, masks=None):
+    def _choose(self, weights, signals, sparsity, masks, is_last):
         """Canonical masks of weights that share a sparsity, within those before."""
         scores = []
         for weight in weights:
@@ -309,7 +310,8 @@ class Engine:
             scores.append(of_groups)
         shapes = [weight.layout.canonical_shape for weight in weights]
         counts = self.scope(scores, shapes, sparsity)
-        _warn_of_floors(self.scope, weights, scores, counts, sparsity)
+        if is_last:
+            _warn_of_floors(self.scope, weights, scores, counts, sparsity)
         return [
             self.pattern.spread(self.pattern.select(score, count), shape)
             for score, count, shape in zip(scores, counts, shapes, strict=True)

@@ -8,6 +8,7 @@ from tfcompress.pruning.criteria.apoz import Apoz
 from tfcompress.pruning.criteria.batch_norm_gamma import BatchNormGamma
 from tfcompress.pruning.criteria.fisher import Fisher
 from tfcompress.pruning.criteria.gradient import Gradient
+from tfcompress.pruning.criteria.grasp import GraSP
 from tfcompress.pruning.criteria.lamp import LAMP
 from tfcompress.pruning.criteria.magnitude import L1, L2, Magnitude
 from tfcompress.pruning.criteria.minus_cost import MinusCost
@@ -15,6 +16,7 @@ from tfcompress.pruning.criteria.momentum import Momentum
 from tfcompress.pruning.criteria.obd import OBD
 from tfcompress.pruning.criteria.random import Random
 from tfcompress.pruning.criteria.snip import SNIP
+from tfcompress.pruning.criteria.synflow import SynFlow
 from tfcompress.pruning.criteria.taylor import Taylor
 from tfcompress.pruning.criteria.taylor_gate import TaylorGate
 from tfcompress.pruning.criteria.taylor_map import TaylorMap
@@ -23,21 +25,23 @@ from tfcompress.pruning.criteria.wanda import Wanda
 get = Criterion.get
 register(
     Criterion,
+    L1,
+    L2,
+    LAMP,
+    OBD,
+    SNIP,
     ActivationDeviation,
     ActivationMean,
     Apoz,
     BatchNormGamma,
     Fisher,
+    GraSP,
     Gradient,
-    LAMP,
-    L1,
-    L2,
     Magnitude,
     MinusCost,
     Momentum,
-    OBD,
     Random,
-    SNIP,
+    SynFlow,
     Taylor,
     TaylorGate,
     TaylorMap,
@@ -56,11 +60,13 @@ __all__ = [
     "BatchNormGamma",
     "Criterion",
     "Fisher",
+    "GraSP",
     "Gradient",
     "Magnitude",
     "MinusCost",
     "Momentum",
     "Random",
+    "SynFlow",
     "Taylor",
     "TaylorGate",
     "TaylorMap",

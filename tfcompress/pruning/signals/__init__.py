@@ -9,6 +9,7 @@ from tfcompress.pruning.signals.activation_zeros import ActivationZeros
 from tfcompress.pruning.signals.batch_norm_gamma import BatchNormGamma
 from tfcompress.pruning.signals.gate_gradient import GateGradient
 from tfcompress.pruning.signals.gradient import Gradient
+from tfcompress.pruning.signals.gradient_flow import GradientFlow
 from tfcompress.pruning.signals.hessian_diagonal import HessianDiagonal
 from tfcompress.pruning.signals.input_moments import InputMoments
 from tfcompress.pruning.signals.input_norm import InputNorm
@@ -16,6 +17,7 @@ from tfcompress.pruning.signals.momentum import Momentum
 from tfcompress.pruning.signals.positions import Positions
 from tfcompress.pruning.signals.squared_batch_gradient import SquaredBatchGradient
 from tfcompress.pruning.signals.squared_gradient import SquaredGradient
+from tfcompress.pruning.signals.synaptic_flow import SynapticFlow
 
 get = Signal.get
 register(
@@ -27,6 +29,7 @@ register(
     BatchNormGamma,
     GateGradient,
     Gradient,
+    GradientFlow,
     HessianDiagonal,
     InputMoments,
     InputNorm,
@@ -34,6 +37,7 @@ register(
     Positions,
     SquaredBatchGradient,
     SquaredGradient,
+    SynapticFlow,
 )
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "BatchNormGamma",
     "GateGradient",
     "Gradient",
+    "GradientFlow",
     "HessianDiagonal",
     "InputMoments",
     "InputNorm",
@@ -53,5 +58,6 @@ __all__ = [
     "Signals",
     "SquaredBatchGradient",
     "SquaredGradient",
+    "SynapticFlow",
     "get",
 ]
