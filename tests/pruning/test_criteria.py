@@ -418,6 +418,98 @@ def test_gradient_flow_is_the_same_of_logits_and_probabilities():
     )
 
 
+def test_output_sensitivity_by_hand():
+    model = dense([[1.0, 0.0], [2.0, 1.0]])
+    data = [np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[-1.0, 1.0]])]
+    weights, data = kernels(model), [x.astype("float32") for x in data]
+    (signals,) = collect(model, weights, data, {"output_sensitivity"})
+    # dF/dw = mean of 2 x yᵀ; y = (1, 0), (2, 1) | (1, 1).
+    first, second = [[1.0, 0.0], [2.0, 1.0]], [[-2.0, -2.0], [2.0, 2.0]]
+    expected = (np.abs(first) + np.abs(second)) / 2
+    np.testing.assert_allclose(signals["output_sensitivity"], expected)
+
+
+def trained(optimizer, regularizer=None, epochs=1, measure="synaptic_intelligence"):
+    """A model `y = w x` and its importance after steps on `x = 1, y = 0`."""
+    layer = L.Dense(1, use_bias=False, kernel_regularizer=regularizer, name="d")
+    model = keras.Sequential([keras.Input((1,)), layer])
+    layer.kernel.assign([[1.0]])
+    model.compile(optimizer, "mse")
+    x, y = np.ones((1, 1), "float32"), np.zeros((1, 1), "float32")
+    # Traced before somebody looks.
+    model.fit(x, y, verbose=0)
+    layer.kernel.assign([[1.0]])
+    data = None if measure == "synaptic_intelligence" else [(x, y)]
+    importance = tfc.callbacks.LifelongImportance(measure, data)
+    model.fit(x, y, epochs=epochs, callbacks=[importance], verbose=0)
+    return model, importance
+
+
+def test_synaptic_intelligence_by_hand():
+    model, importance = trained(keras.optimizers.SGD(0.25), epochs=2)
+    # L = w², g = 2 w; w goes 1, 0.5, 0.25: ω = 2 * 0.5 + 1 * 0.25; Δ = 0.75.
+    expected = 1.25 / (0.75**2 + 0.1)
+    np.testing.assert_allclose(importance.criterion.values["d/kernel"], expected)
+    score = importance.criterion(np.array([[0.25]]), Signals(ref=weight_refs(model)[0]))
+    np.testing.assert_allclose(score, expected * 0.25**2)
+
+
+def test_synaptic_intelligence_has_the_gradient_of_the_loss_and_the_actual_step():
+    regularizer = keras.regularizers.L2(0.5)
+    _, importance = trained(keras.optimizers.SGD(0.25), regularizer)
+    # The step is -0.25 (2 w + w), the gradient of the loss 2 w alone.
+    expected = 2 * 0.75 / (0.75**2 + 0.1)
+    np.testing.assert_allclose(importance.criterion.values["d/kernel"], expected)
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.25))
+    _, importance = trained(scaled)
+    np.testing.assert_allclose(
+        importance.criterion.values["d/kernel"], 2 * 0.5 / (0.5**2 + 0.1)
+    )
+
+
+def test_importance_of_later_trainings_is_added_and_nobody_looks_in_between():
+    model, importance = trained(keras.optimizers.SGD(0.25))
+    x, y = np.ones((1, 1), "float32"), np.zeros((1, 1), "float32")
+    first = importance.criterion.values["d/kernel"]
+    model.fit(x, y, verbose=0)
+    assert "apply" not in vars(model.optimizer)
+    np.testing.assert_array_equal(importance.criterion.values["d/kernel"], first)
+    model.layers[0].kernel.assign([[1.0]])
+    model.fit(x, y, callbacks=[importance], verbose=0)
+    np.testing.assert_allclose(importance.criterion.values["d/kernel"], 2 * first)
+
+
+@pytest.mark.parametrize(
+    ("measure", "score"),
+    # After each epoch, at w = 0.5 and 0.25: (2 w)² times w², 2 w times |w|.
+    [("fisher", 1.25 * 0.25**2), ("memory_aware_synapses", 1.5 * 0.25)],
+)
+def test_importance_over_data_by_hand(measure, score):
+    model, importance = trained(keras.optimizers.SGD(0.25), None, 2, measure)
+    found = importance.criterion(np.array([[0.25]]), Signals(ref=weight_refs(model)[0]))
+    np.testing.assert_allclose(found, [[score]], rtol=1e-6)
+
+
+def test_lifelong_importance_prunes_masked_models_too():
+    model = models.compile(tfc.compress(models.small(), {".*": "mask"}))
+    importance = tfc.callbacks.LifelongImportance()
+    schedule = tfc.schedules.OneShot(0.5, 2)
+    pruning = tfc.callbacks.Pruning(schedule, importance.criterion)
+    x, y = models.inputs(model), models.classes()
+    model.fit(x, y, epochs=3, callbacks=[importance, pruning], verbose=0)
+    assert tfc.report(model).sparsity == pytest.approx(0.5, abs=0.02)
+    with pytest.raises(ValueError, match=r"no importance of weight 'd/kernel'.*epoch"):
+        tfc.prune(dense(EIGHT), 0.5, importance.criterion)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("fisher", None), ("synaptic_intelligence", [(EIGHT, EIGHT)])]
+)
+def test_data_of_lifelong_importance(arguments):
+    with pytest.raises(ValueError, match="data"):
+        tfc.callbacks.LifelongImportance(*arguments)
+
+
 def network():
     x = keras.Input((4,))
     y = L.ReLU()(L.BatchNormalization(name="norm1")(L.Dense(4, name="fc1")(x)))

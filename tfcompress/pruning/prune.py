@@ -143,6 +143,16 @@ def masked_weights(model):
     ]
 
 
+def kernels(model):
+    """The kernels of a model as `Prunable`s, whether or not they are treated."""
+    treated = {id(ref.variable): treatment for ref, treatment in treated_refs(model)}
+    return [
+        Prunable(ref, treated.get(id(ref.variable)) or Treatment(ref, []))
+        for ref in weight_refs(model)
+        if ref.is_kernel
+    ]
+
+
 def unmasked(ref):
     """A weight without a mask, as a `Prunable`."""
     return Prunable(ref, Treatment(ref, []))

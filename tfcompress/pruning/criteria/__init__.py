@@ -10,7 +10,9 @@ from tfcompress.pruning.criteria.fisher import Fisher
 from tfcompress.pruning.criteria.gradient import Gradient
 from tfcompress.pruning.criteria.grasp import GraSP
 from tfcompress.pruning.criteria.lamp import LAMP
+from tfcompress.pruning.criteria.lifelong import Lifelong
 from tfcompress.pruning.criteria.magnitude import L1, L2, Magnitude
+from tfcompress.pruning.criteria.mas import MAS
 from tfcompress.pruning.criteria.minus_cost import MinusCost
 from tfcompress.pruning.criteria.momentum import Momentum
 from tfcompress.pruning.criteria.obd import OBD
@@ -28,6 +30,7 @@ register(
     L1,
     L2,
     LAMP,
+    MAS,
     OBD,
     SNIP,
     ActivationDeviation,
@@ -37,6 +40,7 @@ register(
     Fisher,
     GraSP,
     Gradient,
+    Lifelong,
     Magnitude,
     MinusCost,
     Momentum,
@@ -52,6 +56,7 @@ __all__ = [
     "L1",
     "L2",
     "LAMP",
+    "MAS",
     "OBD",
     "SNIP",
     "ActivationDeviation",
@@ -62,6 +67,7 @@ __all__ = [
     "Fisher",
     "GraSP",
     "Gradient",
+    "Lifelong",
     "Magnitude",
     "MinusCost",
     "Momentum",

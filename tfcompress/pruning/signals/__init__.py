@@ -14,6 +14,7 @@ from tfcompress.pruning.signals.hessian_diagonal import HessianDiagonal
 from tfcompress.pruning.signals.input_moments import InputMoments
 from tfcompress.pruning.signals.input_norm import InputNorm
 from tfcompress.pruning.signals.momentum import Momentum
+from tfcompress.pruning.signals.output_sensitivity import OutputSensitivity
 from tfcompress.pruning.signals.positions import Positions
 from tfcompress.pruning.signals.squared_batch_gradient import SquaredBatchGradient
 from tfcompress.pruning.signals.squared_gradient import SquaredGradient
@@ -34,6 +35,7 @@ register(
     InputMoments,
     InputNorm,
     Momentum,
+    OutputSensitivity,
     Positions,
     SquaredBatchGradient,
     SquaredGradient,
@@ -53,6 +55,7 @@ __all__ = [
     "InputMoments",
     "InputNorm",
     "Momentum",
+    "OutputSensitivity",
     "Positions",
     "Signal",
     "Signals",
