@@ -30,6 +30,7 @@ EXAMPLES = {
     },
     "Cosine": {"final_sparsity": 0.5, "begin_step": 2, "end_step": 20, "frequency": 3},
     "Piecewise": {"boundaries": [5, 12], "values": [0.0, 0.25, 0.5]},
+    "Penalty": {"regularizer": tfc.regularizers.L1(0.1)},
     "Iterative": {"final_sparsity": 0.5, "rounds": 3, "steps_per_round": 4},
 }
 NOUNS = {
@@ -39,6 +40,7 @@ NOUNS = {
     "transform": nouns.WeightTransform,
     "criterion": nouns.Criterion,
     "pattern": nouns.Pattern,
+    "regularizer": nouns.Regularizer,
     "schedule": nouns.Schedule,
     "scope": nouns.Scope,
     "rewrite": nouns.LayerRewrite,

@@ -21,10 +21,12 @@ class Plugin:
         registered: `{name: class}` of a noun's own plug-ins.
         stands_for: types of values that mean this plug-in with one argument, such as
             a number in place of a constant schedule.
+        package: of a noun, what its plug-ins are called after in `.keras` files.
     """
 
     registered = None
     stands_for = ()
+    package = "tfcompress"
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -123,7 +125,7 @@ def register(noun, *classes):
     """
     for cls in classes:
         noun.registered[snake_case(cls.__name__)] = cls
-        keras.saving.register_keras_serializable("tfcompress")(cls)
+        keras.saving.register_keras_serializable(noun.package)(cls)
 
 
 def _find(noun, name):
