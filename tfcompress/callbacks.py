@@ -7,6 +7,7 @@ from tfcompress.pruning.penalties.group_norm_regularization import (
     GroupNormRegularization,
 )
 from tfcompress.pruning.penalties.growing_regularization import GrowingRegularization
+from tfcompress.pruning.penalties.learning_compression import LearningCompression
 from tfcompress.pruning.penalties.proximal_step import ProximalStep
 from tfcompress.pruning.penalties.selective_weight_decay import SelectiveWeightDecay
 from tfcompress.quantization.bit_annealing import BitAnnealing
@@ -17,6 +18,7 @@ __all__ = [
     "ChannelPruning",
     "GroupNormRegularization",
     "GrowingRegularization",
+    "LearningCompression",
     "ProximalStep",
     "Pruning",
     "SelectiveWeightDecay",

@@ -59,7 +59,7 @@ class UnitDecay(EachStep):
         Args:
             shares: `(number of units,)`, what `strength` multiplies.
         """
-        for key, share in self._spread(shares).items():
+        for key, share in self._spread(np.asarray(shares, "float32")).items():
             self._shares[key].assign(share)
 
     def _slots(self):
