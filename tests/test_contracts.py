@@ -216,6 +216,26 @@ def test_criterion_scores_every_weight(cls, shape):
     assert np.isfinite(scores).all()
 
 
+@pytest.mark.parametrize("cls", plug_ins("regularizer"))
+@pytest.mark.parametrize("shape", [(4, 5), (3, 3, 4, 8)])
+def test_regularizer_is_finite_and_its_proximal_step_lowers_it(cls, shape):
+    drawn = np.random.default_rng(0).normal(size=shape)
+    regularizer = cls(strength=0.01)
+    for weight in (drawn, 1e-3 * drawn, 0 * drawn):
+        weight = tf.constant(weight, "float32")
+        with tf.GradientTape() as tape:
+            tape.watch(weight)
+            value = regularizer(weight)
+        assert value.shape == ()
+        assert np.isfinite(value)
+        assert np.isfinite(tape.gradient(value, weight)).all()
+        nearer = regularizer.proximal(weight, 0.1)
+        assert nearer.shape == weight.shape
+        assert regularizer(nearer) <= value
+        # Of all weights it lies on the way to zero.
+        assert (np.abs(nearer) <= np.abs(weight) + 1e-6).all()
+
+
 @pytest.mark.parametrize("cls", plug_ins("pattern"))
 @pytest.mark.parametrize("shape", [(7, 5), (3, 3, 4, 8), (5, 1)])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -196,7 +196,7 @@ class Engine:
         masks = [
             mask
             for sparsity, part in parts
-            for mask in self.choose(part, sparsity, signals)
+            for mask in self._choose(part, signals, sparsity)
         ]
         values = [
             self.adjusted(weight, keep, signals[weight.path])
@@ -231,14 +231,8 @@ class Engine:
         check_finite(f"The score of weight {weight.path}", scores)
         return scores
 
-    def choose(self, weights, sparsity, signals):
-        """Canonical masks of weights that share a sparsity.
-
-        Args:
-            weights: list of `Prunable`.
-            sparsity: fraction of them to remove, in [0, 1).
-            signals: from `signals`.
-        """
+    def _choose(self, weights, signals, sparsity):
+        """Canonical masks of weights that share a sparsity."""
         scores = [
             self.pattern.pool(
                 self.score(weight, signals[weight.path]), self.criterion.reduce

@@ -2,11 +2,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tfcompress.regularizers import L1, GroupLasso, SmoothedL12
 
 import tfcompress as tfc
 from tests import models
 from tfcompress.core.compressed import treatments
-from tfcompress.regularizers import L1, GroupLasso, SmoothedL12
 
 L = keras.layers
 
@@ -115,7 +115,9 @@ def test_penalty_knows_filters_of_every_layer():
         canonical = treatment.ref.layout.to_canonical(treatment.variable.numpy())
         filters = canonical.reshape(-1, canonical.shape[-1])
         expected = np.sqrt(len(filters)) * np.linalg.norm(filters, axis=0).sum()
-        assert float(treatment.penalties()[0]) == pytest.approx(expected, rel=1e-5), path
+        assert float(treatment.penalties()[0]) == pytest.approx(expected, rel=1e-5), (
+            path
+        )
     assert len(penalized.losses) == 4
 
 
@@ -133,7 +135,9 @@ def test_penalty_adds_to_regularizers_composes_with_masks_and_comes_off():
     layer = L.Dense(3, kernel_regularizer=keras.regularizers.L2(0.5))
     model = keras.Sequential([keras.Input((2,)), layer])
     layer.kernel.assign([[1.0, 0.0, 2.0], [0.0, -1.0, 0.0]])
-    penalized = tfc.compress(model, {".*": ["mask", {"penalty": {"regularizer": "l1"}}]})
+    penalized = tfc.compress(
+        model, {".*": ["mask", {"penalty": {"regularizer": "l1"}}]}
+    )
     # 0.5 (1 + 4 + 1) of the layer's own, 1e-4 (1 + 2 + 1) of the penalty.
     assert float(sum(penalized.losses)) == pytest.approx(3.0004)
     assert float(sum(tfc.strip(penalized).losses)) == pytest.approx(3.0)
@@ -170,14 +174,21 @@ def test_a_residual_block_whose_layer_is_zero_shrinks_to_one_channel():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GroupLasso(1.0, "rows"), r"GroupLasso\(groups\): got 'rows', expected"),
+        (
+            lambda: GroupLasso(1.0, "rows"),
+            r"GroupLasso\(groups\): got 'rows', expected",
+        ),
         (lambda: L1(-1), r"L1\(strength\): got -1, expected a number of at least 0"),
-        (lambda: GroupLasso()(tf.zeros(3)), r"weight of shape \(3,\), which has no such"),
+        (
+            lambda: GroupLasso()(tf.zeros(3)),
+            r"weight of shape \(3,\), which has no such",
+        ),
         (lambda: GroupLasso(1.0, (4,))(tf.zeros((2, 2))), r"weight of shape \(2, 2\)"),
         (lambda: tfc.transforms.Penalty(0.1), r"regularizer: got 0.1, expected a tfc"),
         (
             lambda: tfc.compress(
-                layouts(), {"depthwise": tfc.transforms.Penalty(GroupLasso(1, "channels"))}
+                layouts(),
+                {"depthwise": tfc.transforms.Penalty(GroupLasso(1, "channels"))},
             ),
             "a depthwise kernel has no input channels",
         ),

@@ -155,4 +155,3 @@ class ChannelPruning(Pruning):
         # Groups keep at least a channel, and a multiple of channels.
         sizes = [group.size for group in members]
         return self.round_to * len(sizes) / sum(sizes)
-

@@ -13,10 +13,10 @@ class EachStep(keras.callbacks.Callback):
     while a model trains, behind the one that they may have. A move never passes through
     the optimizer, so neither momentum nor the scale of Adam changes it ("decoupled").
 
-    Subclasses say in `moves` what is done.
+    Subclasses say in `_moves` what is done.
     """
 
-    def moves(self):
+    def _moves(self):
         """`[(variable, move)]`, with `move(weight, learning_rate, step)` the new weight.
 
         Called when training begins. All three are tensors; `step` counts the optimizer's
@@ -26,8 +26,8 @@ class EachStep(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Begins to move weights; custom training loops call it themselves."""
-        self._moved = [variable for variable, _ in self.moves()]
-        for variable, move in self.moves():
+        self._moved = [variable for variable, _ in self._moves()]
+        for variable, move in self._moves():
             variable.constraint = _Moved(self, variable, move)
         # It was traced, or made in an earlier training, without the moves.
         self.model.make_train_function(force=True)

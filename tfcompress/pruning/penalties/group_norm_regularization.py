@@ -49,13 +49,13 @@ class GroupNormRegularization(UnitDecay):
         ignore: PATTERNS = (),
     ):
         super().__init__()
-        self._strength = strength
+        self.strength = strength
         self.frequency = frequency
         self.ignore = ignore
 
-    def strength(self, step):
+    def _factor(self, step):
         """`λ` of the largest units."""
-        return self._strength
+        return self.strength
 
     def on_train_begin(self, logs=None):
         """Looks at the norms."""
@@ -76,7 +76,7 @@ class GroupNormRegularization(UnitDecay):
         return shares[np.concatenate([group.units for group in self._groups])]
 
     def _look(self):
-        self.assign(self._shares_of_units())
+        self._assign(self._shares_of_units())
 
     def _shares_of_units(self):
         """Of all units of the model, 0 of those that stay in any case."""

@@ -62,7 +62,9 @@ class GrowingRegularization(UnitDecay):
     @checked
     def __init__(
         self,
-        ratio: Number(above=0, below=1, meaning="the fraction of units to remove") = None,
+        ratio: Number(
+            above=0, below=1, meaning="the fraction of units to remove"
+        ) = None,
         *,
         target_macs: Number(above=0) = None,
         target_parameters: Number(above=0) = None,
@@ -92,7 +94,7 @@ class GrowingRegularization(UnitDecay):
         """Chooses the units that go."""
         super().on_train_begin(logs)
         self._keep = self._chosen()
-        self.assign(~self._keep)
+        self._assign(~self._keep)
 
     def on_train_end(self, logs=None):
         """Makes them zero."""
@@ -102,7 +104,7 @@ class GrowingRegularization(UnitDecay):
                 variable = self._variables[key]
                 variable.assign(np.where(mask, variable.numpy(), 0))
 
-    def strength(self, step):
+    def _factor(self, step):
         """`λ` at an iteration."""
         gains = keras.ops.cast(step // self.frequency, "float32")
         return keras.ops.minimum(self.growth * gains, self.ceiling)

@@ -67,15 +67,15 @@ class ProximalStep(EachStep):
         refs = weight_refs(model)
         found = [(ref, last_match(rules, ref)) for ref in refs]
         check_used(rules, refs)
-        self._moves = [
+        self._steps = [
             (ref.variable, _Proximal([r.of_layout(ref.layout) for r in rule.value]))
             for ref, rule in found
             if rule
         ]
 
-    def moves(self):
+    def _moves(self):
         """The proximal step of each weight."""
-        return self._moves
+        return self._steps
 
 
 class _Proximal:

@@ -11,6 +11,7 @@ from tfcompress.core.nouns import Scope
 from tfcompress.core.optimizers import steps_done
 from tfcompress.core.walk import weight_refs
 from tfcompress.pruning.penalties.each_step import EachStep, pulled
+from tfcompress.pruning.penalties.largest import largest
 from tfcompress.pruning.prune import (
     SPARSITY,
     Engine,
@@ -100,24 +101,19 @@ class SelectiveWeightDecay(EachStep):
         weights = masked_weights(model) or [
             unmasked(ref) for ref in weight_refs(model) if ref.is_kernel
         ]
-        self._parts = by_rule(self.sparsity, weights)
         if not weights:
             raise ValueError(
                 f"SelectiveWeightDecay found no kernel in model {model.name!r}: expected "
                 "layers with kernels."
             )
-        # As the optimizer moves them, behind no mask.
-        self._latent = [
-            (sparsity, [unmasked(weight.ref) for weight in part])
-            for sparsity, part in self._parts
-        ]
+        self._parts = by_rule(self.sparsity, weights)
         self._going = [
             [keras.Variable(np.zeros(w.ref.variable.shape, "float32")) for w in part]
             for _, part in self._parts
         ]
         self._last_step = keras.Variable(1.0)
 
-    def moves(self):
+    def _moves(self):
         """The decay of each weight."""
         return [
             (weight.ref.variable, _Decay(self, going))
@@ -125,7 +121,7 @@ class SelectiveWeightDecay(EachStep):
             for weight, going in zip(part, of_part, strict=True)
         ]
 
-    def strength(self, step):
+    def _factor(self, step):
         """`weight_decay a` at an iteration."""
         begin = float(self.begin_step)
         share = (keras.ops.cast(step, "float32") - begin) / (self._last_step - begin)
@@ -140,7 +136,7 @@ class SelectiveWeightDecay(EachStep):
             return
         self._batches = 0
         steps = (self.params.get("epochs", 0) - epoch) * (self.params.get("steps") or 0)
-        trained = [variable for variable, _ in self.moves()]
+        trained = [variable for variable, _ in self._moves()]
         last = self.end_step or steps_done(self.model, trained) + steps
         if last <= self.begin_step:
             raise ValueError(
@@ -149,7 +145,7 @@ class SelectiveWeightDecay(EachStep):
                 "goes on. Pass end_step=, where the length of the data is not known."
             )
         self._last_step.assign(last)
-        self.choose()
+        self._choose()
 
     def on_train_begin(self, logs=None):
         """Begins."""
@@ -161,20 +157,23 @@ class SelectiveWeightDecay(EachStep):
         self._batches += self.model.steps_per_execution
         if self._batches >= self.frequency:
             self._batches = 0
-            self.choose()
+            self._choose()
 
     def on_train_end(self, logs=None):
         """Cuts what is below."""
         super().on_train_end(logs)
         self.engine.prune(self.model, self._parts)
 
-    def choose(self):
+    def _choose(self):
         """Chooses now which weights decay."""
-        for (sparsity, part), of_part in zip(self._latent, self._going, strict=True):
-            signals = {weight.path: {} for weight in part}
-            masks = self.engine.choose(part, sparsity, signals)
-            for weight, mask, going in zip(part, masks, of_part, strict=True):
-                going.assign(~weight.layout.from_canonical(mask))
+        pattern, scope = self.engine.pattern, self.engine.scope
+        for (sparsity, part), of_part in zip(self._parts, self._going, strict=True):
+            # As the optimizer moves them, behind no mask.
+            values = [weight.ref.variable.numpy() for weight in part]
+            layouts = [weight.layout for weight in part]
+            masks = largest(values, layouts, sparsity, pattern, scope)
+            for mask, going in zip(masks, of_part, strict=True):
+                going.assign(~mask)
 
 
 class _Decay:
@@ -184,4 +183,4 @@ class _Decay:
         self.owner, self.going = owner, going
 
     def __call__(self, weight, learning_rate, step):
-        return pulled(weight, learning_rate * self.owner.strength(step) * self.going)
+        return pulled(weight, learning_rate * self.owner._factor(step) * self.going)

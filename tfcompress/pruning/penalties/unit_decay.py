@@ -37,7 +37,7 @@ class UnitDecay(EachStep):
             for key, share in self._spread(np.zeros(self._graph.num_units)).items()
         }
 
-    def moves(self):
+    def _moves(self):
         """The decay of each weight of a unit."""
         return [
             (self._variables[key], self._decay(share))
@@ -46,18 +46,18 @@ class UnitDecay(EachStep):
 
     def _decay(self, share):
         return lambda weight, learning_rate, step: pulled(
-            weight, learning_rate * self.strength(step) * share
+            weight, learning_rate * self._factor(step) * share
         )
 
-    def strength(self, step):
+    def _factor(self, step):
         """What the shares of all units are multiplied by, at an iteration."""
         raise NotImplementedError
 
-    def assign(self, shares):
+    def _assign(self, shares):
         """Says how much each unit decays.
 
         Args:
-            shares: `(number of units,)`, what `strength` multiplies.
+            shares: `(number of units,)`, what `_factor` multiplies.
         """
         for key, share in self._spread(np.asarray(shares, "float32")).items():
             self._shares[key].assign(share)
