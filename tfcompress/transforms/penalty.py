@@ -2,7 +2,7 @@
 
 import keras
 
-from tfcompress.core.errors import refuse
+from tfcompress.core.errors import shown
 from tfcompress.core.kinds import Converted
 from tfcompress.core.nouns import Regularizer, WeightTransform
 
@@ -18,7 +18,7 @@ def as_regularizer(value):
         return value
     if isinstance(value, (str, dict)):
         return Regularizer.get(value)
-    return refuse("regularizer", value, _EXPECTED)
+    raise ValueError(f"got {shown(value)}, expected {_EXPECTED}.")
 
 
 REGULARIZER = Converted(as_regularizer, _EXPECTED)

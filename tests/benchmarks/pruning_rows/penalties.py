@@ -23,15 +23,15 @@ def penalties(lab):
     for _ in lab.seeds(1):
         rows += [
             _gradual(lab, "gradual magnitude, 95%", None),
-            _gradual(lab, "L1 2e-6 and gradual magnitude", regularizers.L1(2e-6)),
+            _gradual(lab, "L1 1e-6 and gradual magnitude", regularizers.L1(1e-6)),
             _gradual(
                 lab,
-                "smoothed L1/2 2e-6 and gradual magnitude",
-                regularizers.SmoothedL12(2e-6),
+                "smoothed L1/2 1e-6 and gradual magnitude",
+                regularizers.SmoothedL12(1e-6),
             ),
-            _at_once(lab, "L1 2e-6, then cut", regularizers.L1(2e-6)),
+            _at_once(lab, "L1 1e-5, then cut", regularizers.L1(1e-5)),
             _at_once(
-                lab, "smoothed L1/2 2e-6, then cut", regularizers.SmoothedL12(2e-6)
+                lab, "smoothed L1/2 1e-5, then cut", regularizers.SmoothedL12(1e-5)
             ),
             _selective(lab),
         ]
@@ -39,7 +39,9 @@ def penalties(lab):
 
 
 def _masked(lab, penalty):
-    transforms = ["mask"] + [lab.tfc.transforms.Penalty(penalty)] * bool(penalty)
+    transforms = ["mask"]
+    if penalty is not None:
+        transforms.append(lab.tfc.transforms.Penalty(penalty))
     return lab.tfc.compress(lab.lenet_300_100(), {".*": transforms})
 
 

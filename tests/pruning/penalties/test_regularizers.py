@@ -184,7 +184,10 @@ def test_a_residual_block_whose_layer_is_zero_shrinks_to_one_channel():
             r"weight of shape \(3,\), which has no such",
         ),
         (lambda: GroupLasso(1.0, (4,))(tf.zeros((2, 2))), r"weight of shape \(2, 2\)"),
-        (lambda: tfc.transforms.Penalty(0.1), r"regularizer: got 0.1, expected a tfc"),
+        (
+            lambda: tfc.transforms.Penalty(0.1),
+            r"Penalty\(regularizer\): got 0.1, exp",
+        ),
         (
             lambda: tfc.compress(
                 layouts(),

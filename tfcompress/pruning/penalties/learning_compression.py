@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from tfcompress.core import nouns
-from tfcompress.core.errors import check_finite, refuse
+from tfcompress.core.errors import check_finite, shown
 from tfcompress.core.kinds import Converted, Integer, Number, PlugIn, checked
 from tfcompress.core.nouns import LayerRewrite, Scope, WeightTransform
 from tfcompress.core.rules import Rules
@@ -17,7 +17,6 @@ from tfcompress.pruning.penalties.largest import largest
 from tfcompress.pruning.prune import by_rule, unmasked
 from tfcompress.transforms import Mask
 
-_SPARSITY = Number(0, below=1)
 _EXPECTED = (
     "a sparsity in [0, 1), a transform such as tfc.transforms.Codebook(4) or a "
     "factorisation such as tfc.rewrites.SVD(8)"
@@ -25,9 +24,7 @@ _EXPECTED = (
 
 
 def _compression(value):
-    """A sparsity, a `WeightTransform` or a `Factorizer`."""
-    if isinstance(value, (int, float, np.number)):
-        return _SPARSITY.check("compression", value)
+    """A `WeightTransform` or a `Factorizer`."""
     found = None
     for noun in (WeightTransform, LayerRewrite):
         try:
@@ -35,12 +32,13 @@ def _compression(value):
         except (TypeError, ValueError):
             continue
     if isinstance(found, Mask) or not isinstance(found, (WeightTransform, Factorizer)):
-        hint = "Give the sparsity in place of a mask." * isinstance(found, Mask)
-        refuse("compression", value, _EXPECTED, hint)
+        hint = " Give the sparsity in place of a mask." * isinstance(found, Mask)
+        raise ValueError(f"got {shown(value)}, expected {_EXPECTED}.{hint}")
     return found
 
 
-_RULES = Rules(Converted(_compression, _EXPECTED), _EXPECTED, "{'.*': 0.95}", least=1)
+_COMPRESSION = Number(0, below=1) | Converted(_compression, _EXPECTED)
+_RULES = Rules(_COMPRESSION, _EXPECTED, "{'.*': 0.95}", least=1)
 
 
 class LearningCompression(EachStep):
