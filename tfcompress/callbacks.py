@@ -4,14 +4,26 @@ from tfcompress.measuring.tensorboard_logger import TensorBoardLogger
 from tfcompress.pruning.callback import Pruning
 from tfcompress.pruning.channels.callback import ChannelPruning
 from tfcompress.pruning.lifelong import LifelongImportance
+from tfcompress.pruning.penalties.group_norm_regularization import (
+    GroupNormRegularization,
+)
+from tfcompress.pruning.penalties.growing_regularization import GrowingRegularization
+from tfcompress.pruning.penalties.learning_compression import LearningCompression
+from tfcompress.pruning.penalties.proximal_step import ProximalStep
+from tfcompress.pruning.penalties.selective_weight_decay import SelectiveWeightDecay
 from tfcompress.quantization.bit_annealing import BitAnnealing
 from tfcompress.transforms.staging import Staging
 
 __all__ = [
     "BitAnnealing",
     "ChannelPruning",
+    "GroupNormRegularization",
+    "GrowingRegularization",
+    "LearningCompression",
     "LifelongImportance",
+    "ProximalStep",
     "Pruning",
+    "SelectiveWeightDecay",
     "Staging",
     "TensorBoardLogger",
 ]
