@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfcompress.core.kinds import Integer
 from tfcompress.core.nouns import Signal, Signals
+from tfcompress.core.optimizers import steps_done
 from tfcompress.core.recording import recorded, with_main_argument
 from tfcompress.core.substituted import call_substituted
 from tfcompress.core.walk import leaf_of
@@ -40,13 +41,58 @@ def collect(model, weights, data, needs, copy=None, batches=None):
             no data, or no compiled loss.
     """
     signals = {_name(need): Signal.get(need) for need in needs}
-    if not signals:
-        return [Signals(ref=weight.ref) for weight in weights]
-    if data is None:
-        raise ValueError(
-            f"The signals {sorted(signals)} are gathered over data: pass data=, batches "
-            "(x, y)."
-        )
+    source = Source(model, copy or model, weights, data, batches)
+    step = steps_done(model, [weight.ref.variable for weight in weights])
+    found = [Signals(ref=weight.ref, step=step) for weight in weights]
+    streamed = {name: one for name, one in signals.items() if one.observes}
+    gathered = {
+        name: one.measure(source)
+        for name, one in signals.items()
+        if name not in streamed
+    }
+    if streamed:
+        gathered |= _gathered(source, streamed)
+    for name, values in gathered.items():
+        for of_weight, value in zip(found, values, strict=True):
+            of_weight[name] = value
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What signals are measured on.
+
+    Attributes:
+        model: the model, compiled if a loss or an optimizer is needed.
+        copy: the model that has the weights and computes the same.
+        weights: list of `Treatment`, or what has a `ref` and is `watched` like one.
+        data: batches, or None.
+        batches: how many of them are used at most; None for all.
+    """
+
+    model: keras.Model
+    copy: keras.Model
+    weights: list
+    data: object = None
+    batches: int | None = None
+
+    def each_batch(self, needs):
+        """`(x, y, sample_weight)` of the batches.
+
+        Args:
+            needs: what asks for them, for the error.
+
+        Raises:
+            ValueError: if there are no data.
+        """
+        if self.data is None:
+            raise ValueError(f"{needs} gathered over data: pass data=, batches (x, y).")
+        return each_batch(self.data, self.batches)
+
+
+def _gathered(source, signals):
+    """`{name: one statistic for each weight}` of signals that observe batches."""
+    model, weights = source.model, source.weights
     observed = frozenset().union(*(signal.observes for signal in signals.values()))
     if observed - {"calls"} and not model.compiled:
         raise ValueError(
@@ -54,26 +100,23 @@ def collect(model, weights, data, needs, copy=None, batches=None):
             "model.compile(loss=...) first."
         )
     step = tf.function(
-        _Step(model, copy or model, weights, list(signals.values()), observed),
+        _Step(model, source.copy, weights, list(signals.values()), observed),
         reduce_retracing=True,
     )
     totals = None
-    for batch in each_batch(data, batches):
+    for batch in source.each_batch(f"The signals {sorted(signals)} are"):
         parts = step(*tf.nest.map_structure(_tensor, batch))
         parts = tf.nest.map_structure(lambda t: t.numpy().astype(np.float64), parts)
         if totals is not None:
             parts = tf.nest.map_structure(np.add, totals, parts)
         totals = parts
-    return [
-        Signals(
-            {
-                name: signal.result(total, weight.ref)
-                for (name, signal), total in zip(signals.items(), sums, strict=True)
-            },
-            weight.ref,
-        )
-        for weight, sums in zip(weights, totals, strict=True)
-    ]
+    return {
+        name: [
+            signal.result(sums[position], weight.ref)
+            for weight, sums in zip(weights, totals, strict=True)
+        ]
+        for position, (name, signal) in enumerate(signals.items())
+    }
 
 
 def each_batch(data, batches=None):

@@ -106,25 +106,35 @@ class Signals(dict):
 
     Attributes:
         ref: the `WeightRef`; None where a criterion is called by hand.
+        step: iterations of the optimizer that trains the weight.
     """
 
-    def __init__(self, values=(), ref=None):
+    def __init__(self, values=(), ref=None, step=0):
         super().__init__(values)
         self.ref = ref
+        self.step = step
+
+    @property
+    def path(self):
+        """Name of the weight, empty where a criterion is called by hand."""
+        return "" if self.ref is None else self.ref.path
 
 
 class Signal(Plugin):
-    """A statistic of a weight over batches of data.
+    """A statistic of a weight, mostly over batches of data.
 
-    All signals that are asked for are gathered in one pass (`tfcompress.core.collect`):
-    what `update` gives for a batch is added up in float64, and `result` makes the
-    statistic of the sums. So nothing is held but sums.
+    All signals that observe something of batches are gathered in one pass
+    (`tfcompress.core.collect`): what `update` gives for a batch is added up in float64,
+    and `result` makes the statistic of the sums. So nothing is held but sums. Signals
+    that observe nothing have a `measure` of their own instead.
 
     Attributes:
         observes: what `update` looks at, of `"gradient"`, `"calls"` (inputs and outputs
             of the layer), `"output_gradient"` (of those outputs) and `"curvature"`.
     """
 
+    # Criteria may be called like the signal that they read.
+    package = "tfcompress.signals"
     observes = frozenset()
 
     def update(self, seen):
@@ -141,6 +151,17 @@ class Signal(Plugin):
         Args:
             totals: the sums of what `update` gave, arrays in float64.
             ref: the `WeightRef`, whose `layout` has the axes.
+        """
+        raise NotImplementedError
+
+    def measure(self, source):
+        """The statistic of each weight, for signals that observe nothing of batches.
+
+        Args:
+            source: a `tfcompress.core.collect.Source`: the model, its weights, data.
+
+        Returns:
+            A list of arrays as of `result`.
         """
         raise NotImplementedError
 

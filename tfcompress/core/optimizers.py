@@ -1,8 +1,12 @@
 """Which optimizer trains a weight, and how far it is."""
 
 import keras
+import numpy as np
 
-from tfcompress.core.keras_internals import trains
+from tfcompress.core.keras_internals import optimizer_slots, trains
+
+# SNFS divides by the root of Adam's second moment plus this.
+_EPSILON = 1e-8
 
 
 def optimizer_of(model, variables):
@@ -31,6 +35,39 @@ def optimizer_of(model, variables):
 def steps_done(model, variables):
     """Iterations of the optimizer that trains some weights of a model."""
     return _steps(optimizer_of(model, variables))
+
+
+def momentum_of(optimizer, variable):
+    """The running mean of gradients by which an optimizer moves a weight.
+
+    `m` of optimizers with momentum, `m / (√v + ε)` of those that scale it by a second
+    moment (Adam and its like), `m / (u + ε)` of Adamax.
+
+    Args:
+        optimizer: a Keras optimizer, or None.
+        variable: a weight.
+
+    Returns:
+        An array of the weight's shape; None if the optimizer keeps none of it.
+
+    >>> weight = keras.Variable(np.ones(2), name="weight")
+    >>> optimizer = keras.optimizers.SGD(0.1, momentum=0.5)
+    >>> optimizer.apply([np.array([1.0, 2.0])], [weight])
+    >>> momentum_of(optimizer, weight).tolist()
+    [-0.1..., -0.2...]
+    """
+    slots = [] if optimizer is None else optimizer_slots(optimizer, variable)
+    found = {slot.name.rpartition("_")[2]: slot.numpy() for slot in slots}
+    momentum = found.get("momentum")
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    # The momentum of RMSprop is one of scaled gradients.
+    if momentum is None or isinstance(inner, keras.optimizers.RMSprop):
+        return momentum
+    if "norm" in found:
+        return momentum / (found["norm"] + _EPSILON)
+    if "velocity" in found:
+        return momentum / (np.sqrt(found["velocity"]) + _EPSILON)
+    return momentum
 
 
 def _steps(optimizer):

@@ -2,9 +2,21 @@
 
 from tfcompress.core.nouns import Criterion
 from tfcompress.core.plugin import register
+from tfcompress.pruning.criteria.gradient import Gradient
 from tfcompress.pruning.criteria.magnitude import L1, L2, Magnitude
+from tfcompress.pruning.criteria.momentum import Momentum
+from tfcompress.pruning.criteria.random import Random
 
 get = Criterion.get
-register(Criterion, L1, L2, Magnitude)
+register(Criterion, Gradient, L1, L2, Magnitude, Momentum, Random)
 
-__all__ = ["L1", "L2", "Criterion", "Magnitude", "get"]
+__all__ = [
+    "L1",
+    "L2",
+    "Criterion",
+    "Gradient",
+    "Magnitude",
+    "Momentum",
+    "Random",
+    "get",
+]

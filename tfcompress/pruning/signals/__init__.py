@@ -9,6 +9,7 @@ from tfcompress.pruning.signals.activation_zeros import ActivationZeros
 from tfcompress.pruning.signals.gradient import Gradient
 from tfcompress.pruning.signals.hessian_diagonal import HessianDiagonal
 from tfcompress.pruning.signals.input_moments import InputMoments
+from tfcompress.pruning.signals.momentum import Momentum
 from tfcompress.pruning.signals.squared_gradient import SquaredGradient
 
 get = Signal.get
@@ -21,6 +22,7 @@ register(
     Gradient,
     HessianDiagonal,
     InputMoments,
+    Momentum,
     SquaredGradient,
 )
 
@@ -32,6 +34,7 @@ __all__ = [
     "Gradient",
     "HessianDiagonal",
     "InputMoments",
+    "Momentum",
     "Signal",
     "Signals",
     "SquaredGradient",
