@@ -137,6 +137,24 @@ def masked_weights(model):
     ]
 
 
+def needed_masks(model, method):
+    """The `Prunable`s of a model that have masks.
+
+    Args:
+        model: a Keras model.
+        method: what needs them, for the error.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if found := masked_weights(model):
+        return found
+    raise ValueError(
+        f"{method} found no Mask in model {model.name!r}. Add masks first: "
+        "tfc.compress(model, {'.*': tfc.transforms.Mask()})."
+    )
+
+
 def unmasked(ref):
     """A weight without a mask, as a `Prunable`."""
     return Prunable(ref, Treatment(ref, []))
@@ -267,7 +285,7 @@ class Engine:
         returned = keep & ~weight.kept()
         weight.mask.mask.assign(keep)
         if returned.any():
-            _forget(optimizer_of(model, [variable]), variable, returned)
+            forget(optimizer_of(model, [variable]), variable, returned)
         weight.treatment.refresh(after=weight.mask)
 
     @property
@@ -328,7 +346,7 @@ def _warn_of_floors(scope, weights, scores, counts, sparsity):
         )
 
 
-def _forget(optimizer, variable, places):
+def forget(optimizer, variable, places):
     """Zeroes what an optimizer knows of some elements of a weight."""
     if optimizer is None:
         return

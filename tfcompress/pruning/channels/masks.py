@@ -2,6 +2,30 @@
 
 import numpy as np
 
+from tfcompress.core.graph import flatten_with_origins
+from tfcompress.pruning.channels.graph import ChannelGraph
+
+
+def graph_of_masks(model, masked):
+    """The `ChannelGraph` of a model, and which of its weights have masks.
+
+    Args:
+        model: a Keras model.
+        masked: list of `Prunable` of it.
+
+    Returns:
+        The graph, and `{id(variable): Prunable}` by the variables that it knows.
+    """
+    flat, origins = flatten_with_origins(model)
+    by_variable = {id(weight.ref.variable): weight for weight in masked}
+    weights = {
+        id(copied): by_variable[id(variable)]
+        for copy in flat.layers
+        for copied, variable in _counterparts(copy, origins.get(copy.name))
+        if id(variable) in by_variable
+    }
+    return ChannelGraph(flat), weights
+
 
 def unit_masks(graph, keep):
     """What a choice of units leaves of the weights that make or carry channels.
@@ -46,3 +70,11 @@ def units_left(graph, groups, masks):
         left = rows.reshape(len(rows), -1).any(axis=1)
         keep[graph.units(slot.ids)[left]] = True
     return keep
+
+
+def _counterparts(copy, layer):
+    """Pairs of variables of a layer and its copy, compressed or not."""
+    if layer is None:
+        return ()
+    inside = [getattr(one, "inner", one).variables for one in (copy, layer)]
+    return zip(*inside, strict=True)
