@@ -3,12 +3,17 @@
 from tfcompress.core.nouns import Criterion
 from tfcompress.core.plugin import register
 from tfcompress.pruning.criteria.gradient import Gradient
-from tfcompress.pruning.criteria.magnitude import L1, L2, Magnitude
+from tfcompress.pruning.criteria.magnitude import (
+    L1,
+    L2,
+    Magnitude,
+    MagnitudePerSign,
+)
 from tfcompress.pruning.criteria.momentum import Momentum
 from tfcompress.pruning.criteria.random import Random
 
 get = Criterion.get
-register(Criterion, Gradient, L1, L2, Magnitude, Momentum, Random)
+register(Criterion, Gradient, L1, L2, Magnitude, MagnitudePerSign, Momentum, Random)
 
 __all__ = [
     "L1",
@@ -16,6 +21,7 @@ __all__ = [
     "Criterion",
     "Gradient",
     "Magnitude",
+    "MagnitudePerSign",
     "Momentum",
     "Random",
     "get",
