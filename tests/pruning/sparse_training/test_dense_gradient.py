@@ -79,7 +79,7 @@ def test_that_of_the_last_training_batch(options):
         model.compile(keras.optimizers.SGD(0.0), "mse", **options)
     x = models.inputs(model, 16)
     y = x[:, :3]
-    sparse = tfc.callbacks.RigL(0.5, frequency=10)
+    sparse = tfc.callbacks.RigL(0.5, fraction=0, frequency=2, end_step=3)
     seen = {}
 
     class Look(keras.callbacks.Callback):

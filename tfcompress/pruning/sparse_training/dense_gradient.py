@@ -17,6 +17,8 @@ class DenseGradient:
     Args:
         shape: of the weight.
         dtype: of the weight.
+        is_wanted: boolean variable: whether to write down anything in a batch; None for
+            always.
 
     >>> seen = DenseGradient((2,), "float32")
     >>> with tf.GradientTape() as tape:
@@ -27,7 +29,8 @@ class DenseGradient:
     (array([5., 3.], dtype=float32), array([2., 0.], dtype=float32))
     """
 
-    def __init__(self, shape, dtype):
+    def __init__(self, shape, dtype, is_wanted=None):
+        self._is_wanted = is_wanted
         self._gradient = _variable(shape, dtype)
         self._is_first = _variable((), "bool")
 
@@ -46,12 +49,19 @@ class DenseGradient:
         self._is_first.assign(True)
 
     def _see(self, upstream):
+        if self._is_wanted is None:
+            self._keep(upstream)
+        else:
+            tf.cond(self._is_wanted, lambda: self._keep(upstream), lambda: False)
+        return upstream
+
+    def _keep(self, upstream):
         nothing = tf.zeros_like(upstream)
         finite = tf.where(tf.math.is_finite(upstream), upstream, nothing)
         before = tf.where(self._is_first, nothing, self._gradient)
         self._gradient.assign(before + finite)
         self._is_first.assign(False)
-        return upstream
+        return True
 
     def gradient(self):
         """Of the last batch, a NumPy array."""

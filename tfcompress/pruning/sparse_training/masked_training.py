@@ -32,7 +32,7 @@ class MaskedTraining(keras.callbacks.Callback):
         """Finds the masks of the model."""
         super().set_model(model)
         masked = needed_masks(model, type(self).__name__)
-        # Biases are few and needed.
+        # Biases are few and needed; where only they have masks, they are meant.
         self._masked = [weight for weight in masked if weight.ref.is_kernel] or masked
         for weight in self._masked:
             if weight.treatment.transforms[0] is not weight.mask:

@@ -3,9 +3,11 @@
 import math
 
 import numpy as np
+import tensorflow as tf
 
 from tfcompress.core.collect import collect
 from tfcompress.core.nouns import Signals, top
+from tfcompress.core.optimizers import optimizer_of
 from tfcompress.pruning.criteria.random import Random
 from tfcompress.pruning.prune import Engine
 from tfcompress.pruning.regrow import regrow
@@ -64,6 +66,7 @@ class SparseTraining(MaskedTraining):
         self._drop = Engine(drop)
         self._grow = Engine(Random(seed) if grow is None else grow)
         self._seen = {}
+        self._is_wanted, self._wants = None, True
         self._previous_step, self._batches = None, 0
         self._end = end_step
 
@@ -88,20 +91,23 @@ class SparseTraining(MaskedTraining):
         return self.needs | self.drop.needs | self.grow.needs
 
     def _watch(self):
-        make = self._momentum if "momentum" in self._needs else DenseGradient
         with self.model.distribute_strategy.scope():
+            self._is_wanted, self._wants = tf.Variable(True, trainable=False), True
             for weight in self._masked:
-                variable = weight.treatment.variable
-                seen = make(tuple(variable.shape), variable.dtype)
+                seen = self._seeing(weight.treatment.variable)
                 self._seen[weight.path] = weight.mask.watch = seen
         # The one that was traced earlier does not look.
         self.model.train_function = None
 
-    def _momentum(self, shape, dtype):
-        optimizer = self.model.optimizer
+    def _seeing(self, variable):
+        shape = tuple(variable.shape)
+        if "momentum" not in self._needs:
+            return DenseGradient(shape, variable.dtype, self._is_wanted)
+        optimizer = optimizer_of(self.model, [variable])
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         beta = getattr(optimizer, "beta_1", getattr(optimizer, "momentum", 0)) or _BETA
-        return DenseMomentum(shape, dtype, beta, getattr(optimizer, "beta_2", None))
+        beta_2 = getattr(optimizer, "beta_2", None)
+        return DenseMomentum(shape, variable.dtype, beta, beta_2)
 
     def on_train_begin(self, logs=None):
         """Forgets where the last training stood."""
@@ -150,12 +156,23 @@ class SparseTraining(MaskedTraining):
         """Canonical masks to begin with, of random scores."""
         return list(map(top, scores, self._counts(scores)))
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Exchanges weights if it is time."""
+    def on_train_batch_begin(self, batch, logs=None):
+        """Looks at gradients if it will be time."""
         self._batches += 1
         # Reading the optimizer's step takes longer than knowing that nothing can be due.
         latest = self._previous_step + self._batches * self.model.steps_per_execution
-        if self._is_due(latest):
+        self._will_be_due = self._is_due(latest)
+        if self._seen and self.frequency is not None:
+            self._want(self._will_be_due)
+
+    def _want(self, is_wanted):
+        if is_wanted != self._wants:
+            self._wants = is_wanted
+            self._is_wanted.assign(is_wanted)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Exchanges weights if it is time."""
+        if self._will_be_due:
             self.update(self._steps_done())
 
     def _is_due(self, step):
