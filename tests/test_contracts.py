@@ -21,6 +21,7 @@ from tfcompress.core.walk import own_variables
 
 EXAMPLES = {
     "Constant": {"sparsity": 0.5},
+    "Lifelong": {"values": {"": 2.0}},
     "OneShot": {"sparsity": 0.5},
     "Polynomial": {
         "final_sparsity": 0.5,

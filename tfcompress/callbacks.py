@@ -3,6 +3,7 @@
 from tfcompress.measuring.tensorboard_logger import TensorBoardLogger
 from tfcompress.pruning.callback import Pruning
 from tfcompress.pruning.channels.callback import ChannelPruning
+from tfcompress.pruning.lifelong import LifelongImportance
 from tfcompress.pruning.sparse_training.ac_dc import ACDC
 from tfcompress.pruning.sparse_training.dsr import DSR
 from tfcompress.pruning.sparse_training.rigl import RigL
@@ -19,6 +20,7 @@ __all__ = [
     "SNFS",
     "BitAnnealing",
     "ChannelPruning",
+    "LifelongImportance",
     "Pruning",
     "RigL",
     "SRigL",

@@ -1,12 +1,16 @@
 """The nouns that plug-ins implement. Everything else is Keras."""
 
 import bisect
+import math
 
 import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.plugin import Plugin
 
+# How many values say where the others are, and how far beside their roots.
+_SAMPLE = 2**17
+_MARGIN = 4
 # A step that no training reaches.
 _NEVER = 2**62
 
@@ -174,9 +178,12 @@ class Criterion(Plugin):
 
     Attributes:
         needs: names of the signals that must be gathered over data first.
+        rounds: in how many steps of equal ratio weights go, each scored anew among what
+            the steps before have left.
     """
 
     needs = frozenset()
+    rounds = 1
 
     def __call__(self, weight, signals):
         """Scores that broadcast to the shape of the weight.
@@ -195,6 +202,25 @@ class Criterion(Plugin):
         channels.
         """
         return np.mean(scores, axis=axes)
+
+    def score_groups(self, members, pool):
+        """Scores of groups, as they are compared within and between weights.
+
+        By default those of the elements, reduced. Methods that compare a group with
+        others of its weight, by rank or share, do so here.
+
+        Args:
+            members: list of `(weight, signals)`, as in `__call__`; one weight, or those
+                that make the same coupled channels.
+            pool: `(list of scores, one array for each member; reduce) -> scores of the
+                groups`.
+        """
+        return pool([self(*member) for member in members], self.reduce)
+
+    @property
+    def repairs(self):
+        """Whether it changes what stays."""
+        return type(self).adjust is not Criterion.adjust
 
     def adjust(self, weight, keep, signals):
         """The weight once the elements that go are gone, for methods that repair it.
@@ -440,8 +466,33 @@ def top(scores, count):
         return np.zeros(scores.shape, bool)
     if count >= flat.size:
         return np.ones(scores.shape, bool)
-    threshold = np.partition(flat, flat.size - count)[flat.size - count]
+    threshold = nth_highest([flat], count)
     mask = flat > threshold
     ties = np.flatnonzero(flat == threshold)
     mask[ties[: count - np.count_nonzero(mask)]] = True
     return mask.reshape(scores.shape)
+
+
+def nth_highest(arrays, count):
+    """The `count`-th highest value of some arrays together, without copying them.
+
+    >>> nth_highest([np.array([5.0, 1.0]), np.array([3.0, 4.0])], 2).item()
+    4.0
+    """
+    flat = [np.ravel(array) for array in arrays]
+    total = sum(values.size for values in flat)
+    # A sample says about where it is; only what is near is sorted.
+    sample = np.sort(
+        np.concatenate([values[:: total // _SAMPLE + 1] for values in flat])
+    )
+    place, margin = (1 - count / total) * sample.size, _MARGIN * sample.size**0.5
+    low = sample[max(0, math.floor(place - margin))]
+    high = sample[min(sample.size - 1, math.ceil(place + margin))]
+    above = sum(np.count_nonzero(values > high) for values in flat)
+    near = [values[(values >= low) & (values <= high)] for values in flat]
+    if not above < count <= above + sum(values.size for values in near):
+        near, above = flat, 0
+    near = np.concatenate(near)
+    place = near.size - (count - above)
+    near.partition(place)
+    return near[place]

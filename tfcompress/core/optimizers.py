@@ -1,9 +1,12 @@
 """Which optimizer trains a weight, and how far it is."""
 
+import contextlib
+
 import keras
 import numpy as np
+import tensorflow as tf
 
-from tfcompress.core.keras_internals import optimizer_slots, trains
+from tfcompress.core.keras_internals import optimizer_slots, trained_variables, trains
 
 # SNFS divides by the root of Adam's second moment plus this.
 _EPSILON = 1e-8
@@ -68,6 +71,66 @@ def momentum_of(optimizer, variable):
     if "velocity" in found:
         return momentum / (np.sqrt(found["velocity"]) + _EPSILON)
     return momentum
+
+
+@contextlib.contextmanager
+def watched_steps(optimizer, variables, see):
+    """Within it `see(gradients, steps)` is called whenever an optimizer moves weights.
+
+    In the graph of the training step, if that is traced within. Gradients are those of the
+    loss before clipping, without what regularizers of the weights add; steps are what the
+    weights have moved by.
+
+    Args:
+        optimizer: a Keras optimizer, also one that scales the loss.
+        variables: weights; those that it does not move have zeros.
+        see: takes two lists of tensors, one for each weight.
+
+    >>> weight = keras.Variable(np.ones(2))
+    >>> optimizer = keras.optimizers.SGD(0.5)
+    >>> def show(gradients, steps):
+    ...     print(gradients[0].numpy(), steps[0].numpy())
+    >>> with watched_steps(optimizer, [weight], show):
+    ...     optimizer.apply([tf.constant([1.0, 2.0])], [weight])
+    [1. 2.] [-0.5 -1. ]
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    apply = inner.apply
+
+    def apply_and_see(grads, trainable_variables=None):
+        grads = list(grads)
+        moved = trainable_variables or trained_variables(inner)
+        found = {
+            id(variable): gradient
+            for variable, gradient in zip(moved, grads, strict=True)
+            if gradient is not None
+        }
+        before = [tf.identity(variable.value) for variable in variables]
+        apply(grads, trainable_variables)
+        steps = [v.value - old for v, old in zip(variables, before, strict=True)]
+        gradients = [
+            tf.cast(found[id(variable)], old.dtype) - _slope(variable, old)
+            if id(variable) in found
+            else tf.zeros_like(old)
+            for variable, old in zip(variables, before, strict=True)
+        ]
+        see(gradients, steps)
+
+    object.__setattr__(inner, "apply", apply_and_see)
+    try:
+        yield
+    finally:
+        object.__delattr__(inner, "apply")
+
+
+def _slope(variable, value):
+    """The gradient of what regularizes a weight."""
+    if variable.regularizer is None:
+        return tf.zeros_like(value)
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        penalty = variable.regularizer(value)
+    return tape.gradient(penalty, value)
 
 
 def _steps(optimizer):

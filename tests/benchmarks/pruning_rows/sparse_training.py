@@ -42,6 +42,11 @@ def _train(lab, name, sparsity, make):
     )
 
 
+def _every(lab):
+    """As many updates as there are with one after each of the paper's epochs."""
+    return max(1, lab.steps(_EPOCHS) // 100)
+
+
 def _sgd(lab, steps):
     rate = lab.keras.optimizers.schedules.CosineDecay(0.1, steps)
     return lab.keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
@@ -58,18 +63,16 @@ def _gradual(lab, sparsity):
 
 
 def _ac_dc(lab, sparsity):
-    phases = (
-        [lab.epochs(5), lab.epochs(5), lab.epochs(15)]
-        if lab.epochs(2) > 1
-        else [0, 1, 1]
-    )
+    phases = (0, 1, 1) if lab.is_quick else (5, 5, 15)
     return lab.tfc.callbacks.ACDC(sparsity, *phases)
 
 
 _METHODS = {
-    "SET": lambda lab, sparsity: lab.tfc.callbacks.SET(sparsity),
+    "SET": lambda lab, sparsity: lab.tfc.callbacks.SET(sparsity, frequency=_every(lab)),
     "DSR": lambda lab, sparsity: lab.tfc.callbacks.DSR(sparsity),
-    "SNFS": lambda lab, sparsity: lab.tfc.callbacks.SNFS(sparsity),
+    "SNFS": lambda lab, sparsity: lab.tfc.callbacks.SNFS(
+        sparsity, frequency=_every(lab)
+    ),
     "RigL": lambda lab, sparsity: lab.tfc.callbacks.RigL(sparsity),
     "SRigL": lambda lab, sparsity: lab.tfc.callbacks.SRigL(sparsity),
     "AC/DC": _ac_dc,

@@ -177,6 +177,6 @@ def test_a_training_of_unknown_length():
         ),
     )
     with pytest.raises(ValueError, match="Pass end_step="):
-        model.fit(data, verbose=0, callbacks=[RigL(0.5)])
+        model.fit(data, shuffle=False, verbose=0, callbacks=[RigL(0.5)])
     with pytest.raises(ValueError, match="pass frequency= and end_step="):
         SET(0.5).update(1)

@@ -116,8 +116,8 @@ class ACDC(MaskedTraining):
         self.num_kept = self._num_kept_now()
 
     def _compress(self):
-        found = self._engine.signals(self.model, self._masked, self.data)
-        scores = [self._engine.score(w, found[w.path]) for w in self._masked]
+        found = self._engine.measurement(self.model, self._masked, self.data)()
+        scores = [self._engine.score_elements(w, found[w.path]) for w in self._masked]
         self.dense_model = strip(self.model)
         self._assign(list(map(top, scores, self._counts(scores))))
 

@@ -230,8 +230,8 @@ class SparseTraining(MaskedTraining):
         self._assign(
             self._exchanged(
                 masks,
-                [self._drop.score(*pair) for pair in pairs],
-                [self._grow.score(*pair) for pair in pairs],
+                [self._drop.score_elements(*pair) for pair in pairs],
+                [self._grow.score_elements(*pair) for pair in pairs],
                 signals,
                 self.fraction * annealed,
             )
