@@ -11,10 +11,20 @@ from tfcompress.pruning.penalties.growing_regularization import GrowingRegulariz
 from tfcompress.pruning.penalties.learning_compression import LearningCompression
 from tfcompress.pruning.penalties.proximal_step import ProximalStep
 from tfcompress.pruning.penalties.selective_weight_decay import SelectiveWeightDecay
+from tfcompress.pruning.sparse_training.ac_dc import ACDC
+from tfcompress.pruning.sparse_training.dsr import DSR
+from tfcompress.pruning.sparse_training.rigl import RigL
+from tfcompress.pruning.sparse_training.set import SET
+from tfcompress.pruning.sparse_training.snfs import SNFS
+from tfcompress.pruning.sparse_training.srigl import SRigL
 from tfcompress.quantization.bit_annealing import BitAnnealing
 from tfcompress.transforms.staging import Staging
 
 __all__ = [
+    "ACDC",
+    "DSR",
+    "SET",
+    "SNFS",
     "BitAnnealing",
     "ChannelPruning",
     "GroupNormRegularization",
@@ -23,6 +33,8 @@ __all__ = [
     "LifelongImportance",
     "ProximalStep",
     "Pruning",
+    "RigL",
+    "SRigL",
     "SelectiveWeightDecay",
     "Staging",
     "TensorBoardLogger",

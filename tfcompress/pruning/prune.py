@@ -143,6 +143,24 @@ def masked_weights(model):
     ]
 
 
+def needed_masks(model, method):
+    """The `Prunable`s of a model that have masks.
+
+    Args:
+        model: a Keras model.
+        method: what needs them, for the error.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if found := masked_weights(model):
+        return found
+    raise ValueError(
+        f"{method} found no Mask in model {model.name!r}. Add masks first: "
+        "tfc.compress(model, {'.*': tfc.transforms.Mask()})."
+    )
+
+
 def kernels(model):
     """The kernels of a model as `Prunable`s, whether or not they are treated."""
     treated = {id(ref.variable): treatment for ref, treatment in treated_refs(model)}
@@ -291,6 +309,20 @@ class Engine:
         members = [(weight.value(), signals[weight.path]) for weight in weights]
         return self.criterion.score_groups(members, pool_checked)
 
+    def score_elements(self, weight, signals):
+        """Scores of all elements of a weight, in canonical form.
+
+        Args:
+            weight: a `Prunable`.
+            signals: its `Signals`.
+
+        Raises:
+            ValueError: as of `score_groups`.
+        """
+        return self.score_groups(
+            [weight], {weight.path: signals}, lambda scores, reduce: scores[0]
+        )
+
     def _checked(self, weight, scores):
         """Scores of the elements of a weight, in its canonical shape."""
         scores, shape = np.asarray(scores), weight.layout.canonical_shape
@@ -347,7 +379,7 @@ class Engine:
         returned = keep & ~weight.kept()
         weight.mask.mask.assign(keep)
         if returned.any():
-            _forget(optimizer_of(model, [variable]), variable, returned)
+            forget(optimizer_of(model, [variable]), variable, returned)
         weight.treatment.refresh(after=weight.mask)
 
     def adjusted(self, weight, keep, signals):
@@ -422,7 +454,7 @@ def _left(weights, masks):
             place.assign(before)
 
 
-def _forget(optimizer, variable, places):
+def forget(optimizer, variable, places):
     """Zeroes what an optimizer knows of some elements of a weight."""
     if optimizer is None:
         return

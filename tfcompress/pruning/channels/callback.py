@@ -7,8 +7,7 @@ from tfcompress.core.kinds import Integer, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Scope
 from tfcompress.core.rules import PATTERNS
 from tfcompress.pruning.callback import SCHEDULES, Pruning
-from tfcompress.pruning.channels.graph import followed
-from tfcompress.pruning.channels.masks import unit_masks, units_left
+from tfcompress.pruning.channels.masks import graph_of_masks, unit_masks, units_left
 from tfcompress.pruning.channels.selection import Selection, free_groups, makers
 from tfcompress.pruning.prune import by_rule
 
@@ -65,14 +64,7 @@ class ChannelPruning(Pruning):
 
     def _find_parts(self):
         """Groups of channels that have masks, and `[(schedule, groups)]`."""
-        self._graph, variables = followed(self.model)
-        masked = {id(weight.ref.variable): weight for weight in self._masked}
-        # By the variables of the flat copy, which the graph knows.
-        self._weights = {
-            key: masked[id(variable)]
-            for key, variable in variables.items()
-            if id(variable) in masked
-        }
+        self._graph, self._weights = graph_of_masks(self.model, self._masked)
         groups = [
             group
             for group in free_groups(self._graph, self.ignore)
