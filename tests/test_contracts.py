@@ -409,6 +409,7 @@ def test_rewrite_computes_the_same(cls):
     y = keras.layers.BatchNormalization(name="norm")(y)
     y = keras.layers.SeparableConv2D(4, 3, activation="relu")(y)
     y = keras.layers.Conv2D(4, 1)(y)
+    y = keras.layers.EinsumDense("...d,d->...d", 4)(y)
     y = keras.layers.Dense(6, name="head")(keras.layers.Flatten()(y))
     model = keras.Model(x, y)
     # A row of zeros, which a smaller kernel does without.

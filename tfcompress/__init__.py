@@ -34,6 +34,8 @@ from tfcompress.measuring.compare import compare
 from tfcompress.measuring.report import report
 from tfcompress.pruning import criteria, patterns, scopes, signals
 from tfcompress.pruning.channels import CompactKernel
+from tfcompress.pruning.channels.channel_scale import ChannelScale
+from tfcompress.pruning.channels.gates import gate_channels
 from tfcompress.pruning.channels.listing import channel_groups
 from tfcompress.pruning.channels.prune_channels import prune_channels
 from tfcompress.pruning.channels.shrink import shrink
@@ -70,6 +72,7 @@ __all__ = [
     "export",
     "export_tflite",
     "factorize",
+    "gate_channels",
     "interop",
     "layers",
     "load_model",
@@ -110,6 +113,7 @@ _publish(
     quantize_activations=quantize_activations,
     shrink=shrink,
 )
+_publish(layers, ChannelScale=ChannelScale)
 _publish(post_training, search)
 _publish(export, decode_tflite=decode_tflite)
 _publish(runtime, Benchmark=Benchmark, benchmark=benchmark)
