@@ -4,11 +4,13 @@ from tfcompress.measuring.tensorboard_logger import TensorBoardLogger
 from tfcompress.pruning.callback import Pruning
 from tfcompress.pruning.channels.callback import ChannelPruning
 from tfcompress.quantization.bit_annealing import BitAnnealing
+from tfcompress.transforms.penalty_warmup import PenaltyWarmup
 from tfcompress.transforms.staging import Staging
 
 __all__ = [
     "BitAnnealing",
     "ChannelPruning",
+    "PenaltyWarmup",
     "Pruning",
     "Staging",
     "TensorBoardLogger",

@@ -27,8 +27,9 @@ def shrink(model: BuiltModel()):
       one channel of its kind that stays;
 
     and rows and columns of convolution kernels that are zero (`CompactKernel`). Gates of
-    `tfc.gate_channels` are written into the layers next to them. What would change the outputs stays, such as a zero channel in front of a layer
-    normalisation, whose mean counts it.
+    `tfc.gate_channels` are written into the layers next to them. What would change the
+    outputs stays, such as a zero channel in front of a layer normalisation, whose mean
+    counts it.
 
     Args:
         model: a built Sequential or Functional model, or a subclassed one whose `call`
