@@ -39,6 +39,7 @@ from tfcompress.pruning.channels.gates import gate_channels
 from tfcompress.pruning.channels.listing import channel_groups
 from tfcompress.pruning.channels.prune_channels import prune_channels
 from tfcompress.pruning.channels.shrink import shrink
+from tfcompress.pruning.posterior_bits import posterior_bits
 from tfcompress.pruning.prune import prune
 from tfcompress.quantization import activations, layers, post_training, ranges
 from tfcompress.quantization.post_training import quantize_weights
@@ -114,6 +115,7 @@ _publish(
     shrink=shrink,
 )
 _publish(layers, ChannelScale=ChannelScale)
+_publish(transforms, posterior_bits=posterior_bits)
 _publish(post_training, search)
 _publish(export, decode_tflite=decode_tflite)
 _publish(runtime, Benchmark=Benchmark, benchmark=benchmark)

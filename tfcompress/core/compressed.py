@@ -83,6 +83,12 @@ class Treatment:
         follows = transform is not self.transforms[0]
         return self.waiting is not None and transform.waits and follows
 
+    @property
+    def has_moments(self):
+        """Whether what its last transform draws is normal."""
+        last = type(self.transforms[-1]) if self.transforms else WeightTransform
+        return last.moments is not WeightTransform.moments
+
     def moments(self):
         """`(mean, variance)` of the effective weight while training."""
         *before, last = self.transforms

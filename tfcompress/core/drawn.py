@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tfcompress.core.keras_internals import uncast
 from tfcompress.core.matrices import has_matrix
-from tfcompress.core.nouns import WeightTransform
 from tfcompress.core.substituted import call_substituted
 
 # Added to variances, whose root has no gradient at zero.
@@ -82,14 +81,10 @@ def _kernel(compressed):
             treatment
             for treatment in compressed.treatments
             if treatment.variable is getattr(layer, "kernel", None)
-            and _has_moments(treatment.transforms[-1])
+            and treatment.has_moments
         ),
         None,
     )
-
-
-def _has_moments(transform):
-    return type(transform).moments is not WeightTransform.moments
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Noise of each weight, as large as it can be; what is nothing but noise goes."""
 
+import math
+
 import tensorflow as tf
 
 from tfcompress.core.kinds import Integer, Number
@@ -100,12 +102,18 @@ class SparseVariationalDropout(Normal):
 
     def mean(self, weight):
         """The weights that are more than noise."""
-        is_kept = self.log_alpha(weight) <= self.threshold
+        # As log α, but without logarithms, which are slow.
+        most = math.exp(self.threshold) * (tf.square(weight) + _TINY)
+        is_kept = tf.exp(self.log_variance.value) <= most
         return tf.where(is_kept, weight, tf.zeros_like(weight))
 
     def moments(self, weight):
         """Those, and the variance of all; noise may grow less again."""
-        variance = tf.exp(self.log_alpha(weight)) * tf.square(weight)
+        square = tf.square(weight)
+        variance = tf.maximum(
+            tf.exp(self.log_variance.value), math.exp(-_MOST_LOG_ALPHA) * square
+        )
+        variance = tf.minimum(variance, math.exp(_MOST_LOG_ALPHA) * square)
         return self.mean(weight), variance
 
     def cost(self, weight):
