@@ -21,8 +21,8 @@ def posterior_bits(model: BuiltModel()):
     """The bits that each weight of a kernel needs, read off its posterior.
 
     Of a weight with standard deviation `σ`, `t` significant bits matter while the
-    round-off stays above the noise, `2 σ < 2^(1 - t) / 2`, and at most 23. A kernel gets the
-    mean over its weights that are not 0, rounded up, a bit for the sign, and
+    round-off stays above the noise, `2 σ < 2^(1 - t) / 2`, and at most 23. A kernel gets
+    the mean over its weights that are not 0, rounded up, a bit for the sign, and
     `log2(log2(max|w| + 1) + 1)` bits, rounded up, for the exponent.
 
     Gates of `tfc.gate_channels` belong to the kernels that `tfc.shrink` writes them into:
