@@ -18,6 +18,7 @@ from tfcompress.pruning.sparse_training.set import SET
 from tfcompress.pruning.sparse_training.snfs import SNFS
 from tfcompress.pruning.sparse_training.srigl import SRigL
 from tfcompress.quantization.bit_annealing import BitAnnealing
+from tfcompress.transforms.penalty_warmup import PenaltyWarmup
 from tfcompress.transforms.staging import Staging
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "GrowingRegularization",
     "LearningCompression",
     "LifelongImportance",
+    "PenaltyWarmup",
     "ProximalStep",
     "Pruning",
     "RigL",

@@ -125,7 +125,10 @@ def _warn_of_waiting(model):
 def is_plain(model):
     """Whether a model has nothing to strip."""
     layers = all_layers(model)
-    return not any(isinstance(a, Compressed) or _is_plain_call(a) for a in layers)
+    return not any(
+        isinstance(a, Compressed) or _is_plain_call(a) or _has_plain_form(a)
+        for a in layers
+    )
 
 
 def _compressed(model, plan):
@@ -169,16 +172,22 @@ def _initialise(compressed):
 def _strip_layer(layer):
     if _is_plain_call(layer):
         return layer
-    if not isinstance(layer, Compressed):
-        return clone_layer(layer)
-    plain = clone_layer(layer.inner)
-    layer.bake_into(plain)
-    return plain
+    if isinstance(layer, Compressed):
+        plain = clone_layer(layer.inner)
+        layer.bake_into(plain)
+    else:
+        plain = clone_layer(layer)
+    return plain.as_plain() if _has_plain_form(plain) else plain
 
 
 def _is_plain_call(layer):
     """Whether the layer stands for a plain operation that it knows how to call."""
     return hasattr(layer, "call_plain")
+
+
+def _has_plain_form(layer):
+    """Whether the layer knows one of Keras that computes the same."""
+    return hasattr(layer, "as_plain")
 
 
 def _call_plain(key, layer, /, *args, **kwargs):

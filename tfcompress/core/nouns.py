@@ -34,12 +34,15 @@ class WeightTransform(Plugin):
         waits: whether it is so coarse that what comes before it in the list should have
             come to rest first, such as masks that a callback changes. Callbacks then
             let the weight pass it by until it begins.
+        draws_each: whether, called while training on a stack of weights `(count, *shape)`,
+            it draws other numbers for each.
     """
 
     shares_values = False
     max_level = None
     replaces_weight = False
     waits = False
+    draws_each = False
 
     def build(self, layer, weight, layout):
         """Creates the state.
@@ -71,6 +74,14 @@ class WeightTransform(Plugin):
 
     def __call__(self, weight, training=False):
         """The transformed weight, a tensor of the same shape and dtype."""
+        raise NotImplementedError
+
+    def moments(self, weight):
+        """`(mean, variance)` of what a call draws while training, tensors like the weight.
+
+        Only for transforms whose draws are normal, each weight for itself. Where layers
+        are linear in the weight, their outputs are drawn then, each for itself.
+        """
         raise NotImplementedError
 
     def penalty(self):

@@ -5,12 +5,17 @@ from tfcompress.core.plugin import register
 from tfcompress.transforms.bfloat16 import BFloat16
 from tfcompress.transforms.binary import Binary
 from tfcompress.transforms.codebook import Codebook
+from tfcompress.transforms.gaussian_weights import GaussianWeights
+from tfcompress.transforms.group_normal_jeffreys import GroupNormalJeffreys
 from tfcompress.transforms.half import Half
+from tfcompress.transforms.hard_concrete import HardConcrete
 from tfcompress.transforms.hashed import Hashed
 from tfcompress.transforms.learned_step import LearnedStep
+from tfcompress.transforms.log_normal import LogNormal
 from tfcompress.transforms.mask import Mask
 from tfcompress.transforms.penalty import Penalty
 from tfcompress.transforms.power_of_two import PowerOfTwo
+from tfcompress.transforms.sparse_variational_dropout import SparseVariationalDropout
 from tfcompress.transforms.ternary import Ternary
 from tfcompress.transforms.trained_ternary import TrainedTernary
 from tfcompress.transforms.uniform import Uniform
@@ -21,12 +26,17 @@ register(
     BFloat16,
     Binary,
     Codebook,
+    GaussianWeights,
+    GroupNormalJeffreys,
     Half,
+    HardConcrete,
     Hashed,
     LearnedStep,
+    LogNormal,
     Mask,
     Penalty,
     PowerOfTwo,
+    SparseVariationalDropout,
     Ternary,
     TrainedTernary,
     Uniform,
@@ -36,12 +46,17 @@ __all__ = [
     "BFloat16",
     "Binary",
     "Codebook",
+    "GaussianWeights",
+    "GroupNormalJeffreys",
     "Half",
+    "HardConcrete",
     "Hashed",
     "LearnedStep",
+    "LogNormal",
     "Mask",
     "Penalty",
     "PowerOfTwo",
+    "SparseVariationalDropout",
     "Ternary",
     "TrainedTernary",
     "Uniform",
