@@ -29,12 +29,15 @@ class WeightTransform(Plugin):
         waits: whether it is so coarse that what comes before it in the list should have
             come to rest first, such as masks that a callback changes. Callbacks then
             let the weight pass it by until it begins.
+        is_finished: whether what it gives is what it was asked for, not a stage on the
+            way there that a callback leads on from.
     """
 
     shares_values = False
     max_level = None
     replaces_weight = False
     waits = False
+    is_finished = True
 
     def build(self, layer, weight, layout):
         """Creates the state.
@@ -45,6 +48,13 @@ class WeightTransform(Plugin):
             weight: the Keras variable that will be transformed.
             layout: its `tfc.core.Layout`.
         """
+
+    def latent(self, weight):
+        """What the variable must hold for a weight (NumPy array) to be in effect.
+
+        Asked for when compression starts, by transforms that are not the identity then.
+        """
+        return weight
 
     def refresh(self, weight):
         """Recomputes what depends on the weight's values (NumPy array).

@@ -8,10 +8,16 @@ from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
 from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
 from tfcompress.rewrites.pointwise_as_dense import PointwiseAsDense
 from tfcompress.rewrites.split_separable import SplitSeparable
+from tfcompress.rewrites.split_shift import SplitShift
 
 get = LayerRewrite.get
 register(
-    LayerRewrite, AffineAsConvolution, FoldBatchNorm, PointwiseAsDense, SplitSeparable
+    LayerRewrite,
+    AffineAsConvolution,
+    FoldBatchNorm,
+    PointwiseAsDense,
+    SplitSeparable,
+    SplitShift,
 )
 
 __all__ = [
@@ -20,6 +26,7 @@ __all__ = [
     "LayerRewrite",
     "PointwiseAsDense",
     "SplitSeparable",
+    "SplitShift",
     "apply",
     "get",
     "recalibrate_batch_norm",

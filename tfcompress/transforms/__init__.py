@@ -5,11 +5,20 @@ from tfcompress.core.plugin import register
 from tfcompress.transforms.bfloat16 import BFloat16
 from tfcompress.transforms.binary import Binary
 from tfcompress.transforms.codebook import Codebook
+from tfcompress.transforms.continuous_sparsification import ContinuousSparsification
+from tfcompress.transforms.edge_popup import EdgePopup
 from tfcompress.transforms.half import Half
 from tfcompress.transforms.hashed import Hashed
 from tfcompress.transforms.learned_step import LearnedStep
 from tfcompress.transforms.mask import Mask
+from tfcompress.transforms.movement import Movement
+from tfcompress.transforms.pdp import PDP
 from tfcompress.transforms.power_of_two import PowerOfTwo
+from tfcompress.transforms.powerpropagation import Powerpropagation
+from tfcompress.transforms.shift_attention import ShiftAttention
+from tfcompress.transforms.soft_movement import SoftMovement
+from tfcompress.transforms.soft_threshold import SoftThreshold
+from tfcompress.transforms.supermask import Supermask
 from tfcompress.transforms.ternary import Ternary
 from tfcompress.transforms.trained_ternary import TrainedTernary
 from tfcompress.transforms.uniform import Uniform
@@ -20,25 +29,43 @@ register(
     BFloat16,
     Binary,
     Codebook,
+    ContinuousSparsification,
+    EdgePopup,
     Half,
     Hashed,
     LearnedStep,
     Mask,
+    Movement,
+    PDP,
     PowerOfTwo,
+    Powerpropagation,
+    ShiftAttention,
+    SoftMovement,
+    SoftThreshold,
+    Supermask,
     Ternary,
     TrainedTernary,
     Uniform,
 )
 
 __all__ = [
+    "PDP",
     "BFloat16",
     "Binary",
     "Codebook",
+    "ContinuousSparsification",
+    "EdgePopup",
     "Half",
     "Hashed",
     "LearnedStep",
     "Mask",
+    "Movement",
     "PowerOfTwo",
+    "Powerpropagation",
+    "ShiftAttention",
+    "SoftMovement",
+    "SoftThreshold",
+    "Supermask",
     "Ternary",
     "TrainedTernary",
     "Uniform",
