@@ -9,7 +9,7 @@ from tfcompress.core.kinds import Converted, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Schedule, Scope
 from tfcompress.core.optimizers import steps_done
 from tfcompress.core.rules import Rules
-from tfcompress.pruning.prune import Engine, by_rule, masked_weights
+from tfcompress.pruning.prune import Engine, by_rule, needed_masks
 
 # The part of the training after the last change of masks in which weights recover.
 _RECOVERY = 3
@@ -102,12 +102,7 @@ class Pruning(keras.callbacks.Callback):
     def set_model(self, model):
         """Finds the masks of the model."""
         super().set_model(model)
-        self._masked = masked_weights(model)
-        if not self._masked:
-            raise ValueError(
-                f"Pruning found no Mask in model {model.name!r}. Add masks first: "
-                "tfc.compress(model, {'.*': tfc.transforms.Mask()})."
-            )
+        self._masked = needed_masks(model, "Pruning")
         self._members, self._parts = self._find_parts()
         self._find_stages()
 

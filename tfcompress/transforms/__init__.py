@@ -13,6 +13,7 @@ from tfcompress.transforms.learned_step import LearnedStep
 from tfcompress.transforms.mask import Mask
 from tfcompress.transforms.movement import Movement
 from tfcompress.transforms.pdp import PDP
+from tfcompress.transforms.penalty import Penalty
 from tfcompress.transforms.power_of_two import PowerOfTwo
 from tfcompress.transforms.powerpropagation import Powerpropagation
 from tfcompress.transforms.shift_attention import ShiftAttention
@@ -37,6 +38,7 @@ register(
     Mask,
     Movement,
     PDP,
+    Penalty,
     PowerOfTwo,
     Powerpropagation,
     ShiftAttention,
@@ -60,6 +62,7 @@ __all__ = [
     "LearnedStep",
     "Mask",
     "Movement",
+    "Penalty",
     "PowerOfTwo",
     "Powerpropagation",
     "ShiftAttention",
