@@ -43,11 +43,12 @@ QUANTIZERS = [
 EACH = pytest.mark.parametrize("quantizer", QUANTIZERS, ids=repr)
 
 
-# Mask and Codebook are what was there; Hashed replaces whatever it finds.
+# Mask and Codebook are what was there, Hashed replaces whatever it finds, the others prune.
 OTHERS = {
     Mask,
     Codebook,
     transforms.Hashed,
+    transforms.Penalty,
     transforms.ContinuousSparsification,
     transforms.EdgePopup,
     transforms.Movement,
