@@ -18,6 +18,7 @@ from tfcompress.pruning.sparse_training.set import SET
 from tfcompress.pruning.sparse_training.snfs import SNFS
 from tfcompress.pruning.sparse_training.srigl import SRigL
 from tfcompress.quantization.bit_annealing import BitAnnealing
+from tfcompress.transforms.annealing import Annealing
 from tfcompress.transforms.penalty_warmup import PenaltyWarmup
 from tfcompress.transforms.staging import Staging
 
@@ -26,6 +27,7 @@ __all__ = [
     "DSR",
     "SET",
     "SNFS",
+    "Annealing",
     "BitAnnealing",
     "ChannelPruning",
     "GroupNormRegularization",

@@ -72,6 +72,8 @@ def compress(
     compressed = _compressed(model, plan)
     with untransformed(compressed):
         check_agreement(model, compressed)
+    for _, treatment in treatments(compressed):
+        treatment.start()
     warn_of_training(model, compressed, "compress")
     return compressed
 
@@ -98,6 +100,7 @@ def strip(model: BuiltModel()):
         4
     """
     _warn_of_waiting(model)
+    _warn_of_unfinished(model)
     plain = _stripped(model)
     check_agreement(model, plain)
     return plain
@@ -122,6 +125,23 @@ def _warn_of_waiting(model):
         )
 
 
+def _warn_of_unfinished(model):
+    unfinished = {
+        path: transform
+        for path, treatment in treatments(model)
+        for transform in treatment.transforms
+        if not transform.is_finished
+    }
+    if unfinished:
+        path, transform = next(iter(unfinished.items()))
+        warn(
+            f"Transforms of {len(unfinished)} weights, such as {transform!r} of "
+            f"{path!r}, are stripped as they are half way, not as they are meant to end. "
+            "Train to the end with the callback that leads them there: "
+            "model.fit(..., callbacks=[tfc.callbacks.Annealing()]).",
+        )
+
+
 def is_plain(model):
     """Whether a model has nothing to strip."""
     layers = all_layers(model)
@@ -134,7 +154,7 @@ def is_plain(model):
 def _compressed(model, plan):
     if is_graph(model) and not tied_layers(model):
         return rebuild(model, lambda layer: _compress_layer(layer, plan))
-    return _initialise(compressed_model(clone_layer(model), _assign(model, plan)))
+    return compressed_model(clone_layer(model), _assign(model, plan))
 
 
 def _as_list(value):
@@ -160,13 +180,7 @@ def _compress_layer(layer, plan):
         return copy
     wrapper = CompressedLayer(copy, transforms)
     wrapper.build()
-    return _initialise(wrapper)
-
-
-def _initialise(compressed):
-    for treatment in compressed.treatments:
-        treatment.refresh()
-    return compressed
+    return wrapper
 
 
 def _strip_layer(layer):

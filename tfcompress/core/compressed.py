@@ -141,6 +141,20 @@ class Treatment:
                 value = transform.bake(value)
         return value
 
+    def start(self):
+        """Lets the transforms begin on the weight that the variable holds."""
+        value = self.variable.numpy()
+        latent = self._latent(value, self.transforms)
+        if latent is not value:
+            self.variable.assign(latent)
+        self.refresh()
+
+    @staticmethod
+    def _latent(value, transforms):
+        for transform in reversed(transforms):
+            value = transform.latent(value)
+        return value
+
     def refresh(self, after=None):
         """Lets each transform (that follows `after`) look at the values it now gets."""
         start = 0 if after is None else self.transforms.index(after) + 1
@@ -156,9 +170,11 @@ class Treatment:
         if self.waiting is None or self.is_waiting:
             return
         first = next(filter(self._may_wait, self.transforms))
+        before = self.transforms[: self.transforms.index(first)]
         latent, seen = self.variable.numpy(), self.bake(upto=first)
         settled = first.settle(seen)
-        self.variable.assign(np.where(settled != seen, settled, latent))
+        moved = self._latent(settled, before)
+        self.variable.assign(np.where(settled != seen, moved, latent))
 
     def hold(self):
         """Lets the weight pass by the transforms that wait, as it is now."""

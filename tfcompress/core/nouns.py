@@ -36,6 +36,8 @@ class WeightTransform(Plugin):
             let the weight pass it by until it begins.
         draws_each: whether, called while training on a stack of weights `(count, *shape)`,
             it draws other numbers for each.
+        is_finished: whether what it gives is what it was asked for, not a stage on the
+            way there that a callback leads on from.
     """
 
     shares_values = False
@@ -43,6 +45,7 @@ class WeightTransform(Plugin):
     replaces_weight = False
     waits = False
     draws_each = False
+    is_finished = True
 
     def build(self, layer, weight, layout):
         """Creates the state.
@@ -53,6 +56,13 @@ class WeightTransform(Plugin):
             weight: the Keras variable that will be transformed.
             layout: its `tfc.core.Layout`.
         """
+
+    def latent(self, weight):
+        """What the variable must hold for a weight (NumPy array) to be in effect.
+
+        Asked for when compression starts, by transforms that are not the identity then.
+        """
+        return weight
 
     def refresh(self, weight):
         """Recomputes what depends on the weight's values (NumPy array).

@@ -9,6 +9,7 @@ from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
 from tfcompress.rewrites.fold_channel_scale import FoldChannelScale
 from tfcompress.rewrites.pointwise_as_dense import PointwiseAsDense
 from tfcompress.rewrites.split_separable import SplitSeparable
+from tfcompress.rewrites.split_shift import SplitShift
 
 get = LayerRewrite.get
 register(
@@ -18,6 +19,7 @@ register(
     FoldChannelScale,
     PointwiseAsDense,
     SplitSeparable,
+    SplitShift,
 )
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "LayerRewrite",
     "PointwiseAsDense",
     "SplitSeparable",
+    "SplitShift",
     "apply",
     "get",
     "recalibrate_batch_norm",
