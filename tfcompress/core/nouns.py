@@ -328,6 +328,11 @@ class Schedule(Plugin):
         steps = range(_NEVER // 2)
         return bisect.bisect_left(steps, True, hi=len(steps), key=self.is_over)
 
+    @property
+    def final_value(self):
+        """The value that it comes to in the end."""
+        return self(_NEVER)
+
 
 class Scope(Plugin):
     """How a sparsity for the whole model is shared out between its weights."""
