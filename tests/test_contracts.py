@@ -21,6 +21,7 @@ from tfcompress.core.walk import own_variables
 
 EXAMPLES = {
     "Constant": {"sparsity": 0.5},
+    "Lifelong": {"values": {"": 2.0}},
     "OneShot": {"sparsity": 0.5},
     "Polynomial": {
         "final_sparsity": 0.5,
@@ -208,12 +209,28 @@ def test_mirrored_strategy(transform):
         np.testing.assert_allclose(treatment.bake(), treatment(), atol=1e-7)
 
 
+def signals_of(criterion, shape, fill=None):
+    """Made-up signals that a criterion asks for, of a weight of a canonical shape."""
+    generator = np.random.default_rng(1)
+
+    def values():
+        return generator.normal(size=shape) if fill is None else np.full(shape, fill)
+
+    return nouns.Signals({name: values() for name in criterion.needs}, step=3)
+
+
 @pytest.mark.parametrize("cls", plug_ins("criterion"))
 @pytest.mark.parametrize("shape", [(6,), (4, 5), (3, 3, 4, 8)])
-def test_criterion_scores_every_weight(cls, shape):
+@pytest.mark.parametrize("fill", [None, 0.0])
+def test_criterion_scores_every_weight(cls, shape, fill):
     weight = np.random.default_rng(0).normal(size=shape)
-    scores = np.broadcast_to(make(cls)(weight, {}), shape)
+    criterion = make(cls)
+    signals = signals_of(criterion, shape, fill)
+    scores = np.broadcast_to(criterion(weight, signals), shape)
     assert np.isfinite(scores).all()
+    np.testing.assert_array_equal(
+        scores, np.broadcast_to(make(cls)(weight, signals), shape)
+    )
 
 
 @pytest.mark.parametrize("cls", plug_ins("regularizer"))

@@ -3,6 +3,7 @@
 from tfcompress.measuring.tensorboard_logger import TensorBoardLogger
 from tfcompress.pruning.callback import Pruning
 from tfcompress.pruning.channels.callback import ChannelPruning
+from tfcompress.pruning.lifelong import LifelongImportance
 from tfcompress.pruning.penalties.group_norm_regularization import (
     GroupNormRegularization,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "GroupNormRegularization",
     "GrowingRegularization",
     "LearningCompression",
+    "LifelongImportance",
     "ProximalStep",
     "Pruning",
     "SelectiveWeightDecay",

@@ -21,12 +21,12 @@ class Plugin:
         registered: `{name: class}` of a noun's own plug-ins.
         stands_for: types of values that mean this plug-in with one argument, such as
             a number in place of a constant schedule.
-        package: of a noun, what its plug-ins are called after in `.keras` files.
+        package: under which Keras knows the plug-ins of a noun.
     """
 
+    package = "tfcompress"
     registered = None
     stands_for = ()
-    package = "tfcompress"
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

@@ -1,13 +1,15 @@
 """One pruning engine: signals, scores, groups, how many stay, masks."""
 
+import contextlib
 import dataclasses
+import functools
 import math
 
 import numpy as np
 
 from tfcompress.core import nouns
 from tfcompress.core.agreement import copy_model
-from tfcompress.core.collect import collect
+from tfcompress.core.collect import Collector
 from tfcompress.core.compress import strip
 from tfcompress.core.compressed import Treatment, treated_refs
 from tfcompress.core.data import Batches
@@ -114,6 +116,10 @@ class Prunable:
         """Its `Layout`."""
         return self.ref.layout
 
+    def bake(self):
+        """The weight in effect, in the variable's shape."""
+        return self.treatment.bake()
+
     def value(self):
         """The weight in effect before its mask, in canonical form."""
         value = self.treatment.bake(upto=self.mask)
@@ -134,6 +140,16 @@ def masked_weights(model):
         for ref, treatment in treated_refs(model)
         for transform in treatment.transforms
         if isinstance(transform, Mask)
+    ]
+
+
+def kernels(model):
+    """The kernels of a model as `Prunable`s, whether or not they are treated."""
+    treated = {id(ref.variable): treatment for ref, treatment in treated_refs(model)}
+    return [
+        Prunable(ref, treated.get(id(ref.variable)) or Treatment(ref, []))
+        for ref in weight_refs(model)
+        if ref.is_kernel
     ]
 
 
@@ -192,12 +208,17 @@ class Engine:
         weights = [weight for _, part in parts for weight in part]
         for weight in weights:
             weight.treatment.settle()
-        signals = self.signals(model, weights, data, copy)
-        masks = [
-            mask
-            for sparsity, part in parts
-            for mask in self._choose(part, signals, sparsity)
-        ]
+        measure = self.measurement(model, weights, data, copy)
+        left = None
+        for share in (shares := self.shares()):
+            signals = measure(left)
+            is_last = share is shares[-1]
+            masks = [
+                mask
+                for sparsity, part in parts
+                for mask in self._choose(part, signals, share(sparsity), left, is_last)
+            ]
+            left = dict(zip([weight.path for weight in weights], masks, strict=True))
         values = [
             self.adjusted(weight, keep, signals[weight.path])
             for weight, keep in zip(weights, masks, strict=True)
@@ -206,42 +227,101 @@ class Engine:
         for weight, keep, value in zip(weights, masks, values, strict=True):
             self.assign(weight, keep, value, model)
 
-    def signals(self, model, weights, data=None, copy=None):
-        """`{path: Signals}` that the criterion needs."""
-        found = collect(model, weights, data, self.criterion.needs, copy)
-        return {weight.path: one for weight, one in zip(weights, found, strict=True)}
+    def measurement(self, model, weights, data=None, copy=None):
+        """What measures the signals that the criterion needs, once or in rounds.
 
-    def score(self, weight, signals):
-        """Scores of all elements of a weight, in canonical form.
+        Args:
+            model: as of `prune`.
+            weights: list of `Prunable`.
+            data: as of `prune`.
+            copy: as of `prune`.
+
+        Returns:
+            A function of `{path: canonical mask}` of what earlier rounds have left, None
+            in the first one, that returns `{path: Signals}`.
+        """
+        collector = Collector(model, weights, data, self.criterion.needs, copy)
+
+        @functools.cache
+        def first():
+            return {signals.path: signals for signals in collector()}
+
+        def measure(masks=None):
+            if masks is None:
+                return first()
+            with _left(weights, masks):
+                return {signals.path: signals for signals in collector()}
+
+        return measure
+
+    def shares(self):
+        """What part of a sparsity each round of the criterion is to reach.
+
+        A list of functions of the last sparsity, `1 - (1 - sparsity)^(k / rounds)`, which
+        in the last round is the sparsity itself.
+        """
+        count = self.criterion.rounds
+        early = [
+            lambda sparsity, k=k: 1 - (1 - sparsity) ** (k / count)
+            for k in range(1, count)
+        ]
+        return [*early, lambda sparsity: sparsity]
+
+    def score_groups(self, weights, signals, pool):
+        """Scores of groups of elements of weights.
+
+        Args:
+            weights: list of `Prunable`.
+            signals: `{path: Signals}`.
+            pool: as of `Criterion.score_groups`.
 
         Raises:
-            ValueError: if the weight or its scores are not finite, or the scores have
-                another shape.
+            ValueError: if a weight or scores are not finite, or scores have another shape.
         """
-        value = weight.value()
-        scores = np.asarray(self.criterion(value, signals))
+
+        def pool_checked(scores, reduce):
+            return pool(
+                [
+                    self._checked(weight, score)
+                    for weight, score in zip(weights, scores, strict=True)
+                ],
+                reduce,
+            )
+
+        members = [(weight.value(), signals[weight.path]) for weight in weights]
+        return self.criterion.score_groups(members, pool_checked)
+
+    def _checked(self, weight, scores):
+        """Scores of the elements of a weight, in its canonical shape."""
+        scores, shape = np.asarray(scores), weight.layout.canonical_shape
         try:
-            scores = np.broadcast_to(scores, value.shape)
+            scores = np.broadcast_to(scores, shape)
         except ValueError as error:
             raise ValueError(
                 f"{self.criterion!r} gives weight {weight.path} scores of shape "
-                f"{scores.shape}: expected a shape that broadcasts to {value.shape}, the "
+                f"{scores.shape}: expected a shape that broadcasts to {shape}, the "
                 "weight's with its outputs on the last axis."
             ) from error
         check_finite(f"The score of weight {weight.path}", scores)
         return scores
 
-    def _choose(self, weights, signals, sparsity):
-        """Canonical masks of weights that share a sparsity."""
-        scores = [
-            self.pattern.pool(
-                self.score(weight, signals[weight.path]), self.criterion.reduce
+    def _choose(self, weights, signals, sparsity, masks, is_last):
+        """Canonical masks of weights that share a sparsity, within those before."""
+        scores = []
+        for weight in weights:
+            of_groups = self.score_groups(
+                [weight],
+                signals,
+                lambda scores, reduce: self.pattern.pool(scores[0], reduce),
             )
-            for weight in weights
-        ]
+            if masks is not None:
+                left = self.pattern.pool(masks[weight.path], np.any)
+                of_groups = np.where(left, of_groups, -np.inf)
+            scores.append(of_groups)
         shapes = [weight.layout.canonical_shape for weight in weights]
         counts = self.scope(scores, shapes, sparsity)
-        _warn_of_floors(self.scope, weights, scores, counts, sparsity)
+        if is_last:
+            _warn_of_floors(self.scope, weights, scores, counts, sparsity)
         return [
             self.pattern.spread(self.pattern.select(score, count), shape)
             for score, count, shape in zip(scores, counts, shapes, strict=True)
@@ -270,11 +350,6 @@ class Engine:
             _forget(optimizer_of(model, [variable]), variable, returned)
         weight.treatment.refresh(after=weight.mask)
 
-    @property
-    def adjusts(self):
-        """Whether the criterion repairs what stays."""
-        return type(self.criterion).adjust is not Criterion.adjust
-
     def adjusted(self, weight, keep, signals):
         """The repaired weight, in the variable's shape; None if there is no repair.
 
@@ -287,7 +362,7 @@ class Engine:
         Raises:
             ValueError: if another transform would undo it, or it is not finite.
         """
-        if not self.adjusts or signals is None:
+        if not self.criterion.repairs or signals is None:
             return None
         first = weight.treatment.transforms[:1]
         if first and first[0] is not weight.mask:
@@ -326,6 +401,25 @@ def _warn_of_floors(scope, weights, scores, counts, sparsity):
             "other weights: hardly anything passes these layers. Give the scope a "
             "min_density, such as 0.01, or use scope='local'.",
         )
+
+
+@contextlib.contextmanager
+def _left(weights, masks):
+    """Within it weights have only what canonical masks `{path: mask}` leave of them."""
+    changed = []
+    try:
+        for weight in (one for one in weights if one.path in masks):
+            keep = weight.layout.from_canonical(masks[weight.path])
+            place = (
+                weight.treatment.variable if weight.mask is None else weight.mask.mask
+            )
+            before = place.numpy()
+            changed.append((place, before))
+            place.assign(keep if weight.mask is not None else before * keep)
+        yield
+    finally:
+        for place, before in changed:
+            place.assign(before)
 
 
 def _forget(optimizer, variable, places):

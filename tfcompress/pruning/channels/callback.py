@@ -114,11 +114,11 @@ class ChannelPruning(Pruning):
         weights = self._weights_of(groups)
         for weight in weights:
             weight.treatment.settle()
-        signals = self.engine.signals(self.model, weights, self.data)
+        measure = self.engine.measurement(self.model, weights, self.data)
         keep = self._keep.copy()
         for sparsity, part in parts:
             select = Selection(
-                self._graph, part, self._weights, self.engine, signals, self.round_to
+                self._graph, part, self._weights, self.engine, measure, self.round_to
             )
             chosen = select(sparsity)
             for group in part:
@@ -130,7 +130,7 @@ class ChannelPruning(Pruning):
                 continue
             mask = np.broadcast_to(mask, weight.layout.shape)
             mask = weight.layout.to_canonical(mask)
-            value = self.engine.adjusted(weight, mask, signals.get(weight.path))
+            value = self.engine.adjusted(weight, mask, measure().get(weight.path))
             changes.append((weight, mask, value))
         # Only now, so that nothing has changed if anything fails.
         self._keep = keep

@@ -105,8 +105,8 @@ def prune_channels(
         for ref in weight_refs(graph.flat)
         if id(ref.variable) in wanted
     }
-    signals = engine.signals(model, list(weights.values()), data, graph.flat)
-    select = Selection(graph, groups, weights, engine, signals, round_to)
+    measure = engine.measurement(model, list(weights.values()), data, graph.flat)
+    select = Selection(graph, groups, weights, engine, measure, round_to)
     if ratio is not None:
         _check_not_emptied(ratio, groups, engine.scope)
     else:
@@ -114,7 +114,7 @@ def prune_channels(
     keep = select(ratio)
     if ratio:
         _warn(graph, groups, keep, ignore)
-    small = cut(graph, keep, _repaired(graph, engine, keep, weights, signals))
+    small = cut(graph, keep, _repaired(graph, engine, keep, weights, select.signals))
     if data is not None and not keep.all():
         small = recalibrate_batch_norm(small, data)
     return small
@@ -153,7 +153,7 @@ def _warn(graph, groups, keep, ignore):
 
 def _repaired(graph, engine, keep, weights, signals):
     """`{id(kernel): array}` of kernels that the criterion repairs once channels go."""
-    if not engine.adjusts:
+    if not engine.criterion.repairs:
         return {}
     masks = unit_masks(graph, keep)
     return {

@@ -112,9 +112,9 @@ class GrowingRegularization(UnitDecay):
     def _chosen(self):
         """`(number of units,)` booleans, True = stays."""
         weights = self._prunables()
-        signals = self.engine.signals(self.model, list(weights.values()), self.data)
+        measure = self.engine.measurement(self.model, list(weights.values()), self.data)
         select = Selection(
-            self._graph, self._groups, weights, self.engine, signals, self.round_to
+            self._graph, self._groups, weights, self.engine, measure, self.round_to
         )
         ratio = self.ratio or ratio_for(
             self._graph, select, self.target_macs, self.target_parameters
