@@ -23,15 +23,15 @@ def penalties(lab):
     for _ in lab.seeds(1):
         rows += [
             _gradual(lab, "gradual magnitude, 95%", None),
-            _gradual(lab, "L1 1e-6 and gradual magnitude", regularizers.L1(1e-6)),
+            _gradual(lab, "L1 1e-5 and gradual magnitude", regularizers.L1(1e-5)),
             _gradual(
                 lab,
-                "smoothed L1/2 1e-6 and gradual magnitude",
-                regularizers.SmoothedL12(1e-6),
+                "smoothed L1/2 1e-5 and gradual magnitude",
+                regularizers.SmoothedL12(1e-5),
             ),
-            _at_once(lab, "L1 1e-5, then cut", regularizers.L1(1e-5)),
+            _at_once(lab, "L1 1e-4, then cut", regularizers.L1(1e-4)),
             _at_once(
-                lab, "smoothed L1/2 1e-5, then cut", regularizers.SmoothedL12(1e-5)
+                lab, "smoothed L1/2 3e-5, then cut", regularizers.SmoothedL12(3e-5)
             ),
             _selective(lab),
         ]
@@ -79,7 +79,7 @@ def _selective(lab):
     """Selective weight decay, cut at the end, without masks."""
     lab.restart()
     model = lab.lenet_300_100()
-    decay = lab.tfc.callbacks.SelectiveWeightDecay(_SPARSITY, weight_decay=1.0)
+    decay = lab.tfc.callbacks.SelectiveWeightDecay(_SPARSITY, weight_decay=0.5)
     lab.fit(model, _EPOCHS, callbacks=[decay])
     return lab.row("selective weight decay, 95%", model, note=_NOTE)
 
@@ -88,7 +88,7 @@ def group_lasso(lab):
     """Neurons and pixels go together, by proximal steps; then 95 % as above."""
     tfc = lab.tfc
     lasso = tfc.regularizers.GroupLasso
-    rules = {".*": [lasso(2e-3, "channels"), lasso(2e-3, "filters")]}
+    rules = {".*": [lasso(1e-3, "channels"), lasso(1e-3, "filters")]}
     rows = []
     for _ in lab.seeds(1):
         lab.restart()

@@ -23,7 +23,8 @@ class GroupLasso(Regularizer):
     taken out by `tfc.shrink`, and so are rows and columns of a convolution that the
     shapes of all filters lack. A residual block with a layer whose `"layer"` group is
     zero does nothing; `tfc.shrink` leaves one channel inside of such a block, since a
-    layer without channels is none.
+    layer without channels is none. For single weights use `L1` or `SmoothedL12`: within
+    a group that stays, this penalty tells no weight from another.
 
     Args:
         strength: 0 or more.

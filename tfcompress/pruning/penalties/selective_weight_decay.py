@@ -36,12 +36,16 @@ class SelectiveWeightDecay(EachStep):
     would diverge once `η weight_decay a` is near 1. The plain weight decay of the paper
     belongs to the optimizer.
 
+    Which weights go is settled while `a` grows through a few powers of ten. In short
+    trainings `tfc.callbacks.Pruning`, which lets them go one after the other, does
+    better.
+
     Args:
         sparsity: fraction of the weights to remove in the end, in [0, 1); or
             `{pattern: fraction}` as in `tfc.prune`.
         weight_decay: the decay that `a` multiplies. Its step is `η weight_decay a`, which
             should reach about 1e-2 while the learning rate is still high: 5e-4 suits SGD
-            at a rate of 0.1, Adam at 1e-3 needs 100 times as much.
+            at a rate of 0.1; Adam at 1e-3 needs 1000 times as much.
         minimum: of `a`.
         maximum: of `a`.
         pattern: a `tfc.patterns` object or name: what goes together.
