@@ -31,6 +31,7 @@ EXAMPLES = {
     },
     "Cosine": {"final_sparsity": 0.5, "begin_step": 2, "end_step": 20, "frequency": 3},
     "Piecewise": {"boundaries": [5, 12], "values": [0.0, 0.25, 0.5]},
+    "Penalty": {"regularizer": tfc.regularizers.L1(0.1)},
     "Iterative": {"final_sparsity": 0.5, "rounds": 3, "steps_per_round": 4},
 }
 NOUNS = {
@@ -40,6 +41,7 @@ NOUNS = {
     "transform": nouns.WeightTransform,
     "criterion": nouns.Criterion,
     "pattern": nouns.Pattern,
+    "regularizer": nouns.Regularizer,
     "schedule": nouns.Schedule,
     "scope": nouns.Scope,
     "rewrite": nouns.LayerRewrite,
@@ -229,6 +231,26 @@ def test_criterion_scores_every_weight(cls, shape, fill):
     np.testing.assert_array_equal(
         scores, np.broadcast_to(make(cls)(weight, signals), shape)
     )
+
+
+@pytest.mark.parametrize("cls", plug_ins("regularizer"))
+@pytest.mark.parametrize("shape", [(4, 5), (3, 3, 4, 8)])
+def test_regularizer_is_finite_and_its_proximal_step_lowers_it(cls, shape):
+    drawn = np.random.default_rng(0).normal(size=shape)
+    regularizer = cls(strength=0.01)
+    for weight in (drawn, 1e-3 * drawn, 0 * drawn):
+        weight = tf.constant(weight, "float32")
+        with tf.GradientTape() as tape:
+            tape.watch(weight)
+            value = regularizer(weight)
+        assert value.shape == ()
+        assert np.isfinite(value)
+        assert np.isfinite(tape.gradient(value, weight)).all()
+        nearer = regularizer.proximal(weight, 0.1)
+        assert nearer.shape == weight.shape
+        assert regularizer(nearer) <= value
+        # Of all weights it lies on the way to zero.
+        assert (np.abs(nearer) <= np.abs(weight) + 1e-6).all()
 
 
 @pytest.mark.parametrize("cls", plug_ins("pattern"))

@@ -33,6 +33,7 @@ from tfcompress.measuring.benchmark import Benchmark, benchmark
 from tfcompress.measuring.compare import compare
 from tfcompress.measuring.report import report
 from tfcompress.pruning import criteria, patterns, scopes, signals
+from tfcompress.pruning import penalties as regularizers
 from tfcompress.pruning.channels import CompactKernel
 from tfcompress.pruning.channels.listing import channel_groups
 from tfcompress.pruning.channels.prune_channels import prune_channels
@@ -83,6 +84,7 @@ __all__ = [
     "quantize_weights",
     "ranges",
     "recipes",
+    "regularizers",
     "report",
     "rewrites",
     "runtime",
@@ -126,4 +128,5 @@ for _home in (
     ranges,
 ):
     sys.modules[f"{__name__}.{_home.__name__.rpartition('.')[2]}"] = _home
+sys.modules[f"{__name__}.regularizers"] = regularizers
 sys.modules[f"{__name__}.rewrites.ranks"] = rewrites.ranks

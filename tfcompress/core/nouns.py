@@ -3,6 +3,7 @@
 import bisect
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -231,6 +232,32 @@ class Criterion(Plugin):
             signals: as in `__call__`.
         """
         return weight
+
+
+class Regularizer(Plugin, keras.regularizers.Regularizer):
+    """A penalty on a weight; Keras takes it wherever it takes a regularizer."""
+
+    # Some are called as criteria are.
+    package = "tfcompress.regularizers"
+
+    def __call__(self, weight):
+        """The penalty, a scalar tensor, of a weight in the layout of its layer."""
+        raise NotImplementedError
+
+    def proximal(self, weight, step):
+        """`argmin_v ½‖v - weight‖² + step penalty(v)`, a tensor like the weight.
+
+        What a step of gradient descent only comes near to is exactly zero here.
+
+        Args:
+            weight: tensor.
+            step: scalar tensor, the learning rate.
+        """
+        raise NotImplementedError
+
+    def of_layout(self, layout):
+        """The same for weights of a `tfc.core.Layout`, whatever layer has them."""
+        return self
 
 
 class Pattern(Plugin):

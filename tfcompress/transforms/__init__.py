@@ -9,6 +9,7 @@ from tfcompress.transforms.half import Half
 from tfcompress.transforms.hashed import Hashed
 from tfcompress.transforms.learned_step import LearnedStep
 from tfcompress.transforms.mask import Mask
+from tfcompress.transforms.penalty import Penalty
 from tfcompress.transforms.power_of_two import PowerOfTwo
 from tfcompress.transforms.ternary import Ternary
 from tfcompress.transforms.trained_ternary import TrainedTernary
@@ -24,6 +25,7 @@ register(
     Hashed,
     LearnedStep,
     Mask,
+    Penalty,
     PowerOfTwo,
     Ternary,
     TrainedTernary,
@@ -38,6 +40,7 @@ __all__ = [
     "Hashed",
     "LearnedStep",
     "Mask",
+    "Penalty",
     "PowerOfTwo",
     "Ternary",
     "TrainedTernary",

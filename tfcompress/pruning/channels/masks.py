@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from tfcompress.core.graph import flatten_with_origins
-from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.pruning.channels.graph import followed
 
 
 def graph_of_masks(model, masked):
@@ -16,15 +15,13 @@ def graph_of_masks(model, masked):
     Returns:
         The graph, and `{id(variable): Prunable}` by the variables that it knows.
     """
-    flat, origins = flatten_with_origins(model)
+    graph, variables = followed(model)
     by_variable = {id(weight.ref.variable): weight for weight in masked}
-    weights = {
-        id(copied): by_variable[id(variable)]
-        for copy in flat.layers
-        for copied, variable in _counterparts(copy, origins.get(copy.name))
+    return graph, {
+        key: by_variable[id(variable)]
+        for key, variable in variables.items()
         if id(variable) in by_variable
     }
-    return ChannelGraph(flat), weights
 
 
 def unit_masks(graph, keep):
@@ -70,11 +67,3 @@ def units_left(graph, groups, masks):
         left = rows.reshape(len(rows), -1).any(axis=1)
         keep[graph.units(slot.ids)[left]] = True
     return keep
-
-
-def _counterparts(copy, layer):
-    """Pairs of variables of a layer and its copy, compressed or not."""
-    if layer is None:
-        return ()
-    inside = [getattr(one, "inner", one).variables for one in (copy, layer)]
-    return zip(*inside, strict=True)
