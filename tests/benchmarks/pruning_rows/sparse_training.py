@@ -10,6 +10,9 @@ _PAPER = {
     0.99: {"SET": 95.80, "DSR": 97.54, "SNFS": 97.53},
 }
 _TOLERANCE = 0.2
+_SIZE = 266_200
+# Weights that DSR's authors exchange at once.
+_EXCHANGED = 600
 # Of the optimizer in the paper: half of it times the sum of squares.
 _WEIGHT_DECAY = 5e-4
 
@@ -69,7 +72,9 @@ def _ac_dc(lab, sparsity):
 
 _METHODS = {
     "SET": lambda lab, sparsity: lab.tfc.callbacks.SET(sparsity, frequency=_every(lab)),
-    "DSR": lambda lab, sparsity: lab.tfc.callbacks.DSR(sparsity),
+    "DSR": lambda lab, sparsity: lab.tfc.callbacks.DSR(
+        sparsity, fraction=_EXCHANGED / (_SIZE * (1 - sparsity))
+    ),
     "SNFS": lambda lab, sparsity: lab.tfc.callbacks.SNFS(
         sparsity, frequency=_every(lab)
     ),
