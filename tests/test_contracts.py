@@ -268,6 +268,39 @@ def test_regularizer_is_finite_and_its_proximal_step_lowers_it(cls, shape):
         assert (np.abs(nearer) <= np.abs(weight) + 1e-6).all()
 
 
+@pytest.mark.parametrize("cls", plug_ins("criterion"))
+@pytest.mark.parametrize("pattern", plug_ins("pattern"))
+@pytest.mark.parametrize("fill", [None, 0.0])
+def test_criterion_scores_the_groups_of_every_pattern(cls, pattern, fill):
+    shape, criterion, groups = (3, 3, 4, 8), make(cls), make(pattern)
+    weight = np.random.default_rng(0).normal(size=shape)
+    if fill is not None:
+        weight = np.full(shape, fill)
+    member = (weight, signals_of(criterion, shape, fill))
+
+    def pool(scores, reduce):
+        return groups.pool(np.broadcast_to(scores[0], shape), reduce)
+
+    scores = criterion.score_groups([member], pool)
+    assert scores.shape == groups.pool(weight).shape
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("cls", plug_ins("criterion"))
+def test_criterion_scores_channels_that_several_weights_make(cls):
+    criterion = make(cls)
+    weights = [np.random.default_rng(i).normal(size=(3, 4)) for i in range(2)]
+    members = [(weight, signals_of(criterion, (3, 4))) for weight in weights]
+
+    def pool(scores, reduce):
+        rows = [np.broadcast_to(each, (3, 4)).T for each in scores]
+        return reduce(np.concatenate(rows, axis=1), 1)
+
+    scores = criterion.score_groups(members, pool)
+    assert scores.shape == (4,)
+    assert np.isfinite(scores).all()
+
+
 @pytest.mark.parametrize("cls", plug_ins("pattern"))
 @pytest.mark.parametrize("shape", [(7, 5), (3, 3, 4, 8), (5, 1)])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -15,14 +15,13 @@ import step_time_task as task
 _SPARSITY = 0.9
 _SIDE, _QUICK_SIDE, _NUM_LAYERS = 2500, 50, 4
 _NETWORK = "cnn_28x28x1"
-# Beyond a training step, GraSP has a second derivative and Fisher one for each sample.
+# GraSP has a second derivative on top, and is for one batch.
 _GRADIENT_CRITERIA = {
     "gradient": 1.3,
     "snip": 1.3,
     "taylor": 1.3,
     "taylor_gate": 1.3,
     "grasp": None,
-    "fisher": None,
 }
 
 
