@@ -33,7 +33,7 @@ EXAMPLES = {
     "Piecewise": {"boundaries": [5, 12], "values": [0.0, 0.25, 0.5]},
     "Penalty": {"regularizer": tfc.regularizers.L1(0.1)},
     "Iterative": {"final_sparsity": 0.5, "rounds": 3, "steps_per_round": 4},
-    "Scaled": {"schedule": {"OneShot": {"sparsity": 0.8}}, "factor": 0.5},
+    "Scaled": {"schedule": {"OneShot": {"sparsity": 0.8}}, "factor": 0.625},
 }
 NOUNS = {
     "activation": nouns.ActivationQuantizer,
