@@ -37,7 +37,7 @@ EXAMPLES = {
     "LogNormal": {"num_samples": 1000},
     "SparseVariationalDropout": {"num_samples": 1000},
     "Iterative": {"final_sparsity": 0.5, "rounds": 3, "steps_per_round": 4},
-    "Scaled": {"schedule": {"OneShot": {"sparsity": 0.8}}, "factor": 0.5},
+    "Scaled": {"schedule": {"OneShot": {"sparsity": 0.8}}, "factor": 0.625},
 }
 NOUNS = {
     "activation": nouns.ActivationQuantizer,

@@ -510,6 +510,31 @@ def test_data_of_lifelong_importance(arguments):
         tfc.callbacks.LifelongImportance(*arguments)
 
 
+def test_attention_goes_to_the_channel_that_helps():
+    x = keras.Input((2,))
+    y = L.Dense(2, use_bias=False, name="both")(x)
+    model = keras.Model(x, L.Dense(1, use_bias=False, name="sum")(y))
+    models.set_weights(model, [np.eye(2), np.ones((2, 1))])
+    model.compile("sgd", "mse")
+    values = np.random.default_rng(0).normal(size=(320, 2)).astype("float32")
+    # The other channel is noise.
+    data = [(part, part[:, 1:]) for part in np.split(values, 10)]
+    weights = kernels(model)[:1]
+    (signals,) = collect(model, weights, data, {"attention"})
+    noise, helps = signals["attention"]
+    assert 0 < noise < helps < 1
+    small = tfc.prune_channels(model, 0.5, criterion="pcas", data=data)
+    np.testing.assert_array_equal(small.get_layer("both").kernel, [[0.0], [1.0]])
+    np.testing.assert_array_equal(model.get_layer("both").kernel, np.eye(2))
+
+
+def test_attention_to_other_layers():
+    model = models.compile(models.recurrent())
+    data = [(models.inputs(model), models.classes())]
+    with pytest.raises(ValueError, match=r"'lstm/.*kernel' is of a LSTM.*taylor_gate"):
+        tfc.prune(model, {"lstm.*": 0.5}, "pcas", data=data)
+
+
 def network():
     x = keras.Input((4,))
     y = L.ReLU()(L.BatchNormalization(name="norm1")(L.Dense(4, name="fc1")(x)))

@@ -21,6 +21,7 @@ from tfcompress.pruning.criteria.mas import MAS
 from tfcompress.pruning.criteria.minus_cost import MinusCost
 from tfcompress.pruning.criteria.momentum import Momentum
 from tfcompress.pruning.criteria.obd import OBD
+from tfcompress.pruning.criteria.pcas import PCAS
 from tfcompress.pruning.criteria.random import Random
 from tfcompress.pruning.criteria.snip import SNIP
 from tfcompress.pruning.criteria.synflow import SynFlow
@@ -37,6 +38,7 @@ register(
     LAMP,
     MAS,
     OBD,
+    PCAS,
     SNIP,
     ActivationDeviation,
     ActivationMean,
@@ -64,6 +66,7 @@ __all__ = [
     "LAMP",
     "MAS",
     "OBD",
+    "PCAS",
     "SNIP",
     "ActivationDeviation",
     "ActivationMean",

@@ -6,6 +6,7 @@ from tfcompress.pruning.signals.activation_deviation import ActivationDeviation
 from tfcompress.pruning.signals.activation_gradient import ActivationGradient
 from tfcompress.pruning.signals.activation_mean import ActivationMean
 from tfcompress.pruning.signals.activation_zeros import ActivationZeros
+from tfcompress.pruning.signals.attention import Attention
 from tfcompress.pruning.signals.batch_norm_gamma import BatchNormGamma
 from tfcompress.pruning.signals.gate_gradient import GateGradient
 from tfcompress.pruning.signals.gradient import Gradient
@@ -27,6 +28,7 @@ register(
     ActivationGradient,
     ActivationMean,
     ActivationZeros,
+    Attention,
     BatchNormGamma,
     GateGradient,
     Gradient,
@@ -47,6 +49,7 @@ __all__ = [
     "ActivationGradient",
     "ActivationMean",
     "ActivationZeros",
+    "Attention",
     "BatchNormGamma",
     "GateGradient",
     "Gradient",
