@@ -1,9 +1,9 @@
 """Sparse networks that train alone: found, compared with controls, and kept.
 
 Who wants a small accurate network prunes while it trains: `tfc.callbacks.Pruning` with
-`tfc.schedules.Polynomial` takes one training and is hard to beat. To prune in rounds with
-the whole learning rate schedule each time (`rewind="learning_rate"`) costs as many
-trainings and gains a little at high sparsity. Tickets that go back to their beginning, and
+`tfc.schedules.Polynomial` takes one training; try that first. To prune in rounds with the
+whole learning rate schedule each time (`rewind="learning_rate"`) costs as many trainings
+as there are rounds, and one more. Tickets that go back to their beginning, and
 masks that are chosen before any training, are tools of research: they say which part of a
 network was needed, and they say it only beside their controls. Of SNIP, GraSP and SynFlow
 it is known that shuffling each layer's mask or drawing the weights anew changes nothing,

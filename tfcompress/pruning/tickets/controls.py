@@ -19,7 +19,7 @@ from tfcompress.pruning.tickets.shared_value import VALUES, ensemble, with_value
 from tfcompress.pruning.tickets.state import fraction_masked, masks_of, snapshot
 from tfcompress.pruning.tickets.training import compile_like, takes
 
-# More would train for longer than the dense network did; so in the paper.
+# Of very sparse networks the ratio of operations is far more than anyone would train.
 _LONGEST = 2
 
 

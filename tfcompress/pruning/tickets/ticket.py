@@ -71,8 +71,8 @@ class Ticket:
             seed: of what is drawn.
             length: how many times its usual epochs `train` is asked to train; it needs a
                 parameter `length` then. For "reinitialize_equal_macs" by default the
-                multiply-accumulates of the dense network over those that are left, at most
-                2 as in the paper.
+                multiply-accumulates of the dense network over those that are left, but at
+                most 2; give a length for more.
 
         Raises:
             ValueError: if there is no such control, `train` has no parameter `length`, or
