@@ -14,7 +14,7 @@ class EdgePopup(ScoredMask):
 
     `y = c w m`, where `m` keeps the largest of the magnitudes `|S|` of trained scores, and
     `c = 1 / sqrt(1 - sparsity)` keeps the scale, or is 1. Gradient, straight through the
-    choice: `dL/dS = c w dL/dy`. The weight has none: it stays at its random beginning.
+    choice: `dL/d|S| = c w dL/dy`. The weight has none: it stays at its random beginning.
     `tfc.callbacks.Annealing` chooses the mask anew, up to a thousand times in a training
     (in the paper with each batch); without it the first mask stays.
 
@@ -73,7 +73,7 @@ class EdgePopup(ScoredMask):
 
     def ranked(self):
         """`|S|`."""
-        return np.abs(self.scores.numpy())
+        return tf.abs(super().ranked())
 
     def __call__(self, weight, training=False):
         """`y`."""

@@ -46,12 +46,12 @@ class ScoredMask(Annealed):
         raise NotImplementedError
 
     def ranked(self):
-        """What is highest where weights stay, a NumPy array."""
-        return self.scores.numpy()
+        """What is highest where weights stay, a tensor made of the scores."""
+        return tf.convert_to_tensor(self.scores.value)
 
     def choose(self, progress):
         """Chooses the mask anew."""
-        ranked = self.ranked()
+        ranked = self.ranked().numpy()
         count = round((1 - self.sparsity_at(progress)) * ranked.size)
         self.mask.assign(top(ranked, max(1, count)))
 
@@ -64,7 +64,7 @@ class ScoredMask(Annealed):
         """`y`."""
         weight = tf.convert_to_tensor(weight)
         mask = tf.cast(self.mask.value, weight.dtype)
-        return straight_mask(weight, tf.convert_to_tensor(self.scores.value), mask)
+        return straight_mask(weight, self.ranked(), mask)
 
     def bake(self, weight):
         """The masked NumPy array, without negative zeros."""

@@ -4,19 +4,16 @@ from pruning_rows import gradual
 
 _EPOCHS = 40
 _SPARSITY = 0.95
+# What gradual magnitude, global, leaves of each layer, for methods that are told.
+_SPARSITIES = {"fc1": 0.965, "fc2": 0.85, "logits": 0.44}
 _SUPERMASK_EPOCHS = 20
 
 
 def learned_masks(lab):
     """Each to about 95 %, from the same random beginning."""
     transforms = lab.tfc.transforms
-    ways = {
-        "continuous sparsification": transforms.ContinuousSparsification(
-            -0.2, rate=5.0
-        ),
-        "soft threshold (STR)": transforms.SoftThreshold(penalty_weight=2e-3),
-        "PDP": transforms.PDP(_SPARSITY),
-    }
+    continuous = transforms.ContinuousSparsification(-0.3, rate=0.6)
+    threshold = transforms.SoftThreshold(penalty_weight=1e-3)
     rows = []
     for _ in lab.seeds(3):
         rows.append(gradual.prune(lab, _SPARSITY))
@@ -28,9 +25,11 @@ def learned_masks(lab):
                 before=[transforms.Powerpropagation(2)],
             )
         )
-        for name, transform in ways.items():
-            lab.restart()
-            rows.append(_learn(lab, name, lab.lenet_300_100(), transform))
+        rows.append(
+            _learn(lab, "continuous sparsification", {".*": continuous}, share=2 / 3)
+        )
+        rows.append(_learn(lab, "soft threshold (STR)", {".*": threshold}))
+        rows.append(_learn(lab, "PDP", _by_layer(transforms.PDP)))
     return rows
 
 
@@ -38,64 +37,79 @@ def movement(lab):
     """From the trained network, as for fine-tuning."""
     transforms = lab.tfc.transforms
     ways = {
-        "movement": transforms.Movement(_SPARSITY),
-        "soft movement": transforms.SoftMovement(0.1, penalty_weight=0.05),
+        "movement": _by_layer(transforms.Movement),
+        "soft movement": {".*": transforms.SoftMovement(0.1, penalty_weight=0.05)},
     }
     rows = []
-    for name, transform in ways.items():
+    for name, rules in ways.items():
         model = lab.dense("lenet_300_100")
-        lab.restart()
-        rows.append(_learn(lab, f"{name}, from the trained network", model, transform))
+        name = f"{name}, from the trained network"
+        rows.append(_learn(lab, name, rules, model=model))
     return rows
 
 
 def supermasks(lab):
-    """Networks within random ones, whose weights are never trained."""
-    transforms, keras = lab.tfc.transforms, lab.keras
-
-    def momentum(rate):
-        return lambda steps: keras.optimizers.SGD(
-            keras.optimizers.schedules.CosineDecay(rate, steps), momentum=0.9
-        )
-
+    """Networks within random ones, whose weights and biases are never trained."""
+    transforms = lab.tfc.transforms
     ways = {
-        "supermask": (transforms.Supermask(rescale=False), momentum(10.0), 95.3),
+        "supermask": (transforms.Supermask(rescale=False), 0.02, 95.3),
         "supermask, signed constants, rescaled": (
             transforms.Supermask(signed_constant=True),
-            momentum(10.0),
+            0.02,
             98.0,
         ),
         "edge-popup, signed constants": (
             transforms.EdgePopup(0.5, signed_constant=True),
-            momentum(0.1),
-            98.0,
+            1e-3,
+            None,
         ),
     }
-    rows = []
-    for name, (transform, optimizer, accuracy) in ways.items():
-        lab.restart()
-        model = lab.lenet_300_100()
-        rows.append(
-            _learn(
-                lab,
-                name,
-                model,
-                transform,
-                epochs=_SUPERMASK_EPOCHS,
-                optimizer=optimizer,
-                paper=round(100 - accuracy, 1),
-            )
+    return [
+        _learn(
+            lab,
+            name,
+            {".*": transform},
+            epochs=_SUPERMASK_EPOCHS,
+            rate=rate,
+            biases=False,
+            paper=accuracy and round(100 - accuracy, 1),
         )
-    return rows
+        for name, (transform, rate, accuracy) in ways.items()
+    ]
 
 
-def _learn(lab, name, model, transform, epochs=_EPOCHS, optimizer=None, paper=None):
-    """Trains a model through a transform from its beginning to its end."""
-    tfc = lab.tfc
-    model = tfc.compress(model, {".*": transform})
-    is_annealed = hasattr(transform, "advance")
-    callbacks = [tfc.callbacks.Annealing()] if is_annealed else []
-    lab.fit(model, epochs, optimizer, callbacks)
+def _by_layer(transform):
+    return {name: transform(sparsity) for name, sparsity in _SPARSITIES.items()}
+
+
+def _learn(
+    lab,
+    name,
+    rules,
+    model=None,
+    epochs=_EPOCHS,
+    rate=1e-3,
+    biases=True,
+    share=1,
+    paper=None,
+):
+    """Trains a model through transforms, which are at their end after a share of it."""
+    tfc, keras = lab.tfc, lab.keras
+    lab.restart()
+    model = tfc.compress(model or lab.lenet_300_100(), rules)
+    for layer in model.layers:
+        if not biases and hasattr(layer, "inner"):
+            layer.inner.bias.trainable = False
+    steps = max(1, int(share * lab.steps(epochs)))
+    is_annealed = any(hasattr(transform, "advance") for transform in rules.values())
+    callbacks = [tfc.callbacks.Annealing(end_step=steps)] if is_annealed else []
+
+    def adam(steps):
+        return keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(rate, steps)
+        )
+
+    lab.fit(model, epochs, adam, callbacks)
     return lab.row(name, model, paper=paper, note=f"{epochs} epochs")
 
 
