@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import itertools
 import os
 import pathlib
 import statistics
@@ -138,8 +139,60 @@ def training(options):
     ]
 
 
+def exchanges(options):
+    """Epochs in which weights are exchanged every 100 steps, of those without masks.
+
+    Timed within one training each, since looking at gradients has its own train step,
+    which is traced once.
+    """
+    import keras
+
+    import tfcompress as tfc
+
+    keras.utils.set_random_seed(options.seed)
+    steps = 1 if options.quick else options.steps
+    data = task.data(_NETWORK, steps, options.seed)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    rounds = 1 if options.quick else options.rounds
+
+    def epochs(*callbacks):
+        model = task.build(keras, _NETWORK)
+        if callbacks:
+            model = tfc.compress(model, {".*": "mask"})
+        model.compile("adam", loss)
+        starts = []
+        clock = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter())
+        )
+        # The first epoch is traced, the last one has no end here.
+        model.fit(
+            data,
+            epochs=rounds + 2,
+            shuffle=False,
+            verbose=0,
+            callbacks=[*callbacks, clock],
+        )
+        return [end - start for start, end in itertools.pairwise(starts)][1:]
+
+    always = {"frequency": 100, "end_step": (rounds + 2) * steps + 1}
+    plain = epochs()
+    return [
+        harness.Measure(
+            f"steps with {method.__name__}, of plain ones",
+            harness.ratio(epochs(method(_SPARSITY, **always)), plain),
+            at_most=1.1,
+        )
+        for method in (tfc.callbacks.SET, tfc.callbacks.RigL)
+    ]
+
+
 # What else costs time gets a row here.
-ROWS = {"masks": masks, "gradients": gradients, "training": training}
+ROWS = {
+    "masks": masks,
+    "gradients": gradients,
+    "training": training,
+    "exchanges": exchanges,
+}
 
 
 def _add_options(parser):

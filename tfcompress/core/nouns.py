@@ -3,6 +3,7 @@
 import bisect
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -33,12 +34,18 @@ class WeightTransform(Plugin):
         waits: whether it is so coarse that what comes before it in the list should have
             come to rest first, such as masks that a callback changes. Callbacks then
             let the weight pass it by until it begins.
+        draws_each: whether, called while training on a stack of weights `(count, *shape)`,
+            it draws other numbers for each.
+        is_finished: whether what it gives is what it was asked for, not a stage on the
+            way there that a callback leads on from.
     """
 
     shares_values = False
     max_level = None
     replaces_weight = False
     waits = False
+    draws_each = False
+    is_finished = True
 
     def build(self, layer, weight, layout):
         """Creates the state.
@@ -49,6 +56,13 @@ class WeightTransform(Plugin):
             weight: the Keras variable that will be transformed.
             layout: its `tfc.core.Layout`.
         """
+
+    def latent(self, weight):
+        """What the variable must hold for a weight (NumPy array) to be in effect.
+
+        Asked for when compression starts, by transforms that are not the identity then.
+        """
+        return weight
 
     def refresh(self, weight):
         """Recomputes what depends on the weight's values (NumPy array).
@@ -70,6 +84,14 @@ class WeightTransform(Plugin):
 
     def __call__(self, weight, training=False):
         """The transformed weight, a tensor of the same shape and dtype."""
+        raise NotImplementedError
+
+    def moments(self, weight):
+        """`(mean, variance)` of what a call draws while training, tensors like the weight.
+
+        Only for transforms whose draws are normal, each weight for itself. Where layers
+        are linear in the weight, their outputs are drawn then, each for itself.
+        """
         raise NotImplementedError
 
     def penalty(self):
@@ -233,6 +255,32 @@ class Criterion(Plugin):
         return weight
 
 
+class Regularizer(Plugin, keras.regularizers.Regularizer):
+    """A penalty on a weight; Keras takes it wherever it takes a regularizer."""
+
+    # Some are called as criteria are.
+    package = "tfcompress.regularizers"
+
+    def __call__(self, weight):
+        """The penalty, a scalar tensor, of a weight in the layout of its layer."""
+        raise NotImplementedError
+
+    def proximal(self, weight, step):
+        """`argmin_v ½‖v - weight‖² + step penalty(v)`, a tensor like the weight.
+
+        What a step of gradient descent only comes near to is exactly zero here.
+
+        Args:
+            weight: tensor.
+            step: scalar tensor, the learning rate.
+        """
+        raise NotImplementedError
+
+    def of_layout(self, layout):
+        """The same for weights of a `tfc.core.Layout`, whatever layer has them."""
+        return self
+
+
 class Pattern(Plugin):
     """Which elements of a weight live or die together.
 
@@ -279,6 +327,11 @@ class Schedule(Plugin):
             return None
         steps = range(_NEVER // 2)
         return bisect.bisect_left(steps, True, hi=len(steps), key=self.is_over)
+
+    @property
+    def final_value(self):
+        """The value that it comes to in the end."""
+        return self(_NEVER)
 
 
 class Scope(Plugin):

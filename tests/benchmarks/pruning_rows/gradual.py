@@ -14,11 +14,11 @@ def gradual(lab):
     return rows
 
 
-def prune(lab, sparsity, epochs=_EPOCHS):
-    """One run from scratch to a sparsity."""
+def prune(lab, sparsity, epochs=_EPOCHS, name="gradual magnitude", before=()):
+    """One run from scratch to a sparsity, with transforms before the mask."""
     tfc = lab.tfc
     lab.restart()
-    model = tfc.compress(lab.lenet_300_100(), {".*": "mask"})
+    model = tfc.compress(lab.lenet_300_100(), {".*": [*before, "mask"]})
     schedule = tfc.schedules.Polynomial(
         final_sparsity=sparsity,
         begin_step=0,
@@ -26,7 +26,7 @@ def prune(lab, sparsity, epochs=_EPOCHS):
         frequency=50,
     )
     lab.fit(model, epochs, callbacks=[tfc.callbacks.Pruning(schedule, scope="global")])
-    return lab.row(f"gradual magnitude, {sparsity:.0%}", model, note=f"{epochs} epochs")
+    return lab.row(f"{name}, {sparsity:.0%}", model, note=f"{epochs} epochs")
 
 
 ROWS = {"gradual": gradual}

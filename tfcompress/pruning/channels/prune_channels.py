@@ -20,13 +20,17 @@ from tfcompress.measuring.benchmark import benchmark
 from tfcompress.pruning import scopes
 from tfcompress.pruning.channels.graph import CLOSED, ChannelGraph
 from tfcompress.pruning.channels.masks import unit_masks
-from tfcompress.pruning.channels.selection import Cost, Selection, free_groups, makers
+from tfcompress.pruning.channels.selection import (
+    Selection,
+    free_groups,
+    lowest_ratio,
+    makers,
+    ratio_for,
+)
 from tfcompress.pruning.channels.surgery import cut
 from tfcompress.pruning.prune import Engine, unmasked
 from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
 
-_HIGHEST_RATIO = 0.999
-_SEARCH_STEPS = 20
 _TIMED_SEARCH_STEPS = 7
 
 
@@ -192,39 +196,14 @@ def _check_not_emptied(ratio, groups, scope):
 
 def _search(graph, select, target_macs, target_parameters, target_latency):
     """The lowest ratio that meets the target."""
-    cost = Cost(graph)
-    if target_latency is not None:
-        return _lowest_ratio(
-            lambda ratio: _latency_ms(cut(graph, select(ratio))),
-            target_latency,
-            "target_latency",
-            _TIMED_SEARCH_STEPS,
-        )
-    name, measure, target = (
-        ("target_macs", cost.macs, target_macs)
-        if target_macs is not None
-        else ("target_parameters", cost.parameters, target_parameters)
+    if target_latency is None:
+        return ratio_for(graph, select, target_macs, target_parameters)
+    return lowest_ratio(
+        lambda ratio: _latency_ms(cut(graph, select(ratio))),
+        target_latency,
+        "target_latency",
+        _TIMED_SEARCH_STEPS,
     )
-    limit = target * measure(select(0.0)) if target <= 1 else target
-    return _lowest_ratio(
-        lambda ratio: measure(select(ratio)), limit, name, _SEARCH_STEPS
-    )
-
-
-def _lowest_ratio(measure, limit, name, steps):
-    if measure(0.0) <= limit:
-        return 0.0
-    low, high = 0.0, _HIGHEST_RATIO
-    least = measure(high)
-    if least > limit:
-        raise ValueError(
-            f"{name} cannot be reached: {limit:.6g} is asked for, and {least:.6g} is left "
-            "when every group keeps only one unit. Ask for more, or ignore fewer layers."
-        )
-    for _ in range(steps):
-        middle = (low + high) / 2
-        low, high = (low, middle) if measure(middle) <= limit else (middle, high)
-    return high
 
 
 def _latency_ms(model):

@@ -10,6 +10,9 @@ from tfcompress.core.rules import Rule, check_used, last_match
 from tfcompress.core.walk import leaf_refs, leaves, weight_refs
 from tfcompress.pruning.channels.masks import unit_masks
 
+_HIGHEST_RATIO = 0.999
+_SEARCH_STEPS = 20
+
 
 def free_groups(graph, ignore=()):
     """The groups that may be cut.
@@ -190,6 +193,52 @@ class Cost:
         return math.prod(
             np.count_nonzero(keep[self._graph.units(ids)]) / ids.size for ids in axes
         )
+
+
+def ratio_for(graph, select, target_macs=None, target_parameters=None):
+    """The lowest ratio whose selection meets a target.
+
+    Args:
+        graph: the `ChannelGraph`.
+        select: the `Selection`.
+        target_macs: at most; up to 1 a fraction of the model's.
+        target_parameters: the same of weights, where there is no `target_macs`.
+
+    Raises:
+        ValueError: if the target cannot be reached.
+    """
+    cost = Cost(graph)
+    name, measure, target = (
+        ("target_macs", cost.macs, target_macs)
+        if target_macs is not None
+        else ("target_parameters", cost.parameters, target_parameters)
+    )
+    limit = target * measure(select(0.0)) if target <= 1 else target
+    return lowest_ratio(lambda ratio: measure(select(ratio)), limit, name)
+
+
+def lowest_ratio(measure, limit, name, steps=_SEARCH_STEPS):
+    """The lowest ratio at which what `measure(ratio)` gives is within a limit.
+
+    Args:
+        measure: falls as the ratio grows.
+        limit: at most.
+        name: of the argument that asks for it, for messages.
+        steps: of the bisection.
+    """
+    if measure(0.0) <= limit:
+        return 0.0
+    low, high = 0.0, _HIGHEST_RATIO
+    least = measure(high)
+    if least > limit:
+        raise ValueError(
+            f"{name} cannot be reached: {limit:.6g} is asked for, and {least:.6g} is left "
+            "when every group keeps only one unit. Ask for more, or ignore fewer layers."
+        )
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (low, middle) if measure(middle) <= limit else (middle, high)
+    return high
 
 
 def _macs_of_variables(model):

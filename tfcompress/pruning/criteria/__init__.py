@@ -11,7 +11,12 @@ from tfcompress.pruning.criteria.gradient import Gradient
 from tfcompress.pruning.criteria.grasp import GraSP
 from tfcompress.pruning.criteria.lamp import LAMP
 from tfcompress.pruning.criteria.lifelong import Lifelong
-from tfcompress.pruning.criteria.magnitude import L1, L2, Magnitude
+from tfcompress.pruning.criteria.magnitude import (
+    L1,
+    L2,
+    Magnitude,
+    MagnitudePerSign,
+)
 from tfcompress.pruning.criteria.mas import MAS
 from tfcompress.pruning.criteria.minus_cost import MinusCost
 from tfcompress.pruning.criteria.momentum import Momentum
@@ -44,6 +49,7 @@ register(
     Gradient,
     Lifelong,
     Magnitude,
+    MagnitudePerSign,
     MinusCost,
     Momentum,
     Random,
@@ -72,6 +78,7 @@ __all__ = [
     "Gradient",
     "Lifelong",
     "Magnitude",
+    "MagnitudePerSign",
     "MinusCost",
     "Momentum",
     "Random",
