@@ -17,6 +17,7 @@ from tfcompress import (
     export,
     factorization,
     interop,
+    pruning,
     recipes,
     rewrites,
     runtime,
@@ -33,10 +34,14 @@ from tfcompress.measuring.benchmark import Benchmark, benchmark
 from tfcompress.measuring.compare import compare
 from tfcompress.measuring.report import report
 from tfcompress.pruning import criteria, patterns, scopes, signals, solvers
+from tfcompress.pruning import penalties as regularizers
 from tfcompress.pruning.channels import CompactKernel
+from tfcompress.pruning.channels.channel_scale import ChannelScale
+from tfcompress.pruning.channels.gates import gate_channels
 from tfcompress.pruning.channels.listing import channel_groups
 from tfcompress.pruning.channels.prune_channels import prune_channels
 from tfcompress.pruning.channels.shrink import shrink
+from tfcompress.pruning.posterior_bits import posterior_bits
 from tfcompress.pruning.prune import prune
 from tfcompress.pruning.solvers.prune_weights import prune_weights
 from tfcompress.quantization import activations, layers, post_training, ranges
@@ -71,6 +76,7 @@ __all__ = [
     "export",
     "export_tflite",
     "factorize",
+    "gate_channels",
     "interop",
     "layers",
     "load_model",
@@ -80,11 +86,13 @@ __all__ = [
     "prune",
     "prune_channels",
     "prune_weights",
+    "pruning",
     "quantize_activations",
     "quantize_ladder",
     "quantize_weights",
     "ranges",
     "recipes",
+    "regularizers",
     "report",
     "rewrites",
     "runtime",
@@ -113,6 +121,8 @@ _publish(
     quantize_activations=quantize_activations,
     shrink=shrink,
 )
+_publish(layers, ChannelScale=ChannelScale)
+_publish(transforms, posterior_bits=posterior_bits)
 _publish(post_training, search)
 _publish(export, decode_tflite=decode_tflite)
 _publish(runtime, Benchmark=Benchmark, benchmark=benchmark)
@@ -130,4 +140,5 @@ for _home in (
     ranges,
 ):
     sys.modules[f"{__name__}.{_home.__name__.rpartition('.')[2]}"] = _home
+sys.modules[f"{__name__}.regularizers"] = regularizers
 sys.modules[f"{__name__}.rewrites.ranks"] = rewrites.ranks

@@ -4,7 +4,7 @@ import bisect
 import math
 
 from tfcompress.core.errors import refuse
-from tfcompress.core.kinds import Each, Integer, Number
+from tfcompress.core.kinds import Each, Integer, Number, PlugIn
 from tfcompress.core.nouns import Schedule
 from tfcompress.core.plugin import register
 
@@ -304,5 +304,31 @@ class Iterative(_Updated):
         return 1.0 - (1.0 - self.final_sparsity) ** (done / self.rounds)
 
 
+class Scaled(Schedule):
+    """`s(t) = factor schedule(t)`: another schedule that ends elsewhere.
+
+    Args:
+        schedule: a schedule, its name or `{name: arguments}`.
+        factor: of all its values.
+
+    Example:
+        >>> schedule = Scaled(Constant(0.8, begin_step=10), factor=0.5)
+        >>> schedule(9), schedule(10), schedule.due(9, 10), schedule.last_step
+        (0.0, 0.4, True, 10)
+    """
+
+    def __init__(self, schedule: PlugIn(Schedule), factor: Number(0)):
+        self.schedule = schedule
+        self.factor = factor
+
+    def __call__(self, step):
+        """The value at `step`."""
+        return self.factor * self.schedule(step)
+
+    def due(self, previous_step, step):
+        """Whether the other schedule is due."""
+        return self.schedule.due(previous_step, step)
+
+
 get = Schedule.get
-register(Schedule, Constant, Cosine, Iterative, OneShot, Piecewise, Polynomial)
+register(Schedule, Constant, Cosine, Iterative, OneShot, Piecewise, Polynomial, Scaled)

@@ -145,11 +145,34 @@ def main(
             m.to_dict(name, seconds, options.seed, machine(), options.quick)
             for m in measures
         ]
+    if options.into:
+        _store(pathlib.Path(options.into), results)
     if options.json:
         print(json.dumps(results, indent=2))
         return
     title = f"{description.strip()} ({NO_RESULT})" if options.quick else description
     (show or _print_table)(title, results)
+
+
+def _store(path, results):
+    old = json.loads(path.read_text()) if path.exists() else []
+    lines = ",\n".join(json.dumps(one) for one in merged(old, results))
+    path.write_text(f"[\n{lines}\n]\n")
+
+
+def merged(old, new):
+    """Old results, with new ones in the place of rows of the same name.
+
+    >>> merged([{"row": "a", "n": 1}, {"row": "b", "n": 1}], [{"row": "a", "n": 2}])
+    [{'row': 'a', 'n': 2}, {'row': 'b', 'n': 1}]
+    """
+    rerun = {one["row"] for one in new}
+    return [
+        one
+        for name in dict.fromkeys(one["row"] for one in [*old, *new])
+        for one in (new if name in rerun else old)
+        if one["row"] == name
+    ]
 
 
 def _parse(description, rows, add_options, arguments):
@@ -160,6 +183,10 @@ def _parse(description, rows, add_options, arguments):
     parser.add_argument("--json", action="store_true", help="print JSON, not a table")
     parser.add_argument(
         "--only", action="append", choices=list(rows), help="run this row; repeatable"
+    )
+    parser.add_argument(
+        "--into",
+        help="file of results, in which those of the rows that run are replaced",
     )
     parser.add_argument("--data-dir", help="folder of mnist.npz, cifar10.npz and so on")
     parser.add_argument("--seed", type=int, default=0, help="of everything random")

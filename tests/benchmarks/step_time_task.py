@@ -46,12 +46,17 @@ def epoch_of(keras, model, name, num_steps, seed, callbacks=()):
     """A function that trains `num_steps` steps of `model.fit`, callbacks included."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss)
-    data = _batches(SHAPES[name], seed).repeat().take(num_steps)
+    batches = data(name, num_steps, seed)
 
     def run():
-        model.fit(data, verbose=0, callbacks=list(callbacks))
+        model.fit(batches, verbose=0, callbacks=list(callbacks))
 
     return run
+
+
+def data(name, num_steps, seed):
+    """The batches of so many steps."""
+    return _batches(SHAPES[name], seed).repeat().take(num_steps)
 
 
 def _batches(shape, seed):

@@ -11,6 +11,7 @@ import tfcompress as tfc
 from tests import models
 from tfcompress.callbacks import ChannelPruning, Pruning
 from tfcompress.core.compressed import treatments
+from tfcompress.pruning.prune import Engine, masked_weights
 from tfcompress.schedules import Polynomial
 from tfcompress.transforms import Hashed, Mask, Uniform
 
@@ -413,3 +414,57 @@ class TestACriterionOfAnOutsider:
         assert small.get_layer("transposed").filters == 2
         assert small.get_layer("lstm").units == 3
         assert small.get_layer("dense").units == 4
+
+
+def test_what_is_gone_does_not_return_where_it_may_not():
+    model = keras.Sequential([keras.Input((4,)), L.Dense(1, use_bias=False)])
+    model.layers[0].kernel.assign([[4.0], [3.0], [2.0], [1.0]])
+    model = tfc.compress(model, {".*": "mask"})
+    (weight,) = masked_weights(model)
+    weight.mask.mask.assign([[False], [True], [True], [True]])
+    for may_return, expected in ((False, [3, 2]), (True, [4, 3])):
+        engine = Engine("magnitude", may_return=may_return)
+        engine.prune(model, [(0.5, [weight])])
+        kernel = tfc.strip(model).layers[0].kernel.numpy()
+        assert kernel[kernel > 0].tolist() == expected
+
+
+def three_kernels():
+    """Of 160, 320 and 80 weights."""
+    sizes = {"a": 20, "b": 16, "head": 5}
+    hidden = [L.Dense(units, name=name) for name, units in sizes.items()]
+    return keras.Sequential([keras.Input((8,)), *hidden])
+
+
+def test_a_count_of_weights_that_stay():
+    model = three_kernels()
+    for scope in ("global", "erdos_renyi"):
+        small = tfc.prune(model, num_kept=99, scope=scope)
+        kernels = [layer.kernel for layer in small.layers if hasattr(layer, "kernel")]
+        assert sum(map(np.count_nonzero, kernels)) == 99
+    small = tfc.prune(model, num_kept={"a": 17, "head": 80})
+    assert np.count_nonzero(small.get_layer("a").kernel) == 17
+    assert np.count_nonzero(small.get_layer("b").kernel) == 320
+    for wrong in (561, 2):
+        with pytest.raises(
+            ValueError, match=rf"num_kept\): got {wrong}, .* from 3.* to 560"
+        ):
+            tfc.prune(model, num_kept=wrong)
+    for arguments in ({}, {"sparsity": 0.5, "num_kept": 5}):
+        with pytest.raises(ValueError, match="expected one of them"):
+            tfc.prune(model, **arguments)
+
+
+def test_a_schedule_ends_at_a_count():
+    model = tfc.compress(three_kernels(), {".*": "mask"})
+    schedule = tfc.schedules.Polynomial(
+        final_sparsity=0.9, begin_step=0, end_step=10, power=1
+    )
+    pruning = tfc.callbacks.Pruning(schedule, scope="global", num_kept=160)
+    pruning.set_model(model)
+    for step, kept in ((5, 360), (10, 160)):
+        pruning.update(step)
+        assert sum(np.count_nonzero(w.kept()) for w in masked_weights(model)) == kept
+    for schedule in ({"a": 0.5}, 0):
+        with pytest.raises(ValueError, match="one schedule for all weights"):
+            tfc.callbacks.Pruning(schedule, num_kept=9).set_model(model)

@@ -43,14 +43,27 @@ QUANTIZERS = [
 EACH = pytest.mark.parametrize("quantizer", QUANTIZERS, ids=repr)
 
 
+# Mask and Codebook are what was there, Hashed replaces whatever it finds, the others prune.
+OTHERS = {
+    Mask,
+    Codebook,
+    transforms.Hashed,
+    transforms.Penalty,
+    transforms.ContinuousSparsification,
+    transforms.EdgePopup,
+    transforms.Movement,
+    transforms.PDP,
+    transforms.Powerpropagation,
+    transforms.ShiftAttention,
+    transforms.SoftMovement,
+    transforms.SoftThreshold,
+    transforms.Supermask,
+}
+
+
 def test_every_quantizer_is_here():
-    # Mask and Codebook are what was there; Hashed replaces whatever it finds.
     kinds = {type(quantizer) for quantizer in QUANTIZERS}
-    assert kinds == set(WeightTransform.registered.values()) - {
-        Mask,
-        Codebook,
-        transforms.Hashed,
-    }
+    assert kinds == set(WeightTransform.registered.values()) - OTHERS
 
 
 def pruned(size, seed):

@@ -7,13 +7,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.kinds import Integer
+from tfcompress.core.macs import input_specs
 from tfcompress.core.nouns import Signal, Signals
+from tfcompress.core.optimizers import steps_done
 from tfcompress.core.recording import recorded, with_main_argument
 from tfcompress.core.substituted import call_substituted
 from tfcompress.core.walk import leaf_of
 
 _NUM_PROBES = 4
+_WITHOUT_LOSS = frozenset({"calls", "norm"})
 
 
 def collect(model, weights, data, needs, copy=None, batches=None):
@@ -39,41 +43,117 @@ def collect(model, weights, data, needs, copy=None, batches=None):
         ValueError: if a signal is not known or has nothing to say of a weight, there are
             no data, or no compiled loss.
     """
-    signals = {_name(need): Signal.get(need) for need in needs}
-    if not signals:
-        return [Signals(ref=weight.ref) for weight in weights]
-    if data is None:
-        raise ValueError(
-            f"The signals {sorted(signals)} are gathered over data: pass data=, batches "
-            "(x, y)."
+    return Collector(model, weights, data, needs, copy, batches)()
+
+
+class Collector:
+    """Gathers signals as `collect` does, as often as it is called.
+
+    What has been made ready for the first time serves the next, when weights or masks
+    have other values.
+
+    Args:
+        model, weights, data, needs, copy, batches: as of `collect`.
+    """
+
+    def __init__(self, model, weights, data, needs, copy=None, batches=None):
+        self._source = Source(model, copy or model, weights, data, batches)
+        self._signals = {_name(need): Signal.get(need) for need in needs}
+        self._stream = None
+
+    def __call__(self):
+        """For each weight its `Signals`."""
+        source = self._source
+        step = steps_done(
+            source.model, [weight.ref.variable for weight in source.weights]
         )
-    observed = frozenset().union(*(signal.observes for signal in signals.values()))
-    if observed - {"calls"} and not model.compiled:
-        raise ValueError(
-            f"What the signals {sorted(signals)} observe needs a loss: call "
-            "model.compile(loss=...) first."
+        found = [Signals(ref=weight.ref, step=step) for weight in source.weights]
+        streamed = {name: one for name, one in self._signals.items() if one.observes}
+        if streamed and self._stream is None:
+            self._stream = _Stream(source, streamed)
+        gathered = self._stream() if streamed else {}
+        gathered |= {
+            name: one.measure(source)
+            for name, one in self._signals.items()
+            if name not in streamed
+        }
+        for name, values in gathered.items():
+            for of_weight, value in zip(found, values, strict=True):
+                of_weight[name] = value
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What signals are measured on.
+
+    Attributes:
+        model: the model, compiled if a loss or an optimizer is needed.
+        copy: the model that has the weights and computes the same.
+        weights: list of `Treatment`, or what has a `ref` and is `watched` like one.
+        data: batches, or None.
+        batches: how many of them are used at most; None for all.
+    """
+
+    model: keras.Model
+    copy: keras.Model
+    weights: list
+    data: object = None
+    batches: int | None = None
+
+    def check_data(self, needs):
+        """Raises unless there are data for signals of these names."""
+        if self.data is None:
+            raise ValueError(
+                f"The signals {sorted(needs)} are gathered over data: pass data=, batches "
+                "(x, y)."
+            )
+
+    def check_compiled(self, needs):
+        """Raises unless there is a loss for signals of these names."""
+        if not self.model.compiled:
+            raise ValueError(
+                f"What the signals {sorted(needs)} observe needs a loss: call "
+                "model.compile(loss=...) first."
+            )
+
+    def each_batch(self):
+        """Tensors `(x, y, sample_weight)` of the batches, None for what they lack."""
+        for batch in each_batch(self.data, self.batches):
+            yield tf.nest.map_structure(_tensor, batch)
+
+
+class _Stream:
+    """`{name: one statistic for each weight}` of signals that observe batches."""
+
+    def __init__(self, source, signals):
+        self._source, self._signals = source, signals
+        model = source.model
+        observed = frozenset().union(*(signal.observes for signal in signals.values()))
+        source.check_data(signals)
+        if observed - _WITHOUT_LOSS:
+            source.check_compiled(signals)
+        step = _Step(
+            model, source.copy, source.weights, list(signals.values()), observed
         )
-    step = tf.function(
-        _Step(model, copy or model, weights, list(signals.values()), observed),
-        reduce_retracing=True,
-    )
-    totals = None
-    for batch in each_batch(data, batches):
-        parts = step(*tf.nest.map_structure(_tensor, batch))
-        parts = tf.nest.map_structure(lambda t: t.numpy().astype(np.float64), parts)
-        if totals is not None:
-            parts = tf.nest.map_structure(np.add, totals, parts)
-        totals = parts
-    return [
-        Signals(
-            {
-                name: signal.result(total, weight.ref)
-                for (name, signal), total in zip(signals.items(), sums, strict=True)
-            },
-            weight.ref,
-        )
-        for weight, sums in zip(weights, totals, strict=True)
-    ]
+        self._step = tf.function(step, reduce_retracing=True)
+
+    def __call__(self):
+        source, signals = self._source, self._signals
+        totals = None
+        for batch in source.each_batch():
+            parts = self._step(*batch)
+            parts = tf.nest.map_structure(lambda t: t.numpy().astype(np.float64), parts)
+            if totals is not None:
+                parts = tf.nest.map_structure(np.add, totals, parts)
+            totals = parts
+        return {
+            name: [
+                signal.result(sums[position], weight.ref)
+                for weight, sums in zip(source.weights, totals, strict=True)
+            ]
+            for position, (name, signal) in enumerate(signals.items())
+        }
 
 
 def each_batch(data, batches=None):
@@ -135,21 +215,30 @@ class Call:
     """One call of a layer.
 
     Attributes:
+        layer: the layer.
         inputs: its first input, a tensor.
         outputs: its first output, a tensor.
         values: `{id(variable): effective value}` of the layer's variables.
         output_gradient: of the loss of each sample in the output; None if no signal
             observes it.
+        norm: the call of the batch normalization that reads its outputs; None if none
+            does, or no signal observes it.
     """
 
     output_gradient = None
+    norm = None
 
     def __init__(self, layer, inputs, outputs, args, kwargs):
         self.inputs = keras.tree.flatten(inputs)[0]
         self.outputs = keras.tree.flatten(outputs)[0]
         # Where a layer is compressed, its variables stand for other values just now.
         self.values = {id(v): tf.convert_to_tensor(v.value) for v in layer.variables}
-        self._layer, self._arguments = layer, (args, kwargs)
+        self.layer, self._arguments = layer, (args, kwargs)
+
+    @property
+    def is_norm(self):
+        """Whether it is that of a batch normalization."""
+        return isinstance(self.layer, keras.layers.BatchNormalization)
 
     def run(self, values, inputs):
         """The first output of the same call on other inputs, as in inference.
@@ -158,10 +247,10 @@ class Call:
             values: `{id(variable): tensor}` of variables with another value.
             inputs: some of the samples.
         """
-        args, kwargs = with_main_argument(self._layer, inputs, *self._arguments)
+        args, kwargs = with_main_argument(self.layer, inputs, *self._arguments)
         values = self.values | values
         kwargs = {**kwargs, "training": False}
-        done = call_substituted(self._layer, values, *args, **kwargs)
+        done = call_substituted(self.layer, values, *args, **kwargs)
         return keras.tree.flatten(done.outputs)[0]
 
 
@@ -226,7 +315,9 @@ class _Step:
             for weight, value in zip(self._weights, values, strict=True):
                 # Of a layer that does not run; gradients do not reach it.
                 value += [] if value else [weight.ref.variable.value]
-            if self._observed <= {"calls"}:
+            if "norm" in self._observed:
+                _join_norms(calls)
+            if self._observed <= _WITHOUT_LOSS:
                 return values, self._of_weights(calls), [[None] for _ in values]
             loss = self._model.compute_loss(
                 x, y, outputs, sample_weight, training=False
@@ -245,6 +336,8 @@ class _Step:
     def _recorded(self, stack):
         """`{id(layer): calls}`, filled while the model runs."""
         layers = {id(leaf): leaf for leaf in (leaf_of(w.ref) for w in self._weights)}
+        if "norm" in self._observed:
+            layers |= {id(norm): norm for norm in batch_norms(self._copy)}
         calls = {key: [] for key in layers}
 
         def record(layer, *call):
@@ -255,6 +348,53 @@ class _Step:
 
     def _of_weights(self, calls):
         return [calls[id(leaf_of(weight.ref))] for weight in self._weights]
+
+
+def batch_norms(model):
+    """The batch normalization layers of a model."""
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in all_layers(model) if isinstance(layer, kind)]
+
+
+def norms_after(model, refs):
+    """The batch normalization that reads what the layer of each weight returns.
+
+    Args:
+        model: a Keras model, which is traced without data.
+        refs: list of `WeightRef` of it.
+
+    Returns:
+        For each the layer, or None if there is none.
+
+    >>> from tfcompress.core.walk import weight_refs
+    >>> dense, norm = keras.layers.Dense(2), keras.layers.BatchNormalization(name="norm")
+    >>> model = keras.Sequential([keras.Input((3,)), dense, norm, keras.layers.Dense(1)])
+    >>> [norm and norm.name for norm in norms_after(model, weight_refs(model))[::4]]
+    ['norm', None]
+    """
+    layers = {id(layer): layer for layer in map(leaf_of, refs)}
+    layers |= {id(norm): norm for norm in batch_norms(model)}
+    calls = {key: [] for key in layers}
+
+    def record(layer, *call):
+        calls[id(layer)].append(Call(layer, *call))
+
+    with recorded(layers.values(), record):
+        run = tf.function(lambda x: model(x, training=False))
+        run.get_concrete_function(input_specs(model))
+    _join_norms(calls)
+    found = [
+        [call.norm for call in calls[id(leaf_of(ref))] if call.norm] for ref in refs
+    ]
+    return [norms[0].layer if norms else None for norms in found]
+
+
+def _join_norms(calls):
+    """Lets each call know the one of a batch normalization that reads its outputs."""
+    each = [call for of_layer in calls.values() for call in of_layer]
+    readers = {id(call.inputs): call for call in each if call.is_norm}
+    for call in each:
+        call.norm = readers.get(id(call.outputs))
 
 
 def _sum(gradients):

@@ -72,6 +72,8 @@ def compress(
     compressed = _compressed(model, plan)
     with untransformed(compressed):
         check_agreement(model, compressed)
+    for _, treatment in treatments(compressed):
+        treatment.start()
     warn_of_training(model, compressed, "compress")
     return compressed
 
@@ -98,6 +100,7 @@ def strip(model: BuiltModel()):
         4
     """
     _warn_of_waiting(model)
+    _warn_of_unfinished(model)
     plain = _stripped(model)
     check_agreement(model, plain)
     return plain
@@ -122,16 +125,36 @@ def _warn_of_waiting(model):
         )
 
 
+def _warn_of_unfinished(model):
+    unfinished = {
+        path: transform
+        for path, treatment in treatments(model)
+        for transform in treatment.transforms
+        if not transform.is_finished
+    }
+    if unfinished:
+        path, transform = next(iter(unfinished.items()))
+        warn(
+            f"Transforms of {len(unfinished)} weights, such as {transform!r} of "
+            f"{path!r}, are stripped as they are half way, not as they are meant to end. "
+            "Train to the end with the callback that leads them there: "
+            "model.fit(..., callbacks=[tfc.callbacks.Annealing()]).",
+        )
+
+
 def is_plain(model):
     """Whether a model has nothing to strip."""
     layers = all_layers(model)
-    return not any(isinstance(a, Compressed) or _is_plain_call(a) for a in layers)
+    return not any(
+        isinstance(a, Compressed) or _is_plain_call(a) or _has_plain_form(a)
+        for a in layers
+    )
 
 
 def _compressed(model, plan):
     if is_graph(model) and not tied_layers(model):
         return rebuild(model, lambda layer: _compress_layer(layer, plan))
-    return _initialise(compressed_model(clone_layer(model), _assign(model, plan)))
+    return compressed_model(clone_layer(model), _assign(model, plan))
 
 
 def _as_list(value):
@@ -157,28 +180,28 @@ def _compress_layer(layer, plan):
         return copy
     wrapper = CompressedLayer(copy, transforms)
     wrapper.build()
-    return _initialise(wrapper)
-
-
-def _initialise(compressed):
-    for treatment in compressed.treatments:
-        treatment.refresh()
-    return compressed
+    return wrapper
 
 
 def _strip_layer(layer):
     if _is_plain_call(layer):
         return layer
-    if not isinstance(layer, Compressed):
-        return clone_layer(layer)
-    plain = clone_layer(layer.inner)
-    layer.bake_into(plain)
-    return plain
+    if isinstance(layer, Compressed):
+        plain = clone_layer(layer.inner)
+        layer.bake_into(plain)
+    else:
+        plain = clone_layer(layer)
+    return plain.as_plain() if _has_plain_form(plain) else plain
 
 
 def _is_plain_call(layer):
     """Whether the layer stands for a plain operation that it knows how to call."""
     return hasattr(layer, "call_plain")
+
+
+def _has_plain_form(layer):
+    """Whether the layer knows one of Keras that computes the same."""
+    return hasattr(layer, "as_plain")
 
 
 def _call_plain(key, layer, /, *args, **kwargs):

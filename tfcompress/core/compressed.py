@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.cloning import clone_layer, own_training
+from tfcompress.core.drawn import how_drawn
 from tfcompress.core.errors import is_built
 from tfcompress.core.keras_internals import all_layers, call_like, uncast
 from tfcompress.core.kinds import Each, Instance, Integer, Mapping, PlugIn, checked
@@ -58,9 +59,11 @@ class Treatment:
         """The latent weight, the one that the optimizer moves."""
         return self.ref.variable
 
-    def __call__(self, training=False):
-        """The effective weight, a tensor."""
+    def __call__(self, training=False, count=None):
+        """The effective weight, a tensor; `count` of them where transforms draw each."""
         value = tf.convert_to_tensor(self.variable.value)
+        if count is not None:
+            value = tf.broadcast_to(value, (count, *value.shape))
         if self.is_passed_by:
             return value
         for transform in self.transforms:
@@ -79,6 +82,25 @@ class Treatment:
     def _may_wait(self, transform):
         follows = transform is not self.transforms[0]
         return self.waiting is not None and transform.waits and follows
+
+    @property
+    def has_moments(self):
+        """Whether what its last transform draws is normal."""
+        last = type(self.transforms[-1]) if self.transforms else WeightTransform
+        return last.moments is not WeightTransform.moments
+
+    def moments(self):
+        """`(mean, variance)` of the effective weight while training."""
+        *before, last = self.transforms
+        value = tf.convert_to_tensor(self.variable.value)
+        for transform in before:
+            value = self._applied(transform, value, training=True)
+        return last.moments(value)
+
+    @property
+    def is_looked_at(self):
+        """Whether somebody relies on it that calls see this weight itself."""
+        return self.is_passed_by or self._watch is not None
 
     @property
     def is_waiting(self):
@@ -119,6 +141,20 @@ class Treatment:
                 value = transform.bake(value)
         return value
 
+    def start(self):
+        """Lets the transforms begin on the weight that the variable holds."""
+        value = self.variable.numpy()
+        latent = self._latent(value, self.transforms)
+        if latent is not value:
+            self.variable.assign(latent)
+        self.refresh()
+
+    @staticmethod
+    def _latent(value, transforms):
+        for transform in reversed(transforms):
+            value = transform.latent(value)
+        return value
+
     def refresh(self, after=None):
         """Lets each transform (that follows `after`) look at the values it now gets."""
         start = 0 if after is None else self.transforms.index(after) + 1
@@ -134,9 +170,11 @@ class Treatment:
         if self.waiting is None or self.is_waiting:
             return
         first = next(filter(self._may_wait, self.transforms))
+        before = self.transforms[: self.transforms.index(first)]
         latent, seen = self.variable.numpy(), self.bake(upto=first)
         settled = first.settle(seen)
-        self.variable.assign(np.where(settled != seen, settled, latent))
+        moved = self._latent(settled, before)
+        self.variable.assign(np.where(settled != seen, moved, latent))
 
     def hold(self):
         """Lets the weight pass by the transforms that wait, as it is now."""
@@ -358,6 +396,8 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
 
     def call(self, *args, training=None, **kwargs):
         """Calls the inner layer with transformed weights, and the arguments as given."""
+        if training and (call_drawn := how_drawn(self, args, kwargs)):
+            return call_drawn(self, *args)
         return self._call_inner(args, kwargs, training)
 
     def compute_mask(self, *args, **kwargs):

@@ -324,6 +324,18 @@ def _wrapped(optimizer):
     return getattr(optimizer, "optimizers", ())
 
 
+def trained_variables(optimizer):
+    """The weights that an optimizer is built for, in the order of its gradients.
+
+    >>> weight = keras.Variable(np.ones(2))
+    >>> optimizer = keras.optimizers.SGD()
+    >>> optimizer.build([weight])
+    >>> trained_variables(optimizer)[0] is weight
+    True
+    """
+    return list(optimizer._trainable_variables)
+
+
 def optimizer_slots(optimizer, variable):
     """What an optimizer keeps for a variable in the variable's shape.
 

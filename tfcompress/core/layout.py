@@ -34,6 +34,8 @@ class Layout:
 
     shape: tuple
     output_axes: tuple
+    # Of input channels; of a depthwise kernel there are none.
+    input_axes: tuple = dataclasses.field(default=(), repr=False, compare=False)
 
     @property
     def reduction_axes(self):
@@ -78,12 +80,14 @@ def layout(layer, weight):
     if rank < 2:
         return Layout(shape, ())
     if isinstance(layer, _TRANSPOSED):
-        return Layout(shape, (rank - 2,))
+        return Layout(shape, (rank - 2,), (rank - 1,))
     if isinstance(layer, _DEPTHWISE) or weight.name == "depthwise_kernel":
         return Layout(shape, (rank - 2, rank - 1))
     if isinstance(layer, keras.layers.EinsumDense) and weight.name == "kernel":
-        return Layout(shape, _einsum_output_axes(layer.equation, rank))
-    return Layout(shape, (rank - 1,))
+        outputs = _einsum_output_axes(layer.equation, rank)
+        inputs = tuple(axis for axis in range(rank) if axis not in outputs)
+        return Layout(shape, outputs, inputs)
+    return Layout(shape, (rank - 1,), (rank - 2,))
 
 
 def _einsum_output_axes(equation, rank):

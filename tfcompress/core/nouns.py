@@ -1,12 +1,17 @@
 """The nouns that plug-ins implement. Everything else is Keras."""
 
 import bisect
+import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.plugin import Plugin
 
+# How many values say where the others are, and how far beside their roots.
+_SAMPLE = 2**17
+_MARGIN = 4
 # A step that no training reaches.
 _NEVER = 2**62
 
@@ -29,12 +34,18 @@ class WeightTransform(Plugin):
         waits: whether it is so coarse that what comes before it in the list should have
             come to rest first, such as masks that a callback changes. Callbacks then
             let the weight pass it by until it begins.
+        draws_each: whether, called while training on a stack of weights `(count, *shape)`,
+            it draws other numbers for each.
+        is_finished: whether what it gives is what it was asked for, not a stage on the
+            way there that a callback leads on from.
     """
 
     shares_values = False
     max_level = None
     replaces_weight = False
     waits = False
+    draws_each = False
+    is_finished = True
 
     def build(self, layer, weight, layout):
         """Creates the state.
@@ -45,6 +56,13 @@ class WeightTransform(Plugin):
             weight: the Keras variable that will be transformed.
             layout: its `tfc.core.Layout`.
         """
+
+    def latent(self, weight):
+        """What the variable must hold for a weight (NumPy array) to be in effect.
+
+        Asked for when compression starts, by transforms that are not the identity then.
+        """
+        return weight
 
     def refresh(self, weight):
         """Recomputes what depends on the weight's values (NumPy array).
@@ -66,6 +84,14 @@ class WeightTransform(Plugin):
 
     def __call__(self, weight, training=False):
         """The transformed weight, a tensor of the same shape and dtype."""
+        raise NotImplementedError
+
+    def moments(self, weight):
+        """`(mean, variance)` of what a call draws while training, tensors like the weight.
+
+        Only for transforms whose draws are normal, each weight for itself. Where layers
+        are linear in the weight, their outputs are drawn then, each for itself.
+        """
         raise NotImplementedError
 
     def penalty(self):
@@ -106,25 +132,35 @@ class Signals(dict):
 
     Attributes:
         ref: the `WeightRef`; None where a criterion is called by hand.
+        step: iterations of the optimizer that trains the weight.
     """
 
-    def __init__(self, values=(), ref=None):
+    def __init__(self, values=(), ref=None, step=0):
         super().__init__(values)
         self.ref = ref
+        self.step = step
+
+    @property
+    def path(self):
+        """Name of the weight, empty where a criterion is called by hand."""
+        return "" if self.ref is None else self.ref.path
 
 
 class Signal(Plugin):
-    """A statistic of a weight over batches of data.
+    """A statistic of a weight, mostly over batches of data.
 
-    All signals that are asked for are gathered in one pass (`tfcompress.core.collect`):
-    what `update` gives for a batch is added up in float64, and `result` makes the
-    statistic of the sums. So nothing is held but sums.
+    All signals that observe something of batches are gathered in one pass
+    (`tfcompress.core.collect`): what `update` gives for a batch is added up in float64,
+    and `result` makes the statistic of the sums. So nothing is held but sums. Signals
+    that observe nothing have a `measure` of their own instead.
 
     Attributes:
         observes: what `update` looks at, of `"gradient"`, `"calls"` (inputs and outputs
             of the layer), `"output_gradient"` (of those outputs) and `"curvature"`.
     """
 
+    # Criteria may be called like the signal that they read.
+    package = "tfcompress.signals"
     observes = frozenset()
 
     def update(self, seen):
@@ -144,6 +180,17 @@ class Signal(Plugin):
         """
         raise NotImplementedError
 
+    def measure(self, source):
+        """The statistic of each weight, for signals that observe nothing of batches.
+
+        Args:
+            source: a `tfcompress.core.collect.Source`: the model, its weights, data.
+
+        Returns:
+            A list of arrays as of `result`.
+        """
+        raise NotImplementedError
+
 
 class Criterion(Plugin):
     """How much each element of a weight matters: higher = keep.
@@ -153,9 +200,12 @@ class Criterion(Plugin):
 
     Attributes:
         needs: names of the signals that must be gathered over data first.
+        rounds: in how many steps of equal ratio weights go, each scored anew among what
+            the steps before have left.
     """
 
     needs = frozenset()
+    rounds = 1
 
     def __call__(self, weight, signals):
         """Scores that broadcast to the shape of the weight.
@@ -175,6 +225,25 @@ class Criterion(Plugin):
         """
         return np.mean(scores, axis=axes)
 
+    def score_groups(self, members, pool):
+        """Scores of groups, as they are compared within and between weights.
+
+        By default those of the elements, reduced. Methods that compare a group with
+        others of its weight, by rank or share, do so here.
+
+        Args:
+            members: list of `(weight, signals)`, as in `__call__`; one weight, or those
+                that make the same coupled channels.
+            pool: `(list of scores, one array for each member; reduce) -> scores of the
+                groups`.
+        """
+        return pool([self(*member) for member in members], self.reduce)
+
+    @property
+    def repairs(self):
+        """Whether it changes what stays."""
+        return type(self).adjust is not Criterion.adjust
+
     def adjust(self, weight, keep, signals):
         """The weight once the elements that go are gone, for methods that repair it.
 
@@ -184,6 +253,32 @@ class Criterion(Plugin):
             signals: as in `__call__`.
         """
         return weight
+
+
+class Regularizer(Plugin, keras.regularizers.Regularizer):
+    """A penalty on a weight; Keras takes it wherever it takes a regularizer."""
+
+    # Some are called as criteria are.
+    package = "tfcompress.regularizers"
+
+    def __call__(self, weight):
+        """The penalty, a scalar tensor, of a weight in the layout of its layer."""
+        raise NotImplementedError
+
+    def proximal(self, weight, step):
+        """`argmin_v ½‖v - weight‖² + step penalty(v)`, a tensor like the weight.
+
+        What a step of gradient descent only comes near to is exactly zero here.
+
+        Args:
+            weight: tensor.
+            step: scalar tensor, the learning rate.
+        """
+        raise NotImplementedError
+
+    def of_layout(self, layout):
+        """The same for weights of a `tfc.core.Layout`, whatever layer has them."""
+        return self
 
 
 class Pattern(Plugin):
@@ -245,6 +340,11 @@ class Schedule(Plugin):
             return None
         steps = range(_NEVER // 2)
         return bisect.bisect_left(steps, True, hi=len(steps), key=self.is_over)
+
+    @property
+    def final_value(self):
+        """The value that it comes to in the end."""
+        return self(_NEVER)
 
 
 class Scope(Plugin):
@@ -472,8 +572,33 @@ def top(scores, count):
         return np.zeros(scores.shape, bool)
     if count >= flat.size:
         return np.ones(scores.shape, bool)
-    threshold = np.partition(flat, flat.size - count)[flat.size - count]
+    threshold = nth_highest([flat], count)
     mask = flat > threshold
     ties = np.flatnonzero(flat == threshold)
     mask[ties[: count - np.count_nonzero(mask)]] = True
     return mask.reshape(scores.shape)
+
+
+def nth_highest(arrays, count):
+    """The `count`-th highest value of some arrays together, without copying them.
+
+    >>> nth_highest([np.array([5.0, 1.0]), np.array([3.0, 4.0])], 2).item()
+    4.0
+    """
+    flat = [np.ravel(array) for array in arrays]
+    total = sum(values.size for values in flat)
+    # A sample says about where it is; only what is near is sorted.
+    sample = np.sort(
+        np.concatenate([values[:: total // _SAMPLE + 1] for values in flat])
+    )
+    place, margin = (1 - count / total) * sample.size, _MARGIN * sample.size**0.5
+    low = sample[max(0, math.floor(place - margin))]
+    high = sample[min(sample.size - 1, math.ceil(place + margin))]
+    above = sum(np.count_nonzero(values > high) for values in flat)
+    near = [values[(values >= low) & (values <= high)] for values in flat]
+    if not above < count <= above + sum(values.size for values in near):
+        near, above = flat, 0
+    near = np.concatenate(near)
+    place = near.size - (count - above)
+    near.partition(place)
+    return near[place]

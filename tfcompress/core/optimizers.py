@@ -1,8 +1,15 @@
 """Which optimizer trains a weight, and how far it is."""
 
-import keras
+import contextlib
 
-from tfcompress.core.keras_internals import trains
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.core.keras_internals import optimizer_slots, trained_variables, trains
+
+# SNFS divides by the root of Adam's second moment plus this.
+_EPSILON = 1e-8
 
 
 def optimizer_of(model, variables):
@@ -31,6 +38,99 @@ def optimizer_of(model, variables):
 def steps_done(model, variables):
     """Iterations of the optimizer that trains some weights of a model."""
     return _steps(optimizer_of(model, variables))
+
+
+def momentum_of(optimizer, variable):
+    """The running mean of gradients by which an optimizer moves a weight.
+
+    `m` of optimizers with momentum, `m / (√v + ε)` of those that scale it by a second
+    moment (Adam and its like), `m / (u + ε)` of Adamax.
+
+    Args:
+        optimizer: a Keras optimizer, or None.
+        variable: a weight.
+
+    Returns:
+        An array of the weight's shape; None if the optimizer keeps none of it.
+
+    >>> weight = keras.Variable(np.ones(2), name="weight")
+    >>> optimizer = keras.optimizers.SGD(0.1, momentum=0.5)
+    >>> optimizer.apply([np.array([1.0, 2.0])], [weight])
+    >>> momentum_of(optimizer, weight).tolist()
+    [-0.1..., -0.2...]
+    """
+    slots = [] if optimizer is None else optimizer_slots(optimizer, variable)
+    found = {slot.name.rpartition("_")[2]: slot.numpy() for slot in slots}
+    momentum = found.get("momentum")
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    # The momentum of RMSprop is one of scaled gradients.
+    if momentum is None or isinstance(inner, keras.optimizers.RMSprop):
+        return momentum
+    if "norm" in found:
+        return momentum / (found["norm"] + _EPSILON)
+    if "velocity" in found:
+        return momentum / (np.sqrt(found["velocity"]) + _EPSILON)
+    return momentum
+
+
+@contextlib.contextmanager
+def watched_steps(optimizer, variables, see):
+    """Within it `see(gradients, steps)` is called whenever an optimizer moves weights.
+
+    In the graph of the training step, if that is traced within. Gradients are those of the
+    loss before clipping, without what regularizers of the weights add; steps are what the
+    weights have moved by.
+
+    Args:
+        optimizer: a Keras optimizer, also one that scales the loss.
+        variables: weights; those that it does not move have zeros.
+        see: takes two lists of tensors, one for each weight.
+
+    >>> weight = keras.Variable(np.ones(2))
+    >>> optimizer = keras.optimizers.SGD(0.5)
+    >>> def show(gradients, steps):
+    ...     print(gradients[0].numpy(), steps[0].numpy())
+    >>> with watched_steps(optimizer, [weight], show):
+    ...     optimizer.apply([tf.constant([1.0, 2.0])], [weight])
+    [1. 2.] [-0.5 -1. ]
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    apply = inner.apply
+
+    def apply_and_see(grads, trainable_variables=None):
+        grads = list(grads)
+        moved = trainable_variables or trained_variables(inner)
+        found = {
+            id(variable): gradient
+            for variable, gradient in zip(moved, grads, strict=True)
+            if gradient is not None
+        }
+        before = [tf.identity(variable.value) for variable in variables]
+        apply(grads, trainable_variables)
+        steps = [v.value - old for v, old in zip(variables, before, strict=True)]
+        gradients = [
+            tf.cast(found[id(variable)], old.dtype) - _slope(variable, old)
+            if id(variable) in found
+            else tf.zeros_like(old)
+            for variable, old in zip(variables, before, strict=True)
+        ]
+        see(gradients, steps)
+
+    object.__setattr__(inner, "apply", apply_and_see)
+    try:
+        yield
+    finally:
+        object.__delattr__(inner, "apply")
+
+
+def _slope(variable, value):
+    """The gradient of what regularizes a weight."""
+    if variable.regularizer is None:
+        return tf.zeros_like(value)
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        penalty = variable.regularizer(value)
+    return tape.gradient(penalty, value)
 
 
 def _steps(optimizer):

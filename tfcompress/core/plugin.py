@@ -21,8 +21,10 @@ class Plugin:
         registered: `{name: class}` of a noun's own plug-ins.
         stands_for: types of values that mean this plug-in with one argument, such as
             a number in place of a constant schedule.
+        package: under which Keras knows the plug-ins of a noun.
     """
 
+    package = "tfcompress"
     registered = None
     stands_for = ()
 
@@ -123,7 +125,7 @@ def register(noun, *classes):
     """
     for cls in classes:
         noun.registered[snake_case(cls.__name__)] = cls
-        keras.saving.register_keras_serializable("tfcompress")(cls)
+        keras.saving.register_keras_serializable(noun.package)(cls)
 
 
 def _find(noun, name):

@@ -9,7 +9,14 @@ from tfcompress.core.kinds import Converted, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Schedule, Scope
 from tfcompress.core.optimizers import steps_done
 from tfcompress.core.rules import Rules
-from tfcompress.pruning.prune import Engine, by_rule, masked_weights
+from tfcompress.pruning.prune import (
+    NUM_KEPT,
+    Engine,
+    by_count,
+    by_rule,
+    needed_masks,
+)
+from tfcompress.schedules import Scaled
 
 # The part of the training after the last change of masks in which weights recover.
 _RECOVERY = 3
@@ -50,10 +57,13 @@ class Pruning(keras.callbacks.Callback):
         pattern: a `tfc.patterns` object or name.
         scope: a `tfc.scopes` object or name.
         data: batches over which criteria that need signals gather them.
+        num_kept: how many weights stay in the end, or `{pattern: count}`; the schedule
+            is scaled so that it ends there. Exact as in `tfc.prune`.
 
     Raises:
         ValueError: if the model has no `Mask` transform, a pattern matches none of
-            those that have, or weights are not finite.
+            those that have, or weights are not finite; if `num_kept` is more than there
+            are, or comes with schedules for patterns or with one that ends at 0.
 
     Source: Zhu and Gupta, "To prune, or not to prune" (2017).
 
@@ -75,9 +85,11 @@ class Pruning(keras.callbacks.Callback):
         pattern: PlugIn(nouns.Pattern) = "weight",
         scope: PlugIn(Scope) = "local",
         data: Batches() = None,
+        num_kept: NUM_KEPT = None,
     ):
         super().__init__()
         self.schedule = schedule
+        self.num_kept = num_kept
         self.engine = Engine(criterion, pattern, scope)
         self.data = data
         self.sparsity = 0.0
@@ -102,18 +114,24 @@ class Pruning(keras.callbacks.Callback):
     def set_model(self, model):
         """Finds the masks of the model."""
         super().set_model(model)
-        self._masked = masked_weights(model)
-        if not self._masked:
-            raise ValueError(
-                f"Pruning found no Mask in model {model.name!r}. Add masks first: "
-                "tfc.compress(model, {'.*': tfc.transforms.Mask()})."
-            )
+        self._masked = needed_masks(model, "Pruning")
         self._members, self._parts = self._find_parts()
         self._find_stages()
 
     def _find_parts(self):
         """What is masked, and `[(schedule, members)]`."""
-        return self._masked, by_rule(self.schedule, self._masked)
+        if self.num_kept is None:
+            return self._masked, by_rule(self.schedule, self._masked)
+        if isinstance(self.schedule, dict) or not self.schedule.final_value:
+            raise ValueError(
+                f"Pruning(num_kept={self.num_kept}) got schedule={self.schedule}, expected "
+                "one schedule for all weights that ends above 0, which is scaled."
+            )
+        parts = by_count("Pruning", self.num_kept, self._masked)
+        return self._masked, [
+            (Scaled(self.schedule, sparsity / self.schedule.final_value), part)
+            for sparsity, part in parts
+        ]
 
     def on_train_begin(self, logs=None):
         """Forgets where the last training stood."""

@@ -1,19 +1,21 @@
 """One pruning engine: signals, scores, groups, how many stay, masks."""
 
+import contextlib
 import dataclasses
+import functools
 import math
 
 import numpy as np
 
 from tfcompress.core import nouns
 from tfcompress.core.agreement import copy_model
-from tfcompress.core.collect import collect
+from tfcompress.core.collect import Collector
 from tfcompress.core.compress import strip
 from tfcompress.core.compressed import Treatment, treated_refs
 from tfcompress.core.data import Batches
-from tfcompress.core.errors import check_finite
+from tfcompress.core.errors import check_finite, refuse
 from tfcompress.core.keras_internals import optimizer_slots
-from tfcompress.core.kinds import BuiltModel, Number, PlugIn, checked
+from tfcompress.core.kinds import BuiltModel, Integer, Number, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Pattern, Scope
 from tfcompress.core.optimizers import optimizer_of
 from tfcompress.core.rules import Rule, Rules, check_used, last_match
@@ -23,19 +25,24 @@ from tfcompress.pruning.scopes import rounded
 from tfcompress.transforms.mask import Mask
 
 _FRACTION = Number(0, below=1, meaning="the fraction of weights to remove")
+_COUNT = Integer(1, meaning="how many weights stay")
 SPARSITY = _FRACTION | Rules(_FRACTION, "fractions", "{'dense.*': 0.9}", least=1)
+NUM_KEPT = _COUNT | Rules(_COUNT, "counts", "{'dense.*': 5000}", least=1)
 # Groups of an even share from which on it is worth a word that only one is left.
 _SHARE_TO_MISS = 4
+# Paths that an error lists.
+_NUM_LISTED = 8
 
 
 @checked
 def prune(
     model: BuiltModel(),
-    sparsity: SPARSITY,
+    sparsity: SPARSITY = None,
     criterion: PlugIn(Criterion) = "magnitude",
     pattern: PlugIn(nouns.Pattern) = "weight",
     scope: PlugIn(Scope) = "local",
     data: Batches() = None,
+    num_kept: NUM_KEPT = None,
 ):
     """Returns a copy of a model without its least important weights.
 
@@ -55,6 +62,9 @@ def prune(
         scope: a `tfc.scopes` object or name.
         data: batches `(x, y)` for criteria that need signals; gradients are those of
             the compiled loss.
+        num_kept: in place of `sparsity`, how many weights stay; or `{pattern: count}`.
+            Exact over all weights that share it; the scope "local" rounds for each
+            weight by itself.
 
     Returns:
         A compressed model if `model` has masks, else a plain one.
@@ -62,7 +72,8 @@ def prune(
     Raises:
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if an argument is out of range, a pattern matches nothing, weights
-            are not finite, or data are missing.
+            are not finite, data are missing, or both or none of `sparsity` and
+            `num_kept` are given.
 
     Source: Han et al., "Learning both Weights and Connections for Efficient Neural
     Networks" (2015).
@@ -72,7 +83,15 @@ def prune(
         >>> small = tfc.prune(model, 0.75)
         >>> tfc.report(small).sparsity, tfc.report(model).sparsity
         (0.75, 0.0)
+        >>> small = tfc.prune(model, num_kept=5)
+        >>> tfc.report(small).sparsity == 27 / 32
+        True
     """
+    if (sparsity is None) == (num_kept is None):
+        raise ValueError(
+            f"prune(sparsity): got {sparsity} and num_kept={num_kept}, expected one of "
+            "them: the fraction of weights to remove, in [0, 1), or how many stay."
+        )
     engine = Engine(criterion, pattern, scope)
     if masked_weights(model):
         copy = copy_model(model)
@@ -80,7 +99,10 @@ def prune(
     else:
         copy = strip(model)
         weights = [unmasked(ref) for ref in weight_refs(copy) if ref.is_kernel]
-    parts = by_rule(sparsity, weights)
+    if num_kept is None:
+        parts = by_rule(sparsity, weights)
+    else:
+        parts = by_count("prune", num_kept, weights)
     engine.prune(model, parts, data, copy)
     return copy
 
@@ -114,6 +136,10 @@ class Prunable:
         """Its `Layout`."""
         return self.ref.layout
 
+    def bake(self):
+        """The weight in effect, in the variable's shape."""
+        return self.treatment.bake()
+
     def value(self):
         """The weight in effect before its mask, in canonical form."""
         value = self.treatment.bake(upto=self.mask)
@@ -126,6 +152,10 @@ class Prunable:
             return self.treatment.variable.numpy() != 0
         return self.mask.mask.numpy()
 
+    def kept_canonical(self):
+        """The same in canonical form."""
+        return self.layout.to_canonical(self.kept())
+
 
 def masked_weights(model):
     """The `Prunable`s of a model that have masks."""
@@ -134,6 +164,34 @@ def masked_weights(model):
         for ref, treatment in treated_refs(model)
         for transform in treatment.transforms
         if isinstance(transform, Mask)
+    ]
+
+
+def needed_masks(model, method):
+    """The `Prunable`s of a model that have masks.
+
+    Args:
+        model: a Keras model.
+        method: what needs them, for the error.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if found := masked_weights(model):
+        return found
+    raise ValueError(
+        f"{method} found no Mask in model {model.name!r}. Add masks first: "
+        "tfc.compress(model, {'.*': tfc.transforms.Mask()})."
+    )
+
+
+def kernels(model):
+    """The kernels of a model as `Prunable`s, whether or not they are treated."""
+    treated = {id(ref.variable): treatment for ref, treatment in treated_refs(model)}
+    return [
+        Prunable(ref, treated.get(id(ref.variable)) or Treatment(ref, []))
+        for ref in weight_refs(model)
+        if ref.is_kernel
     ]
 
 
@@ -165,6 +223,35 @@ def by_rule(value, weights):
     return [part for part in parts if part[1]]
 
 
+def by_count(called, num_kept, weights):
+    """`[(sparsity, weights)]` of counts of the weights that stay.
+
+    Args:
+        called: what was called, for the error.
+        num_kept: one count for all, or `{pattern: count}`.
+        weights: list of `Prunable`.
+
+    Raises:
+        ValueError: if there are not so many, or fewer than one for each weight, or a
+            pattern matches nothing.
+    """
+    parts = by_rule(num_kept, weights)
+    return [(_sparsity_of(called, count, part), part) for count, part in parts]
+
+
+def _sparsity_of(called, count, weights):
+    total = sum(math.prod(weight.layout.shape) for weight in weights)
+    if len(weights) <= count <= total:
+        return 1 - count / total
+    paths = [weight.path for weight in weights]
+    return refuse(
+        f"{called}(num_kept)",
+        count,
+        f"a count from {len(paths)}, one for each kernel, to {total}, all elements of "
+        f"{', '.join(paths[:_NUM_LISTED])}{', …' if len(paths) > _NUM_LISTED else ''}",
+    )
+
+
 class Engine:
     """Chooses what stays of weights, and lets it be so.
 
@@ -172,12 +259,14 @@ class Engine:
         criterion: a `Criterion` or its name.
         pattern: a `Pattern` or its name.
         scope: a `Scope` or its name.
+        may_return: whether what is masked already may stay this time.
     """
 
-    def __init__(self, criterion, pattern="weight", scope="local"):
+    def __init__(self, criterion, pattern="weight", scope="local", may_return=True):
         self.criterion = Criterion.get(criterion)
         self.pattern = Pattern.get(pattern)
         self.scope = Scope.get(scope)
+        self.may_return = may_return
 
     def prune(self, model, parts, data=None, copy=None):
         """Masks weights so that each part has its sparsity.
@@ -192,12 +281,19 @@ class Engine:
         weights = [weight for _, part in parts for weight in part]
         for weight in weights:
             weight.treatment.settle()
-        signals = self.signals(model, weights, data, copy)
-        masks = [
-            mask
-            for sparsity, part in parts
-            for mask in self._choose(part, signals, sparsity)
-        ]
+        measure = self.measurement(model, weights, data, copy)
+        left = (
+            None if self.may_return else {w.path: w.kept_canonical() for w in weights}
+        )
+        for share in (shares := self.shares()):
+            signals = measure(left)
+            is_last = share is shares[-1]
+            masks = [
+                mask
+                for sparsity, part in parts
+                for mask in self._choose(part, signals, share(sparsity), left, is_last)
+            ]
+            left = dict(zip([weight.path for weight in weights], masks, strict=True))
         values = [
             self.adjusted(weight, keep, signals[weight.path])
             for weight, keep in zip(weights, masks, strict=True)
@@ -206,42 +302,132 @@ class Engine:
         for weight, keep, value in zip(weights, masks, values, strict=True):
             self.assign(weight, keep, value, model)
 
-    def signals(self, model, weights, data=None, copy=None):
-        """`{path: Signals}` that the criterion needs."""
-        found = collect(model, weights, data, self.criterion.needs, copy)
-        return {weight.path: one for weight, one in zip(weights, found, strict=True)}
+    def measurement(self, model, weights, data=None, copy=None):
+        """What measures the signals that the criterion needs, once or in rounds.
 
-    def score(self, weight, signals):
-        """Scores of all elements of a weight, in canonical form.
+        Args:
+            model: as of `prune`.
+            weights: list of `Prunable`.
+            data: as of `prune`.
+            copy: as of `prune`.
+
+        Returns:
+            A function of `{path: canonical mask}` of what earlier rounds have left, None
+            in the first one, that returns `{path: Signals}`.
+        """
+        collector = Collector(model, weights, data, self.criterion.needs, copy)
+
+        @functools.cache
+        def first():
+            return {signals.path: signals for signals in collector()}
+
+        def measure(masks=None):
+            if masks is None:
+                return first()
+            with _left(weights, masks):
+                return {signals.path: signals for signals in collector()}
+
+        return measure
+
+    def shares(self):
+        """What part of a sparsity each round of the criterion is to reach.
+
+        A list of functions of the last sparsity, `1 - (1 - sparsity)^(k / rounds)`, which
+        in the last round is the sparsity itself.
+        """
+        count = self.criterion.rounds
+        early = [
+            lambda sparsity, k=k: 1 - (1 - sparsity) ** (k / count)
+            for k in range(1, count)
+        ]
+        return [*early, lambda sparsity: sparsity]
+
+    def score_groups(self, weights, signals, pool):
+        """Scores of groups of elements of weights.
+
+        Args:
+            weights: list of `Prunable`.
+            signals: `{path: Signals}`.
+            pool: as of `Criterion.score_groups`.
 
         Raises:
-            ValueError: if the weight or its scores are not finite, or the scores have
-                another shape.
+            ValueError: if a weight or scores are not finite, or scores have another shape.
         """
-        value = weight.value()
-        scores = np.asarray(self.criterion(value, signals))
+
+        def pool_checked(scores, reduce):
+            return pool(
+                [
+                    self._checked(weight, score)
+                    for weight, score in zip(weights, scores, strict=True)
+                ],
+                reduce,
+            )
+
+        members = [(weight.value(), signals[weight.path]) for weight in weights]
+        return self.criterion.score_groups(members, pool_checked)
+
+    def score_elements(self, weight, signals):
+        """Scores of all elements of a weight, in canonical form.
+
+        Args:
+            weight: a `Prunable`.
+            signals: its `Signals`.
+
+        Raises:
+            ValueError: as of `score_groups`.
+        """
+        return self.score_groups(
+            [weight], {weight.path: signals}, lambda scores, reduce: scores[0]
+        )
+
+    def _checked(self, weight, scores):
+        """Scores of the elements of a weight, in its canonical shape."""
+        scores, shape = np.asarray(scores), weight.layout.canonical_shape
         try:
-            scores = np.broadcast_to(scores, value.shape)
+            scores = np.broadcast_to(scores, shape)
         except ValueError as error:
             raise ValueError(
                 f"{self.criterion!r} gives weight {weight.path} scores of shape "
-                f"{scores.shape}: expected a shape that broadcasts to {value.shape}, the "
+                f"{scores.shape}: expected a shape that broadcasts to {shape}, the "
                 "weight's with its outputs on the last axis."
             ) from error
         check_finite(f"The score of weight {weight.path}", scores)
         return scores
 
-    def _choose(self, weights, signals, sparsity):
-        """Canonical masks of weights that share a sparsity."""
-        scores = [
-            self.pattern.pool(
-                self.score(weight, signals[weight.path]), self.criterion.reduce
-            )
-            for weight in weights
-        ]
+    def group_scores(self, weight, signals):
+        """Scores of the groups that the pattern makes of a weight.
+
+        Args:
+            weight: a `Prunable`.
+            signals: `{path: Signals}`.
+        """
+        return self.score_groups(
+            [weight],
+            signals,
+            lambda scores, reduce: self.pattern.pool(scores[0], reduce),
+        )
+
+    def groups_kept(self, weight):
+        """Which groups of a weight have something left now."""
+        return self.pattern.pool(weight.kept_canonical(), np.any)
+
+    def _choose(self, weights, signals, sparsity, masks, is_last):
+        """Canonical masks of weights that share a sparsity, within those before."""
+        scores = [self.group_scores(weight, signals) for weight in weights]
         shapes = [weight.layout.canonical_shape for weight in weights]
+        if masks is not None:
+            left = [self.pattern.pool(masks[w.path], np.any) for w in weights]
+            scores = [
+                np.where(groups, score, -np.inf)
+                for groups, score in zip(left, scores, strict=True)
+            ]
         counts = self.scope(scores, shapes, sparsity)
-        warn_of_floors(self.scope, weights, scores, counts, sparsity)
+        if masks is not None:
+            # Scopes that round may ask for one more than there is.
+            most = map(np.count_nonzero, left)
+            counts = [min(pair) for pair in zip(counts, most, strict=True)]
+        if is_last:
+            warn_of_floors(self.scope, weights, scores, counts, sparsity)
         return [
             self.pattern.spread(self.pattern.select(score, count), shape)
             for score, count, shape in zip(scores, counts, shapes, strict=True)
@@ -267,13 +453,8 @@ class Engine:
         returned = keep & ~weight.kept()
         weight.mask.mask.assign(keep)
         if returned.any():
-            _forget(optimizer_of(model, [variable]), variable, returned)
+            forget(optimizer_of(model, [variable]), variable, returned)
         weight.treatment.refresh(after=weight.mask)
-
-    @property
-    def adjusts(self):
-        """Whether the criterion repairs what stays."""
-        return type(self.criterion).adjust is not Criterion.adjust
 
     def adjusted(self, weight, keep, signals):
         """The repaired weight, in the variable's shape; None if there is no repair.
@@ -287,7 +468,7 @@ class Engine:
         Raises:
             ValueError: if another transform would undo it, or it is not finite.
         """
-        if not self.adjusts or signals is None:
+        if not self.criterion.repairs or signals is None:
             return None
         first = weight.treatment.transforms[:1]
         if first and first[0] is not weight.mask:
@@ -328,7 +509,26 @@ def warn_of_floors(scope, weights, scores, counts, sparsity):
         )
 
 
-def _forget(optimizer, variable, places):
+@contextlib.contextmanager
+def _left(weights, masks):
+    """Within it weights have only what canonical masks `{path: mask}` leave of them."""
+    changed = []
+    try:
+        for weight in (one for one in weights if one.path in masks):
+            keep = weight.layout.from_canonical(masks[weight.path])
+            place = (
+                weight.treatment.variable if weight.mask is None else weight.mask.mask
+            )
+            before = place.numpy()
+            changed.append((place, before))
+            place.assign(keep if weight.mask is not None else before * keep)
+        yield
+    finally:
+        for place, before in changed:
+            place.assign(before)
+
+
+def forget(optimizer, variable, places):
     """Zeroes what an optimizer knows of some elements of a weight."""
     if optimizer is None:
         return

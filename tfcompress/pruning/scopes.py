@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tfcompress.core.kinds import Number
-from tfcompress.core.nouns import Scope, top
+from tfcompress.core.nouns import Scope, nth_highest
 from tfcompress.core.plugin import register
 
 _BISECTIONS = 100
@@ -178,17 +178,27 @@ def _group_sizes(group_scores, shapes):
 
 def _highest(group_scores, sizes, budget):
     """How many of the globally highest groups each array has, within a budget."""
+    if len(set(sizes)) == 1:
+        return _highest_of(group_scores, int(budget // sizes[0]))
     flat = np.concatenate([np.ravel(s) for s in group_scores])
     owner = np.repeat(np.arange(len(sizes)), [s.size for s in group_scores])
-    if len(set(sizes)) == 1:
-        count = max(0, int(budget // sizes[0]))
-        mask = top(flat, count)
-    else:
-        order = np.argsort(-flat, kind="stable")
-        inside = np.cumsum(np.array(sizes)[owner[order]]) <= budget
-        mask = np.zeros(flat.size, bool)
-        mask[order[inside]] = True
-    return np.bincount(owner[mask], minlength=len(sizes)).tolist()
+    order = np.argsort(-flat, kind="stable")
+    inside = np.cumsum(np.array(sizes)[owner[order]]) <= budget
+    return np.bincount(owner[order[inside]], minlength=len(sizes)).tolist()
+
+
+def _highest_of(group_scores, count):
+    """How many of the `count` highest groups each array has."""
+    if count <= 0:
+        return [0] * len(group_scores)
+    if count >= sum(s.size for s in group_scores):
+        return [s.size for s in group_scores]
+    threshold = nth_highest(group_scores, count)
+    counts = [np.count_nonzero(s > threshold) for s in group_scores]
+    for i, scores in enumerate(group_scores):
+        ties = np.count_nonzero(scores == threshold)
+        counts[i] += min(ties, count - sum(counts))
+    return counts
 
 
 def _apportion(ideal, groups, sizes, budget):

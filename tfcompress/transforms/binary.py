@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfcompress.core.kinds import Flag, Integer, OneOf
 from tfcompress.core.nouns import WeightTransform
+from tfcompress.transforms.drawn import add_seed_generator
 from tfcompress.transforms.scales import mean_magnitude, scale_axes
 
 # Zeros fewer than this part of a kernel are drawn ones, not pruned ones.
@@ -96,9 +97,7 @@ class Binary(WeightTransform):
         if 0 < is_zero.mean() < _FEW:
             weight.assign(np.where(is_zero, _TINY, weight.numpy()))
         if self.stochastic:
-            self.seed_generator = keras.random.SeedGenerator(self.seed)
-            generators = getattr(layer, "seed_generators", [])
-            layer.seed_generators = [*generators, self.seed_generator]
+            self.seed_generator = add_seed_generator(layer, self.seed)
 
     def __call__(self, weight, training=False):
         """The signs, times the scale if there is one."""

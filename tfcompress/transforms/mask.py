@@ -16,6 +16,8 @@ class Mask(WeightTransform):
 
     Attributes:
         mask: boolean variable of the weight's shape; True = keep.
+        watch: what sees the masked weight of a training step, a function `tensor ->
+            tensor`; set by methods that need the gradient of masked weights, else None.
 
     Source: Han et al., "Learning both Weights and Connections for Efficient Neural
     Networks" (2015), section 3.
@@ -28,6 +30,8 @@ class Mask(WeightTransform):
         >>> pruned.layers[0].treatments[0].transforms[0].mask.numpy().ravel()
         array([ True, False])
     """
+
+    watch = None
 
     def build(self, layer, weight, layout):
         """Creates the mask, all True."""
@@ -46,7 +50,8 @@ class Mask(WeightTransform):
 
     def __call__(self, weight, training=False):
         """`weight` where the mask is True, else 0; a product is faster than a choice."""
-        return weight * keras.ops.cast(self.mask, weight.dtype)
+        masked = weight * keras.ops.cast(self.mask, weight.dtype)
+        return self.watch(masked) if self.watch and training else masked
 
     def bake(self, weight):
         """The masked NumPy array."""

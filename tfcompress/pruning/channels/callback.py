@@ -3,13 +3,11 @@
 import numpy as np
 
 from tfcompress.core.data import Batches
-from tfcompress.core.graph import flatten_with_origins
 from tfcompress.core.kinds import Integer, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Scope
 from tfcompress.core.rules import PATTERNS
 from tfcompress.pruning.callback import SCHEDULES, Pruning
-from tfcompress.pruning.channels.graph import ChannelGraph
-from tfcompress.pruning.channels.masks import unit_masks, units_left
+from tfcompress.pruning.channels.masks import graph_of_masks, unit_masks, units_left
 from tfcompress.pruning.channels.selection import Selection, free_groups, makers
 from tfcompress.pruning.prune import by_rule
 
@@ -66,16 +64,7 @@ class ChannelPruning(Pruning):
 
     def _find_parts(self):
         """Groups of channels that have masks, and `[(schedule, groups)]`."""
-        flat, origins = flatten_with_origins(self.model)
-        self._graph = ChannelGraph(flat)
-        masked = {id(weight.ref.variable): weight for weight in self._masked}
-        # By the variables of the flat copy, which the graph knows.
-        self._weights = {
-            id(copied): masked[id(variable)]
-            for copy in flat.layers
-            for copied, variable in _counterparts(copy, origins.get(copy.name))
-            if id(variable) in masked
-        }
+        self._graph, self._weights = graph_of_masks(self.model, self._masked)
         groups = [
             group
             for group in free_groups(self._graph, self.ignore)
@@ -117,11 +106,11 @@ class ChannelPruning(Pruning):
         weights = self._weights_of(groups)
         for weight in weights:
             weight.treatment.settle()
-        signals = self.engine.signals(self.model, weights, self.data)
+        measure = self.engine.measurement(self.model, weights, self.data)
         keep = self._keep.copy()
         for sparsity, part in parts:
             select = Selection(
-                self._graph, part, self._weights, self.engine, signals, self.round_to
+                self._graph, part, self._weights, self.engine, measure, self.round_to
             )
             chosen = select(sparsity)
             for group in part:
@@ -133,7 +122,7 @@ class ChannelPruning(Pruning):
                 continue
             mask = np.broadcast_to(mask, weight.layout.shape)
             mask = weight.layout.to_canonical(mask)
-            value = self.engine.adjusted(weight, mask, signals.get(weight.path))
+            value = self.engine.adjusted(weight, mask, measure().get(weight.path))
             changes.append((weight, mask, value))
         # Only now, so that nothing has changed if anything fails.
         self._keep = keep
@@ -158,11 +147,3 @@ class ChannelPruning(Pruning):
         # Groups keep at least a channel, and a multiple of channels.
         sizes = [group.size for group in members]
         return self.round_to * len(sizes) / sum(sizes)
-
-
-def _counterparts(copy, layer):
-    """Pairs of variables of a layer and its copy, compressed or not."""
-    if layer is None:
-        return ()
-    inside = [getattr(one, "inner", one).variables for one in (copy, layer)]
-    return zip(*inside, strict=True)

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from tfcompress.core.cloning import remake
-from tfcompress.core.graph import Graph
+from tfcompress.core.graph import Graph, flatten_with_origins
 from tfcompress.core.left_out import closed_layers
 from tfcompress.core.walk import tied_layers
 from tfcompress.pruning.channels import shaping, weighted  # noqa: F401  (registers rules)
@@ -146,6 +146,30 @@ class ChannelGraph:
         if whole is None and units.size == 1:
             whole = "has only one unit"
         return ChannelGroup(makers[0].layer, units, tuple(members), whole)
+
+
+def followed(model):
+    """The graph of a model that trains, and its variables.
+
+    Returns:
+        The `ChannelGraph` of a flat copy, and `{id(variable of the copy): variable of the
+        model}`, of compressed layers too.
+    """
+    flat, origins = flatten_with_origins(model)
+    variables = {
+        id(copied): variable
+        for copy in flat.layers
+        for copied, variable in _counterparts(copy, origins.get(copy.name))
+    }
+    return ChannelGraph(flat), variables
+
+
+def _counterparts(copy, layer):
+    """Pairs of variables of a layer and its copy, compressed or not."""
+    if layer is None:
+        return ()
+    inside = [getattr(one, "inner", one).variables for one in (copy, layer)]
+    return zip(*inside, strict=True)
 
 
 def _follow(call, cache):

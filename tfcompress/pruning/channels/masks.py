@@ -2,6 +2,27 @@
 
 import numpy as np
 
+from tfcompress.pruning.channels.graph import followed
+
+
+def graph_of_masks(model, masked):
+    """The `ChannelGraph` of a model, and which of its weights have masks.
+
+    Args:
+        model: a Keras model.
+        masked: list of `Prunable` of it.
+
+    Returns:
+        The graph, and `{id(variable): Prunable}` by the variables that it knows.
+    """
+    graph, variables = followed(model)
+    by_variable = {id(weight.ref.variable): weight for weight in masked}
+    return graph, {
+        key: by_variable[id(variable)]
+        for key, variable in variables.items()
+        if id(variable) in by_variable
+    }
+
 
 def unit_masks(graph, keep):
     """What a choice of units leaves of the weights that make or carry channels.

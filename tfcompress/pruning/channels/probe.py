@@ -236,6 +236,9 @@ def _constant(call, place, channels, axis):
     known = ~np.isnan(constants).any(axis=0) & (len(channels) == len(call.inputs))
     if type(call.layer).__name__ == "Multiply":
         known |= (constants == 0).any(axis=0)
+    if isinstance(call.layer, keras.layers.BatchNormalization) and call.layer.scale:
+        # What it adds is all that is left of them.
+        known |= call.layer.gamma.numpy() == 0
     if not known.any():
         return unknown
     values = iter(np.nan_to_num(constants))

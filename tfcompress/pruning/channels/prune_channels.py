@@ -28,13 +28,17 @@ from tfcompress.pruning import scopes
 from tfcompress.pruning.channels.graph import CLOSED, ChannelGraph
 from tfcompress.pruning.channels.masks import unit_masks
 from tfcompress.pruning.channels.reconstruct import fit_readers
-from tfcompress.pruning.channels.selection import Cost, Selection, free_groups, makers
+from tfcompress.pruning.channels.selection import (
+    Selection,
+    free_groups,
+    lowest_ratio,
+    makers,
+    ratio_for,
+)
 from tfcompress.pruning.channels.surgery import cut
 from tfcompress.pruning.prune import Engine, unmasked
 from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
 
-_HIGHEST_RATIO = 0.999
-_SEARCH_STEPS = 20
 _TIMED_SEARCH_STEPS = 7
 
 
@@ -127,8 +131,8 @@ def prune_channels(
         for ref in weight_refs(graph.flat)
         if id(ref.variable) in wanted
     }
-    signals = engine.signals(model, list(weights.values()), data, graph.flat)
-    select = Selection(graph, groups, weights, engine, signals, round_to)
+    measure = engine.measurement(model, list(weights.values()), data, graph.flat)
+    select = Selection(graph, groups, weights, engine, measure, round_to)
     if ratio is not None:
         _check_not_emptied(ratio, groups, engine.scope)
     else:
@@ -136,7 +140,7 @@ def prune_channels(
     keep = select(ratio)
     if ratio:
         _warn(graph, groups, keep, ignore)
-    small = cut(graph, keep, _repaired(graph, engine, keep, weights, signals))
+    small = cut(graph, keep, _repaired(graph, engine, keep, weights, select.signals))
     if keep.all():
         return small
     if reconstruct is not None:
@@ -179,7 +183,7 @@ def _warn(graph, groups, keep, ignore):
 
 def _repaired(graph, engine, keep, weights, signals):
     """`{id(kernel): array}` of kernels that the criterion repairs once channels go."""
-    if not engine.adjusts:
+    if not engine.criterion.repairs:
         return {}
     masks = unit_masks(graph, keep)
     return {
@@ -222,39 +226,14 @@ def _check_not_emptied(ratio, groups, scope):
 
 def _search(graph, select, target_macs, target_parameters, target_latency):
     """The lowest ratio that meets the target."""
-    cost = Cost(graph)
-    if target_latency is not None:
-        return _lowest_ratio(
-            lambda ratio: _latency_ms(cut(graph, select(ratio))),
-            target_latency,
-            "target_latency",
-            _TIMED_SEARCH_STEPS,
-        )
-    name, measure, target = (
-        ("target_macs", cost.macs, target_macs)
-        if target_macs is not None
-        else ("target_parameters", cost.parameters, target_parameters)
+    if target_latency is None:
+        return ratio_for(graph, select, target_macs, target_parameters)
+    return lowest_ratio(
+        lambda ratio: _latency_ms(cut(graph, select(ratio))),
+        target_latency,
+        "target_latency",
+        _TIMED_SEARCH_STEPS,
     )
-    limit = target * measure(select(0.0)) if target <= 1 else target
-    return _lowest_ratio(
-        lambda ratio: measure(select(ratio)), limit, name, _SEARCH_STEPS
-    )
-
-
-def _lowest_ratio(measure, limit, name, steps):
-    if measure(0.0) <= limit:
-        return 0.0
-    low, high = 0.0, _HIGHEST_RATIO
-    least = measure(high)
-    if least > limit:
-        raise ValueError(
-            f"{name} cannot be reached: {limit:.6g} is asked for, and {least:.6g} is left "
-            "when every group keeps only one unit. Ask for more, or ignore fewer layers."
-        )
-    for _ in range(steps):
-        middle = (low + high) / 2
-        low, high = (low, middle) if measure(middle) <= limit else (middle, high)
-    return high
 
 
 def _latency_ms(model):

@@ -8,6 +8,10 @@ from tfcompress.core.macs import macs
 from tfcompress.core.nouns import top
 from tfcompress.core.rules import Rule, check_used, last_match
 from tfcompress.core.walk import leaf_refs, leaves, weight_refs
+from tfcompress.pruning.channels.masks import unit_masks
+
+_HIGHEST_RATIO = 0.999
+_SEARCH_STEPS = 20
 
 
 def free_groups(graph, ignore=()):
@@ -59,32 +63,73 @@ class Selection:
         groups: those that may be cut.
         weights: `{id(kernel): Prunable}` of those that make their channels.
         engine: the `Engine` that scores them and shares the sparsity out between groups.
-        signals: `{path: Signals}` of the weights.
+        measure: what measures their signals, from `Engine.measurement`.
         round_to: groups keep a multiple of this many channels, where they have as many.
+
+    Attributes:
+        signals: `{path: Signals}` of the weights as they are.
     """
 
-    def __init__(self, graph, groups, weights, engine, signals, round_to=1):
-        self._graph, self._groups = graph, groups
-        self._scope, self._round_to = engine.scope, round_to
-        scores = {}
-        for slot in makers(graph, groups):
-            weight = weights[id(slot.variable)]
-            of_weight = engine.score(weight, signals[weight.path])
-            scores[id(slot.variable)] = weight.layout.from_canonical(of_weight)
-        rows = [_rows_of_units(graph, group, scores) for group in groups]
-        self._scores = [engine.criterion.reduce(of_group, 1) for of_group in rows]
-        self._shapes = [of_group.shape[::-1] for of_group in rows]
+    def __init__(self, graph, groups, weights, engine, measure, round_to=1):
+        self._graph, self._groups, self._weights = graph, groups, weights
+        self._engine, self._measure, self._round_to = engine, measure, round_to
+        self.signals = measure()
+        self._first_scores = self._scores(self.signals)
+        self._shapes = [self._shape(group) for group in groups]
 
     def __call__(self, sparsity):
         """`(number of units,)` booleans, True = keep."""
         keep = np.ones(self._graph.num_units, bool)
-        counts = self._scope(self._scores, self._shapes, sparsity)
-        for group, scores, count in zip(
-            self._groups, self._scores, counts, strict=True
-        ):
-            count = _rounded(count, group, self._round_to)
-            keep[group.units] = top(scores, count)
+        scores = self._first_scores
+        for number, share in enumerate(self._engine.shares()):
+            if number:
+                scores = self._scores(self._measure(self._masks(keep)))
+            counts = self._engine.scope(scores, self._shapes, share(sparsity))
+            for group, of_group, count in zip(
+                self._groups, scores, counts, strict=True
+            ):
+                of_left = np.where(keep[group.units], of_group, -np.inf)
+                count = _rounded(count, group, self._round_to)
+                keep[group.units] = top(of_left, count)
         return keep
+
+    def _scores(self, signals):
+        """Of the units of each group."""
+        return [self._score(group, signals) for group in self._groups]
+
+    def _score(self, group, signals):
+        weights = self._makers(group)
+
+        def pool(scores, reduce):
+            of_variables = [
+                weight.layout.from_canonical(of_weight)
+                for weight, of_weight in zip(weights, scores, strict=True)
+            ]
+            return reduce(_rows_of_units(self._graph, group, of_variables), 1)
+
+        return self._engine.score_groups(weights, signals, pool)
+
+    def _shape(self, group):
+        """Weights of a unit, and how many units there are."""
+        nothing = [
+            np.zeros(weight.layout.shape, bool) for weight in self._makers(group)
+        ]
+        return _rows_of_units(self._graph, group, nothing).shape[::-1]
+
+    def _makers(self, group):
+        slots = makers(self._graph, [group])
+        return [self._weights[id(slot.variable)] for slot in slots]
+
+    def _masks(self, keep):
+        """`{path: canonical mask}` of what a choice of units leaves of the weights."""
+        masks = unit_masks(self._graph, keep)
+        return {
+            weight.path: weight.layout.to_canonical(
+                np.broadcast_to(masks[key], weight.layout.shape)
+            )
+            for key, weight in self._weights.items()
+            if key in masks
+        }
 
 
 def _rounded(count, group, round_to):
@@ -94,13 +139,19 @@ def _rounded(count, group, round_to):
 
 
 def _rows_of_units(graph, group, scores):
-    """Scores of all weights that make each unit of a group, `(units, weights)`."""
+    """Scores of all weights that make each unit of a group, `(units, weights)`.
+
+    Args:
+        graph: the `ChannelGraph`.
+        group: one of its groups.
+        scores: list of arrays, one for each of its `makers`, of the variable's shape.
+    """
     parts = []
-    for slot in makers(graph, [group]):
+    for slot, of_slot in zip(makers(graph, [group]), scores, strict=True):
         units = graph.units(slot.ids)
         order = np.argsort(units, kind="stable")
         order = order[np.isin(units[order], group.units)]
-        rows = np.moveaxis(scores[id(slot.variable)], slot.axis, 0)
+        rows = np.moveaxis(of_slot, slot.axis, 0)
         # All units of a group have as many places in a slot.
         parts.append(rows[order].reshape(group.size, -1))
     return np.concatenate(parts, axis=1)
@@ -142,6 +193,52 @@ class Cost:
         return math.prod(
             np.count_nonzero(keep[self._graph.units(ids)]) / ids.size for ids in axes
         )
+
+
+def ratio_for(graph, select, target_macs=None, target_parameters=None):
+    """The lowest ratio whose selection meets a target.
+
+    Args:
+        graph: the `ChannelGraph`.
+        select: the `Selection`.
+        target_macs: at most; up to 1 a fraction of the model's.
+        target_parameters: the same of weights, where there is no `target_macs`.
+
+    Raises:
+        ValueError: if the target cannot be reached.
+    """
+    cost = Cost(graph)
+    name, measure, target = (
+        ("target_macs", cost.macs, target_macs)
+        if target_macs is not None
+        else ("target_parameters", cost.parameters, target_parameters)
+    )
+    limit = target * measure(select(0.0)) if target <= 1 else target
+    return lowest_ratio(lambda ratio: measure(select(ratio)), limit, name)
+
+
+def lowest_ratio(measure, limit, name, steps=_SEARCH_STEPS):
+    """The lowest ratio at which what `measure(ratio)` gives is within a limit.
+
+    Args:
+        measure: falls as the ratio grows.
+        limit: at most.
+        name: of the argument that asks for it, for messages.
+        steps: of the bisection.
+    """
+    if measure(0.0) <= limit:
+        return 0.0
+    low, high = 0.0, _HIGHEST_RATIO
+    least = measure(high)
+    if least > limit:
+        raise ValueError(
+            f"{name} cannot be reached: {limit:.6g} is asked for, and {least:.6g} is left "
+            "when every group keeps only one unit. Ask for more, or ignore fewer layers."
+        )
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (low, middle) if measure(middle) <= limit else (middle, high)
+    return high
 
 
 def _macs_of_variables(model):

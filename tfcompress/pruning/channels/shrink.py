@@ -11,6 +11,7 @@ from tfcompress.pruning.channels.compact_kernel import CompactKernel
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.pruning.channels.surgery import cut
 from tfcompress.rewrites.apply import apply_to_flat
+from tfcompress.rewrites.fold_channel_scale import fold_channel_scales
 
 
 @checked
@@ -25,9 +26,10 @@ def shrink(model: BuiltModel()):
       behind, `b' = b + W c`, or, where padding makes it differ at the border, handed to
       one channel of its kind that stays;
 
-    and rows and columns of convolution kernels that are zero (`CompactKernel`). What
-    would change the outputs stays, such as a zero channel in front of a layer
-    normalisation, whose mean counts it.
+    and rows and columns of convolution kernels that are zero (`CompactKernel`). Gates of
+    `tfc.gate_channels` are written into the layers next to them. What would change the
+    outputs stays, such as a zero channel in front of a layer normalisation, whose mean
+    counts it.
 
     Args:
         model: a built Sequential or Functional model, or a subclassed one whose `call`
@@ -48,7 +50,7 @@ def shrink(model: BuiltModel()):
         3
     """
     plain = model if is_plain(model) else strip(model)
-    flat = editable(plain, "shrink")
+    flat = fold_channel_scales(editable(plain, "shrink"))
     while True:
         graph = ChannelGraph(flat, with_constants=True)
         keep, values = _what_stays(graph)

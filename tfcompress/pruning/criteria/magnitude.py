@@ -41,3 +41,29 @@ class Magnitude(L1):
     >>> Magnitude()(np.array([-2.0, 1.0]), {})
     array([2., 1.])
     """
+
+
+class MagnitudePerSign(Criterion):
+    """Size among the weights of the same sign.
+
+    `score_i = r_i / n`, with `r_i` the rank of `|w_i|` among the `n` weights that have the
+    sign of `w_i`, 1 for the smallest; 0 for zeros. So the lowest scores are those of the
+    smallest positive and the largest negative weights, in equal parts, which is how SET
+    drops them.
+
+    Source: Mocanu et al., "Scalable training of artificial neural networks with adaptive
+    sparse connectivity" (2018), algorithm 1.
+
+    >>> MagnitudePerSign()(np.array([-2.0, 8.0, 0.0, 9.0, -1.0, -3.0, -4.0]), {})
+    array([0.5 , 0.5 , 0.  , 1.  , 0.25, 0.75, 1.  ])
+    """
+
+    def __call__(self, weight, signals):
+        """The ranks."""
+        scores = np.zeros(weight.shape)
+        for has_sign in (weight > 0, weight < 0):
+            sizes = np.abs(weight[has_sign])
+            ranks = np.empty(sizes.size)
+            ranks[np.argsort(sizes, kind="stable")] = np.arange(1, sizes.size + 1)
+            scores[has_sign] = ranks / max(sizes.size, 1)
+        return scores

@@ -28,15 +28,7 @@ class InputMoments(Signal):
 
     def update(self, seen):
         """The sum of the products, and how many rows there are."""
-        layer = leaf_of(seen.ref)
-        if not has_matrix(layer) or seen.ref.variable is not layer.kernel:
-            raise ValueError(
-                f"Weight {seen.ref.path!r} ({type(layer).__name__}) multiplies no rows "
-                "of inputs that can be seen from outside: InputMoments reads kernels of "
-                "dense, convolution and depthwise layers with channels last. Leave the "
-                "weight out by a rule."
-            )
-        parts = [_of_call(layer, call.inputs) for call in calls_of(seen)]
+        parts = [_products(tf.cast(each, tf.float64)) for each in rows_of(seen, self)]
         return tuple(tf.add_n(list(sums)) for sums in zip(*parts, strict=True))
 
     def result(self, totals, ref):
@@ -45,7 +37,27 @@ class InputMoments(Signal):
         return products / count
 
 
-def _of_call(layer, inputs):
-    matrix = tf.cast(rows(layer, inputs), tf.float64)
+def rows_of(seen, signal):
+    """What a kernel multiplies in each call, tensors `(groups, rows, inputs)`.
+
+    Args:
+        seen: a `Seen`.
+        signal: that asks for it.
+
+    Raises:
+        ValueError: if that cannot be seen, or the layer does not run.
+    """
+    layer = leaf_of(seen.ref)
+    if not has_matrix(layer) or seen.ref.variable is not layer.kernel:
+        raise ValueError(
+            f"Weight {seen.ref.path!r} ({type(layer).__name__}) multiplies no rows "
+            f"of inputs that can be seen from outside: {type(signal).__name__} reads "
+            "kernels of dense, convolution and depthwise layers with channels last. Leave "
+            "the weight out by a rule."
+        )
+    return [rows(layer, call.inputs) for call in calls_of(seen)]
+
+
+def _products(matrix):
     products = tf.matmul(matrix, matrix, transpose_a=True)
     return products, tf.cast(tf.shape(matrix)[1], tf.float64)

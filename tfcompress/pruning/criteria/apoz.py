@@ -1,0 +1,25 @@
+"""Importance by how seldom activations are zero."""
+
+from tfcompress.core.nouns import Criterion
+
+
+class Apoz(Criterion):
+    """`score_k = 1 - P(a_k = 0)` of the output channel `k` that a weight makes.
+
+    APoZ is the average percentage of zeros: channels that are mostly zero go first.
+    Outputs are those of the layer itself, which needs an activation of its own, such as
+    ReLU. All weights of a channel score alike: made for channels and the pattern
+    `"filter"`.
+
+    Source: Hu et al., "Network Trimming" (2016), equation 1.
+
+    Example:
+        >>> Apoz()(np.ones((3, 2)), {"activation_zeros": np.array([0.75, 0.5])})
+        array([0.25, 0.5 ])
+    """
+
+    needs = frozenset({"activation_zeros"})
+
+    def __call__(self, weight, signals):
+        """How often activations are not zero."""
+        return 1 - signals["activation_zeros"]

@@ -1,0 +1,96 @@
+"""Weight decay of whole units of coupled channels."""
+
+import keras
+import numpy as np
+
+from tfcompress.core.compressed import Treatment, treated_refs
+from tfcompress.core.walk import weight_refs
+from tfcompress.pruning.channels.graph import followed
+from tfcompress.pruning.channels.selection import free_groups, makers
+from tfcompress.pruning.penalties.each_step import EachStep, pulled
+from tfcompress.pruning.prune import Prunable
+
+
+class UnitDecay(EachStep):
+    """What callbacks share that let units of coupled channels decay.
+
+    `w ← w / (1 + η λ_w)` after each step with the learning rate `η`. `λ_w` of a weight
+    is the sum over the units that it belongs to: the one that it makes and the one that
+    it reads, so that the whole unit fades and nothing takes over for a part of it.
+    """
+
+    ignore = ()
+
+    def set_model(self, model):
+        """Finds the groups of channels."""
+        super().set_model(model)
+        self._graph, self._variables = followed(model)
+        self._groups = free_groups(self._graph, self.ignore)
+        if not self._groups:
+            raise ValueError(
+                f"{type(self).__name__} found no group of channels in {model.name!r} "
+                "that can be cut: expected a model of which tfc.channel_groups lists some. "
+                "Is all of it covered by ignore=?"
+            )
+        self._shares = {
+            key: keras.Variable(np.zeros(share.shape, "float32"))
+            for key, share in self._spread(np.zeros(self._graph.num_units)).items()
+        }
+
+    def _moves(self):
+        """The decay of each weight of a unit."""
+        return [
+            (self._variables[key], self._decay(share))
+            for key, share in self._shares.items()
+        ]
+
+    def _decay(self, share):
+        return lambda weight, learning_rate, step: pulled(
+            weight, learning_rate * self._factor(step) * share
+        )
+
+    def _factor(self, step):
+        """What the shares of all units are multiplied by, at an iteration."""
+        raise NotImplementedError
+
+    def _assign(self, shares):
+        """Says how much each unit decays.
+
+        Args:
+            shares: `(number of units,)`, what `_factor` multiplies.
+        """
+        for key, share in self._spread(np.asarray(shares, "float32")).items():
+            self._shares[key].assign(share)
+
+    def _slots(self):
+        """Where units are in weights that the model trains."""
+        return [
+            slot
+            for slot in self._graph.trace.slots.values()
+            if id(slot.variable) in self._variables
+            and self._variables[id(slot.variable)].trainable
+        ]
+
+    def _spread(self, shares):
+        """`{id(variable of the copy): array}` that broadcasts to the variable."""
+        found = {}
+        for slot in self._slots():
+            shape = [1] * len(slot.variable.shape)
+            shape[slot.axis] = -1
+            share = shares[self._graph.units(slot.ids)].reshape(shape)
+            key = id(slot.variable)
+            found[key] = found[key] + share if key in found else share
+        return found
+
+    def _prunables(self):
+        """`{id(kernel of the copy): Prunable}` of those that make channels."""
+        treated = {id(r.variable): (r, t) for r, t in treated_refs(self.model)}
+        plain = {
+            id(ref.variable): (ref, Treatment(ref, []))
+            for ref in weight_refs(self.model)
+        }
+        known = plain | treated
+        return {
+            id(slot.variable): Prunable(*known[id(self._variables[id(slot.variable)])])
+            for slot in makers(self._graph, self._groups)
+        }

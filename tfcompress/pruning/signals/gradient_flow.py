@@ -1,0 +1,87 @@
+"""How the length of the gradient depends on each weight."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+from tfcompress.core.nouns import Signal
+from tfcompress.distillation.outputs import output_kinds, to_logits
+
+_TEMPERATURE = 200.0
+
+
+class GradientFlow(Signal):
+    """`H g`, with the gradient `g` and the Hessian `H` of the loss at temperature 200.
+
+    Half of what `gᵀg` changes by with each weight. Logits are divided by the temperature,
+    which keeps new models from being sure of anything. The mean over batches of what
+    each gives; one batch, of about 25 samples a class, does. It has the shape of the
+    weight.
+
+    Source: Wang et al., "Picking winning tickets before training by preserving gradient
+    flow" (2020), section 4.
+
+    Example:
+        >>> tfc.signals.get("gradient_flow")
+        GradientFlow()
+    """
+
+    _step = None
+
+    def measure(self, source):
+        """The products of the batches."""
+        source.check_data({"gradient_flow"})
+        source.check_compiled({"gradient_flow"})
+        totals, count = None, 0
+        for batch in source.each_batch():
+            if self._step is None:
+                kinds = output_kinds(source.copy, source.copy(batch[0], training=False))
+                self._step = tf.function(_Step(source, kinds), reduce_retracing=True)
+            flows = [flow.numpy().astype("float64") for flow in self._step(*batch)]
+            totals = flows if totals is None else [a + b for a, b in zip(totals, flows)]  # noqa: B905
+            count += 1
+        return [
+            weight.ref.layout.to_canonical(total / count)
+            for weight, total in zip(source.weights, totals, strict=True)
+        ]
+
+
+class _Step:
+    """`H g` of each weight for a batch."""
+
+    def __init__(self, source, kinds):
+        self._source, self._kinds = source, kinds
+
+    def __call__(self, x, y, sample_weight):
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner, contextlib.ExitStack() as stack:
+                values = [
+                    stack.enter_context(weight.watched(inner, outer))
+                    for weight in self._source.weights
+                ]
+                outputs = self._tempered(self._source.copy(x, training=False))
+                loss = self._source.model.compute_loss(
+                    x, y, outputs, sample_weight, training=False
+                )
+            gradients = inner.gradient(loss, values, unconnected_gradients="zero")
+            # Of a shared layer there is one for each call.
+            sums = [tf.add_n(of_calls) for of_calls in gradients]
+            length = tf.add_n([tf.reduce_sum(g * tf.stop_gradient(g)) for g in sums])
+        flows = outer.gradient(length, values, unconnected_gradients="zero")
+        return [tf.add_n(of_calls) for of_calls in flows]
+
+    def _tempered(self, outputs):
+        flat = keras.tree.flatten(outputs)
+        flat = [_tempered(*each) for each in zip(flat, self._kinds, strict=True)]
+        return keras.tree.pack_sequence_as(outputs, flat)
+
+
+def _tempered(output, kind):
+    """What an output would be with its logits divided by the temperature."""
+    if kind == "logits":
+        return output / _TEMPERATURE
+    function = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}[kind]
+    return tf.reshape(
+        function(to_logits(output, kind) / _TEMPERATURE), tf.shape(output)
+    )

@@ -1,0 +1,32 @@
+"""How often each weight is used."""
+
+import math
+
+import numpy as np
+
+from tfcompress.core.macs import macs
+from tfcompress.core.nouns import Signal
+from tfcompress.core.walk import leaf_of, leaf_refs
+
+
+class Positions(Signal):
+    """Multiply-accumulates of one element of a weight for one sample.
+
+    That is the number of positions at which a kernel is used: 1 of a dense kernel, height
+    times width of the outputs of a convolution. No data are needed.
+
+    Example:
+        >>> tfc.signals.get("positions")
+        Positions()
+    """
+
+    def measure(self, source):
+        """A number for each weight."""
+        counts = macs(source.copy)
+        return [_positions(leaf_of(weight.ref), counts) for weight in source.weights]
+
+
+def _positions(layer, counts):
+    kernels = [ref.variable for ref in leaf_refs(layer) if ref.is_kernel]
+    elements = sum(math.prod(kernel.shape) for kernel in kernels)
+    return np.array(counts.get(id(layer), 0) / max(elements, 1))

@@ -1,0 +1,1 @@
+"""Training with few weights from the beginning to the end, which ones changes."""

@@ -1,0 +1,71 @@
+"""What all methods share that train with an exact number of weights."""
+
+import keras
+import numpy as np
+
+from tfcompress.core.nouns import Scope
+from tfcompress.core.optimizers import optimizer_of, steps_done
+from tfcompress.pruning.prune import forget, needed_masks
+
+
+class MaskedTraining(keras.callbacks.Callback):
+    """Keeps an exact number of the masked weights of a model.
+
+    A masked weight is 0 all the time, so that it starts from there when it comes back,
+    and the optimizer then knows nothing of it.
+
+    Args:
+        sparsity: fraction of the masked weights that are zero.
+        scope: shares it out between the weights.
+
+    Attributes:
+        num_kept: how many weights stay, known once training has begun.
+    """
+
+    def __init__(self, sparsity, scope):
+        super().__init__()
+        self.sparsity = sparsity
+        self.scope = Scope.get(scope)
+        self.num_kept = None
+
+    def set_model(self, model):
+        """Finds the masks of the model."""
+        super().set_model(model)
+        masked = needed_masks(model, type(self).__name__)
+        # Biases are few and needed; where only they have masks, they are meant.
+        self._masked = [weight for weight in masked if weight.ref.is_kernel] or masked
+        for weight in self._masked:
+            if weight.treatment.transforms[0] is not weight.mask:
+                raise ValueError(
+                    f"{type(self).__name__} lets new weights start at 0, but weight "
+                    f"{weight.path} passes through {weight.treatment.transforms[0]!r} "
+                    "before its mask. Put the mask first in the rule."
+                )
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Logs the sparsity."""
+        if logs is not None:
+            total = sum(weight.kept().size for weight in self._masked)
+            logs["sparsity"] = 1 - self._num_kept_now() / total
+
+    def _num_kept_now(self):
+        return sum(int(np.count_nonzero(weight.kept())) for weight in self._masked)
+
+    def _steps_done(self):
+        return steps_done(self.model, [w.treatment.variable for w in self._masked])
+
+    def _counts(self, scores):
+        """How many of each weight stay."""
+        shapes = [weight.layout.canonical_shape for weight in self._masked]
+        return self.scope(scores, shapes, self.sparsity)
+
+    def _assign(self, masks):
+        """Sets canonical masks; what comes back is 0 and new to the optimizer."""
+        for weight, mask in zip(self._masked, masks, strict=True):
+            variable, kept = weight.treatment.variable, weight.kept()
+            keep = weight.layout.from_canonical(mask)
+            value = variable.numpy()
+            variable.assign(np.where(keep & kept, value, np.zeros((), value.dtype)))
+            weight.mask.mask.assign(keep)
+            forget(optimizer_of(self.model, [variable]), variable, keep != kept)
+            weight.treatment.refresh(after=weight.mask)

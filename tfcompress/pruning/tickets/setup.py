@@ -1,0 +1,39 @@
+"""What a search for a ticket and its controls have in common."""
+
+import dataclasses
+
+import keras
+
+from tfcompress.core.agreement import copy_model
+from tfcompress.pruning.prune import Engine
+from tfcompress.pruning.tickets.state import restore
+from tfcompress.pruning.tickets.training import Training
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """The network, how it is trained, and how it is pruned.
+
+    Attributes:
+        original: the user's model.
+        template: a copy of it with masks, which nobody trains.
+        training: a `Training`.
+        engine: an `Engine`.
+        data: batches for the signals of its criterion, or None.
+    """
+
+    original: keras.Model
+    template: keras.Model
+    training: Training
+    engine: Engine
+    data: object = None
+
+    def model(self, values, masks):
+        """A new model with masks, and with values as of `snapshot`."""
+        model = copy_model(self.template)
+        restore(model, values, masks)
+        return model
+
+    def with_loss(self, model):
+        """What says the loss: the original if it is compiled, else what was trained."""
+        return self.original if self.original.compiled else model

@@ -1,0 +1,85 @@
+"""Networks found within random ones, by trained scores."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.core.kinds import Flag, Number
+from tfcompress.transforms.scored_mask import ScoredMask
+from tfcompress.transforms.signed_constant import signed_constant
+
+
+class EdgePopup(ScoredMask):
+    """Trains which of the weights stay, and leaves their values as they are.
+
+    `y = c w m`, where `m` keeps the largest of the magnitudes `|S|` of trained scores, and
+    `c = 1 / sqrt(1 - sparsity)` keeps the scale, or is 1. Gradient, straight through the
+    choice: `dL/dS = c w dL/dy`. The weight has none: it stays at its random beginning.
+    `tfc.callbacks.Annealing` chooses the mask anew, up to a thousand times in a training
+    (in the paper with each batch); without it the first mask stays.
+
+    Scores start uniformly random within `± 1 / sqrt(inputs)`.
+
+    Args:
+        sparsity: fraction of this weight that is removed, in [0, 1); the paper's best is
+            about 0.5.
+        signed_constant: whether the standard deviation of the weight, with the sign of each
+            of its elements, stands for them: one value for each sign.
+        rescale: whether `c` keeps the scale.
+
+    Attributes:
+        scores: variable `S`, of the weight's shape.
+        mask: boolean variable `m`; True = keep.
+
+    Raises:
+        ValueError: if `sparsity` is out of range.
+
+    Source: Ramanujan et al., "What's Hidden in a Randomly Weighted Neural Network?"
+    (2020), sections 3 and 4.
+
+    Example:
+        >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 4))
+        >>> _ = layer.kernel.assign([[1.0], [-3.0], [4.0], [-2.0]])
+        >>> model = keras.Sequential([keras.Input((4,)), layer])
+        >>> model = tfc.compress(model, {".*": EdgePopup(0.75)})
+        >>> popup = model.layers[0].treatments[0].transforms[0]
+        >>> _ = popup.scores.assign([[0.2], [0.1], [-0.3], [0.0]])
+        >>> annealing = tfc.callbacks.Annealing(end_step=9)
+        >>> annealing.set_model(model); annealing.update(step=9)
+        >>> tfc.strip(model).layers[0].kernel.numpy().ravel()
+        array([0., 0., 8., 0.], dtype=float32)
+    """
+
+    initializer = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+    def __init__(
+        self,
+        sparsity: Number(0, below=1) = 0.5,
+        signed_constant: Flag() = False,
+        rescale: Flag() = True,
+    ):
+        self.sparsity = sparsity
+        self.signed_constant = signed_constant
+        self.rescale = rescale
+
+    def build(self, layer, weight, layout):
+        """Creates the state; the weight is not trained any more."""
+        super().build(layer, weight, layout)
+        weight.trainable = False
+
+    def sparsity_at(self, progress):
+        """The same from the beginning."""
+        return self.sparsity
+
+    def ranked(self):
+        """`|S|`."""
+        return np.abs(self.scores.numpy())
+
+    def __call__(self, weight, training=False):
+        """`y`."""
+        weight = tf.convert_to_tensor(weight)
+        if self.signed_constant:
+            weight = signed_constant(weight)
+        if self.rescale:
+            weight = weight / np.sqrt(1 - self.sparsity).astype(weight.dtype.name)
+        return super().__call__(weight, training)

@@ -1,0 +1,81 @@
+"""Weights that lose a trained threshold."""
+
+import keras
+import tensorflow as tf
+
+from tfcompress.core.kinds import Flag, Number
+from tfcompress.core.nouns import WeightTransform
+from tfcompress.transforms.scales import scale_axes, scale_shape
+
+
+class SoftThreshold(WeightTransform):
+    """Takes a trained threshold off the magnitude of each weight, down to zero (STR).
+
+    With the trained `s`, one for the layer or one for each output channel:
+
+        y = sign(w) max(|w| - T, 0),    T = σ(s)
+
+    Gradients:
+
+        dL/dw = dL/dy where |w| > T, else 0
+        dL/ds = -σ(s) (1 - σ(s)) sum of sign(w) dL/dy over |w| > T
+
+    The loss gets `½ λ sum s²`, the paper's weight decay of `s`, which pulls `s` up to 0
+    and `T` up to ½, until the loss holds it: `λ` and `s_0` decide how many weights stay,
+    and each layer finds its own share. There is no schedule, and nothing to harden.
+
+    Args:
+        per_channel: whether each output channel has its own threshold; the paper has one
+            a layer.
+        initial: `s_0`, where `s` starts, below 0: -5 makes the threshold 0.0067.
+        penalty_weight: `λ`, at least 0.
+
+    Attributes:
+        logit: variable `s`, of a shape that broadcasts to the weight's.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Source: Kusupati et al., "Soft Threshold Weight Reparameterization for Learnable
+    Sparsity" (2020), section 3.
+
+    Example:
+        >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 3))
+        >>> _ = layer.kernel.assign([[1.0], [-0.75], [0.25]])
+        >>> model = keras.Sequential([keras.Input((3,)), layer])
+        >>> model = tfc.compress(model, {".*": SoftThreshold()})
+        >>> _ = model.layers[0].treatments[0].transforms[0].logit.assign([[0.0]])
+        >>> tfc.strip(model).layers[0].kernel.numpy().ravel()
+        array([ 0.5 , -0.25,  0.  ], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        per_channel: Flag() = False,
+        initial: Number(below=0) = -5.0,
+        penalty_weight: Number(0) = 1e-4,
+    ):
+        self.per_channel = per_channel
+        self.initial = initial
+        self.penalty_weight = penalty_weight
+
+    def build(self, layer, weight, layout):
+        """Creates `s`."""
+        self.logit = layer.add_weight(
+            name=f"{weight.name}_threshold_logit",
+            shape=scale_shape(layout, scale_axes(layout, self.per_channel)),
+            dtype=weight.dtype,
+            initializer=keras.initializers.Constant(self.initial),
+            trainable=True,
+        )
+
+    def __call__(self, weight, training=False):
+        """`y`."""
+        threshold = tf.sigmoid(tf.convert_to_tensor(self.logit.value))
+        less = weight - tf.sign(weight) * threshold
+        return tf.where(tf.abs(weight) > threshold, less, tf.zeros_like(less))
+
+    def penalty(self):
+        """`½ λ sum s²`."""
+        logit = tf.convert_to_tensor(self.logit.value)
+        return self.penalty_weight / 2 * tf.reduce_sum(tf.square(logit))
