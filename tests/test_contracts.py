@@ -13,7 +13,14 @@ import tensorflow as tf
 
 import tfcompress as tfc
 from tests import models
-from tfcompress import distillation, post_training, ranges, rewrites, transforms
+from tfcompress import (
+    distillation,
+    post_training,
+    ranges,
+    rewrites,
+    solvers,
+    transforms,
+)
 from tfcompress.core import nouns
 from tfcompress.core.compressed import compressed_parts, treatments
 from tfcompress.core.layout import Layout
@@ -53,6 +60,7 @@ NOUNS = {
     "rank": nouns.Rank,
     "range": nouns.Range,
     "rounding": nouns.Rounding,
+    "solver": nouns.Solver,
 }
 
 
@@ -469,6 +477,35 @@ def test_rounding_gives_whole_numbers_within_the_levels(cls, shape):
         assert codes.shape == shape
         assert (codes == np.rint(codes)).all()
         assert np.abs(codes).max() == level
+
+
+@pytest.mark.parametrize("cls", plug_ins("pattern"))
+def test_pattern_keeps_its_quota(cls):
+    pattern, shape = make(cls), (3, 3, 4, 8)
+    if pattern.quota(shape) is None:
+        return
+    labels, stay = pattern.quota(shape)
+    groups = pattern.pool(np.random.default_rng(0).random(shape))
+    mask = pattern.spread(pattern.select(groups, groups.size // 2), shape)
+    assert (np.bincount(labels.ravel(), mask.ravel()) == stay).all()
+
+
+@pytest.mark.parametrize("cls", plug_ins("solver"))
+@pytest.mark.parametrize("shape", [(1, 8, 3), (4, 9, 1)])
+def test_solver_keeps_as_much_as_it_is_told_to(cls, shape):
+    generator = np.random.default_rng(0)
+    weight = generator.normal(size=shape)
+    x = generator.normal(size=(shape[0], 50, shape[1]))
+    moments = x.swapaxes(1, 2) @ x / 50
+    inputs = post_training.Inputs(x.mean(axis=1), x.mean(axis=1), moments, moments)
+    canonical = (shape[1], shape[0] * shape[2])
+    pattern = solvers.MatrixPattern(tfc.patterns.Weight(), canonical, shape[0])
+    assert np.isfinite(make(cls).scores(weight, pattern, inputs)).all()
+    for num_kept in (0, 1, 7, weight.size):
+        before = weight.copy()
+        pruned = make(cls)(weight, num_kept, pattern, inputs)
+        assert np.count_nonzero(pruned) == num_kept
+        np.testing.assert_array_equal(weight, before)
 
 
 @pytest.mark.parametrize("cls", plug_ins("rank"))

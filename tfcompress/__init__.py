@@ -33,7 +33,7 @@ from tfcompress.interop.load import load_model
 from tfcompress.measuring.benchmark import Benchmark, benchmark
 from tfcompress.measuring.compare import compare
 from tfcompress.measuring.report import report
-from tfcompress.pruning import criteria, patterns, scopes, signals
+from tfcompress.pruning import criteria, patterns, scopes, signals, solvers
 from tfcompress.pruning import penalties as regularizers
 from tfcompress.pruning.channels import CompactKernel
 from tfcompress.pruning.channels.channel_scale import ChannelScale
@@ -43,6 +43,7 @@ from tfcompress.pruning.channels.prune_channels import prune_channels
 from tfcompress.pruning.channels.shrink import shrink
 from tfcompress.pruning.posterior_bits import posterior_bits
 from tfcompress.pruning.prune import prune
+from tfcompress.pruning.solvers.prune_weights import prune_weights
 from tfcompress.quantization import activations, layers, post_training, ranges
 from tfcompress.quantization.post_training import quantize_weights
 from tfcompress.quantization.quantize_activations import quantize_activations
@@ -84,6 +85,7 @@ __all__ = [
     "post_training",
     "prune",
     "prune_channels",
+    "prune_weights",
     "pruning",
     "quantize_activations",
     "quantize_ladder",
@@ -99,6 +101,7 @@ __all__ = [
     "search",
     "shrink",
     "signals",
+    "solvers",
     "strip",
     "transforms",
 ]
@@ -130,6 +133,7 @@ for _home in (
     patterns,
     scopes,
     signals,
+    solvers,
     activations,
     layers,
     post_training,

@@ -305,6 +305,19 @@ class Pattern(Plugin):
         return top(group_scores, num_kept)
 
 
+    def quota(self, shape):
+        """How many groups must stay where: `(labels, count)`, or None if any may go.
+
+        Args:
+            shape: canonical shape of the weight.
+
+        Returns:
+            Whole numbers of that shape, the run that each element is in, and how many
+            groups of each run stay at least.
+        """
+        return None
+
+
 class Schedule(Plugin):
     """A number that depends on the optimizer step."""
 
@@ -335,7 +348,13 @@ class Schedule(Plugin):
 
 
 class Scope(Plugin):
-    """How a sparsity for the whole model is shared out between its weights."""
+    """How a sparsity for the whole model is shared out between its weights.
+
+    Attributes:
+        reads_scores: whether that hangs on the scores, not only on how many there are.
+    """
+
+    reads_scores = True
 
     def __call__(self, group_scores, shapes, sparsity):
         """How many groups of each weight stay.
@@ -347,6 +366,40 @@ class Scope(Plugin):
 
         Returns:
             A list of integers, the number of groups kept in each weight.
+        """
+        raise NotImplementedError
+
+
+class Solver(Plugin):
+    """Prunes the kernel of a layer by what the layer is fed, without training.
+
+    Kernels are matrices `(groups, inputs, outputs)`, one group but for depthwise and
+    grouped convolutions, in float64.
+
+    Attributes:
+        needs_inputs: whether it looks at what the layer is fed.
+    """
+
+    needs_inputs = False
+
+    def scores(self, weight, pattern, inputs=None):
+        """The score of each group of the pattern, higher = keep.
+
+        Args:
+            weight: the kernel.
+            pattern: a `tfc.solvers.MatrixPattern`.
+            inputs: a `tfc.post_training.Inputs` with second moments.
+        """
+        raise NotImplementedError
+
+    def __call__(self, weight, num_kept, pattern, inputs=None):
+        """The pruned kernel, zero where nothing stays.
+
+        Args:
+            weight: as in `scores`.
+            num_kept: groups that stay.
+            pattern: as in `scores`.
+            inputs: as in `scores`.
         """
         raise NotImplementedError
 

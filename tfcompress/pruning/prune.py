@@ -427,7 +427,7 @@ class Engine:
             most = map(np.count_nonzero, left)
             counts = [min(pair) for pair in zip(counts, most, strict=True)]
         if is_last:
-            _warn_of_floors(self.scope, weights, scores, counts, sparsity)
+            warn_of_floors(self.scope, weights, scores, counts, sparsity)
         return [
             self.pattern.spread(self.pattern.select(score, count), shape)
             for score, count, shape in zip(scores, counts, shapes, strict=True)
@@ -482,7 +482,7 @@ class Engine:
         return weight.layout.from_canonical(value)
 
 
-def _warn_of_floors(scope, weights, scores, counts, sparsity):
+def warn_of_floors(scope, weights, scores, counts, sparsity):
     """Says where a scope keeps more than was asked for, or all but cuts a weight off."""
     if not hasattr(scope, "floors"):
         return

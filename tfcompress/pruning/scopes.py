@@ -48,6 +48,8 @@ class Local(_WithFloor):
     [4, 2]
     """
 
+    reads_scores = False
+
     def __call__(self, group_scores, shapes, sparsity):
         """Groups kept in each weight."""
         floors = self.floors(group_scores)
@@ -115,6 +117,8 @@ class ErdosRenyi(_WithFloor):
     >>> ErdosRenyi()([np.zeros((4, 4)), np.zeros((16, 16))], [(4, 4), (16, 16)], 0.5)
     [16, 120]
     """
+
+    reads_scores = False
 
     def __call__(self, group_scores, shapes, sparsity):
         """Groups kept in each weight."""

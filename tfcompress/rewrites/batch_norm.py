@@ -43,11 +43,7 @@ def recalibrate_batch_norm(model: BuiltModel(), data: Batches()):
         (array([3.], dtype=float32), array([5.], dtype=float32))
     """
     copy = copy_model(model)
-    norms = [
-        layer
-        for layer in all_layers(copy)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    norms = list(filter(is_batch_norm, all_layers(copy)))
     means = [np.zeros(norm.moving_mean.shape) for norm in norms]
     squares = [np.zeros(norm.moving_mean.shape) for norm in norms]
     count = 0
@@ -65,6 +61,66 @@ def recalibrate_batch_norm(model: BuiltModel(), data: Batches()):
         norm.moving_mean.assign(mean / count)
         norm.moving_variance.assign(square / count - np.square(mean / count))
     return copy
+
+
+def is_batch_norm(operation):
+    """Whether it normalises batches."""
+    return isinstance(operation, keras.layers.BatchNormalization)
+
+
+def before_batch_norm(graph):
+    """Ids of the operations that only a batch norm reads, which takes off their means.
+
+    Args:
+        graph: a `tfcompress.core.graph.Graph`.
+    """
+    readers = [(node, graph.only_consumer(node)) for node in graph.nodes]
+    return {
+        id(node.operation)
+        for node, reader in readers
+        if reader is not None and is_batch_norm(reader.operation)
+    }
+
+
+def move_statistics(norm, exact_inputs, inputs, channels=slice(None)):
+    """Moves the statistics of a batch norm as its inputs were moved.
+
+    Such that what it makes of inputs `z` of the compressed model has the mean and variance
+    of what that of the exact model makes of `x`:
+
+        σ² + ε *= r,    μ <- E[z] - √r (E[x] - μ),    r = Var[z] / Var[x]
+
+    So they stay those of all training data where nothing has changed. `σ²` stays at 0 at
+    least.
+
+    Args:
+        norm: the batch norm of the compressed model.
+        exact_inputs: list of tensors `x`, one a batch.
+        inputs: list of tensors `z`, one a batch.
+        channels: those of `x` that `z` still has.
+    """
+    mean, variance = _statistics(norm, inputs)
+    exact_mean, exact_variance = (a[channels] for a in _statistics(norm, exact_inputs))
+    varies = exact_variance > 0
+    ratio = np.where(varies, variance, 1.0) / np.where(varies, exact_variance, 1.0)
+    before = norm.moving_variance.numpy().astype(np.float64)
+    after = np.maximum((before + norm.epsilon) * ratio - norm.epsilon, 0.0)
+    scale = np.sqrt((after + norm.epsilon) / (before + norm.epsilon))
+    norm.moving_variance.assign(after)
+    norm.moving_mean.assign(mean - scale * (exact_mean - norm.moving_mean.numpy()))
+
+
+def _statistics(norm, inputs):
+    """Mean and variance of each channel over all batches, in float64."""
+    count, total, squares = 0, 0.0, 0.0
+    for batch in inputs:
+        values = np.moveaxis(batch.numpy().astype(np.float64), norm.axis, -1)
+        values = values.reshape(-1, values.shape[-1])
+        count += len(values)
+        total = total + values.sum(axis=0)
+        squares = squares + np.square(values).sum(axis=0)
+    mean = total / count
+    return mean, np.maximum(squares / count - np.square(mean), 0.0)
 
 
 @contextlib.contextmanager

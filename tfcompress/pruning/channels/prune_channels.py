@@ -7,9 +7,16 @@ import tempfile
 import numpy as np
 
 from tfcompress.core.compress import is_plain, strip
-from tfcompress.core.data import Batches
+from tfcompress.core.data import Batches, Samples
 from tfcompress.core.graph import editable
-from tfcompress.core.kinds import BuiltModel, Integer, Number, PlugIn, checked
+from tfcompress.core.kinds import (
+    BuiltModel,
+    Flag,
+    Integer,
+    Number,
+    PlugIn,
+    checked,
+)
 from tfcompress.core.left_out import warn_of
 from tfcompress.core.nouns import Criterion, Scope
 from tfcompress.core.rules import PATTERNS, Rule
@@ -20,6 +27,7 @@ from tfcompress.measuring.benchmark import benchmark
 from tfcompress.pruning import scopes
 from tfcompress.pruning.channels.graph import CLOSED, ChannelGraph
 from tfcompress.pruning.channels.masks import unit_masks
+from tfcompress.pruning.channels.reconstruct import fit_readers
 from tfcompress.pruning.channels.selection import (
     Selection,
     free_groups,
@@ -47,6 +55,8 @@ def prune_channels(
     round_to: Integer(1) = 1,
     data: Batches() = None,
     ignore: PATTERNS = (),
+    reconstruct: Samples() = None,
+    recalibrate: Flag() = True,
 ):
     """Returns a smaller model, without its least important channels.
 
@@ -56,6 +66,16 @@ def prune_channels(
     cannot be followed stay as they are; a warning names layers that hold others, which are
     not opened. The result is a plain functional model, nested
     models written out, with the weights of what is left; fine-tune it.
+
+    With `reconstruct`, kernels that read from cut channels are fitted to make of the rest
+    what they made of all of them, in the order they run and each with the inputs that it
+    gets in the smaller model:
+
+        min E‖zᵀ W̃ - xᵀ W‖² + λ‖W̃ - W_cut‖²
+
+    for rows `x` of the whole model and `z` of the smaller one, `W_cut` what is left of the
+    kernel `W`, and `λ` a thousandth of the mean of `z²`. Biases take what is wrong on
+    average. Depthwise and grouped convolutions, whose channels are read one by one, stay.
 
     Exactly one of `ratio` and the targets is given; for a target the lowest ratio that
     meets it is searched.
@@ -78,6 +98,11 @@ def prune_channels(
         data: batches `(x, y)`, not a generator: for criteria that need gradients, and to
             measure the statistics of batch normalisation again in the smaller model.
         ignore: patterns of layers whose outputs stay whole, as in `tfc.compress`.
+        reconstruct: an array, or `{input name: array}`: some hundred typical inputs for
+            which kernels are fitted.
+        recalibrate: whether the statistics of batch normalisation follow: with
+            `reconstruct` so that what they make of these samples keeps its mean and
+            variance, else measured again on `data`.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
@@ -85,7 +110,8 @@ def prune_channels(
             pattern matches nothing, or the model cannot be followed.
 
     Source: Li et al., "Pruning Filters for Efficient ConvNets" (2017); coupled
-    channels as in Fang et al., "DepGraph" (2023).
+    channels as in Fang et al., "DepGraph" (2023); reconstruction: He et al., "Channel
+    Pruning for Accelerating Very Deep Neural Networks" (2017), section 3.1.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)),
@@ -115,7 +141,11 @@ def prune_channels(
     if ratio:
         _warn(graph, groups, keep, ignore)
     small = cut(graph, keep, _repaired(graph, engine, keep, weights, select.signals))
-    if data is not None and not keep.all():
+    if keep.all():
+        return small
+    if reconstruct is not None:
+        fit_readers(graph, keep, small, reconstruct, recalibrate)
+    elif data is not None and recalibrate:
         small = recalibrate_batch_norm(small, data)
     return small
 

@@ -58,11 +58,23 @@ def cut(graph, keep, values=None):
                 continue
             value = values.get(id(before), None)
             value = before.numpy() if value is None else value
-            for slot in slots.get(id(before), ()):
-                positions = np.flatnonzero(keep[graph.units(slot.ids)])
-                value = np.take(value, positions, axis=slot.axis)
-            after.assign(value)
+            after.assign(left_of(value, slots.get(id(before), ()), graph, keep))
     return model
+
+
+def left_of(value, slots, graph, keep):
+    """What is left of a weight once its slots have lost their units.
+
+    Args:
+        value: array, the weight.
+        slots: the `Slot`s of the weight to cut.
+        graph: the model's `ChannelGraph`.
+        keep: `(number of units,)` booleans.
+    """
+    for slot in slots:
+        positions = np.flatnonzero(keep[graph.units(slot.ids)])
+        value = np.take(value, positions, axis=slot.axis)
+    return value
 
 
 def _unbuilt(config):

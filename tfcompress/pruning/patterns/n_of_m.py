@@ -53,3 +53,9 @@ class NOfM(Pattern):
     def spread(self, group_mask, shape):
         """The mask in the kernel's shape."""
         return group_mask.reshape(shape)
+
+    def quota(self, shape):
+        """Each run keeps `n`."""
+        place = np.arange(int(np.prod(shape[:-1])))[:, None] // self.m
+        runs = place * shape[-1] + np.arange(shape[-1])
+        return runs.reshape(shape), self.n

@@ -16,10 +16,20 @@ def folded(model):
 
     What LoRA learned is added to the kernels.
     """
-    flat = editable(strip(model), "quantize")
+    return apply_to_flat(plain_flat(model, "quantize"), FoldBatchNorm())
+
+
+def plain_flat(model, action):
+    """The same with batch norm as it is.
+
+    Args:
+        model: a built model.
+        action: what is to be done with it, for errors and warnings.
+    """
+    flat = editable(strip(model), action)
     for layer in all_layers(flat):
         merge_lora(layer)
-    return apply_to_flat(flat, FoldBatchNorm())
+    return flat
 
 
 def matrix_layers(flat):

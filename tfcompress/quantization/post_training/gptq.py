@@ -4,6 +4,12 @@ import numpy as np
 
 from tfcompress.core.kinds import Integer, Number
 from tfcompress.core.nouns import Rounding
+from tfcompress.quantization.post_training.successive import (
+    chosen,
+    even_blocks,
+    factor,
+    solved,
+)
 
 
 class GPTQ(Rounding):
@@ -61,52 +67,20 @@ class GPTQ(Rounding):
             )
         # An input that is always zero leaves its weights alone.
         damping = self.damping * np.where(power > 0, power, 1.0)[:, None, None]
-        factor, damping = _factor(inputs.moments, damping)
-        left = _solved(
-            factor, inputs.cross @ weight + damping * weight, self.block_size
-        )
+        triangle, damping = factor(inputs.moments, damping)
+        blocks = even_blocks(size, self.block_size)
+        left = inputs.cross @ weight + damping * weight
         peaks = at_peak(weight, scale, level)
-        rounded, codes = np.zeros_like(left), np.zeros_like(left)
-        for block in _blocks(size, self.block_size):
-            before = slice(0, block.start)
-            known = factor[:, before, block].swapaxes(1, 2) @ rounded[:, before]
-            left[:, block] -= known
-            for i in range(block.start, block.stop):
-                inside = slice(block.start, i)
-                known = factor[:, None, inside, i] @ rounded[:, inside]
-                best = (left[:, i] - known[:, 0]) / factor[:, i, i, None]
-                code = np.rint(best / scale[:, 0])
-                code = np.where(peaks[:, i] != 0, peaks[:, i] * level, code)
-                codes[:, i] = np.clip(code, -level, level)
-                rounded[:, i] = codes[:, i] * scale[:, 0]
+        codes = np.zeros_like(left)
+
+        def choose(i, best):
+            code = np.rint(best / scale[:, 0])
+            code = np.where(peaks[:, i] != 0, peaks[:, i] * level, code)
+            codes[:, i] = np.clip(code, -level, level)
+            return codes[:, i] * scale[:, 0]
+
+        chosen(triangle, solved(triangle, left, blocks), blocks, choose)
         return codes
-
-
-def _blocks(size, block_size):
-    starts = range(0, size, block_size)
-    return [slice(start, min(start + block_size, size)) for start in starts]
-
-
-def _factor(moments, damping):
-    """`R`, an upper triangle with `R Rᵀ = moments + damping I`, and the damping it took."""
-    while True:
-        # Upside down, it is the factor that LAPACK makes.
-        damped = np.array(moments[:, ::-1, ::-1])
-        np.einsum("gii->gi", damped)[:] += damping[..., 0]
-        try:
-            return np.linalg.cholesky(damped)[:, ::-1, ::-1], damping
-        except np.linalg.LinAlgError:
-            damping = 10.0 * damping
-
-
-def _solved(factor, right, block_size):
-    """`y` with `R y = right`, written over `right`."""
-    size = right.shape[1]
-    for block in reversed(_blocks(size, block_size)):
-        behind = slice(block.stop, size)
-        right[:, block] -= factor[:, block, behind] @ right[:, behind]
-        right[:, block] = np.linalg.solve(factor[:, block, block], right[:, block])
-    return right
 
 
 def at_peak(weight, scale, level):

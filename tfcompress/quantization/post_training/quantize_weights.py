@@ -1,30 +1,25 @@
 """Weights rounded to few bits without training."""
 
-import keras
 import numpy as np
 
 from tfcompress.core.cloning import rebuild
 from tfcompress.core.data import Samples
 from tfcompress.core.keras_internals import all_layers
-from tfcompress.core.kinds import BuiltModel, Flag, Integer, OneOf, PlugIn, checked
+from tfcompress.core.kinds import BuiltModel, Flag, OneOf, PlugIn, checked
 from tfcompress.core.left_out import warn_of
 from tfcompress.core.matrices import bias_of, from_matrix, to_matrix
 from tfcompress.core.nouns import Rounding
-from tfcompress.core.rules import Rule, Rules, check_used, last_match
-from tfcompress.core.walk import leaf_of, leaves, weight_refs
 from tfcompress.quantization.post_training.folded import folded, matrix_layers
 from tfcompress.quantization.post_training.inputs import measure
 from tfcompress.quantization.post_training.nearest import Nearest
+from tfcompress.quantization.post_training.plan import BITS, plan_bits
 from tfcompress.quantization.post_training.scales import SCALES, channel_scales
 from tfcompress.quantization.post_training.side_by_side import run_side_by_side
-
-_BITS = Integer(2, 8) | Rules(Integer(2, 8), "bits", "{'dense.*': 4}")
-
 
 @checked
 def quantize_weights(
     model: BuiltModel(),
-    bits: _BITS = 8,
+    bits: BITS = 8,
     samples: Samples() = None,
     rounding: PlugIn(Rounding) = "nearest",
     scales: OneOf(*SCALES) = "output_mse",
@@ -90,7 +85,7 @@ def quantize_weights(
         )
     flat = folded(model)
     copy = rebuild(flat)
-    plan = _plan(flat, bits)
+    plan = plan_bits(flat, bits, "quantize_weights")
     pairs = zip(all_layers(flat), all_layers(copy), strict=True)
     unseen = {id(exact): (exact, layer) for exact, layer in pairs if id(exact) in plan}
 
@@ -130,55 +125,3 @@ def _round(exact, layer, plan, rounding, scales, inputs=None):
     rounded = rounding(weight, scale, level, inputs) * scale
     layer.kernel.assign(from_matrix(layer, rounded))
     return weight, rounded
-
-
-def _plan(flat, bits):
-    """`{id(layer): bits}`; warns of kernels that were asked for and are not rounded."""
-    found, refs = matrix_layers(flat), weight_refs(flat)
-    layers = found.values()
-    if isinstance(bits, dict):
-        rules = [Rule(pattern, value) for pattern, value in bits.items()]
-        matches = [(ref, last_match(rules, ref)) for ref in refs if ref.is_kernel]
-        check_used(rules, refs)
-        asked = {id(ref.variable): rule.value for ref, rule in matches if rule}
-    else:
-        asked = dict.fromkeys([id(ref.variable) for ref in refs if ref.is_kernel], bits)
-        depthwise = [a for a in layers if isinstance(a, keras.layers.DepthwiseConv2D)]
-        asked |= {id(layer.kernel): 8 for layer in depthwise}
-    kernels = {id(layer.kernel) for layer in layers}
-    left = {
-        _path(ref): leaf_of(ref)
-        for ref in refs
-        if id(ref.variable) in asked and id(ref.variable) not in kernels
-    }
-    if not isinstance(bits, dict):
-        left |= {
-            path: layer
-            for path, layer in leaves(flat)
-            if getattr(layer, "quantization_mode", None)
-        }
-    warn_of(
-        left,
-        "quantize_weights left {layers} unchanged",
-        "It rounds kernels of Dense, EinsumDense, Conv1D, Conv2D and DepthwiseConv2D, with "
-        "channels last, that Keras has not quantized.",
-    )
-    planned = {p: layer for p, layer in found.items() if id(layer.kernel) in asked}
-    warn_of(
-        {p: layer for p, layer in planned.items() if _fits_any_grid(layer)},
-        "quantize_weights changed nothing of {layers}",
-        "Their kernels are zeros, or have one weight for each output channel, which its "
-        "scale holds exactly.",
-    )
-    return {id(layer): asked[id(layer.kernel)] for layer in planned.values()}
-
-
-def _fits_any_grid(layer):
-    matrix = to_matrix(layer, layer.kernel.numpy())
-    return matrix.shape[1] == 1 or not matrix.any()
-
-
-def _path(ref):
-    """Of the layer that a weight counts for."""
-    owners = ref.owners[1 : ref.owners.index(leaf_of(ref)) + 1]
-    return "/".join(layer.name for layer in owners)

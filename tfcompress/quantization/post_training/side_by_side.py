@@ -1,4 +1,4 @@
-"""A model and its quantized copy, run side by side one call after the other."""
+"""A model and its compressed copy, run side by side one call after the other."""
 
 import collections
 
@@ -22,70 +22,77 @@ def run_side_by_side(model, copy, samples, layers, visit):
 
     Args:
         model: a flat functional model.
-        copy: the same with other weights.
+        copy: the same with other weights, or fewer channels.
         samples: an array, or `{input name: array}`.
         layers: those of `model` to show, also inside other layers. One that is not
             called, or only in a graph of its own, is not shown.
         visit: called with the layer of `model`, that of `copy` and the lists of their
             first inputs, one a batch; may change the weights of the copy's layer.
     """
-    graph, wanted = Graph(model), {id(layer) for layer in layers}
-    copies = {layer.name: layer for layer in copy.layers}
+    graphs, wanted = [Graph(model), Graph(copy)], {id(layer) for layer in layers}
     parts = checked_batches(model, samples)
     runs = [
         [
             {
                 id(t): tf.convert_to_tensor(array)
-                for t, array in zip(model.inputs, part, strict=True)
+                for t, array in zip(each.inputs, part, strict=True)
             }
             for part in parts
         ]
-        for _ in range(2)
+        for each in (model, copy)
     ]
-    readers = collections.Counter(id(t) for node in graph.nodes for t in node.inputs)
-    for node in graph.nodes:
-        if isinstance(node.operation, keras.layers.InputLayer):
+    readers = [
+        collections.Counter(id(t) for node in graph.nodes for t in node.inputs)
+        for graph in graphs
+    ]
+    # Copies have the same calls in the same order, if with other arguments.
+    for nodes in zip(*(graph.nodes for graph in graphs), strict=True):
+        node, operation = nodes[0], nodes[0].operation
+        if isinstance(operation, keras.layers.InputLayer):
             continue
-        pair = node.operation, copies.get(node.operation.name, node.operation)
-        if node.index == 0 and id(node.operation) in wanted:
-            key = id(node.inputs[0])
-            visit(*pair, *[[values[key] for values in run] for run in runs])
-        elif node.index == 0 and isinstance(node.operation, keras.Layer):
-            _visit_inside(node, pair, runs, wanted, visit)
-        is_rounding = is_fake_quant(node.operation)
-        for run, operation in zip(runs, pair, strict=True):
+        if node.index == 0 and id(operation) in wanted:
+            fed = [
+                [values[id(each.inputs[0])] for values in run]
+                for each, run in zip(nodes, runs, strict=True)
+            ]
+            visit(operation, nodes[1].operation, *fed)
+        elif node.index == 0 and isinstance(operation, keras.Layer):
+            _visit_inside(nodes, runs, wanted, visit)
+        is_rounding = is_fake_quant(operation)
+        for each, run in zip(nodes, runs, strict=True):
             for values in run:
                 if is_rounding and run is runs[0]:
-                    outputs = values[id(node.inputs[0])]
+                    outputs = values[id(each.inputs[0])]
                 else:
-                    outputs = node.run(operation, values)
+                    outputs = each.run(each.operation, values)
                 flat = keras.tree.flatten(outputs)
-                values.update(zip(map(id, node.outputs), flat, strict=True))
-        _forget(node, readers, runs)
+                values.update(zip(map(id, each.outputs), flat, strict=True))
+        for each, run, counts in zip(nodes, runs, readers, strict=True):
+            _forget(each, counts, run)
 
 
-def _visit_inside(node, operations, runs, wanted, visit):
+def _visit_inside(nodes, runs, wanted, visit):
     """Shows what is wanted inside a layer, in the order it runs."""
-    pairs = zip(*map(all_layers, operations), strict=True)
+    pairs = zip(*(all_layers(node.operation) for node in nodes), strict=True)
     inside = {id(layer): (layer, copy) for layer, copy in pairs if id(layer) in wanted}
     if not inside:
         return
     order, part = {}, runs[0][:1]
     layers = [layer for layer, _ in inside.values()]
-    for layer, _ in _calls(node, operations[0], layers, part):
+    for layer, _ in _calls(nodes[0], layers, part):
         order.setdefault(id(layer), inside[id(layer)])
     for pair in order.values():
         wanted.remove(id(pair[0]))
         fed = [
-            [inputs for _, inputs in _calls(node, operation, [layer], run)]
-            for operation, layer, run in zip(operations, pair, runs, strict=True)
+            [inputs for _, inputs in _calls(node, [layer], run)]
+            for node, layer, run in zip(nodes, pair, runs, strict=True)
         ]
         # Symbols of a graph, such as a loop that the layer compiles, have no values.
         if all(hasattr(tensor, "numpy") for run in fed for tensor in run):
             visit(*pair, *fed)
 
 
-def _calls(node, operation, layers, run):
+def _calls(node, layers, run):
     """`(layer, first input)` of each call of some layers inside an operation."""
     calls = []
 
@@ -94,13 +101,12 @@ def _calls(node, operation, layers, run):
 
     with recorded(layers, record):
         for values in run:
-            node.run(operation, values)
+            node.run(node.operation, values)
     return calls
 
 
-def _forget(node, readers, runs):
+def _forget(node, readers, run):
     readers.subtract(id(t) for t in node.inputs)
     for key in {id(t) for t in node.inputs if not readers[id(t)]}:
-        for run in runs:
-            for values in run:
-                values.pop(key, None)
+        for values in run:
+            values.pop(key, None)

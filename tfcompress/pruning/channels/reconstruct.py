@@ -1,0 +1,71 @@
+"""Kernels that lost some of what they read, fitted to what they made of all of it."""
+
+import numpy as np
+
+from tfcompress.core.graph import Graph
+from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.matrices import bias_of, from_matrix, to_matrix
+from tfcompress.pruning.channels.surgery import left_of
+from tfcompress.pruning.solvers.least_squares import damped
+from tfcompress.quantization.post_training.folded import matrix_layers
+from tfcompress.quantization.post_training.inputs import measure
+from tfcompress.quantization.post_training.side_by_side import run_side_by_side
+from tfcompress.rewrites.batch_norm import (
+    before_batch_norm,
+    is_batch_norm,
+    move_statistics,
+)
+
+_DAMPING = 1e-3
+
+
+def fit_readers(graph, keep, small, samples, recalibrate=True):
+    """Fits kernels of a cut model that read from cut channels, as `prune_channels` says.
+
+    Args:
+        graph: the `ChannelGraph` of the whole model.
+        keep: `(number of units,)` booleans.
+        small: the cut model, which is changed.
+        samples: an array, or `{input name: array}`.
+        recalibrate: whether the statistics of batch norms follow.
+    """
+    flat, slots = graph.flat, {}
+    for slot in graph.trace.slots.values():
+        slots.setdefault(id(slot.variable), []).append(slot)
+    before_norm = before_batch_norm(Graph(flat)) if recalibrate else set()
+
+    def lost_inputs(layer):
+        return any(
+            slot.role == "input" and not keep[graph.units(slot.ids)].all()
+            for slot in slots.get(id(layer.kernel), ())
+        )
+
+    def visit(exact, layer, exact_inputs, inputs):
+        if is_batch_norm(exact):
+            channels = np.arange(exact.moving_mean.shape[0])
+            own = slots.get(id(exact.moving_mean), ())
+            channels = left_of(channels, own, graph, keep)
+            return move_statistics(layer, exact_inputs, inputs, channels)
+        made = [slot for slot in slots[id(exact.kernel)] if slot.role == "output"]
+        kernel = left_of(exact.kernel.numpy(), made, graph, keep)
+        whole, left = (
+            to_matrix(layer, value).astype(np.float64)
+            for value in (kernel, layer.kernel.numpy())
+        )
+        bias = bias_of(layer)
+        is_free = bias is not None or id(exact) in before_norm
+        fed = measure(exact, exact_inputs, inputs, True, centered=is_free)
+        _, fitted = damped(whole, fed, _DAMPING, left)
+        layer.kernel.assign(from_matrix(layer, fitted))
+        if bias is not None:
+            lost = fed.exact_mean[:, None] @ whole - fed.mean[:, None] @ fitted
+            bias.assign_add(lost.reshape(bias.shape))
+
+    layers = [
+        layer
+        for layer in matrix_layers(flat).values()
+        if lost_inputs(layer) and len(to_matrix(layer, layer.kernel.numpy())) == 1
+    ]
+    if recalibrate:
+        layers += filter(is_batch_norm, all_layers(flat))
+    run_side_by_side(flat, small, samples, layers, visit)

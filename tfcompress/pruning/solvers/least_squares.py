@@ -1,0 +1,107 @@
+"""The best weights where only some may differ from zero."""
+
+import numpy as np
+
+# Numbers of float64 that are worked on at once: 256 MB.
+NUM_AT_ONCE = 2**25
+_DEAD = 1e-12
+
+
+def damped(weight, inputs, damping, start=None):
+    """`(H, W*)`: the curvature of a layer's error, and the weights that have the least.
+
+    The error `E‖zᵀ W̃ - xᵀ W‖² + λ‖W̃ - W₀‖²` is `(W̃ - W*)ᵀ H (W̃ - W*)` and a constant, with
+
+        H = E[z zᵀ] + λ I,    W* = H⁻¹ (E[z xᵀ] W + λ W₀)
+
+    Inputs that are always zero have no say: theirs of `W*` is 0.
+
+    Args:
+        weight: `W`, array `(groups, inputs, outputs)`.
+        inputs: a `tfc.post_training.Inputs` with second moments.
+        damping: `λ` as a fraction of the mean diagonal of `E[z zᵀ]`.
+        start: `W₀`, array `(groups, inputs of z, outputs)`; `W` without it.
+
+    Raises:
+        ValueError: if the inputs are not finite.
+    """
+    power = np.einsum("gii->gi", inputs.moments)
+    if not np.isfinite(power).all():
+        raise ValueError(
+            "Solvers need finite inputs: some that a layer gets are NaN or infinite, or "
+            "too large for float32. Check the samples, and the layers before it."
+        )
+    mean = power.mean(axis=1)
+    dead = power <= _DEAD * mean[:, None]
+    level = damping * np.where(mean > 0, mean, 1.0)
+    hessian = inputs.moments.copy()
+    diagonal = np.einsum("gii->gi", hessian)
+    diagonal += level[:, None]
+    diagonal[dead] = 1.0
+    start = weight if start is None else start
+    best = inputs.cross @ weight + level[:, None, None] * start
+    best[dead] = 0.0
+    return hessian, np.linalg.solve(hessian, best)
+
+
+def on_support(hessian, best, keep):
+    """The weights of least error of which only those in `keep` are not zero.
+
+        W̃_S = (H_SS)⁻¹ (H W*)_S    for the support S of each output
+
+    Args:
+        hessian: `H`, array `(groups, inputs, inputs)`.
+        best: `W*`, array `(groups, inputs, outputs)`.
+        keep: booleans like `best`.
+    """
+    target = hessian @ best
+    solution = np.zeros_like(best)
+    for group, rows in per_output(keep):
+        support, matrices = restricted(hessian[group], keep[group][:, rows].T)
+        inside = support < hessian.shape[1]
+        right = np.where(
+            inside, _taken(target[group][:, rows].T, support), 0.0
+        )
+        found = np.linalg.solve(matrices, right[..., None])[..., 0]
+        row, place = np.nonzero(inside)
+        solution[group, support[row, place], rows.start + row] = found[row, place]
+    return solution
+
+
+def per_output(keep):
+    """`(group, slice of outputs)` of as many outputs as may be worked on at once."""
+    groups, _, outputs = keep.shape
+    most = max(1, int(keep.sum(axis=1).max()))
+    step = max(1, NUM_AT_ONCE // most**2)
+    for group in range(groups):
+        for start in range(0, outputs, step):
+            yield group, slice(start, min(start + step, outputs))
+
+
+def restricted(hessian, keep):
+    """What is left of `H` for each output on its support.
+
+    Args:
+        hessian: array `(inputs, inputs)`.
+        keep: booleans `(outputs, inputs)`.
+
+    Returns:
+        The inputs that are kept, `(outputs, most)`, in order, with the number of inputs
+        where an output has fewer; and `H` between them, `(outputs, most, most)`, with
+        rows of the unit matrix for those.
+    """
+    size = keep.shape[1]
+    most = max(1, int(keep.sum(axis=1).max()))
+    support = np.where(keep, np.arange(size), size)
+    support = np.sort(support, axis=1)[:, :most]
+    padded = np.zeros((size + 1, size + 1))
+    padded[:size, :size] = hessian
+    matrices = padded[support[:, :, None], support[:, None, :]]
+    diagonal = np.einsum("rii->ri", matrices)
+    diagonal[support == size] = 1.0
+    return support, matrices
+
+
+def _taken(rows, places):
+    padded = np.pad(rows, ((0, 0), (0, 1)))
+    return np.take_along_axis(padded, places, axis=1)

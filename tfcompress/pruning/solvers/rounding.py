@@ -1,0 +1,45 @@
+"""What stays of a pruned kernel, rounded to few bits, with its zeros kept."""
+
+import numpy as np
+
+from tfcompress.pruning.solvers.least_squares import per_output, restricted
+from tfcompress.quantization.post_training.inputs import Inputs
+from tfcompress.quantization.post_training.nearest import Nearest
+from tfcompress.quantization.post_training.scales import channel_scales
+
+
+def round_kept(pruned, exact, bits, rounding, scales, inputs=None):
+    """The pruned kernel on a symmetric grid for each output.
+
+    Each output is rounded as a layer of its own that has no inputs but those it keeps, so
+    that the others, which keep their weights of exactly 0, take no part in making good its
+    errors. Where all stay it is rounded as by `tfc.quantize_weights`.
+
+    Args:
+        pruned: array `(groups, inputs, outputs)`.
+        exact: the kernel before.
+        bits: 2 to 8.
+        rounding: a `Rounding`.
+        scales: how steps are chosen, as in `tfc.quantize_weights`.
+        inputs: an `Inputs` with second moments, or None.
+    """
+    level = 2 ** (bits - 1) - 1
+    if inputs is None or inputs.moments is None:
+        scale = channel_scales(pruned, level, "max" if scales == "max" else "mse")
+        return Nearest()(pruned, scale, level) * scale
+    keep = pruned != 0
+    if keep.all() and (pruned == exact).all():
+        scale = channel_scales(pruned, level, scales, inputs.moments)
+        return rounding(pruned, scale, level, inputs) * scale
+    rounded = np.zeros_like(pruned)
+    for group, outputs in per_output(keep):
+        moments = inputs.moments[group]
+        support, moments = restricted(moments, keep[group][:, outputs].T)
+        row, place = np.nonzero(support < len(inputs.moments[group]))
+        position = group, support[row, place], outputs.start + row
+        weight = np.zeros((*support.shape, 1))
+        weight[row, place, 0] = pruned[position]
+        scale = channel_scales(weight, level, scales, moments)
+        codes = rounding(weight, scale, level, Inputs(None, None, moments, moments))
+        rounded[position] = (codes * scale)[row, place, 0]
+    return rounded
