@@ -128,7 +128,9 @@ def _eliminated(inverse, weights, places, runs=None):
         runs, stay = runs
         in_run = np.tile(np.bincount(runs), (len(weights), 1))
     while groups.size:
-        rows = np.empty((len(weights), min(_BLOCK, groups.shape[1]), size, rest.shape[2]))
+        rows = np.empty(
+            (len(weights), min(_BLOCK, groups.shape[1]), size, rest.shape[2])
+        )
         alive = np.ones(groups.shape, bool)
         blocks = np.einsum("bisit->bist", _by_group(rest, size, 1, 2)).copy()
         for step in range(rows.shape[1]):
