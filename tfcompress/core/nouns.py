@@ -304,7 +304,6 @@ class Pattern(Plugin):
         """Mask of the groups that stay: the `num_kept` highest scores."""
         return top(group_scores, num_kept)
 
-
     def quota(self, shape):
         """How many groups must stay where: `(labels, count)`, or None if any may go.
 

@@ -59,9 +59,7 @@ def on_support(hessian, best, keep):
     for group, rows in per_output(keep):
         support, matrices = restricted(hessian[group], keep[group][:, rows].T)
         inside = support < hessian.shape[1]
-        right = np.where(
-            inside, _taken(target[group][:, rows].T, support), 0.0
-        )
+        right = np.where(inside, _taken(target[group][:, rows].T, support), 0.0)
         found = np.linalg.solve(matrices, right[..., None])[..., 0]
         row, place = np.nonzero(inside)
         solution[group, support[row, place], rows.start + row] = found[row, place]

@@ -115,7 +115,9 @@ def prune_weights(
         )
     flat = plain_flat(model, "prune")
     copy = rebuild(flat)
-    job = _Job(flat, solver, pattern, (bits, rounding, scales), correct_bias, recalibrate)
+    job = _Job(
+        flat, solver, pattern, (bits, rounding, scales), correct_bias, recalibrate
+    )
     parts = _parts(flat, job, sparsity)
     job.share_out(parts, scope, samples)
     job.run(copy, samples)
@@ -210,7 +212,10 @@ class _Job:
             }
 
         def visit(exact, _, exact_inputs, inputs):
-            task, fed = self._tasks[id(exact)], self._measured(exact, exact_inputs, inputs)
+            task, fed = (
+                self._tasks[id(exact)],
+                self._measured(exact, exact_inputs, inputs),
+            )
             weight, counts = _matrix(exact), self._importance(exact)
             found[id(task)] = self.solver.scores(weight * counts, task.pattern, fed)
             change = self._pruned(exact, weight, fed) - weight
@@ -249,7 +254,9 @@ class _Job:
                 for path, layer in matrix_layers(self.flat).items()
                 if id(layer) in unseen
             }
-            is_blind = self.solver.needs_inputs or any(t.bits for t in self._tasks.values())
+            is_blind = self.solver.needs_inputs or any(
+                t.bits for t in self._tasks.values()
+            )
             warn_of(
                 blind if is_blind else {},
                 "prune_weights went by the magnitudes of {layers}",
@@ -280,7 +287,9 @@ class _Job:
             solver = Magnitude() if self.solver.needs_inputs else self.solver
             return solver(weight, task.num_kept, task.pattern)
         counts = self._importance(exact)
-        return self.solver(weight * counts, task.num_kept, task.pattern, inputs) / counts
+        return (
+            self.solver(weight * counts, task.num_kept, task.pattern, inputs) / counts
+        )
 
     def _importance(self, exact):
         """By how much errors of each output count, next to those of others."""
@@ -290,7 +299,9 @@ class _Job:
         return np.maximum(slopes, least or 1.0).reshape(groups, 1, -1)
 
     def _measured(self, exact, exact_inputs, inputs):
-        needs_moments = self.solver.needs_inputs or self._tasks[id(exact)].bits is not None
+        needs_moments = (
+            self.solver.needs_inputs or self._tasks[id(exact)].bits is not None
+        )
         # What a bias or a batch norm makes good, weights need not.
         is_free = id(exact) in self._before_norm or self._free_bias(exact) is not None
         return measure(exact, exact_inputs, inputs, needs_moments, centered=is_free)

@@ -86,11 +86,14 @@ def _slopes(model, layers, samples):
             outputs = keras.tree.flatten(listed(inputs, training=False))
             total = tf.add_n([_with_signs(output, generator) for output in outputs])
         slopes = tape.gradient(total, [made for _, _, made in calls])
-        yield len(part[0]), [
-            (layer, inputs, slope.numpy())
-            for (layer, inputs, _), slope in zip(calls, slopes, strict=True)
-            if slope is not None
-        ]
+        yield (
+            len(part[0]),
+            [
+                (layer, inputs, slope.numpy())
+                for (layer, inputs, _), slope in zip(calls, slopes, strict=True)
+                if slope is not None
+            ],
+        )
 
 
 def _by_output(layer, slope):

@@ -16,6 +16,7 @@ from tfcompress.quantization.post_training.plan import BITS, plan_bits
 from tfcompress.quantization.post_training.scales import SCALES, channel_scales
 from tfcompress.quantization.post_training.side_by_side import run_side_by_side
 
+
 @checked
 def quantize_weights(
     model: BuiltModel(),
