@@ -186,12 +186,41 @@ def exchanges(options):
     ]
 
 
+def solvers(options):
+    """Half the weights of the widest layer of a ResNet-20, 64 filters of 3x3x64."""
+    import numpy as np
+
+    import tfcompress as tfc
+
+    generator = np.random.default_rng(options.seed)
+    size, outputs = (24, 4) if options.quick else (576, 64)
+    x = generator.normal(size=(4 * size, size)) @ generator.normal(size=(size, size))
+    moments = (x.T @ x / len(x))[None]
+    inputs = tfc.post_training.Inputs(None, None, moments, moments)
+    weight = generator.normal(size=(1, size, outputs))
+    pattern = tfc.solvers.MatrixPattern(tfc.patterns.Weight(), weight.shape[1:])
+    variants = {
+        solver.__name__: functools.partial(
+            solver(), weight, weight.size // 2, pattern, inputs
+        )
+        for solver in (tfc.solvers.OBS, tfc.solvers.SparseGPT)
+    }
+    times = harness.interleaved(variants, 1 if options.quick else options.rounds)
+    return [
+        harness.Measure(
+            f"{name}, {outputs} x {size}", statistics.median(times[name]), "s"
+        )
+        for name in variants
+    ]
+
+
 # What else costs time gets a row here.
 ROWS = {
     "masks": masks,
     "gradients": gradients,
     "training": training,
     "exchanges": exchanges,
+    "solvers": solvers,
 }
 
 

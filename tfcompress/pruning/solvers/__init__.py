@@ -5,7 +5,6 @@ from tfcompress.core.plugin import register
 from tfcompress.pruning.solvers.magnitude import Magnitude
 from tfcompress.pruning.solvers.matrix_pattern import MatrixPattern
 from tfcompress.pruning.solvers.obs import OBS
-from tfcompress.pruning.solvers.prune_weights import prune_weights
 from tfcompress.pruning.solvers.sparse_gpt import SparseGPT
 
 get = Solver.get

@@ -29,10 +29,11 @@ class OBS(Solver):
     (`Block`, `Strided`) add up their losses there; those that are an output (`Filter`) or
     run through several groups of a convolution are each scored alone.
 
-    The steps are those of a Cholesky factorisation of `H⁻¹` with pivots, a row of which is
-    made when it is due: `3 inputs³ outputs` multiplications, and
-    `inputs² outputs` numbers are held, up to 256 MB at once. A layer of 64 filters of 3x3x64
-    takes seconds, one of 4,096 inputs hours: `SparseGPT` suits that.
+    The steps are those of a Cholesky factorisation of `H⁻¹` with pivots, whose rows are
+    made when they are due: about `inputs³ outputs / 3` multiplications, and
+    `inputs² outputs` numbers are held, up to 256 MB of them at once. 64 filters of 3x3x64
+    take seconds, a thousand outputs of 4,096 inputs an hour and more: `SparseGPT` suits
+    those.
 
     Args:
         damping: `λ` as a fraction of the mean diagonal of `E[z zᵀ]`; above 0.

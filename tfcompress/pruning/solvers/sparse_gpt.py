@@ -93,7 +93,7 @@ def _diagonal(triangle):
 
 
 def _blocks(pattern, block_size):
-    """Slices of at least `block_size` inputs that cut no group; of runs, each for itself."""
+    """Slices of at least `block_size` inputs that cut no group; each run is one."""
     labels = pattern.labels[0, :, 0]
     if pattern.quota is not None:
         labels, block_size = pattern.quota[0][0, :, 0], 1
