@@ -287,8 +287,8 @@ def test_every_kind_of_model_is_pruned(build):
 
 
 def test_what_is_left_whole_is_said():
-    model = models.recurrent()
-    with pytest.warns(UserWarning, match=r"left 3 layers whole: 'lstm'"):
+    model = models.residual()
+    with pytest.warns(UserWarning, match=r"left 2 layers whole: 'separable'"):
         tfc.prune_weights(model, 0.5, models.inputs(model, 8), "magnitude")
 
 

@@ -1,4 +1,4 @@
-"""A trained ResNet-20 for CIFAR-10 with half of its weights and fewer, not trained again."""
+"""A trained ResNet-20 for CIFAR-10 without most weights, and not trained again."""
 
 import functools
 
@@ -17,7 +17,13 @@ def one_shot(lab, sparsity):
     magnitude, chita, at_most = _PUBLISHED[sparsity]
     row = functools.partial(_row, lab, dense, sparsity)
     rows = [
-        row("magnitude", "magnitude", paper=magnitude, **_NO_BATCH_NORM),
+        row(
+            "magnitude, global",
+            "magnitude",
+            paper=magnitude,
+            scope="global",
+            **_NO_BATCH_NORM,
+        ),
         row("magnitude + batch norm", "magnitude"),
         row("SparseGPT + batch norm", "sparse_gpt"),
         row("OBS", "obs", paper=chita, **_NO_BATCH_NORM),

@@ -89,7 +89,7 @@ def patterns(count, seed):
 def test_a_trained_network_loses_less():
     keras.utils.set_random_seed(0)
     model = models.compile(network())
-    model.fit(*patterns(768, 0), batch_size=32, epochs=3, verbose=0)
+    model.fit(*patterns(512, 0), batch_size=16, epochs=2, verbose=0)
     x, y = patterns(256, 1)
     samples, _ = patterns(192, 2)
 
@@ -109,7 +109,11 @@ def test_a_trained_network_loses_less():
     assert accuracy(fitted) >= max(accuracy(cut), accuracy(measured))
 
 
-@pytest.mark.parametrize("build", models.ALL, ids=lambda build: build.__name__)
+@pytest.mark.parametrize(
+    "build",
+    [models.residual, models.recurrent, models.subclassed],
+    ids=lambda build: build.__name__,
+)
 def test_every_kind_of_model_is_fitted(build):
     model = build()
     x = models.inputs(model, 16)

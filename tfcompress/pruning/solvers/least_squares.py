@@ -76,17 +76,17 @@ def per_output(keep):
             yield group, slice(start, min(start + step, outputs))
 
 
-def restricted(hessian, keep):
+def restricted(hessian, keep, unused=1.0):
     """What is left of `H` for each output on its support.
 
     Args:
         hessian: array `(inputs, inputs)`.
         keep: booleans `(outputs, inputs)`.
+        unused: on the diagonal where an output has fewer inputs than another.
 
     Returns:
         The inputs that are kept, `(outputs, most)`, in order, with the number of inputs
-        where an output has fewer; and `H` between them, `(outputs, most, most)`, with
-        rows of the unit matrix for those.
+        where an output has fewer; and `H` between them, `(outputs, most, most)`.
     """
     size = keep.shape[1]
     most = max(1, int(keep.sum(axis=1).max()))
@@ -96,7 +96,7 @@ def restricted(hessian, keep):
     padded[:size, :size] = hessian
     matrices = padded[support[:, :, None], support[:, None, :]]
     diagonal = np.einsum("rii->ri", matrices)
-    diagonal[support == size] = 1.0
+    diagonal[support == size] = unused
     return support, matrices
 
 

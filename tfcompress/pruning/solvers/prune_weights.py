@@ -225,7 +225,7 @@ class _Job:
         run_side_by_side(self.flat, self.flat, samples, layers, visit)
         # Errors at different places may add up, such as before a mean over them.
         for key, error in output_error(self.flat, changes, samples).items():
-            if expected[key] > 0:
+            if error > 0 and expected[key] > 0:
                 found[id(tasks[key])] *= error / expected[key]
         return found
 

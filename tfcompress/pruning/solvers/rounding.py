@@ -33,9 +33,10 @@ def round_kept(pruned, exact, bits, rounding, scales, inputs=None):
         return rounding(pruned, scale, level, inputs) * scale
     rounded = np.zeros_like(pruned)
     for group, outputs in per_output(keep):
-        moments = inputs.moments[group]
-        support, moments = restricted(moments, keep[group][:, outputs].T)
-        row, place = np.nonzero(support < len(inputs.moments[group]))
+        support, moments = restricted(
+            inputs.moments[group], keep[group][:, outputs].T, unused=0.0
+        )
+        row, place = np.nonzero(support < pruned.shape[1])
         position = group, support[row, place], outputs.start + row
         weight = np.zeros((*support.shape, 1))
         weight[row, place, 0] = pruned[position]

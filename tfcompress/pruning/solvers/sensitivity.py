@@ -27,7 +27,8 @@ def output_sensitivity(model, layers, samples):
         samples: an array, or `{input name: array}`.
 
     Returns:
-        `{id(layer): array (outputs,)}` in float64, of layers that run.
+        `{id(layer): array (outputs,)}` in float64, of layers that run and whose slopes are
+        finite.
     """
     totals, count = {}, 0
     for size, calls in _slopes(model, layers, samples):
@@ -35,7 +36,7 @@ def output_sensitivity(model, layers, samples):
         for layer, _, slope in calls:
             squares = np.square(_by_output(layer, slope)).sum(axis=0, dtype=np.float64)
             totals[id(layer)] = totals.get(id(layer), 0.0) + squares
-    return {key: total / count for key, total in totals.items()}
+    return _finite_means(totals, count)
 
 
 def output_error(model, changes, samples):
@@ -51,7 +52,7 @@ def output_error(model, changes, samples):
         samples: an array, or `{input name: array}`.
 
     Returns:
-        `{id(layer): error}` of layers that run.
+        `{id(layer): error}`, likewise.
     """
     changes = {id(layer): (layer, change) for layer, change in changes.items()}
     totals, count = {}, 0
@@ -65,7 +66,11 @@ def output_error(model, changes, samples):
             product = (error - error.mean(axis=0)) * _by_output(layer, slope)
             square = np.square(product.reshape(size, -1).sum(axis=1)).sum()
             totals[id(layer)] = totals.get(id(layer), 0.0) + float(square)
-    return {key: total / count for key, total in totals.items()}
+    return _finite_means(totals, count)
+
+
+def _finite_means(totals, count):
+    return {k: total / count for k, total in totals.items() if np.isfinite(total).all()}
 
 
 def _slopes(model, layers, samples):
@@ -82,7 +87,7 @@ def _slopes(model, layers, samples):
 
         with tf.GradientTape() as tape, recorded(layers, record):
             inputs = [tf.convert_to_tensor(array) for array in part]
-            tape.watch([*inputs, *variables])
+            tape.watch([x for x in inputs if x.dtype.is_floating] + variables)
             outputs = keras.tree.flatten(listed(inputs, training=False))
             total = tf.add_n([_with_signs(output, generator) for output in outputs])
         slopes = tape.gradient(total, [made for _, _, made in calls])
