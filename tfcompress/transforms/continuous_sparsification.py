@@ -22,8 +22,10 @@ class ContinuousSparsification(Annealed):
 
     and at `p = 1` exactly `y = w / σ(s_0)` where `s > 0`, else 0. The constant `1 / σ(s_0)`
     keeps the scale: nothing changes at first. The loss gets `λ sum σ(β s)`. How many
-    weights stay is not asked for but follows from `s_0`: those whose `s` the loss pulls
-    above 0.
+    weights stay is not asked for: those whose `s` the loss pulls above 0 before `β` is so
+    large that it has no gradient left. It follows from `s_0` and `rate`, and from how long
+    the training is; try a few. With `Annealing(end_step=...)` at two thirds of the training
+    the weights that stay have time to recover.
 
     `v` must be spared weight decay: `optimizer.exclude_from_weight_decay(var_names=
     ["soft_mask"])` before the training.

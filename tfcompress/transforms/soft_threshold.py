@@ -53,7 +53,7 @@ class SoftThreshold(WeightTransform):
         self,
         per_channel: Flag() = False,
         initial: Number(below=0) = -5.0,
-        penalty_weight: Number(0) = 1e-4,
+        penalty_weight: Number(0) = 0.1,
     ):
         self.per_channel = per_channel
         self.initial = initial

@@ -12,8 +12,8 @@ _SUPERMASK_EPOCHS = 20
 def learned_masks(lab):
     """Each to about 95 %, from the same random beginning."""
     transforms = lab.tfc.transforms
-    continuous = transforms.ContinuousSparsification(-0.3, rate=0.6)
-    threshold = transforms.SoftThreshold(penalty_weight=1e-3)
+    continuous = transforms.ContinuousSparsification(-0.35, rate=2)
+    threshold = transforms.SoftThreshold(penalty_weight=0.4)
     rows = []
     for _ in lab.seeds(3):
         rows.append(gradual.prune(lab, _SPARSITY))
