@@ -41,7 +41,7 @@ class OBS(Solver):
     Raises:
         ValueError: if an argument is not positive, or if inputs are not finite.
 
-    Source: Frantar & Alistarh, "Optimal Brain Compression" (2022), sections 4 and 5, after
+    Source: Frantar & Alistarh, "Optimal Brain Compression" (2022), section 4, after
     Hassibi & Stork, "Second order derivatives for network pruning: Optimal Brain Surgeon"
     (1993).
 

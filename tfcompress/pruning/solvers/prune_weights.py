@@ -24,7 +24,11 @@ from tfcompress.pruning.scopes import rounded
 from tfcompress.pruning.solvers.magnitude import Magnitude
 from tfcompress.pruning.solvers.matrix_pattern import MatrixPattern
 from tfcompress.pruning.solvers.rounding import round_kept
-from tfcompress.pruning.solvers.sensitivity import output_error, output_sensitivity
+from tfcompress.pruning.solvers.sensitivity import (
+    first_of,
+    output_error,
+    output_sensitivity,
+)
 from tfcompress.quantization.post_training.folded import matrix_layers, plain_flat
 from tfcompress.quantization.post_training.inputs import measure
 from tfcompress.quantization.post_training.plan import BITS, path_of, plan_bits
@@ -59,7 +63,8 @@ def prune_weights(
 
     Without training: layers are treated in the order they run, each with the inputs that
     it gets behind the layers pruned before it, so that it makes good their errors, too.
-    `tfc.prune` chooses by a criterion and corrects nothing; this is the better start for
+    Outputs of a layer count by how far their errors reach, `E‖∂f/∂y_k‖²` for the outputs
+    `f` of the model: those that matter more keep more. `tfc.prune` chooses by a criterion and corrects nothing; this is the better start for
     `fit`, and often good enough without.
 
     With `bits` the weights that stay are rounded in the same pass, each output with the
@@ -82,7 +87,7 @@ def prune_weights(
             `"magnitude"`, which corrects no weight.
         pattern: a `tfc.patterns` object or name.
         scope: a `tfc.scopes` object or name. `"global"` compares what the groups of all
-            layers cost, each output by its own variance; that takes a pass more.
+            layers cost at the outputs of the model, to first order; that takes a pass more.
         bits: 2 to 8, or `{pattern: bits}`, as in `tfc.quantize_weights`; None for floats.
         rounding: as in `tfc.quantize_weights`, where there are `bits`.
         scales: likewise.
@@ -97,9 +102,9 @@ def prune_weights(
         ValueError: if an argument is out of range, samples are missing or do not fit,
             weights are not finite, or a pattern matches nothing.
 
-    Source: Frantar & Alistarh, "Optimal Brain Compression" (2022), with batch
-    normalisation as in its section 6; that a layer should make good the errors of those
-    before it: Li et al., "GPTAQ" (2025), which solves it otherwise.
+    Source: Frantar & Alistarh, "Optimal Brain Compression" (2022), whose statistics of
+    batch norms are measured again afterwards; that a layer should make good the errors of
+    those before it: Li et al., "GPTAQ" (2025), which solves it otherwise.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -222,7 +227,7 @@ class _Job:
             changes[exact] = change
             expected[id(exact)] = np.sum(counts**2 * change * (fed.moments @ change))
 
-        run_side_by_side(self.flat, self.flat, samples, layers, visit)
+        run_side_by_side(self.flat, self.flat, first_of(samples), layers, visit)
         # Errors at different places may add up, such as before a mean over them.
         for key, error in output_error(self.flat, changes, samples).items():
             if error > 0 and expected[key] > 0:

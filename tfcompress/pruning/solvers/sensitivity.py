@@ -78,7 +78,7 @@ def _slopes(model, layers, samples):
     listed = keras.Model(model.inputs, model.outputs)
     variables = [variable.value for variable in model.trainable_variables]
     generator = tf.random.Generator.from_seed(0)
-    for part in batches(model, _first(samples)):
+    for part in batches(model, first_of(samples)):
         calls = []
 
         def record(layer, inputs, outputs, *_, calls=calls):
@@ -107,7 +107,8 @@ def _by_output(layer, slope):
     return slope.reshape(-1, groups * outputs)
 
 
-def _first(samples):
+def first_of(samples):
+    """As many samples as a choice needs; those that fit weights may be more."""
     if isinstance(samples, dict):
         return {name: array[:_NUM_SAMPLES] for name, array in samples.items()}
     return samples[:_NUM_SAMPLES]
