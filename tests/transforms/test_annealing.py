@@ -55,6 +55,13 @@ def test_steps_that_are_given():
     assert logged == [1.0]
 
 
+def test_frequency():
+    annealing = Annealing(frequency=3)
+    seen, logged = fitted(moving(), annealing, epochs=2)
+    np.testing.assert_allclose(seen, np.array([0, 0, 0, 3, 3, 3, 6, 6]) / 8)
+    assert logged == [3 / 8, 1.0]
+
+
 def test_several_steps_in_one_execution():
     _, logged = fitted(moving(steps_per_execution=2), Annealing())
     assert logged == [1.0]

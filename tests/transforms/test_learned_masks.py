@@ -251,9 +251,7 @@ def test_soft_movement():
     # σ(S) >= 0.6 from S = 0.405 on.
     expected = [0.5, 0.0, 2.0, 0.25, -1.0, 0.0, -0.125, 0.0]
     np.testing.assert_array_equal(np.ravel(treatment()), expected)
-    np.testing.assert_allclose(
-        movement.penalty(), 2 * sigmoid(SCORES).mean(), rtol=1e-5
-    )
+    np.testing.assert_allclose(movement.penalty(), 2 * sigmoid(SCORES).sum(), rtol=1e-5)
     latent, scores = models.gradients(
         treatment, UPSTREAM.astype("float32"), movement.scores
     )

@@ -10,7 +10,7 @@ from tfcompress.core.kinds import Integer, checked
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.core.optimizers import steps_done
 
-# Transforms see no finer steps of progress, since choosing masks takes time.
+# In a training, if nothing else is asked for: choosing masks takes time.
 _UPDATES = 1000
 # The progress by which sparsities are reached, so that the weights that stay recover.
 _REACHED = 2 / 3
@@ -82,6 +82,9 @@ class Annealing(keras.callbacks.Callback):
         begin_step: optimizer iterations before they begin; None: where this training
             began, however often it was resumed.
         end_step: at which they are done; None: the end of this training.
+        frequency: optimizer iterations between two steps of progress, at which masks are
+            chosen anew; None: a thousandth of the way. Large masks take as long to choose
+            as a step of the training.
 
     Raises:
         ValueError: if `end_step` is not after `begin_step`, the length of the training is
@@ -102,7 +105,12 @@ class Annealing(keras.callbacks.Callback):
     """
 
     @checked
-    def __init__(self, begin_step: Integer(0) = None, end_step: Integer(1) = None):
+    def __init__(
+        self,
+        begin_step: Integer(0) = None,
+        end_step: Integer(1) = None,
+        frequency: Integer(1) = None,
+    ):
         super().__init__()
         if None not in (begin_step, end_step) and end_step <= begin_step:
             refuse(
@@ -113,6 +121,7 @@ class Annealing(keras.callbacks.Callback):
             )
         self.begin_step = begin_step
         self.end_step = end_step
+        self.frequency = frequency
 
     def set_model(self, model):
         """Finds what changes."""
@@ -176,9 +185,9 @@ class Annealing(keras.callbacks.Callback):
 
     def _is_due(self, step):
         progress = self._progress_at(step)
-        return progress != self._progress and (
-            progress == 1 or progress - self._progress >= 1 / _UPDATES
-        )
+        frequency = self.frequency or (self._to - self._from) / _UPDATES
+        is_time = progress == 1 or step - self._step >= frequency
+        return progress != self._progress and is_time
 
     def _progress_at(self, step):
         length = max(1, self._to - self._from)

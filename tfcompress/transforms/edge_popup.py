@@ -15,8 +15,8 @@ class EdgePopup(ScoredMask):
     `y = c w m`, where `m` keeps the largest of the magnitudes `|S|` of trained scores, and
     `c = 1 / sqrt(1 - sparsity)` keeps the scale, or is 1. Gradient, straight through the
     choice: `dL/d|S| = c w dL/dy`. The weight has none: it stays at its random beginning.
-    `tfc.callbacks.Annealing` chooses the mask anew, up to a thousand times in a training
-    (in the paper with each batch); without it the first mask stays.
+    `tfc.callbacks.Annealing(frequency=1)` chooses the mask anew with each batch, as the
+    paper does; without a callback the first mask stays.
 
     Scores start uniformly random within `± 1 / sqrt(inputs)`.
 

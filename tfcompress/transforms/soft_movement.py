@@ -13,8 +13,9 @@ class SoftMovement(Annealed):
 
     `y = w m` with `m = 1[σ(S) >= t]` and the trained scores `S`, which start at 0.
     Gradients: `dL/dw = m dL/dy` and, straight through the threshold, `dL/dS = w dL/dy`.
-    The loss gets `λ mean σ(S)`, which pulls all scores down: `λ` decides how many weights
-    stay, and each layer finds its own share. At the progress `p` of
+    The loss gets `λ sum σ(S)`, which pulls all scores down: `λ` decides how many weights
+    stay, and each layer finds its own share. (The paper has the mean over all weights of
+    the model instead of the sum.) At the progress `p` of
     `tfc.callbacks.Annealing` the threshold is `t = threshold min(1, 3/2 p)`.
 
     Args:
@@ -47,7 +48,7 @@ class SoftMovement(Annealed):
     def __init__(
         self,
         threshold: Number(above=0, below=1) = 0.1,
-        penalty_weight: Number(0) = 1.0,
+        penalty_weight: Number(0) = 1e-4,
     ):
         self.threshold = threshold
         self.penalty_weight = penalty_weight
@@ -85,8 +86,8 @@ class SoftMovement(Annealed):
         return straight_mask(weight, tf.convert_to_tensor(self.scores.value), mask)
 
     def penalty(self):
-        """`λ mean σ(S)`."""
-        return self.penalty_weight * tf.reduce_mean(self._probability())
+        """`λ sum σ(S)`."""
+        return self.penalty_weight * tf.reduce_sum(self._probability())
 
     def bake(self, weight):
         """The masked NumPy array, without negative zeros."""

@@ -23,6 +23,8 @@ class SoftThreshold(WeightTransform):
     The loss gets `½ λ sum s²`, the paper's weight decay of `s`, which pulls `s` up to 0
     and `T` up to ½, until the loss holds it: `λ` and `s_0` decide how many weights stay,
     and each layer finds its own share. There is no schedule, and nothing to harden.
+    An optimizer such as Adam moves `s` by about its rate with each step: a short training
+    ends before `s` is where it would stay.
 
     Args:
         per_channel: whether each output channel has its own threshold; the paper has one

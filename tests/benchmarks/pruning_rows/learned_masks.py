@@ -38,7 +38,7 @@ def movement(lab):
     transforms = lab.tfc.transforms
     ways = {
         "movement": _by_layer(transforms.Movement),
-        "soft movement": {".*": transforms.SoftMovement(0.1, penalty_weight=0.05)},
+        "soft movement": {".*": transforms.SoftMovement(0.2, penalty_weight=1e-4)},
     }
     rows = []
     for name, rules in ways.items():
@@ -72,6 +72,7 @@ def supermasks(lab):
             epochs=_SUPERMASK_EPOCHS,
             rate=rate,
             biases=False,
+            frequency=1,
             paper=accuracy and round(100 - accuracy, 1),
         )
         for name, (transform, rate, accuracy) in ways.items()
@@ -91,6 +92,7 @@ def _learn(
     rate=1e-3,
     biases=True,
     share=1,
+    frequency=None,
     paper=None,
 ):
     """Trains a model through transforms, which are at their end after a share of it."""
@@ -102,7 +104,11 @@ def _learn(
             layer.inner.bias.trainable = False
     steps = max(1, int(share * lab.steps(epochs)))
     is_annealed = any(hasattr(transform, "advance") for transform in rules.values())
-    callbacks = [tfc.callbacks.Annealing(end_step=steps)] if is_annealed else []
+    callbacks = (
+        [tfc.callbacks.Annealing(end_step=steps, frequency=frequency)]
+        if is_annealed
+        else []
+    )
 
     def adam(steps):
         return keras.optimizers.Adam(
