@@ -9,6 +9,25 @@ from tfcompress.core.compressed import treatments
 
 L = keras.layers
 
+# Transforms that learn what goes, or how much each weight matters.
+LEARNED = {
+    tfc.transforms.ContinuousSparsification,
+    tfc.transforms.EdgePopup,
+    tfc.transforms.GaussianWeights,
+    tfc.transforms.GroupNormalJeffreys,
+    tfc.transforms.HardConcrete,
+    tfc.transforms.LogNormal,
+    tfc.transforms.Movement,
+    tfc.transforms.PDP,
+    tfc.transforms.Penalty,
+    tfc.transforms.Powerpropagation,
+    tfc.transforms.ShiftAttention,
+    tfc.transforms.SoftMovement,
+    tfc.transforms.SoftThreshold,
+    tfc.transforms.SparseVariationalDropout,
+    tfc.transforms.Supermask,
+}
+
 
 def sequential():
     return keras.Sequential(

@@ -7,6 +7,8 @@ by the code that is to be remembered:
 
     git worktree add /tmp/then COMMIT && cd /tmp/then
     PYTHONPATH=. python .../tests/test_old_files.py .../tests/files/NAME
+
+with the names of models behind it if only these are new.
 """
 
 import json
@@ -91,6 +93,39 @@ def distiller():
     return tfc.distillation.Distiller(student, teacher, losses, alpha=0.3)
 
 
+def learned():
+    """A layer for each learned mask, noise and gate."""
+    transforms = [
+        "continuous_sparsification",
+        "edge_popup",
+        {"gaussian_weights": {"num_samples": 16}},
+        "hard_concrete",
+        {"log_normal": {"num_samples": 16}},
+        "movement",
+        "pdp",
+        {"penalty": {"regularizer": tfc.regularizers.L1(0.01)}},
+        "powerpropagation",
+        "soft_movement",
+        "soft_threshold",
+        {"sparse_variational_dropout": {"num_samples": 16}},
+        "supermask",
+    ]
+    model = keras.Sequential([keras.Input((6, 6, 1))])
+    model.add(keras.layers.Conv2D(4, 3, name="shift"))
+    model.add(keras.layers.Flatten())
+    model.add(tfc.layers.ChannelScale(name="gate"))
+    rules = {
+        "shift": "shift_attention",
+        "gate/scale": {"group_normal_jeffreys": {"num_samples": 16}},
+    }
+    for number, transform in enumerate(transforms):
+        model.add(keras.layers.Dense(6, name=f"layer_{number}"))
+        model.add(keras.layers.BatchNormalization())
+        rules[f"layer_{number}"] = transform
+    model.add(keras.layers.Dense(5))
+    return tfc.compress(model, rules)
+
+
 MODELS = {
     **{
         name: lambda stack=stack: tfc.compress(models.small(), {".*": stack})
@@ -116,19 +151,20 @@ MODELS = {
     "ranges_shared": lambda: tfc.quantize_activations(models.nested(), bits=6),
     "quantized_activations": quantized_activations,
     "distiller": distiller,
+    "learned": learned,
     "mutual_learning": lambda: tfc.distillation.MutualLearning(
         [tfc.compress(models.small(), {".*": "mask"}), models.nested()]
     ),
 }
 
 
-def write(folder):
-    """Trains all models for two epochs and writes what they are then."""
+def write(folder, names):
+    """Trains models for two epochs and writes what they are then."""
     folder.mkdir(parents=True)
-    for name, build in MODELS.items():
+    for name in names:
         keras.utils.clear_session()
         keras.utils.set_random_seed(1)
-        write_model(name, build(), folder)
+        write_model(name, MODELS[name](), folder)
     write_plugins(folder)
 
 
@@ -254,4 +290,4 @@ def test_every_transform_and_layer_is_in_a_file():
 
 
 if __name__ == "__main__":
-    write(pathlib.Path(sys.argv[1]))
+    write(pathlib.Path(sys.argv[1]), sys.argv[2:] or MODELS)

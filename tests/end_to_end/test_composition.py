@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tfcompress as tfc
+from tests import models
 from tfcompress.callbacks import Pruning, Staging
 from tfcompress.core.compressed import treatments
 from tfcompress.core.nouns import WeightTransform
@@ -19,8 +20,9 @@ EPOCHS, BATCH_SIZE, RATE = 40, 256, 0.5
 # In the order in which one puts them in a list: what replaces weights, what removes some,
 # what shares values, what rounds, the coarsest last.
 FIRST = ("hashed", "mask", "codebook")
+# What is learned has trainings of its own kinds.
 NAMES = sorted(
-    WeightTransform.registered,
+    (n for n, cls in WeightTransform.registered.items() if cls not in models.LEARNED),
     key=lambda name: (
         (*FIRST, name).index(name),
         WeightTransform.get(name).waits,

@@ -43,22 +43,9 @@ QUANTIZERS = [
 EACH = pytest.mark.parametrize("quantizer", QUANTIZERS, ids=repr)
 
 
-# Mask and Codebook are what was there, Hashed replaces whatever it finds, the others prune.
-OTHERS = {
-    Mask,
-    Codebook,
-    transforms.Hashed,
-    transforms.Penalty,
-    transforms.ContinuousSparsification,
-    transforms.EdgePopup,
-    transforms.Movement,
-    transforms.PDP,
-    transforms.Powerpropagation,
-    transforms.ShiftAttention,
-    transforms.SoftMovement,
-    transforms.SoftThreshold,
-    transforms.Supermask,
-}
+# Mask and Codebook are what was there, Hashed replaces whatever it finds, the others learn
+# what goes.
+OTHERS = {Mask, Codebook, transforms.Hashed, *models.LEARNED}
 
 
 def test_every_quantizer_is_here():

@@ -379,6 +379,8 @@ class Solver(Plugin):
         needs_inputs: whether it looks at what the layer is fed.
     """
 
+    # One is called as a criterion is.
+    package = "tfcompress.solvers"
     needs_inputs = False
 
     def scores(self, weight, pattern, inputs=None):

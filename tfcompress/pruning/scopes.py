@@ -194,9 +194,9 @@ def _highest_of(group_scores, count):
     if count >= sum(s.size for s in group_scores):
         return [s.size for s in group_scores]
     threshold = nth_highest(group_scores, count)
-    counts = [np.count_nonzero(s > threshold) for s in group_scores]
+    counts = [int(np.count_nonzero(s > threshold)) for s in group_scores]
     for i, scores in enumerate(group_scores):
-        ties = np.count_nonzero(scores == threshold)
+        ties = int(np.count_nonzero(scores == threshold))
         counts[i] += min(ties, count - sum(counts))
     return counts
 
