@@ -64,8 +64,8 @@ def prune_weights(
     Without training: layers are treated in the order they run, each with the inputs that
     it gets behind the layers pruned before it, so that it makes good their errors, too.
     Outputs of a layer count by how far their errors reach, `E‖∂f/∂y_k‖²` for the outputs
-    `f` of the model: those that matter more keep more. `tfc.prune` chooses by a criterion and corrects nothing; this is the better start for
-    `fit`, and often good enough without.
+    `f` of the model: those that matter more keep more. `tfc.prune` chooses by a criterion
+    and corrects nothing; this is the better start for `fit`, and often good enough without.
 
     With `bits` the weights that stay are rounded in the same pass, each output with the
     inputs that it keeps; zeros stay zeros. `tfc.export_tflite` finds the grids again.
