@@ -82,7 +82,8 @@ class SoftMovement(Annealed):
     def __call__(self, weight, training=False):
         """`y`."""
         weight = tf.convert_to_tensor(weight)
-        mask = tf.cast(self._probability() >= self.due.value, weight.dtype)
+        due = tf.convert_to_tensor(self.due.value)
+        mask = tf.cast(self._probability() >= due, weight.dtype)
         return straight_mask(weight, tf.convert_to_tensor(self.scores.value), mask)
 
     def penalty(self):
