@@ -4,6 +4,8 @@ import numpy as np
 
 # Numbers of float64 that are worked on at once: 256 MB.
 NUM_AT_ONCE = 2**25
+# Outputs that are solved for together, as if all kept as many inputs as one of them.
+_NUM_TOGETHER = 8
 _DEAD = 1e-12
 
 
@@ -56,24 +58,27 @@ def on_support(hessian, best, keep):
     """
     target = hessian @ best
     solution = np.zeros_like(best)
-    for group, rows in per_output(keep):
-        support, matrices = restricted(hessian[group], keep[group][:, rows].T)
-        inside = support < hessian.shape[1]
-        right = np.where(inside, _taken(target[group][:, rows].T, support), 0.0)
-        found = np.linalg.solve(matrices, right[..., None])[..., 0]
-        row, place = np.nonzero(inside)
-        solution[group, support[row, place], rows.start + row] = found[row, place]
+    for group, outputs in per_output(keep):
+        support, matrices = restricted(hessian[group], keep[group][:, outputs].T)
+        row, place = np.nonzero(support < hessian.shape[1])
+        position = group, support[row, place], outputs[row]
+        right = np.zeros((*support.shape, 1))
+        right[row, place, 0] = target[position]
+        solution[position] = np.linalg.solve(matrices, right)[row, place, 0]
     return solution
 
 
 def per_output(keep):
-    """`(group, slice of outputs)` of as many outputs as may be worked on at once."""
-    groups, _, outputs = keep.shape
-    most = max(1, int(keep.sum(axis=1).max()))
-    step = max(1, NUM_AT_ONCE // most**2)
-    for group in range(groups):
-        for start in range(0, outputs, step):
-            yield group, slice(start, min(start + step, outputs))
+    """`(group, outputs)` of some outputs each that keep about as many inputs.
+
+    >>> keep = np.array([[[True, False, True], [True, False, False]]])
+    >>> list(per_output(keep))
+    [(0, array([1, 2, 0]))]
+    """
+    for group, counts in enumerate(keep.sum(axis=1)):
+        order = np.argsort(counts, kind="stable")
+        for start in range(0, len(order), _NUM_TOGETHER):
+            yield group, order[start : start + _NUM_TOGETHER]
 
 
 def restricted(hessian, keep, unused=1.0):
@@ -98,8 +103,3 @@ def restricted(hessian, keep, unused=1.0):
     diagonal = np.einsum("rii->ri", matrices)
     diagonal[support == size] = unused
     return support, matrices
-
-
-def _taken(rows, places):
-    padded = np.pad(rows, ((0, 0), (0, 1)))
-    return np.take_along_axis(padded, places, axis=1)

@@ -37,7 +37,7 @@ def round_kept(pruned, exact, bits, rounding, scales, inputs=None):
             inputs.moments[group], keep[group][:, outputs].T, unused=0.0
         )
         row, place = np.nonzero(support < pruned.shape[1])
-        position = group, support[row, place], outputs.start + row
+        position = group, support[row, place], outputs[row]
         weight = np.zeros((*support.shape, 1))
         weight[row, place, 0] = pruned[position]
         scale = channel_scales(weight, level, scales, moments)
