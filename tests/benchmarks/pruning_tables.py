@@ -48,6 +48,8 @@ def show(title, results):
     for result in results:
         if previous not in (None, result["row"]):
             table.add_section()
+        # A row that is left out says why in the place of a method.
+        result = {"method": result["note"], **result}
         cells = [result.get(column) for column in (*columns, "seconds")]
         first = "" if result["row"] == previous else result["row"]
         table.add_row(first, *("" if cell is None else str(cell) for cell in cells))

@@ -295,3 +295,27 @@ def test_sums_of_half_precision_do_not_overflow():
     model = linear([[300.0], [0.0]], dtype="mixed_float16")
     found = signals_of(model, [np.ones((1000, 2), "float32")], "activation_mean")
     np.testing.assert_allclose(found["d/kernel"]["activation_mean"], [300.0])
+
+
+@pytest.mark.parametrize("name", sorted(Signal.registered.keys() - STREAMED))
+def test_a_signal_keeps_nothing_of_the_model_before(name):
+    signal, x = tfc.signals.get(name), np.ones((4, 8), "float32")
+    found = []
+    for scale in (0.1, 0.2):
+        model = models.compile(normalised(scale), run_eagerly=True)
+        model.fit(x, models.classes(4, 3), verbose=0)
+        of_first = [plain(model)[0]], [(x, models.classes(4, 3))]
+        (again,), (once,) = (collect(model, *of_first, [s]) for s in (signal, name))
+        np.testing.assert_array_equal(*(next(iter(s.values())) for s in (again, once)))
+        found.append(next(iter(again.values())))
+    # How often a weight is used does not hang on its value.
+    assert (np.not_equal(*found).any()) == (name != "positions")
+
+
+def normalised(scale):
+    layers = [L.Dense(6, name="d"), L.BatchNormalization(), L.ReLU(), L.Dense(3)]
+    model = keras.Sequential([keras.Input((8,)), *layers])
+    for weight in model.trainable_weights:
+        values = np.random.default_rng(0).random(weight.shape)
+        weight.assign(scale * values)
+    return model

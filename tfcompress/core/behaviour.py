@@ -41,6 +41,16 @@ def is_fake_quant(operation):
     return named or getattr(operation, "is_fake_quant", False)
 
 
+def is_batch_norm(operation):
+    """Whether an operation normalises batches."""
+    return isinstance(operation, L.BatchNormalization)
+
+
+def batch_norms(model):
+    """The batch normalization layers of a model, also inside other layers."""
+    return list(filter(is_batch_norm, all_layers(model)))
+
+
 def kept_states(model):
     """The states that recurrent layers keep between calls, which Keras does not list.
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core.keras_internals import all_layers
+from tfcompress.core.behaviour import batch_norms, is_batch_norm
 from tfcompress.core.kinds import Integer
 from tfcompress.core.macs import input_specs
 from tfcompress.core.nouns import Signal, Signals
@@ -100,6 +100,18 @@ class Source:
     weights: list
     data: object = None
     batches: int | None = None
+    _prepared: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    def prepared(self, signal, make):
+        """What `make()` gives, made once for all times that a signal is measured here.
+
+        Args:
+            signal: the `Signal`.
+            make: a function without arguments.
+        """
+        if signal not in self._prepared:
+            self._prepared[signal] = make()
+        return self._prepared[signal]
 
     def check_data(self, needs):
         """Raises unless there are data for signals of these names."""
@@ -235,11 +247,6 @@ class Call:
         self.values = {id(v): tf.convert_to_tensor(v.value) for v in layer.variables}
         self.layer, self._arguments = layer, (args, kwargs)
 
-    @property
-    def is_norm(self):
-        """Whether it is that of a batch normalization."""
-        return isinstance(self.layer, keras.layers.BatchNormalization)
-
     def run(self, values, inputs):
         """The first output of the same call on other inputs, as in inference.
 
@@ -350,12 +357,6 @@ class _Step:
         return [calls[id(leaf_of(weight.ref))] for weight in self._weights]
 
 
-def batch_norms(model):
-    """The batch normalization layers of a model."""
-    kind = keras.layers.BatchNormalization
-    return [layer for layer in all_layers(model) if isinstance(layer, kind)]
-
-
 def norms_after(model, refs):
     """The batch normalization that reads what the layer of each weight returns.
 
@@ -392,7 +393,7 @@ def norms_after(model, refs):
 def _join_norms(calls):
     """Lets each call know the one of a batch normalization that reads its outputs."""
     each = [call for of_layer in calls.values() for call in of_layer]
-    readers = {id(call.inputs): call for call in each if call.is_norm}
+    readers = {id(call.inputs): call for call in each if is_batch_norm(call.layer)}
     for call in each:
         call.norm = readers.get(id(call.outputs))
 

@@ -156,7 +156,8 @@ class Signal(Plugin):
 
     Attributes:
         observes: what `update` looks at, of `"gradient"`, `"calls"` (inputs and outputs
-            of the layer), `"output_gradient"` (of those outputs) and `"curvature"`.
+            of the layer), `"norm"` (the batch normalization behind it),
+            `"output_gradient"` (of those outputs) and `"curvature"`.
     """
 
     # Criteria may be called like the signal that they read.

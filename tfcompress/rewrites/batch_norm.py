@@ -2,13 +2,12 @@
 
 import contextlib
 
-import keras
 import numpy as np
 
 from tfcompress.core.agreement import copy_model
+from tfcompress.core.behaviour import batch_norms, is_batch_norm
 from tfcompress.core.collect import each_batch
 from tfcompress.core.data import Batches
-from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.kinds import BuiltModel, checked
 
 
@@ -43,7 +42,7 @@ def recalibrate_batch_norm(model: BuiltModel(), data: Batches()):
         (array([3.], dtype=float32), array([5.], dtype=float32))
     """
     copy = copy_model(model)
-    norms = list(filter(is_batch_norm, all_layers(copy)))
+    norms = batch_norms(copy)
     means = [np.zeros(norm.moving_mean.shape) for norm in norms]
     squares = [np.zeros(norm.moving_mean.shape) for norm in norms]
     count = 0
@@ -61,11 +60,6 @@ def recalibrate_batch_norm(model: BuiltModel(), data: Batches()):
         norm.moving_mean.assign(mean / count)
         norm.moving_variance.assign(square / count - np.square(mean / count))
     return copy
-
-
-def is_batch_norm(operation):
-    """Whether it normalises batches."""
-    return isinstance(operation, keras.layers.BatchNormalization)
 
 
 def before_batch_norm(graph):

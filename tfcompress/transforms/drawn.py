@@ -19,7 +19,8 @@ def add_seed_generator(layer, seed):
 class Drawn(WeightTransform):
     """A transform that draws numbers while training, and pays for what it knows.
 
-    Subclasses have the arguments `seed` and `penalty_weight`, and `cost`.
+    Subclasses have the argument `seed`, and `cost`; where that is a divergence, the
+    arguments `kl_weight` and `num_samples`.
 
     Attributes:
         seed_generator: `keras.random.SeedGenerator`, whose state is the layer's.
@@ -28,6 +29,11 @@ class Drawn(WeightTransform):
     """
 
     draws_each = True
+
+    @property
+    def penalty_weight(self):
+        """Of the cost in the loss, which is a mean over samples."""
+        return self.kl_weight / self.num_samples
 
     def build(self, layer, weight, layout):
         """Gives the layer the state of the draws, and the factor."""

@@ -55,11 +55,6 @@ class GaussianWeights(Normal):
         self.max_deviation = max_deviation
         self.seed = seed
 
-    @property
-    def penalty_weight(self):
-        """Of the divergence."""
-        return self.kl_weight / self.num_samples
-
     def build(self, layer, weight, layout):
         """Creates `log σ²`."""
         super().build(layer, weight, layout)

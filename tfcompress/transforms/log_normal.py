@@ -76,11 +76,6 @@ class LogNormal(Drawn):
         self.initial_log_deviation = initial_log_deviation
         self.seed = seed
 
-    @property
-    def penalty_weight(self):
-        """Of the divergence."""
-        return self.kl_weight / self.num_samples
-
     def build(self, layer, weight, layout):
         """Creates `μ` and `log σ`."""
         super().build(layer, weight, layout)

@@ -83,11 +83,6 @@ class SparseVariationalDropout(Normal):
         self.initial_log_variance = initial_log_variance
         self.seed = seed
 
-    @property
-    def penalty_weight(self):
-        """Of the divergence."""
-        return self.kl_weight / self.num_samples
-
     def build(self, layer, weight, layout):
         """Creates `log σ²`."""
         super().build(layer, weight, layout)

@@ -4,8 +4,10 @@ import pytest
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.core.graph import editable
 from tfcompress.core.grid import integer_grid
 from tfcompress.core.walk import weight_refs
+from tfcompress.quantization.post_training.side_by_side import run_side_by_side
 from tfcompress.tflite.describe import describe
 
 L = keras.layers
@@ -253,3 +255,20 @@ def test_kernels_that_any_grid_holds_are_named():
     for name in ("spread", "zeros"):
         kernel = model.get_layer(name).kernel
         np.testing.assert_allclose(small.get_layer(name).kernel, kernel, rtol=1e-6)
+
+
+def test_models_that_run_side_by_side_must_have_the_same_calls():
+    def model(*names):
+        layers = [keras.layers.Dense(4, name=name) for name in names]
+        return keras.Sequential([keras.Input((4,), name="x"), *layers])
+
+    with pytest.raises(
+        ValueError, match=r"'a', 0\) in one and .*'b', 0\) in the other"
+    ):
+        run_side_by_side(
+            editable(model("a", "b"), "see"),
+            editable(model("b", "a"), "see"),
+            np.ones((2, 4), "float32"),
+            [],
+            print,
+        )

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from tfcompress.core.behaviour import batch_norms, is_batch_norm
 from tfcompress.core.graph import Graph
-from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.matrices import bias_of, from_matrix, to_matrix
 from tfcompress.pruning.channels.surgery import left_of
 from tfcompress.pruning.solvers.least_squares import damped
@@ -12,7 +12,6 @@ from tfcompress.quantization.post_training.inputs import measure
 from tfcompress.quantization.post_training.side_by_side import run_side_by_side
 from tfcompress.rewrites.batch_norm import (
     before_batch_norm,
-    is_batch_norm,
     move_statistics,
 )
 
@@ -67,5 +66,5 @@ def fit_readers(graph, keep, small, samples, recalibrate=True):
         if lost_inputs(layer) and len(to_matrix(layer, layer.kernel.numpy())) == 1
     ]
     if recalibrate:
-        layers += filter(is_batch_norm, all_layers(flat))
+        layers += batch_norms(flat)
     run_side_by_side(flat, small, samples, layers, visit)

@@ -3,12 +3,10 @@
 import keras
 import numpy as np
 
-from tfcompress.core.compressed import Treatment, treated_refs
-from tfcompress.core.walk import weight_refs
 from tfcompress.pruning.channels.graph import followed
 from tfcompress.pruning.channels.selection import free_groups, makers
 from tfcompress.pruning.penalties.each_step import EachStep, pulled
-from tfcompress.pruning.prune import Prunable
+from tfcompress.pruning.prune import kernels
 
 
 class UnitDecay(EachStep):
@@ -84,13 +82,8 @@ class UnitDecay(EachStep):
 
     def _prunables(self):
         """`{id(kernel of the copy): Prunable}` of those that make channels."""
-        treated = {id(r.variable): (r, t) for r, t in treated_refs(self.model)}
-        plain = {
-            id(ref.variable): (ref, Treatment(ref, []))
-            for ref in weight_refs(self.model)
-        }
-        known = plain | treated
+        known = {id(weight.ref.variable): weight for weight in kernels(self.model)}
         return {
-            id(slot.variable): Prunable(*known[id(self._variables[id(slot.variable)])])
+            id(slot.variable): known[id(self._variables[id(slot.variable)])]
             for slot in makers(self._graph, self._groups)
         }

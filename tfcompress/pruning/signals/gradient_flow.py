@@ -27,24 +27,26 @@ class GradientFlow(Signal):
         GradientFlow()
     """
 
-    _step = None
-
     def measure(self, source):
         """The products of the batches."""
         source.check_data({"gradient_flow"})
         source.check_compiled({"gradient_flow"})
-        totals, count = None, 0
+        totals, count = [0.0] * len(source.weights), 0
         for batch in source.each_batch():
-            if self._step is None:
-                kinds = output_kinds(source.copy, source.copy(batch[0], training=False))
-                self._step = tf.function(_Step(source, kinds), reduce_retracing=True)
-            flows = [flow.numpy().astype("float64") for flow in self._step(*batch)]
-            totals = flows if totals is None else [a + b for a, b in zip(totals, flows)]  # noqa: B905
+            step = source.prepared(self, lambda x=batch[0]: _prepare(source, x))
+            parts = zip(totals, step(*batch), strict=True)
+            totals = [total + part.numpy().astype("float64") for total, part in parts]
             count += 1
         return [
             weight.ref.layout.to_canonical(total / count)
             for weight, total in zip(source.weights, totals, strict=True)
         ]
+
+
+def _prepare(source, x):
+    """The step in a graph, for models whose outputs for `x` say what they are."""
+    kinds = output_kinds(source.copy, source.copy(x, training=False))
+    return tf.function(_Step(source, kinds), reduce_retracing=True)
 
 
 class _Step:

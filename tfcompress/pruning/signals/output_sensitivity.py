@@ -21,24 +21,23 @@ class OutputSensitivity(Signal):
         OutputSensitivity()
     """
 
-    _step = None
-
     def measure(self, source):
         """The mean over the batches."""
         source.check_data({"output_sensitivity"})
-        if self._step is None:
-            self._step = tf.function(
-                lambda x: _slopes(source.copy, source.weights, x), reduce_retracing=True
-            )
+        step = source.prepared(self, lambda: _prepare(source.copy, source.weights))
         totals, count = [0.0] * len(source.weights), 0
         for x, _, _ in source.each_batch():
-            parts = zip(totals, self._step(x), strict=True)
+            parts = zip(totals, step(x), strict=True)
             totals = [total + part.numpy().astype("float64") for total, part in parts]
             count += 1
         return [
             weight.ref.layout.to_canonical(total / count)
             for weight, total in zip(source.weights, totals, strict=True)
         ]
+
+
+def _prepare(model, weights):
+    return tf.function(lambda x: _slopes(model, weights, x), reduce_retracing=True)
 
 
 def _slopes(model, weights, x):

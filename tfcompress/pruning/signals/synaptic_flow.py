@@ -32,13 +32,11 @@ class SynapticFlow(Signal):
         SynapticFlow()
     """
 
-    _flow = None
-
     def measure(self, source):
         """The flow through the weights as they are in effect now."""
-        if self._flow is None:
-            self._flow = _Flow(source.copy, [weight.ref for weight in source.weights])
-        flows = self._flow([weight.bake() for weight in source.weights])
+        refs = [weight.ref for weight in source.weights]
+        flow = source.prepared(self, lambda: _Flow(source.copy, refs))
+        flows = flow([weight.bake() for weight in source.weights])
         return [
             weight.ref.layout.to_canonical(flow)
             for weight, flow in zip(source.weights, flows, strict=True)

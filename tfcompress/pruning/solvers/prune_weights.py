@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from tfcompress.core.behaviour import batch_norms, is_batch_norm
 from tfcompress.core.cloning import rebuild
 from tfcompress.core.data import Samples
 from tfcompress.core.errors import check_finite
@@ -36,7 +37,6 @@ from tfcompress.quantization.post_training.scales import SCALES
 from tfcompress.quantization.post_training.side_by_side import run_side_by_side
 from tfcompress.rewrites.batch_norm import (
     before_batch_norm,
-    is_batch_norm,
     move_statistics,
 )
 
@@ -244,7 +244,7 @@ class _Job:
         if samples is not None:
             layers = [exact for exact, _ in unseen.values()]
             if self._recalibrate:
-                layers += filter(is_batch_norm, all_layers(self.flat))
+                layers += batch_norms(self.flat)
 
             def visit(exact, layer, exact_inputs, inputs):
                 if is_batch_norm(exact):

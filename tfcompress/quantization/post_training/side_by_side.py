@@ -45,8 +45,8 @@ def run_side_by_side(model, copy, samples, layers, visit):
         collections.Counter(id(t) for node in graph.nodes for t in node.inputs)
         for graph in graphs
     ]
-    # Copies have the same calls in the same order, if with other arguments.
     for nodes in zip(*(graph.nodes for graph in graphs), strict=True):
+        _check_same_call(*nodes)
         node, operation = nodes[0], nodes[0].operation
         if isinstance(operation, keras.layers.InputLayer):
             continue
@@ -69,6 +69,20 @@ def run_side_by_side(model, copy, samples, layers, visit):
                 values.update(zip(map(id, each.outputs), flat, strict=True))
         for each, run, counts in zip(nodes, runs, readers, strict=True):
             _forget(each, counts, run)
+
+
+def _check_same_call(node, other):
+    """Raises unless two graphs have the same call at the same place."""
+    calls = [
+        (type(n.operation).__name__, n.operation.name, n.index) for n in (node, other)
+    ]
+    is_layer = isinstance(node.operation, keras.Layer)
+    # Operations of Keras get other names in each graph.
+    if calls[0] != calls[1] and (is_layer or calls[0][::2] != calls[1][::2]):
+        raise ValueError(
+            f"Expected two models with the same calls in the same order, got {calls[0]} in "
+            f"one and {calls[1]} in the other."
+        )
 
 
 def _visit_inside(nodes, runs, wanted, visit):
