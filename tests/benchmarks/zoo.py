@@ -27,7 +27,7 @@ KINDS = {
     "time": "took too long",
 }
 _TOGETHER = "all"
-_QUICK = ("masked_gru", "tutorial_mlp", _TOGETHER)
+_QUICK = ("tutorial_mlp", _TOGETHER)
 # Seconds for one step.
 _LIMIT = 300
 

@@ -370,9 +370,9 @@ class TestKeras:
         distiller = Distiller(student, teacher, ["kl", Squares()])
         x, y = models.inputs(student), models.classes()
         distiller.compile("adam", cross_entropy(build is not models.residual))
-        history = distiller.fit(x, y, epochs=2, verbose=0).history
+        history = distiller.fit(x, y, verbose=0).history
         assert np.isfinite(history["loss"]).all()
-        assert distiller.predict(x, verbose=0).shape == (4, 5)
+        assert distiller(x).shape == (4, 5)
 
     @pytest.mark.parametrize("build", [models.sequential, models.subclassed])
     def test_compressed_student_is_pruned_meanwhile(self, build):

@@ -16,7 +16,7 @@ from tfcompress.core.compressed import treatments
 from tfcompress.core.nouns import WeightTransform
 
 L = keras.layers
-EPOCHS, BATCH_SIZE, RATE = 40, 256, 0.5
+EPOCHS, BATCH_SIZE, RATE = 24, 256, 0.5
 # In the order in which one puts them in a list: what replaces weights, what removes some,
 # what shares values, what rounds, the coarsest last.
 FIRST = ("hashed", "mask", "codebook")

@@ -454,21 +454,21 @@ def test_the_weights_of_large_models_are_not_constants(
     np.testing.assert_allclose(*files, atol=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_reversed_sequences_keep_their_scale(seed, tmp_path):
-    keras.utils.set_random_seed(seed)
+def test_reversed_sequences_keep_their_scale(tmp_path):
+    keras.utils.set_random_seed(0)
     x = keras.Input((5, 4))
-    lstm = keras.layers.LSTM(3, return_sequences=True)
-    model = keras.Model(x, keras.layers.Bidirectional(lstm)(x))
+    lstms = [keras.layers.LSTM(3, return_sequences=True) for _ in range(3)]
+    # Random weights: not each of them shows what went wrong.
+    model = keras.Model(x, [keras.layers.Bidirectional(lstm)(x) for lstm in lstms])
     samples = models.inputs(model, 64)
     tfc.export_tflite(model, tmp_path / "m.tflite", "int8", samples=samples)
 
 
-@pytest.mark.parametrize("layer", [keras.layers.LSTM, keras.layers.GRU])
-def test_recurrent_layers_are_calibrated(layer, tmp_path):
+def test_recurrent_layers_are_calibrated(tmp_path):
     keras.utils.set_random_seed(0)
     x = keras.Input((5, 4))
-    model = keras.Model(x, layer(3)(layer(3, return_sequences=True)(x)))
+    lstm = keras.layers.LSTM(3, return_sequences=True)(x)
+    model = keras.Model(x, keras.layers.GRU(3)(lstm))
     samples = models.inputs(model, 32)
     result = tfc.export_tflite(model, tmp_path / "m.tflite", "int8", samples=samples)
     assert not result.float_operations
