@@ -347,6 +347,27 @@ def test_synaptic_flow_by_hand():
     assert a["synaptic_flow"].dtype == np.float64
 
 
+ENDS = {
+    "activation": lambda x: L.Dense(2, activation="sigmoid", name="b")(x),
+    "layer": lambda x: L.Softmax()(L.Dense(2, name="b")(x)),
+    "operation": lambda x: keras.ops.softmax(L.Dense(2, name="b")(x)),
+    "nested": lambda x: keras.Sequential(
+        [keras.Input((2,)), L.Dense(2, name="b"), L.Softmax()]
+    )(x),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_synaptic_flow_is_that_of_logits(end):
+    x = keras.Input((2,))
+    model = keras.Model(x, ENDS[end](L.Dense(2, name="a")(x)))
+    models.set_weights(model, 2 * [[[1.0, -2.0], [3.0, 0.5]], [0.0, 0.0]])
+    a, b = collect(model, kernels(model), None, {"synaptic_flow"})
+    # 1 + 3 and 2 + 0.5 come in, as much goes out of each.
+    np.testing.assert_allclose(b["synaptic_flow"], [[4.0, 4.0], [2.5, 2.5]])
+    np.testing.assert_allclose(a["synaptic_flow"], [[3.0, 3.5], [3.0, 3.5]])
+
+
 def test_synflow_scores_again_what_each_round_has_left():
     model = two_layers()
     # Scores: 2, 5, 6, 1.25 of a; 4, 4, 5, 1.25 of b. One round takes 1.25, 1.25, 2, 4.

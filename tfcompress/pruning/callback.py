@@ -7,7 +7,7 @@ from tfcompress.core import nouns
 from tfcompress.core.data import Batches
 from tfcompress.core.kinds import Converted, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Schedule, Scope
-from tfcompress.core.optimizers import steps_done
+from tfcompress.core.optimizers import StepCount, steps_done
 from tfcompress.core.rules import Rules
 from tfcompress.pruning.prune import (
     NUM_KEPT,
@@ -93,8 +93,8 @@ class Pruning(keras.callbacks.Callback):
         self.engine = Engine(criterion, pattern, scope)
         self.data = data
         self.sparsity = 0.0
-        self._previous_step = -1
-        self._batches = 0
+        self._count = StepCount()
+        self._count.begin(-1)
 
     @property
     def criterion(self):
@@ -135,14 +135,14 @@ class Pruning(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Forgets where the last training stood."""
-        self._previous_step = None
+        self._count.begin(None)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Takes up the schedule where the optimizer stands, after all restoring."""
-        if self._previous_step is not None:
+        if self._count.read is not None:
             return
         step = self._steps_done()
-        self._previous_step, self._batches = step, 0
+        self._count.begin(step)
         self.sparsity = self._masked_fraction()
         self._find_stages(step + self._steps_to_come(epoch))
         self._stage(step)
@@ -170,10 +170,7 @@ class Pruning(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Prunes if the schedule says so."""
-        self._batches += 1
-        # Reading the optimizer's step takes longer than knowing that nothing can be due.
-        latest = self._previous_step + self._batches * self.model.steps_per_execution
-        if self._is_due(self._previous_step, latest):
+        if self._is_due(self._count.read, self._count.add_batch(self.model)):
             self.update(self._steps_done())
 
     def _is_due(self, previous, step):
@@ -198,7 +195,8 @@ class Pruning(keras.callbacks.Callback):
         Args:
             step: optimizer iterations so far.
         """
-        previous, self._previous_step, self._batches = self._previous_step, step, 0
+        previous = self._count.read
+        self._count.begin(step)
         due = [
             (schedule(step), members)
             for schedule, members in self._parts

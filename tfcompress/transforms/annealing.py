@@ -8,7 +8,7 @@ from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import refuse
 from tfcompress.core.kinds import Integer, checked
 from tfcompress.core.nouns import WeightTransform
-from tfcompress.core.optimizers import steps_done
+from tfcompress.core.optimizers import StepCount, steps_done
 
 # In a training, if nothing else is asked for: choosing masks takes time.
 _UPDATES = 1000
@@ -139,7 +139,7 @@ class Annealing(keras.callbacks.Callback):
                 "'continuous_sparsification'})."
             )
         self._from, self._to = self.begin_step or 0, self.end_step
-        self._progress = None
+        self._progress, self._count = None, StepCount()
 
     def on_train_begin(self, logs=None):
         """Forgets where the last training stood."""
@@ -164,16 +164,13 @@ class Annealing(keras.callbacks.Callback):
         if self._to is None:
             self._to = step + (self.params["epochs"] - epoch) * steps_per_epoch
         self.update(step)
-        self._step, self._batches = step, 0
+        self._count.begin(step)
 
     def on_train_batch_end(self, batch, logs=None):
         """Goes on."""
-        self._batches += 1
-        # Reading the optimizer's step takes longer than knowing where it must be.
-        step = self._step + self._batches * self.model.steps_per_execution
-        if self._is_due(step):
-            self._step, self._batches = self._steps_done(), 0
-            self.update(self._step)
+        if self._is_due(self._count.add_batch(self.model)):
+            self._count.begin(self._steps_done())
+            self.update(self._count.read)
 
     def on_epoch_end(self, epoch, logs=None):
         """Logs the progress."""
@@ -186,7 +183,7 @@ class Annealing(keras.callbacks.Callback):
     def _is_due(self, step):
         progress = self._progress_at(step)
         frequency = self.frequency or (self._to - self._from) / _UPDATES
-        is_time = progress == 1 or step - self._step >= frequency
+        is_time = progress == 1 or step - self._count.read >= frequency
         return progress != self._progress and is_time
 
     def _progress_at(self, step):

@@ -48,15 +48,14 @@ class _Flow:
 
     def __init__(self, model, refs):
         copy = strip(model)
-        _remove_softmax(copy)
-        for layer in all_layers(copy):
+        self._logits = _with_logits(copy)
+        for layer in all_layers(self._logits):
             recast(layer, "float64")
         for ref in weight_refs(copy):
             ref.variable.assign(np.abs(ref.variable.numpy()))
         held = {ref.path: ref.variable for ref in weight_refs(copy)}
         self._variables = [held[ref.path] for ref in refs]
         self._inputs = keras.tree.map_structure(_ones, input_specs(copy))
-        self._copy = copy
         self._gradients = tf.function(self._differentiate)
 
     def __call__(self, values):
@@ -68,7 +67,7 @@ class _Flow:
         watched = [variable.value for variable in self._variables]
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            outputs = keras.tree.flatten(self._copy(self._inputs, training=False))
+            outputs = keras.tree.flatten(self._logits(self._inputs, training=False))
             total = tf.add_n([tf.reduce_sum(output) for output in outputs])
         return tape.gradient(total, watched, unconnected_gradients="zero")
 
@@ -78,8 +77,8 @@ def _ones(spec):
     return tf.ones([size or 1 for size in spec.shape], dtype)
 
 
-def _remove_softmax(model):
-    """Lets a model of our own return logits."""
+def _with_logits(model):
+    """A model of the same layers, without the softmax or sigmoid that is its last."""
     if not is_graph(model):
         outputs = model(keras.tree.map_structure(_ones, input_specs(model)))
         if any(map(sums_to_one, keras.tree.flatten(outputs))):
@@ -88,15 +87,19 @@ def _remove_softmax(model):
                 "probabilities, whose sum does not depend on its weights. Leave the "
                 "softmax to the loss (from_logits=True)."
             )
-        return
-    for output in keras.tree.flatten(model.outputs):
-        operation = producer(output)
-        if isinstance(operation, keras.Model):
-            _remove_softmax(operation)
-        elif getattr(operation, "activation", None) in _SQUASHING:
-            operation.activation = keras.activations.linear
-        elif type(operation).__name__ in ("Softmax", "Sigmoid"):
-            operation.call = lambda x, *args, **kwargs: x
+        return model
+    return keras.Model(model.inputs, list(map(_before_squashing, model.outputs)))
+
+
+def _before_squashing(output):
+    operation = producer(output)
+    if type(operation).__name__ in ("Softmax", "Sigmoid"):
+        return operation.input
+    if isinstance(operation, keras.Model) and len(operation.outputs) == 1:
+        return _with_logits(operation)(operation.input)
+    if getattr(operation, "activation", None) in _SQUASHING:
+        operation.activation = keras.activations.linear
+    return output
 
 
 _SQUASHING = (keras.activations.softmax, keras.activations.sigmoid)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfcompress.core.collect import collect
 from tfcompress.core.nouns import Signals, top
-from tfcompress.core.optimizers import optimizer_of
+from tfcompress.core.optimizers import StepCount, optimizer_of
 from tfcompress.pruning.criteria.random import Random
 from tfcompress.pruning.prune import Engine
 from tfcompress.pruning.regrow import regrow
@@ -67,7 +67,7 @@ class SparseTraining(MaskedTraining):
         self._grow = Engine(Random(seed) if grow is None else grow)
         self._seen = {}
         self._is_wanted, self._wants = None, True
-        self._previous_step, self._batches = None, 0
+        self._count = StepCount()
         self._end = end_step
 
     @property
@@ -111,11 +111,11 @@ class SparseTraining(MaskedTraining):
 
     def on_train_begin(self, logs=None):
         """Forgets where the last training stood."""
-        self._previous_step = None
+        self._count.begin(None)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Draws the masks, after all restoring."""
-        if self._previous_step is not None:
+        if self._count.read is not None:
             return
         step = self._steps_done()
         self._end = self._find_end(step, epoch)
@@ -137,7 +137,7 @@ class SparseTraining(MaskedTraining):
         return math.ceil(self.changing_part * total)
 
     def _begin(self, step):
-        self._previous_step, self._batches = step, 0
+        self._count.begin(step)
         masks = self._drawn([self._draw(weight, step) for weight in self._masked])
         if not self._is_ready(masks):
             self._assign(masks)
@@ -158,10 +158,7 @@ class SparseTraining(MaskedTraining):
 
     def on_train_batch_begin(self, batch, logs=None):
         """Looks at gradients if it will be time."""
-        self._batches += 1
-        # Reading the optimizer's step takes longer than knowing that nothing can be due.
-        latest = self._previous_step + self._batches * self.model.steps_per_execution
-        self._will_be_due = self._is_due(latest)
+        self._will_be_due = self._is_due(self._count.add_batch(self.model))
         if self._seen and self.frequency is not None:
             self._want(self._will_be_due)
 
@@ -178,7 +175,7 @@ class SparseTraining(MaskedTraining):
     def _is_due(self, step):
         if self.frequency is None or step >= self._end:
             return False
-        return step // self.frequency > self._previous_step // self.frequency
+        return step // self.frequency > self._count.read // self.frequency
 
     def on_epoch_end(self, epoch, logs=None):
         """Exchanges weights where updates follow epochs; logs the sparsity."""
@@ -215,10 +212,10 @@ class SparseTraining(MaskedTraining):
                 f"{type(self).__name__} does not know the training loop: pass frequency= "
                 "and end_step=, in optimizer steps."
             )
-        if self._previous_step is None:
+        if self._count.read is None:
             self._begin(step)
         is_due = self._is_due(step)
-        self._previous_step, self._batches = step, 0
+        self._count.begin(step)
         if is_due:
             self._exchange(step, step / self._end)
 

@@ -1,7 +1,8 @@
 """The same connections in number, chosen by training them and nothing else."""
 
 from tfcompress.core.compress import compress, is_plain
-from tfcompress.core.walk import weight_refs
+from tfcompress.core.compressed import compressed_parts
+from tfcompress.core.walk import own_variables, weight_refs
 from tfcompress.transforms.annealing import Annealing
 from tfcompress.transforms.edge_popup import EdgePopup
 
@@ -34,8 +35,9 @@ def chosen_by_training(model, masks):
         if ref.path in masks
     }
     popup = compress(model, rules)
-    for ref in weight_refs(popup):
-        ref.variable.trainable = ref.variable.name.endswith("_scores")
+    scores = {id(v) for part in compressed_parts(popup) for v in own_variables(part)}
+    for variable in popup.trainable_variables:
+        variable.trainable = id(variable) in scores
     return popup, Annealing()
 
 
