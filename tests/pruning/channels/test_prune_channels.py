@@ -185,9 +185,29 @@ def test_a_pruned_network_becomes_a_file(tmp_path, precision):
 
 
 @pytest.mark.parametrize(
+    ("ratio", "kept"),
+    [
+        ({"b": 0.75}, (16, 6)),
+        ({".*": 0.5, "b": 0.25}, (8, 18)),
+        # "a" and "c" are added.
+        ({"c": 0.75}, (4, 24)),
+        ({"a": 0.25, "c": 0.25, "b": 0.0}, (12, 24)),
+    ],
+)
+def test_a_ratio_for_each_pattern(ratio, kept):
+    small = tfc.prune_channels(network(), ratio)
+    assert tuple(small.get_layer(name).filters for name in "ab") == kept
+    assert small.get_layer("c").filters == kept[0]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({}, "expected exactly one"),
+        ({"ratio": {"a": 0.5, "c": 0.25}}, r"make the same channels.*0\.5, 0\.25"),
+        ({"ratio": {"d": 0.5}}, "matches no weight"),
+        ({"ratio": {"b": 1.5}}, r"got 1\.5.*\[0, 1\)"),
+        ({"ratio": {"b": 0.99}}, "would empty 1 of the groups"),
         ({"ratio": 0.5, "target_macs": 0.5}, "got 2 of ratio"),
         ({"ratio": 1.0}, r"ratio\): got 1\.0.*\[0, 1\)"),
         ({"ratio": -0.1}, r"\[0, 1\)"),

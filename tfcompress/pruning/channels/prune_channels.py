@@ -19,7 +19,7 @@ from tfcompress.core.kinds import (
 )
 from tfcompress.core.left_out import warn_of
 from tfcompress.core.nouns import Criterion, Scope
-from tfcompress.core.rules import PATTERNS, Rule
+from tfcompress.core.rules import PATTERNS, Rule, Rules
 from tfcompress.core.walk import weight_refs
 from tfcompress.core.warn import warn
 from tfcompress.export import export_tflite
@@ -40,12 +40,13 @@ from tfcompress.pruning.prune import Engine, unmasked
 from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
 
 _TIMED_SEARCH_STEPS = 7
+_RATIO = Number(0, below=1, meaning="the fraction of channels to remove")
 
 
 @checked
 def prune_channels(
     model: BuiltModel(),
-    ratio: Number(0, below=1, meaning="the fraction of channels to remove") = None,
+    ratio: _RATIO | Rules(_RATIO, "fractions", "{'conv.*': 0.5}", least=1) = None,
     *,
     target_macs: Number(above=0) = None,
     target_parameters: Number(above=0) = None,
@@ -83,7 +84,11 @@ def prune_channels(
     Args:
         model: a built Sequential or Functional model, or a subclassed one whose `call`
             uses Keras only. Compressed models are stripped first.
-        ratio: fraction of the channels to remove, in [0, 1). 0 gives the same model.
+        ratio: fraction of the channels to remove, in [0, 1). 0 gives the same model. Or
+            `{pattern: fraction}` with patterns as in `tfc.compress`, of layers that make
+            channels; one layer stands for all that it is coupled with, and channels of
+            layers that no pattern covers stay. `scope` shares out each fraction between
+            the groups that its pattern covers.
         target_macs: multiply-accumulates of one sample, at most; up to 1 a fraction of
             the model's.
         target_parameters: number of weights at most; up to 1 a fraction of the model's.
@@ -134,11 +139,14 @@ def prune_channels(
     measure = engine.measurement(model, list(weights.values()), data, graph.flat)
     select = Selection(graph, groups, weights, engine, measure, round_to)
     if ratio is not None:
-        _check_not_emptied(ratio, groups, engine.scope)
+        parts = select.by_rule(ratio)
+        for part in parts:
+            _check_not_emptied(*part, engine.scope)
     else:
         ratio = _search(graph, select, target_macs, target_parameters, target_latency)
-    keep = select(ratio)
-    if ratio:
+        parts = [(ratio, groups)]
+    keep = select(parts)
+    if any(ratio for ratio, _ in parts):
         _warn(graph, groups, keep, ignore)
     small = cut(graph, keep, _repaired(graph, engine, keep, weights, select.signals))
     if keep.all():

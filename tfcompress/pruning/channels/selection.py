@@ -9,6 +9,7 @@ from tfcompress.core.nouns import top
 from tfcompress.core.rules import Rule, check_used, last_match
 from tfcompress.core.walk import leaf_refs, leaves, weight_refs
 from tfcompress.pruning.channels.masks import unit_masks
+from tfcompress.pruning.prune import by_rule
 
 _HIGHEST_RATIO = 0.999
 _SEARCH_STEPS = 20
@@ -77,21 +78,64 @@ class Selection:
         self._first_scores = self._scores(self.signals)
         self._shapes = [self._shape(group) for group in groups]
 
+    def by_rule(self, ratios):
+        """`[(ratio, groups)]` of the groups that rules cover.
+
+        A group has the ratio of any of the layers that make its channels.
+
+        Args:
+            ratios: one for all, or `{pattern: ratio}`, later rules win.
+
+        Raises:
+            ValueError: if a pattern matches nothing, or layers that make the same
+                channels have different ratios.
+        """
+        if not isinstance(ratios, dict):
+            return [(ratios, self._groups)]
+        parts = by_rule(ratios, list(self._weights.values()))
+        of_weights = {w.path: ratio for ratio, weights in parts for w in weights}
+        found = {}
+        for group in self._groups:
+            makers = {
+                weight.path: of_weights.get(weight.path)
+                for weight in self._makers(group)
+            }
+            ratios = {ratio for ratio in makers.values() if ratio is not None}
+            if len(ratios) > 1:
+                raise ValueError(
+                    f"The layers of {list(makers)} make the same channels, and have the "
+                    f"ratios {list(makers.values())}: expected one for all of them."
+                )
+            for ratio in ratios:
+                found.setdefault(ratio, []).append(group)
+        return list(found.items())
+
     def __call__(self, sparsity):
-        """`(number of units,)` booleans, True = keep."""
+        """`(number of units,)` booleans, True = keep.
+
+        Args:
+            sparsity: fraction to remove of all groups, or `[(fraction, groups)]`, where
+                groups that are not named stay whole.
+        """
+        parts = sparsity if isinstance(sparsity, list) else [(sparsity, self._groups)]
         keep = np.ones(self._graph.num_units, bool)
         scores = self._first_scores
         for number, share in enumerate(self._engine.shares()):
             if number:
                 scores = self._scores(self._measure(self._masks(keep)))
-            counts = self._engine.scope(scores, self._shapes, share(sparsity))
-            for group, of_group, count in zip(
-                self._groups, scores, counts, strict=True
-            ):
-                of_left = np.where(keep[group.units], of_group, -np.inf)
-                count = _rounded(count, group, self._round_to)
-                keep[group.units] = top(of_left, count)
+            for fraction, groups in parts:
+                self._select(keep, groups, scores, share(fraction))
         return keep
+
+    def _select(self, keep, groups, scores, fraction):
+        numbers = [self._groups.index(group) for group in groups]
+        scores = [scores[number] for number in numbers]
+        shapes = [self._shapes[number] for number in numbers]
+        counts = self._engine.scope(scores, shapes, fraction)
+        for group, of_group, count in zip(groups, scores, counts, strict=True):
+            of_left = np.where(keep[group.units], of_group, -np.inf)
+            count = _rounded(count, group, self._round_to)
+            keep[group.units] = top(of_left, count)
 
     def _scores(self, signals):
         """Of the units of each group."""
