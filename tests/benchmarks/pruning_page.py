@@ -1,0 +1,79 @@
+"""Writes docs/results/pruning.md from what pruning_tables.py left beside it."""
+
+import itertools
+import json
+import pathlib
+import statistics
+
+_FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "results"
+RESULTS, PAGE = _FOLDER / "pruning_tables.json", _FOLDER / "pruning.md"
+_HEAD = """# Pruning methods
+
+Written by `tests/benchmarks/pruning_page.py` from `pruning_tables.json`, which
+`tests/benchmarks/pruning_tables.py` prints; how each row is trained is in
+`tests/benchmarks/pruning_rows`. Errors are those of the last epoch on the test set, never
+of the best one. Where there are several seeds, figures are means, with the lowest and the
+highest error in brackets. Schedules are shorter than those of the papers, as said. The
+settings were tried on other seeds, some by their error on the test set. Seconds are of two
+cores that had other work too.
+
+`kept`: kernel weights that are not zero, of those of the dense network; `bytes`: the whole
+float32 `.tflite` file with `codec="auto"`; `left`: channels and neurons of each layer.
+"""
+_COLUMNS = "method, kept %, error %, paper %, target, bytes, left, seconds".split(", ")
+
+
+def page(results):
+    """The page as Markdown.
+
+    Args:
+        results: the list that `pruning_tables.py --json` prints.
+    """
+    sections = itertools.groupby(results, key=lambda result: result["row"])
+    return "\n".join([_HEAD, *(_section(name, list(rows)) for name, rows in sections)])
+
+
+def _section(name, results):
+    by_method = {}
+    for result in results:
+        by_method.setdefault(result["method"], []).append(result)
+    lines = [_line(_COLUMNS), _line(["---"] * len(_COLUMNS))]
+    lines += [_line(_cells(runs)) for runs in by_method.values()]
+    notes = dict.fromkeys(result["note"] for result in results if result["note"])
+    machines = dict.fromkeys(result["machine"] for result in results)
+    seeds = sorted({result["seed"] for result in results})
+    about = [
+        *notes,
+        f"{'seeds' if seeds[1:] else 'seed'} {', '.join(map(str, seeds))}",
+        *machines,
+    ]
+    return "\n".join([f"## {name}\n", *lines, "", *(f"- {line}" for line in about), ""])
+
+
+def _line(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(runs):
+    errors = [run["error_percent"] for run in runs]
+    error = f"{statistics.mean(errors):.2f}"
+    if len(runs) > 1:
+        error += f" ({min(errors):.2f}-{max(errors):.2f})"
+    one = runs[0]
+    target = one["target"] or ""
+    if target:
+        target += ": met" if all(run["met"] for run in runs) else ": missed"
+    return [
+        one["method"],
+        f"{statistics.mean(run['kept_percent'] for run in runs):.2f}",
+        error,
+        "" if one["paper"] is None else f"{one['paper']:g}",
+        target,
+        f"{round(statistics.mean(run['file_bytes'] for run in runs)):,}",
+        one["left"] if len(runs) == 1 else "",
+        f"{statistics.mean(run['seconds'] for run in runs):.0f}",
+    ]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(json.loads(RESULTS.read_text())))
