@@ -15,7 +15,7 @@ def learned_masks(lab):
     continuous = transforms.ContinuousSparsification(-0.35, rate=2)
     threshold = transforms.SoftThreshold(penalty_weight=0.4)
     rows = []
-    for _ in lab.seeds(3):
+    for _ in lab.seeds(1):
         rows.append(gradual.prune(lab, _SPARSITY))
         rows.append(
             gradual.prune(
