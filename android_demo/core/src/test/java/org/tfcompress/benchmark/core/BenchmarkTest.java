@@ -118,7 +118,8 @@ public class BenchmarkTest {
     assertEquals(3, run(plan(), model("a")).runs.get(0).samplesMs().length);
     // 21 ms at 2 ms a run: the eleventh ends at 22.
     assertEquals(11, run(plan().seconds(0.021), model("a")).runs.get(0).samplesMs().length);
-    assertEquals(30, run(plan().seconds(0.021).runs(30), model("a")).runs.get(0).samplesMs().length);
+    Plan.Builder more = plan().seconds(0.021).runs(30);
+    assertEquals(30, run(more, model("a")).runs.get(0).samplesMs().length);
   }
 
   @Test

@@ -15,7 +15,9 @@ public class JsonObjectTest {
   @Test
   public void readsEveryKindOfValue() {
     JsonObject json =
-        parse(" {\"a\":-1.5e2,\"b\":[1,2.5],\"c\":\"\\u00e9\\n\\\"/\",\"d\":true,\"e\":null,\"f\":{}}");
+        parse(
+            " {\"a\":-1.5e2,\"b\":[1,2.5],\"c\":\"\\u00e9\\n\\\"/\","
+                + "\"d\":true,\"e\":null,\"f\":{}}");
     assertEquals(-150, json.number("a"), 0);
     assertArrayEquals(new double[] {1, 2.5}, json.numbers("b"), 0);
     assertEquals("\u00e9\n\"/", json.text("c"));
@@ -74,7 +76,8 @@ public class JsonObjectTest {
     String[] wrong = {
       "", "{", "{\"a\":1,}", "{\"a\" 1}", "{'a':1}", "{\"a\":1} x", "{\"a\":NaN}", "{\"a\":.5}",
       "{\"a\":01}", "{\"a\":1.}", "{\"a\":+1}", "{\"a\":\"\n\"}", "{\"a\":\"\\x\"}",
-      "{\"a\":\"\\u12g4\"}", "{\"a\":tru}", "{\"a\":1,\"a\":2}", "{\"a\":[1 2]}", "{\"a\":-}"
+      "{\"a\":\"\\u12g4\"}", "{\"a\":tru}", "{\"a\":1,\"a\":2}", "{\"a\":[1 2]}", "{\"a\":-}",
+      "{\"a\":1e999}"
     };
     for (String text : wrong) {
       assertEquals(text, "Not JSON at", Errors.of(() -> parse(text)).substring(0, 11));

@@ -66,7 +66,8 @@ public class ResultTest {
           + "\"device\":{\"kind\":\"host\",\"name\":\"PC\",\"soc\":null,\"system\":\"Linux\","
           + "\"abi\":\"x86_64\",\"num_cores\":2},"
           + "\"runtime\":{\"name\":\"LiteRT\",\"version\":\"2\",\"runner\":\"shell\"},"
-          + "\"plan\":{\"backend\":\"cpu\",\"num_threads\":1,\"warm_up\":0,\"runs\":1,\"seconds\":0},"
+          + "\"plan\":{\"backend\":\"cpu\",\"num_threads\":1,\"warm_up\":0,\"runs\":1,"
+          + "\"seconds\":0},"
           + "\"runs\":[{\"model\":{\"name\":\"m\",\"sha256\":\""
           + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
           + "\",\"size_bytes\":1},\"samples_ms\":[1],\"error\":null}]}";
@@ -89,7 +90,8 @@ public class ResultTest {
     assertRefused(
         "result.runs[0].samples_ms must be a list of numbers; it is missing.",
         "\"samples_ms\":[1],", "");
-    assertRefused("result.plan.runs must be a whole number; got 1.5.", "\"runs\":1,", "\"runs\":1.5,");
+    assertRefused(
+        "result.plan.runs must be a whole number; got 1.5.", "\"runs\":1,", "\"runs\":1.5,");
     assertRefused("num_threads must be from 1 to 64; got 0.", "threads\":1", "threads\":0");
     assertRefused(
         "The runner must be one of [app, shell, python]; got \"hand\".", "shell", "hand");
