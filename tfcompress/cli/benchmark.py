@@ -4,8 +4,8 @@ Times .tflite files (or .keras models, exported as float32) on this host, on an 
 device that adb reaches, or on both, side by side.
 
 A device needs files that --native and --library name (build/android and an .aar of TFLite;
-android_demo/native/README.md says how to get them). With --data it computes accuracy too, and how far its outputs are those
-of this host.
+android_demo/native/README.md says how to get them). With --data it computes accuracy too,
+and how far its outputs are those of this host.
 
 Example:
   tfcompress benchmark model.tflite --threads 2 --json
@@ -34,12 +34,16 @@ def define(values):
     """Flags of the command."""
     models.define(values)
     data.define(values)
-    flags.DEFINE_integer(
-        "threads", 1, "Threads that kernels may use.", flag_values=values
+    for name, default, least, text in (
+        ("threads", 1, 1, "Threads that kernels may use."),
+        ("runs", 50, 1, "Timed runs at least."),
+        ("warm_up", 5, 0, "Runs before them."),
+        ("timeout", 600, 1, "Seconds that a model on the device may take."),
+    ):
+        flags.DEFINE_integer(name, default, text, least, flag_values=values)
+    flags.DEFINE_float(
+        "seconds", 0.5, "Timed seconds at least.", 0.0, flag_values=values
     )
-    flags.DEFINE_integer("runs", 50, "Timed runs at least.", flag_values=values)
-    flags.DEFINE_integer("warm_up", 5, "Runs before them.", flag_values=values)
-    flags.DEFINE_float("seconds", 0.5, "Timed seconds at least.", flag_values=values)
     flags.DEFINE_enum(
         "device", "host", ["host", "android", "both"], "Where models run.", values
     )
@@ -56,9 +60,6 @@ def define(values):
         None,
         "TFLite for Android: libtensorflowlite_jni.so, or the .aar that has it.",
         values,
-    )
-    flags.DEFINE_integer(
-        "timeout", 600, "Seconds that a model on the device may take.", values
     )
     flags.DEFINE_string(
         "results",

@@ -255,7 +255,6 @@ class _Session:
         run["conditions"] = [before, conditions(self._adb, duration)]
         if examples and run["error"] is None:
             self._score(run, examples)
-        self._adb.checked(f"cd {self.folder} && rm -f model.tflite inputs outputs")
         return run, version
 
     def _push(self, name, content):
