@@ -1,83 +1,25 @@
-"""What the tests share: downloads, builds, and programs for Android on this machine."""
+"""What the tests share: built programs, and models with what Python computes of them."""
 
-import io
-import os
 import pathlib
-import subprocess
 import sys
-import zipfile
 
+import keras
+import numpy as np
 import pytest
+from ai_edge_litert import interpreter as litert
+
+import tfcompress as tfc
+from tfcompress.runtime.delegate import loadable
+from tfcompress.runtime.interpreter import quantized
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
-for folder in ("android_demo/tools", "tests/arm", "tests/native"):
+for folder in ("android_demo/tests", "android_demo/tools", "tests/arm", "tests/native"):
     sys.path.insert(0, str(PROJECT / folder))
 
-import build_native  # noqa: E402
-import check_layout  # noqa: E402
-import emulator  # noqa: E402
-import shim  # noqa: E402
+import models  # noqa: E402
+from machine import Machine  # noqa: E402
 
-OUTPUT = PROJECT / "build/android"
-COMPILERS = {
-    "arm64-v8a": (emulator.ZIG, "cc", "-target", "aarch64-linux-gnu.2.28"),
-    "x86_64": ("cc",),
-}
-
-
-class Machine:
-    """Runs the runner for an ABI, unchanged, with TFLite's own Android library.
-
-    Attributes:
-        library: TFLite's.
-        built: the folder with the runner and the delegate.
-        shim: the folder with libraries that stand for Android's.
-    """
-
-    def __init__(self, abi):
-        self.abi = abi
-        self.library = OUTPUT / "tflite" / abi / "libtensorflowlite_jni.so"
-        self.built = OUTPUT / abi
-        self.shim = OUTPUT / "shim" / abi
-        self._prepare()
-
-    def _prepare(self):
-        emulator.prepare()
-        build_native.build(self.abi, OUTPUT, emulator.ZIG.parent)
-        self.library.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(io.BytesIO(check_layout.archive())) as archive:
-            inside = f"jni/{self.abi}/{self.library.name}"
-            self.library.write_bytes(archive.read(inside))
-        files = [
-            self.library,
-            *(self.built / name for name in ("runner", "libtfcompress.so")),
-        ]
-        shim.make(self.shim, files, COMPILERS[self.abi])
-
-    def run(self, *options, cpu="cortex-a76"):
-        """The finished process of the runner."""
-        runner = [self.built / "runner", "--library", self.library]
-        runner += ["--delegate", self.built / "libtfcompress.so", *options]
-        if self.abi == "x86_64":
-            loader = pathlib.Path("/lib64/ld-linux-x86-64.so.2")
-            command = [loader, "--library-path", self.shim, *runner]
-            environment = None
-        else:
-            root = emulator.ROOT
-            # Where programs for Android say that their loader is.
-            loader = root / "system/bin/linker64"
-            loader.parent.mkdir(parents=True, exist_ok=True)
-            if not loader.exists():
-                loader.symlink_to("../../lib/ld-linux-aarch64.so.1")
-            libraries = f"{self.shim}:{root}/lib/aarch64-linux-gnu"
-            command = [
-                *(root / "usr/bin/qemu-aarch64", "-L", root, "-cpu", cpu),
-                *("-E", f"LD_LIBRARY_PATH={libraries}", *runner),
-            ]
-            own = root / "usr/lib" / f"{os.uname().machine}-linux-gnu"
-            environment = emulator.environment(LD_LIBRARY_PATH=str(own))
-        words = list(map(str, command))
-        return subprocess.run(words, env=environment, capture_output=True, text=True)
+KERNELS = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +30,64 @@ def arm64():
 @pytest.fixture(scope="session")
 def x86_64():
     return Machine("x86_64")
+
+
+def _network():
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(16, 3, strides=2, activation="relu"),
+            layers.DepthwiseConv2D(3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10),
+        ]
+    )
+
+
+def float32(path):
+    tfc.export_tflite(_network(), path)
+
+
+def int8(path):
+    tfc.export_tflite(_network(), path, "int8", samples=models._inputs(16))
+
+
+def _without_xnnpack(path, x):
+    """Outputs of the built-in kernels, which round int8 values in their own way."""
+    content, delegate = loadable(path.read_bytes())
+    interpreter = litert.Interpreter(
+        model_content=content,
+        experimental_op_resolver_type=KERNELS,
+        experimental_delegates=[litert.load_delegate(delegate)] if delegate else None,
+    )
+    interpreter.allocate_tensors()
+    (inputs,), (outputs,) = (
+        interpreter.get_input_details(),
+        interpreter.get_output_details(),
+    )
+    found = []
+    for example in x:
+        interpreter.set_tensor(inputs["index"], example[None])
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(outputs["index"]))
+    return np.concatenate(found)
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory):
+    """`{name: (path, expected outputs of each backend)}`."""
+    folder, found = tmp_path_factory.mktemp("models"), {}
+    for write in (float32, int8, *models.MODELS):
+        path = folder / f"{write.__name__}.tflite"
+        write(path)
+        x = np.random.default_rng(2).normal(size=(4, 32, 32, 3)).astype("float32")
+        with tfc.Interpreter(path) as interpreter:
+            (detail,) = interpreter.input_details.values()
+            x = quantized(x, detail)
+            expected = {"xnnpack": interpreter.run(x, raw=True)}
+        expected["cpu"] = _without_xnnpack(path, x)
+        found[write.__name__] = path, expected
+        path.with_suffix(".in").write_bytes(x.tobytes())
+    return found

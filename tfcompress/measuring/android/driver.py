@@ -279,7 +279,7 @@ class _Session:
         if has_examples:
             options |= {"input": f"{folder}/inputs", "output": f"{folder}/outputs"}
         words = " ".join(f"--{name} {value}" for name, value in options.items())
-        return f"cd {folder} && LD_LIBRARY_PATH={folder} ./runner {words}"
+        return f"cd {folder} && ./runner {words}"
 
     def _understood(self, status, output, size_bytes):
         try:
