@@ -40,7 +40,9 @@ def read(path):
     content = pathlib.Path(path).read_bytes()
     machine = int.from_bytes(content[18:20], "little")
     if content[:6] != b"\x7fELF\x02\x01" or machine not in PROCESSORS:
-        raise ValueError(f"{path} is no program or library for {PROCESSORS.values()}.")
+        raise ValueError(
+            f"{path} is no program or library for {' or '.join(PROCESSORS.values())}."
+        )
     programs, sections = struct.unpack_from("<QQ", content, 32)
     _, num_programs, _, num_sections = struct.unpack_from("<4H", content, 54)
     headers = [
