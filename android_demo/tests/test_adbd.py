@@ -18,7 +18,8 @@ from machine import OUTPUT
 
 import tfcompress as tfc
 from tfcompress.measuring.android.adb import Adb, AdbError, Disconnected
-from tfcompress.measuring.android.driver import Plan, benchmark_on_device
+from tfcompress.measuring.android.driver import benchmark_on_device
+from tfcompress.measuring.android.plan import Plan
 
 PORT = 5600
 SERIAL = f"127.0.0.1:{PORT}"

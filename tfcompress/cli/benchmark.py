@@ -3,8 +3,9 @@
 Times .tflite files (or .keras models, exported as float32) on this host, on an Android
 device that adb reaches, or on both, side by side.
 
-A device needs files that --native and --library name (build/android and an .aar of TFLite;
-android_demo/native/README.md says how to get them). With --data it computes accuracy too,
+On a device the app runs them (--runner app), or a program without one (--runner shell),
+which needs files that --native and --library name: build/android and an .aar of TFLite;
+android_demo/native/README.md says how to get them. With --data it computes accuracy too,
 and how far its outputs are those of this host.
 
 Example:
@@ -20,8 +21,10 @@ from absl import flags
 from tfcompress.cli import data, models
 from tfcompress.cli.progress import Narrator
 from tfcompress.export import export_tflite
+from tfcompress.measuring.android import app_runner, shell_runner
 from tfcompress.measuring.android.adb import Adb
-from tfcompress.measuring.android.driver import BACKENDS, Plan, benchmark_on_device
+from tfcompress.measuring.android.driver import benchmark_on_device
+from tfcompress.measuring.android.plan import Plan
 from tfcompress.measuring.android.results import results
 from tfcompress.measuring.benchmark import Benchmarks, benchmark
 
@@ -49,9 +52,19 @@ def define(values):
     )
     flags.DEFINE_string("serial", None, "Of the device, if there are several.", values)
     flags.DEFINE_enum(
-        "runner", "shell", ["shell", "app"], "What runs models on the device.", values
+        "runner",
+        "shell",
+        ["shell", "app"],
+        "What runs models on the device: a program, or the app.",
+        values,
     )
-    flags.DEFINE_enum("backend", "xnnpack", BACKENDS, "Kernels on the device.", values)
+    flags.DEFINE_enum(
+        "backend",
+        "xnnpack",
+        app_runner.BACKENDS,
+        "Kernels on the device; nnapi and gpu in the app only.",
+        values,
+    )
     flags.DEFINE_string(
         "native", "build/android", "Folder that build_native wrote.", values
     )
@@ -91,10 +104,10 @@ def _check(values):
             "--data and --dataset are for --device android; on this host tfcompress "
             "compare computes the accuracy."
         )
-    if values.device != "host" and values.runner == "app":
+    if values.runner == "shell" and values.backend not in shell_runner.BACKENDS:
         raise ValueError(
-            "--runner app: the app runs models when it is told to on its own screen, and "
-            "shares the result file from there. Expected --runner shell."
+            f"--backend {values.backend} is for --runner app; with the runner of the shell "
+            f"it is {' or '.join(shell_runner.BACKENDS)}."
         )
 
 
@@ -133,6 +146,7 @@ def _on_device(values, files):
         files,
         values.native,
         values.library,
+        values.runner,
         plan,
         data.load(values, "test"),
         values.results,

@@ -4,16 +4,18 @@
 this machine's shell, with /data/local/tmp in the folder; the runner is played.
 """
 
+import hashlib
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 
-HOME = pathlib.Path(os.environ["FAKE_ADB"])
-SCRIPT = json.loads((HOME / "script.json").read_text())
+HOME = pathlib.Path(os.environ.get("FAKE_ADB", "."))
+SCRIPT = {}
 PROPERTIES = {
     "ro.product.cpu.abi": "arm64-v8a",
     "ro.product.manufacturer": "Acme",
@@ -36,7 +38,8 @@ Current Battery Service state:
 
 
 def here(text):
-    return text.replace("/data/local/tmp", str(HOME / "tmp"))
+    text = text.replace("/data/local/tmp", str(HOME / "tmp"))
+    return text.replace("/sdcard", str(HOME / "sdcard"))
 
 
 def disconnect():
@@ -107,7 +110,65 @@ def play_runner(command):
     return result(os.path.getsize(option["--model"]), happens), 1
 
 
+def play_app(command):
+    """What the app does when it is started: `script["runs"]` says how it goes."""
+    words = shlex.split(command.splitlines()[0])
+    folder = HOME / "sdcard/Android/data/org.tfcompress.benchmark/files"
+    folder /= words[words.index("folder") + 1]
+    plan = json.loads(words[words.index("plan") + 1])
+    number = run_again("runs")
+    happens = (SCRIPT.get("runs") or ["works"])[number % len(SCRIPT.get("runs", [0]))]
+    print("Starting: Intent { cmp=org.tfcompress.benchmark/.RunActivity }")
+    if happens == "is another app":
+        print("Error: Activity class does not exist.")
+        return
+    (HOME / "dead").unlink(missing_ok=True)
+    (model,) = json.loads((folder / "manifest.json").read_text())["models"]
+    for file in (model, model.get("data"), model.get("reference")):
+        if file:
+            content = (folder / file["file"]).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == file["sha256"]
+            shutil.copy(folder / file["file"], HOME)
+    if happens == "dies":
+        (HOME / "dead").touch()
+        return
+    if happens == "sleeps":
+        return
+    if happens not in ("works", "damaged", "cut"):
+        (folder / "done").write_text(json.dumps({"error": happens}))
+        return
+    run = json.loads(result(0).splitlines()[0])
+    run["model"] = {key: model[key] for key in ("name", "sha256", "size_bytes")}
+    device = {
+        "kind": "android",
+        "name": "Acme Phone 8",
+        "soc": None,
+        "system": "Android 14",
+    }
+    document = {
+        "format": "tfcompress-benchmark",
+        "version": 1,
+        "started_at": "2026-11-28T20:01:24Z",
+        "device": device | {"abi": "arm64-v8a", "num_cores": 8},
+        "runtime": {"name": "LiteRT", "version": "1.4.2", "runner": "app"},
+        "plan": plan,
+        "runs": [run],
+    }
+    content = json.dumps(document).encode()
+    end = {"error": None, "sha256": hashlib.sha256(content).hexdigest()}
+    end["size_bytes"] = len(content)
+    if happens == "damaged":
+        content = content[:-1]
+    (folder / "result.json").write_bytes(content)
+    (folder / "done").write_text(json.dumps(end))
+    if happens == "cut":
+        disconnect()
+
+
 def shell(command):
+    if command.startswith("am start"):
+        play_app(command)
+        command = command.partition("\n")[2]
     if "./runner" in command:
         output, status = play_runner(command)
         sys.stdout.write(f"WARNING: linker: no matter\n{output}")
@@ -120,6 +181,9 @@ def shell(command):
         "getprop": "case $1 in "
         + " ".join(f"{k}) echo '{v}';;" for k, v in PROPERTIES.items())
         + " esac",
+        "pm": "true" if SCRIPT.get("no_app") else "echo package:/data/app/x.apk",
+        "am": "true",
+        "pidof": f"test ! -e {HOME}/dead",
         "dumpsys": "true" if SCRIPT.get("old") else f"cat <<'E'\n{HEALTH}E",
         "df": "echo Filesystem; echo /dev/block/dm-5 100 99 1 99% /data",
     }
@@ -146,6 +210,7 @@ def push(source, target):
 
 
 def main(arguments):
+    SCRIPT.update(json.loads((HOME / "script.json").read_text()))
     with (HOME / "calls").open("a") as calls:
         calls.write(" ".join(arguments) + "\n")
     devices = {} if (HOME / "gone").exists() else SCRIPT["devices"]

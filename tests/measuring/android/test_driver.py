@@ -9,10 +9,12 @@ import pytest
 
 import tfcompress as tfc
 from tfcompress.cli.main import run
-from tfcompress.measuring.android import driver
+from tfcompress.measuring.android import app_runner, driver, shell_runner
 from tfcompress.measuring.android.adb import Adb, AdbError, Disconnected, TimedOut
-from tfcompress.measuring.android.driver import Plan, benchmark_on_device
+from tfcompress.measuring.android.driver import benchmark_on_device
 from tfcompress.measuring.android.output import parse
+from tfcompress.measuring.android.plan import Plan
+from tfcompress.measuring.android.results import read_results as results
 
 FAKE = pathlib.Path(__file__).with_name("fake_adb.py")
 ARM64, X86_64 = 183, 62
@@ -41,7 +43,8 @@ class Phone:
 
     @property
     def files(self):
-        return sorted(p.name for p in (self.home / "tmp").rglob("*"))
+        places = (self.home / "tmp").rglob("*"), self.home.glob("sdcard/*/*/*/*/*")
+        return sorted(path.name for place in places for path in place)
 
     @property
     def num_runs(self):
@@ -291,7 +294,7 @@ def test_failed_models_are_run_again(phone, models, tools, tmp_path):
 
 
 def test_silence(phone, models, tools, monkeypatch):
-    monkeypatch.setattr(driver, "_PATIENCE", 1)
+    monkeypatch.setattr(shell_runner, "_PATIENCE", 1)
     phone.script(runs=["hangs"])
     with pytest.raises(TimedOut, match="did not answer within 2 seconds"):
         measure(models, tools, plan=Plan(timeout=1))
@@ -299,14 +302,14 @@ def test_silence(phone, models, tools, monkeypatch):
 
 
 def test_interrupted_by_the_user(phone, models, tools, monkeypatch, tmp_path):
-    said, play = [], driver._Session.run
+    said, play = [], shell_runner.ShellRunner.run
 
-    def stop_at_second(self, content, examples):
+    def stop_at_second(self, *arguments):
         if phone.num_runs == 1:
             raise KeyboardInterrupt
-        return play(self, content, examples)
+        return play(self, *arguments)
 
-    monkeypatch.setattr(driver._Session, "run", stop_at_second)
+    monkeypatch.setattr(shell_runner.ShellRunner, "run", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
         measure(models, tools, results=tmp_path / "r", say=said.append)
     assert "Measured are a.tflite. Repeat the command" in said[-1]
@@ -321,6 +324,8 @@ def test_what_is_unfinished_must_be_the_same(phone, models, tools, tmp_path):
     before = (tmp_path / "r/unfinished.json").read_text()
     with pytest.raises(ValueError, match="has another plan. Delete it to begin anew"):
         measure(models, tools, plan=Plan(num_threads=4), results=tmp_path / "r")
+    with pytest.raises(ValueError, match="has another runner. Delete it"):
+        measure(models, tools, runner="app", results=tmp_path / "r")
     phone.script(version="2.17.0")
     with pytest.raises(ValueError, match=r"results of TFLite 2.16.1, and .* is 2.17.0"):
         measure(models, tools, results=tmp_path / "r")
@@ -412,6 +417,94 @@ def test_files_for_the_device(phone, models, tools, tmp_path):
                 measure(models, tools | {"library": archive})
 
 
+@pytest.fixture
+def in_app(phone, models, monkeypatch):
+    """A function that runs the models in the played app."""
+    monkeypatch.setattr(app_runner, "_PAUSE", 0.01)
+    monkeypatch.setattr(app_runner, "_START", 0)
+
+    def function(**options):
+        return benchmark_on_device(Adb.connect(), models, runner="app", **options)
+
+    return function
+
+
+def test_the_app(phone, in_app, tmp_path):
+    plan = Plan("nnapi", 2, warm_up=3, runs=4, seconds=0.5)
+    document = in_app(plan=plan, results=tmp_path / "r")
+    assert document["runtime"] == {
+        "name": "TFLite",
+        "version": "1.4.2",
+        "runner": "app",
+    }
+    assert [run["model"]["name"] for run in document["runs"]] == [
+        *("a.tflite", "b.tflite", "c.tflite"),
+    ]
+    assert document["runs"][0]["samples_ms"] == [1, 2, 3, 4, 5]
+    assert document["plan"]["backend"] == "nnapi"
+    assert phone.files == []
+    found = results((tmp_path / "r/result.json").read_text())
+    assert [run.p50_ms for run in found.runs] == [3, 3, 3]
+
+
+def test_data_for_the_app(phone, in_app, models):
+    x = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+    in_app(data=(x, np.eye(3)[[2, 0, 1, 1]]))
+    data, reference = (np.load(phone.home / f"{n}.npz") for n in ("data", "reference"))
+    np.testing.assert_array_equal(data["x"], x)
+    assert data["x"].dtype == np.float32
+    np.testing.assert_array_equal(data["y"], np.array([2, 0, 1, 1], "int32"))
+    assert data["y"].dtype == np.int32
+    with tfc.Interpreter(models["c.tflite"]) as interpreter:
+        np.testing.assert_array_equal(reference["outputs"], interpreter.run(x))
+    assert reference["outputs"].dtype == np.float32
+
+
+def test_the_app_is_not_there(phone, in_app):
+    phone.script(no_app=True)
+    with pytest.raises(AdbError, match="is not installed on P8. Build and install it"):
+        in_app()
+    phone.script(runs=["is another app"])
+    with pytest.raises(AdbError, match="The app does not start: .* does not exist"):
+        in_app()
+    assert phone.files == []
+
+
+@pytest.mark.parametrize(
+    ("happens", "message"),
+    [
+        ("GPU is not offered.", "GPU is not offered."),
+        ("dies", "the app ended without a result; 'adb logcat -d -b crash' says why"),
+        ("sleeps", "longer than 1 seconds; unlock the device, or give it more"),
+    ],
+)
+def test_errors_in_the_app(phone, in_app, happens, message):
+    phone.script(runs=["works", happens, "works"])
+    runs = in_app(plan=Plan(timeout=1))["runs"]
+    assert [run["error"] is None for run in runs] == [True, False, True]
+    assert message in runs[1]["error"]
+    stopped = "am force-stop" in (phone.home / "calls").read_text()
+    assert stopped == (happens == "sleeps")
+    assert phone.files == []
+
+
+def test_damaged_result_of_the_app(phone, in_app):
+    phone.script(runs=["damaged"])
+    with pytest.raises(AdbError, match="The result came with .* Repeat the command"):
+        in_app()
+
+
+def test_cut_while_the_app_runs(phone, in_app, tmp_path):
+    phone.script(runs=["works", "cut"])
+    with pytest.raises(Disconnected, match=r"Measured are a.tflite\."):
+        in_app(results=tmp_path / "r")
+    phone.connect_again()
+    phone.script()
+    runs = in_app(results=tmp_path / "r")["runs"]
+    assert [run["error"] for run in runs] == [None] * 3
+    assert phone.files == []
+
+
 def test_command(phone, models, tools, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ["--native", str(tools["native"]), "--library", str(tools["library"])]
@@ -456,7 +549,10 @@ def test_command_runs_keras_models_and_data(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--device", "android", "--runner", "app"], "Expected --runner shell"),
+        (
+            ["--device", "android", "--backend", "gpu"],
+            "--backend gpu is for --runner app",
+        ),
         (["--data", "eval.npz"], "are for --device android"),
         (
             ["--device", "android", "--serial", "X"],

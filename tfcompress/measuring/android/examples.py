@@ -14,6 +14,12 @@ class Examples:
         x: real numbers, an example in each row.
         y: class of each example, or one-hot rows; None if unknown.
 
+    Attributes:
+        x: as given.
+        content: bytes of the inputs, in batches of the model's size.
+        expected: real numbers of each output.
+        labels: class of each example, or None.
+
     Raises:
         ValueError: if they do not fit the model.
     """
@@ -28,6 +34,7 @@ class Examples:
                     f"{interpreter.name} has {len(details)} inputs; data for devices "
                     "are those of one input. Leave --data out."
                 )
+            self.x = x
             given = quantized(x, details[0])
             expected = interpreter.run(given, raw=True)
         self._size = len(x)
@@ -38,8 +45,8 @@ class Examples:
         self.content = given[filled].tobytes()
         if not isinstance(expected, dict):
             expected = {self._outputs[0]["name"]: expected}
-        self._expected = [self._real(expected[d["name"]], d) for d in self._outputs]
-        self._labels = None if y is None else _labels(y, self._size)
+        self.expected = [self._real(expected[d["name"]], d) for d in self._outputs]
+        self.labels = None if y is None else _labels(y, self._size)
 
     def results(self, content):
         """The accuracy and the agreement of outputs from the device.
@@ -67,18 +74,18 @@ class Examples:
             for i, detail in enumerate(self._outputs)
         ]
         differences = np.concatenate(
-            [np.abs(a - b).ravel() for a, b in zip(found, self._expected, strict=True)]
+            [np.abs(a - b).ravel() for a, b in zip(found, self.expected, strict=True)]
         )
-        best, expected = _best(found[0]), _best(self._expected[0])
+        best, expected = _best(found[0]), _best(self.expected[0])
         agreement = {
             "examples": self._size,
             "same_top1": int(np.sum(best == expected)),
             "max_error": float(differences.max()),
             "mean_error": float(differences.mean()),
         }
-        if self._labels is None or found[0].ndim != 2 or found[0].shape[1] < 2:
+        if self.labels is None or found[0].ndim != 2 or found[0].shape[1] < 2:
             return {"accuracy": None, "agreement": agreement}
-        correct = int(np.sum(best == self._labels))
+        correct = int(np.sum(best == self.labels))
         accuracy = {"examples": self._size, "correct": correct}
         return {"accuracy": accuracy, "agreement": agreement}
 
