@@ -28,6 +28,19 @@ public class ComparisonTest {
   }
 
   @Test
+  public void theIntervalHoldsTheMiddle95Percent() {
+    // Of 5 draws from 5 samples, 3 or more are the largest with 5.8 %: beyond 2.5 %.
+    Comparison five = Comparison.of(new double[] {1}, new double[] {1, 2, 3, 4, 5});
+    assertEquals(1, five.lowRatio, 0);
+    assertEquals(5, five.highRatio, 0);
+    // Of 7 from 7, 4 or more are the largest with 1.0 %, of the two largest with 10.8 %.
+    Comparison seven = Comparison.of(new double[] {1}, new double[] {1, 2, 3, 4, 5, 6, 7});
+    assertEquals(2, seven.lowRatio, 0);
+    assertEquals(6, seven.highRatio, 0);
+    assertTrue(seven.isBeyondSpread());
+  }
+
+  @Test
   public void theMedianOfTwoDrawsIsTheirMean() {
     // 2 draws of {1, 3}: 1, 2 or 3 with 1/4, 1/2, 1/4.
     Comparison comparison = Comparison.of(new double[] {1}, new double[] {1, 3});

@@ -1,6 +1,7 @@
 package org.tfcompress.benchmark.core;
 
 import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertTrue;
 
 import java.util.Collections;
 import org.junit.Test;
@@ -49,8 +50,8 @@ public class ResultCsvTest {
   }
 
   @Test
-  public void linesOfErrorsAreQuoted() {
-    Run.Builder run = new Run.Builder(new ModelId("m", repeated("a"), 1));
+  public void quotesAndLinesOfErrorsAreQuoted() {
+    Run.Builder run = new Run.Builder(new ModelId("a\"m", repeated("a"), 1));
     run.error = "one\ntwo";
     Result example = Examples.result();
     String text =
@@ -61,6 +62,7 @@ public class ResultCsvTest {
                 example.runtime,
                 example.plan,
                 Collections.singletonList(run.build())));
+    assertTrue(text, text.contains(BEGIN + "\"a\"\"m\","));
     assertEquals("false,\"one\ntwo\"\r\n", text.substring(text.indexOf("false")));
   }
 }
