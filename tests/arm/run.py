@@ -8,13 +8,13 @@ import shutil
 import subprocess
 import sys
 
-import android
 import emulator
 import guest
 import models
 import numpy as np
 import operations
 
+from android_demo.tools import build_native
 from tfcompress import native
 
 
@@ -36,7 +36,8 @@ def write_cases(folder):
 def main():
     emulator.prepare()
     library = emulator.build()
-    android.check()
+    tools = emulator.ZIG.parent
+    build_native.build("arm64-v8a", emulator.FOLDER / "android", tools, ["tfcompress"])
     folder = emulator.FOLDER / "cases"
     write_cases(folder)
     script = pathlib.Path(guest.__file__)

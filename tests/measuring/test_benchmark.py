@@ -7,6 +7,7 @@ import pytest
 import tfcompress as tfc
 from tests import models
 from tfcompress import native
+from tfcompress.measuring.benchmark import Benchmarks
 
 
 def small():
@@ -109,3 +110,16 @@ def test_compare_nothing():
 def test_compare_data_that_do_not_fit():
     with pytest.raises(ValueError, match=r"expected \(x, y\)"):
         tfc.compare({"a": small()}, (np.zeros((4, 16)), np.zeros(3)), latency=False)
+
+
+def test_several_models_are_a_table():
+    wide = keras.Sequential([keras.Input((16,)), keras.layers.Dense(400)], name="wide")
+    rows = [tfc.benchmark(m, runs=2, min_seconds=0) for m in (small(), wide)]
+    both = Benchmarks(rows, about="here")
+    text = str(both)
+    for word in ("small", "wide", "median", "threads", "here"):
+        assert word in text
+    assert "accuracy" not in text
+    found = json.loads(both.to_json())
+    assert [row["name"] for row in found["rows"]] == ["small", "wide"]
+    assert found["rows"][0]["median_ms"] == rows[0].p50_ms

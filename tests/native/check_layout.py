@@ -28,8 +28,8 @@ def main():
     """Ends with an error if anything differs."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        with zipfile.ZipFile(io.BytesIO(_archive())) as archive:
-            archive.extractall(folder)
+        with zipfile.ZipFile(io.BytesIO(archive())) as opened:
+            opened.extractall(folder)
         both = folder / "both.h"
         both.write_text(f'#include "{_OFFICIAL}"\n#include "{_NUMBERS}"\n')
         official = _layout(both, folder, folder / "headers")
@@ -44,7 +44,8 @@ def main():
     )
 
 
-def _archive():
+def archive():
+    """The content of TFLite's archive for Android, downloaded once."""
     if not _CACHE.exists():
         with urllib.request.urlopen(_ARCHIVE, timeout=60) as response:
             content = response.read()

@@ -1,31 +1,155 @@
-"""usage: tfcompress benchmark FILE [flags]
+"""usage: tfcompress benchmark FILE … [flags]
 
-Times a .tflite file (or a .keras model, exported as float32) on this host.
+Times .tflite files (or .keras models, exported as float32) on this host, on an Android
+device that adb reaches, or on both, side by side.
+
+On a device the app runs them (--runner app), or a program without one (--runner shell),
+which needs files that --native and --library name: build/android and an .aar of TFLite;
+android_demo/native/README.md says how to get them. With --data it computes accuracy too,
+and how far its outputs are those of this host.
 
 Example:
   tfcompress benchmark model.tflite --threads 2 --json
+  tfcompress benchmark float.tflite int8.tflite --device android --data eval.npz
 """
+
+import pathlib
+import tempfile
 
 from absl import flags
 
-from tfcompress.cli import models
-from tfcompress.measuring.benchmark import benchmark
+from tfcompress.cli import data, models
+from tfcompress.cli.progress import Narrator
+from tfcompress.export import export_tflite
+from tfcompress.measuring.android import app_runner, shell_runner
+from tfcompress.measuring.android.adb import Adb
+from tfcompress.measuring.android.driver import benchmark_on_device
+from tfcompress.measuring.android.plan import Plan
+from tfcompress.measuring.android.results import results
+from tfcompress.measuring.benchmark import Benchmarks, benchmark
 
-SUMMARY = "time a model on this host"
+SUMMARY = "time models on this host or on an Android device"
 ARGUMENTS = 1
+MORE = True
 
 
 def define(values):
     """Flags of the command."""
     models.define(values)
-    flags.DEFINE_integer(
-        "threads", 1, "Threads that kernels may use.", flag_values=values
+    data.define(values)
+    for name, default, least, text in (
+        ("threads", 1, 1, "Threads that kernels may use."),
+        ("runs", 50, 1, "Timed runs at least."),
+        ("warm_up", 5, 0, "Runs before them."),
+        ("timeout", 600, 1, "Seconds that a model on the device may take."),
+    ):
+        flags.DEFINE_integer(name, default, text, least, flag_values=values)
+    flags.DEFINE_float(
+        "seconds", 0.5, "Timed seconds at least.", 0.0, flag_values=values
     )
-    flags.DEFINE_integer("runs", 50, "Timed runs at least.", flag_values=values)
-    flags.DEFINE_integer("warm_up", 5, "Runs before them.", flag_values=values)
+    flags.DEFINE_enum(
+        "device", "host", ["host", "android", "both"], "Where models run.", values
+    )
+    flags.DEFINE_string("serial", None, "Of the device, if there are several.", values)
+    flags.DEFINE_enum(
+        "runner",
+        "shell",
+        ["shell", "app"],
+        "What runs models on the device: a program, or the app.",
+        values,
+    )
+    flags.DEFINE_enum(
+        "backend",
+        "xnnpack",
+        app_runner.BACKENDS,
+        "Kernels on the device; nnapi and gpu in the app only.",
+        values,
+    )
+    flags.DEFINE_string(
+        "native", "build/android", "Folder that build_native wrote.", values
+    )
+    flags.DEFINE_string(
+        "library",
+        None,
+        "TFLite for Android: libtensorflowlite_jni.so, or the .aar that has it.",
+        values,
+    )
+    flags.DEFINE_string(
+        "results",
+        None,
+        "Folder for the device's results; what was interrupted goes on there.",
+        values,
+    )
 
 
-def main(values, path):
-    """Measures one file."""
+def main(values, *paths):
+    """Measures the files."""
+    _check(values)
+    if values.device == "host":
+        rows = [_on_host(values, path) for path in paths]
+        return rows[0] if len(rows) == 1 else Benchmarks(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        files = _files(values, paths, pathlib.Path(folder))
+        found = _on_device(values, files)
+        rows = list(found.runs)
+        if values.device == "both":
+            rows = [*(_on_host(values, path) for path in files.values()), *rows]
+    about = f"{found.device}, {found.system}, {found.runtime}, {values.backend}"
+    return Benchmarks(rows, about)
+
+
+def _check(values):
+    if values.device == "host" and (values.data or values.dataset):
+        raise ValueError(
+            "--data and --dataset are for --device android; on this host tfcompress "
+            "compare computes the accuracy."
+        )
+    if values.runner == "shell" and values.backend not in shell_runner.BACKENDS:
+        raise ValueError(
+            f"--backend {values.backend} is for --runner app; with the runner of the shell "
+            f"it is {' or '.join(shell_runner.BACKENDS)}."
+        )
+
+
+def _on_host(values, path):
     model = models.load(values, path)
-    return benchmark(model, values.threads, values.runs, values.warm_up)
+    return benchmark(model, values.threads, values.runs, values.warm_up, values.seconds)
+
+
+def _files(values, paths, folder):
+    """`{label: .tflite file}`, with Keras models exported into the folder."""
+    labels = [pathlib.Path(path).name for path in paths]
+    if len(set(labels)) < len(labels):
+        labels = list(paths)
+    files = {}
+    for label, path in zip(labels, paths, strict=True):
+        model = models.load(values, path)
+        if model is not path:
+            exported = folder / f"{len(files)}.tflite"
+            export_tflite(model, exported, verify=False)
+            path = exported
+        files[label] = path
+    return files
+
+
+def _on_device(values, files):
+    plan = Plan(
+        values.backend,
+        values.threads,
+        values.warm_up,
+        values.runs,
+        values.seconds,
+        values.timeout,
+    )
+    document = benchmark_on_device(
+        Adb.connect(values.serial),
+        files,
+        values.native,
+        values.library,
+        values.runner,
+        plan,
+        data.load(values, "test"),
+        values.results,
+        Narrator(),
+    )
+    return results(document)

@@ -17,6 +17,7 @@ from tfcompress.core.kinds import (
     Number,
     checked,
 )
+from tfcompress.core.text import Table, as_text
 from tfcompress.runtime.delegate import loadable
 from tfcompress.runtime.interpreter import Interpreter
 
@@ -73,6 +74,78 @@ class Benchmark:
             f"{self.init_ms:.1f} ms, {self.size_bytes:,} bytes, "
             f"{self.peak_memory_bytes / 2**20:.1f} MB memory, {self.cpu}"
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmarks:
+    """Several models, measured on this host or on devices; prints as a table.
+
+    Attributes:
+        rows: objects with the attributes of `Benchmark`, and on devices `accuracy`,
+            `same_top1` and `error` as well; what is not known is None.
+        about: the device and how it ran the models.
+    """
+
+    rows: tuple
+    about: str = ""
+
+    def to_dict(self):
+        """Plain numbers, strings and lists."""
+        return {"rows": [row.to_dict() for row in self.rows], "about": self.about}
+
+    def to_json(self, **kwargs):
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), **kwargs)
+
+    def table(self):
+        """A `rich.table.Table`."""
+        table = Table(caption=self.about or None)
+        table.add_column("model")
+        table.add_column("on")
+        columns = {
+            name: (attribute, form)
+            for name, (attribute, form) in _COLUMNS.items()
+            if any(getattr(row, attribute, None) is not None for row in self.rows)
+        }
+        for name in columns:
+            table.add_column(name, justify="right")
+        for row in self.rows:
+            values = [
+                getattr(row, attribute, None) for attribute, _ in columns.values()
+            ]
+            cells = [
+                "–" if value is None else form(value)
+                for value, (_, form) in zip(values, columns.values(), strict=True)
+            ]
+            table.add_row(row.name, row.cpu, *cells)
+        return table
+
+    def __str__(self):
+        errors = [
+            f"{row.name}: {row.error}"
+            for row in self.rows
+            if getattr(row, "error", None) is not None
+        ]
+        return as_text(self.table(), *errors, width=150)
+
+
+def _milliseconds(value):
+    return f"{value:.3f} ms"
+
+
+_COLUMNS = {
+    "size": ("size_bytes", lambda value: f"{value / 1000:,.1f} kB"),
+    "median": ("p50_ms", _milliseconds),
+    "p90": ("p90_ms", _milliseconds),
+    "p99": ("p99_ms", _milliseconds),
+    "min": ("min_ms", _milliseconds),
+    "runs": ("runs", lambda value: f"{value:,}"),
+    "threads": ("num_threads", str),
+    "loads in": ("init_ms", lambda value: f"{value:.1f} ms"),
+    "memory": ("peak_memory_bytes", lambda value: f"{value / 2**20:.1f} MB"),
+    "accuracy": ("accuracy", "{:.2%}".format),
+    "agrees": ("same_top1", "{:.2%}".format),
+}
 
 
 @checked

@@ -1,0 +1,73 @@
+"""Programs for Android on this machine: unchanged, by an emulator and a shim."""
+
+import io
+import os
+import pathlib
+import subprocess
+import zipfile
+
+import build_native
+import check_layout
+import emulator
+import shim
+
+OUTPUT = build_native.PROJECT / "build/android"
+COMPILERS = {
+    "arm64-v8a": (emulator.ZIG, "cc", "-target", "aarch64-linux-gnu.2.28"),
+    "x86_64": ("cc",),
+}
+
+
+class Machine:
+    """Runs the runner for an ABI, unchanged, with TFLite's own Android library.
+
+    Attributes:
+        library: TFLite's.
+        built: the folder with the runner and the delegate.
+        shim: the folder with libraries that stand for Android's.
+    """
+
+    def __init__(self, abi):
+        self.abi = abi
+        self.library = OUTPUT / "tflite" / abi / "libtensorflowlite_jni.so"
+        self.built = OUTPUT / abi
+        self.shim = OUTPUT / "shim" / abi
+        self._prepare()
+
+    def _prepare(self):
+        emulator.prepare()
+        build_native.build(self.abi, OUTPUT, emulator.ZIG.parent)
+        self.library.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(io.BytesIO(check_layout.archive())) as archive:
+            inside = f"jni/{self.abi}/{self.library.name}"
+            self.library.write_bytes(archive.read(inside))
+        files = [
+            self.library,
+            *(self.built / name for name in ("runner", "libtfcompress.so")),
+        ]
+        shim.make(self.shim, files, COMPILERS[self.abi])
+
+    def run(self, *options, cpu="cortex-a76"):
+        """The finished process of the runner."""
+        runner = [self.built / "runner", "--library", self.library]
+        runner += ["--delegate", self.built / "libtfcompress.so", *options]
+        if self.abi == "x86_64":
+            loader = pathlib.Path("/lib64/ld-linux-x86-64.so.2")
+            command = [loader, "--library-path", self.shim, *runner]
+            environment = None
+        else:
+            root = emulator.ROOT
+            # Where programs for Android say that their loader is.
+            loader = root / "system/bin/linker64"
+            loader.parent.mkdir(parents=True, exist_ok=True)
+            if not loader.exists():
+                loader.symlink_to("../../lib/ld-linux-aarch64.so.1")
+            libraries = f"{self.shim}:{root}/lib/aarch64-linux-gnu"
+            command = [
+                *(root / "usr/bin/qemu-aarch64", "-L", root, "-cpu", cpu),
+                *("-E", f"LD_LIBRARY_PATH={libraries}", *runner),
+            ]
+            own = root / "usr/lib" / f"{os.uname().machine}-linux-gnu"
+            environment = emulator.environment(LD_LIBRARY_PATH=str(own))
+        words = list(map(str, command))
+        return subprocess.run(words, env=environment, capture_output=True, text=True)
