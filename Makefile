@@ -8,14 +8,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 NATIVE := $(shell find tfcompress/native -name CMakeLists.txt -o -name '*.[ch]')
+ANDROID_C := $(wildcard android_demo/*/*.[ch])
 LOCK := .ci/constraints.txt
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test layout test-arm fuzz lint format lock clean
+.PHONY: help demo test layout test-arm android test-android fuzz lint format lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## Compress a small model and show what it gained
 	$(BIN)/tfcompress demo --output build/demo
@@ -28,6 +29,16 @@ layout: $(INSTALLED) ## Compare our declarations of TFLite with the official hea
 
 test-arm: $(INSTALLED) ## Compare the native core on emulated arm64 with this machine
 	PYTHONPATH=. $(BIN)/python tests/arm/run.py
+
+android: $(INSTALLED) ## Build and check the native part of the Android demo, without the NDK
+	tests/arm/prepare.sh build/arm64
+	$(BIN)/python android_demo/tools/build_native.py --zig build/arm64/host/ziglang
+
+test-android: $(INSTALLED) ## Test the Android demo on this machine (needs a JDK and Maven)
+	@command -v javac mvn >/dev/null || { echo "make test-android needs a JDK and" \
+	  "Maven: apt install openjdk-17-jdk-headless maven" >&2; exit 1; }
+	mvn -B -q -f android_demo/core/pom.xml test
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 2 --dist loadfile android_demo/tests
 
 fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; needs clang)
 	$(BIN)/cmake -S tfcompress/native -B build/fuzz -DTFC_FUZZ=ON -DCMAKE_C_COMPILER=clang
@@ -43,7 +54,7 @@ lint: $(INSTALLED) ## Check style and rooms; BUILD only where buildifier is foun
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/clang-format --dry-run --Werror $(filter %.c %.h,$(NATIVE))
+	$(BIN)/clang-format --dry-run --Werror $(filter %.c %.h,$(NATIVE)) $(ANDROID_C)
 	@if command -v $(firstword $(BUILDIFIER)) >/dev/null; then \
 	  $(BUILDIFIER) --mode=check --lint=warn --warnings=-native-py BUILD; \
 	else echo "$(BUILDIFIER) not found: BUILD not checked"; fi
@@ -51,7 +62,7 @@ lint: $(INSTALLED) ## Check style and rooms; BUILD only where buildifier is foun
 format: $(INSTALLED) ## Fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(filter %.c %.h,$(NATIVE))
+	$(BIN)/clang-format -i $(filter %.c %.h,$(NATIVE)) $(ANDROID_C)
 
 lock: ## Pin the newest versions that resolve together in .ci/constraints.txt
 	rm -rf $(VENV)
