@@ -1,0 +1,35 @@
+package org.tfcompress.benchmark.core;
+
+/** Bytes in use before a model is opened, after its runs, and at most; −1 if not known. */
+public final class Memory {
+  public static final Memory UNKNOWN = new Memory(-1, -1, -1);
+
+  public final long beforeBytes;
+  public final long afterBytes;
+  public final long peakBytes;
+
+  public Memory(long beforeBytes, long afterBytes, long peakBytes) {
+    this.beforeBytes = beforeBytes;
+    this.afterBytes = afterBytes;
+    this.peakBytes = peakBytes;
+  }
+
+  /** What opening and running the model added at most; −1 if not known. */
+  public long peakAddedBytes() {
+    return beforeBytes < 0 || peakBytes < 0 ? -1 : Math.max(peakBytes - beforeBytes, 0);
+  }
+
+  JsonObject toJson() {
+    return new JsonObject()
+        .put("before_bytes", beforeBytes < 0 ? null : beforeBytes)
+        .put("after_bytes", afterBytes < 0 ? null : afterBytes)
+        .put("peak_bytes", peakBytes < 0 ? null : peakBytes);
+  }
+
+  static Memory fromJson(JsonObject json) {
+    return new Memory(
+        json.whole("before_bytes", -1),
+        json.whole("after_bytes", -1),
+        json.whole("peak_bytes", -1));
+  }
+}

@@ -1,0 +1,27 @@
+package org.tfcompress.benchmark.core;
+
+/** Reads how much memory the process uses; −1 where that is not known. */
+public interface MemorySource {
+  MemorySource UNKNOWN =
+      new MemorySource() {
+        @Override
+        public void forgetPeak() {}
+
+        @Override
+        public long usedBytes() {
+          return -1;
+        }
+
+        @Override
+        public long peakBytes() {
+          return -1;
+        }
+      };
+
+  /** Begins a new peak, where the system can. */
+  void forgetPeak();
+
+  long usedBytes();
+
+  long peakBytes();
+}

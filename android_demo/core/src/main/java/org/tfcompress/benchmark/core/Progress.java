@@ -1,0 +1,32 @@
+package org.tfcompress.benchmark.core;
+
+/** How far a benchmark is. */
+public final class Progress {
+  /** Counted from 0. */
+  public final int modelIndex;
+
+  public final int modelCount;
+  public final String modelName;
+  public final Phase phase;
+
+  /** Of the phase that is done, from 0 to 1. */
+  public final double fraction;
+
+  /** The latest run; NaN before the first. */
+  public final double latestMs;
+
+  Progress(
+      int modelIndex,
+      int modelCount,
+      String modelName,
+      Phase phase,
+      double fraction,
+      double latestMs) {
+    this.modelIndex = modelIndex;
+    this.modelCount = modelCount;
+    this.modelName = modelName;
+    this.phase = phase;
+    this.fraction = fraction;
+    this.latestMs = latestMs;
+  }
+}
