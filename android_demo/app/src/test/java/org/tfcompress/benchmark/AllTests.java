@@ -1,0 +1,22 @@
+package org.tfcompress.benchmark;
+
+import org.junit.runner.JUnitCore;
+import org.junit.runner.Result;
+import org.junit.runner.notification.Failure;
+
+/** Runs all tests of the screens and counts them. */
+public final class AllTests {
+  private static final Class<?>[] CLASSES = {ScreensTest.class};
+
+  private AllTests() {}
+
+  public static void main(String[] arguments) {
+    Result result = JUnitCore.runClasses(CLASSES);
+    for (Failure failure : result.getFailures()) {
+      System.out.println(failure.getTestHeader() + ": " + failure.getTrimmedTrace());
+    }
+    int passed = result.getRunCount() - result.getFailureCount();
+    System.out.println(passed + " passed, " + result.getFailureCount() + " failed");
+    System.exit(result.wasSuccessful() && passed > 0 ? 0 : 1);
+  }
+}

@@ -1,0 +1,2 @@
+package org.tfcompress.benchmark;
+public class ScreensTest { @org.junit.Test public void empty() {} }
