@@ -13,6 +13,7 @@ import org.tfcompress.benchmark.core.Device;
 import org.tfcompress.benchmark.core.Engine;
 import org.tfcompress.benchmark.core.History;
 import org.tfcompress.benchmark.core.MemorySource;
+import org.tfcompress.benchmark.core.Source;
 
 /** What outlives the screens: the models, the history and the benchmark that runs. */
 public class BenchmarkApplication extends Application {
@@ -34,7 +35,11 @@ public class BenchmarkApplication extends Application {
   }
 
   Models models() {
-    return new Models(this);
+    return new Models(this, bundled());
+  }
+
+  Source bundled() {
+    return path -> getAssets().open(Models.FOLDER + "/" + path);
   }
 
   History history() throws IOException {

@@ -44,7 +44,7 @@ public final class CompareActivity extends Screen {
   protected void onCreate(Bundle saved) {
     super.onCreate(saved);
     setContentView(R.layout.list);
-    baseline = saved == null ? 0 : saved.getInt(BASELINE);
+    baseline = saved == null ? -1 : saved.getInt(BASELINE);
     load(() -> Measured.read(files()), this::showRuns, this::showBroken);
   }
 
@@ -63,8 +63,19 @@ public final class CompareActivity extends Screen {
   private void showRuns(List<Measured> found) {
     runs = found;
     labels = Measured.labels(this, runs);
-    invalidateOptionsMenu();
+    if (baseline < 0) {
+      baseline = firstMeasured();
+    }
     compare();
+  }
+
+  private int firstMeasured() {
+    for (int i = 0; i < runs.size(); i++) {
+      if (runs.get(i).isComparable()) {
+        return i;
+      }
+    }
+    return 0;
   }
 
   private void compare() {

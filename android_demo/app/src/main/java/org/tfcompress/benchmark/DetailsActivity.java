@@ -4,6 +4,7 @@ import android.content.Context;
 import android.content.Intent;
 import android.os.Bundle;
 import android.view.ViewGroup;
+import android.widget.TextView;
 import java.io.File;
 import java.util.Collections;
 import java.util.List;
@@ -46,7 +47,7 @@ public final class DetailsActivity extends Screen {
   private void show(Measured measured) {
     Run run = measured.run;
     getActionBar().setTitle(run.model.name);
-    getActionBar().setSubtitle(Labels.plan(this, measured.result.plan));
+    addHead(measured.result);
     if (!run.error.isEmpty()) {
       addProblem(getString(R.string.error), run.error);
     }
@@ -63,6 +64,14 @@ public final class DetailsActivity extends Screen {
     addConditions(run.conditions);
     addModel(run);
     addDevice(measured.result);
+  }
+
+  private void addHead(Result result) {
+    ViewGroup card = add(R.layout.card, content());
+    TextView heading = add(R.layout.heading, card);
+    heading.setText(Labels.plan(this, result.plan));
+    addNote(card, result.device.name + " · " + result.device.system);
+    addNote(card, Measured.date(result));
   }
 
   private void addLatency(Measured measured) {
@@ -93,7 +102,7 @@ public final class DetailsActivity extends Screen {
     for (int i = 0; i < numbers.length; i++) {
       numbers[i] = i + 1;
     }
-    addChart(card, numbers, samples, NO_LINE, R.string.timed_runs_unit);
+    addChart(card, numbers, samples, NO_LINE, R.string.run_number);
   }
 
   private void addPercentile(ViewGroup card, int percent, double ms, int decimals) {
@@ -101,9 +110,9 @@ public final class DetailsActivity extends Screen {
   }
 
   private void addChart(
-      ViewGroup card, double[] x, double[] main, double[] second, int unit) {
+      ViewGroup card, double[] x, double[] main, double[] second, int xLabel) {
     LineChart chart = add(R.layout.chart, card);
-    chart.show(x, main, second, getString(unit));
+    chart.show(x, main, second, number -> getString(xLabel, number));
   }
 
   private void addOpening(Run run) {
@@ -197,10 +206,8 @@ public final class DetailsActivity extends Screen {
   }
 
   private void addConditions(List<Conditions> conditions) {
-    if (conditions.isEmpty()) {
-      return;
-    }
-    ViewGroup card = add(R.layout.card, content());
+    ViewGroup card = addCard(getString(R.string.conditions));
+    int empty = card.getChildCount();
     addRange(card, conditions, R.string.thermal_status, this::thermal, this::status);
     addRange(
         card,
@@ -220,14 +227,9 @@ public final class DetailsActivity extends Screen {
         R.string.battery_level,
         one -> one.batteryPercent,
         percent -> Units.number(percent, 0) + " %");
-    if (card.getChildCount() == 0) {
+    if (card.getChildCount() == empty) {
       content().removeView(card);
-      return;
     }
-    android.widget.TextView heading = add(R.layout.section, card);
-    heading.setText(R.string.conditions);
-    card.removeView(heading);
-    card.addView(heading, 0);
   }
 
   /** NaN if not known. */
@@ -281,6 +283,5 @@ public final class DetailsActivity extends Screen {
     addPair(card, R.string.cores, Units.number(device.numCores, 0));
     addPair(card, R.string.memory_title, Units.bytes(device.memoryBytes));
     addPair(card, R.string.runtime, result.runtime.name + " " + result.runtime.version);
-    addPair(card, R.string.started_at, Measured.date(result));
   }
 }

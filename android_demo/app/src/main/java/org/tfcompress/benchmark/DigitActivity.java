@@ -23,13 +23,13 @@ public final class DigitActivity extends Screen {
     setContentView(R.layout.digit);
     split(findViewById(R.id.split));
     pad = findViewById(R.id.pad);
-    pad.setOnStroke(this::read);
+    pad.setOnDrawn(this::read);
     findViewById(R.id.clear).setOnClickListener(view -> clear());
     if (saved != null) {
       restore(saved);
     }
     addNote(content(), getString(R.string.opening_models));
-    load(this::open, this::begin);
+    app().files.run(this::open, this::begin, this::showProblem);
   }
 
   /** Pad and answers above each other, or side by side where the screen is wide. */
@@ -58,7 +58,17 @@ public final class DigitActivity extends Screen {
     return new DigitReader(app().engine(), app().clock(), new PlanStore(this).load(), models);
   }
 
+  private void showProblem(String problem) {
+    if (!isDestroyed()) {
+      addProblem(getString(R.string.not_done), problem);
+    }
+  }
+
   private void begin(DigitReader opened) {
+    if (isDestroyed()) {
+      close(opened);
+      return;
+    }
     reader = opened;
     content().removeAllViews();
     if (reader.isEmpty()) {
@@ -128,10 +138,14 @@ public final class DigitActivity extends Screen {
 
   @Override
   protected void onDestroy() {
-    DigitReader opened = reader;
-    if (opened != null) {
-      app().files.executor.execute(opened::close);
+    if (reader != null) {
+      close(reader);
     }
     super.onDestroy();
+  }
+
+  /** On the thread that reads: not while it does. */
+  private void close(DigitReader opened) {
+    app().files.executor.execute(opened::close);
   }
 }

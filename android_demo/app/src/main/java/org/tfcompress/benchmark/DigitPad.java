@@ -26,7 +26,7 @@ public final class DigitPad extends View {
   /** Each stroke is x, y, x, y …, all as fractions of the height, x from the middle. */
   private final List<List<Float>> strokes = new ArrayList<>();
 
-  private Runnable onStroke = () -> {};
+  private Runnable onDrawn = () -> {};
 
   public DigitPad(Context context, AttributeSet attributes) {
     super(context, attributes);
@@ -42,8 +42,15 @@ public final class DigitPad extends View {
     setContentDescription(context.getString(R.string.draw_here));
   }
 
-  void setOnStroke(Runnable action) {
-    onStroke = action;
+  /** For each stroke, and as soon as restored ones have a size. */
+  void setOnDrawn(Runnable action) {
+    onDrawn = action;
+  }
+
+  @Override
+  protected void onSizeChanged(int width, int height, int oldWidth, int oldHeight) {
+    super.onSizeChanged(width, height, oldWidth, oldHeight);
+    onDrawn.run();
   }
 
   boolean isEmpty() {
@@ -93,7 +100,7 @@ public final class DigitPad extends View {
         addPoint(event.getX(), event.getY());
         return true;
       case MotionEvent.ACTION_UP:
-        onStroke.run();
+        onDrawn.run();
         return true;
       default:
         return super.onTouchEvent(event);

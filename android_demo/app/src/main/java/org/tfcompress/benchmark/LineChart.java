@@ -7,6 +7,7 @@ import android.graphics.Path;
 import android.util.AttributeSet;
 import android.util.TypedValue;
 import android.view.View;
+import java.util.function.UnaryOperator;
 
 /** Lines over a common axis, from 0 to the largest value. */
 public final class LineChart extends View {
@@ -20,7 +21,7 @@ public final class LineChart extends View {
   private double[] x = {};
   private double[] main = {};
   private double[] second = {};
-  private String unit = "";
+  private UnaryOperator<String> labelOf = number -> number;
 
   public LineChart(Context context, AttributeSet attributes) {
     super(context, attributes);
@@ -35,11 +36,15 @@ public final class LineChart extends View {
   }
 
   /** Milliseconds over x; the second line, such as maxima, may have no points. */
-  void show(double[] xs, double[] milliseconds, double[] secondMilliseconds, String xUnit) {
+  void show(
+      double[] xs,
+      double[] milliseconds,
+      double[] secondMilliseconds,
+      UnaryOperator<String> xLabelOf) {
     x = xs;
     main = milliseconds;
     second = secondMilliseconds;
-    unit = xUnit;
+    labelOf = xLabelOf;
     invalidate();
   }
 
@@ -69,7 +74,7 @@ public final class LineChart extends View {
     drawLine(canvas, main, left, above, bottom, top, R.color.bar, 2);
   }
 
-  /** The smallest of 1, 2, 2.5, 5 times a power of 10 with which the steps reach the maximum. */
+  /** The smallest of 1, 2, 5 and 10 times a power of 10 with which the steps reach the maximum. */
   private static double step(double max) {
     double least = Math.max(max, 1e-9) / NUM_STEPS;
     double power = Math.pow(10, Math.floor(Math.log10(least)));
@@ -106,7 +111,7 @@ public final class LineChart extends View {
   }
 
   private String label(double value) {
-    return Units.number(value, value == Math.rint(value) ? 0 : 1) + " " + unit;
+    return labelOf.apply(Units.number(value, value == Math.rint(value) ? 0 : 1));
   }
 
   private void drawLine(

@@ -11,6 +11,7 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.Date;
 import java.util.List;
+import java.util.function.ToDoubleFunction;
 import org.tfcompress.benchmark.core.Result;
 import org.tfcompress.benchmark.core.Run;
 
@@ -103,7 +104,7 @@ final class Measured {
     return sortedMs.length > 0 && sortedMs[0] > 0;
   }
 
-  static double[] reduce(List<Measured> all, java.util.function.ToDoubleFunction<Measured> value) {
+  static double[] reduce(List<Measured> all, ToDoubleFunction<Measured> value) {
     return all.stream().mapToDouble(value).toArray();
   }
 

@@ -11,6 +11,7 @@ import java.util.Collections;
 import java.util.List;
 import org.tfcompress.benchmark.core.Manifest;
 import org.tfcompress.benchmark.core.ModelFile;
+import org.tfcompress.benchmark.core.Source;
 
 /** All models that can be measured, by where they come from. */
 final class Models {
@@ -63,12 +64,14 @@ final class Models {
     }
   }
 
-  private static final String FOLDER = "models";
+  static final String FOLDER = "models";
 
   private final Context context;
+  private final Source bundled;
 
-  Models(Context context) {
+  Models(Context context, Source bundled) {
     this.context = context;
+    this.bundled = bundled;
   }
 
   Listing list() {
@@ -91,7 +94,7 @@ final class Models {
 
   private List<ModelFile> bundled() throws IOException {
     try {
-      return Manifest.read(path -> context.getAssets().open(FOLDER + "/" + path)).models;
+      return Manifest.read(bundled).models;
     } catch (FileNotFoundException none) {
       return Collections.emptyList();
     }

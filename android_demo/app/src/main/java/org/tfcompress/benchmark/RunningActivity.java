@@ -76,8 +76,8 @@ public final class RunningActivity extends Screen {
 
   private void showDone(View row, Run run) {
     SpreadBar bar = row.findViewById(R.id.bar);
-    bar.showFraction(1);
     boolean isWhole = run.error.isEmpty();
+    bar.show(Double.NaN, 1, Double.NaN, isWhole ? R.color.bar : R.color.bad);
     setText(row, R.id.value, run.hasSamples() ? Units.ms(run.statistics().medianMs) : "");
     TextView subtitle = row.findViewById(R.id.subtitle);
     subtitle.setText(isWhole ? getString(R.string.median_word) : run.error);

@@ -159,11 +159,14 @@ public final class SettingsActivity extends Screen {
   }
 
   private void start(List<ModelFile> models) {
-    if (!app().runner().state().isRunning()) {
-      app()
-          .runner()
-          .start(app().benchmark(), models, plan(), result -> app().history().save(result));
+    if (app().runner().state().isRunning()) {
+      findViewById(R.id.action).setEnabled(true);
+      showProblem(R.string.is_running, getString(R.string.wait_or_cancel));
+      return;
     }
+    app()
+        .runner()
+        .start(app().benchmark(), models, plan(), result -> app().history().save(result));
     startActivity(new Intent(this, RunningActivity.class));
     finish();
   }

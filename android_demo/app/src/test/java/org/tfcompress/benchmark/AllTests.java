@@ -6,7 +6,9 @@ import org.junit.runner.notification.Failure;
 
 /** Runs all tests of the screens and counts them. */
 public final class AllTests {
-  private static final Class<?>[] CLASSES = {ScreensTest.class};
+  private static final Class<?>[] CLASSES = {
+    LooksTest.class, WholeTest.class, UseTest.class, ProcessMemoryTest.class
+  };
 
   private AllTests() {}
 

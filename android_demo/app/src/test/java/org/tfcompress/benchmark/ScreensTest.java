@@ -1,2 +1,0 @@
-package org.tfcompress.benchmark;
-public class ScreensTest { @org.junit.Test public void empty() {} }
