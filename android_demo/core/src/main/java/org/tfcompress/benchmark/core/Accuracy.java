@@ -17,7 +17,9 @@ public final class Accuracy {
   public Accuracy plus(float[] output, int label) {
     if (output.length < 2) {
       throw new IllegalArgumentException(
-          "Accuracy needs an output of two classes at least; this model has " + output.length + ".");
+          "Accuracy needs an output for each of two classes at least; this model has "
+              + output.length
+              + ".");
     }
     Check.between(0, output.length - 1, label, "The label of example " + examples);
     return new Accuracy(examples + 1, correct + (top(output) == label ? 1 : 0));

@@ -32,6 +32,7 @@ public final class Benchmark {
    */
   public Result run(
       List<ModelFile> models, Plan plan, ProgressListener listener, Cancellation cancellation) {
+    RuntimeInfo runtime = engine.runtime();
     String startedAt = Timestamp.of(clock.millisecondsSince1970());
     List<Run> runs = new ArrayList<>();
     for (ModelFile model : models) {
@@ -43,7 +44,7 @@ public final class Benchmark {
       runs.add(run);
       listener.onRun(run);
     }
-    return new Result(startedAt, device, engine.runtime(), plan, runs);
+    return new Result(startedAt, device, runtime, plan, runs);
   }
 
   /** What is said of one model to a listener. */

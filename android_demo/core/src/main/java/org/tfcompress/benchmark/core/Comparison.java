@@ -62,8 +62,9 @@ public final class Comparison {
     for (int i = 0; i < sorted.length; i++) {
       drawn[random.nextInt(sorted.length)]++;
     }
-    return (ranked(sorted, drawn, (sorted.length - 1) / 2) + ranked(sorted, drawn, sorted.length / 2))
-        / 2;
+    double below = ranked(sorted, drawn, (sorted.length - 1) / 2);
+    double above = ranked(sorted, drawn, sorted.length / 2);
+    return (below + above) / 2;
   }
 
   private static double ranked(double[] sorted, int[] drawn, int rank) {

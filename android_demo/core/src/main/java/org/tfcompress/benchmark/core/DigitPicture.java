@@ -22,7 +22,15 @@ public final class DigitPicture {
   public static float[] shrink(float[] ink, int width, int height, int size, int margin) {
     if (ink.length != width * height) {
       throw new IllegalArgumentException(
-          "A picture of " + width + " x " + height + " pixels; got " + ink.length + " values.");
+          "A picture of "
+              + width
+              + " x "
+              + height
+              + " pixels has "
+              + width * height
+              + " values; got "
+              + ink.length
+              + ".");
     }
     Check.atLeast(1, size, "size");
     Check.between(0, (size - 1) / 2, margin, "margin");

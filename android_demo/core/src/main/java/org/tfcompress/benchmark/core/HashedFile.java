@@ -45,7 +45,12 @@ public final class HashedFile {
     }
     if (content.length != sizeBytes) {
       throw new IOException(
-          path + " must have " + sizeBytes + " bytes; it has " + content.length + ". Copy it again.");
+          path
+              + " must have "
+              + sizeBytes
+              + " bytes; it has "
+              + content.length
+              + ". Copy it again.");
     }
     String found = Bytes.sha256(content);
     if (!found.equals(sha256)) {

@@ -191,7 +191,7 @@ public final class JsonObject {
   }
 
   private static String shown(Object value) {
-    String text = value instanceof String ? '"' + (String) value + '"' : String.valueOf(value);
+    String text = JsonWriter.write(value);
     return text.length() <= 60 ? text : text.substring(0, 57) + "...";
   }
 }

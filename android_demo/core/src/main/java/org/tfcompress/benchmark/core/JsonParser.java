@@ -190,15 +190,23 @@ final class JsonParser {
       isWhole = false;
     }
     String number = text.substring(start, position);
-    return isWhole ? whole(number) : (Number) Double.valueOf(number);
+    return isWhole ? whole(number) : real(number);
   }
 
-  private static Number whole(String number) {
+  private Number whole(String number) {
     try {
       return Long.valueOf(number);
     } catch (NumberFormatException tooLong) {
-      return Double.valueOf(number);
+      return real(number);
     }
+  }
+
+  private Number real(String number) {
+    Double value = Double.valueOf(number);
+    if (value.isInfinite()) {
+      throw error("a number below 1.8e308");
+    }
+    return value;
   }
 
   private void digits() {

@@ -41,7 +41,12 @@ public final class NpyArray {
     long expected = (long) Shapes.checkedCount(shape, type.sizeBytes) * type.sizeBytes;
     if (buffer.remaining() != expected) {
       throw new IllegalArgumentException(
-          name + " must hold " + expected + " bytes of values; it holds " + buffer.remaining() + ".");
+          name
+              + " must hold "
+              + expected
+              + " bytes of values; it holds "
+              + buffer.remaining()
+              + ".");
     }
     return new NpyArray(type, shape, buffer.slice().order(ByteOrder.LITTLE_ENDIAN));
   }

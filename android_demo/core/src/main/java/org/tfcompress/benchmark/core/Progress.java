@@ -15,7 +15,7 @@ public final class Progress {
   /** The latest run; NaN before the first. */
   public final double latestMs;
 
-  Progress(
+  public Progress(
       int modelIndex,
       int modelCount,
       String modelName,

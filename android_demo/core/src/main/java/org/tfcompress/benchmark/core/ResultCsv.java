@@ -4,7 +4,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
-/** A result as CSV (RFC 4180): a line of names, then one line a run; unknown cells are empty. */
+/**
+ * A result as CSV (RFC 4180): a line of names, then one line a run; unknown cells are empty.
+ *
+ * <p>Without a run there is no line at all.
+ */
 public final class ResultCsv {
   private static final String[] SAMPLED = {
     "median_ms", "p90_ms", "p95_ms", "p99_ms", "min_ms", "max_ms", "mean_ms",
