@@ -57,24 +57,34 @@ final class PushedRun implements Runner.Destination {
     File kept = history.open().save(result);
     File file = new File(folder, RESULT);
     AtomicFile.write(file, result.toJson());
-    end(
-        new JsonObject()
-            .put("error", null)
-            .put("sha256", ModelFolder.sha256(file))
-            .put("size_bytes", file.length()));
     return kept;
+  }
+
+  @Override
+  public void end() {
+    File file = new File(folder, RESULT);
+    try {
+      String hash = ModelFolder.sha256(file);
+      finish(
+          new JsonObject()
+              .put("error", null)
+              .put("sha256", hash)
+              .put("size_bytes", file.length()));
+    } catch (IOException error) {
+      fail(Background.message(error));
+    }
   }
 
   @Override
   public void fail(String problem) {
     try {
-      end(new JsonObject().put("error", problem));
+      finish(new JsonObject().put("error", problem));
     } catch (IOException full) {
       // Nothing more can be told; the PC stops waiting after a while.
     }
   }
 
-  private void end(JsonObject text) throws IOException {
+  private void finish(JsonObject text) throws IOException {
     AtomicFile.write(new File(folder, DONE), text + "\n");
   }
 }

@@ -24,7 +24,10 @@ final class RunState {
           Collections.emptyList(), Phase.OPEN, 0, Double.NaN, new File(""), "");
 
   final Stage stage;
+
+  /** Of all models; empty until they are found. */
   final List<String> names;
+
   final Plan plan;
 
   /** Of the models that are done. */
@@ -65,9 +68,14 @@ final class RunState {
     this.problem = problem;
   }
 
-  static RunState begin(List<String> names, Plan plan) {
+  static RunState begin(Plan plan) {
     return new RunState(
-        Stage.RUNNING, names, plan, NONE.runs, Phase.OPEN, 0, Double.NaN, NONE.file, "");
+        Stage.RUNNING, NONE.names, plan, NONE.runs, Phase.OPEN, 0, Double.NaN, NONE.file, "");
+  }
+
+  RunState with(List<String> modelNames) {
+    return new RunState(
+        stage, modelNames, plan, runs, phase, fraction, latestMs, file, problem);
   }
 
   RunState with(Progress progress) {

@@ -25,15 +25,23 @@ import org.tfcompress.benchmark.core.Run;
  * <p>All but the measuring happens on the main thread.
  */
 final class Runner {
-  /** Where a result goes. */
+  /** Finds the models to be measured. */
+  interface ModelSource {
+    List<ModelFile> find() throws IOException;
+  }
+
+  /** Where a result goes; all is called on the thread that measures. */
   interface Destination {
-    /** Called on the thread that measures, before a model is opened. */
+    /** Before a model is opened. */
     default void begin(int index, int count, String name) {}
 
-    /** Called there when all is measured. */
+    /** When all is measured. */
     File save(Result result) throws IOException;
 
-    /** Called there too, if there is no result or it cannot be saved. */
+    /** When it is saved, and another benchmark may begin. */
+    default void end() {}
+
+    /** When there is no result or it cannot be saved, and another benchmark may begin. */
     default void fail(String problem) {}
   }
 
@@ -60,19 +68,34 @@ final class Runner {
     listeners.remove(listener);
   }
 
-  void start(Benchmark benchmark, List<ModelFile> models, Plan plan, Destination destination) {
+  void start(Benchmark benchmark, ModelSource models, Plan plan, Destination destination) {
     if (state.isRunning()) {
       throw new IllegalStateException("A benchmark is running; cancel it or wait for its end.");
     }
     Cancellation ours = new Cancellation();
     cancellation = ours;
+    change(RunState.begin(plan));
+    background.run(
+        () -> measured(benchmark, found(models), plan, destination, ours),
+        file -> {
+          change(state.done(file));
+          background.executor.execute(destination::end);
+        },
+        problem -> {
+          change(state.failed(problem));
+          background.executor.execute(() -> destination.fail(problem));
+        });
+  }
+
+  private List<ModelFile> found(ModelSource source) throws IOException {
+    List<ModelFile> models = source.find();
+    if (models.isEmpty()) {
+      throw new IOException("There is no model to measure; choose one at least.");
+    }
     List<String> names = new ArrayList<>();
     models.forEach(model -> names.add(model.name));
-    change(RunState.begin(names, plan));
-    background.run(
-        () -> measured(benchmark, models, plan, destination, ours),
-        file -> change(state.done(file)),
-        problem -> change(state.failed(problem)));
+    background.onMain(() -> change(state.with(names)));
+    return models;
   }
 
   private File measured(
@@ -84,9 +107,6 @@ final class Runner {
       throws IOException {
     try {
       return destination.save(benchmark.run(models, plan, new Listener(plan, destination), ours));
-    } catch (IOException | RuntimeException | LinkageError error) {
-      destination.fail(Background.message(error));
-      throw error;
     } finally {
       marker.delete();
     }

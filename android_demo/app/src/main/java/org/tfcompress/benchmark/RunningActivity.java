@@ -7,12 +7,15 @@ import android.view.ViewGroup;
 import android.view.WindowManager;
 import android.widget.Button;
 import android.widget.TextView;
+import java.util.Collections;
+import java.util.List;
 import org.tfcompress.benchmark.core.Plan;
 import org.tfcompress.benchmark.core.Run;
 
 /** Shows how far the benchmark is; the results follow by themselves. */
 public final class RunningActivity extends Screen {
   private final Runnable onChange = this::show;
+  private List<String> namesShown = Collections.emptyList();
   private int numShown = -1;
 
   @Override
@@ -42,7 +45,8 @@ public final class RunningActivity extends Screen {
       finish();
       return;
     }
-    if (numShown != state.runs.size() || !state.isRunning()) {
+    boolean isOther = numShown != state.runs.size() || namesShown != state.names;
+    if (isOther || !state.isRunning()) {
       showAll(state);
     }
     if (state.isRunning()) {
@@ -53,6 +57,7 @@ public final class RunningActivity extends Screen {
 
   private void showAll(RunState state) {
     numShown = state.runs.size();
+    namesShown = state.names;
     content().removeAllViews();
     if (state.stage == RunState.Stage.FAILED) {
       addProblem(getString(R.string.run_failed), state.problem);
@@ -92,12 +97,10 @@ public final class RunningActivity extends Screen {
 
   private void showCurrent(RunState state) {
     int index = state.runs.size();
-    String title = getString(R.string.model_of, Math.min(index + 1, state.names.size()),
-        state.names.size());
-    getActionBar().setTitle(title);
     if (index >= state.names.size()) {
       return;
     }
+    getActionBar().setTitle(getString(R.string.model_of, index + 1, state.names.size()));
     View row = ((ViewGroup) content().getChildAt(0)).getChildAt(index + 1);
     SpreadBar bar = row.findViewById(R.id.bar);
     bar.setVisibility(View.VISIBLE);

@@ -12,7 +12,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.DoubleFunction;
 import org.tfcompress.benchmark.core.Backend;
-import org.tfcompress.benchmark.core.ModelFile;
 import org.tfcompress.benchmark.core.Plan;
 
 /** How the chosen models are measured, all of it said before one of them is opened. */
@@ -154,19 +153,17 @@ public final class SettingsActivity extends Screen {
   }
 
   private void start() {
-    findViewById(R.id.action).setEnabled(false);
-    load(() -> app().models().list().chosen(selected), this::start);
-  }
-
-  private void start(List<ModelFile> models) {
-    if (app().runner().state().isRunning()) {
-      findViewById(R.id.action).setEnabled(true);
+    BenchmarkApplication app = app();
+    if (app.runner().state().isRunning()) {
       showProblem(R.string.is_running, getString(R.string.wait_or_cancel));
       return;
     }
-    app()
-        .runner()
-        .start(app().benchmark(), models, plan(), result -> app().history().save(result));
+    app.runner()
+        .start(
+            app.benchmark(),
+            () -> app.models().list().chosen(selected),
+            plan(),
+            result -> app.history().save(result));
     startActivity(new Intent(this, RunningActivity.class));
     finish();
   }

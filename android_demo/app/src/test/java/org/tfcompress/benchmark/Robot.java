@@ -85,7 +85,9 @@ final class Robot {
   static void start(Plan plan, String... ids) {
     List<ModelFile> models = app().models().list().chosen(Arrays.asList(ids));
     assertEquals(ids.length, models.size());
-    app().runner().start(app().benchmark(), models, plan, result -> app().history().save(result));
+    app()
+        .runner()
+        .start(app().benchmark(), () -> models, plan, result -> app().history().save(result));
   }
 
   /** The file of a result. */
@@ -98,8 +100,10 @@ final class Robot {
 
   /** Waits until the benchmark that runs is over. */
   static void finishRun() {
-    drain(app().runner().background);
-    settle();
+    for (int i = 0; i < 2; i++) {
+      drain(app().runner().background);
+      settle();
+    }
   }
 
   static void awaitPause() throws InterruptedException {

@@ -460,7 +460,57 @@ public class UseTest {
                 + " \"runs\": \"many\", \"seconds\": 0}")
             .text("error"));
     app().models().pushedFolder("job-3").mkdirs();
-    assertTrue(headless("job-3", "{}").text("error").contains("manifest.json"));
+    String plan = new Plan.Builder().build().toJson().toString();
+    assertTrue(headless("job-3", plan).text("error").contains("manifest.json"));
+  }
+
+  @Test
+  public void secondRunOfThePcIsRefusedWhileOneRuns() throws Exception {
+    push("slow.tflite", "{\"pause_at\": 2}");
+    Robot.start(new Plan.Builder().build(), "PUSHED/slow");
+    Robot.awaitPause();
+    File folder = pushManifest("job-4");
+    String plan = new Plan.Builder().build().toJson().toString();
+    Intent intent =
+        new Intent(app(), RunActivity.class).putExtra("folder", "job-4").putExtra("plan", plan);
+    open(RunActivity.class, intent);
+    settle();
+    String done =
+        new String(
+            Files.readAllBytes(new File(folder, "done").toPath()), StandardCharsets.UTF_8);
+    assertEquals(
+        "A benchmark is running; cancel it or wait for its end.",
+        JsonObject.parse(done, "done").text("error"));
+    app().engine.resume.countDown();
+    Robot.finishRun();
+  }
+
+  @Test
+  public void folderElsewhereIsNotTouched() throws Exception {
+    File elsewhere = app().models().pushedFolder("x").getParentFile().getParentFile();
+    open(
+        RunActivity.class,
+        new Intent(app(), RunActivity.class).putExtra("folder", "..").putExtra("plan", "{}"));
+    Robot.finishRun();
+    assertFalse(new File(elsewhere, "done").exists());
+    assertEquals(RunState.Stage.IDLE, app().runner().state().stage);
+  }
+
+  @Test
+  public void failureOfAllIsShown() throws Exception {
+    push("gone.tflite", "{}");
+    Intent intent =
+        new Intent(app(), SettingsActivity.class)
+            .putStringArrayListExtra(
+                ModelsActivity.SELECTED, new ArrayList<>(Arrays.asList("PUSHED/gone")));
+    Activity settings = open(SettingsActivity.class, intent).get();
+    new File(app().models().pushedFolder("models"), "gone.tflite").delete();
+    click(settings, "Start");
+    Robot.finishRun();
+    Activity running = follow(settings, RunningActivity.class);
+    assertShows(running, "There is no model to measure; choose one at least.");
+    assertLooksLike("failed", running);
+    assertEquals(0, history().size());
   }
 
   @Test
