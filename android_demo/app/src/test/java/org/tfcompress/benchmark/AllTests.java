@@ -1,5 +1,8 @@
 package org.tfcompress.benchmark;
 
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import org.junit.runner.JUnitCore;
 import org.junit.runner.Result;
 import org.junit.runner.notification.Failure;
@@ -13,7 +16,11 @@ public final class AllTests {
   private AllTests() {}
 
   public static void main(String[] arguments) {
-    Result result = JUnitCore.runClasses(CLASSES);
+    List<Class<?>> classes = new ArrayList<>(Arrays.asList(CLASSES));
+    if (Boolean.getBoolean("real")) {
+      classes.add(RealTest.class);
+    }
+    Result result = JUnitCore.runClasses(classes.toArray(new Class<?>[0]));
     for (Failure failure : result.getFailures()) {
       System.out.println(failure.getTestHeader() + ": " + failure.getTrimmedTrace());
     }

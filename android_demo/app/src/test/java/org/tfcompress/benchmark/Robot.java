@@ -44,7 +44,11 @@ final class Robot {
   private Robot() {}
 
   static TestApplication app() {
-    return (TestApplication) RuntimeEnvironment.getApplication();
+    return (TestApplication) anyApp();
+  }
+
+  private static BenchmarkApplication anyApp() {
+    return (BenchmarkApplication) RuntimeEnvironment.getApplication();
   }
 
   static <T extends Activity> ActivityController<T> open(Class<T> screen, Intent intent) {
@@ -68,7 +72,7 @@ final class Robot {
   /** Waits for what was begun in the background, and lets the screen show it. */
   static void settle() {
     for (int i = 0; i < 5; i++) {
-      drain(app().files);
+      drain(anyApp().files);
       shadowOf(Looper.getMainLooper()).idle();
     }
   }
@@ -101,7 +105,7 @@ final class Robot {
   /** Waits until the benchmark that runs is over. */
   static void finishRun() {
     for (int i = 0; i < 2; i++) {
-      drain(app().runner().background);
+      drain(anyApp().runner().background);
       settle();
     }
   }
@@ -237,7 +241,8 @@ final class Robot {
     assertLooksLike(reference, drawn(reference, window));
   }
 
-  private static Bitmap drawn(String reference, View view) throws IOException {
+  /** Draws a window, and keeps the picture among the drawn ones. */
+  static Bitmap drawn(String reference, View view) throws IOException {
     Bitmap bitmap =
         Bitmap.createBitmap(view.getWidth(), view.getHeight(), Bitmap.Config.ARGB_8888);
     view.jumpDrawablesToCurrentState();
