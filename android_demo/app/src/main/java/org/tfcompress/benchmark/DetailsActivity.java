@@ -112,6 +112,9 @@ public final class DetailsActivity extends Screen {
   private void addChart(
       ViewGroup card, double[] x, double[] main, double[] second, int xLabel) {
     LineChart chart = add(R.layout.chart, card);
+    Statistics of = Statistics.of(main);
+    chart.setContentDescription(
+        getString(R.string.chart_from_to, Units.ms(of.minMs), Units.ms(of.maxMs)));
     chart.show(x, main, second, number -> getString(xLabel, number));
   }
 

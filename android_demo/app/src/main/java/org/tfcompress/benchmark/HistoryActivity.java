@@ -9,6 +9,7 @@ import android.widget.CheckBox;
 import android.widget.EditText;
 import android.widget.TextView;
 import java.io.File;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -18,8 +19,21 @@ import org.tfcompress.benchmark.core.Run;
 
 /** All results, newest first. */
 public final class HistoryActivity extends Screen {
+  /** An entry in words; medians of many runs take their time. */
+  private static final class Row {
+    final History.Entry entry;
+    final String title;
+    final String description;
+
+    Row(History.Entry entry, String title, String description) {
+      this.entry = entry;
+      this.title = title;
+      this.description = description;
+    }
+  }
+
   private final ArrayList<String> selected = new ArrayList<>();
-  private List<History.Entry> entries = Collections.emptyList();
+  private List<Row> rows = Collections.emptyList();
   private EditText filter;
 
   @Override
@@ -50,13 +64,24 @@ public final class HistoryActivity extends Screen {
   @Override
   protected void onResume() {
     super.onResume();
-    load(() -> app().history().list(), this::show);
+    load(() -> rows(app().history()), this::show);
   }
 
-  private void show(List<History.Entry> found) {
-    entries = found;
+  private List<Row> rows(History history) throws IOException {
+    List<Row> found = new ArrayList<>();
+    for (History.Entry entry : history.list()) {
+      found.add(
+          entry.isBroken()
+              ? new Row(entry, getString(R.string.broken_result), entry.file.getName())
+              : new Row(entry, title(entry.result()), description(entry.result())));
+    }
+    return found;
+  }
+
+  private void show(List<Row> found) {
+    rows = found;
     List<String> names = new ArrayList<>();
-    found.forEach(entry -> names.add(entry.file.getName()));
+    found.forEach(row -> names.add(row.entry.file.getName()));
     selected.retainAll(names);
     show();
   }
@@ -64,13 +89,13 @@ public final class HistoryActivity extends Screen {
   private void show() {
     content().removeAllViews();
     String words = filter.getText().toString();
-    filter.setVisibility(entries.isEmpty() ? View.GONE : View.VISIBLE);
-    for (History.Entry entry : entries) {
-      if (entry.matches(words)) {
-        addRow(entry);
+    filter.setVisibility(rows.isEmpty() ? View.GONE : View.VISIBLE);
+    for (Row row : rows) {
+      if (row.entry.matches(words)) {
+        addRow(row);
       }
     }
-    if (entries.isEmpty()) {
+    if (rows.isEmpty()) {
       addEmpty(getString(R.string.no_history), getString(R.string.no_history_note));
     } else if (content().getChildCount() == 0) {
       addEmpty("", getString(R.string.no_match, words.trim()));
@@ -78,22 +103,21 @@ public final class HistoryActivity extends Screen {
     showBar();
   }
 
-  private void addRow(History.Entry entry) {
+  private void addRow(Row row) {
     ViewGroup card = add(R.layout.card, content());
     card.setPadding(0, 0, 0, 0);
-    View row = add(R.layout.row_check, card);
-    String name = entry.file.getName();
-    String title = entry.isBroken() ? getString(R.string.broken_result) : title(entry.result());
-    setText(row, R.id.title, title);
-    setText(row, R.id.subtitle, entry.isBroken() ? name : description(entry.result()));
-    row.setOnClickListener(view -> open(entry));
-    CheckBox check = row.findViewById(R.id.check);
-    check.setContentDescription(getString(R.string.select_what, title));
+    View shown = add(R.layout.row_check, card);
+    String name = row.entry.file.getName();
+    setText(shown, R.id.title, row.title);
+    setText(shown, R.id.subtitle, row.description);
+    shown.setOnClickListener(view -> open(row.entry));
+    CheckBox check = shown.findViewById(R.id.check);
+    check.setContentDescription(getString(R.string.select_what, row.title));
     check.setChecked(selected.contains(name));
     check.setOnCheckedChangeListener((view, isChecked) -> select(name, isChecked));
-    View delete = row.findViewById(R.id.delete);
-    delete.setContentDescription(getString(R.string.delete_what, title));
-    delete.setOnClickListener(view -> askToDelete(Collections.singletonList(entry)));
+    View delete = shown.findViewById(R.id.delete);
+    delete.setContentDescription(getString(R.string.delete_what, row.title));
+    delete.setOnClickListener(view -> askToDelete(Collections.singletonList(row.entry)));
   }
 
   private String title(Result result) {
@@ -140,9 +164,9 @@ public final class HistoryActivity extends Screen {
 
   private List<History.Entry> chosen() {
     List<History.Entry> chosen = new ArrayList<>();
-    for (History.Entry entry : entries) {
-      if (selected.contains(entry.file.getName())) {
-        chosen.add(entry);
+    for (Row row : rows) {
+      if (selected.contains(row.entry.file.getName())) {
+        chosen.add(row.entry);
       }
     }
     return chosen;
@@ -169,7 +193,7 @@ public final class HistoryActivity extends Screen {
           for (History.Entry entry : chosen) {
             history.delete(entry);
           }
-          return history.list();
+          return rows(history);
         },
         this::show);
   }

@@ -124,15 +124,25 @@ public final class LineChart extends View {
       int color,
       float widthDp) {
     double range = Math.max(x[x.length - 1] - x[0], 1e-9);
+    double across = (getWidth() - left) / range;
+    double down = (bottom - above) / top;
     Path path = new Path();
-    for (int i = 0; i < values.length; i++) {
-      float px = (float) (left + (getWidth() - left) * (x[i] - x[0]) / range);
-      float py = (float) (bottom - (bottom - above) * values[i] / top);
-      if (i == 0) {
-        path.moveTo(px, py);
-      } else {
-        path.lineTo(px, py);
+    int i = 0;
+    while (i < values.length) {
+      double at = left + across * (x[i] - x[0]);
+      double low = values[i];
+      double high = low;
+      boolean isFirst = i == 0;
+      // Points of one pixel become one stroke: there may be 100,000.
+      for (i++; i < values.length && left + across * (x[i] - x[0]) - at < 1; i++) {
+        low = Math.min(low, values[i]);
+        high = Math.max(high, values[i]);
       }
+      if (isFirst) {
+        path.moveTo((float) at, (float) (bottom - down * low));
+      }
+      path.lineTo((float) at, (float) (bottom - down * low));
+      path.lineTo((float) at, (float) (bottom - down * high));
     }
     line.setColor(getContext().getColor(color));
     line.setStrokeWidth(widthDp * density);

@@ -23,7 +23,7 @@ public final class SettingsActivity extends Screen {
   private static final double[] COOL_DOWN_SECONDS = {0, 2, 5, 10, 30, 60, 120, 300};
   private static final double[] SUSTAINED_MINUTES = {0, 1, 2, 5, 10, 20, 30, 60};
 
-  private final Map<Backend, RadioButton> radios = new EnumMap<>(Backend.class);
+  private final Map<Backend, View> backends = new EnumMap<>(Backend.class);
   private PlanStore store;
   private List<String> selected;
   private Backend backend;
@@ -58,9 +58,7 @@ public final class SettingsActivity extends Screen {
       View row = add(R.layout.row_radio, card);
       setText(row, R.id.title, getString(Labels.backend(offered)));
       setText(row, R.id.subtitle, getString(Labels.backendNote(offered)));
-      RadioButton radio = row.findViewById(R.id.radio);
-      radio.setId(View.generateViewId()); // else rotation restores all by one id
-      radios.put(offered, radio);
+      backends.put(offered, row);
       row.setOnClickListener(view -> choose(offered));
     }
     addNote(card, getString(R.string.backend_note));
@@ -69,7 +67,11 @@ public final class SettingsActivity extends Screen {
 
   private void choose(Backend chosen) {
     backend = chosen;
-    radios.forEach((offered, radio) -> radio.setChecked(offered == chosen));
+    backends.forEach(
+        (offered, row) -> {
+          row.setSelected(offered == chosen);
+          ((RadioButton) row.findViewById(R.id.radio)).setChecked(offered == chosen);
+        });
     if (sustained != null) {
       change();
     }

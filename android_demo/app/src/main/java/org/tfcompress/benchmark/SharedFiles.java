@@ -90,7 +90,11 @@ public final class SharedFiles extends ContentProvider {
     if (!mode.equals("r")) {
       throw new SecurityException("Shared results can only be read; got mode " + mode + ".");
     }
-    return ParcelFileDescriptor.open(file(uri), ParcelFileDescriptor.MODE_READ_ONLY);
+    File file = file(uri);
+    if (!file.isFile()) {
+      throw new FileNotFoundException("Not shared, or not any more: " + uri + ".");
+    }
+    return ParcelFileDescriptor.open(file, ParcelFileDescriptor.MODE_READ_ONLY);
   }
 
   @Override

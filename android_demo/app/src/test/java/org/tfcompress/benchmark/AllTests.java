@@ -10,7 +10,8 @@ import org.junit.runner.notification.Failure;
 /** Runs all tests of the screens and counts them. */
 public final class AllTests {
   private static final Class<?>[] CLASSES = {
-    LooksTest.class, WholeTest.class, UseTest.class, ProcessMemoryTest.class
+    LooksTest.class, WholeTest.class, UseTest.class, ContrastTest.class,
+    ProcessMemoryTest.class
   };
 
   private AllTests() {}

@@ -96,7 +96,8 @@ public class LooksTest {
 
   @Test
   public void settings() throws Exception {
-    looks("settings", open(SettingsActivity.class, withSelection(SettingsActivity.class, BUNDLED)).get());
+    Intent intent = withSelection(SettingsActivity.class, BUNDLED);
+    looks("settings", open(SettingsActivity.class, intent).get());
   }
 
   @Test
@@ -127,7 +128,8 @@ public class LooksTest {
             + " \"xnnpack\": 37, \"added_bytes\": 1700000, \"profiles\": true}");
     Plan plan = new Plan.Builder().sustainedSeconds(300).build();
     File file = Robot.measured(plan, "PUSHED/warm");
-    looks("details", open(DetailsActivity.class, DetailsActivity.intent(Robot.app(), file, 0)).get());
+    Intent intent = DetailsActivity.intent(Robot.app(), file, 0);
+    looks("details", open(DetailsActivity.class, intent).get());
   }
 
   @Test
