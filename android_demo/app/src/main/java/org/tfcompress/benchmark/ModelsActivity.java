@@ -37,7 +37,9 @@ public final class ModelsActivity extends Screen {
       selected.addAll(saved.getStringArrayList(SELECTED));
     }
     findViewById(R.id.measure).setOnClickListener(view -> open(SettingsActivity.class));
-    load(app().runner()::takeCrash, this::showCrash);
+    if (!app().runner().state().isRunning()) {
+      load(app().runner()::takeCrash, this::showCrash);
+    }
   }
 
   private void showCrash(String model) {

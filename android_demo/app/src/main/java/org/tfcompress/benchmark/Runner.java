@@ -22,7 +22,7 @@ import org.tfcompress.benchmark.core.Run;
 /**
  * Runs benchmarks on a thread of its own, one at a time, whatever screens come and go.
  *
- * <p>All but the measuring happens on the main thread.
+ * <p>All but the measuring and {@code takeCrash} happens on the main thread.
  */
 final class Runner {
   /** Finds the models to be measured. */
@@ -121,9 +121,9 @@ final class Runner {
     return cancellation.isCancelled();
   }
 
-  /** What ran when the app was last killed, told once; empty if it ended well. */
+  /** Which model ran when the app was last killed, told once; empty if none did. */
   String takeCrash() {
-    if (state.isRunning() || !marker.exists()) {
+    if (!marker.exists()) {
       return "";
     }
     try (BufferedReader reader = new BufferedReader(new FileReader(marker))) {
