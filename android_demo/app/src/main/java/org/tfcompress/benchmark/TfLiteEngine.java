@@ -1,0 +1,74 @@
+package org.tfcompress.benchmark;
+
+import android.os.Build;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import org.tensorflow.lite.Delegate;
+import org.tensorflow.lite.TensorFlowLite;
+import org.tfcompress.benchmark.core.Backend;
+import org.tfcompress.benchmark.core.Engine;
+import org.tfcompress.benchmark.core.Plan;
+import org.tfcompress.benchmark.core.RuntimeInfo;
+import org.tfcompress.benchmark.core.Session;
+
+/** Runs models by TFLite's Java API, tfcompress's delegate first. */
+final class TfLiteEngine implements Engine {
+  /** In a library of its own, which the app need not have. */
+  private static final String GPU_DELEGATE = "org.tensorflow.lite.gpu.GpuDelegate";
+
+  @Override
+  public RuntimeInfo runtime() {
+    return new RuntimeInfo("TFLite", TensorFlowLite.runtimeVersion(), "app");
+  }
+
+  /** What this device and this build of the app can be asked for. */
+  static List<Backend> offered() {
+    List<Backend> offered = new ArrayList<>();
+    Collections.addAll(offered, Backend.XNNPACK, Backend.CPU);
+    if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.O_MR1) {
+      offered.add(Backend.NNAPI);
+    }
+    if (hasGpuDelegate()) {
+      offered.add(Backend.GPU);
+    }
+    return offered;
+  }
+
+  private static boolean hasGpuDelegate() {
+    try {
+      Class.forName(GPU_DELEGATE);
+      return true;
+    } catch (ClassNotFoundException missing) {
+      return false;
+    }
+  }
+
+  @Override
+  public Session open(byte[] content, Plan plan) throws Exception {
+    if (!offered().contains(plan.backend)) {
+      throw new IllegalArgumentException(
+          "this app and device offer " + offered() + "; got " + plan.backend + ".");
+    }
+    TensorFlowLite.init();
+    List<Delegate> delegates = new ArrayList<>();
+    try {
+      return new TfLiteSession(content, plan, delegates, () -> addAll(delegates, plan));
+    } catch (Exception | LinkageError error) {
+      delegates.forEach(Delegate::close);
+      throw error;
+    }
+  }
+
+  /** XNNPACK is not applied by TFLite's Java library itself, whatever its options say. */
+  private static void addAll(List<Delegate> delegates, Plan plan)
+      throws ReflectiveOperationException {
+    delegates.add(NativeDelegate.tfcompress());
+    if (plan.backend == Backend.XNNPACK) {
+      delegates.add(NativeDelegate.xnnpack(plan.numThreads));
+    }
+    if (plan.backend == Backend.GPU) {
+      delegates.add((Delegate) Class.forName(GPU_DELEGATE).getConstructor().newInstance());
+    }
+  }
+}

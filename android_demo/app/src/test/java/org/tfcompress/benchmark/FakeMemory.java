@@ -1,0 +1,29 @@
+package org.tfcompress.benchmark;
+
+import org.tfcompress.benchmark.core.MemorySource;
+
+/** Memory of which fake models take what they say. */
+final class FakeMemory implements MemorySource {
+  private long usedBytes = 60_000_000;
+  private long peakBytes = usedBytes;
+
+  synchronized void add(long bytes) {
+    usedBytes += bytes;
+    peakBytes = Math.max(peakBytes, usedBytes);
+  }
+
+  @Override
+  public synchronized void forgetPeak() {
+    peakBytes = usedBytes;
+  }
+
+  @Override
+  public synchronized long usedBytes() {
+    return usedBytes;
+  }
+
+  @Override
+  public synchronized long peakBytes() {
+    return peakBytes;
+  }
+}
