@@ -12,6 +12,9 @@ ANDROID_C := $(wildcard android_demo/*/*.[ch])
 LOCK := .ci/constraints.txt
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+HAS_JDK = command -v javac mvn >/dev/null || { echo "The Android demo needs a JDK and \
+  Maven: apt install openjdk-17-jdk-headless maven" >&2; exit 1; }
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test layout test-arm android test-android fuzz lint format lock clean
 
@@ -30,15 +33,17 @@ layout: $(INSTALLED) ## Compare our declarations of TFLite with the official hea
 test-arm: $(INSTALLED) ## Compare the native core on emulated arm64 with this machine
 	PYTHONPATH=. $(BIN)/python tests/arm/run.py
 
-android: $(INSTALLED) ## Build and check the native part of the Android demo, without the NDK
+android: $(INSTALLED) ## Build and check the Android demo, without Gradle and the NDK
+	@$(HAS_JDK)
 	tests/arm/prepare.sh build/arm64
 	$(BIN)/python android_demo/tools/build_native.py --zig build/arm64/host/ziglang
+	$(BIN)/python android_demo/tools/bundle_models.py build/android/models
+	android_demo/tools/build_apk
 
-test-android: $(INSTALLED) ## Test the Android demo on this machine (needs a JDK and Maven)
-	@command -v javac mvn >/dev/null || { echo "make test-android needs a JDK and" \
-	  "Maven: apt install openjdk-17-jdk-headless maven" >&2; exit 1; }
+test-android: android ## Test the Android demo on this machine
 	mvn -B -q -f android_demo/core/pom.xml test
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 2 --dist loadfile android_demo/tests
+	android_demo/tools/test_screens
 
 fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; needs clang)
 	$(BIN)/cmake -S tfcompress/native -B build/fuzz -DTFC_FUZZ=ON -DCMAKE_C_COMPILER=clang

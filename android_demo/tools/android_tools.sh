@@ -1,0 +1,75 @@
+# What building and testing the app share: sourced with $demo and $folder set.
+app=$demo/app
+libraries=$folder/libraries
+
+fetch_libraries() {
+  local pom=$demo/tools/screens/pom.xml done=$folder/libraries.done aar
+  if [[ $done -nt $pom ]]; then return; fi
+  echo "Downloading about 520 MB of Robolectric, Android, R8 and TFLite by Maven ..."
+  rm -rf "$libraries"
+  mvn -B -q -f "$pom" dependency:copy-dependencies -DoutputDirectory="$libraries"
+  for aar in "$libraries"/*.aar; do
+    unzip -o -q -p "$aar" classes.jar > "${aar%.aar}.classes.jar"
+  done
+  touch "$done"
+}
+
+# An apt with lists and archives of its own: nothing is installed and root is not needed.
+apt_get() {
+  local apt=$folder/apt
+  mkdir -p "$apt"/{lists,archives}/partial
+  apt-get -qq -o Dir::State::lists="$apt/lists" -o Dir::Cache::archives="$apt/archives" \
+    -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Debug::NoLocking=true \
+    -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=3 \
+    -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=0 "$@"
+}
+
+# Debian's programs for Android, of one version for everybody.
+fetch_debian() {
+  debian=$folder/debian
+  local names=(aapt android-framework-res zipalign apksigner) package
+  if [[ ! -f $debian.done || "${names[*]}" != "$(< "$debian.done")" ]]; then
+    echo "Downloading about 30 MB of Debian's ${names[*]} ..."
+    rm -rf "$debian"
+    apt_get update
+    apt_get install --download-only --yes --no-install-recommends "${names[@]}"
+    for package in "$folder"/apt/archives/*.deb; do dpkg -x "$package" "$debian"; done
+    rm -rf "$folder/apt"
+    echo "${names[*]}" > "$debian.done"
+  fi
+  framework=$debian/usr/share/android-framework-res/framework-res.apk
+  debian_libraries=$(find "$debian" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
+}
+
+# run_debian PROGRAM ARGUMENT...
+run_debian() {
+  LD_LIBRARY_PATH=$debian_libraries "$debian/usr/bin/$1" "${@:2}"
+}
+
+# link_resources WORK ASSETS: WORK/resources.apk, and R.java in WORK/generated.
+link_resources() {
+  local work=$1 assets=$2
+  rm -rf "$work/generated"
+  mkdir -p "$work/generated"
+  run_debian aapt2 compile --dir "$app/src/main/res" -o "$work/resources.zip"
+  # Gradle takes the package from its namespace, aapt2 from the manifest.
+  sed 's/<manifest /&package="org.tfcompress.benchmark" /' \
+    "$app/src/main/AndroidManifest.xml" > "$work/AndroidManifest.xml"
+  run_debian aapt2 link -I "$framework" -A "$assets" \
+    --manifest "$work/AndroidManifest.xml" \
+    --min-sdk-version 26 --target-sdk-version 34 \
+    --version-code 1 --version-name 1.0 --java "$work/generated" \
+    -o "$work/resources.apk" "$work/resources.zip"
+}
+
+# compile_app WORK: WORK/classes.
+compile_app() {
+  local work=$1
+  android=$(ls "$libraries"/android-all-14*.jar)
+  libraries_path=$(ls "$libraries"/*.jar | grep -v -e android-all -e /r8- | paste -sd:)
+  rm -rf "$work/classes"
+  mkdir -p "$work/classes"
+  find "$work/generated" "$app/src/main/java" "$demo/core/src/main/java" -name '*.java' \
+    -print0 | xargs -0 javac -nowarn -Xlint:-options -source 8 -target 8 -encoding UTF-8 \
+    -cp "$android:$libraries_path" -d "$work/classes"
+}
