@@ -5,7 +5,7 @@ import java.io.File;
 /** Prints what the core reads of a folder that the PC filled, and of its plan. */
 final class ManifestCheck {
   public static void main(String[] words) throws Exception {
-    ModelFile model = Manifest.read(Source.folder(new File(words[0]))).models.get(0);
+    ModelFile model = Manifest.read(new Folder(new File(words[0]))).models.get(0);
     System.out.println(model.name + " " + model.read().length);
     Evaluation evaluation = model.evaluation();
     System.out.println(evaluation.count() + " " + evaluation.label(1));

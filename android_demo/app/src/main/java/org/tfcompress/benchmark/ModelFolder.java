@@ -15,6 +15,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import org.tfcompress.benchmark.core.AtomicFile;
+import org.tfcompress.benchmark.core.Folder;
 import org.tfcompress.benchmark.core.JsonObject;
 import org.tfcompress.benchmark.core.Manifest;
 import org.tfcompress.benchmark.core.ModelFile;
@@ -48,7 +49,7 @@ final class ModelFolder {
 
   private List<ModelFile> ofManifest() throws IOException {
     boolean isThere = new File(folder, Manifest.FILE).exists();
-    return isThere ? Manifest.read(Source.folder(folder)).models : new ArrayList<>();
+    return isThere ? Manifest.read(new Folder(folder)).models : new ArrayList<>();
   }
 
   private File[] modelFiles() {
@@ -80,7 +81,7 @@ final class ModelFolder {
             .put("version", 1)
             .put("models", models)
             .toString();
-    Source inFolder = Source.folder(folder);
+    Source inFolder = new Folder(folder);
     Source source = path -> path.equals(Manifest.FILE) ? stream(text) : inFolder.open(path);
     return Manifest.read(source).models;
   }

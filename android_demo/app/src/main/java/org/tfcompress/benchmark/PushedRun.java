@@ -4,12 +4,12 @@ import java.io.File;
 import java.io.IOException;
 import java.util.List;
 import org.tfcompress.benchmark.core.AtomicFile;
+import org.tfcompress.benchmark.core.Folder;
 import org.tfcompress.benchmark.core.History;
 import org.tfcompress.benchmark.core.JsonObject;
 import org.tfcompress.benchmark.core.Manifest;
 import org.tfcompress.benchmark.core.ModelFile;
 import org.tfcompress.benchmark.core.Result;
-import org.tfcompress.benchmark.core.Source;
 
 /** A run that a PC asked for: models, progress and result are files of a folder. */
 final class PushedRun implements Runner.Destination {
@@ -38,7 +38,7 @@ final class PushedRun implements Runner.Destination {
         throw new IOException("Cannot delete " + old + ".");
       }
     }
-    return Manifest.read(Source.folder(folder)).models;
+    return Manifest.read(new Folder(folder)).models;
   }
 
   @Override

@@ -25,6 +25,7 @@ import org.robolectric.annotation.Config;
 import org.robolectric.annotation.GraphicsMode;
 import org.robolectric.internal.bytecode.InstrumentationConfiguration;
 import org.tfcompress.benchmark.core.Backend;
+import org.tfcompress.benchmark.core.Folder;
 import org.tfcompress.benchmark.core.ModelFile;
 import org.tfcompress.benchmark.core.Plan;
 import org.tfcompress.benchmark.core.Result;
@@ -62,7 +63,7 @@ public class RealTest {
   public static final class RealApplication extends BenchmarkApplication {
     @Override
     Source bundled() {
-      return Source.folder(new File(System.getProperty("models")));
+      return new Folder(new File(System.getProperty("models")));
     }
   }
 

@@ -108,7 +108,7 @@ public class ManifestTest {
     File folder = temporary.getRoot();
     AtomicFile.write(new File(folder, "manifest.json"), manifest(model("A", "a.tflite", "")));
     AtomicFile.write(new File(folder, "a.tflite"), "abc");
-    assertEquals(3, Manifest.read(Source.folder(folder)).models.get(0).read().length);
+    assertEquals(3, Manifest.read(new Folder(folder)).models.get(0).read().length);
   }
 
   @Test
