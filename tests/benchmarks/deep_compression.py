@@ -69,7 +69,7 @@ LENETS = {
         channels={"conv1": 0.5, "conv2": 0.68, "fc1": 0.88},
         sparsity={"conv1": 0.3, "conv2": 0.7, "fc1": 0.905, "logits": 0.55},
         # A value more in a small kernel costs next to nothing.
-        num_clusters={".*": 8, "conv1": 15, "fc1": 6, ".*/bias": 8},
+        num_clusters={".*": 12, "conv1": 20, "fc1": 10, ".*/bias": 10},
         temperature=2.0,
         epochs=(60, 16),
         learning_rate=(3e-3, 1e-3),

@@ -264,7 +264,7 @@ class Lab:
         error, ratio = self.error(plain, data=data), total / max(kept, 1)
         limits = {
             f"error <= {at_most} %": at_most is None or round(error, 4) <= at_most,
-            f"{at_least_ratio or 0:.3g}x": at_least_ratio is None or ratio >= at_least_ratio,
+            f"{at_least_ratio or 0:.3g}x": ratio >= (at_least_ratio or 0),
         }
         asked = [
             text

@@ -37,9 +37,16 @@ def _section(name, results):
     by_method = {}
     for result in results:
         by_method.setdefault(result["method"], []).append(result)
-    lines = [_line(_COLUMNS), _line(["---"] * len(_COLUMNS))]
-    lines += [_line(_cells(runs)) for runs in by_method.values()]
-    notes = dict.fromkeys(result["note"] for result in results if result["note"])
+    rows = {method: _cells(runs) for method, runs in by_method.items()}
+    notes = list(dict.fromkeys(r["note"] for r in results if r["note"]))
+    columns = list(_COLUMNS)
+    if len(notes) > 1:
+        columns.append("note")
+        for method, cells in rows.items():
+            cells.append(by_method[method][0]["note"])
+        notes = []
+    lines = [_line(columns), _line(["---"] * len(columns))]
+    lines += map(_line, rows.values())
     machines = dict.fromkeys(result["machine"] for result in results)
     seeds = sorted({result["seed"] for result in results})
     about = [
