@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.function.ToDoubleFunction;
 import org.tfcompress.benchmark.core.Result;
 import org.tfcompress.benchmark.core.Run;
+import org.tfcompress.benchmark.core.Statistics;
 
 /** One run of a result file, and the numbers that it is compared by; NaN where not known. */
 final class Measured {
@@ -77,13 +78,7 @@ final class Measured {
   }
 
   double percentileMs(double percent) {
-    if (sortedMs.length == 0) {
-      return Double.NaN;
-    }
-    double rank = percent / 100 * (sortedMs.length - 1);
-    int below = (int) rank;
-    int above = Math.min(below + 1, sortedMs.length - 1);
-    return sortedMs[below] + (rank - below) * (sortedMs[above] - sortedMs[below]);
+    return sortedMs.length == 0 ? Double.NaN : Statistics.percentile(sortedMs, percent);
   }
 
   /** The peak where the kernel tells it, else what was in use after the runs. */

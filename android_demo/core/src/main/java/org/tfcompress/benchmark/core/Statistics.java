@@ -61,7 +61,8 @@ public final class Statistics {
     return sorted;
   }
 
-  static double percentile(double[] sorted, double percent) {
+  /** A percentile of samples that are sorted, one at least. */
+  public static double percentile(double[] sorted, double percent) {
     double rank = percent / 100 * (sorted.length - 1);
     int below = (int) rank;
     int above = Math.min(below + 1, sorted.length - 1);
