@@ -87,7 +87,7 @@ def main(values, *paths):
     _check(values)
     if values.device == "host":
         rows = [_on_host(values, path) for path in paths]
-        return rows[0] if len(rows) == 1 else Benchmarks(rows)
+        return rows[0] if len(rows) == 1 else Benchmarks(tuple(rows))
     with tempfile.TemporaryDirectory() as folder:
         files = _files(values, paths, pathlib.Path(folder))
         found = _on_device(values, files)
@@ -95,7 +95,7 @@ def main(values, *paths):
         if values.device == "both":
             rows = [*(_on_host(values, path) for path in files.values()), *rows]
     about = f"{found.device}, {found.system}, {found.runtime}, {values.backend}"
-    return Benchmarks(rows, about)
+    return Benchmarks(tuple(rows), about)
 
 
 def _check(values):

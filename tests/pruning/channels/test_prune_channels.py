@@ -200,6 +200,17 @@ def test_a_ratio_for_each_pattern(ratio, kept):
     assert small.get_layer("c").filters == kept[0]
 
 
+def test_each_pattern_shares_out_its_own_ratio():
+    # Of 8 and 64 weights 36 go together: 7 small neurons of one and 4 of 8 of the other.
+    model = chain([np.ones((1, 8)), 9 * np.ones((8, 8)), np.ones((8, 1))])
+    for ratio, kept in (
+        ({"dense[01]": 0.5}, (1, 8)),
+        ({"dense0": 0.5, "dense1": 0.5}, (4, 4)),
+    ):
+        small = tfc.prune_channels(model, ratio, scope="global")
+        assert tuple(small.get_layer(f"dense{i}").units for i in (0, 1)) == kept
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

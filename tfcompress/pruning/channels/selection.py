@@ -79,7 +79,7 @@ class Selection:
         self._shapes = [self._shape(group) for group in groups]
 
     def by_rule(self, ratios):
-        """`[(ratio, groups)]` of the groups that rules cover.
+        """`[(ratio, groups)]`, one for each rule that covers groups.
 
         A group has the ratio of any of the layers that make its channels.
 
@@ -93,22 +93,23 @@ class Selection:
         if not isinstance(ratios, dict):
             return [(ratios, self._groups)]
         parts = by_rule(ratios, list(self._weights.values()))
-        of_weights = {w.path: ratio for ratio, weights in parts for w in weights}
-        found = {}
+        numbers = {w.path: n for n, (_, weights) in enumerate(parts) for w in weights}
+        found = [[] for _ in parts]
         for group in self._groups:
-            makers = {
-                weight.path: of_weights.get(weight.path)
-                for weight in self._makers(group)
-            }
-            ratios = {ratio for ratio in makers.values() if ratio is not None}
-            if len(ratios) > 1:
+            paths = [weight.path for weight in self._makers(group)]
+            given = {path: parts[numbers[path]][0] for path in paths if path in numbers}
+            if len(set(given.values())) > 1:
                 raise ValueError(
-                    f"The layers of {list(makers)} make the same channels, and have the "
-                    f"ratios {list(makers.values())}: expected one for all of them."
+                    f"{list(given)} make the same channels, and have the ratios "
+                    f"{list(given.values())}: expected one for all of them."
                 )
-            for ratio in ratios:
-                found.setdefault(ratio, []).append(group)
-        return list(found.items())
+            if given:
+                found[numbers[next(iter(given))]].append(group)
+        return [
+            (ratio, groups)
+            for (ratio, _), groups in zip(parts, found, strict=True)
+            if groups
+        ]
 
     def __call__(self, sparsity):
         """`(number of units,)` booleans, True = keep.
