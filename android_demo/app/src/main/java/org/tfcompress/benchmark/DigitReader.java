@@ -54,6 +54,7 @@ final class DigitReader implements AutoCloseable {
   }
 
   private final Clock clock;
+  private final List<Session> sessions = new ArrayList<>();
   private final List<Reading> readings = new ArrayList<>();
   private final List<Answer> problems = new ArrayList<>();
 
@@ -70,11 +71,12 @@ final class DigitReader implements AutoCloseable {
   private void open(Engine engine, Plan plan, ModelFile model) {
     try {
       Session session = engine.open(model.read(), plan);
-      if (isReader(session.inputs(), session.outputs())) {
-        readings.add(new Reading(model, session));
-      } else {
+      if (!isReader(session.inputs(), session.outputs())) {
         session.close();
+        return;
       }
+      sessions.add(session);
+      readings.add(new Reading(model, session));
     } catch (Exception | LinkageError | OutOfMemoryError error) {
       problems.add(
           new Answer(model.name, -1, Double.NaN, Double.NaN, Background.message(error)));
@@ -125,8 +127,7 @@ final class DigitReader implements AutoCloseable {
 
   private Answer answer(Reading reading, float[] ink, int width, int height) {
     Session session = reading.session;
-    int margin = reading.side / 7;
-    margin = reading.side < 16 ? 0 : margin;
+    int margin = reading.side < 16 ? 0 : reading.side / 7;
     float[] picture = DigitPicture.shrink(ink, width, height, reading.side, margin);
     double[] values = new double[picture.length];
     for (int i = 0; i < values.length; i++) {
@@ -166,6 +167,6 @@ final class DigitReader implements AutoCloseable {
 
   @Override
   public void close() {
-    readings.forEach(reading -> reading.session.close());
+    sessions.forEach(Session::close);
   }
 }

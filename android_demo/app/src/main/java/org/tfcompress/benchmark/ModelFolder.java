@@ -1,14 +1,11 @@
 package org.tfcompress.benchmark;
 
-import java.io.ByteArrayInputStream;
 import java.io.File;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -16,10 +13,9 @@ import java.util.List;
 import java.util.Set;
 import org.tfcompress.benchmark.core.AtomicFile;
 import org.tfcompress.benchmark.core.Folder;
-import org.tfcompress.benchmark.core.JsonObject;
+import org.tfcompress.benchmark.core.HashedFile;
 import org.tfcompress.benchmark.core.Manifest;
 import org.tfcompress.benchmark.core.ModelFile;
-import org.tfcompress.benchmark.core.Source;
 
 /** Models in a folder: those of its manifest, and files .tflite that it does not name. */
 final class ModelFolder {
@@ -37,13 +33,11 @@ final class ModelFolder {
     List<ModelFile> models = new ArrayList<>(ofManifest());
     Set<String> named = new HashSet<>();
     models.forEach(model -> named.add(model.file.path));
-    List<JsonObject> loose = new ArrayList<>();
     for (File file : modelFiles()) {
       if (!named.contains(file.getName())) {
-        loose.add(described(file));
+        models.add(described(file));
       }
     }
-    models.addAll(read(loose));
     return models;
   }
 
@@ -65,29 +59,10 @@ final class ModelFolder {
     return name.endsWith(SUFFIX) && !name.startsWith(".");
   }
 
-  private static JsonObject described(File file) throws IOException {
+  private ModelFile described(File file) throws IOException {
     String name = file.getName();
-    return new JsonObject()
-        .put("name", name.substring(0, name.length() - SUFFIX.length()))
-        .put("file", name)
-        .put("sha256", sha256(file))
-        .put("size_bytes", file.length());
-  }
-
-  private List<ModelFile> read(List<JsonObject> models) throws IOException {
-    String text =
-        new JsonObject()
-            .put("format", "tfcompress-models")
-            .put("version", 1)
-            .put("models", models)
-            .toString();
-    Source inFolder = new Folder(folder);
-    Source source = path -> path.equals(Manifest.FILE) ? stream(text) : inFolder.open(path);
-    return Manifest.read(source).models;
-  }
-
-  private static InputStream stream(String text) {
-    return new ByteArrayInputStream(text.getBytes(StandardCharsets.UTF_8));
+    String plain = name.substring(0, name.length() - SUFFIX.length());
+    return ModelFile.of(plain, HashedFile.of(file), new Folder(folder));
   }
 
   /** Copies a model into the folder; there is either the whole file or none. */
@@ -104,7 +79,7 @@ final class ModelFolder {
       if (!temporary.renameTo(file)) {
         throw new IOException("Cannot write " + file + ".");
       }
-      return read(Arrays.asList(described(file))).get(0);
+      return described(file);
     } finally {
       temporary.delete();
     }
@@ -136,7 +111,7 @@ final class ModelFolder {
   }
 
   private void checkIsNew(String displayName, File file) throws IOException {
-    String hash = sha256(file);
+    String hash = HashedFile.of(file).sha256;
     for (ModelFile model : list()) {
       if (model.file.sha256.equals(hash)) {
         throw new IOException(
@@ -164,23 +139,6 @@ final class ModelFolder {
     File file = new File(folder, model.file.path);
     if (!file.delete() && file.exists()) {
       throw new IOException("Cannot delete " + file + ".");
-    }
-  }
-
-  static String sha256(File file) throws IOException {
-    try (InputStream stream = new FileInputStream(file)) {
-      MessageDigest digest = MessageDigest.getInstance("SHA-256");
-      byte[] buffer = new byte[1 << 16];
-      for (int size = stream.read(buffer); size >= 0; size = stream.read(buffer)) {
-        digest.update(buffer, 0, size);
-      }
-      StringBuilder text = new StringBuilder();
-      for (byte value : digest.digest()) {
-        text.append(String.format("%02x", value & 0xff));
-      }
-      return text.toString();
-    } catch (NoSuchAlgorithmException impossible) {
-      throw new IllegalStateException(impossible);
     }
   }
 }

@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.util.List;
 import org.tfcompress.benchmark.core.AtomicFile;
 import org.tfcompress.benchmark.core.Folder;
+import org.tfcompress.benchmark.core.HashedFile;
 import org.tfcompress.benchmark.core.History;
 import org.tfcompress.benchmark.core.JsonObject;
 import org.tfcompress.benchmark.core.Manifest;
@@ -64,12 +65,12 @@ final class PushedRun implements Runner.Destination {
   public void end() {
     File file = new File(folder, RESULT);
     try {
-      String hash = ModelFolder.sha256(file);
+      HashedFile hashed = HashedFile.of(file);
       finish(
           new JsonObject()
               .put("error", null)
-              .put("sha256", hash)
-              .put("size_bytes", file.length()));
+              .put("sha256", hashed.sha256)
+              .put("size_bytes", hashed.sizeBytes));
     } catch (IOException error) {
       fail(Background.message(error));
     }

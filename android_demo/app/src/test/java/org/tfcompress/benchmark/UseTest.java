@@ -44,6 +44,7 @@ import org.robolectric.annotation.Config;
 import org.robolectric.annotation.GraphicsMode;
 import org.robolectric.shadows.ShadowDialog;
 import org.tfcompress.benchmark.core.Backend;
+import org.tfcompress.benchmark.core.HashedFile;
 import org.tfcompress.benchmark.core.JsonObject;
 import org.tfcompress.benchmark.core.Plan;
 import org.tfcompress.benchmark.core.Result;
@@ -436,7 +437,7 @@ public class UseTest {
     JsonObject done = headless("job-1", plan);
     assertFalse(done.has("error"));
     File file = new File(folder, "result.json");
-    assertEquals(ModelFolder.sha256(file), done.text("sha256"));
+    assertEquals(HashedFile.of(file).sha256, done.text("sha256"));
     assertEquals(file.length(), done.whole("size_bytes"));
     Result result =
         Result.fromJson(new String(Files.readAllBytes(file.toPath()), StandardCharsets.UTF_8));

@@ -21,8 +21,22 @@ final class Bytes {
   }
 
   static String sha256(byte[] content) {
+    return hexadecimal(digest().digest(content));
+  }
+
+  /** Of what is left in the stream, which is read part by part and left open. */
+  static String sha256(InputStream stream) throws IOException {
+    MessageDigest digest = digest();
+    byte[] part = new byte[1 << 16];
+    for (int size = stream.read(part); size >= 0; size = stream.read(part)) {
+      digest.update(part, 0, size);
+    }
+    return hexadecimal(digest.digest());
+  }
+
+  private static String hexadecimal(byte[] digest) {
     StringBuilder text = new StringBuilder();
-    for (byte value : digest().digest(content)) {
+    for (byte value : digest) {
       text.append(String.format("%02x", value & 0xff));
     }
     return text.toString();

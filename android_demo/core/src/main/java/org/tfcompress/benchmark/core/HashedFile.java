@@ -1,5 +1,7 @@
 package org.tfcompress.benchmark.core;
 
+import java.io.File;
+import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.Arrays;
@@ -31,6 +33,13 @@ public final class HashedFile {
     this.path = path;
     this.sha256 = Check.sha256(sha256);
     this.sizeBytes = sizeBytes;
+  }
+
+  /** A file that lies directly in a folder, as it is now. */
+  public static HashedFile of(File file) throws IOException {
+    try (InputStream stream = new FileInputStream(file)) {
+      return new HashedFile(file.getName(), Bytes.sha256(stream), file.length());
+    }
   }
 
   public boolean exists() {

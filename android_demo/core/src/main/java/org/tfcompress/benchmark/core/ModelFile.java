@@ -43,17 +43,23 @@ public final class ModelFile {
     this.source = source;
   }
 
-  /** A model without a manifest, such as one that the user picked. */
+  /** A model in memory, without a manifest. */
   public static ModelFile of(String name, byte[] content) {
+    HashedFile file = new HashedFile("model.tflite", Bytes.sha256(content), content.length);
+    return of(name, file, path -> new ByteArrayInputStream(content));
+  }
+
+  /** A model that no manifest names, such as one that the user picked. */
+  public static ModelFile of(String name, HashedFile file, Source source) {
     return new ModelFile(
         name,
-        new HashedFile("model.tflite", Bytes.sha256(content), content.length),
+        file,
         Collections.emptyList(),
         Collections.emptyList(),
         HashedFile.NONE,
         HashedFile.NONE,
         Collections.emptyList(),
-        path -> new ByteArrayInputStream(content));
+        source);
   }
 
   public ModelId id() {
