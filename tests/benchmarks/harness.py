@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import gzip
 import hashlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -110,6 +111,17 @@ def _plain(value):
 def left_out(why):
     """What a row returns that cannot run here, or not in a moment."""
     return [Measure("left out", None, note=why)]
+
+
+def rows_in(folder):
+    """`{name: function}` of all files in a folder beside the scripts."""
+    found = {}
+    for path in sorted((FOLDER / folder).glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"{folder}_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found |= module.ROWS
+    return found
 
 
 def main(

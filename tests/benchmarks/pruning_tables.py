@@ -5,24 +5,9 @@ its schedule is shorter than the paper's, the note says so.
 """
 
 import functools
-import importlib.util
-import pathlib
 
 import harness
 import pruning_lab
-
-_FOLDER = pathlib.Path(__file__).parent / "pruning_rows"
-
-
-def _rows():
-    """`{name: function of the lab}` of all families."""
-    found = {}
-    for path in sorted(_FOLDER.glob("*.py")):
-        spec = importlib.util.spec_from_file_location(f"pruning_rows_{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        found |= module.ROWS
-    return found
 
 
 def _run(function, options):
@@ -63,7 +48,10 @@ def show(title, results):
 if __name__ == "__main__":
     harness.main(
         __doc__,
-        {name: functools.partial(_run, function) for name, function in _rows().items()},
+        {
+            name: functools.partial(_run, function)
+            for name, function in harness.rows_in("pruning_rows").items()
+        },
         _add_options,
         quick=["gradual"],
         show=show,

@@ -514,6 +514,22 @@ class Codec(Plugin):
         raise NotImplementedError
 
 
+class ExitRule(Plugin):
+    """Says how sure a network with early exits is of its answer at each of them.
+
+    A sample leaves at the first exit whose score is at least the exit's threshold.
+    """
+
+    def __call__(self, probabilities):
+        """Scores `(exits, samples)`, higher = surer.
+
+        Args:
+            probabilities: array `(exits, samples, classes)`, from the first exit to the
+                one that is asked.
+        """
+        raise NotImplementedError
+
+
 class DistillationLoss(Plugin):
     """How far a student is from its teacher, one number for each prediction.
 

@@ -1,6 +1,7 @@
 """Running models on this host."""
 
+from tfcompress.runtime.cascade import Cascade
 from tfcompress.runtime.delegate import delegate_path
 from tfcompress.runtime.interpreter import Interpreter
 
-__all__ = ["Interpreter", "delegate_path"]
+__all__ = ["Cascade", "Interpreter", "delegate_path"]

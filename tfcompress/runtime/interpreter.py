@@ -60,17 +60,8 @@ class Interpreter:
         num_threads: Integer(1) = 1,
         signature: Text() = None,
     ):
-        content, self.name = _read(model)
-        try:
-            self._interpreter = _loaded(content, num_threads)
-        except native.NativeError:
-            raise
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"{self.name} cannot be loaded: {str(error).splitlines()[0]} Expected a "
-                "complete .tflite file whose operations this runtime knows; write it "
-                "again with tfc.export_tflite."
-            ) from error
+        content, self.name = read_model(model)
+        self._interpreter = loaded(content, num_threads, self.name)
         self._runner = None
         self._lock = threading.Lock()
         with naming_contradictions():
@@ -263,8 +254,31 @@ def _tensor(detail):
     return detail["index"], detail["name"]
 
 
-def _loaded(content, num_threads):
-    """LiteRT's interpreter, with the native delegate for files that need it."""
+def loaded(content, num_threads, name):
+    """LiteRT's interpreter, with the native delegate for files that need it.
+
+    Args:
+        content: bytes of a `.tflite` model.
+        num_threads: threads that kernels may use.
+        name: of the model, for errors.
+
+    Raises:
+        ValueError: if it cannot be loaded.
+        NativeError: if it needs the native core, which was not built.
+    """
+    try:
+        return _with_delegate(content, num_threads)
+    except native.NativeError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} cannot be loaded: {str(error).splitlines()[0]} Expected a complete "
+            ".tflite file whose operations this runtime knows; write it again with "
+            "tfc.export_tflite."
+        ) from error
+
+
+def _with_delegate(content, num_threads):
     plain, delegate = loadable(content)
     try:
         return _allocated(plain, num_threads, delegate)
@@ -350,7 +364,8 @@ def dequantized(array, detail):
     return ((array.astype(np.float32) - zero_point) * scale).astype(np.float32)
 
 
-def _read(model):
+def read_model(model):
+    """The bytes of a model and its name, of a path or of bytes."""
     if isinstance(model, (bytes, bytearray)):
         return _checked(bytes(model), "The model"), "The model"
     path = pathlib.Path(model)

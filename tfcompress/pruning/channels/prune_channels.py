@@ -29,14 +29,12 @@ from tfcompress.pruning.channels.graph import CLOSED, ChannelGraph
 from tfcompress.pruning.channels.masks import unit_masks
 from tfcompress.pruning.channels.reconstruct import fit_readers
 from tfcompress.pruning.channels.selection import (
-    Selection,
-    free_groups,
     lowest_ratio,
-    makers,
     ratio_for,
+    selection,
 )
 from tfcompress.pruning.channels.surgery import cut
-from tfcompress.pruning.prune import Engine, unmasked
+from tfcompress.pruning.prune import Engine
 from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
 
 _TIMED_SEARCH_STEPS = 7
@@ -128,16 +126,9 @@ def prune_channels(
     _check_one(ratio, target_macs, target_parameters, target_latency)
     plain = model if is_plain(model) else strip(model)
     graph = ChannelGraph(editable(plain, "cut channels of"))
-    groups = free_groups(graph, ignore)
     engine = Engine(criterion, "filter", scope)
-    wanted = {id(slot.variable) for slot in makers(graph, groups)}
-    weights = {
-        id(ref.variable): unmasked(ref)
-        for ref in weight_refs(graph.flat)
-        if id(ref.variable) in wanted
-    }
-    measure = engine.measurement(model, list(weights.values()), data, graph.flat)
-    select = Selection(graph, groups, weights, engine, measure, round_to)
+    select = selection(model, graph, engine, data, ignore, round_to)
+    groups = select.groups
     if ratio is not None:
         parts = select.by_rule(ratio)
         for part in parts:
@@ -148,7 +139,7 @@ def prune_channels(
     keep = select(parts)
     if any(ratio for ratio, _ in parts):
         _warn(graph, groups, keep, ignore)
-    small = cut(graph, keep, _repaired(graph, engine, keep, weights, select.signals))
+    small = cut(graph, keep, _repaired(graph, engine, keep, select))
     if keep.all():
         return small
     if reconstruct is not None:
@@ -189,7 +180,7 @@ def _warn(graph, groups, keep, ignore):
         )
 
 
-def _repaired(graph, engine, keep, weights, signals):
+def _repaired(graph, engine, keep, select):
     """`{id(kernel): array}` of kernels that the criterion repairs once channels go."""
     if not engine.criterion.repairs:
         return {}
@@ -200,9 +191,9 @@ def _repaired(graph, engine, keep, weights, signals):
             weight.layout.to_canonical(
                 np.broadcast_to(masks[key], weight.layout.shape)
             ),
-            signals[weight.path],
+            select.signals[weight.path],
         )
-        for key, weight in weights.items()
+        for key, weight in select.weights.items()
     }
 
 

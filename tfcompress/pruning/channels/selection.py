@@ -9,7 +9,7 @@ from tfcompress.core.nouns import top
 from tfcompress.core.rules import Rule, check_used, last_match
 from tfcompress.core.walk import leaf_refs, leaves, weight_refs
 from tfcompress.pruning.channels.masks import unit_masks
-from tfcompress.pruning.prune import by_rule
+from tfcompress.pruning.prune import by_rule, unmasked
 
 _HIGHEST_RATIO = 0.999
 _SEARCH_STEPS = 20
@@ -54,6 +54,28 @@ def makers(graph, groups):
     ]
 
 
+def selection(model, graph, engine, data=None, ignore=(), round_to=1):
+    """The `Selection` of all groups of a model that may be cut.
+
+    Args:
+        model: the model that the graph is of, compiled if the criterion needs gradients.
+        graph: the `ChannelGraph`.
+        engine: the `Engine` that scores and shares out.
+        data: batches for the signals of the criterion.
+        ignore: patterns of layers whose outputs stay whole.
+        round_to: as of `Selection`.
+    """
+    groups = free_groups(graph, ignore)
+    wanted = {id(slot.variable) for slot in makers(graph, groups)}
+    weights = {
+        id(ref.variable): unmasked(ref)
+        for ref in weight_refs(graph.flat)
+        if id(ref.variable) in wanted
+    }
+    measure = engine.measurement(model, list(weights.values()), data, graph.flat)
+    return Selection(graph, groups, weights, engine, measure, round_to)
+
+
 class Selection:
     """Says which units of a model stay at a given sparsity.
 
@@ -68,11 +90,13 @@ class Selection:
         round_to: groups keep a multiple of this many channels, where they have as many.
 
     Attributes:
+        groups: list of `ChannelGroup`.
+        weights: `{id(kernel): Prunable}`.
         signals: `{path: Signals}` of the weights as they are.
     """
 
     def __init__(self, graph, groups, weights, engine, measure, round_to=1):
-        self._graph, self._groups, self._weights = graph, groups, weights
+        self._graph, self.groups, self.weights = graph, groups, weights
         self._engine, self._measure, self._round_to = engine, measure, round_to
         self.signals = measure()
         self._first_scores = self._scores(self.signals)
@@ -91,11 +115,11 @@ class Selection:
                 channels have different ratios.
         """
         if not isinstance(ratios, dict):
-            return [(ratios, self._groups)]
-        parts = by_rule(ratios, list(self._weights.values()))
+            return [(ratios, self.groups)]
+        parts = by_rule(ratios, list(self.weights.values()))
         numbers = {w.path: n for n, (_, weights) in enumerate(parts) for w in weights}
         found = [[] for _ in parts]
-        for group in self._groups:
+        for group in self.groups:
             paths = [weight.path for weight in self._makers(group)]
             given = {path: parts[numbers[path]][0] for path in paths if path in numbers}
             if len(set(given.values())) > 1:
@@ -111,6 +135,13 @@ class Selection:
             if groups
         ]
 
+    def ranked(self):
+        """The units of each group, those with the highest scores first."""
+        return [
+            group.units[np.argsort(-scores, kind="stable")]
+            for group, scores in zip(self.groups, self._first_scores, strict=True)
+        ]
+
     def __call__(self, sparsity):
         """`(number of units,)` booleans, True = keep.
 
@@ -118,7 +149,7 @@ class Selection:
             sparsity: fraction to remove of all groups, or `[(fraction, groups)]`, where
                 groups that are not named stay whole.
         """
-        parts = sparsity if isinstance(sparsity, list) else [(sparsity, self._groups)]
+        parts = sparsity if isinstance(sparsity, list) else [(sparsity, self.groups)]
         keep = np.ones(self._graph.num_units, bool)
         scores = self._first_scores
         for number, share in enumerate(self._engine.shares()):
@@ -129,18 +160,18 @@ class Selection:
         return keep
 
     def _select(self, keep, groups, scores, fraction):
-        numbers = [self._groups.index(group) for group in groups]
+        numbers = [self.groups.index(group) for group in groups]
         scores = [scores[number] for number in numbers]
         shapes = [self._shapes[number] for number in numbers]
         counts = self._engine.scope(scores, shapes, fraction)
         for group, of_group, count in zip(groups, scores, counts, strict=True):
             of_left = np.where(keep[group.units], of_group, -np.inf)
-            count = _rounded(count, group, self._round_to)
+            count = rounded(count, group, self._round_to)
             keep[group.units] = top(of_left, count)
 
     def _scores(self, signals):
         """Of the units of each group."""
-        return [self._score(group, signals) for group in self._groups]
+        return [self._score(group, signals) for group in self.groups]
 
     def _score(self, group, signals):
         weights = self._makers(group)
@@ -163,7 +194,7 @@ class Selection:
 
     def _makers(self, group):
         slots = makers(self._graph, [group])
-        return [self._weights[id(slot.variable)] for slot in slots]
+        return [self.weights[id(slot.variable)] for slot in slots]
 
     def _masks(self, keep):
         """`{path: canonical mask}` of what a choice of units leaves of the weights."""
@@ -172,13 +203,19 @@ class Selection:
             weight.path: weight.layout.to_canonical(
                 np.broadcast_to(masks[key], weight.layout.shape)
             )
-            for key, weight in self._weights.items()
+            for key, weight in self.weights.items()
             if key in masks
         }
 
 
-def _rounded(count, group, round_to):
-    """The multiple nearest to `count`, at least one and at most the whole group."""
+def rounded(count, group, round_to):
+    """The multiple nearest to `count`, at least one and at most the whole group.
+
+    Args:
+        count: of units.
+        group: the `ChannelGroup`.
+        round_to: of channels.
+    """
     step = round_to // math.gcd(round_to, group.channels_per_unit)
     return min(max(step, math.floor(count / step + 0.5) * step), group.size)
 

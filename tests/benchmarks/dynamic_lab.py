@@ -1,0 +1,60 @@
+"""What the rows of dynamic_table.py share: files that are timed in turns, accuracy."""
+
+import statistics
+import time
+
+import cifar
+import numpy as np
+import pruning_lab
+
+_ROUNDS = 7
+
+
+class Lab(pruning_lab.Lab):
+    """Builds and trains as for the pruning tables; also times what runs files."""
+
+    def count(self, number):
+        """Fewer in a quick run."""
+        return min(number, 8) if self.is_quick else number
+
+    def accuracy(self, model, data, part="test"):
+        """Percent of right answers."""
+        return 100 - self.error(model, part, data)
+
+    def right(self, answers, data, part="test"):
+        """Percent of right answers among some that were computed already."""
+        labels = getattr(data, part)[1][: len(answers)]
+        return 100 * float(np.mean(np.argmax(answers, axis=-1) == labels))
+
+    def milliseconds(self, runs, x):
+        """`{name: median time of a sample}` of functions that take turns.
+
+        Args:
+            runs: `{name: function of samples}`.
+            x: samples, one after the other.
+        """
+        times = {name: [] for name in runs}
+        for run in runs.values():
+            run(x[:8])
+        for _ in range(1 if self.is_quick else _ROUNDS):
+            for name, run in runs.items():
+                start = time.perf_counter()
+                run(x)
+                times[name].append(1e3 * (time.perf_counter() - start) / len(x))
+        return {name: statistics.median(found) for name, found in times.items()}
+
+    def crops(self, images):
+        """Training data of CIFAR-10, cropped and mirrored, in a new order each epoch.
+
+        Args:
+            images: `(x, y)` with pixels from 0 to 255.
+        """
+        import tensorflow as tf
+
+        x, y = images
+        bordered, labels = cifar.with_border(x.astype(np.uint8)), tf.constant(y)
+
+        def pick(chosen):
+            return cifar.crop(bordered, chosen), tf.gather(labels, chosen)
+
+        return cifar.batches(len(x), pick, self.seed)

@@ -1,0 +1,18 @@
+"""Networks that spend only what a sample, the battery and the device need."""
+
+from tfcompress.dynamic import exit_rules
+from tfcompress.dynamic.early_exit import EarlyExit
+from tfcompress.dynamic.export_cascade import export_cascade
+from tfcompress.dynamic.policy import OperatingPoint, Policy
+from tfcompress.dynamic.slimmable import Slimmable
+from tfcompress.dynamic.thresholds import ExitPlan
+
+__all__ = [
+    "EarlyExit",
+    "ExitPlan",
+    "OperatingPoint",
+    "Policy",
+    "Slimmable",
+    "exit_rules",
+    "export_cascade",
+]

@@ -1,0 +1,355 @@
+"""Networks that may answer before their last layer."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfcompress.core.data import Data
+from tfcompress.core.errors import did_you_mean
+from tfcompress.core.graph import Graph, editable
+from tfcompress.core.kinds import (
+    BuiltModel,
+    Each,
+    Flag,
+    Function,
+    Integer,
+    Name,
+    Number,
+    OneOf,
+    PlugIn,
+    Text,
+    checked,
+)
+from tfcompress.core.nouns import DistillationLoss, ExitRule
+from tfcompress.distillation.outputs import ends_in_softmax, to_logits
+from tfcompress.dynamic.stages import ancestors, cumulative_macs
+from tfcompress.dynamic.thresholds import solve_thresholds
+
+# Of the last exit's loss, if the first one's is 1.
+_LAST_WEIGHT = 0.3
+_HEAD = Function("head(tensor) that returns the exit's answer, a symbolic tensor")
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class EarlyExit(keras.Model):
+    """A classifier with exits: easy samples leave early, and save what comes after.
+
+        L = Σ_i w_i (L_task(y, e_i) + D(e_i, e_K))
+
+    over the exits `e_1 ... e_K`, of which the last is the model's own output; `D` is a
+    distillation loss with the last exit as teacher, from which no gradient flows to it,
+    and is left out without `distillation`. It compiles, trains and evaluates like any
+    Keras model: `compile` takes one loss, and metrics that each exit gets for itself; its
+    outputs are `{"exit_1": ..., "exit_2": ...}`. `network` is the functional model
+    inside, with an output for each exit, which can be compressed like any other.
+
+        exits = tfc.dynamic.EarlyExit(model, at=["stage1", "stage2"])
+        exits.compile("adam", loss, metrics=["accuracy"])
+        exits.fit(x, y)
+        plan = exits.calibrate((x_val, y_val), macs=0.6)
+        tfc.dynamic.export_cascade(exits, plan, "model.tflite")
+
+    Args:
+        model: a built classifier with one output, compressed or not, which is copied; or
+            a network that has several outputs already, earliest exit first, whose layers
+            are taken as they are.
+        at: names of layers after which there is an exit, on the way from the input to
+            the output and in this order; none for a network with several outputs.
+        heads: what makes an answer of what such a layer returns: a function of a
+            symbolic tensor, or one for each exit. By default global average pooling,
+            where there are positions, and a dense layer with the last layer's activation.
+        weights: `"early"`: from 1 for the first exit down to 0.3 for the last, each the
+            same factor smaller; `"equal"`: 1 for each; or a number for each exit.
+        distillation: a `tfc.distillation` loss of logits, or its name, such as `"kl"`;
+            earlier exits learn from the last.
+        freeze: whether only the heads are trained, and the model stays what it is.
+        name: of the model.
+
+    Attributes:
+        network: the functional model.
+        macs: list of the multiply-accumulates until each exit has answered.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if a layer is unknown, the output does not depend on it, no weights
+            follow it, the layers are not in order, a head returns another shape than
+            the model, or there are no exits.
+
+    Source: Teerapittayanon et al., "BranchyNet: Fast Inference via Early Exiting from
+    Deep Neural Networks" (2016), section III; distillation from the last exit as in
+    Zhang et al., "Be Your Own Teacher" (2019).
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6, name="a"),
+        ...     keras.layers.ReLU(), keras.layers.Dense(6), keras.layers.Dense(3)])
+        >>> exits = EarlyExit(model, at=["a"])
+        >>> exits.macs
+        [66, 120]
+        >>> exits.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+        >>> history = exits.fit(np.ones((4, 8)), np.zeros(4), verbose=0).history
+        >>> sorted(history)
+        ['exit_1_loss', 'exit_2_loss', 'loss']
+    """
+
+    # Weights of the network have the same names and rules in here.
+    wraps_model = True
+
+    @checked
+    def __init__(
+        self,
+        model: BuiltModel(),
+        at: Each(Text(), "names of layers") = (),
+        heads: _HEAD | Each(_HEAD, "functions, one for each exit") = None,
+        weights: OneOf("early", "equal")
+        | Each(Number(0), "numbers, one for each exit") = "early",
+        distillation: PlugIn(DistillationLoss) = None,
+        freeze: Flag() = False,
+        name: Name() = None,
+    ):
+        super().__init__(name=name)
+        self.network = _with_exits(model, at, heads, freeze) if at else model
+        shapes = {tuple(output.shape) for output in self.network.outputs}
+        if len(self.network.outputs) < 2 or len(shapes) > 1:
+            raise ValueError(
+                f"EarlyExit: {model.name!r} has outputs of the shapes "
+                f"{[tuple(o.shape) for o in self.network.outputs]}; expected several of "
+                "one shape, or names of layers to put exits after: at=[...]."
+            )
+        if len(self.network.inputs) != 1:
+            raise ValueError(
+                f"EarlyExit: {model.name!r} has {len(self.network.inputs)} inputs: "
+                "expected one, of which samples leave by themselves."
+            )
+        self.exit_names = [
+            f"exit_{number + 1}" for number in range(len(self.network.outputs))
+        ]
+        self.weights_of_loss = _loss_weights(weights, self.exit_names)
+        self.distillation = distillation
+        self.has_softmax = ends_in_softmax(self.network)
+        self.macs = cumulative_macs(self.network)
+        self.built = True
+
+    @property
+    def output_names(self):
+        """Of the exits, by which losses and metrics may be given."""
+        return self.exit_names
+
+    def call(self, inputs, training=None):
+        """`{exit: its answer}`."""
+        outputs = self.network(inputs, training=training)
+        return dict(zip(self.exit_names, keras.tree.flatten(outputs), strict=True))
+
+    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
+        """As for any Keras model; one loss, and metrics, are given to each exit.
+
+        Args:
+            optimizer: as for any Keras model.
+            loss: one for all exits, or `{exit: loss}`.
+            metrics: a list for all exits, or `{exit: list}`.
+            **kwargs: as for any Keras model.
+        """
+        if loss is not None and not isinstance(loss, dict):
+            loss = {name: loss for name in self.exit_names}
+            kwargs.setdefault("loss_weights", self.weights_of_loss)
+        super().compile(optimizer, loss, metrics=self._for_each(metrics), **kwargs)
+
+    def _for_each(self, metrics):
+        if metrics is None or isinstance(metrics, dict):
+            return metrics
+        return {name: [_fresh(m) for m in metrics] for name in self.exit_names}
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """The weighted sum over the exits."""
+        loss = super().compute_loss(
+            x, self._shared(y), y_pred, self._shared(sample_weight), training
+        )
+        if self.distillation is None or not training:
+            return loss
+        kind = "softmax" if self.has_softmax else "logits"
+        *early, last = (to_logits(y_pred[name], kind) for name in self.exit_names)
+        last = ops.stop_gradient(last)
+        for name, logits in zip(self.exit_names, early, strict=False):
+            values = self.distillation(logits, last)
+            loss += self.weights_of_loss[name] * ops.mean(values)
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """The metrics of each exit."""
+        return super().compute_metrics(
+            x, self._shared(y), y_pred, self._shared(sample_weight)
+        )
+
+    def _shared(self, values):
+        """Labels or sample weights for each exit."""
+        if values is None or isinstance(values, dict):
+            return values
+        return {name: values for name in self.exit_names}
+
+    @checked
+    def probabilities(self, x, batch_size: Integer(1) = 256):
+        """What each exit makes of samples, an array `(exits, samples, classes)`.
+
+        Args:
+            x: inputs, as for `predict`.
+            batch_size: samples in a batch.
+        """
+        outputs = self.predict(x, batch_size=batch_size, verbose=0)
+        stacked = np.stack([outputs[name] for name in self.exit_names])
+        return (
+            stacked if self.has_softmax else ops.convert_to_numpy(ops.softmax(stacked))
+        )
+
+    @checked
+    def calibrate(
+        self,
+        data: Data(or_inputs=True),
+        macs: Number(above=0) = None,
+        accuracy_drop: Number(0, below=1) = None,
+        rule: PlugIn(ExitRule) = "confidence",
+    ):
+        """Chooses the thresholds at which samples leave, see `solve_thresholds`.
+
+        Args:
+            data: `(x, y)`, or `x` for a budget of MACs; not the samples trained on, on
+                which every exit is surer than it should be.
+            macs: the average of multiply-accumulates for a sample, up to 1 a fraction of
+                those of all exits.
+            accuracy_drop: how much less accurate than the last exit alone all may be,
+                a fraction such as 0.01; the cheapest thresholds within it.
+            rule: what tells how sure an exit is: a `tfc.dynamic.exit_rules` object or
+                its name.
+
+        Returns:
+            An `ExitPlan`.
+
+        Raises:
+            ValueError: if neither or both of `macs` and `accuracy_drop` are given, labels
+                are missing, or no exit meets the budget; says the smallest.
+        """
+        x, y = data if isinstance(data, (tuple, list)) else (data, None)
+        return solve_thresholds(
+            self.probabilities(x), self.macs, y, macs, accuracy_drop, rule
+        )
+
+    def get_config(self):
+        """The network, whose exits are its outputs, and how it is trained."""
+        return {
+            "model": keras.saving.serialize_keras_object(self.network),
+            "weights": list(self.weights_of_loss.values()),
+            "distillation": keras.saving.serialize_keras_object(self.distillation),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Restores the model."""
+        restore = keras.saving.deserialize_keras_object
+        return cls(**{k: restore(v, custom_objects) for k, v in config.items()})
+
+
+def _fresh(metric):
+    """Metrics have state, which exits must not share."""
+    if not isinstance(metric, keras.Metric):
+        return metric
+    return type(metric).from_config(metric.get_config())
+
+
+def _loss_weights(weights, names):
+    """`{exit: weight}`."""
+    last = len(names) - 1
+    if weights == "early":
+        weights = [_LAST_WEIGHT ** (i / last) for i in range(len(names))]
+    elif weights == "equal":
+        weights = [1.0] * len(names)
+    if len(weights) != len(names):
+        raise ValueError(
+            f"EarlyExit(weights): got {len(weights)} numbers for the exits {names}; "
+            "expected one for each, the last included."
+        )
+    return dict(zip(names, weights, strict=True))
+
+
+def _with_exits(model, at, heads, freeze):
+    """A functional copy of a model with more outputs, the earliest first."""
+    flat = editable(model, "add exits to")
+    if len(flat.outputs) != 1:
+        raise ValueError(
+            f"EarlyExit: {model.name!r} has {len(flat.outputs)} outputs: expected one to "
+            "add exits to, or at=() if they are the exits already."
+        )
+    tensors = _exit_tensors(flat, at)
+    if freeze:
+        for layer in flat.layers:
+            layer.trainable = False
+    heads = heads or _default_head(flat)
+    if not isinstance(heads, (list, tuple)):
+        heads = [heads] * len(at)
+    if len(heads) != len(at):
+        raise ValueError(
+            f"EarlyExit(heads): got {len(heads)} functions for {len(at)} exits: expected "
+            "one for each layer of `at`, or one for all."
+        )
+    answers = [head(tensor) for head, tensor in zip(heads, tensors, strict=True)]
+    for layer, answer in zip(at, answers, strict=True):
+        if tuple(answer.shape) != tuple(flat.outputs[0].shape):
+            raise ValueError(
+                f"EarlyExit: the head after {layer!r} returns the shape "
+                f"{tuple(answer.shape)}: expected {tuple(flat.outputs[0].shape)}, that of "
+                "the model's own output."
+            )
+    return keras.Model(flat.inputs[0], [*answers, flat.outputs[0]], name=model.name)
+
+
+def _exit_tensors(flat, at):
+    """What the named layers return, checked to be on the way to the output."""
+    graph = Graph(flat)
+    nodes = {node.operation.name: node for node in graph.nodes}
+    on_path = ancestors(graph, flat.outputs)
+    last = max(
+        (i for i, node in enumerate(graph.nodes) if _has_weights(node.operation)),
+        default=0,
+    )
+    places = []
+    for name in at:
+        if name not in nodes:
+            raise ValueError(
+                f"EarlyExit(at): {flat.name!r} has no layer {name!r}."
+                f"{did_you_mean(name, nodes)}"
+            )
+        node = nodes[name]
+        if id(node) not in on_path or len(node.outputs) != 1:
+            raise ValueError(
+                f"EarlyExit(at): {name!r} is not on the way to the output of "
+                f"{flat.name!r}: expected a layer that it depends on."
+            )
+        places.append(graph.nodes.index(node))
+        if places[-1] >= last:
+            raise ValueError(
+                f"EarlyExit(at): nothing with weights follows {name!r} in {flat.name!r}, "
+                "so that an exit there would save nothing: name an earlier layer."
+            )
+    if places != sorted(set(places)):
+        raise ValueError(
+            f"EarlyExit(at): {list(at)} do not follow each other in {flat.name!r}: "
+            "expected different layers, the one that runs first in front."
+        )
+    return [nodes[name].outputs[0] for name in at]
+
+
+def _has_weights(operation):
+    return bool(getattr(operation, "weights", ()))
+
+
+def _default_head(flat):
+    classes = flat.outputs[0].shape[-1]
+    activation = "softmax" if ends_in_softmax(flat) else None
+
+    def head(tensor):
+        positions = range(1, len(tensor.shape) - 1)
+        if positions:
+            tensor = ops.mean(tensor, axis=list(positions))
+        return keras.layers.Dense(classes, activation=activation)(tensor)
+
+    return head

@@ -1,0 +1,29 @@
+"""How many exits in a row agree."""
+
+import numpy as np
+
+from tfcompress.core.nouns import ExitRule
+
+
+class Patience(ExitRule):
+    """How many exits before this one gave the same answer without a break.
+
+    A threshold of 1 lets a sample leave at the first exit that confirms the one before
+    it. Scores are whole numbers, so that a network with few exits has few budgets.
+
+    Source: Zhou et al., "BERT Loses Patience" (2020), section 3.2.
+
+    Example:
+        >>> answers = np.array([[0], [1], [1], [1]])
+        >>> Patience()(np.eye(2)[answers])[:, 0]
+        array([0, 0, 1, 2])
+    """
+
+    def __call__(self, probabilities):
+        """Scores of each exit and sample."""
+        answers = np.argmax(probabilities, axis=-1)
+        scores = np.zeros(answers.shape, int)
+        for i in range(1, len(answers)):
+            is_same = answers[i] == answers[i - 1]
+            scores[i] = np.where(is_same, scores[i - 1] + 1, 0)
+        return scores

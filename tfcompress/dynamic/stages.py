@@ -1,0 +1,55 @@
+"""The stages of a network with several exits."""
+
+from tfcompress.core.graph import Graph
+from tfcompress.core.macs import macs
+
+
+def ancestors(graph, tensors):
+    """Ids of the nodes that tensors depend on.
+
+    Args:
+        graph: a `tfcompress.core.graph.Graph`.
+        tensors: symbolic tensors of its model.
+    """
+    makers = {id(tensor): node for node in graph.nodes for tensor in node.outputs}
+    found, waiting = set(), [makers[id(tensor)] for tensor in tensors]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in found:
+            found.add(id(node))
+            waiting += [makers[id(tensor)] for tensor in node.inputs]
+    return found
+
+
+def stages(network):
+    """The nodes of each stage: what an exit needs that no earlier one does.
+
+    Args:
+        network: a flat functional model, one output for each exit.
+
+    Returns:
+        A list of lists in the order they run.
+    """
+    graph, taken, found = Graph(network), set(), []
+    for output in network.outputs:
+        needed = ancestors(graph, [output]) - taken
+        found.append([node for node in graph.nodes if id(node) in needed])
+        taken |= needed
+    return found
+
+
+def cumulative_macs(network):
+    """Multiply-accumulates until each exit has answered, heads of earlier exits included.
+
+    >>> x = keras.Input((4,))
+    >>> y = keras.layers.Dense(8)(x)
+    >>> heads = [keras.layers.Dense(units)(y) for units in (2, 3)]
+    >>> cumulative_macs(keras.Model(x, heads))
+    [48, 72]
+    """
+    counts, totals, total = macs(network), [], 0
+    for nodes in stages(network):
+        layers = {id(node.operation) for node in nodes}
+        total += sum(count for layer, count in counts.items() if layer in layers)
+        totals.append(total)
+    return totals

@@ -1,0 +1,193 @@
+"""Where samples leave a network with early exits."""
+
+import dataclasses
+
+import numpy as np
+
+from tfcompress.core.nouns import ExitRule
+
+# Exits get shares of the samples that fall or rise by a constant factor.
+_FACTORS = np.exp(np.linspace(-6.0, 6.0, 481))
+# A score that no sample has; JSON has no infinity.
+_NEVER = 1e9
+
+
+@dataclasses.dataclass(frozen=True)
+class ExitPlan:
+    """At which exits samples leave, and what that costs on average.
+
+    Attributes:
+        rule: the `ExitRule` that says how sure an exit is.
+        thresholds: the scores from which samples leave, one for each exit but the last.
+        shares: fractions of the samples that leave at each exit.
+        macs: average multiply-accumulates of a sample.
+        macs_ratio: the same as a fraction of those of all exits.
+        accuracy: fraction of right answers, None without labels.
+    """
+
+    rule: ExitRule
+    thresholds: tuple
+    shares: tuple
+    macs: float
+    macs_ratio: float
+    accuracy: float | None = None
+
+    def exits(self, probabilities):
+        """The exit, from 0, at which each sample leaves.
+
+        Args:
+            probabilities: array `(exits, samples, classes)`.
+        """
+        return _leaving(self.rule(probabilities), self.thresholds)
+
+    def transferred(self, probabilities, macs):
+        """The plan by which as many samples leave at each exit of another network.
+
+        Args:
+            probabilities: array `(exits, samples, classes)` of that network, such as the
+                same one with rounded outputs.
+            macs: multiply-accumulates until each exit has answered.
+        """
+        scores = self.rule(np.asarray(probabilities))
+        thresholds = _thresholds(scores, self.shares)
+        return _plan(scores, thresholds, np.asarray(macs, float), None, self.rule)
+
+    def __str__(self):
+        shares = ", ".join(f"{share:.1%}" for share in self.shares)
+        accuracy = "" if self.accuracy is None else f", {self.accuracy:.2%} right"
+        return (
+            f"{self.macs_ratio:.1%} of the MACs{accuracy}; leave at the exits: {shares}"
+        )
+
+
+def solve_thresholds(
+    probabilities, macs, labels=None, budget=None, accuracy_drop=None, rule="confidence"
+):
+    """Thresholds that keep a budget of multiply-accumulates, or an accuracy.
+
+    Of the samples, exit k of K shall take a share `p_k ~ q^k`. For each q, thresholds
+    follow exit by exit: the lowest score among the surest of those still inside that make
+    up the share. Of the q within a budget the most accurate is taken, without labels the
+    largest; of those within an accuracy the cheapest. What is reported is measured with
+    the thresholds, ties included.
+
+    Args:
+        probabilities: array `(exits, samples, classes)` of samples that were not trained
+            on.
+        macs: multiply-accumulates until each exit has answered.
+        labels: right classes of the samples.
+        budget: average multiply-accumulates of a sample; up to 1 a fraction of the last
+            exit's.
+        accuracy_drop: how much less accurate than the last exit alone, a fraction.
+        rule: an `ExitRule` or its name.
+
+    Returns:
+        An `ExitPlan`.
+
+    Raises:
+        ValueError: if there are no samples, neither or both of `budget` and
+            `accuracy_drop` are given, labels are missing, or the budget is less than the
+            first exit costs.
+
+    Source: Huang et al., "Multi-Scale Dense Networks for Resource Efficient Image
+    Classification" (2018), section 3 (budgeted batch).
+
+    Example:
+        >>> probabilities = np.array([[[0.9, 0.1], [0.6, 0.4]], [[1.0, 0.0], [0.2, 0.8]]])
+        >>> plan = solve_thresholds(probabilities, [10, 30], [0, 1], budget=20)
+        >>> plan.thresholds, plan.macs, plan.accuracy
+        ((0.9,), 20.0, 1.0)
+    """
+    if (budget is None) == (accuracy_drop is None):
+        raise ValueError(
+            "calibrate needs either a budget, macs=..., or an accuracy, "
+            "accuracy_drop=...; "
+            f"got macs={budget} and accuracy_drop={accuracy_drop}."
+        )
+    if accuracy_drop is not None and labels is None:
+        raise ValueError("calibrate(accuracy_drop) needs labels: pass data (x, y).")
+    rule, macs = ExitRule.get(rule), np.asarray(macs, float)
+    plans = all_plans(probabilities, macs, labels, rule)
+    if budget is not None:
+        limit = budget * macs[-1] if budget <= 1 else budget
+        plans = [plan for plan in plans if plan.macs <= limit]
+        if not plans:
+            raise ValueError(
+                f"No exit meets a budget of {limit:,.0f} MACs: when all samples leave at "
+                f"the first exit they take {macs[0]:,.0f} ({macs[0] / macs[-1]:.1%} of "
+                "all). Ask for more, or put an exit earlier."
+            )
+        return max(plans, key=lambda plan: (plan.accuracy or 0, plan.macs))
+    alone = np.mean(np.argmax(probabilities[-1], axis=-1) == np.ravel(labels))
+    plans = [plan for plan in plans if plan.accuracy >= alone - accuracy_drop]
+    return min(plans, key=lambda plan: (plan.macs, -plan.accuracy))
+
+
+def all_plans(probabilities, macs, labels, rule):
+    """`ExitPlan`s from all samples leaving at the first exit to all at the last.
+
+    Args:
+        probabilities: as in `solve_thresholds`.
+        macs: array, likewise.
+        labels: likewise.
+        rule: an `ExitRule`.
+    """
+    probabilities = np.asarray(probabilities)
+    count = len(macs)
+    if probabilities.shape[:1] != (count,) or not probabilities.size:
+        raise ValueError(
+            f"Thresholds need samples to be chosen by: got probabilities of the shape "
+            f"{probabilities.shape} for {count} exits; expected (exits, samples, classes)."
+        )
+    scores = rule(probabilities)
+    right = None
+    if labels is not None:
+        right = np.argmax(probabilities, axis=-1) == np.ravel(labels)
+    found = {}
+    for factor in (0.0, *_FACTORS, np.inf):
+        thresholds = _thresholds(scores, _shares(factor, count))
+        if thresholds not in found:
+            found[thresholds] = _plan(scores, thresholds, macs, right, rule)
+    return list(found.values())
+
+
+def _shares(factor, count):
+    """Fractions of the samples for each exit, in the ratio 1 : q : q² ..."""
+    if np.isinf(factor):
+        return np.eye(count)[-1]
+    shares = factor ** np.arange(count, dtype=float)
+    return shares / shares.sum()
+
+
+def _thresholds(scores, shares):
+    """One for each exit but the last; infinite where none shall leave."""
+    inside, thresholds = np.ones(scores.shape[1], bool), []
+    for of_exit, share in zip(scores[:-1], shares, strict=False):
+        left = np.sort(of_exit[inside])[::-1]
+        wanted = min(len(left), round(share * scores.shape[1]))
+        threshold = float(left[wanted - 1]) if wanted else _NEVER
+        thresholds.append(threshold)
+        inside &= of_exit < threshold
+    return tuple(thresholds)
+
+
+def _leaving(scores, thresholds):
+    leaves = scores[:-1] >= np.reshape(thresholds, (-1, 1))
+    return np.where(leaves.any(axis=0), leaves.argmax(axis=0), len(thresholds))
+
+
+def _plan(scores, thresholds, macs, right, rule):
+    exits = _leaving(scores, thresholds)
+    shares = np.bincount(exits, minlength=len(macs)) / len(exits)
+    average = float(shares @ macs)
+    accuracy = None
+    if right is not None:
+        accuracy = float(np.mean(right[exits, np.arange(len(exits))]))
+    return ExitPlan(
+        rule,
+        thresholds,
+        tuple(shares.tolist()),
+        average,
+        average / float(macs[-1]),
+        accuracy,
+    )

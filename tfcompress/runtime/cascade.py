@@ -1,0 +1,167 @@
+"""Runs `.tflite` files whose network may answer before its last stage."""
+
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+from tfcompress.core.kinds import Content, Each, FilePath, Integer, Number, checked
+from tfcompress.core.nouns import ExitRule
+from tfcompress.runtime.interpreter import dequantized, loaded, quantized, read_model
+from tfcompress.tflite.metadata import metadata
+
+# Name of the metadata.
+CASCADE = "tfc.cascade"
+
+
+class Answers(NamedTuple):
+    """What a cascade makes of a batch.
+
+    Attributes:
+        outputs: array `(samples, classes)`.
+        exits: the exit, from 0, at which each sample left.
+    """
+
+    outputs: np.ndarray
+    exits: np.ndarray
+
+
+class Cascade:
+    """A loaded `.tflite` model with early exits: each sample runs until it may leave.
+
+    The file has a signature for each stage, which `tfc.dynamic.export_cascade` wrote, and
+    says how sure an exit must be. Stages hand tensors on to each other as they are.
+    Inputs and outputs are real numbers as in `tfc.Interpreter`.
+
+    Args:
+        model: path of a file, or its bytes.
+        num_threads: threads that kernels may use.
+        thresholds: in place of the file's, one for each exit but the last; the lower,
+            the more samples leave.
+
+    Raises:
+        FileNotFoundError: if the path does not exist.
+        ValueError: if the file has no stages, cannot be loaded, or the number of
+            thresholds is wrong.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(6, name="a"),
+        ...     keras.layers.Dense(6), keras.layers.Dense(3)])
+        >>> exits = tfc.dynamic.EarlyExit(model, at=["a"])
+        >>> x = np.random.default_rng(0).normal(size=(32, 8)).astype("float32")
+        >>> plan = exits.calibrate(x, macs=0.7)
+        >>> result = tfc.dynamic.export_cascade(exits, plan, tmp_path / "model.tflite")
+        >>> answers = Cascade(result.path).run(x)
+        >>> answers.outputs.shape, answers.exits.shape
+        ((32, 3), (32,))
+    """
+
+    @checked
+    def __init__(
+        self,
+        model: FilePath("a .tflite file") | Content("one"),
+        num_threads: Integer(1) = 1,
+        thresholds: Each(Number(), "numbers, one for each exit but the last") = None,
+    ):
+        content, self.name = read_model(model)
+        about = metadata(content, CASCADE)
+        if about is None:
+            raise ValueError(
+                f"{self.name} is no cascade: expected a file of stages that "
+                "tfc.dynamic.export_cascade wrote."
+            )
+        self.rule = ExitRule.get(about["rule"])
+        self.thresholds = list(
+            about["thresholds"] if thresholds is None else thresholds
+        )
+        if len(self.thresholds) != len(about["stages"]) - 1:
+            raise ValueError(
+                f"{self.name} has {len(about['stages'])} exits: expected a threshold for "
+                f"each but the last, got {self.thresholds}."
+            )
+        self._has_softmax = about["outputs"] == "probabilities"
+        self._lock = threading.Lock()
+        # Stages share it, and with it the constants of the file.
+        interpreter = loaded(content, num_threads, self.name)
+        self._stages = [_Stage(interpreter, name) for name in about["stages"]]
+
+    def run(self, inputs):
+        """Runs samples one after the other, each until it may leave.
+
+        Args:
+            inputs: array, the first axis counts samples.
+
+        Returns:
+            `Answers`: `(outputs, exits)`.
+
+        Raises:
+            ValueError: if the shape does not fit, or values are no finite real numbers.
+        """
+        outputs, exits = zip(*self._each(inputs, self._run_one), strict=True)
+        return Answers(np.concatenate(outputs), np.array(exits))
+
+    def answers(self, inputs):
+        """What every exit answers, an array `(exits, samples, classes)`.
+
+        Args:
+            inputs: as for `run`.
+        """
+        return np.concatenate(self._each(inputs, self._run_all), axis=1)
+
+    def probabilities(self, inputs):
+        """The same as probabilities, by which exits are chosen.
+
+        Args:
+            inputs: as for `run`.
+        """
+        return self._probabilities(self.answers(inputs))
+
+    def _each(self, inputs, run):
+        (detail,) = self._stages[0].inputs.values()
+        array, shape = np.asarray(inputs), tuple(detail["shape"][1:])
+        if array.ndim != len(shape) + 1 or array.shape[1:] != shape or not len(array):
+            raise ValueError(
+                f"The input of {self.name} has shape {array.shape}: expected (samples, "
+                f"{', '.join(map(str, shape))})."
+            )
+        array = quantized(array, detail)
+        (name,) = self._stages[0].inputs
+        with self._lock:
+            return [run({name: array[i : i + 1]}) for i in range(len(array))]
+
+    def _run_all(self, carried):
+        return np.stack([stage.run(carried) for stage in self._stages])
+
+    def _run_one(self, carried):
+        seen = []
+        for number, stage in enumerate(self._stages[:-1]):
+            answer = stage.run(carried)
+            seen.append(self._probabilities(answer))
+            if self.rule(np.stack(seen))[-1, 0] >= self.thresholds[number]:
+                return answer, number
+        return self._stages[-1].run(carried), len(self._stages) - 1
+
+    def _probabilities(self, answers):
+        return answers if self._has_softmax else _softmax(answers)
+
+
+class _Stage:
+    """One signature of the file."""
+
+    def __init__(self, interpreter, name):
+        self._name = name
+        self._runner = interpreter.get_signature_runner(name)
+        self.inputs = self._runner.get_input_details()
+        self._output = self._runner.get_output_details()[name]
+
+    def run(self, carried):
+        """The stage's answer; what it hands on is added to what is carried."""
+        made = self._runner(**{name: carried[name] for name in self.inputs})
+        answer = made.pop(self._name)
+        carried.update(made)
+        return dequantized(answer, self._output)
+
+
+def _softmax(logits):
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

@@ -1,0 +1,168 @@
+"""Splits a `.tflite` model with several outputs into stages."""
+
+import copy
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+CARRIED = "carried_"
+
+
+def split_stages(file, names):
+    """Gives each output a signature that computes what earlier ones did not.
+
+    The signature of an output has as inputs those of the model and tensors of earlier
+    stages, and as outputs the output and what later stages need. A tensor has the same
+    name, `carried_1`, wherever it is handed on. Constants are shared, and operations that
+    only read constants, such as those that decode them, are in each stage that needs
+    them; nothing else is there twice.
+
+    Args:
+        file: the object form of a model with one signature, edited in place.
+        names: of the stages, one for each output in the order of the signature.
+
+    Raises:
+        ValueError: if there are not as many names as outputs, or the model keeps state
+            between calls.
+    """
+    (signature,), graph = file.signatureDefs, file.subgraphs[0]
+    if len(names) != len(signature.outputs):
+        raise ValueError(
+            f"The model has {len(signature.outputs)} outputs: expected names for as many "
+            f"stages, got {list(names)}."
+        )
+    if any(tensor.isVariable for tensor in graph.tensors):
+        raise ValueError(
+            "The model keeps state between calls, which stages cannot share: expected "
+            "one without stateful layers."
+        )
+    outputs = [int(entry.tensorIndex) for entry in signature.outputs]
+    inputs = {int(e.tensorIndex): e.name.decode() for e in signature.inputs}
+    plan = _Plan(file, graph, outputs)
+    names_of = inputs | {t: f"{CARRIED}{i}" for i, t in enumerate(plan.carried, 1)}
+    others = file.subgraphs[1:]
+    made = [_subgraph(graph, *stage) for stage in plan.stages]
+    # Bodies of loops and branches keep their places.
+    places = [0, *range(len(others) + 1, len(others) + len(made))]
+    file.subgraphs = [made[0][0], *others, *(stage for stage, _ in made[1:])]
+    file.signatureDefs = [
+        _signature(name, place, ends, mapping, {**names_of, output: name})
+        for name, output, place, (_, *ends), (_, mapping) in zip(
+            names, outputs, places, plan.stages, made, strict=True
+        )
+    ]
+
+
+class _Plan:
+    """Which operations, inputs and outputs each stage has.
+
+    Attributes:
+        stages: list of `(operations, inputs, outputs)`; tensors are their places.
+        carried: tensors that one stage hands on to another, in order.
+    """
+
+    def __init__(self, file, graph, outputs):
+        self._graph = graph
+        self._makers = {
+            int(t): i for i, op in enumerate(graph.operators) for t in op.outputs
+        }
+        self._of_constants = self._operations_of_constants(file)
+        taken, parts = set(), []
+        for output in outputs:
+            needed = self._needed([output], taken)
+            parts.append(needed)
+            taken |= needed - self._of_constants
+        self._find_ends(parts, outputs)
+
+    def _operations_of_constants(self, file):
+        """Operations that compute the same each time."""
+        graph, found = self._graph, set()
+        known = {
+            i
+            for i, tensor in enumerate(graph.tensors)
+            if file.buffers[tensor.buffer].data is not None
+            and len(file.buffers[tensor.buffer].data)
+        }
+        for i, operation in enumerate(graph.operators):
+            read = _read(operation)
+            if read and known.issuperset(read):
+                found.add(i)
+                known.update(map(int, operation.outputs))
+        return found
+
+    def _needed(self, tensors, taken):
+        found, waiting = set(), list(tensors)
+        while waiting:
+            maker = self._makers.get(waiting.pop())
+            if maker is not None and maker not in found and maker not in taken:
+                found.add(maker)
+                waiting += _read(self._graph.operators[maker])
+        return found
+
+    def _find_ends(self, parts, outputs):
+        stages = [[self._graph.operators[i] for i in sorted(part)] for part in parts]
+        made = [{int(t) for op in stage for t in op.outputs} for stage in stages]
+        whole_inputs = {*map(int, self._graph.inputs)}
+        ever_made = set.union(whole_inputs, *made)
+        inputs = [
+            [
+                t
+                for t in dict.fromkeys(t for op in stage for t in _read(op))
+                if t in ever_made and t not in own
+            ]
+            for stage, own in zip(stages, made, strict=True)
+        ]
+        self.carried = list(
+            dict.fromkeys(t for read in inputs for t in read if t not in whole_inputs)
+        )
+        handed_on = [
+            [output, *(t for t in self.carried if t in own and t != output)]
+            for output, own in zip(outputs, made, strict=True)
+        ]
+        self.stages = list(zip(stages, inputs, handed_on, strict=True))
+
+
+def _read(operation):
+    return [int(t) for t in operation.inputs if t >= 0]
+
+
+def _subgraph(graph, operations, inputs, outputs):
+    """A graph of some of the operations, and `{place of a tensor: its new place}`."""
+    used = [t for op in operations for t in (*_read(op), *map(int, op.outputs))]
+    kept = sorted({*used, *inputs, *outputs})
+    mapping = {old: new for new, old in enumerate(kept)}
+    # An input that is left out.
+    mapping[-1] = -1
+    made = copy.copy(graph)
+    made.tensors = [graph.tensors[t] for t in kept]
+    made.operators = [_moved(operation, mapping) for operation in operations]
+    made.inputs, made.outputs = _places(inputs, mapping), _places(outputs, mapping)
+    return made, mapping
+
+
+def _moved(operation, mapping):
+    moved = copy.copy(operation)
+    for side in ("inputs", "outputs", "intermediates"):
+        if getattr(moved, side, None) is not None:
+            setattr(moved, side, _places(getattr(moved, side), mapping))
+    return moved
+
+
+def _places(tensors, mapping):
+    return np.array([mapping[int(t)] for t in tensors], np.int32)
+
+
+def _signature(name, place, ends, mapping, names):
+    made = schema.SignatureDefT()
+    made.signatureKey, made.subgraphIndex = name.encode(), place
+    made.inputs, made.outputs = (
+        [_entry(names[tensor], mapping[tensor]) for tensor in tensors]
+        for tensors in ends
+    )
+    return made
+
+
+def _entry(name, place):
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name.encode(), place
+    return entry
