@@ -1,5 +1,6 @@
 """What the rows of dynamic_table.py share: files that are timed in turns, accuracy."""
 
+import pathlib
 import statistics
 import time
 
@@ -16,6 +17,17 @@ class Lab(pruning_lab.Lab):
     def count(self, number):
         """Fewer in a quick run."""
         return min(number, 8) if self.is_quick else number
+
+    def resnet_8(self):
+        """Trained for CIFAR-10, as in MLPerf Tiny; None without the file."""
+        if not self.options.data_dir and not self.options.model:
+            return None
+        beside = pathlib.Path(self.options.model or self.options.data_dir).parent
+        for folder in (beside, beside / "models"):
+            path = folder / "cifar10_resnet8_mlperf_tiny.keras"
+            if path.exists():
+                return self.keras.models.load_model(path, compile=False)
+        return None
 
     def accuracy(self, model, data, part="test"):
         """Percent of right answers."""

@@ -5,6 +5,7 @@ from tfcompress.blocks.depthwise_separable import depthwise_separable
 from tfcompress.blocks.fire import fire
 from tfcompress.blocks.ghost import ghost, ghost_bottleneck
 from tfcompress.blocks.inverted_residual import inverted_residual
+from tfcompress.blocks.multi_scale_dense import multi_scale_dense, multi_scale_first
 from tfcompress.blocks.quicknet import quicknet
 from tfcompress.blocks.shuffle_unit import channel_shuffle, shuffle_unit
 from tfcompress.blocks.squeeze_excite import squeeze_excite
@@ -19,6 +20,8 @@ __all__ = [
     "ghost",
     "ghost_bottleneck",
     "inverted_residual",
+    "multi_scale_dense",
+    "multi_scale_first",
     "quicknet",
     "shuffle_unit",
     "squeeze_excite",

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfcompress.core.behaviour import kept_states
 from tfcompress.core.data import Data
 from tfcompress.core.errors import did_you_mean
 from tfcompress.core.graph import Graph, editable
@@ -73,7 +74,7 @@ class EarlyExit(keras.Model):
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if a layer is unknown, the output does not depend on it, no weights
             follow it, the layers are not in order, a head returns another shape than
-            the model, or there are no exits.
+            the model, there are no exits, or the model keeps state between calls.
 
     Source: Teerapittayanon et al., "BranchyNet: Fast Inference via Early Exiting from
     Deep Neural Networks" (2016), section III; distillation from the last exit as in
@@ -120,6 +121,11 @@ class EarlyExit(keras.Model):
                 f"EarlyExit: {model.name!r} has {len(self.network.inputs)} inputs: "
                 "expected one, of which samples leave by themselves."
             )
+        if kept_states(self.network):
+            raise ValueError(
+                f"EarlyExit: {model.name!r} keeps state between calls, which would miss "
+                "the samples that leave early: expected one without stateful layers."
+            )
         self.exit_names = [
             f"exit_{number + 1}" for number in range(len(self.network.outputs))
         ]
@@ -152,6 +158,11 @@ class EarlyExit(keras.Model):
             loss = {name: loss for name in self.exit_names}
             kwargs.setdefault("loss_weights", self.weights_of_loss)
         super().compile(optimizer, loss, metrics=self._for_each(metrics), **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles as `compile` was called before the model was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def _for_each(self, metrics):
         if metrics is None or isinstance(metrics, dict):

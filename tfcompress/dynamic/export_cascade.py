@@ -58,8 +58,8 @@ def export_cascade(
 
     Raises:
         TypeError: if `exits` or `plan` are of another kind.
-        ValueError: as `tfc.export_tflite`; or if samples are missing, the plan is for
-            another number of exits, or the model keeps state between calls.
+        ValueError: as `tfc.export_tflite`; or if samples are missing, or the plan is for
+            another number of exits.
         VerificationError: if the file's outputs differ from the network's.
 
     Example:

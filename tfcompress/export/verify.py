@@ -134,7 +134,14 @@ def describe_result(
 
 
 def verify_outputs(
-    result, model, plain, content, samples=None, converted=None, batch_size=1
+    result,
+    model,
+    plain,
+    content,
+    samples=None,
+    converted=None,
+    batch_size=1,
+    signature=None,
 ):
     """Runs the file beside the Keras model and adds the errors to the result.
 
@@ -149,6 +156,7 @@ def verify_outputs(
             such. Sums that are zero but for rounding may have other signs in it than in
             `model`, so the limits are wide there; float32 files have to do the same.
         batch_size: of the file.
+        signature: which to run, of a file with several.
 
     Raises:
         VerificationError: if they differ by more than the precision explains.
@@ -185,7 +193,7 @@ def verify_outputs(
             f"file agrees with batches of {batch_size}",
         )
     _check_survival(result, content)
-    with Interpreter(content) as interpreter:
+    with Interpreter(content, signature=signature) as interpreter:
         actual = interpreter.run(samples)
         details = interpreter.output_details
     if not isinstance(actual, dict):

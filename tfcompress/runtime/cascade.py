@@ -8,6 +8,7 @@ import numpy as np
 from tfcompress.core.kinds import Content, Each, FilePath, Integer, Number, checked
 from tfcompress.core.nouns import ExitRule
 from tfcompress.runtime.interpreter import dequantized, loaded, quantized, read_model
+from tfcompress.runtime.signature import Signature
 from tfcompress.tflite.metadata import metadata
 
 # Name of the metadata.
@@ -83,7 +84,9 @@ class Cascade:
         self._lock = threading.Lock()
         # Stages share it, and with it the constants of the file.
         interpreter = loaded(content, num_threads, self.name)
-        self._stages = [_Stage(interpreter, name) for name in about["stages"]]
+        signatures = {name: Signature(interpreter, name) for name in about["stages"]}
+        read = {name for signature in signatures.values() for name in signature.inputs}
+        self._stages = [_Stage(*item, read) for item in signatures.items()]
 
     def run(self, inputs):
         """Runs samples one after the other, each until it may leave.
@@ -130,15 +133,20 @@ class Cascade:
             return [run({name: array[i : i + 1]}) for i in range(len(array))]
 
     def _run_all(self, carried):
-        return np.stack([stage.run(carried) for stage in self._stages])
+        answers = []
+        for stage in self._stages:
+            answers.append(stage.run(carried))
+            stage.hand_on(carried)
+        return np.stack(answers)
 
     def _run_one(self, carried):
         seen = []
         for number, stage in enumerate(self._stages[:-1]):
             answer = stage.run(carried)
             seen.append(self._probabilities(answer))
-            if self.rule(np.stack(seen))[-1, 0] >= self.thresholds[number]:
+            if self.rule(np.asarray(seen))[-1, 0] >= self.thresholds[number]:
                 return answer, number
+            stage.hand_on(carried)
         return self._stages[-1].run(carried), len(self._stages) - 1
 
     def _probabilities(self, answers):
@@ -148,18 +156,21 @@ class Cascade:
 class _Stage:
     """One signature of the file."""
 
-    def __init__(self, interpreter, name):
-        self._name = name
-        self._runner = interpreter.get_signature_runner(name)
-        self.inputs = self._runner.get_input_details()
-        self._output = self._runner.get_output_details()[name]
+    def __init__(self, name, signature, read):
+        self._name, self._signature = name, signature
+        self.inputs = signature.inputs
+        self._output = signature.outputs[name]
+        self._handed_on = [name for name in signature.outputs if name in read]
 
     def run(self, carried):
-        """The stage's answer; what it hands on is added to what is carried."""
-        made = self._runner(**{name: carried[name] for name in self.inputs})
-        answer = made.pop(self._name)
-        carried.update(made)
-        return dequantized(answer, self._output)
+        """The stage's answer."""
+        self._signature.run(carried)
+        return dequantized(self._signature.output(self._name), self._output)
+
+    def hand_on(self, carried):
+        """Adds to what is carried what later stages need."""
+        for name in self._handed_on:
+            carried[name] = self._signature.output(name)
 
 
 def _softmax(logits):

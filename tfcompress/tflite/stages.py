@@ -5,7 +5,7 @@ import copy
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-CARRIED = "carried_"
+_CARRIED = "carried_"
 
 
 def split_stages(file, names):
@@ -13,7 +13,7 @@ def split_stages(file, names):
 
     The signature of an output has as inputs those of the model and tensors of earlier
     stages, and as outputs the output and what later stages need. A tensor has the same
-    name, `carried_1`, wherever it is handed on. Constants are shared, and operations that
+    name wherever it is handed on: `carried_1`, or that of its stage if it is an output. Constants are shared, and operations that
     only read constants, such as those that decode them, are in each stage that needs
     them; nothing else is there twice.
 
@@ -22,8 +22,7 @@ def split_stages(file, names):
         names: of the stages, one for each output in the order of the signature.
 
     Raises:
-        ValueError: if there are not as many names as outputs, or the model keeps state
-            between calls.
+        ValueError: if there are not as many names as outputs.
     """
     (signature,), graph = file.signatureDefs, file.subgraphs[0]
     if len(names) != len(signature.outputs):
@@ -31,24 +30,23 @@ def split_stages(file, names):
             f"The model has {len(signature.outputs)} outputs: expected names for as many "
             f"stages, got {list(names)}."
         )
-    if any(tensor.isVariable for tensor in graph.tensors):
-        raise ValueError(
-            "The model keeps state between calls, which stages cannot share: expected "
-            "one without stateful layers."
-        )
     outputs = [int(entry.tensorIndex) for entry in signature.outputs]
     inputs = {int(e.tensorIndex): e.name.decode() for e in signature.inputs}
     plan = _Plan(file, graph, outputs)
-    names_of = inputs | {t: f"{CARRIED}{i}" for i, t in enumerate(plan.carried, 1)}
+    names_of = {
+        **{tensor: f"{_CARRIED}{i}" for i, tensor in enumerate(plan.carried, 1)},
+        **inputs,
+        **dict(zip(outputs, names, strict=True)),
+    }
     others = file.subgraphs[1:]
     made = [_subgraph(graph, *stage) for stage in plan.stages]
     # Bodies of loops and branches keep their places.
     places = [0, *range(len(others) + 1, len(others) + len(made))]
     file.subgraphs = [made[0][0], *others, *(stage for stage, _ in made[1:])]
     file.signatureDefs = [
-        _signature(name, place, ends, mapping, {**names_of, output: name})
-        for name, output, place, (_, *ends), (_, mapping) in zip(
-            names, outputs, places, plan.stages, made, strict=True
+        _signature(name, place, ends, mapping, names_of)
+        for name, place, (_, *ends), (_, mapping) in zip(
+            names, places, plan.stages, made, strict=True
         )
     ]
 
