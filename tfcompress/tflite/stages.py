@@ -13,9 +13,9 @@ def split_stages(file, names):
 
     The signature of an output has as inputs those of the model and tensors of earlier
     stages, and as outputs the output and what later stages need. A tensor has the same
-    name wherever it is handed on: `carried_1`, or that of its stage if it is an output. Constants are shared, and operations that
-    only read constants, such as those that decode them, are in each stage that needs
-    them; nothing else is there twice.
+    name wherever it is handed on: `carried_1`, or that of its stage if it is an output.
+    Constants are shared, and operations that only read constants, such as those that
+    decode them, are in each stage that needs them; nothing else is there twice.
 
     Args:
         file: the object form of a model with one signature, edited in place.
