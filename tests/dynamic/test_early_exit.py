@@ -147,6 +147,21 @@ def _flat_head(tensor):
     return layers.Dense(4)(layers.Flatten()(tensor))
 
 
+def test_heads_may_be_called_like_layers_of_the_model():
+    x = keras.Input((4,))
+    y = layers.Dense(4, name="dense")(layers.ReLU(name="re_lu")(x))
+    model = keras.Model(x, layers.Dense(4, name="end")(y))
+
+    def head(tensor):
+        tensor = layers.ReLU(name="re_lu")(layers.Dense(4, name="dense")(tensor))
+        return layers.Dense(4, name="end")(tensor)
+
+    exits = tfc.dynamic.EarlyExit(model, ["dense"], head)
+    names = [operation.name for operation in exits.network.operations]
+    assert len(set(names)) == len(names)
+    assert exits.network.get_layer("end") is not exits.network.get_layer("end_1")
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("at", "message"),
@@ -225,6 +240,18 @@ class TestThresholds:
         assert (plan.shares, plan.macs) == ((0.5, 0.25, 0.25), 1.75)
         plan = solve_thresholds(self.probabilities, [1, 2, 3], budget=2.25 / 3)
         assert plan.macs == 2.25
+
+    def test_all_plans_make_a_policy(self, exits):
+        plans = exits.plans((X, Y))
+        assert plans[0].shares == (1.0, 0.0, 0.0)
+        assert plans[-1].shares == (0.0, 0.0, 1.0)
+        points = [
+            tfc.dynamic.OperatingPoint({"thresholds": p.thresholds}, p.macs, p.accuracy)
+            for p in plans
+        ]
+        chosen = tfc.dynamic.Policy(points).choose(macs=0.8 * exits.macs[-1])
+        best = max(p.accuracy for p in plans if p.macs <= 0.8 * exits.macs[-1])
+        assert chosen.accuracy == best
 
     def test_ties_leave_together_and_are_counted(self):
         probabilities = np.tile([[[0.9, 0.1]]], (2, 4, 1))

@@ -8,6 +8,7 @@ from tfcompress.core.behaviour import kept_states
 from tfcompress.core.data import Data
 from tfcompress.core.errors import did_you_mean
 from tfcompress.core.graph import Graph, editable
+from tfcompress.core.keras_internals import producer, symbolic_calls
 from tfcompress.core.kinds import (
     BuiltModel,
     Each,
@@ -24,7 +25,7 @@ from tfcompress.core.kinds import (
 from tfcompress.core.nouns import DistillationLoss, ExitRule
 from tfcompress.distillation.outputs import ends_in_softmax, to_logits
 from tfcompress.dynamic.stages import ancestors, cumulative_macs
-from tfcompress.dynamic.thresholds import solve_thresholds
+from tfcompress.dynamic.thresholds import all_plans, solve_thresholds
 
 # Of the last exit's loss, if the first one's is 1.
 _LAST_WEIGHT = 0.3
@@ -244,6 +245,30 @@ class EarlyExit(keras.Model):
             self.probabilities(x), self.macs, y, macs, accuracy_drop, rule
         )
 
+    @checked
+    def plans(self, data: Data(), rule: PlugIn(ExitRule) = "confidence"):
+        """All that `calibrate` chooses among, the cheapest first.
+
+        From them follow the operating points of a `Policy`:
+
+            points = [
+                tfc.dynamic.OperatingPoint(
+                    {"thresholds": plan.thresholds}, plan.macs, plan.accuracy
+                )
+                for plan in exits.plans((x_val, y_val))
+            ]
+
+        Args:
+            data: `(x, y)`, samples that were not trained on.
+            rule: as in `calibrate`.
+
+        Returns:
+            A list of `ExitPlan`.
+        """
+        x, y = data
+        plans = all_plans(self.probabilities(x), self.macs, y, rule)
+        return sorted(plans, key=lambda plan: plan.macs)
+
     def get_config(self):
         """The network, whose exits are its outputs, and how it is trained."""
         return {
@@ -310,7 +335,26 @@ def _with_exits(model, at, heads, freeze):
                 f"{tuple(answer.shape)}: expected {tuple(flat.outputs[0].shape)}, that of "
                 "the model's own output."
             )
+    _make_names_unique(flat, answers)
     return keras.Model(flat.inputs[0], [*answers, flat.outputs[0]], name=model.name)
+
+
+def _make_names_unique(flat, answers):
+    """Renames operations of heads that are called like others, as Keras calls them."""
+    known = {id(operation) for operation in flat.operations}
+    taken = {operation.name for operation in flat.operations}
+    waiting = list(answers)
+    while waiting:
+        operation = producer(waiting.pop())
+        if id(operation) in known:
+            continue
+        known.add(id(operation))
+        name, number = operation.name, 0
+        while operation.name in taken:
+            number += 1
+            operation.name = f"{name}_{number}"
+        taken.add(operation.name)
+        waiting += [x for call in symbolic_calls(operation) for x in call.input_tensors]
 
 
 def _exit_tensors(flat, at):

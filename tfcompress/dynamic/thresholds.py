@@ -106,8 +106,7 @@ def solve_thresholds(
         )
     if accuracy_drop is not None and labels is None:
         raise ValueError("calibrate(accuracy_drop) needs labels: pass data (x, y).")
-    rule, macs = ExitRule.get(rule), np.asarray(macs, float)
-    plans = all_plans(probabilities, macs, labels, rule)
+    plans = all_plans(probabilities, macs, labels, ExitRule.get(rule))
     if budget is not None:
         limit = budget * macs[-1] if budget <= 1 else budget
         plans = [plan for plan in plans if plan.macs <= limit]
@@ -128,11 +127,11 @@ def all_plans(probabilities, macs, labels, rule):
 
     Args:
         probabilities: as in `solve_thresholds`.
-        macs: array, likewise.
+        macs: likewise.
         labels: likewise.
         rule: an `ExitRule`.
     """
-    probabilities = np.asarray(probabilities)
+    probabilities, macs = np.asarray(probabilities), np.asarray(macs, float)
     count = len(macs)
     if probabilities.shape[:1] != (count,) or not probabilities.size:
         raise ValueError(
