@@ -44,6 +44,22 @@ def test_makes_models_smaller():
     assert small.get_layer("head_in").units == 1
 
 
+def test_corrects_what_stays_on_the_data():
+    """As the functions do by themselves, on the first inputs."""
+    model = models.sequential()
+    x = models.inputs(model, 32)
+    steps = [
+        {"prune_weights": {"sparsity": 0.5}},
+        {"quantize_weights": {"bits": 4, "rounding": "gptq"}},
+    ]
+    made = tfc.Recipe(steps).run(model, (x, None)).model
+    expected = tfc.quantize_weights(tfc.prune_weights(model, 0.5, x), 4, x, "gptq")
+    for one, other in zip(made.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match=r"Step 1 of the recipe \(prune_weights\)"):
+        tfc.Recipe(steps).run(model)
+
+
 def test_learns_from_a_teacher_in_a_file(tmp_path):
     model, teacher = models.small(), models.small()
     teacher.save(tmp_path / "teacher.keras")

@@ -34,12 +34,15 @@ from tfcompress.export import export_tflite
 from tfcompress.factorization import factorize
 from tfcompress.pruning.channels.prune_channels import prune_channels
 from tfcompress.pruning.channels.shrink import shrink
+from tfcompress.pruning.solvers.prune_weights import prune_weights
+from tfcompress.quantization.post_training.quantize_weights import quantize_weights
 from tfcompress.quantization.quantize_activations import quantize_activations
 from tfcompress.recipes.objective import LOSS, objective
 from tfcompress.rewrites.apply import apply
 
 _BATCH_SIZE = 64
 _NUM_SAMPLES = 2048
+_NUM_CORRECTED = 1024
 _MOST_VALUES = 10_000
 
 
@@ -69,6 +72,9 @@ class Recipe:
     - `factorize`: `rewrite`, `where`
     - `prune_channels`: `ratio` or a target, `criterion`, `scope`, `round_to`, `ignore`;
       batch norms are recalibrated on the data
+    - `prune_weights`: `sparsity`, `solver`, `pattern`, `scope`, `bits`, and
+      `quantize_weights`: `bits`, `rounding`, `scales`; both correct each layer on the
+      first 1,024 inputs of the data, without training
     - `fit`: `epochs`, `batch_size`, `learning_rate`; `loss`, by default the one that the
       model is compiled with (with its metrics), else for each output cross entropy or the
       mean squared error, as the data have it; `callbacks`, a list of names or
@@ -229,6 +235,21 @@ class _Run:
             ]
         self.model = prune_channels(self.model, data=batches, **arguments)
 
+    def prune_weights(self, sparsity, **arguments):
+        samples = self._few_inputs()
+        self.model = prune_weights(self.model, sparsity, samples, **arguments)
+
+    def quantize_weights(self, bits=8, **arguments):
+        samples = self._few_inputs()
+        self.model = quantize_weights(self.model, bits, samples, **arguments)
+
+    def _few_inputs(self):
+        """Samples that layers are corrected on; None without data."""
+        if self._data is None:
+            return None
+        x = self._data[0]
+        return keras.tree.map_structure(lambda part: part[:_NUM_CORRECTED], x)
+
     def shrink(self):
         self.model = shrink(self.model)
 
@@ -306,6 +327,8 @@ _FUNCTIONS = {
     "rewrite": apply,
     "factorize": factorize,
     "prune_channels": prune_channels,
+    "prune_weights": prune_weights,
+    "quantize_weights": quantize_weights,
     "shrink": shrink,
     "fit": _Run.fit,
     "strip": strip,
