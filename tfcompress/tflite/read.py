@@ -102,6 +102,24 @@ def _custom_operations(content):
     return {name.decode() for name in names if name}
 
 
+def signature_graphs(content):
+    """`{name of a signature: place of its graph}` of a model; nothing else is read.
+
+    Args:
+        content: bytes of a `.tflite` model.
+
+    Raises:
+        ValueError: if the bytes are not a complete TFLite model.
+    """
+    return _complete(content, _signature_graphs)
+
+
+def _signature_graphs(content):
+    model = schema.Model.GetRootAs(content)
+    found = map(model.SignatureDefs, range(model.SignatureDefsLength()))
+    return {s.SignatureKey().decode(): s.SubgraphIndex() for s in found}
+
+
 def tensor_shapes(content):
     """Shapes and stored bytes of all tensors, and whether any is sparse.
 
