@@ -118,10 +118,8 @@ class Interpreter:
         is_same = [{*map(_tensor, side.values())} for side in found] == list(
             map(set, places)
         )
-        if (
-            not (is_first and is_same)
-            and len(self._interpreter.get_signature_list()) > 1
-        ):
+        is_only = len(self._interpreter.get_signature_list()) == 1
+        if not is_first or not (is_same or is_only):
             self._runner = runner
             self._inputs, self._outputs = found
             return
