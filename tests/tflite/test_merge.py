@@ -7,6 +7,7 @@ from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
 import tfcompress as tfc
+from tests.native.single import FLOAT32, file_of
 from tests.tflite import files
 from tfcompress.tflite.merge import merge
 from tfcompress.tflite.read import read, write
@@ -42,24 +43,11 @@ def stateful(tmp_path_factory):
     return contents
 
 
-def _signed(file, name=b"serving_default"):
-    """A file of one graph with a signature, `x` to `y`."""
-    signature, graph = schema.SignatureDefT(), file.subgraphs[0]
-    signature.signatureKey = name
-    for side in ("inputs", "outputs"):
-        entry = schema.TensorMapT()
-        entry.tensorIndex = getattr(graph, side)[0]
-        entry.name = graph.tensors[entry.tensorIndex].name
-        setattr(signature, side, [entry])
-    file.signatureDefs = [signature]
-    return file
-
-
 def _dense(num_outputs, seed=0):
     random = np.random.default_rng(seed)
     codes = random.integers(-127, 128, (num_outputs, 8))
     scales = random.uniform(0.5, 1, num_outputs)
-    return _signed(files.dense(codes, scales, np.arange(num_outputs)))
+    return files.signed(files.dense(codes, scales, np.arange(num_outputs)))
 
 
 def test_each_signature_is_its_file_alone(stateful):
@@ -93,6 +81,22 @@ def test_graphs_alike_but_for_their_sizes_run_by_their_names():
     alone = tfc.Interpreter(write(_dense(4, 1))).run(x, raw=True)
     found = tfc.Interpreter(same, signature="other").run(x, raw=True)
     np.testing.assert_array_equal(found, alone)
+
+
+def test_the_delegate_runs_operations_of_every_graph():
+    """Sums of 70 signs by the kernel's, all of which are positive."""
+    attributes = {"channels": 70, "binarize": 1, "relu": 0}
+    bits = np.zeros((1, 36, 1, 3), np.int32)
+    affine = [np.ones(36, "float32"), np.arange(36, dtype="float32")]
+    ends = ((3, 70), FLOAT32), [bits, *affine], ((3, 36), FLOAT32)
+    binary = files.signed(read(file_of("tfc.BDense", attributes, *ends)))
+    merged = write(merge({"dense": _dense(4), "binary": binary}))
+    x = np.ones((3, 70), np.float32)
+    x[1, :20] = -1
+    (name,) = (entry.name.decode() for entry in binary.signatureDefs[0].inputs)
+    found = tfc.Interpreter(merged, signature="binary").run({name: x})
+    expected = np.float32([[70], [30], [70]]) + np.arange(36)
+    np.testing.assert_array_equal(found, expected)
 
 
 def _noted(file, content):
@@ -136,7 +140,7 @@ def test_operations_of_different_kinds_find_their_codes():
         files.tensor(b"x", files.INT8, (1, 8)),
         files.tensor(b"y", files.INT8, (1, 8)),
     ]
-    relu = _signed(files.model(tensors, files.operation("RELU", (0,), (1,))))
+    relu = files.signed(files.model(tensors, files.operation("RELU", (0,), (1,))))
     merged = merge({"dense": _dense(4), "relu": relu, "again": _dense(4)})
     places = [graph.operators[0].opcodeIndex for graph in merged.subgraphs]
     assert places == [0, 1, 0]

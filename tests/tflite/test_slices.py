@@ -14,7 +14,7 @@ from tests.tflite import files
 from tfcompress import native
 from tfcompress.tflite.encode import encode_tflite
 from tfcompress.tflite.merge import merge
-from tfcompress.tflite.operations import count_operations
+from tfcompress.tflite.operations import count_operations, operation_name
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.slices import share_slices
 from tfcompress.tflite.slim import slim
@@ -22,21 +22,9 @@ from tfcompress.tflite.slim import slim
 L = keras.layers
 
 
-def _signed(file):
-    signature, graph = schema.SignatureDefT(), file.subgraphs[0]
-    signature.signatureKey = b"serving_default"
-    for side in ("inputs", "outputs"):
-        entry = schema.TensorMapT()
-        entry.tensorIndex = getattr(graph, side)[0]
-        entry.name = graph.tensors[entry.tensorIndex].name
-        setattr(signature, side, [entry])
-    file.signatureDefs = [signature]
-    return file
-
-
 def _dense(codes, scale, bias=None):
     bias = np.zeros(len(codes)) if bias is None else np.array(bias)
-    return _signed(files.dense(codes, np.full(len(codes), scale), bias))
+    return files.signed(files.dense(codes, np.full(len(codes), scale), bias))
 
 
 def _whole():
@@ -228,6 +216,78 @@ def test_what_stays_is_said(edit, message):
     _, line = share_slices(file, "whole")
     assert line == f"narrow: {message}"
     assert write(file) == before
+
+
+def _looped(kernel):
+    """Three products with a kernel, in a loop."""
+    given = tf.TensorSpec((1, len(kernel)), tf.float32, "x")
+
+    @tf.function(input_signature=[given], autograph=False)
+    def call(x):
+        kernel_constant = tf.constant(kernel)
+        return tf.while_loop(
+            lambda i, _: i < 3, lambda i, y: (i + 1, y @ kernel_constant), [0, x]
+        )[1]
+
+    module = tf.Module()
+    module.call = call
+    function = call.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    return files.signed(read(converter.convert()))
+
+
+def test_loops_share_too():
+    kernel = np.random.default_rng(0).normal(size=(48, 48)).astype(np.float32)
+    parts = {"whole": _looped(kernel), "narrow": _looped(kernel[:24, :24])}
+    alone = write(parts["narrow"])
+    file = merge(parts)
+    # 2,304 bytes of the kernel without what is added.
+    assert "1 of 1 constants are slices, 2,144 bytes" in share_slices(file, "whole")[0]
+    assert count_operations(file)["WHILE"] == 2
+    assert [operation_name(file, g.operators[0]) for g in file.subgraphs].count(
+        "TFLM_DECODE"
+    ) == 1
+    x = np.random.default_rng(1).normal(size=(2, 24)).astype(np.float32)
+    expected = tfc.Interpreter(alone).run(x)
+    shared = write(file)
+    for content in (shared, tfc.decode_tflite(shared)):
+        found = tfc.Interpreter(content, signature="narrow").run(x)
+        np.testing.assert_array_equal(found, expected)
+
+
+def _other_size(file):
+    _narrow_kernel(file).shape = np.int32([4, 79])
+
+
+def _no_blocks(file):
+    _ancillary(file)[16 + 8] = 0
+
+
+def _more_than_there_is(file):
+    _ancillary(file)[16 + 2] = 1
+
+
+def _narrow_kernel(file):
+    return file.subgraphs[1].tensors[1]
+
+
+def _ancillary(file):
+    graph = file.subgraphs[1]
+    buffer = file.buffers[graph.tensors[graph.operators[0].inputs[1]].buffer]
+    buffer.data = np.array(buffer.data)
+    return buffer.data
+
+
+@pytest.mark.parametrize("edit", [_other_size, _no_blocks, _more_than_there_is])
+def test_slices_that_contradict_the_file_are_refused(edit):
+    codes = _whole()
+    _, file = _shared(_dense(codes, 1.0), narrow=_dense(codes[:4, :80], 1.0))
+    edit(file)
+    content = write(file)
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        tfc.Interpreter(content, signature="narrow")
+    with pytest.raises(ValueError, match="corrupt data"):
+        tfc.decode_tflite(content)
 
 
 def test_unknown_signatures():
