@@ -57,12 +57,12 @@ def originals(folder):
     random = np.random.default_rng(0)
     x = random.normal(size=(16, 12, 12, 3)).astype("float32")
 
-    def network():
+    def network(num_filters=16):
         layers = keras.layers
         return keras.Sequential(
             [
                 keras.Input((12, 12, 3)),
-                layers.Conv2D(16, 3, activation="relu"),
+                layers.Conv2D(num_filters, 3, activation="relu"),
                 layers.DepthwiseConv2D(3),
                 layers.Flatten(),
                 layers.Dense(64, activation="relu"),
@@ -88,7 +88,31 @@ def originals(folder):
     export("int4", network(), "int4")
     export("int16x8", network(), "int16x8")
     export("binary", _binary_network())
+    wide = network()
+    export("wide", wide, "float32")
+    export("narrow", _cut(network(8), wide), "float32")
+    made["slices"] = _with_slices(made["narrow"], made["wide"])
     return list(made.values())
+
+
+def _cut(model, wide):
+    """A narrower network whose weights are slices of those of a wider one."""
+    for weight, source in zip(model.weights, wide.weights, strict=True):
+        weight.assign(source[tuple(map(slice, weight.shape))])
+    return model
+
+
+def _with_slices(narrow, wide):
+    from tfcompress.tflite.merge import merge
+    from tfcompress.tflite.read import read, write
+    from tfcompress.tflite.slices import share_slices
+
+    paths = {"narrow": narrow, "wide": wide}
+    file = merge({name: read(path.read_bytes()) for name, path in paths.items()})
+    share_slices(file, "wide")
+    path = narrow.with_name("slices.tflite")
+    path.write_bytes(write(file))
+    return path
 
 
 def _binary_network():

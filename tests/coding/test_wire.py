@@ -166,6 +166,96 @@ def test_pruned_by_hand():
         assert found == expected
 
 
+def test_slices_by_hand():
+    """Of rows the first two, of columns the first one of each of three blocks."""
+    whole = np.arange(18, dtype=np.int8).reshape(3, 6)
+    ancillary = wire.slice_of((3, 6), (2, 3), (1, 3))
+    assert ancillary[:16] == bytes([129, 1, 0, 0, 1, 2]).ljust(16, b"\0")
+    axes = [3, 2, 1, 6, 3, 3]
+    assert ancillary[16:] == b"".join(n.to_bytes(4, "little") for n in axes)
+    for decode in (wire.decode, wire.decode_reference):
+        found = decode(Encoded(whole.tobytes(), ancillary), Tensor(_INT8, (2, 3)))
+        assert list(found) == [0, 2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3, 4, 6, 7, 9, 10])
+@pytest.mark.parametrize(
+    "sizes, kept, blocks",
+    [
+        ((5,), (3,), (1,)),
+        ((4, 6), (4, 6), (1, 1)),
+        ((6, 3, 3, 8), (3, 3, 3, 2), (1, 1, 1, 1)),
+        ((4, 3, 12), (2, 3, 8), (2, 1, 4)),
+        ((2, 1, 2, 1, 2, 1, 2, 3), (1, 1, 2, 1, 1, 1, 2, 2), (1,) * 8),
+        ((3, 4), (3, 0), (1, 2)),
+        ((0, 4), (0, 2), (1, 1)),
+    ],
+)
+def test_slices_of_all_types(kind, sizes, kept, blocks):
+    tensor = Tensor(kind, kept, ())
+    random = np.random.default_rng(0)
+    octets = random.bytes(int(np.prod(sizes)) * tensor.dtype.itemsize)
+    elements = np.frombuffer(octets, f"V{tensor.dtype.itemsize}").reshape(sizes)
+    for axis, (size, rest, count) in enumerate(zip(sizes, kept, blocks, strict=True)):
+        within = np.arange(size) % (size // count) if size else np.arange(0)
+        elements = np.compress(within < rest // count, elements, axis)
+    encoded = Encoded(octets, wire.slice_of(sizes, kept, blocks))
+    assert wire.decode(encoded, tensor) == elements.tobytes()
+    assert wire.decode_reference(encoded, tensor) == elements.tobytes()
+
+
+_MOST = 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    "match, changes",
+    [
+        ("corrupt", {"kept": (2, 4)}),
+        ("corrupt", {"sizes": (3, 8)}),
+        ("corrupt", {"sizes": (2, 2)}),
+        ("corrupt", {"sizes": (1, 6), "content": bytes(6)}),
+        ("corrupt", {"blocks": (1, 0)}),
+        ("corrupt", {"blocks": (1, 2)}),
+        ("corrupt", {"sizes": (3, 4), "content": bytes(12)}),
+        ("corrupt", {"content": bytes(17)}),
+        ("corrupt", {"content": bytes(19)}),
+        ("corrupt", {"content": b""}),
+        ("corrupt", {"sizes": (_MOST, _MOST - 2), "kept": (_MOST, _MOST - 2)}),
+        ("corrupt", {"sizes": (2**31, 2**31, 4), "kept": (2, 3, 1)}),
+        ("corrupt", {"ancillary": wire.header(Kind.SLICE, 3) + bytes(24)}),
+        ("corrupt", {"ancillary": wire.header(Kind.SLICE, 1)}),
+        ("unknown encoding", {"ancillary": wire.header(Kind.SLICE, 0) + bytes(99)}),
+        ("unknown encoding", {"ancillary": wire.header(Kind.SLICE, 9) + bytes(199)}),
+        ("unknown encoding", {"type": wire.INT4}),
+    ],
+)
+def test_slices_that_contradict_themselves(match, changes):
+    right = {"sizes": (3, 6), "kept": (2, 3), "blocks": (1, 3), "content": bytes(18)}
+    parts = right | changes
+    blocks = (*parts["blocks"], 1)[: len(parts["sizes"])]
+    ancillary = wire.slice_of(parts["sizes"], parts["kept"], blocks)
+    encoded = Encoded(parts["content"], changes.get("ancillary", ancillary))
+    tensor = Tensor(changes.get("type", _INT8), (2, 3))
+    with pytest.raises(ValueError, match=match):
+        wire.decode(encoded, tensor)
+    with pytest.raises(ValueError):
+        wire.decode_reference(encoded, tensor)
+
+
+def test_damaged_slices_are_an_error_or_other_elements():
+    random = np.random.default_rng(0)
+    content = random.bytes(96)
+    for _ in range(300):
+        ancillary = bytearray(wire.slice_of((4, 6, 4), (2, 4, 3), (1, 2, 1)))
+        places = random.choice([*range(4, 6), *range(16, 52)], random.integers(1, 4))
+        for place in places:
+            ancillary[place] = random.choice([0, 1, 2, 3, 4, 6, 8, 255])
+        damaged = Encoded(content, bytes(ancillary))
+        tensor = Tensor(_INT8, (2, 4, 3))
+        found = _decoded(wire.decode, damaged, tensor)
+        assert found == _decoded(wire.decode_reference, damaged, tensor)
+
+
 def _long_codes():
     """17 symbols with codes of 1 to 12 bits."""
     counts = [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 300, 80, 60, 50]

@@ -51,6 +51,19 @@ def dense(codes, scales, bias):
     return model(tensors, operation("FULLY_CONNECTED", (0, 1, 2), (3,)), constants)
 
 
+def signed(file):
+    """The file with a signature for its only graph."""
+    signature, graph = schema.SignatureDefT(), file.subgraphs[0]
+    signature.signatureKey = b"serving_default"
+    for side in ("inputs", "outputs"):
+        entry = schema.TensorMapT()
+        entry.tensorIndex = getattr(graph, side)[0]
+        entry.name = graph.tensors[entry.tensorIndex].name
+        setattr(signature, side, [entry])
+    file.signatureDefs = [signature]
+    return file
+
+
 def values(file, index, dtype):
     """The constant of a tensor of the only graph, flat."""
     place = file.subgraphs[0].tensors[index].buffer

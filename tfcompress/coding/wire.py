@@ -27,6 +27,8 @@ HEADER_SIZE = 16
 INT4 = 18
 # In place of the axis of value tables: there is one for all elements.
 SHARED_LUT = 15
+# Of what is sliced.
+MAX_RANK = 8
 # A file holds less.
 _MAX_SIZE = 2**31 - 1
 # TfLiteType of the runtime's C interface.
@@ -42,6 +44,7 @@ class Kind(enum.IntEnum):
     HUFFMAN = 1
     PRUNE = 2
     SYMBOLS = 128
+    SLICE = 129
 
 
 class Layout(enum.IntEnum):
@@ -205,6 +208,7 @@ def decode_reference(encoded, tensor):
         Kind.HUFFMAN: _read_huffman,
         Kind.PRUNE: _read_prune,
         Kind.SYMBOLS: _read_symbols,
+        Kind.SLICE: _read_slice,
     }
     if ancillary[0] not in readers:
         raise ValueError(f"Cannot decode: encoding {ancillary[0]} is unknown.")
@@ -301,6 +305,47 @@ def _read_symbols(content, ancillary, tensor):
     if axis == Axis.FIRST:
         places //= tensor.count // num_tables
     return tables[places % num_tables, symbols]
+
+
+def slice_of(sizes, kept, blocks):
+    """Ancillary bytes of a slice: of each block of an axis the first elements are kept.
+
+    Args:
+        sizes: of the axes of the whole tensor, at most 8.
+        kept: sizes of what is kept.
+        blocks: for each axis, the number of its blocks, which divides both sizes.
+    """
+    return header(Kind.SLICE, len(sizes)) + np.uint32([sizes, kept, blocks]).T.tobytes()
+
+
+def kept_places(size, kept, blocks):
+    """The places of what a slice keeps of an axis.
+
+    >>> kept_places(6, 4, 2)
+    array([0, 1, 3, 4])
+    """
+    within = np.arange(kept // blocks)
+    return np.add.outer(np.arange(blocks) * (size // blocks), within).ravel()
+
+
+def _read_slice(content, ancillary, tensor):
+    rank = ancillary[5]
+    if tensor.type == INT4 or not 1 <= rank <= MAX_RANK:
+        raise ValueError(
+            f"Cannot decode: no slices of type {tensor.type}, rank {rank}."
+        )
+    axes = np.frombuffer(ancillary, "<u4", 3 * rank, HEADER_SIZE).reshape(rank, 3)
+    axes = axes.tolist()
+    for size, kept, blocks in axes:
+        if not blocks or kept > size or size % blocks or kept % blocks:
+            raise ValueError("Cannot decode: corrupt data.")
+    sizes, shape, _ = zip(*axes, strict=True)
+    whole = np.frombuffer(content, tensor.dtype).reshape(sizes)
+    if math.prod(shape) != tensor.count:
+        raise ValueError("Cannot decode: corrupt data.")
+    if not tensor.count:
+        return whole.ravel()[:0]
+    return whole[np.ix_(*(kept_places(*axis) for axis in axes))]
 
 
 def coders():

@@ -14,7 +14,7 @@ from tfcompress.core.quiet import native_notes_dropped
 from tfcompress.core.samples import rounded_up
 from tfcompress.core.warn import warn
 from tfcompress.runtime.delegate import decoded, has_encoded_weights, loadable
-from tfcompress.tflite.read import naming_contradictions
+from tfcompress.tflite.read import naming_contradictions, signature_graphs
 
 _USUAL_SIGNATURE = "serving_default"
 
@@ -68,7 +68,8 @@ class Interpreter:
             self._inputs = _by_name(self._interpreter.get_input_details())
             self._outputs = _by_name(self._interpreter.get_output_details())
             if key := self._chosen(signature):
-                self._use(self._interpreter.get_signature_runner(key))
+                is_first = signature_graphs(content)[key] == 0
+                self._use(self._interpreter.get_signature_runner(key), is_first)
         if not self._inputs or not self._outputs:
             raise ValueError(
                 f"{self.name} has {len(self._inputs)} inputs and {len(self._outputs)} "
@@ -97,15 +98,19 @@ class Interpreter:
             )
         return signature
 
-    def _use(self, runner):
-        """Takes the names of a signature, and its runner if it has a graph of its own."""
+    def _use(self, runner, is_first):
+        """Takes the names of a signature, and its runner if it has a graph of its own.
+
+        Graphs alike but for their sizes may have ends of the same names and places.
+        """
         found = runner.get_input_details(), runner.get_output_details()
         own = self._inputs, self._outputs
         places = [{_tensor(d): i for i, d in enumerate(side.values())} for side in own]
-        is_first = [{*map(_tensor, side.values())} for side in found] == list(
+        is_same = [{*map(_tensor, side.values())} for side in found] == list(
             map(set, places)
         )
-        if not is_first and len(self._interpreter.get_signature_list()) > 1:
+        is_only = len(self._interpreter.get_signature_list()) == 1
+        if not is_first or not (is_same or is_only):
             self._runner = runner
             self._inputs, self._outputs = found
             return

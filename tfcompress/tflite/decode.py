@@ -150,10 +150,10 @@ class _Constants:
 
     def __init__(self, model):
         self._model = model
-        self._num_plain = len(model.buffers)
+        self._next_place = len(model.buffers)
         self._places = {}
         self._contents = {}
-        self._ancillary = set()
+        self._sources = set()
 
     def decode(self, encoded, ancillary, output):
         """Lets the tensor `output` hold what two others encode."""
@@ -167,11 +167,12 @@ class _Constants:
             parts = [self._bytes(part) for part in (encoded, ancillary)]
             content = wire.decode(wire.Encoded(*parts), tensor)
             place = encoded.buffer
-            if place in self._contents:
-                place = self._num_plain + len(self._contents)
+            if place in self._contents or _is_slice(parts[1]):
+                place = self._next_place
+                self._next_place += 1
             self._places[key] = place
             self._contents[place] = content
-            self._ancillary.add(ancillary.buffer)
+            self._sources |= {encoded.buffer, ancillary.buffer}
         output.buffer = self._places[key]
 
     def _bytes(self, tensor):
@@ -182,12 +183,17 @@ class _Constants:
         """Puts the constants in the place of what encoded them."""
         buffers = self._model.buffers
         for place, content in sorted(self._contents.items()):
-            while place >= len(buffers):
+            if place == len(buffers):
                 buffers.append(schema.BufferT())
             buffers[place].data = np.frombuffer(content, np.uint8)
         tensors = [t for graph in self._model.subgraphs for t in graph.tensors]
         used = {t.buffer for t in tensors} | self._contents.keys()
-        drop_buffers(self._model, self._ancillary - used)
+        drop_buffers(self._model, self._sources - used)
+
+
+def _is_slice(ancillary):
+    """Whether others read what is encoded as it is."""
+    return ancillary[:1] == bytes([wire.Kind.SLICE])
 
 
 def _decode_graph(model, index, graph, constants):

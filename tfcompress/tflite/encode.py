@@ -9,9 +9,10 @@ from ai_edge_litert import schema_py_generated as schema
 from tfcompress.coding import encoders, wire
 from tfcompress.coding.wire import DECODE
 from tfcompress.tflite.decode import TYPES, decode_tflite, tensor_of
-from tfcompress.tflite.edit import drop_buffers, opcode_index
+from tfcompress.tflite.edit import opcode_index
 from tfcompress.tflite.operations import is_own, operation_name
-from tfcompress.tflite.read import read, write
+from tfcompress.tflite.read import custom_operations, read, write
+from tfcompress.tflite.slim import drop_names, drop_notes
 
 _METHODS = {
     "lut": encoders.lut,
@@ -21,8 +22,8 @@ _METHODS = {
 }
 CODECS = ("auto", *_METHODS)
 # Bytes that two more tensors with their buffers and a share of an operation take.
-_OVERHEAD = 160
-_MIN_SIZE = 64
+OVERHEAD = 160
+MIN_SIZE = 64
 # Adaptive decoding takes about 60 ns a decision: about 0.2 s for a file.
 _MAX_DECISIONS = 4_000_000
 # Stands for an operation that lets its constants be encoded.
@@ -66,10 +67,12 @@ def encode_tflite(file, codec="auto"):
     Raises:
         RuntimeError: if the file does not decode to what was encoded.
     """
-    _drop_notes(file)
+    drop_notes(file)
     constants = _constants(file)
-    _drop_names(file)
+    drop_names(file)
     plain = write(file)
+    is_encoded = DECODE in custom_operations(plain)
+    decoded = decode_tflite(plain) if is_encoded else plain
     chosen, results, budget = {}, [], _MAX_DECISIONS
     for constant in sorted(constants, key=lambda constant: len(constant.data)):
         encoded, result, num_decisions = _encode(constant, codec, budget)
@@ -79,7 +82,7 @@ def encode_tflite(file, codec="auto"):
             chosen[constant.buffer] = encoded
     _insert(file, chosen)
     content = write(file)
-    if decode_tflite(content) != plain:
+    if decode_tflite(content) != decoded:
         raise RuntimeError(
             "The encoded file does not decode to what was encoded. Nothing was written; "
             "please report the model."
@@ -113,7 +116,7 @@ def encoded_size(file, tensor, codec):
     """
     constant = _Constant(file, tensor.buffer, [tensor], {_ANY_READER})
     encoded, result, _ = _encode(constant, codec, _MAX_DECISIONS)
-    return result.encoded_bytes + (_OVERHEAD if encoded else 0)
+    return result.encoded_bytes + (OVERHEAD if encoded else 0)
 
 
 class _Constant:
@@ -136,6 +139,8 @@ class _Constant:
     def _reason(self, tensors, readers):
         if any(tensor.sparsity for tensor in tensors):
             return "stored sparse; sparse='never' lets it be encoded"
+        if DECODE in readers:
+            return "it is encoded already, or slices of it are"
         if tensors[0].type not in TYPES:
             return "its type cannot be encoded"
         if not readers:
@@ -162,7 +167,7 @@ def _constants(model):
         _Constant(model, buffer, shown, readers[buffer])
         for buffer, shown in tensors.items()
         if model.buffers[buffer].data is not None
-        and len(model.buffers[buffer].data) >= _MIN_SIZE
+        and len(model.buffers[buffer].data) >= MIN_SIZE
     ]
 
 
@@ -173,7 +178,7 @@ def _encode(constant, codec, budget):
     if not reason:
         options = _options(constant.views, codec, budget)
         best = min(options, key=lambda option: option[0].size_bytes)
-        if best[0].size_bytes + _OVERHEAD < size:
+        if best[0].size_bytes + OVERHEAD < size:
             encoded, method, num_decisions = best
         else:
             reason = "it would not be smaller"
@@ -207,22 +212,6 @@ def _options(views, codec, budget):
     return options
 
 
-def _drop_notes(model):
-    """Drops what the converter says of itself."""
-    notes = [n for n in model.metadata or () if n.name == b"CONVERSION_METADATA"]
-    model.metadata = [note for note in model.metadata or () if note not in notes]
-    drop_buffers(model, {note.buffer for note in notes})
-
-
-def _drop_names(model):
-    """Drops the names of inner tensors, which nothing needs."""
-    for graph in model.subgraphs:
-        shown = {*graph.inputs, *graph.outputs}
-        for i, tensor in enumerate(graph.tensors):
-            if i not in shown:
-                tensor.name = None
-
-
 def _insert(model, chosen):
     """Puts encoded constants in, and operations that decode them for their readers."""
     ancillary = {}
@@ -243,26 +232,37 @@ def _insert_in_graph(model, graph, ancillary):
         encoded = [i for i in read if graph.tensors[i].buffer in ancillary]
         if encoded:
             pairs = [_add_pair(model, graph, i, ancillary) for i in encoded]
-            operations.append(_decode_operation(model, encoded, pairs))
+            operations.append(decode_operation(model, encoded, pairs))
         operations.append(operation)
     graph.operators = operations
 
 
 def _add_pair(model, graph, index, ancillary):
     """Adds the encoded and the ancillary tensor of a constant, which is none any more."""
-    tensor, pair = graph.tensors[index], []
-    for buffer in (tensor.buffer, ancillary[tensor.buffer]):
-        part = schema.TensorT()
-        part.type = schema.TensorType.UINT8
-        part.shape = np.array([len(model.buffers[buffer].data)], np.int32)
-        part.buffer = buffer
-        graph.tensors.append(part)
-        pair.append(len(graph.tensors) - 1)
+    tensor = graph.tensors[index]
+    parts = tensor.buffer, ancillary[tensor.buffer]
     tensor.buffer = 0
-    return pair
+    return [add_part(model, graph, buffer) for buffer in parts]
 
 
-def _decode_operation(model, outputs, pairs):
+def add_part(model, graph, buffer):
+    """The place of a new tensor of a graph, which shows a buffer as bytes."""
+    part = schema.TensorT()
+    part.type = schema.TensorType.UINT8
+    part.shape = np.array([len(model.buffers[buffer].data)], np.int32)
+    part.buffer = buffer
+    graph.tensors.append(part)
+    return len(graph.tensors) - 1
+
+
+def decode_operation(model, outputs, pairs):
+    """An operation that decodes constants.
+
+    Args:
+        model: the object form of a model, which gets the kind of operation.
+        outputs: places of the decoded tensors.
+        pairs: for each of them, the places of the encoded and the ancillary bytes.
+    """
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
     code.customCode = DECODE.encode()

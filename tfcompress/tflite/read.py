@@ -71,11 +71,21 @@ def write(file, consume=False):
 
 
 class _Builder(flatbuffers.Builder):
-    """Writes bytes in without copies on the way, which would take memory thrice."""
+    """Writes bytes in without copies on the way, which would take memory thrice.
+
+    One array in several places of a model is written once.
+    """
+
+    def __init__(self, size):
+        super().__init__(size)
+        self._written = {}
 
     def CreateNumpyVector(self, x):
         if x.dtype != np.uint8:
-            return super().CreateNumpyVector(x)
+            if id(x) not in self._written:
+                # With the array, so that no other one gets its identity.
+                self._written[id(x)] = super().CreateNumpyVector(x), x
+            return self._written[id(x)][0]
         self.StartVector(1, x.size, 1)
         self.head -= x.size
         memoryview(self.Bytes)[self.head : self.head + x.size] = np.ascontiguousarray(x)
@@ -100,6 +110,24 @@ def _custom_operations(content):
     codes = map(model.OperatorCodes, range(model.OperatorCodesLength()))
     names = (code.CustomCode() for code in codes)
     return {name.decode() for name in names if name}
+
+
+def signature_graphs(content):
+    """`{name of a signature: place of its graph}` of a model; nothing else is read.
+
+    Args:
+        content: bytes of a `.tflite` model.
+
+    Raises:
+        ValueError: if the bytes are not a complete TFLite model.
+    """
+    return _complete(content, _signature_graphs)
+
+
+def _signature_graphs(content):
+    model = schema.Model.GetRootAs(content)
+    found = map(model.SignatureDefs, range(model.SignatureDefsLength()))
+    return {s.SignatureKey().decode(): s.SubgraphIndex() for s in found}
 
 
 def tensor_shapes(content):

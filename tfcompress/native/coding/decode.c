@@ -13,6 +13,8 @@
 enum {
   HEADER_SIZE = 16,
   MAX_ELEMENT_SIZE = 8,
+  MAX_RANK = 8,
+  AXIS_SIZE = 12, /* bytes of an axis of a slice */
   SHARED_LUT = 15,
   MAX_DECODED_SIZE = INT32_MAX, /* a file holds less */
 };
@@ -290,6 +292,56 @@ static tfc_status decode_symbols(span encoded, span ancillary, const tfc_tensor*
   return status;
 }
 
+/* An axis of which the first elements are kept. */
+typedef struct {
+  size_t size, kept;
+} prefix;
+
+/* An axis of blocks is two: the blocks, and what each of them keeps. */
+static tfc_status read_axis(const uint8_t* bytes, prefix* axes) {
+  const size_t size = tfc_u32(bytes), kept = tfc_u32(bytes + 4);
+  const size_t blocks = tfc_u32(bytes + 8);
+  if (blocks == 0 || kept > size || size % blocks || kept % blocks) return TFC_CORRUPT;
+  axes[0] = (prefix){blocks, blocks};
+  axes[1] = (prefix){size / blocks, kept / blocks};
+  return TFC_OK;
+}
+
+/* Copies what is kept of `size` bytes; returns the end of the copy. */
+static uint8_t* copy_kept(const prefix* axes, size_t num_axes, const uint8_t* whole,
+                          size_t size, uint8_t* out) {
+  const size_t stride = size / axes->size;
+  if (num_axes == 1) {
+    memcpy(out, whole, axes->kept * stride);
+    return out + axes->kept * stride;
+  }
+  for (size_t i = 0; i < axes->kept; i++)
+    out = copy_kept(axes + 1, num_axes - 1, whole + i * stride, stride, out);
+  return out;
+}
+
+static tfc_status decode_slice(span encoded, span ancillary, const tfc_tensor* tensor,
+                               uint8_t* out) {
+  const size_t rank = ancillary.bytes[5];
+  if (tensor->type == INT4 || rank == 0 || rank > MAX_RANK) return TFC_UNSUPPORTED;
+  if ((ancillary.size - HEADER_SIZE) / AXIS_SIZE < rank) return TFC_CORRUPT;
+  prefix axes[2 * MAX_RANK];
+  /* Of the whole tensor in bytes; there are never more kept elements than that. */
+  size_t size = element_size(tensor->type), count = 1;
+  for (size_t i = 0; i < rank; i++) {
+    const uint8_t* bytes = ancillary.bytes + HEADER_SIZE + AXIS_SIZE * i;
+    const tfc_status status = read_axis(bytes, axes + 2 * i);
+    if (status != TFC_OK) return status;
+    const size_t elements = tfc_u32(bytes);
+    if (elements && size > encoded.size / elements) return TFC_CORRUPT;
+    size *= elements;
+    count *= tfc_u32(bytes + 4);
+  }
+  if (size != encoded.size || count != tensor->count) return TFC_CORRUPT;
+  if (count) copy_kept(axes, 2 * rank, encoded.bytes, size, out);
+  return TFC_OK;
+}
+
 static tfc_status decode_elements(span encoded, span ancillary, const tfc_tensor* tensor,
                                   uint8_t* out) {
   switch (ancillary.bytes[0]) {
@@ -301,6 +353,8 @@ static tfc_status decode_elements(span encoded, span ancillary, const tfc_tensor
       return decode_prune(encoded, ancillary, tensor, out);
     case TFC_SYMBOLS:
       return decode_symbols(encoded, ancillary, tensor, out);
+    case TFC_SLICE:
+      return decode_slice(encoded, ancillary, tensor, out);
     default:
       return TFC_UNSUPPORTED;
   }

@@ -27,6 +27,12 @@ enum {
   /* Byte 4: 1; 5: layout; 6: coder; 7: values of a table - 1; 8: symbol of zero; 9: the
      axis of the tables. From 16 on the values, of which a symbol is the index. */
   TFC_SYMBOLS = 128,
+  /* Byte 4: 1; 5: the rank, 1 to 8; from 16 on three words of 32 bits for each axis,
+     little endian: its size in a whole tensor, the size that is kept, and the number of
+     blocks, which divides both. Each block keeps its first elements: element j of an axis
+     is floor(j / (kept / blocks)) * (size / blocks) + j mod (kept / blocks) of the whole
+     tensor. Encoded: the whole tensor as it is. Not for 4-bit integers. */
+  TFC_SLICE = 129,
 };
 
 /* How symbols stand for a tensor. */
