@@ -3,6 +3,7 @@
 from tfcompress.dynamic import exit_rules
 from tfcompress.dynamic.early_exit import EarlyExit
 from tfcompress.dynamic.export_cascade import export_cascade
+from tfcompress.dynamic.export_widths import export_widths
 from tfcompress.dynamic.policy import OperatingPoint, Policy
 from tfcompress.dynamic.slimmable import Slimmable
 from tfcompress.dynamic.thresholds import ExitPlan
@@ -15,4 +16,5 @@ __all__ = [
     "Slimmable",
     "exit_rules",
     "export_cascade",
+    "export_widths",
 ]

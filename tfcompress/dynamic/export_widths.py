@@ -18,6 +18,7 @@ from tfcompress.tflite.merge import merge
 from tfcompress.tflite.metadata import set_metadata
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.slices import share_slices
+from tfcompress.tflite.slim import slim
 
 # Name of the metadata.
 WIDTHS = "tfc.widths"
@@ -96,6 +97,8 @@ def export_widths(
         file = merge({_signature(w): read(f.read_bytes()) for w, f in files.items()})
     notes = share_slices(file, _signature(slimmable.widths[-1]))
     set_metadata(file, WIDTHS, {_signature(width): width for width in models})
+    # Last: what it shares, it shares as objects.
+    slim(file)
     content = write(file)
     if options.get("verify", True):
         _check(results, models, content, samples)
