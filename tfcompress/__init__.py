@@ -50,7 +50,7 @@ from tfcompress.quantization.post_training import quantize_weights
 from tfcompress.quantization.quantize_activations import quantize_activations
 from tfcompress.recipes import Recipe
 from tfcompress.runtime import Interpreter
-from tfcompress.search import mixed_precision, quantize_ladder
+from tfcompress.search import mixed_precision, quantize_ladder, sensitivity
 from tfcompress.tflite.decode import decode_tflite
 
 try:
@@ -101,6 +101,7 @@ __all__ = [
     "schedules",
     "scopes",
     "search",
+    "sensitivity",
     "shrink",
     "signals",
     "solvers",

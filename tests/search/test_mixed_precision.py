@@ -6,8 +6,9 @@ import pytest
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.search.harms import error_by_spread
 from tfcompress.search.hessian import hessian_traces
-from tfcompress.search.mixed_precision import _error, choose
+from tfcompress.search.mixed_precision import choose
 
 L = keras.layers
 
@@ -76,8 +77,8 @@ def test_errors_of_outputs_count_by_their_own_spread():
     # Each error is a quarter of the variance of its output.
     exact = {"u": np.array([[-2.0], [2.0]]), "v": np.array([[-200.0], [200.0]])}
     off = {"u": np.array([[-1.0], [3.0]]), "v": np.array([[-300.0], [100.0]])}
-    assert _error(off, exact) == 0.25 + 0.25
-    assert _error({"u": np.full((2, 1), 3.0)}, {"u": np.ones((2, 1))}) == 4.0
+    assert error_by_spread(off, exact) == 0.25 + 0.25
+    assert error_by_spread({"u": np.full((2, 1), 3.0)}, {"u": np.ones((2, 1))}) == 4.0
 
 
 def test_what_is_no_number_is_never_chosen():

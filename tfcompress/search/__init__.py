@@ -7,13 +7,21 @@ from tfcompress.search.mixed_precision import (
     MixedPrecision,
     mixed_precision,
 )
+from tfcompress.search.sensitivity import (
+    LayerSensitivity,
+    Sensitivity,
+    sensitivity,
+)
 
 __all__ = [
     "Ladder",
     "LayerBits",
+    "LayerSensitivity",
     "MixedPrecision",
     "Rung",
+    "Sensitivity",
     "faster_pointwise",
     "mixed_precision",
     "quantize_ladder",
+    "sensitivity",
 ]

@@ -3,10 +3,8 @@
 import dataclasses
 import re
 
-import keras
 import numpy as np
 import scipy.optimize
-import tensorflow as tf
 
 from tfcompress.core.data import Batches, Data, Samples
 from tfcompress.core.kinds import (
@@ -18,21 +16,14 @@ from tfcompress.core.kinds import (
     OneOf,
     checked,
 )
-from tfcompress.core.matrices import from_matrix, to_matrix
-from tfcompress.core.samples import batches
 from tfcompress.core.text import Table, as_text
-from tfcompress.export.trace import named_outputs
-from tfcompress.measuring.scores import in_order, score, tasks_of
 from tfcompress.quantization.post_training.folded import folded, matrix_layers
-from tfcompress.quantization.post_training.nearest import Nearest
-from tfcompress.quantization.post_training.scales import channel_scales
+from tfcompress.search.edits import bits_edit, rounded
+from tfcompress.search.harms import drops_of_score, errors_of_outputs
 from tfcompress.search.hessian import hessian_traces
 from tfcompress.transforms.uniform import Uniform
 
 SENSITIVITIES = ("output_error", "hessian_trace", "score")
-# How much the error of outputs weighs where scores are equal.
-_TIE = 1e-6
-
 
 _SAMPLES = {"output_error": Samples(), "hessian_trace": Batches(), "score": Data()}
 
@@ -209,10 +200,14 @@ def mixed_precision(
             model, [layer.kernel for layer in layers], samples, flat
         )
         harms = _errors_of_weights(layers, bits) * traces[:, None]
-    elif sensitivity == "score":
-        harms = _drops_of_score(model, flat, layers, bits, samples)
     else:
-        harms = _errors_of_outputs(flat, layers, bits, samples)
+        edits = [[bits_edit(layer, b) for b in bits] for layer in layers]
+        harms = (
+            drops_of_score(model, flat, edits, samples)
+            if sensitivity == "score"
+            else errors_of_outputs(flat, edits, samples)
+        )
+    harms = np.array(harms)
     counts = np.array([layer.kernel.numpy().size for layer in layers])
     budget = counts.sum() * average_bits if average_bits else 8 * budget_bytes
     choice = choose(harms, np.outer(counts, bits), budget)
@@ -271,89 +266,12 @@ def choose(harms, sizes, budget):
     return solution.x.reshape(sizes.shape).argmax(axis=1)
 
 
-def _rounded(layer, kernel, bits):
-    weight, level = to_matrix(layer, kernel), 2 ** (bits - 1) - 1
-    scale = channel_scales(weight, level, "mse")
-    codes = Nearest()(weight, scale, level)
-    return from_matrix(layer, (codes * scale).astype(np.float32))
-
-
 def _errors_of_weights(layers, bits):
     """`‖W̃ - W‖² / n`, array `(layers, bits)`."""
     kernels = [layer.kernel.numpy() for layer in layers]
     return np.array(
         [
-            [np.mean(np.square(_rounded(layer, kernel, b) - kernel)) for b in bits]
+            [np.mean(np.square(rounded(layer, kernel, b) - kernel)) for b in bits]
             for layer, kernel in zip(layers, kernels, strict=True)
         ]
     )
-
-
-def _errors_of_outputs(model, layers, bits, samples):
-    """Errors with one layer rounded, by the spread of outputs, `(layers, bits)`."""
-    return _harms(model, layers, bits, samples, _error)
-
-
-def _drops_of_score(model, flat, layers, bits, samples):
-    """What one rounded layer takes from the score, `(layers, bits)`."""
-    if not isinstance(samples, (tuple, list)) or len(samples) != 2:
-        raise ValueError(
-            f'sensitivity="score" got samples of type {type(samples).__name__}: expected '
-            "inputs and their targets, (x, y)."
-        )
-    x, y = samples
-    targets = tasks = None
-
-    def drop(outputs, expected):
-        nonlocal targets, tasks
-        if tasks is None:
-            targets = in_order(y, expected)
-            tasks = tasks_of(model, expected, targets)
-        before, after = (
-            score(tasks, found.values(), targets) for found in (expected, outputs)
-        )
-        return max(before - after, 0.0) + _TIE * _error(outputs, expected)
-
-    return _harms(flat, layers, bits, x, drop)
-
-
-def _error(outputs, expected):
-    """The squared error of each output by its own spread, summed over outputs."""
-    total = 0.0
-    for name, exact in expected.items():
-        spread = np.mean(np.square(exact - exact.mean(axis=0)))
-        total += np.mean(np.square(outputs[name] - exact)) / (spread or 1.0)
-    return total
-
-
-def _harms(model, layers, bits, samples, harm):
-    """`harm(outputs, exact outputs)` with one layer rounded, `(layers, bits)`.
-
-    Raises:
-        ValueError: if the exact outputs are not finite.
-    """
-    parts = batches(model, samples)
-    named = keras.Model(model.inputs, named_outputs(model, model.output))
-    function = tf.function(lambda inputs: named(inputs, training=False))
-
-    def outputs():
-        found = [function(part) for part in parts]
-        return {
-            name: np.concatenate([batch[name] for batch in found]).astype(np.float64)
-            for name in named.output
-        }
-
-    expected = outputs()
-    if not all(np.isfinite(output).all() for output in expected.values()):
-        raise ValueError(
-            f"Model {model.name!r} returns numbers that are not finite for the samples: "
-            "there is nothing to compare with."
-        )
-    harms = np.zeros((len(layers), len(bits)))
-    for row, layer in zip(harms, layers, strict=True):
-        kernel = layer.kernel.numpy()
-        for column, b in enumerate(bits):
-            layer.kernel.assign(_rounded(layer, kernel, b))
-            row[column] = harm(outputs(), expected)
-        layer.kernel.assign(kernel)
-    return harms

@@ -1,0 +1,130 @@
+"""What a change of a layer costs: error of outputs, score, or the curve of the loss."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.core.collect import collect
+from tfcompress.core.compressed import Treatment
+from tfcompress.core.samples import batches
+from tfcompress.core.walk import weight_refs
+from tfcompress.export.trace import named_outputs
+from tfcompress.measuring.scores import in_order, score, tasks_of
+
+# How much the error of outputs weighs where scores are equal.
+_TIE = 1e-6
+
+
+def errors_of_outputs(flat, edits, samples):
+    """Errors of the outputs with one change each, by the outputs' spread.
+
+    Args:
+        flat: a functional model.
+        edits: list of lists of `Edit`, one for each layer.
+        samples: inputs.
+
+    Returns:
+        A list of lists.
+    """
+    return _harms(flat, edits, samples, error_by_spread)
+
+
+def drops_of_score(model, flat, edits, samples):
+    """What each change takes from the score.
+
+    Args:
+        model: the model whose loss says what the score is.
+        flat: a functional model that computes the same.
+        edits: list of lists of `Edit`.
+        samples: `(x, y)`.
+    """
+    if not isinstance(samples, (tuple, list)) or len(samples) != 2:
+        raise ValueError(
+            f'sensitivity="score" got samples of type {type(samples).__name__}: expected '
+            "inputs and their targets, (x, y)."
+        )
+    x, y = samples
+    targets = tasks = None
+
+    def drop(outputs, expected):
+        nonlocal targets, tasks
+        if tasks is None:
+            targets = in_order(y, expected)
+            tasks = tasks_of(model, expected, targets)
+        before, after = (
+            score(tasks, found.values(), targets) for found in (expected, outputs)
+        )
+        return max(before - after, 0.0) + _TIE * error_by_spread(outputs, expected)
+
+    return _harms(flat, edits, x, drop)
+
+
+def rises_of_loss(model, flat, edits, data):
+    """About how much each change raises the loss, from one pass over the data.
+
+        Ω = ½ Σ_i F_i δ_i²
+
+    with the changes `δ` and the diagonal of the Fisher information `F`.
+
+    Args:
+        model: a compiled model.
+        flat: a functional model that computes the same.
+        edits: list of lists of `Edit`.
+        data: batches `(x, y)`.
+    """
+    changed = {id(v) for of_layer in edits for e in of_layer for v, _ in e.values()}
+    refs = [ref for ref in weight_refs(flat) if id(ref.variable) in changed]
+    weights = [Treatment(ref, []) for ref in refs]
+    found = collect(model, weights, data, ["squared_gradient"], flat)
+    information = {
+        id(ref.variable): ref.layout.from_canonical(signals["squared_gradient"])
+        for ref, signals in zip(refs, found, strict=True)
+    }
+    return [[_rise(edit, information) for edit in of_layer] for of_layer in edits]
+
+
+def _rise(edit, information):
+    return sum(
+        0.5 * float(np.sum(information[id(v)] * np.square(array - v.numpy())))
+        for v, array in edit.values()
+    )
+
+
+def error_by_spread(outputs, expected):
+    """The squared error of each output by its own spread, summed over outputs."""
+    total = 0.0
+    for name, exact in expected.items():
+        spread = np.mean(np.square(exact - exact.mean(axis=0)))
+        total += np.mean(np.square(outputs[name] - exact)) / (spread or 1.0)
+    return total
+
+
+def _harms(flat, edits, samples, harm):
+    """`harm(outputs, exact outputs)` of each change.
+
+    Raises:
+        ValueError: if the exact outputs are not finite.
+    """
+    parts = batches(flat, samples)
+    named = keras.Model(flat.inputs, named_outputs(flat, flat.output))
+    function = tf.function(lambda inputs: named(inputs, training=False))
+
+    def outputs():
+        found = [function(part) for part in parts]
+        return {
+            name: np.concatenate([batch[name] for batch in found]).astype(np.float64)
+            for name in named.output
+        }
+
+    expected = outputs()
+    if not all(np.isfinite(output).all() for output in expected.values()):
+        raise ValueError(
+            f"Model {flat.name!r} returns numbers that are not finite for the samples: "
+            "there is nothing to compare with."
+        )
+
+    def of(edit):
+        with edit.applied():
+            return float(harm(outputs(), expected))
+
+    return [[of(edit) for edit in of_layer] for of_layer in edits]
