@@ -10,8 +10,8 @@ from keras import layers
 import tfcompress as tfc
 from tfcompress.dynamic.stages import cumulative_macs
 from tfcompress.dynamic.thresholds import all_plans, solve_thresholds
-from tfcompress.tflite.metadata import metadata
-from tfcompress.tflite.read import read
+from tfcompress.tflite.metadata import metadata, set_metadata
+from tfcompress.tflite.read import read, write
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 8, 8, 3)).astype("float32")
@@ -346,6 +346,19 @@ class TestFiles:
             ValueError, match="expected a threshold for each but the last"
         ):
             tfc.runtime.Cascade(path, thresholds=[0.5])
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [("stages", 3), ("thresholds", ["x"]), ("outputs", None), ("rule", "nothing")],
+    )
+    def test_damaged_metadata(self, exits, tmp_path, key, value):
+        path = tmp_path / "cascade.tflite"
+        tfc.dynamic.export_cascade(exits, exits.calibrate(X, macs=0.8), path)
+        file = read(path.read_bytes())
+        about = {**metadata(path.read_bytes(), "tfc.cascade"), key: value}
+        set_metadata(file, "tfc.cascade", about)
+        with pytest.raises(ValueError, match=r"describe a cascade|Unknown exit rule"):
+            tfc.runtime.Cascade(write(file))
 
     def test_ordinary_files_are_no_cascades(self, tmp_path):
         tfc.export_tflite(network(), tmp_path / "plain.tflite")

@@ -66,11 +66,12 @@ class Cascade:
     ):
         content, self.name = read_model(model)
         about = metadata(content, CASCADE)
-        if about is None:
+        if not isinstance(about, dict):
             raise ValueError(
                 f"{self.name} is no cascade: expected a file of stages that "
                 "tfc.dynamic.export_cascade wrote."
             )
+        _check(about, self.name)
         self.rule = ExitRule.get(about["rule"])
         self.thresholds = list(
             about["thresholds"] if thresholds is None else thresholds
@@ -151,6 +152,23 @@ class Cascade:
 
     def _probabilities(self, answers):
         return answers if self._has_softmax else _softmax(answers)
+
+
+def _check(about, name):
+    """Raises unless the metadata say what a cascade needs."""
+    stages, thresholds = about.get("stages"), about.get("thresholds")
+    are_names = isinstance(stages, list) and all(isinstance(s, str) for s in stages)
+    are_numbers = isinstance(thresholds, list) and all(
+        isinstance(t, int | float) for t in thresholds
+    )
+    kinds = ("probabilities", "logits")
+    if are_names and are_numbers and about.get("outputs") in kinds and "rule" in about:
+        return
+    raise ValueError(
+        f"The metadata {CASCADE!r} of {name} do not describe a cascade: expected stages, "
+        f"thresholds, a rule and what the outputs are ({' or '.join(kinds)}). Copy or "
+        "export the file again."
+    )
 
 
 class _Stage:
