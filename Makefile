@@ -44,6 +44,7 @@ test-android: android ## Test the Android demo on this machine
 	mvn -B -q -f android_demo/core/pom.xml test
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 2 --dist loadfile android_demo/tests
 	android_demo/tools/test_screens
+	android_demo/tools/test_screens --dex
 
 fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; needs clang)
 	$(BIN)/cmake -S tfcompress/native -B build/fuzz -DTFC_FUZZ=ON -DCMAKE_C_COMPILER=clang
