@@ -12,8 +12,10 @@ ANDROID_C := $(wildcard android_demo/*/*.[ch])
 LOCK := .ci/constraints.txt
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-HAS_JDK = command -v javac mvn >/dev/null || { echo "The Android demo needs a JDK and \
-  Maven: apt install openjdk-17-jdk-headless maven" >&2; exit 1; }
+HAS_JDK = for program in javac mvn zip unzip; do command -v $$program >/dev/null || { \
+  echo "The Android demo needs $$program:" \
+  "apt install openjdk-17-jdk-headless maven zip unzip" >&2; exit 1; }; done
+MVN_CORE = mvn -B -q -Dstyle.color=never -f android_demo/core/pom.xml
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test layout test-arm android test-android fuzz lint format lock clean
@@ -41,7 +43,8 @@ android: $(INSTALLED) ## Build and check the Android demo, without Gradle and th
 	android_demo/tools/build_apk
 
 test-android: android ## Test the Android demo on this machine
-	mvn -B -q -f android_demo/core/pom.xml test
+	@android_demo/tools/retry $(MVN_CORE) -U test -Dmaven.main.skip -Dmaven.test.skip
+	@$(MVN_CORE) test
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 2 --dist loadfile android_demo/tests
 	android_demo/tools/test_screens
 	android_demo/tools/test_screens --dex

@@ -33,6 +33,8 @@ def _obstacle():
     """Why there can be no adbd here; None if there can be one."""
     if platform.machine() != "x86_64" or not shutil.which("apt-get"):
         return "needs Debian on x86_64"
+    if not shutil.which("ip"):
+        return "needs ip: apt install iproute2"
     if os.geteuid() or subprocess.run(["unshare", "-n", "-m", "true"]).returncode:
         return "needs root, and unshare to be allowed"
     return None

@@ -2,17 +2,6 @@
 app=$demo/app
 libraries=$folder/libraries
 
-# retry COMMAND...: servers are slow at times, and what one attempt has fetched is kept.
-retry() {
-  local pause
-  for pause in 5 20 60; do
-    "$@" && return
-    echo "Trying again in $pause seconds: $*" >&2
-    sleep "$pause"
-  done
-  "$@"
-}
-
 # fetch NAME FOLDER SIZE: what tools/NAME/pom.xml lists.
 fetch() {
   local pom=$demo/tools/$1/pom.xml into=$2 done=$2.done
@@ -20,7 +9,7 @@ fetch() {
   echo "Downloading about $3 by Maven ..."
   rm -rf "$into"
   # -U: what failed just now is asked for again.
-  retry mvn -B -q -U -Dstyle.color=never -f "$pom" dependency:copy-dependencies -DoutputDirectory="$into"
+  "$demo/tools/retry" mvn -B -q -U -Dstyle.color=never -f "$pom" dependency:copy-dependencies -DoutputDirectory="$into"
   touch "$done"
 }
 
@@ -41,7 +30,7 @@ apt_get() {
   mkdir -p "$apt"/{lists,archives}/partial
   apt-get -qq -o Dir::State::lists="$apt/lists" -o Dir::Cache::archives="$apt/archives" \
     -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Debug::NoLocking=true \
-    -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=3 \
+    -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=5 \
     -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=0 "$@"
 }
 
@@ -52,8 +41,8 @@ fetch_debian() {
   if [[ ! -f $debian.done || "${names[*]}" != "$(< "$debian.done")" ]]; then
     echo "Downloading about 30 MB of Debian's ${names[*]} ..."
     rm -rf "$debian"
-    retry apt_get update
-    retry apt_get install --download-only --yes --no-install-recommends "${names[@]}"
+    apt_get update
+    apt_get install --download-only --yes --no-install-recommends "${names[@]}"
     for package in "$folder"/apt/archives/*.deb; do dpkg -x "$package" "$debian"; done
     rm -rf "$folder/apt"
     echo "${names[*]}" > "$debian.done"

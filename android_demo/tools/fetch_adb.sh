@@ -5,6 +5,7 @@
 set -euo pipefail
 folder=$(realpath -m "${1:?usage: fetch_adb.sh FOLDER}")
 if [[ $folder/done -nt ${BASH_SOURCE[0]} ]]; then exit; fi
+echo "Downloading about 32 MB of Debian's adb and adbd ..."
 rm -rf "$folder"
 mkdir -p "$folder"/{lists,cache/archives}/partial "$folder/root"
 touch "$folder/status"
@@ -18,7 +19,7 @@ apt_get() {
   apt-get -qq -o Dir::Etc::sourcelist="$folder/sources.list" -o Dir::Etc::sourceparts=- \
     -o Dir::State::lists="$folder/lists" -o Dir::State::status="$folder/status" \
     -o Dir::Cache="$folder/cache" -o APT::Sandbox::User=root \
-    -o Acquire::Languages=none -o Acquire::Retries=3 "$@"
+    -o Acquire::Languages=none -o Acquire::Retries=5 "$@"
 }
 apt_get update
 apt_get install --download-only --yes --no-install-recommends adb adbd libc6 > /dev/null

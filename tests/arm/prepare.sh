@@ -20,7 +20,7 @@ apt_get() {
     -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root \
     -o APT::Architecture=arm64 -o APT::Architectures="arm64,$host" \
     -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=0 \
-    -o Acquire::Languages=none -o Acquire::Retries=3 \
+    -o Acquire::Languages=none -o Acquire::Retries=5 \
     "$@"
 }
 apt_get update
