@@ -516,7 +516,7 @@ def test_command(phone, models, tools, tmp_path, capsys, monkeypatch):
     assert [row["peak_memory_bytes"] for row in rows] == [8000] * 3
     phone.script(runs=["crashes", "works"])
     (phone.home / "count.runs").unlink()
-    short = ["--runs", "3", "--seconds", "0"]
+    short = ["--runs", "3", "--seconds", "0", "--html", "page.html"]
     assert run(["benchmark", *paths[:2], "--device", "both", *flags, *short]) == 0
     text = capsys.readouterr().out
     assert text.count("a.tflite") == 3  # host, device, error
@@ -524,6 +524,9 @@ def test_command(phone, models, tools, tmp_path, capsys, monkeypatch):
     assert "3.000 ms" in text
     assert "a.tflite: the runner ended with status 139" in text
     assert "Acme Phone 8, Android 14 (API 34), TFLite 2.16.1, xnnpack" in text
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('<tr role="row" class="') == 4
+    assert "the runner ended with status 139" in page and "3.00 ms" in page
 
 
 def test_command_runs_keras_models_and_data(
