@@ -15,7 +15,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HAS_JDK = for program in javac mvn zip unzip; do command -v $$program >/dev/null || { \
   echo "The Android demo needs $$program:" \
   "apt install openjdk-17-jdk-headless maven zip unzip" >&2; exit 1; }; done
-MVN_CORE = mvn -B -q -Dstyle.color=never -f android_demo/core/pom.xml
+MVN_CORE = mvn -B -q -f android_demo/core/pom.xml
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test layout test-arm android test-android fuzz lint format lock clean

@@ -9,7 +9,7 @@ fetch() {
   echo "Downloading about $3 by Maven ..."
   rm -rf "$into"
   # -U: what failed just now is asked for again.
-  "$demo/tools/retry" mvn -B -q -U -Dstyle.color=never -f "$pom" dependency:copy-dependencies -DoutputDirectory="$into"
+  "$demo/tools/retry" mvn -B -q -U -f "$pom" dependency:copy-dependencies -DoutputDirectory="$into"
   touch "$done"
 }
 
