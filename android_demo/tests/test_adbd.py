@@ -85,7 +85,8 @@ def _wait_for(condition):
 def phone(x86_64, tmp_path_factory):
     if obstacle := _obstacle():
         pytest.skip(obstacle)
-    subprocess.run([build_native.TOOLS / "fetch_adb.sh", OUTPUT / "adb"], check=True)
+    fetch = [build_native.TOOLS / "fetch_trixie.sh", OUTPUT / "adb", "adb", "adbd"]
+    subprocess.run(fetch, check=True)
     folder = tmp_path_factory.mktemp("phone")
     (folder / "system/bin").mkdir(parents=True)
     shutil.copytree(x86_64.shim, folder / "shim")

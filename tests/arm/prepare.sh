@@ -8,6 +8,7 @@ lock=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../.ci/constraints.txt")
 root=$folder/root
 done=$folder/prepared
 if [[ $done -nt $lock && $done -nt ${BASH_SOURCE[0]} ]]; then exit; fi
+echo "Downloading about 250 MB of arm64 Debian, its emulator and Zig ..."
 rm -rf "$folder"
 
 # An apt of its own: an empty status makes it fetch all dependencies.

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# fetch_adb.sh FOLDER: unpacks adb and adbd (the side of the device) of Debian 13 into
-# FOLDER/root, 32 MB of downloads; nothing is installed. FOLDER/run PROGRAM … runs one of
-# them with the libraries that it was built for. Needs apt.
+# fetch_trixie.sh FOLDER PACKAGE…: unpacks packages of Debian 13 into FOLDER/root; nothing is
+# installed. FOLDER/run PROGRAM … runs a program of theirs with the libraries that it was
+# built for. Needs apt.
 set -euo pipefail
-folder=$(realpath -m "${1:?usage: fetch_adb.sh FOLDER}")
+folder=$(realpath -m "${1:?usage: fetch_trixie.sh FOLDER PACKAGE…}")
 if [[ $folder/done -nt ${BASH_SOURCE[0]} ]]; then exit; fi
-echo "Downloading about 32 MB of Debian's adb and adbd ..."
+echo "Downloading about 30 MB of Debian's ${*:2} ..."
 rm -rf "$folder"
 mkdir -p "$folder"/{lists,cache/archives}/partial "$folder/root"
 touch "$folder/status"
@@ -22,7 +22,7 @@ apt_get() {
     -o Acquire::Languages=none -o Acquire::Retries=5 "$@"
 }
 apt_get update
-apt_get install --download-only --yes --no-install-recommends adb adbd libc6 > /dev/null
+apt_get install --download-only --yes --no-install-recommends "${@:2}" libc6 > /dev/null
 for package in "$folder"/cache/archives/*.deb; do
   dpkg-deb -x "$package" "$folder/root"
 done
