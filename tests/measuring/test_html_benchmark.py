@@ -59,7 +59,7 @@ def test_columns_that_nothing_is_known_of_are_left_out(tmp_path):
     assert page.says("not on a phone")
     for name in ("first run", "nodes delegated", "accuracy", "agreement"):
         assert f">{name}</th>" not in page.text
-    assert not page.says("Not measured")
+    assert not page.says("Not all was measured")
     page = written(tmp_path, HOST, DEVICE[0])
     for name in ("first run", "nodes delegated", "accuracy", "agreement"):
         assert f">{name}</th>" in page.text

@@ -67,33 +67,34 @@ def _footer(benchmarks):
 
 
 def _models(rows):
-    firsts = {}
-    for row in rows:
-        firsts.setdefault(row.cpu, row)
-    found = {
-        name: [cell(row, firsts[row.cpu]) for row in rows]
-        for name, cell in _COLUMNS.items()
-    }
-    known = {
-        name: cells
-        for name, cells in found.items()
-        if any(text != _UNKNOWN for text, _ in cells)
-    }
+    columns = _known_columns(rows)
     body = []
     for i, row in enumerate(rows):
         cells = [html_page.td(html.escape(row.cpu), "where", _how(row))]
-        for name, column in known.items():
+        for name, column in columns.items():
             text, small = column[i]
             cells.append(html_page.td(text, name, small))
-        kind = "first" if row is firsts[row.cpu] else ""
-        body.append(html_page.row(html_page.breakable(row.name), cells, kind))
-    table = html_page.table(
-        "comparison benchmarks",
-        "Benchmarks of models",
-        ["model", "where", *known],
-        body,
-    )
+        body.append(html_page.row(html_page.breakable(row.name), cells))
+    names = ["model", "where", *columns]
+    kinds = "comparison benchmarks"
+    table = html_page.table(kinds, "Benchmarks of models", names, body)
     return html_page.section("Models", _EXPLANATION, table)
+
+
+def _known_columns(rows):
+    """`{name: cells}` without columns of which nothing is known."""
+    firsts = {}
+    for row in rows:
+        firsts.setdefault(row.cpu, row)
+    columns = {
+        name: [cell(row, firsts[row.cpu]) for row in rows]
+        for name, cell in _COLUMNS.items()
+    }
+    return {
+        name: cells
+        for name, cells in columns.items()
+        if any(cell != (_UNKNOWN, "") for cell in cells)
+    }
 
 
 def _how(row):
@@ -165,4 +166,6 @@ def _errors(rows):
     )
     if not items:
         return ""
-    return html_page.section("Not measured", "", f'<dl class="reasons">{items}</dl>')
+    return html_page.section(
+        "Not all was measured", "", f'<dl class="reasons">{items}</dl>'
+    )
