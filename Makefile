@@ -12,14 +12,16 @@ ANDROID_C := $(wildcard android_demo/*/*.[ch])
 LOCK := .ci/constraints.txt
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-HAS_JDK = command -v javac mvn >/dev/null || { echo "The Android demo needs a JDK and \
-  Maven: apt install openjdk-17-jdk-headless maven" >&2; exit 1; }
+HAS_JDK = for program in javac mvn zip unzip; do command -v $$program >/dev/null || { \
+  echo "The Android demo needs $$program:" \
+  "apt install openjdk-17-jdk-headless maven zip unzip" >&2; exit 1; }; done
+MVN_CORE = mvn -B -q -f android_demo/core/pom.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test layout test-arm android test-android fuzz lint format lock clean
+.PHONY: help demo test layout test-arm android test-android android-gradle fuzz lint format lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## Compress a small model and show what it gained
 	$(BIN)/tfcompress demo --output build/demo
@@ -41,9 +43,14 @@ android: $(INSTALLED) ## Build and check the Android demo, without Gradle and th
 	android_demo/tools/build_apk
 
 test-android: android ## Test the Android demo on this machine
-	mvn -B -q -f android_demo/core/pom.xml test
+	@android_demo/tools/retry $(MVN_CORE) -U test -Dmaven.main.skip -Dmaven.test.skip
+	@$(MVN_CORE) test
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 2 --dist loadfile android_demo/tests
 	android_demo/tools/test_screens
+	android_demo/tools/test_screens --dex
+
+android-gradle: android ## Build the Android demo by the Android Gradle Plugin
+	android_demo/tools/check_gradle
 
 fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; needs clang)
 	$(BIN)/cmake -S tfcompress/native -B build/fuzz -DTFC_FUZZ=ON -DCMAKE_C_COMPILER=clang

@@ -18,6 +18,7 @@ for folder in ("android_demo/tests", "android_demo/tools", "tests/arm", "tests/n
 
 import models  # noqa: E402
 from machine import Machine  # noqa: E402
+from played_phone import Phone  # noqa: E402
 
 KERNELS = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 
@@ -30,6 +31,16 @@ def arm64():
 @pytest.fixture(scope="session")
 def x86_64():
     return Machine("x86_64")
+
+
+@pytest.fixture
+def phone(tmp_path, monkeypatch):
+    """A played phone that the program adb of this machine reaches."""
+    phone = Phone(tmp_path / "phone")
+    monkeypatch.setenv("PATH", str(phone.programs), prepend=":")
+    monkeypatch.setenv("FAKE_ADB", str(phone.home))
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    return phone
 
 
 def _network():

@@ -119,6 +119,11 @@ def play_app(command):
     number = run_again("runs")
     happens = (SCRIPT.get("runs") or ["works"])[number % len(SCRIPT.get("runs", [0]))]
     print("Starting: Intent { cmp=org.tfcompress.benchmark/.RunActivity }")
+    if happens == "in the real app":
+        intent = {"folder": folder.name, "plan": json.dumps(plan)}
+        (HOME / "intent.new").write_text(json.dumps(intent))
+        (HOME / "intent.new").rename(HOME / "intent.json")
+        return
     if happens == "is another app":
         print("Error: Activity class does not exist.")
         return

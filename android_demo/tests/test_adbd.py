@@ -33,6 +33,8 @@ def _obstacle():
     """Why there can be no adbd here; None if there can be one."""
     if platform.machine() != "x86_64" or not shutil.which("apt-get"):
         return "needs Debian on x86_64"
+    if not shutil.which("ip"):
+        return "needs ip: apt install iproute2"
     if os.geteuid() or subprocess.run(["unshare", "-n", "-m", "true"]).returncode:
         return "needs root, and unshare to be allowed"
     return None
@@ -83,7 +85,8 @@ def _wait_for(condition):
 def phone(x86_64, tmp_path_factory):
     if obstacle := _obstacle():
         pytest.skip(obstacle)
-    subprocess.run([build_native.TOOLS / "fetch_adb.sh", OUTPUT / "adb"], check=True)
+    fetch = [build_native.TOOLS / "fetch_trixie.sh", OUTPUT / "adb", "adb", "adbd"]
+    subprocess.run(fetch, check=True)
     folder = tmp_path_factory.mktemp("phone")
     (folder / "system/bin").mkdir(parents=True)
     shutil.copytree(x86_64.shim, folder / "shim")

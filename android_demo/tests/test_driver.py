@@ -1,6 +1,4 @@
 import json
-import pathlib
-import sys
 import zipfile
 
 import keras
@@ -16,54 +14,12 @@ from tfcompress.measuring.android.output import parse
 from tfcompress.measuring.android.plan import Plan
 from tfcompress.measuring.android.results import read_results as results
 
-FAKE = pathlib.Path(__file__).with_name("fake_adb.py")
 ARM64, X86_64 = 183, 62
 
 
 def elf(machine):
     """The beginning of a program or library, which is all that the driver looks at."""
     return b"\x7fELF\x02\x01".ljust(18, b"\0") + machine.to_bytes(2, "little") + b"..."
-
-
-class Phone:
-    """A played device."""
-
-    def __init__(self, home):
-        self.home = home
-        (home / "tmp").mkdir(parents=True)
-        self.script(devices={"P8": "device"})
-
-    def script(self, **script):
-        (self.home / "script.json").write_text(
-            json.dumps({"devices": {"P8": "device"}} | script)
-        )
-
-    def connect_again(self):
-        (self.home / "gone").unlink()
-
-    @property
-    def files(self):
-        places = (self.home / "tmp").rglob("*"), self.home.glob("sdcard/*/*/*/*/*")
-        return sorted(path.name for place in places for path in place)
-
-    @property
-    def num_runs(self):
-        calls = (self.home / "calls").read_text()
-        return calls.count("./runner --library")
-
-
-@pytest.fixture
-def phone(tmp_path, monkeypatch):
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    (programs / "adb").write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -S {FAKE} "$@"\n'
-    )
-    (programs / "adb").chmod(0o755)
-    monkeypatch.setenv("PATH", str(programs), prepend=":")
-    monkeypatch.setenv("FAKE_ADB", str(tmp_path / "phone"))
-    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
-    return Phone(tmp_path / "phone")
 
 
 @pytest.fixture
@@ -516,7 +472,7 @@ def test_command(phone, models, tools, tmp_path, capsys, monkeypatch):
     assert [row["peak_memory_bytes"] for row in rows] == [8000] * 3
     phone.script(runs=["crashes", "works"])
     (phone.home / "count.runs").unlink()
-    short = ["--runs", "3", "--seconds", "0"]
+    short = ["--runs", "3", "--seconds", "0", "--html", "page.html"]
     assert run(["benchmark", *paths[:2], "--device", "both", *flags, *short]) == 0
     text = capsys.readouterr().out
     assert text.count("a.tflite") == 3  # host, device, error
@@ -524,6 +480,9 @@ def test_command(phone, models, tools, tmp_path, capsys, monkeypatch):
     assert "3.000 ms" in text
     assert "a.tflite: the runner ended with status 139" in text
     assert "Acme Phone 8, Android 14 (API 34), TFLite 2.16.1, xnnpack" in text
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('<tr role="row" class="') == 4
+    assert "the runner ended with status 139" in page and "3.00 ms" in page
 
 
 def test_command_runs_keras_models_and_data(

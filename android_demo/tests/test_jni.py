@@ -3,7 +3,6 @@
 import hashlib
 import io
 import subprocess
-import urllib.request
 import zipfile
 
 import build_native
@@ -17,10 +16,7 @@ CLASS = (
     / "android_demo/app/src/main/java/org/tfcompress/benchmark/NativeDelegates.java"
 )
 CHECK = build_native.PROJECT / "android_demo/tests/JniCheck.java"
-API = (
-    "https://repo1.maven.org/maven2/org/tensorflow/tensorflow-lite-api/2.16.1/"
-    "tensorflow-lite-api-2.16.1.aar"
-)
+API = OUTPUT / "libraries/tensorflow-lite-api-2.16.1.aar"
 API_SHA256 = "885b95bc9e47a4aa5cf8e71523aed9b05e397cfef1ea09773f13fea8b649fcee"
 ADDED = {"chain": (5, 1), "residual": (3, 10), "encoded": (1, 5), "float32": (0, 4)}
 
@@ -32,12 +28,9 @@ def _classes(content, path):
 
 
 def _api():
-    cached = OUTPUT / "tensorflow-lite-api-2.16.1.aar"
-    if not cached.exists():
-        with urllib.request.urlopen(API, timeout=60) as response:
-            cached.write_bytes(response.read())
-    content = cached.read_bytes()
-    assert hashlib.sha256(content).hexdigest() == API_SHA256, f"delete {cached}"
+    assert API.exists(), f"no {API}: run 'make android' first"
+    content = API.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == API_SHA256, f"delete {API.parent}"
     return content
 
 

@@ -74,7 +74,8 @@ def test_runs_go_on_until_both_limits_are_reached(x86_64, cases):
     assert len(few["samples_ms"]) == 4
     assert len(few["warm_up_ms"]) == 5
     long = parse(x86_64.run("--model", path, "--runs", 1, "--seconds", 0.2).stdout)
-    assert sum(long["samples_ms"]) <= 250
+    # The last run began before the end, however long it took on a busy machine.
+    assert sum(long["samples_ms"][:-1]) < 200
     assert len(long["samples_ms"]) > 4
 
 

@@ -2,16 +2,26 @@
 app=$demo/app
 libraries=$folder/libraries
 
-fetch_libraries() {
-  local pom=$demo/tools/screens/pom.xml done=$folder/libraries.done aar
+# fetch NAME FOLDER SIZE: what tools/NAME/pom.xml lists.
+fetch() {
+  local pom=$demo/tools/$1/pom.xml into=$2 done=$2.done
   if [[ $done -nt $pom ]]; then return; fi
-  echo "Downloading about 520 MB of Robolectric, Android, R8 and TFLite by Maven ..."
-  rm -rf "$libraries"
-  mvn -B -q -f "$pom" dependency:copy-dependencies -DoutputDirectory="$libraries"
+  echo "Downloading about $3 by Maven ..."
+  rm -rf "$into"
+  # -U: what failed just now is asked for again.
+  "$demo/tools/retry" mvn -B -q -U -f "$pom" dependency:copy-dependencies -DoutputDirectory="$into"
+  touch "$done"
+}
+
+fetch_libraries() {
+  fetch screens "$libraries" "520 MB of Robolectric, Android, R8 and TFLite"
+  local aar
   for aar in "$libraries"/*.aar; do
     unzip -o -q -p "$aar" classes.jar > "${aar%.aar}.classes.jar"
   done
-  touch "$done"
+  android=$(ls "$libraries"/android-all-14*.jar)
+  r8=$(ls "$libraries"/r8-*.jar)
+  jdk=$(realpath "$(dirname "$(realpath "$(command -v javac)")")/..")
 }
 
 # An apt with lists and archives of its own: nothing is installed and root is not needed.
@@ -20,7 +30,7 @@ apt_get() {
   mkdir -p "$apt"/{lists,archives}/partial
   apt-get -qq -o Dir::State::lists="$apt/lists" -o Dir::Cache::archives="$apt/archives" \
     -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Debug::NoLocking=true \
-    -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=3 \
+    -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=5 \
     -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=0 "$@"
 }
 
@@ -65,11 +75,10 @@ link_resources() {
 # compile_app WORK: WORK/classes.
 compile_app() {
   local work=$1
-  android=$(ls "$libraries"/android-all-14*.jar)
   libraries_path=$(ls "$libraries"/*.jar | grep -v -e android-all -e /r8- | paste -sd:)
   rm -rf "$work/classes"
   mkdir -p "$work/classes"
   find "$work/generated" "$app/src/main/java" "$demo/core/src/main/java" -name '*.java' \
-    -print0 | xargs -0 javac -nowarn -Xlint:-options -source 8 -target 8 -encoding UTF-8 \
-    -cp "$android:$libraries_path" -d "$work/classes"
+    -print0 | xargs -0 javac -nowarn -XDsuppressNotes -Xlint:-options \
+    -source 8 -target 8 -encoding UTF-8 -cp "$android:$libraries_path" -d "$work/classes"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # phone.sh ADB FOLDER PORT: a real adbd whose device is FOLDER, until stdin ends. ADB is
-# what fetch_adb.sh made. It listens in a network of its own, as it lets anybody in; a
+# what fetch_trixie.sh made. It listens in a network of its own, as it lets anybody in; a
 # server of adb runs there too. FOLDER/pid is a process in that network, for nsenter.
 #
 # FOLDER/system/bin comes first in the PATH of the device: getprop and its like go there. In

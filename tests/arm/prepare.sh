@@ -8,6 +8,7 @@ lock=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../.ci/constraints.txt")
 root=$folder/root
 done=$folder/prepared
 if [[ $done -nt $lock && $done -nt ${BASH_SOURCE[0]} ]]; then exit; fi
+echo "Downloading about 250 MB of arm64 Debian, its emulator and Zig ..."
 rm -rf "$folder"
 
 # An apt of its own: an empty status makes it fetch all dependencies.
@@ -20,7 +21,7 @@ apt_get() {
     -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root \
     -o APT::Architecture=arm64 -o APT::Architectures="arm64,$host" \
     -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=0 \
-    -o Acquire::Languages=none -o Acquire::Retries=3 \
+    -o Acquire::Languages=none -o Acquire::Retries=5 \
     "$@"
 }
 apt_get update

@@ -56,8 +56,10 @@ def test_convert_inspect_benchmark_compare(folder, capsys):
     assert "1 CONV_2D" in capsys.readouterr().out
     assert run(["inspect", "model.keras", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["totals"]["parameters"] > 0
-    assert run(["benchmark", "int8.tflite", "--runs", "5", "--json"]) == 0
+    options = ["--runs", "5", "--html", "b.html", "--json"]
+    assert run(["benchmark", "int8.tflite", *options]) == 0
     assert json.loads(capsys.readouterr().out)["median_ms"] > 0
+    assert "int8.tflite" in (folder / "b.html").read_text()
     files = ["model.keras", "float.tflite", "int8.tflite"]
     assert (
         run(["compare", *files, "--data", "data.npz", "--html", "r.html", "--json"])

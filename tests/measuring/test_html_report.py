@@ -1,12 +1,12 @@
 """The HTML report: self-contained, whole, escaped, and drawn from what it was given."""
 
-import html.parser
 import re
 
 import keras
 import numpy as np
 import pytest
 
+from tests.measuring.page import Page
 from tfcompress.core.compress import compress
 from tfcompress.core.compressed import treatments
 from tfcompress.measuring.charts import NUM_BINS, Point, histogram, scatter
@@ -14,39 +14,6 @@ from tfcompress.measuring.compare import Comparison, Row
 from tfcompress.measuring.html_report import write_html_report
 from tfcompress.measuring.labels import place_labels
 from tfcompress.measuring.report import Report, WeightReport, report
-
-_VOID = {"meta", "br", "wbr", "hr", "img", "input", "link", "col"}
-
-
-class Page(html.parser.HTMLParser):
-    """Reads a page, checks that its tags balance, and keeps what tests ask for."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.text = text
-        self.open, self.tags, self.attributes, self.words = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    def says(self, words):
-        return words in re.sub(r"\s+", " ", "".join(self.words))
 
 
 def row(label, size_bytes=1000, latency_ms=2.0, accuracy=0.9, **kwargs):

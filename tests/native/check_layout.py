@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 import zipfile
 
@@ -47,14 +48,25 @@ def main():
 def archive():
     """The content of TFLite's archive for Android, downloaded once."""
     if not _CACHE.exists():
-        with urllib.request.urlopen(_ARCHIVE, timeout=60) as response:
-            content = response.read()
+        content = _downloaded()
         _CACHE.parent.mkdir(exist_ok=True)
         _CACHE.write_bytes(content)
     content = _CACHE.read_bytes()
     if hashlib.sha256(content).hexdigest() != _SHA256:
         sys.exit(f"{_CACHE} is not the archive that was expected; delete it.")
     return content
+
+
+def _downloaded():
+    """The archive; servers are slow at times."""
+    for pause in (5, 20, 60, None):
+        try:
+            with urllib.request.urlopen(_ARCHIVE, timeout=60) as response:
+                return response.read()
+        except OSError:
+            if pause is None:
+                raise
+            time.sleep(pause)
 
 
 def _layout(header, folder, include=_HERE):

@@ -11,6 +11,7 @@ and how far its outputs are those of this host.
 Example:
   tfcompress benchmark model.tflite --threads 2 --json
   tfcompress benchmark float.tflite int8.tflite --device android --data eval.npz
+  tfcompress benchmark float.tflite int8.tflite --device both --html page.html
 """
 
 import pathlib
@@ -20,6 +21,7 @@ from absl import flags
 
 from tfcompress.cli import data, models
 from tfcompress.cli.progress import Narrator
+from tfcompress.core.files import check_writable
 from tfcompress.export import export_tflite
 from tfcompress.measuring.android import app_runner, shell_runner
 from tfcompress.measuring.android.adb import Adb
@@ -27,6 +29,7 @@ from tfcompress.measuring.android.driver import benchmark_on_device
 from tfcompress.measuring.android.plan import Plan
 from tfcompress.measuring.android.results import results
 from tfcompress.measuring.benchmark import Benchmarks, benchmark
+from tfcompress.measuring.html_benchmark import write_html_benchmark
 
 SUMMARY = "time models on this host or on an Android device"
 ARGUMENTS = 1
@@ -80,14 +83,22 @@ def define(values):
         "Folder for the device's results; what was interrupted goes on there.",
         values,
     )
+    flags.DEFINE_string("html", None, "Also write a page with a table.", values)
 
 
 def main(values, *paths):
     """Measures the files."""
     _check(values)
+    found = _measured(values, paths)
+    if values.html:
+        write_html_benchmark(values.html, found)
+    is_single = values.device == "host" and len(found.rows) == 1
+    return found.rows[0] if is_single else found
+
+
+def _measured(values, paths):
     if values.device == "host":
-        rows = [_on_host(values, path) for path in paths]
-        return rows[0] if len(rows) == 1 else Benchmarks(tuple(rows))
+        return Benchmarks(tuple(_on_host(values, path) for path in paths))
     with tempfile.TemporaryDirectory() as folder:
         files = _files(values, paths, pathlib.Path(folder))
         found = _on_device(values, files)
@@ -109,6 +120,8 @@ def _check(values):
             f"--backend {values.backend} is for --runner app; with the runner of the shell "
             f"it is {' or '.join(shell_runner.BACKENDS)}."
         )
+    if values.html:
+        check_writable(values.html)
 
 
 def _on_host(values, path):

@@ -1,24 +1,17 @@
 """A comparison and a report as one HTML file that needs nothing else."""
 
-import datetime
 import html
-import importlib.metadata
 import math
-import os
-import pathlib
-import string
-
-import keras
-import tensorflow as tf
 
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_model
 from tfcompress.core.files import check_writable, write_atomically
 from tfcompress.core.walk import leaf_refs, leaves, weight_paths
-from tfcompress.measuring.benchmark import cpu_name
+from tfcompress.measuring import html_page
 from tfcompress.measuring.charts import Point, bar, histogram, scatter
 from tfcompress.measuring.wording import (
     bytes_text,
+    count_of,
     count_text,
     listed,
     points_text,
@@ -26,7 +19,6 @@ from tfcompress.measuring.wording import (
     time_text,
 )
 
-_TEMPLATE = pathlib.Path(__file__).with_name("report.html")
 _NUM_OPEN_HISTOGRAMS = 12
 _NUM_OPEN_NAMES = 24
 _LESS, _FEWER, _FASTER = ("smaller", "larger"), ("fewer", "more"), ("faster", "slower")
@@ -97,12 +89,12 @@ def write_html_report(
         _histograms({"before": before, "after": after}),
         _left_alone(report) if report else "",
     ]
-    page = string.Template(_TEMPLATE.read_text("utf-8")).substitute(
-        title=html.escape(title),
-        lead=" ".join(_lead(comparison, report)),
-        figures=_figures(comparison),
-        sections="\n".join(filter(None, sections)),
-        footer=_footer(comparison, num_threads),
+    page = html_page.whole_page(
+        title,
+        " ".join(_lead(comparison, report)),
+        _figures(comparison),
+        sections,
+        _footer(comparison, num_threads),
     )
     return write_atomically(path, page)
 
@@ -176,14 +168,16 @@ def _number(name, text, detail, is_worse):
 
 def _notes(notes):
     items = "".join(f"<li>{html.escape(str(note))}</li>" for note in notes)
-    return _section("Notes", "", f"<ul>{items}</ul>") if items else ""
+    return html_page.section("Notes", "", f"<ul>{items}</ul>") if items else ""
 
 
 # The models: chart and table.
 
 
 def _models(comparison):
-    return _section("Models", "", _chart(comparison) + _comparison_table(comparison))
+    return html_page.section(
+        "Models", "", _chart(comparison) + _comparison_table(comparison)
+    )
 
 
 def _chart(comparison):
@@ -242,19 +236,21 @@ def _comparison_table(comparison):
     for row in comparison.rows:
         cells = [_ratio_cell(first, row, *column) for column in _COLUMNS]
         change = points_text(first.accuracy, row.accuracy) if classifies else ""
-        cells.append(_td(_quality(row.accuracy, classifies), quality, change))
-        cells.append(_td(_quality(row.agreement, classifies), closeness))
+        cells.append(html_page.td(_quality(row.accuracy, classifies), quality, change))
+        cells.append(html_page.td(_quality(row.agreement, classifies), closeness))
         name = f"{html.escape(row.label)} <small>{html.escape(row.kind)}</small>"
-        body.append(_row(name, cells, _kind(comparison, row)))
+        body.append(html_page.row(name, cells, _kind(comparison, row)))
     names = ["model", *(column[0] for column in _COLUMNS), quality, closeness]
-    return _table("comparison", "Comparison of models", names, body)
+    return html_page.table("comparison", "Comparison of models", names, body)
 
 
 def _ratio_cell(first, row, name, field, text, words):
     reference, value = getattr(first, field), getattr(row, field)
     if value is None:
-        return _td("–", name)
-    return _td(text(value), name, ratio_text(reference, value, words), f"{value:,}")
+        return html_page.td("–", name)
+    return html_page.td(
+        text(value), name, ratio_text(reference, value, words), f"{value:,}"
+    )
 
 
 def _quality(value, classifies):
@@ -286,8 +282,8 @@ def _layers(report):
         f"{bytes_text(report.memory_bytes)}. Entropy is the bits that an ideal code "
         f"needs for one weight: {bytes_text(report.entropy_bytes)} for all of the model."
     )
-    table = _table("layers", "Weights of the layers", _LAYER_COLUMNS, body)
-    return _section("Layers", explanation, table)
+    table = html_page.table("layers", "Weights of the layers", _LAYER_COLUMNS, body)
+    return html_page.section("Layers", explanation, table)
 
 
 def _layer(weight, most_bits):
@@ -297,18 +293,18 @@ def _layer(weight, most_bits):
     cells = (
         _bar_cell(weight.sparsity, zeros, f"{name}: {zeros} zeros", "zeros"),
         _bar_cell(weight.bits / most_bits, bits, about_bits, "bits"),
-        _td(f"{weight.entropy:.2f}"),
-        _td("×".join(map(str, weight.shape))),
-        _td(f"{weight.parameters:,}"),
-        _td("–" if weight.macs is None else count_text(weight.macs)),
-        _td(transforms or '<span class="soft">left as it was</span>'),
+        html_page.td(f"{weight.entropy:.2f}"),
+        html_page.td("×".join(map(str, weight.shape))),
+        html_page.td(f"{weight.parameters:,}"),
+        html_page.td("–" if weight.macs is None else count_text(weight.macs)),
+        html_page.td(transforms or '<span class="soft">left as it was</span>'),
     )
-    return _row(_breakable(name), cells)
+    return html_page.row(html_page.breakable(name), cells)
 
 
 def _bar_cell(fraction, text, title, kind):
     drawing = bar(fraction, title, kind)
-    return _td(f'<span class="measure">{drawing}<span>{text}</span></span>')
+    return html_page.td(f'<span class="measure">{drawing}<span>{text}</span></span>')
 
 
 def _histograms(models):
@@ -321,16 +317,16 @@ def _histograms(models):
     for name in names:
         parts = {label: found.get(name) for label, found in kernels.items()}
         drawing = histogram(f"Weights of {name}", parts)
-        drawings.append(f"<div><h3>{_breakable(name)}</h3>{drawing}</div>")
+        drawings.append(f"<div><h3>{html_page.breakable(name)}</h3>{drawing}</div>")
     grid = '<div class="small-multiples">{}</div>'.format
     content = grid("".join(drawings[:_NUM_OPEN_HISTOGRAMS]))
     if rest := drawings[_NUM_OPEN_HISTOGRAMS:]:
-        content += _details(f"{len(rest)} more", grid("".join(rest)))
+        content += html_page.details(f"{len(rest)} more", grid("".join(rest)))
     explanation = (
         "How many weights have which value. Heights are logarithmic: each thin line is "
         "ten times the one below it."
     )
-    return _section("Weights", explanation, content)
+    return html_page.section("Weights", explanation, content)
 
 
 def _kernels(model):
@@ -356,75 +352,21 @@ def _left_alone(report):
         return ""
     items = []
     for reason, weights in reasons.items():
-        names = ", ".join(f"<code>{_breakable(w.name)}</code>" for w in weights)
+        names = ", ".join(
+            f"<code>{html_page.breakable(w.name)}</code>" for w in weights
+        )
         count = "1 weight" if len(weights) == 1 else f"{len(weights)} weights"
         total = f"{count}, {sum(w.parameters for w in weights):,} parameters"
         is_short = len(weights) <= _NUM_OPEN_NAMES
-        content = f"{total}: {names}" if is_short else _details(total, names)
+        content = f"{total}: {names}" if is_short else html_page.details(total, names)
         items.append(f"<div><dt>{html.escape(reason)}</dt><dd>{content}</dd></div>")
     content = f'<dl class="reasons">{"".join(items)}</dl>'
-    return _section("Left as it was, and why", "", content)
+    return html_page.section("Left as it was, and why", "", content)
 
 
 def _footer(comparison, num_threads):
-    now = datetime.datetime.now().astimezone()
-    threads = "1 thread" if num_threads == 1 else f"{num_threads} threads"
     is_timed = any(row.latency_ms for row in comparison.rows)
-    latency = f"; latency with {threads}" if is_timed else ""
-    versions = (
-        f"tfcompress {_version('tfcompress')}, keras {keras.__version__}, "
-        f"tensorflow {tf.__version__}, ai-edge-litert {_version('ai-edge-litert')}"
+    latency = f"; latency with {count_of(num_threads, 'thread')}" if is_timed else ""
+    return html_page.footer(
+        f"Measured on this host, not on a phone: {html_page.host()}{latency}."
     )
-    return (
-        "<p>Measured on this host, not on a phone: "
-        f"{html.escape(cpu_name())}, {os.cpu_count()} logical processors{latency}.</p>"
-        f"<p>{html.escape(versions)}.</p>"
-        f'<p><time datetime="{now.isoformat(timespec="seconds")}">'
-        f"{now:%Y-%m-%d %H:%M %Z}</time></p>"
-    )
-
-
-def _version(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "(run from its sources)"
-
-
-# Pieces of HTML; contents are escaped by the caller. Roles are spelt out because
-# browsers drop them from tables that a phone's style restacks.
-
-
-def _section(heading, explanation, content):
-    lead = f'<p class="soft">{explanation}</p>' if explanation else ""
-    return f"<section><h2>{heading}</h2>{lead}{content}</section>"
-
-
-def _details(summary, content):
-    return f"<details><summary>{summary}</summary>{content}</details>"
-
-
-def _table(kind, label, names, rows):
-    heads = (f'<th role="columnheader" scope="col">{name}</th>' for name in names)
-    return (
-        f'<div class="scroll {kind}" role="region" aria-label="{label}" tabindex="0">'
-        f'<table role="table"><thead role="rowgroup"><tr role="row">{"".join(heads)}'
-        f'</tr></thead><tbody role="rowgroup">{"".join(rows)}</tbody></table></div>'
-    )
-
-
-def _row(name, cells, kind=""):
-    head = f'<th role="rowheader" scope="row">{name}</th>'
-    return f'<tr role="row" class="{kind}">{head}{"".join(cells)}</tr>'
-
-
-def _td(content, label="", small="", title=""):
-    small = f"<small>{small}</small>" if small else ""
-    label = f' data-label="{label}"' if label else ""
-    title = f' title="{title}"' if title else ""
-    return f'<td role="cell"{label}{title}>{content}{small}</td>'
-
-
-def _breakable(name):
-    """A name whose lines may break behind slashes and underscores."""
-    return html.escape(name).replace("/", "/<wbr>").replace("_", "_<wbr>")

@@ -74,6 +74,15 @@ def listed(names):
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def count_of(count, thing):
+    """A number of things.
+
+    >>> count_of(1, "run"), count_of(2400, "run")
+    ('1 run', '2,400 runs')
+    """
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def _with_unit(value, units, digits="#.3g"):
     power = 0
     while value >= 999.5 and power < len(units) - 1:

@@ -34,6 +34,7 @@ def test_reads_what_the_app_writes():
     assert run.samples_ms == (1.5, 1.0, 1.25, 1.75, 4.5)
     assert (run.init_ms, run.first_ms) == (12.25, 9.5)
     assert run.peak_memory_bytes == 3_000_000
+    assert run.pss_bytes == 31_000_000
     assert run.num_nodes == 53
     assert run.delegated == {"tfcompress": 16, "XNNPACK": 36}
     assert run.accuracy == 351 / 360

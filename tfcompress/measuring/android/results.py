@@ -32,6 +32,7 @@ class Run:
         init_ms: from the file's bytes to a model that is ready to run.
         first_ms: of the first run, which is one of the warm-up.
         peak_memory_bytes: what opening and running the model added at most.
+        pss_bytes: proportional set size of the process after the runs.
         num_nodes: operations of the model.
         delegated: how many of them each delegate took.
         accuracy: part of the examples that is answered right.
@@ -52,6 +53,7 @@ class Run:
     init_ms: float | None
     first_ms: float | None
     peak_memory_bytes: int | None
+    pss_bytes: int | None
     num_nodes: int | None
     delegated: dict
     accuracy: float | None
@@ -240,7 +242,7 @@ def _run(run, plan, cpu):
         samples_ms=run.numbers("samples_ms"),
         init_ms=run.number("init_ms", optional=True),
         first_ms=run.number("first_ms", optional=True),
-        peak_memory_bytes=_added_memory(run.object("memory", optional=True)),
+        **_memory(run.object("memory", optional=True)),
         **_nodes(run.object("nodes", optional=True)),
         **_answers(run),
         cancelled=run.boolean("cancelled"),
@@ -249,12 +251,16 @@ def _run(run, plan, cpu):
     )
 
 
-def _added_memory(memory):
+def _memory(memory):
     if memory is None:
-        return None
+        return {"peak_memory_bytes": None, "pss_bytes": None}
     before = memory.whole("before_bytes", optional=True)
     peak = memory.whole("peak_bytes", optional=True)
-    return None if before is None or peak is None else max(peak - before, 0)
+    added = None if before is None or peak is None else max(peak - before, 0)
+    return {
+        "peak_memory_bytes": added,
+        "pss_bytes": memory.whole("pss_bytes", optional=True),
+    }
 
 
 def _nodes(nodes):

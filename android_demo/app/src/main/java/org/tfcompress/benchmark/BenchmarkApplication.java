@@ -2,6 +2,7 @@ package org.tfcompress.benchmark;
 
 import android.app.Application;
 import android.content.Context;
+import android.os.Debug;
 import java.io.File;
 import java.io.IOException;
 import java.util.List;
@@ -59,7 +60,7 @@ public class BenchmarkApplication extends Application {
   }
 
   MemorySource memory() {
-    return new ProcessMemory(new File("/proc/self"));
+    return new ProcessMemory(new File("/proc/self"), Debug::getPss);
   }
 
   Engine engine() {

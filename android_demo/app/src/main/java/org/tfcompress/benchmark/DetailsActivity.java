@@ -184,6 +184,9 @@ public final class DetailsActivity extends Screen {
     addPair(card, R.string.before, Units.bytes(run.memory.beforeBytes));
     addPair(card, R.string.after, Units.bytes(run.memory.afterBytes));
     addPair(card, R.string.peak, Units.bytes(run.memory.peakBytes));
+    if (run.memory.pssBytes >= 0) {
+      addPair(card, R.string.pss, Units.bytes(run.memory.pssBytes));
+    }
   }
 
   private void addOperations(Run run) {

@@ -5,23 +5,26 @@ import java.io.File;
 import java.io.FileReader;
 import java.io.FileWriter;
 import java.io.IOException;
+import java.util.function.LongSupplier;
 import org.tfcompress.benchmark.core.MemorySource;
 
 /**
- * Resident memory of this process and its peak, as the kernel counts them.
+ * Resident memory of this process and its peak, as the kernel counts them, and Android's PSS.
  *
- * <p>Not Android's PSS: the kernel keeps no peak of that, and a peak can only be compared with
- * what is counted alike.
+ * <p>The kernel keeps no peak of the PSS, and a peak can only be compared with what is counted
+ * alike.
  */
 final class ProcessMemory implements MemorySource {
   private static final String FORGET_PEAK = "5";
 
   private final File folder;
+  private final LongSupplier pssKilobytes;
   private long oldPeakBytes = -1;
 
-  /** Reads {@code status} in a folder such as {@code /proc/self}. */
-  ProcessMemory(File folder) {
+  /** Reads {@code status} in a folder such as {@code /proc/self}; an unknown PSS is 0. */
+  ProcessMemory(File folder, LongSupplier pssKilobytes) {
     this.folder = folder;
+    this.pssKilobytes = pssKilobytes;
   }
 
   @Override
@@ -44,6 +47,12 @@ final class ProcessMemory implements MemorySource {
     long peakBytes = bytes("VmHWM:");
     boolean isOld = peakBytes == oldPeakBytes && peakBytes > usedBytes() + usedBytes() / 8;
     return isOld ? -1 : peakBytes;
+  }
+
+  @Override
+  public long pssBytes() {
+    long kilobytes = pssKilobytes.getAsLong();
+    return kilobytes > 0 ? 1024 * kilobytes : -1;
   }
 
   private long bytes(String key) {

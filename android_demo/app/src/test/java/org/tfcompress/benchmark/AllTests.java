@@ -11,7 +11,7 @@ import org.junit.runner.notification.Failure;
 public final class AllTests {
   private static final Class<?>[] CLASSES = {
     LooksTest.class, WholeTest.class, UseTest.class, ContrastTest.class,
-    ProcessMemoryTest.class
+    ProcessMemoryTest.class, PicturesTest.class
   };
 
   private AllTests() {}

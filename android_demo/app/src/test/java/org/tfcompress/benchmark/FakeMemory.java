@@ -23,6 +23,11 @@ final class FakeMemory implements MemorySource {
   }
 
   @Override
+  public synchronized long pssBytes() {
+    return usedBytes - 21_000_000;
+  }
+
+  @Override
   public synchronized long peakBytes() {
     return peakBytes;
   }

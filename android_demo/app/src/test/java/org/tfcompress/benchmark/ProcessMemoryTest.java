@@ -22,15 +22,16 @@ public class ProcessMemoryTest {
   @Test
   public void readsWhatTheKernelTells() throws IOException {
     status(3000, 2000);
-    ProcessMemory memory = new ProcessMemory(folder.getRoot());
+    ProcessMemory memory = new ProcessMemory(folder.getRoot(), () -> 1500);
     assertEquals(2_048_000, memory.usedBytes());
     assertEquals(3_072_000, memory.peakBytes());
+    assertEquals(1_536_000, memory.pssBytes());
   }
 
   @Test
   public void peakOfAnEarlierModelIsNotKnownToBeThisOnes() throws IOException {
     status(3000, 2000);
-    ProcessMemory memory = new ProcessMemory(folder.getRoot());
+    ProcessMemory memory = new ProcessMemory(folder.getRoot(), () -> 1500);
     memory.forgetPeak(); // the kernel of this test forgets nothing
     assertEquals(-1, memory.peakBytes());
     status(3001, 2000);
@@ -39,8 +40,9 @@ public class ProcessMemoryTest {
 
   @Test
   public void unknownWithoutAStatus() {
-    ProcessMemory memory = new ProcessMemory(folder.getRoot());
+    ProcessMemory memory = new ProcessMemory(folder.getRoot(), () -> 0);
     assertEquals(-1, memory.usedBytes());
     assertEquals(-1, memory.peakBytes());
+    assertEquals(-1, memory.pssBytes());
   }
 }

@@ -153,7 +153,7 @@ public class RealTest {
     Activity screen = Robolectric.buildActivity(DigitActivity.class, intent).setup().get();
     Robot.settle();
     LooksTest.draw(screen.findViewById(R.id.pad));
-    Robot.drawn("real_digit", screen.getWindow().getDecorView());
+    Pictures.drawn("real_digit", screen.getWindow().getDecorView());
     long twos =
         Robot.views(screen).stream()
             .filter(view -> view.getId() == R.id.digit)
@@ -166,7 +166,7 @@ public class RealTest {
   public void resultsAreShown() throws Exception {
     File file = measured(Backend.XNNPACK);
     Activity screen = Robot.open(CompareActivity.class, CompareActivity.intent(app(), file)).get();
-    Robot.drawn("real_compare", screen.getWindow().getDecorView());
+    Pictures.drawn("real_compare", screen.getWindow().getDecorView());
     Robot.assertShows(screen, "digits encoded");
     Robot.assertUsable(screen);
   }

@@ -7,9 +7,6 @@ import static org.robolectric.Shadows.shadowOf;
 
 import android.app.Activity;
 import android.content.Intent;
-import android.graphics.Bitmap;
-import android.graphics.BitmapFactory;
-import android.graphics.Canvas;
 import android.os.Looper;
 import android.text.Layout;
 import android.view.View;
@@ -17,14 +14,9 @@ import android.view.ViewGroup;
 import android.widget.EditText;
 import android.widget.TextView;
 import java.io.File;
-import java.io.FileOutputStream;
 import java.io.IOException;
-import java.math.BigInteger;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.Path;
-import java.security.MessageDigest;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -35,12 +27,8 @@ import org.robolectric.android.controller.ActivityController;
 import org.tfcompress.benchmark.core.ModelFile;
 import org.tfcompress.benchmark.core.Plan;
 
-/** Uses the app as a person does, and takes pictures of what is seen. */
+/** Uses the app as a person does, and sees what is shown. */
 final class Robot {
-  private static final File REFERENCES = new File(System.getProperty("references"));
-  private static final File DRAWN = new File(System.getProperty("drawn"));
-  private static final boolean UPDATES = Boolean.getBoolean("update");
-
   private Robot() {}
 
   static TestApplication app() {
@@ -229,62 +217,6 @@ final class Robot {
     assertTrue(name + " is cut off", layout.getHeight() <= space + 1);
     for (int i = 0; i < layout.getLineCount(); i++) {
       assertEquals(name + " is shortened", 0, layout.getEllipsisCount(i));
-    }
-  }
-
-  static void assertLooksLike(String reference, Activity screen) throws IOException {
-    assertLooksLike(reference, screen.getWindow().getDecorView());
-  }
-
-  /** Draws a window; it must be the reference's picture, bit for bit. */
-  static void assertLooksLike(String reference, View window) throws IOException {
-    assertLooksLike(reference, drawn(reference, window));
-  }
-
-  /** Draws a window, and keeps the picture among the drawn ones. */
-  static Bitmap drawn(String reference, View view) throws IOException {
-    Bitmap bitmap =
-        Bitmap.createBitmap(view.getWidth(), view.getHeight(), Bitmap.Config.ARGB_8888);
-    view.jumpDrawablesToCurrentState();
-    view.draw(new Canvas(bitmap));
-    write(bitmap, new File(DRAWN, reference + ".png"));
-    return bitmap;
-  }
-
-  private static void assertLooksLike(String reference, Bitmap bitmap) throws IOException {
-    File expected = new File(REFERENCES, reference + ".png");
-    if (UPDATES) {
-      write(bitmap, expected);
-      return;
-    }
-    assertTrue(expected + " is missing; write it with --update", expected.exists());
-    Bitmap known = BitmapFactory.decodeFile(expected.getPath());
-    assertTrue(
-        reference + " looks other than its reference; if it is right, write it with --update",
-        bitmap.sameAs(known));
-  }
-
-  /** As {@code assertLooksLike}, but only a hash of the picture is kept. */
-  static void assertSamePixels(String reference, Activity screen) throws Exception {
-    Bitmap bitmap = drawn(reference, screen.getWindow().getDecorView());
-    ByteBuffer pixels = ByteBuffer.allocate(bitmap.getByteCount());
-    bitmap.copyPixelsToBuffer(pixels);
-    byte[] digest = MessageDigest.getInstance("SHA-256").digest(pixels.array());
-    String hash = String.format("%064x", new BigInteger(1, digest));
-    Path expected = new File(REFERENCES, reference + ".sha256").toPath();
-    if (UPDATES) {
-      Files.write(expected, (hash + "\n").getBytes(StandardCharsets.UTF_8));
-      return;
-    }
-    assertEquals(
-        reference + " looks other than it did; if it is right, write it with --update",
-        new String(Files.readAllBytes(expected), StandardCharsets.UTF_8).trim(),
-        hash);
-  }
-
-  private static void write(Bitmap bitmap, File file) throws IOException {
-    try (FileOutputStream stream = new FileOutputStream(file)) {
-      bitmap.compress(Bitmap.CompressFormat.PNG, 100, stream);
     }
   }
 }

@@ -7,8 +7,8 @@ import static org.junit.Assert.assertNull;
 import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 import static org.robolectric.Shadows.shadowOf;
+import static org.tfcompress.benchmark.Pictures.assertLooksLike;
 import static org.tfcompress.benchmark.Robot.app;
-import static org.tfcompress.benchmark.Robot.assertLooksLike;
 import static org.tfcompress.benchmark.Robot.assertShows;
 import static org.tfcompress.benchmark.Robot.click;
 import static org.tfcompress.benchmark.Robot.follow;
@@ -146,7 +146,7 @@ public class UseTest {
     File file = push("old.tflite", "{}");
     Activity screen = open(ModelsActivity.class).get();
     click(screen, "Delete old");
-    assertLooksLike("delete_dialog", dialog().getWindow().getDecorView());
+    assertLooksLike("delete_dialog", dialog().getWindow().getDecorView(), 1);
     answer(AlertDialog.BUTTON_NEGATIVE);
     assertTrue(file.exists());
     click(screen, "Delete old");

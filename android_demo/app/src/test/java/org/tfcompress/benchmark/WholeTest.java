@@ -1,6 +1,6 @@
 package org.tfcompress.benchmark;
 
-import static org.tfcompress.benchmark.Robot.assertLooksLike;
+import static org.tfcompress.benchmark.Pictures.assertLooksLike;
 import static org.tfcompress.benchmark.Robot.open;
 import static org.tfcompress.benchmark.Robot.push;
 

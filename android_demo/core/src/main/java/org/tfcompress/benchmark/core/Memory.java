@@ -1,17 +1,23 @@
 package org.tfcompress.benchmark.core;
 
-/** Bytes in use before a model is opened, after its runs, and at most; −1 if not known. */
+/**
+ * Resident bytes before a model is opened, after its runs, and at most, and after the runs the
+ * share of the process (PSS), in which pages that several processes use count in part; −1 if not
+ * known.
+ */
 public final class Memory {
-  public static final Memory UNKNOWN = new Memory(-1, -1, -1);
+  public static final Memory UNKNOWN = new Memory(-1, -1, -1, -1);
 
   public final long beforeBytes;
   public final long afterBytes;
   public final long peakBytes;
+  public final long pssBytes;
 
-  public Memory(long beforeBytes, long afterBytes, long peakBytes) {
+  public Memory(long beforeBytes, long afterBytes, long peakBytes, long pssBytes) {
     this.beforeBytes = beforeBytes;
     this.afterBytes = afterBytes;
     this.peakBytes = peakBytes;
+    this.pssBytes = pssBytes;
   }
 
   /** What opening and running the model added at most; −1 if not known. */
@@ -23,13 +29,15 @@ public final class Memory {
     return new JsonObject()
         .put("before_bytes", beforeBytes < 0 ? null : beforeBytes)
         .put("after_bytes", afterBytes < 0 ? null : afterBytes)
-        .put("peak_bytes", peakBytes < 0 ? null : peakBytes);
+        .put("peak_bytes", peakBytes < 0 ? null : peakBytes)
+        .put("pss_bytes", pssBytes < 0 ? null : pssBytes);
   }
 
   static Memory fromJson(JsonObject json) {
     return new Memory(
         json.whole("before_bytes", -1),
         json.whole("after_bytes", -1),
-        json.whole("peak_bytes", -1));
+        json.whole("peak_bytes", -1),
+        json.whole("pss_bytes", -1));
   }
 }

@@ -16,6 +16,11 @@ public interface MemorySource {
         public long peakBytes() {
           return -1;
         }
+
+        @Override
+        public long pssBytes() {
+          return -1;
+        }
       };
 
   /** Begins a new peak, where the system can. */
@@ -24,4 +29,7 @@ public interface MemorySource {
   long usedBytes();
 
   long peakBytes();
+
+  /** The share of the process, where pages that several use count in part. May take a while. */
+  long pssBytes();
 }

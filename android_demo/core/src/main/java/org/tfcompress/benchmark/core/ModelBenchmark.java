@@ -90,12 +90,16 @@ final class ModelBenchmark {
       setExamples(session);
       warmUp(session);
       time(session);
-      long after = benchmark.memory.usedBytes();
-      run.memory = new Memory(before, after, benchmark.memory.peakBytes());
+      run.memory = memory(before);
       run.profile = session.profile();
       checkAnswers(session);
       sustain(session);
     }
+  }
+
+  private Memory memory(long beforeBytes) {
+    MemorySource now = benchmark.memory;
+    return new Memory(beforeBytes, now.usedBytes(), now.peakBytes(), now.pssBytes());
   }
 
   private void coolDown() throws InterruptedException {

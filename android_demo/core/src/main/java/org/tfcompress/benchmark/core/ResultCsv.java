@@ -59,6 +59,7 @@ public final class ResultCsv {
     add("memory_before_bytes", run.memory.beforeBytes);
     add("memory_after_bytes", run.memory.afterBytes);
     add("memory_peak_bytes", run.memory.peakBytes);
+    add("memory_pss_bytes", run.memory.pssBytes);
     add("nodes", run.nodes.total);
     add("nodes_delegated", delegated(run.nodes));
     addAnswers(run);

@@ -39,6 +39,11 @@ public class BenchmarkTest {
         public long peakBytes() {
           return 9000;
         }
+
+        @Override
+        public long pssBytes() {
+          return 700 + engine.runs;
+        }
       };
 
   private final ProgressListener listener =
@@ -105,6 +110,7 @@ public class BenchmarkTest {
     assertEquals(1000, run.memory.beforeBytes);
     assertEquals(1000 + 5 * 500, run.memory.afterBytes);
     assertEquals(8000, run.memory.peakAddedBytes());
+    assertEquals(700 + 5, run.memory.pssBytes);
     assertEquals(1, peaks);
     assertEquals(1, engine.closed);
     assertEquals("Fake", result.runtime.name);

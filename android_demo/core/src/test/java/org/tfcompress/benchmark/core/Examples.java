@@ -37,7 +37,7 @@ final class Examples {
     run.firstMs = 9.5;
     run.warmUpMs = new double[] {9.5, 1.25};
     run.samplesMs = new double[] {1.5, 1, 1.25, 1.75, 4.5};
-    run.memory = new Memory(50_000_000, 52_000_000, 53_000_000);
+    run.memory = new Memory(50_000_000, 52_000_000, 53_000_000, 31_000_000);
     Map<String, Integer> delegated = new LinkedHashMap<>();
     delegated.put("tfcompress", 16);
     delegated.put("XNNPACK", 36);

@@ -11,8 +11,8 @@ public class ResultCsvTest {
       "started_at,device,soc,system,abi,runtime,runtime_version,runner,backend,num_threads,model,"
           + "sha256,size_bytes,init_ms,first_ms,warm_up,runs,median_ms,p90_ms,p95_ms,p99_ms,"
           + "min_ms,max_ms,mean_ms,standard_deviation_ms,outliers,memory_before_bytes,"
-          + "memory_after_bytes,memory_peak_bytes,nodes,nodes_delegated,accuracy_examples,"
-          + "accuracy_correct,agreement_examples,agreement_same_top1,agreement_max_error,"
+          + "memory_after_bytes,memory_peak_bytes,memory_pss_bytes,nodes,nodes_delegated,"
+          + "accuracy_examples,accuracy_correct,agreement_examples,agreement_same_top1,agreement_max_error,"
           + "agreement_mean_error,max_thermal_status,max_thermal_headroom,max_battery_celsius,"
           + "cancelled,error";
   private static final String BEGIN =
@@ -35,16 +35,16 @@ public class ResultCsvTest {
     assertEquals(
         BEGIN + "\"digits int8, \"\"small\"\"\"," + repeated("a")
             + ",5120,12.25,9.5,2,5,1.5," + percentiles + ",1.0,4.5,2.0," + Math.sqrt(1.625)
-            + ",1,50000000,52000000,53000000,53,tfcompress 16; XNNPACK 36,360,351,360,359,0.0625,"
-            + "0.001,2,0.75,33.5,false,",
+            + ",1,50000000,52000000,53000000,31000000,53,tfcompress 16; XNNPACK 36,360,351,360,"
+            + "359,0.0625,0.001,2,0.75,33.5,false,",
         lines[1]);
     assertEquals(
         BEGIN + "übung," + repeated("b") + ",40960,3.0,2.5,2,2,2.0625,2.1125,2.11875,2.12375,2.0,"
-            + "2.125,2.0625,0.0625,0,,,,,,,,,,,,,,,true,"
+            + "2.125,2.0625,0.0625,0,,,,,,,,,,,,,,,,true,"
             + "\"Cancelled in the timed runs, after 2 timed runs.\"",
         lines[2]);
     assertEquals(
-        BEGIN + "broken," + repeated("c") + ",7,,,0,0,,,,,,,,,,,,,,,,,,,,,,,,false,"
+        BEGIN + "broken," + repeated("c") + ",7,,,0,0,,,,,,,,,,,,,,,,,,,,,,,,,false,"
             + "Failed in opening the model: not a model",
         lines[3]);
   }

@@ -36,6 +36,7 @@ public class ResultTest {
     assertEquals(5120, run.model.sizeBytes);
     assertArrayEquals(new double[] {1.5, 1, 1.25, 1.75, 4.5}, run.samplesMs(), 0);
     assertEquals(3_000_000, run.memory.peakAddedBytes());
+    assertEquals(31_000_000, run.memory.pssBytes);
     assertEquals(16, (int) run.nodes.delegated.get("tfcompress"));
     assertEquals(0.0125, run.profile.get(1).ms, 0);
     assertEquals(33.5, run.conditions.get(1).batteryCelsius, 0);
@@ -50,6 +51,14 @@ public class ResultTest {
     assertEquals("Failed in opening the model: not a model", failed.error);
     assertTrue(Double.isNaN(failed.initMs));
     assertEquals(-1, failed.memory.peakAddedBytes());
+  }
+
+  @Test
+  public void readsMemoryWithoutAShare() throws IOException {
+    String text = Resources.text(GOLDEN).replaceAll(",\\s*\"pss_bytes\": [^\\s]*", "");
+    Memory memory = Result.fromJson(text).runs.get(0).memory;
+    assertEquals(53_000_000, memory.peakBytes);
+    assertEquals(-1, memory.pssBytes);
   }
 
   @Test
