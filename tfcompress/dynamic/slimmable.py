@@ -26,6 +26,7 @@ from tfcompress.core.nouns import Criterion, DistillationLoss
 from tfcompress.core.rules import PATTERNS
 from tfcompress.core.samples import random_inputs
 from tfcompress.core.substituted import call_substituted
+from tfcompress.distillation.losses import KL
 from tfcompress.distillation.outputs import output_kinds, to_logits
 from tfcompress.dynamic.widths import (
     first_units,
@@ -41,6 +42,8 @@ from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
 
 _WIDTH = Number(above=0, most=1, meaning="a fraction of the channels")
 _NUM_RANDOM = 2
+# A higher temperature would let narrower networks outweigh the task by its square.
+_DISTILLATION = KL(temperature=1.0)
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -77,7 +80,8 @@ class Slimmable(keras.Model):
         data: batches for criteria that need some.
         ignore: patterns of layers whose outputs stay whole, as in `tfc.compress`.
         round_to: groups keep a multiple of this many channels, where they have as many.
-        distillation: a `tfc.distillation` loss of logits or its name; None for labels.
+        distillation: a `tfc.distillation` loss of logits or its name; None for labels. By
+            default `KL(temperature=1)`.
         name: of the model.
 
     Attributes:
@@ -116,7 +120,7 @@ class Slimmable(keras.Model):
         data: Batches() = None,
         ignore: PATTERNS = (),
         round_to: Integer(1) = 1,
-        distillation: OneOf(None) | PlugIn(DistillationLoss) = "kl",
+        distillation: OneOf(None) | PlugIn(DistillationLoss) = _DISTILLATION,
         name: Name() = None,
     ):
         super().__init__(name=name)

@@ -53,7 +53,8 @@ def resnet_20(lab):
         return harness.left_out("the trained ResNet-20 is not there: pass --model")
     data, at = lab.cifar10, _last_of_stages(model)
     heads = [_conv_head(lab, number) for number in range(len(at), 0, -1)]
-    exits = lab.tfc.dynamic.EarlyExit(model, at, heads, "equal", "kl", freeze=True)
+    kl = lab.tfc.distillation.KL(temperature=1)
+    exits = lab.tfc.dynamic.EarlyExit(model, at, heads, "equal", kl, freeze=True)
     # Heads first: what they ask for at random would undo what the network knows.
     for count, rate in zip(epochs, (2e-3, 3e-4), strict=True):
         steps = lab.steps(count, 128, data.train)
