@@ -30,3 +30,14 @@ def _fresh_state():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def uncompiled():
+    """In it functions run step by step.
+
+    Compiling one takes longer than the few steps of a small test.
+    """
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -6,7 +6,6 @@ import sys
 
 import harness
 import pytest
-import tensorflow as tf
 
 SCRIPTS = sorted(
     path.stem
@@ -22,14 +21,7 @@ OF_PRUNED = (
 ).split()
 
 
-@pytest.fixture(autouse=True)
-def _uncompiled():
-    # Compiling a step takes longer than the few steps that a quick run does.
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_runs_whole_and_prints_json(name, monkeypatch, capsys):
     monkeypatch.delenv("TFCOMPRESS_DATA", raising=False)

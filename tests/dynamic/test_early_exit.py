@@ -17,6 +17,8 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 8, 8, 3)).astype("float32")
 Y = RNG.integers(0, 4, 64)
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 def network(softmax=False):
     """A residual network with a pool and a dense end."""

@@ -12,6 +12,8 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 8, 8, 3)).astype("float32")
 Y = RNG.integers(0, 4, 48)
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 def scattered(model):
     """The model with weights and statistics like trained ones, scales of both signs."""
@@ -170,6 +172,7 @@ class TestTraining:
         np.testing.assert_allclose(half.moving_mean, whole.moving_mean[:4], atol=1e-5)
 
     def test_a_sandwich_trains_the_ends_and_two_others(self):
+        tf.config.run_functions_eagerly(False)
         model = keras.Sequential(
             [
                 keras.Input((6,)),

@@ -16,6 +16,8 @@ from tfcompress.schedules import Polynomial
 from tfcompress.transforms import Hashed, Mask, Uniform
 
 L = keras.layers
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 EIGHT = np.array([[3.0, -1.0], [8.0, -4.0], [2.0, 7.0], [-6.0, 5.0]])
 
 

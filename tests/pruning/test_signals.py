@@ -15,6 +15,8 @@ from tfcompress.pruning.prune import masked_weights
 
 L = keras.layers
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 # The others are measured by themselves.
 STREAMED = {name for name, cls in Signal.registered.items() if cls.observes}
 
@@ -226,6 +228,8 @@ def test_all_signals_take_one_pass():
 
 
 def test_data_of_any_size_take_no_more_memory():
+    # How often a step is traced shows what it keeps.
+    tf.config.run_functions_eagerly(False)
     model = models.compile(models.small())
     calls = []
     update = tfc.signals.Gradient.update
