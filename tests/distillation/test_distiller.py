@@ -11,6 +11,8 @@ from tfcompress.distillation import KL, DistillationLoss, Distiller, Taught
 
 L = keras.layers
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 @keras.saving.register_keras_serializable("tests")
 class Squares(DistillationLoss):
