@@ -5,6 +5,7 @@ whose Java and C must decide alike: cascade-1.json, the model cascade-1.tflite a
 policy-1.json in android_demo/core/src/test/resources.
 """
 
+import dataclasses
 import json
 import pathlib
 
@@ -59,7 +60,7 @@ def write():
             {
                 "name": "model",
                 "about": about,
-                "classes": 4,
+                "classes": 10,
                 "inputs": x.ravel().tolist(),
                 "answers": cascade.answers(x).ravel().tolist(),
                 "exits": cascade.run(x).exits.tolist(),
@@ -73,19 +74,23 @@ def write():
 
 
 def _write_model():
-    """A network of dense layers that answers logits, and inputs for it."""
+    """A network that answers logits to small grey pictures, and pictures for it."""
     keras.utils.set_random_seed(0)
-    x = np.random.default_rng(1).normal(size=(12, 6)).astype("float32")
+    x = (np.random.default_rng(1).integers(0, 17, (12, 8, 8, 1)) / 16).astype("float32")
     model = keras.Sequential(
         [
-            keras.Input((6,)),
+            keras.Input((8, 8, 1)),
+            layers.Flatten(),
             layers.Dense(5, "relu", name="a"),
             layers.Dense(5, "relu", name="b"),
-            layers.Dense(4),
+            layers.Dense(10),
         ]
     )
     exits = tfc.dynamic.EarlyExit(model, at=["a", "b"])
-    plan = exits.calibrate(x[:6] + 0.1, macs=0.8)
+    exits.network.set_weights([3 * w for w in exits.network.get_weights()])
+    plan = exits.calibrate(x, macs=0.88)
+    # No sample shall lie on a threshold.
+    plan = dataclasses.replace(plan, thresholds=[t - 0.001 for t in plan.thresholds])
     tfc.dynamic.export_cascade(exits, plan, MODEL)
     return x
 

@@ -31,7 +31,7 @@ def test_only_the_sample_that_is_meant_to_lies_on_a_threshold():
 
 def test_model():
     cascade = tfc.runtime.Cascade(phone_cases.MODEL)
-    x = np.array(MODEL["inputs"], "float32").reshape(-1, 6)
+    x = np.array(MODEL["inputs"], "float32").reshape(-1, 8, 8, 1)
     np.testing.assert_allclose(
         cascade.answers(x), phone_cases.answers_of(MODEL), rtol=1e-4, atol=1e-5
     )
