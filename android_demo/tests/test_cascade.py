@@ -11,7 +11,10 @@ from keras import layers
 from machine import OUTPUT
 
 import tfcompress as tfc
+from tfcompress.runtime.cascade import CASCADE
 from tfcompress.runtime.interpreter import quantized
+from tfcompress.tflite.metadata import metadata, set_metadata
+from tfcompress.tflite.read import read, write
 
 DEMO = build_native.PROJECT / "android_demo"
 APP = DEMO / "app/src/main/java/org/tfcompress/benchmark"
@@ -95,22 +98,26 @@ def class_path(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(("cascade", "backend"), PAIRS, indirect=["cascade"])
-def test_java(x86_64, cascade, class_path, tmp_path, backend):
-    path, expected = cascade
-    libraries = f"{x86_64.shim}:{x86_64.built}:{x86_64.library.parent}"
-    done = subprocess.run(
+def _java(machine, class_path, *words):
+    libraries = f"{machine.shim}:{machine.built}:{machine.library.parent}"
+    return subprocess.run(
         [
             *("java", f"-Djava.library.path={libraries}", "-cp", class_path),
-            *("org.tfcompress.benchmark.CascadeCheck", backend),
-            *(path, path.with_suffix(".in"), tmp_path / "out"),
+            *("org.tfcompress.benchmark.CascadeCheck", *words),
         ],
         env={"LD_LIBRARY_PATH": libraries, "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize(("cascade", "backend"), PAIRS, indirect=["cascade"])
+def test_java(x86_64, cascade, class_path, tmp_path, backend):
+    path, expected = cascade
+    output = tmp_path / "out"
+    done = _java(x86_64, class_path, backend, path, path.with_suffix(".in"), output)
     assert done.returncode == 0, done.stderr
-    _check((tmp_path / "out").read_bytes(), done.stdout, 1, expected, path.stem)
+    _check(output.read_bytes(), done.stdout, 1, expected, path.stem)
 
 
 @pytest.mark.parametrize("cpu", CPUS)
@@ -131,3 +138,33 @@ def _check(content, exits, first, expected, name):
         np.testing.assert_array_equal(y, expected.outputs)
     else:
         np.testing.assert_allclose(y, expected.outputs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("stages", "in_java", "in_c"),
+    [
+        (["exit_1", "exit_9", "exit_3"], "has no stage exit_9", "are not those of"),
+        (["exit_1", "exit_3", "exit_2"], "reads carried_", "are not those of"),
+        (["exit_3", "exit_2"], "takes one input", "are not those of"),
+        (["exit_1"], "thresholds must be", "is not understood"),
+        (None, "has no metadata", "has no metadata"),
+    ],
+)
+@pytest.mark.parametrize("cascade", ["float32"], indirect=True)
+def test_errors(x86_64, cascade, class_path, tmp_path, stages, in_java, in_c):
+    file = read(cascade[0].read_bytes())
+    about = metadata(cascade[0].read_bytes(), CASCADE)
+    count = max(len(stages or ()) - 1, 1)
+    changed = {**about, "stages": stages, "thresholds": about["thresholds"][:count]}
+    set_metadata(file, CASCADE if stages else "other", changed)
+    if not stages:
+        file.metadata = [e for e in file.metadata if e.name != CASCADE.encode()]
+    path = tmp_path / "changed.tflite"
+    path.write_bytes(write(file))
+    words = (path, cascade[0].with_suffix(".in"), tmp_path / "out")
+    done = _java(x86_64, class_path, "CPU", *words)
+    assert in_java in done.stderr
+    done = x86_64.execute("run_cascade", x86_64.library, "cpu", *words)
+    assert done.returncode == 1
+    assert in_c in done.stderr
+    assert not (tmp_path / "out").exists()

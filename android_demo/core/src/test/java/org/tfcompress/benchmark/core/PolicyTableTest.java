@@ -85,7 +85,8 @@ public class PolicyTableTest {
     assertEquals(
         "policy.version must be 1; use the app and the toolkit of one release; got 2.",
         Errors.of(() -> PolicyTable.parse("{\"version\": 2, \"points\": []}")));
-    assertEquals("policy.points must be a list of operating points; got [].", Errors.of(() -> of()));
+    assertEquals(
+        "policy.points must be a list of operating points; got [].", Errors.of(() -> of()));
     assertEquals(
         "policy.points[0].macs must be a number; it is missing.",
         Errors.of(
