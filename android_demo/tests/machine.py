@@ -12,6 +12,7 @@ import emulator
 import shim
 
 OUTPUT = build_native.PROJECT / "build/android"
+BUILT = ("runner", "run_cascade", "libtfcompress.so")
 COMPILERS = {
     "arm64-v8a": (emulator.ZIG, "cc", "-target", "aarch64-linux-gnu.2.28"),
     "x86_64": ("cc",),
@@ -19,11 +20,11 @@ COMPILERS = {
 
 
 class Machine:
-    """Runs the runner for an ABI, unchanged, with TFLite's own Android library.
+    """Runs programs for an ABI, unchanged, with TFLite's own Android library.
 
     Attributes:
         library: TFLite's.
-        built: the folder with the runner and the delegate.
+        built: the folder with the programs and the delegate.
         shim: the folder with libraries that stand for Android's.
     """
 
@@ -43,17 +44,22 @@ class Machine:
             self.library.write_bytes(archive.read(inside))
         files = [
             self.library,
-            *(self.built / name for name in ("runner", "libtfcompress.so")),
+            *(self.built / name for name in BUILT),
         ]
         shim.make(self.shim, files, COMPILERS[self.abi])
 
     def run(self, *options, cpu="cortex-a76"):
         """The finished process of the runner."""
-        runner = [self.built / "runner", "--library", self.library]
-        runner += ["--delegate", self.built / "libtfcompress.so", *options]
+        delegate = ("--delegate", self.built / "libtfcompress.so")
+        words = ("--library", self.library, *delegate, *options)
+        return self.execute("runner", *words, cpu=cpu)
+
+    def execute(self, program, *words, cpu="cortex-a76"):
+        """The finished process of a program that was built."""
+        program = [self.built / program, *words]
         if self.abi == "x86_64":
             loader = pathlib.Path("/lib64/ld-linux-x86-64.so.2")
-            command = [loader, "--library-path", self.shim, *runner]
+            command = [loader, "--library-path", self.shim, *program]
             environment = None
         else:
             root = emulator.ROOT
@@ -65,7 +71,7 @@ class Machine:
             libraries = f"{self.shim}:{root}/lib/aarch64-linux-gnu"
             command = [
                 *(root / "usr/bin/qemu-aarch64", "-L", root, "-cpu", cpu),
-                *("-E", f"LD_LIBRARY_PATH={libraries}", *runner),
+                *("-E", f"LD_LIBRARY_PATH={libraries}", *program),
             ]
             own = root / "usr/lib" / f"{os.uname().machine}-linux-gnu"
             environment = emulator.environment(LD_LIBRARY_PATH=str(own))

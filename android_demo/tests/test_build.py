@@ -7,7 +7,7 @@ import pytest
 
 def test_built_files(arm64, x86_64):
     for machine, processor in ((arm64, "aarch64"), (x86_64, "x86_64")):
-        for name in ("runner", "libtfcompress.so"):
+        for name in ("runner", "run_cascade", "libtfcompress.so"):
             facts = elf.read(machine.built / name)
             assert facts.processor == processor
             assert facts.page_sizes == {16384}

@@ -1,8 +1,9 @@
 """usage: python android_demo/tools/build_native.py [--output FOLDER] [--abi ABI …]
 
-Builds tfcompress's delegate, the JNI library and the runner for Android without the NDK:
-by Zig's Clang (pip install ziglang==0.17.1), CMake and Ninja, from the CMakeLists.txt that
-the NDK uses too. In FOLDER/ABI lie libtfcompress.so, libtfcompress_jni.so and runner.
+Builds tfcompress's delegate, the JNI library and the programs for Android without the
+NDK: by Zig's Clang (pip install ziglang==0.17.1), CMake and Ninja, from the CMakeLists.txt
+that the NDK uses too. In FOLDER/ABI lie libtfcompress.so, libtfcompress_jni.so, runner and
+run_cascade.
 
 What a device would refuse fails: the files are linked against names that Android 5 (API
 21) has in its C libraries (libc.map.txt, libm.map.txt and libdl.map.txt of bionic), need
@@ -28,17 +29,18 @@ FILES = {
     "tfcompress": "core/libtfcompress.so",
     "tfcompress_jni": "libtfcompress_jni.so",
     "runner": "runner",
+    "run_cascade": "run_cascade",
 }
 PAGE = 16384  # bytes; devices with Android 15 may have pages as large as this
 NAMES = {
-    "c": """__errno __libc_init _exit alarm calloc clock_gettime fclose fgets fopen fputc
-        fputs fread free fseek ftell fwrite malloc memcmp memcpy memmove memset
+    "c": """__errno __libc_init _exit alarm calloc clock_gettime dprintf fclose fgets fopen
+        fputc fputs fread free fseek ftell fwrite malloc memcmp memcpy memmove memset
         posix_memalign pthread_atfork pthread_cond_broadcast pthread_cond_destroy
         pthread_cond_init pthread_cond_signal pthread_cond_wait pthread_create
         pthread_detach pthread_exit pthread_join pthread_mutex_destroy
         pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock realloc sched_yield
-        sscanf strcmp strerror strlen strncmp strtod vsnprintf write""",
-    "m": "cbrt log pow",
+        sscanf strcmp strcspn strerror strlen strncmp strspn strtod vsnprintf write""",
+    "m": "cbrt exp log pow",
     "dl": "dlerror dlopen dlsym",
 }
 
@@ -133,7 +135,8 @@ def _jni_includes():
 
 def _write_stubs(folder, zig, processor, environment):
     """Libraries of nothing but names, the start of programs, and a linker."""
-    if (folder / "done").exists():
+    done, names = folder / "done", str(NAMES)
+    if done.exists() and done.read_text() == names:
         return
     folder.mkdir(parents=True, exist_ok=True)
     linker = folder / "ld.lld"
@@ -165,7 +168,7 @@ def _write_stubs(folder, zig, processor, environment):
         f"-femit-bin={folder}/libcompiler_rt.a",
     ]
     _run(runtime, environment)
-    (folder / "done").touch()
+    done.write_text(names)
 
 
 def _run(command, environment, text=None):

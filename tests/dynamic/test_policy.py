@@ -43,6 +43,15 @@ def test_a_budget_that_nothing_meets_says_the_smallest():
         Policy(POINTS).choose(macs=9)
 
 
+def test_the_smallest_is_of_those_that_other_limits_leave():
+    swapped = [
+        OperatingPoint({}, 10.0, 0.8, latency_ms=3.0),
+        OperatingPoint({}, 20.0, 0.9, latency_ms=1.0),
+    ]
+    with pytest.raises(ValueError, match=r"within 15; the smallest is 20\."):
+        Policy(swapped).choose(latency_ms=2.0, macs=15)
+
+
 def test_latencies_must_have_been_measured():
     with pytest.raises(ValueError, match="not all points have a latency_ms"):
         Policy([OperatingPoint({}, 1.0, 0.9)]).choose(latency_ms=1)

@@ -112,8 +112,7 @@ class Policy:
     def _within(self, name, most, points):
         if most is None:
             return points
-        costs = [getattr(point, name) for point in self.points]
-        if None in costs:
+        if any(getattr(point, name) is None for point in self.points):
             raise ValueError(
                 f"Policy.choose({name}): not all points have a {name}; expected points "
                 "that were measured."
@@ -122,7 +121,7 @@ class Policy:
         if not found:
             raise ValueError(
                 f"Policy.choose({name}): nothing is within {most:g}; the smallest is "
-                f"{min(costs):g}."
+                f"{min(getattr(point, name) for point in points):g}."
             )
         return found
 

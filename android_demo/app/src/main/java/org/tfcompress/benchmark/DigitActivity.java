@@ -106,15 +106,21 @@ public final class DigitActivity extends Screen {
       TextView subtitle = row.findViewById(R.id.subtitle);
       if (answer.problem.isEmpty()) {
         setText(row, R.id.digit, String.valueOf(answer.digit));
-        subtitle.setText(
-            getString(
-                R.string.sure, Units.percent(answer.share), Units.ms(answer.latencyMs)));
+        subtitle.setText(subtitle(answer));
       } else {
         setText(row, R.id.digit, Units.UNKNOWN);
         subtitle.setText(answer.problem);
         subtitle.setTextColor(getColor(R.color.bad));
       }
     }
+  }
+
+  private String subtitle(DigitReader.Answer answer) {
+    String share = Units.percent(answer.share);
+    String latency = Units.ms(answer.latencyMs);
+    return answer.numExits == 1
+        ? getString(R.string.sure, share, latency)
+        : getString(R.string.sure_at_exit, share, latency, answer.exit, answer.numExits);
   }
 
   private void restore(Bundle saved) {

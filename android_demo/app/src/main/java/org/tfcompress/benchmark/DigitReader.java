@@ -27,15 +27,32 @@ final class DigitReader implements AutoCloseable {
     final double share;
     final double latencyMs;
 
+    /** The exit that answered, from 1, of how many. */
+    final int exit;
+
+    final int numExits;
+
     /** Why it does not answer; empty if it does. */
     final String problem;
 
-    Answer(String name, int digit, double share, double latencyMs, String problem) {
+    private Answer(Session session, String name, int digit, double share, double latencyMs) {
       this.name = name;
       this.digit = digit;
       this.share = share;
       this.latencyMs = latencyMs;
+      exit = session.exit();
+      numExits = session.numExits();
+      problem = "";
+    }
+
+    private Answer(String name, String problem) {
+      this.name = name;
       this.problem = problem;
+      digit = -1;
+      share = Double.NaN;
+      latencyMs = Double.NaN;
+      exit = 1;
+      numExits = 1;
     }
   }
 
@@ -78,8 +95,7 @@ final class DigitReader implements AutoCloseable {
       sessions.add(session);
       readings.add(new Reading(model, session));
     } catch (Exception | LinkageError | OutOfMemoryError error) {
-      problems.add(
-          new Answer(model.name, -1, Double.NaN, Double.NaN, Background.message(error)));
+      problems.add(new Answer(model.name, Background.message(error)));
     }
   }
 
@@ -140,7 +156,7 @@ final class DigitReader implements AutoCloseable {
     double latencyMs = (clock.nanoseconds() - begin) / 1e6;
     float[] output = session.outputs().get(0).dequantized(session.output(0));
     int digit = top(output);
-    return new Answer(reading.name, digit, share(output, digit), latencyMs, "");
+    return new Answer(session, reading.name, digit, share(output, digit), latencyMs);
   }
 
   private static int top(float[] output) {

@@ -7,6 +7,7 @@ import java.util.List;
 import org.tensorflow.lite.Delegate;
 import org.tensorflow.lite.TensorFlowLite;
 import org.tfcompress.benchmark.core.Backend;
+import org.tfcompress.benchmark.core.CascadePlan;
 import org.tfcompress.benchmark.core.Engine;
 import org.tfcompress.benchmark.core.Plan;
 import org.tfcompress.benchmark.core.RuntimeInfo;
@@ -53,7 +54,10 @@ final class TfLiteEngine implements Engine {
     TensorFlowLite.init();
     List<Delegate> delegates = new ArrayList<>();
     try {
-      return new TfLiteSession(content, plan, delegates, () -> addAll(delegates, plan));
+      TfLiteSession.DelegateFactory factory = () -> addAll(delegates, plan);
+      return CascadePlan.isIn(content)
+          ? new TfLiteCascade(content, plan, delegates, factory)
+          : new TfLiteSession(content, plan, delegates, factory);
     } catch (Exception | LinkageError error) {
       delegates.forEach(Delegate::close);
       throw error;

@@ -38,16 +38,7 @@ final class TfLiteSession implements Session {
   TfLiteSession(byte[] content, Plan plan, List<Delegate> delegates, DelegateFactory factory)
       throws Exception {
     long start = System.nanoTime();
-    ByteBuffer model = direct(content.length);
-    model.put(content).rewind();
-    factory.create();
-    Interpreter.Options options =
-        new Interpreter.Options()
-            .setNumThreads(plan.numThreads)
-            .setUseXNNPACK(false)
-            .setUseNNAPI(plan.backend == Backend.NNAPI);
-    delegates.forEach(options::addDelegate);
-    interpreter = new Interpreter(model, options);
+    interpreter = interpreter(content, plan, delegates, factory);
     this.delegates = delegates;
     try {
       interpreter.allocateTensors();
@@ -65,11 +56,27 @@ final class TfLiteSession implements Session {
     inputBuffers = new ByteBuffer[inputs.size()];
   }
 
-  private static ByteBuffer direct(int size) {
+  /** Makes the delegates first, and the interpreter with them. */
+  static Interpreter interpreter(
+      byte[] content, Plan plan, List<Delegate> delegates, DelegateFactory factory)
+      throws Exception {
+    ByteBuffer model = direct(content.length);
+    model.put(content).rewind();
+    factory.create();
+    Interpreter.Options options =
+        new Interpreter.Options()
+            .setNumThreads(plan.numThreads)
+            .setUseXNNPACK(false)
+            .setUseNNAPI(plan.backend == Backend.NNAPI);
+    delegates.forEach(options::addDelegate);
+    return new Interpreter(model, options);
+  }
+
+  static ByteBuffer direct(int size) {
     return ByteBuffer.allocateDirect(size).order(ByteOrder.nativeOrder());
   }
 
-  private static TensorSpec spec(Tensor tensor) {
+  static TensorSpec spec(Tensor tensor) {
     Tensor.QuantizationParams quantization = tensor.quantizationParams();
     return new TensorSpec(
         tensor.name(),
@@ -129,6 +136,11 @@ final class TfLiteSession implements Session {
 
   @Override
   public Nodes nodes() {
+    return nodes(delegates);
+  }
+
+  /** What delegates of {@code NativeDelegate} took, of all graphs. */
+  static Nodes nodes(List<Delegate> delegates) {
     int total = -1;
     Map<String, Integer> delegated = new LinkedHashMap<>();
     for (Delegate delegate : delegates) {

@@ -26,10 +26,12 @@ import org.robolectric.annotation.GraphicsMode;
 import org.robolectric.internal.bytecode.InstrumentationConfiguration;
 import org.tfcompress.benchmark.core.Backend;
 import org.tfcompress.benchmark.core.Folder;
+import org.tfcompress.benchmark.core.JsonObject;
 import org.tfcompress.benchmark.core.ModelFile;
 import org.tfcompress.benchmark.core.Plan;
 import org.tfcompress.benchmark.core.Result;
 import org.tfcompress.benchmark.core.Run;
+import org.tfcompress.benchmark.core.Session;
 import org.tfcompress.benchmark.core.Source;
 
 /** The app with TFLite's own Android library and our delegate, on the bundled models. */
@@ -160,6 +162,48 @@ public class RealTest {
             .filter(view -> "2".contentEquals(((TextView) view).getText()))
             .count();
     assertEquals(4, twos);
+  }
+
+  /** The model, and the exits of its samples, that the tests of the core have from Python. */
+  private static byte[] cascadeFile(String name) throws Exception {
+    File core = new File(System.getProperty("references"), "../../../../core");
+    return Files.readAllBytes(new File(core, "src/test/resources/" + name).toPath());
+  }
+
+  @Test
+  public void cascadesLeaveWherePythonDoes() throws Exception {
+    byte[] model = cascadeFile("cascade-1.tflite");
+    String text = new String(cascadeFile("cascade-1.json"), "UTF-8");
+    JsonObject expected = JsonObject.parse(text, "cases").objects("cascades").get(3);
+    double[] pictures = expected.numbers("inputs");
+    double[] exits = expected.numbers("exits");
+    int size = pictures.length / exits.length;
+    Plan plan = new Plan.Builder().backend(Backend.XNNPACK).build();
+    try (Session session = app().engine().open(model, plan)) {
+      assertEquals(3, session.numExits());
+      for (int i = 0; i < exits.length; i++) {
+        double[] picture = Arrays.copyOfRange(pictures, i * size, (i + 1) * size);
+        session.setInput(0, session.inputs().get(0).quantized(picture));
+        session.run();
+        assertEquals("sample " + i, (int) exits[i] + 1, session.exit());
+      }
+    }
+  }
+
+  @Test
+  public void cascadesAreMeasuredAndReadDigits() throws Exception {
+    ModelFile model = ModelFile.of("cascade", cascadeFile("cascade-1.tflite"));
+    Plan plan = new Plan.Builder().backend(Backend.CPU).runs(5).seconds(0).build();
+    Run run = read(measured(plan, Collections.singletonList(model))).runs.get(0);
+    assertEquals("", run.error);
+    assertEquals(5, run.samplesMs().length);
+    List<ModelFile> models = Collections.singletonList(model);
+    try (DigitReader reader = new DigitReader(app().engine(), app().clock(), plan, models)) {
+      DigitReader.Answer answer = reader.read(new float[64], 8, 8).get(0);
+      assertEquals("", answer.problem);
+      assertEquals(3, answer.numExits);
+      assertTrue("" + answer.exit, 1 <= answer.exit && answer.exit <= 3);
+    }
   }
 
   @Test

@@ -21,6 +21,16 @@ public interface Session extends AutoCloseable {
   /** What the last run wrote. */
   byte[] output(int index);
 
+  /** Exits at which a run may end: where there are several, its time depends on what it reads. */
+  default int numExits() {
+    return 1;
+  }
+
+  /** The exit at which the last run ended, from 1. */
+  default int exit() {
+    return 1;
+  }
+
   default Nodes nodes() {
     return Nodes.UNKNOWN;
   }

@@ -8,6 +8,7 @@ import static org.junit.Assert.assertTrue;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import org.junit.Test;
 
@@ -347,5 +348,24 @@ public class BenchmarkTest {
     assertTrue(Double.isNaN(progress.get(0).latestMs));
     assertEquals(30, progress.get(3).latestMs, 0);
     assertEquals("model a", progress.get(0).modelName);
+  }
+
+  @Test
+  public void runsOfACascadeGoThroughTheExamples() throws IOException {
+    engine.tensor = new TensorSpec("t", new int[] {1, 2}, ElementType.INT8, 0.25, 0);
+    run(plan(), checkedModel());
+    assertEquals(1, new HashSet<>(engine.read).size());
+    engine.read.clear();
+    engine.numExits = 2;
+    run(plan(), checkedModel());
+    List<Byte> firsts = Arrays.asList((byte) 0, (byte) 4, (byte) 1, (byte) 0, (byte) 4);
+    assertEquals(firsts, engine.read);
+  }
+
+  @Test
+  public void runsOfACascadeWithoutDataReadTheSame() {
+    engine.numExits = 2;
+    assertEquals("", run(plan(), model("a")).runs.get(0).error);
+    assertEquals(1, new HashSet<>(engine.read).size());
   }
 }

@@ -1,5 +1,6 @@
 package org.tfcompress.benchmark.core;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
@@ -16,6 +17,10 @@ final class FakeEngine implements Engine {
   int opened;
   int closed;
   int runs;
+  int numExits = 1;
+
+  /** The first byte that each run read. */
+  final List<Byte> read = new ArrayList<>();
 
   FakeEngine(FakeClock clock) {
     this.clock = clock;
@@ -63,7 +68,13 @@ final class FakeEngine implements Engine {
     }
 
     @Override
+    public int numExits() {
+      return numExits;
+    }
+
+    @Override
     public void run() {
+      read.add(input[0]);
       clock.passMs(latencyMs.applyAsDouble(runs++));
     }
 
