@@ -66,8 +66,8 @@ def solve_thresholds(
     """Thresholds that keep a budget of multiply-accumulates, or an accuracy.
 
     Of the samples, exit k of K shall take a share `p_k ~ q^k`. For each q, thresholds
-    follow exit by exit: the lowest score among the surest of those still inside that make
-    up the share. Of the q within a budget the most accurate is taken, without labels the
+    follow exit by exit: below the lowest score among the surest of those still inside
+    that make up the share, half way to the next. Of the q within a budget the most accurate is taken, without labels the
     largest; of those within an accuracy the cheapest. What is reported is measured with
     the thresholds, ties included.
 
@@ -96,7 +96,7 @@ def solve_thresholds(
         >>> probabilities = np.array([[[0.9, 0.1], [0.6, 0.4]], [[1.0, 0.0], [0.2, 0.8]]])
         >>> plan = solve_thresholds(probabilities, [10, 30], [0, 1], budget=20)
         >>> plan.thresholds, plan.macs, plan.accuracy
-        ((0.9,), 20.0, 1.0)
+        ((0.75,), 20.0, 1.0)
     """
     if (budget is None) == (accuracy_drop is None):
         raise ValueError(
@@ -164,10 +164,26 @@ def _thresholds(scores, shares):
     for of_exit, share in zip(scores[:-1], shares, strict=False):
         left = np.sort(of_exit[inside])[::-1]
         wanted = min(len(left), round(share * scores.shape[1]))
-        threshold = float(left[wanted - 1]) if wanted else _NEVER
+        threshold = _between(left, wanted)
         thresholds.append(threshold)
         inside &= of_exit < threshold
     return tuple(thresholds)
+
+
+def _between(scores, wanted):
+    """What so many scores reach, and no others, ties apart.
+
+    Half way to the next score, so that rounding elsewhere does not matter.
+
+    Args:
+        scores: the highest first.
+        wanted: how many.
+    """
+    if not wanted:
+        return _NEVER
+    lowest = scores[wanted - 1]
+    lower = scores[scores < lowest]
+    return float((lowest + lower[0]) / 2 if lower.size else lowest)
 
 
 def _leaving(scores, thresholds):
