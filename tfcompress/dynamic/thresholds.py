@@ -67,9 +67,9 @@ def solve_thresholds(
 
     Of the samples, exit k of K shall take a share `p_k ~ q^k`. For each q, thresholds
     follow exit by exit: below the lowest score among the surest of those still inside
-    that make up the share, half way to the next. Of the q within a budget the most accurate is taken, without labels the
-    largest; of those within an accuracy the cheapest. What is reported is measured with
-    the thresholds, ties included.
+    that make up the share, half way to the next. Of the q within a budget the most
+    accurate is taken, without labels the largest; of those within an accuracy the
+    cheapest. What is reported is measured with the thresholds, ties included.
 
     Args:
         probabilities: array `(exits, samples, classes)` of samples that were not trained
