@@ -1,5 +1,5 @@
 """Networks that spend only what a sample needs."""
 
-from tfcompress.dynamic.skipping import SkipNet
+from tfcompress.dynamic.skipping import BlockDrop, SkipNet
 
-__all__ = ["SkipNet"]
+__all__ = ["BlockDrop", "SkipNet"]

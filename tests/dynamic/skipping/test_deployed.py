@@ -18,15 +18,14 @@ L = keras.layers
 def skip_net(gate="pooled"):
     """Gates that are open for some samples, far from where they change."""
     made = SkipNet(models.residual(3), gate=gate)
-    for place, name in enumerate(made.blocks):
-        one = f"{name}_gate_logit" if gate == "pooled" else "gates_logit"
-        layer = made.gated.get_layer(one)
+    # The recurrent gate is one for all blocks: the first one sets it.
+    for place, name in enumerate(made.blocks if gate == "pooled" else ["gates"]):
+        suffix = "gate_logit" if gate == "pooled" else "logit"
+        layer = made.gated.get_layer(f"{name}_{suffix}")
         kernel, bias = layer.get_weights()
-        # The shared gate comes by three times.
-        kernel = 10 * kernel if gate == "pooled" or place == 0 else kernel
-        layer.set_weights([kernel, bias])
+        layer.set_weights([10 * kernel, bias])
         logits = made.gated.predict(X, verbose=0)["logits"][:, place]
-        layer.set_weights([kernel, bias - _widest_gap(logits)])
+        layer.set_weights([10 * kernel, bias - _widest_gap(logits)])
     return made
 
 

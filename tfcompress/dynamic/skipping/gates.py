@@ -108,7 +108,7 @@ class GatedAdd(keras.layers.Layer):
         gate = ops.cast(gate, shortcut.dtype)
         if training:
             return shortcut + gate * branch
-        return ops.where(gate > 0, shortcut + branch, shortcut)
+        return ops.where(gate > 0.5, shortcut + branch, shortcut)
 
     def compute_output_shape(self, shortcut_shape, branch_shape, gate_shape):
         return shortcut_shape

@@ -25,10 +25,10 @@ class SkippedBlock(keras.layers.Layer):
     def call(self, x, gate):
         if x.shape[0] != 1:
             gate = ops.reshape(gate, (-1, *[1] * (len(x.shape) - 1)))
-            return ops.where(gate > 0, self.block(x, training=False), x)
+            return ops.where(gate > 0.5, self.block(x, training=False), x)
         constants = {id(v): _constant(v) for v in self.block.variables}
         return ops.cond(
-            ops.reshape(gate, ()) > 0, lambda: self._run(x, constants), lambda: x
+            ops.reshape(gate, ()) > 0.5, lambda: self._run(x, constants), lambda: x
         )
 
     def _run(self, x, constants):

@@ -1,0 +1,174 @@
+"""What residual networks with gates share, however the gates decide."""
+
+import threading
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfcompress.core.cloning import rebuild
+from tfcompress.core.data import Samples
+from tfcompress.core.graph import Graph, editable, rewire
+from tfcompress.core.keras_internals import compile_arguments
+from tfcompress.core.kinds import Integer, checked
+from tfcompress.core.macs import macs
+from tfcompress.distillation.reduction import show
+from tfcompress.dynamic.skipping.blocks import find_blocks
+from tfcompress.dynamic.skipping.deployed import deployed
+from tfcompress.dynamic.skipping.gates import GatedAdd
+
+
+class GatedModel(keras.Model):
+    """A model with a gate for each residual block.
+
+    Args:
+        model: a built Keras model.
+        at: as for `find_blocks`.
+        make_gates: `(inputs, blocks, total MACs) -> (gate_of, tensors)`, where
+            `gate_of(x, block) -> gate` makes a gate of 0 or 1, `(batch, 1)`, and
+            `tensors()` returns all `gates` and their `logits`, `(batch, blocks)`.
+        name: of the model.
+
+    Attributes:
+        blocks: names of the blocks that have a gate, in the order in which they run.
+        gated: the functional model of `outputs`, `gates` and `logits`.
+    """
+
+    # Weights of the model have the same names and rules in here.
+    wraps_model = True
+
+    def __init__(self, model, at, make_gates, name):
+        super().__init__(name=name, dtype=model.dtype_policy, autocast=False)
+        flat = editable(model, "put gates into")
+        graph = Graph(flat)
+        blocks = find_blocks(flat, graph, at)
+        total = max(sum(macs(flat).values()), 1)
+        gate_of, tensors = make_gates(flat.inputs, blocks, total)
+        outputs = _with_gates(flat, graph, blocks, gate_of)
+        self.blocks = [block.name for block in blocks]
+        self.gated = rebuild(
+            keras.Model(flat.input, {"outputs": outputs, **tensors()}, name=flat.name)
+        )
+        self._output_names = list(flat.output_names)
+        with_gates = sum(macs(self.gated).values())
+        self._shares = np.array([block.macs / total for block in blocks], "float32")
+        self._fixed_share = with_gates / total - float(self._shares.sum())
+        self._latest = threading.local()
+        self._macs_metric = keras.metrics.Mean("macs")
+        self.built = True
+
+    @property
+    def output_names(self):
+        """The model's, by which losses and metrics may be given."""
+        return self._output_names
+
+    def call(self, inputs, training=None):
+        """The outputs of the model."""
+        self._latest.run = self.gated(inputs, training=training)
+        return self._latest.run["outputs"]
+
+    def _run_of(self, x, y_pred, training):
+        """Outputs, gates and logits of the call that returned `y_pred`."""
+        run = getattr(self._latest, "run", None)
+        flat = keras.tree.flatten(y_pred)
+        if run is None or keras.tree.flatten(run["outputs"])[0] is not flat[0]:
+            # Keras, or a user, asks for the loss apart from the call.
+            run = self.gated(x, training=training)
+        return {k: ops.cast(run[k], "float32") for k in ("gates", "logits")}
+
+    def _used(self, gates):
+        """The share of MACs of each sample, which goes into the metric."""
+        return self._fixed_share + ops.sum(gates * self._shares, axis=-1)
+
+    def _show(self, gates, x):
+        show(self._macs_metric, ops.mean(self._used(gates)), x)
+
+    def _check_one_loss(self):
+        loss = compile_arguments(self)["loss"] if self.compiled else None
+        if loss is None or isinstance(loss, (dict, list, tuple)):
+            raise ValueError(
+                f"{type(self).__name__} rewards gates by one loss: got "
+                f"compile(loss={loss!r}). Pass one loss, of a model with one output."
+            )
+
+    def _loss_of_each(self, y, y_pred):
+        """The loss of each sample, `(batch,)`."""
+        loss = keras.losses.get(compile_arguments(self)["loss"])
+        values = (loss.call if isinstance(loss, keras.Loss) else loss)(y, y_pred)
+        values = ops.cast(values, "float32")
+        return ops.mean(ops.reshape(values, (ops.shape(values)[0], -1)), axis=-1)
+
+    @checked
+    def decisions(self, x: Samples(), batch_size: Integer(1) = 32):
+        """Which samples run which block.
+
+        Args:
+            x: inputs.
+            batch_size: how many run at a time.
+
+        Returns:
+            `{block: boolean array (samples,)}`.
+        """
+        gates = self._predicted_gates(x, batch_size)
+        return {name: gates[:, k] > 0 for k, name in enumerate(self.blocks)}
+
+    @checked
+    def macs_used(self, x: Samples(), batch_size: Integer(1) = 32):
+        """The share of the model's MACs that each sample uses, those of gates included.
+
+        Args:
+            x: inputs.
+            batch_size: how many run at a time.
+
+        Returns:
+            Array `(samples,)`; above 1 where all blocks run, since gates cost some.
+        """
+        gates = self._predicted_gates(x, batch_size)
+        return ops.convert_to_numpy(self._used(gates))
+
+    def _predicted_gates(self, x, batch_size):
+        return self.gated.predict(x, batch_size=batch_size, verbose=0)["gates"]
+
+    def plain(self):
+        """The model without gates: a functional copy in which every block runs."""
+
+        def call(key, operation, /, *args, **kwargs):
+            if isinstance(operation, GatedAdd):
+                shortcut, branch, _ = args
+                name = operation.name.removesuffix("_gated")
+                return keras.layers.Add(name=name)([shortcut, branch])
+            return operation(*args, **kwargs)
+
+        outputs = self.gated.output["outputs"]
+        return rewire(keras.Model(self.gated.input, outputs), call)
+
+    def deployed(self):
+        """A functional copy that runs only what it needs, for `tfc.export_tflite`.
+
+        In a file for one sample, blocks whose gate is closed take no time (`IF`).
+        """
+        return deployed(self.gated, self.name)
+
+
+def _with_gates(flat, graph, blocks, gate_of):
+    """The outputs of a flat model whose layers are called again behind gated blocks."""
+    by_key = {block.addition.key: block for block in blocks}
+    new = {}
+
+    def current(tensor):
+        return new.get(id(tensor), tensor)
+
+    for node in graph.nodes:
+        if block := by_key.get(node.key):
+            x, branch = current(block.shortcut), current(block.branch)
+            gate = gate_of(x, block.name)
+            outputs = GatedAdd(name=f"{block.name}_gated")(x, branch, gate)
+        elif any(id(tensor) in new for tensor in node.inputs):
+            values = {id(tensor): current(tensor) for tensor in node.inputs}
+            args, kwargs = node.arguments.fill_in(values)
+            outputs = node.operation(*args, **kwargs)
+        else:
+            continue
+        outputs = keras.tree.flatten(outputs)
+        new |= {id(t): y for t, y in zip(node.outputs, outputs, strict=True)}
+    return keras.tree.map_structure(current, flat.output)
