@@ -138,7 +138,7 @@ def test_blocks_that_do_nothing_are_closed(gradient):
 def test_reinforce_needs_one_loss():
     skip_net = SkipNet(models.residual(), gradient="reinforce")
     skip_net.compile("sgd", {"head": models.cross_entropy()})
-    with pytest.raises(ValueError, match="rewards gates by one loss"):
+    with pytest.raises(ValueError, match="rewards decisions by one loss"):
         skip_net.fit(X, Y, verbose=0)
 
 

@@ -16,6 +16,7 @@ from tfcompress.core.kinds import (
 )
 from tfcompress.dynamic.skipping.gated_model import GatedModel
 from tfcompress.dynamic.skipping.policy import bounded, policy_gates
+from tfcompress.dynamic.skipping.rewards import check_one_loss
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -118,7 +119,7 @@ class BlockDrop(GatedModel):
         if not training:
             self._show(self._run_of(x, y_pred, training)["gates"], x)
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        self._check_one_loss()
+        check_one_loss(self)
         run = self._run_of(x, y_pred, training)
         self._show(run["gates"], x)
         likeliest = self.gated(x, training=False)

@@ -9,13 +9,13 @@ from keras import ops
 from tfcompress.core.cloning import rebuild
 from tfcompress.core.data import Samples
 from tfcompress.core.graph import Graph, editable, rewire
-from tfcompress.core.keras_internals import compile_arguments
 from tfcompress.core.kinds import Integer, checked
 from tfcompress.core.macs import macs
 from tfcompress.distillation.reduction import show
 from tfcompress.dynamic.skipping.blocks import find_blocks
 from tfcompress.dynamic.skipping.deployed import deployed
 from tfcompress.dynamic.skipping.gates import GatedAdd
+from tfcompress.dynamic.skipping.rewired import rewired_outputs
 
 
 class GatedModel(keras.Model):
@@ -44,7 +44,8 @@ class GatedModel(keras.Model):
         blocks = find_blocks(flat, graph, at)
         total = max(sum(macs(flat).values()), 1)
         gate_of, tensors = make_gates(flat.inputs, blocks, total)
-        outputs = _with_gates(flat, graph, blocks, gate_of)
+        stand_ins = {one.addition.key: _gated(one, gate_of) for one in blocks}
+        outputs = rewired_outputs(flat, graph, stand_ins)
         self.blocks = [block.name for block in blocks]
         self.gated = rebuild(
             keras.Model(flat.input, {"outputs": outputs, **tensors()}, name=flat.name)
@@ -82,21 +83,6 @@ class GatedModel(keras.Model):
 
     def _show(self, gates, x):
         show(self._macs_metric, ops.mean(self._used(gates)), x)
-
-    def _check_one_loss(self):
-        loss = compile_arguments(self)["loss"] if self.compiled else None
-        if loss is None or isinstance(loss, (dict, list, tuple)):
-            raise ValueError(
-                f"{type(self).__name__} rewards gates by one loss: got "
-                f"compile(loss={loss!r}). Pass one loss, of a model with one output."
-            )
-
-    def _loss_of_each(self, y, y_pred):
-        """The loss of each sample, `(batch,)`."""
-        loss = keras.losses.get(compile_arguments(self)["loss"])
-        values = (loss.call if isinstance(loss, keras.Loss) else loss)(y, y_pred)
-        values = ops.cast(values, "float32")
-        return ops.mean(ops.reshape(values, (ops.shape(values)[0], -1)), axis=-1)
 
     @checked
     def decisions(self, x: Samples(), batch_size: Integer(1) = 32):
@@ -150,25 +136,12 @@ class GatedModel(keras.Model):
         return deployed(self.gated, self.name)
 
 
-def _with_gates(flat, graph, blocks, gate_of):
-    """The outputs of a flat model whose layers are called again behind gated blocks."""
-    by_key = {block.addition.key: block for block in blocks}
-    new = {}
+def _gated(block, gate_of):
+    """What takes the place of the addition of a block."""
 
-    def current(tensor):
-        return new.get(id(tensor), tensor)
+    def stand_in(current):
+        x, branch = current(block.shortcut), current(block.branch)
+        gate = gate_of(x, block.name)
+        return GatedAdd(name=f"{block.name}_gated")(x, branch, gate)
 
-    for node in graph.nodes:
-        if block := by_key.get(node.key):
-            x, branch = current(block.shortcut), current(block.branch)
-            gate = gate_of(x, block.name)
-            outputs = GatedAdd(name=f"{block.name}_gated")(x, branch, gate)
-        elif any(id(tensor) in new for tensor in node.inputs):
-            values = {id(tensor): current(tensor) for tensor in node.inputs}
-            args, kwargs = node.arguments.fill_in(values)
-            outputs = node.operation(*args, **kwargs)
-        else:
-            continue
-        outputs = keras.tree.flatten(outputs)
-        new |= {id(t): y for t, y in zip(node.outputs, outputs, strict=True)}
-    return keras.tree.map_structure(current, flat.output)
+    return stand_in

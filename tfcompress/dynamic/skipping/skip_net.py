@@ -15,6 +15,7 @@ from tfcompress.core.kinds import (
 )
 from tfcompress.dynamic.skipping.gated_model import GatedModel
 from tfcompress.dynamic.skipping.gates import GATES, HardGate
+from tfcompress.dynamic.skipping.rewards import check_one_loss, loss_of_each
 
 GRADIENTS = ("straight_through", "reinforce")
 
@@ -126,7 +127,7 @@ class SkipNet(GatedModel):
         """The task's loss, the penalty for MACs, and the gradient of the policy."""
         learns_by_rewards = self.gradient == "reinforce" and training
         if learns_by_rewards:
-            self._check_one_loss()
+            check_one_loss(self)
         total = super().compute_loss(x, y, y_pred, sample_weight, training)
         run = self._run_of(x, y_pred, training)
         self._show(run["gates"], x)
@@ -134,7 +135,7 @@ class SkipNet(GatedModel):
         total += added_loss(self, self.cost_weight * ops.relu(excess))
         if learns_by_rewards:
             price = self.cost_weight * ops.cast(excess > 0, "float32")
-            task = self._loss_of_each(y, y_pred)
+            task = loss_of_each(self, y, y_pred)
             policy = _policy_loss(run, task, price * self._shares)
             total += added_loss(self, self.policy_weight * policy)
         return total
