@@ -28,7 +28,7 @@ class SkippedBlock(keras.layers.Layer):
             return ops.where(gate > 0.5, self.block(x, training=False), x)
         constants = {id(v): _constant(v) for v in self.block.variables}
         return ops.cond(
-            ops.reshape(gate, ()) > 0.5, lambda: self._run(x, constants), lambda: x
+            ops.reshape(gate, ()) > 0, lambda: self._run(x, constants), lambda: x
         )
 
     def _run(self, x, constants):
