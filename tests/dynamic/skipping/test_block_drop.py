@@ -136,6 +136,10 @@ def test_files_bring_it_back(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.blocks == ["block1"] and loaded.curriculum_steps == 9
     np.testing.assert_array_equal(loaded(X), block_drop(X))
+    # Also that the network may learn later on.
+    count = len(loaded.trainable_variables)
+    loaded.joint = True
+    assert len(loaded.trainable_variables) > count
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
@@ -154,6 +158,13 @@ def test_a_policy_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="cannot be called with the inputs"):
         x = keras.Input((5,))
         BlockDrop(models.residual(2), keras.Model(x, L.Dense(2)(x)))
+
+
+def test_several_outputs_are_refused():
+    model = models.residual(2)
+    model = keras.Model(model.input, [*model.outputs, model.get_layer("stem").output])
+    with pytest.raises(ValueError, match="has the outputs head, stem; expected one"):
+        BlockDrop(model)
 
 
 def test_a_network_too_small_for_a_policy_is_told():

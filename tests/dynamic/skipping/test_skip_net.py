@@ -177,3 +177,19 @@ def test_the_model_that_was_given_stays():
     compiled(SkipNet(model)).fit(X, Y, verbose=0)
     for old, new in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_it_trains_on_two_devices():
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        skip_net = SkipNet(models.residual(), gradient="reinforce", target_macs=0.5)
+        compiled(skip_net)
+    logs = skip_net.fit(X, Y, batch_size=8, verbose=0).history
+    assert np.isfinite(logs["loss"]).all() and 0.1 < logs["macs"][0] < 1.05
+
+
+def test_half_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    skip_net = compiled(SkipNet(models.residual(), gradient="reinforce"))
+    logs = skip_net.fit(X, Y, verbose=0).history
+    assert np.isfinite(logs["loss"]).all()
+    assert skip_net.deployed()(X[:1]).dtype == "float16"

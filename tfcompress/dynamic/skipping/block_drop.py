@@ -30,7 +30,8 @@ class BlockDrop(GatedModel):
 
         R(u) = 1 - (Σ_k u_k / K)²  if the prediction is right, else -penalty
 
-    by the gradient of `-(R(u) - R(MAP)) log P(u) - entropy_weight H(P)`. The last block
+    by the gradient of `-(R(u) - R(MAP)) log P(u) - entropy_weight H`, where H is the mean
+    entropy of a block's choice. The last block
     is free to be dropped first, and one more every `curriculum_steps / K` steps; those
     before it run.
 
@@ -60,8 +61,8 @@ class BlockDrop(GatedModel):
 
     Raises:
         TypeError: if a model is no Keras model.
-        ValueError: if a block is unknown or changes the shape, the policy does not fit, or
-            a small enough one needs other inputs.
+        ValueError: if a block is unknown or changes the shape, the model has several
+            outputs, the policy does not fit, or none can be made that is small enough.
 
     Metrics: `macs`, the mean share of MACs, those of the policy included.
 
@@ -93,6 +94,12 @@ class BlockDrop(GatedModel):
         name: Name() = None,
     ):
         super().__init__(model, at, policy_gates(policy), name)
+        if not isinstance(self.gated.output["outputs"], keras.KerasTensor):
+            raise ValueError(
+                f"BlockDrop(model): model {model.name!r} has the outputs "
+                f"{', '.join(self.output_names)}; expected one, the scores of classes. "
+                "Make one of it with keras.Model(model.inputs, model.outputs[0])."
+            )
         self.penalty, self.entropy_weight = penalty, entropy_weight
         self.curriculum_steps = curriculum_steps
         self._choice = self.gated.get_layer("choice")
@@ -116,12 +123,11 @@ class BlockDrop(GatedModel):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """The policy's loss in training, and the task's unless the network is frozen."""
+        run = self._run_of(x, y_pred, training)
+        self._macs_metric.update_state(self._used(run["gates"]))
         if not training:
-            self._show(self._run_of(x, y_pred, training)["gates"], x)
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         check_one_loss(self)
-        run = self._run_of(x, y_pred, training)
-        self._show(run["gates"], x)
         likeliest = self.gated(x, training=False)
         advantages = self._reward(y, y_pred, run["gates"]) - self._reward(
             y, likeliest["outputs"], ops.cast(likeliest["gates"], "float32")
@@ -144,6 +150,13 @@ class BlockDrop(GatedModel):
         )
         reward = 1 - ops.square(ops.mean(gates, axis=-1))
         return ops.stop_gradient(ops.where(is_right, reward, -self.penalty))
+
+    def plain(self):
+        """The model without gates: a functional copy in which every block runs."""
+        model = super().plain()
+        for layer in model.layers:
+            layer.trainable = self._were_trainable.get(layer.name, True)
+        return model
 
     def get_config(self):
         """The constructor's arguments."""

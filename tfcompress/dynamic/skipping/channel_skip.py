@@ -23,7 +23,6 @@ from tfcompress.core.kinds import (
 )
 from tfcompress.core.macs import macs
 from tfcompress.core.rules import Pattern
-from tfcompress.distillation.reduction import show
 from tfcompress.dynamic.skipping.gates import pooled
 from tfcompress.dynamic.skipping.rewards import check_one_loss, loss_of_each
 from tfcompress.dynamic.skipping.rewired import called_on, rewired_outputs
@@ -136,7 +135,7 @@ class ChannelSkip(keras.Model):
         if run is None or run["outputs"] is not y_pred:
             run = self.masked(x, training=training)
         choices = ops.cast(run["choices"], "float32")
-        show(self._macs_metric, ops.mean(self._used(choices)), x)
+        self._macs_metric.update_state(self._used(choices))
         if not training:
             return total
         check_one_loss(self)

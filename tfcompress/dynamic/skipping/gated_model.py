@@ -11,7 +11,6 @@ from tfcompress.core.data import Samples
 from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.kinds import Integer, checked
 from tfcompress.core.macs import macs
-from tfcompress.distillation.reduction import show
 from tfcompress.dynamic.skipping.blocks import find_blocks
 from tfcompress.dynamic.skipping.deployed import deployed
 from tfcompress.dynamic.skipping.gates import GatedAdd
@@ -78,11 +77,8 @@ class GatedModel(keras.Model):
         return {k: ops.cast(run[k], "float32") for k in ("gates", "logits")}
 
     def _used(self, gates):
-        """The share of MACs of each sample, which goes into the metric."""
+        """The share of MACs of each sample."""
         return self._fixed_share + ops.sum(gates * self._shares, axis=-1)
-
-    def _show(self, gates, x):
-        show(self._macs_metric, ops.mean(self._used(gates)), x)
 
     @checked
     def decisions(self, x: Samples(), batch_size: Integer(1) = 32):

@@ -78,7 +78,8 @@ class HardGate(keras.layers.Layer):
     def call(self, logits, training=None):
         if training and self.samples:
             drawn = keras.random.uniform(ops.shape(logits), seed=self._seeds)
-            return ops.cast(drawn < ops.sigmoid(logits), logits.dtype)
+            runs = drawn < ops.sigmoid(ops.cast(logits, drawn.dtype))
+            return ops.cast(runs, logits.dtype)
         return _hard(logits)
 
     def compute_output_shape(self, input_shape):

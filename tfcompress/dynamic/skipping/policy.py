@@ -47,10 +47,11 @@ class Choice(keras.layers.Layer):
     def call(self, logits, training=None):
         if training:
             drawn = keras.random.uniform(ops.shape(logits), seed=self._seeds)
-            runs = drawn < bounded(logits)
+            runs = drawn < bounded(ops.cast(logits, drawn.dtype))
         else:
             runs = ops.sigmoid(logits) > 0.5
-        return ops.cast(ops.logical_or(runs, ops.logical_not(self.free())), "float32")
+        runs = ops.logical_or(runs, ops.logical_not(self.free()))
+        return ops.cast(runs, logits.dtype)
 
     def free(self):
         """Whether each block may be left out."""

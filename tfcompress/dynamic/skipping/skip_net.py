@@ -48,7 +48,9 @@ class SkipNet(GatedModel):
       gradient is that of `-policy_weight Σ_k (r_k - mean r_k) log P(g_k)`.
 
     It compiles, trains, evaluates, predicts and saves like any Keras model. While it
-    trains, all blocks run for all samples.
+    trains, all blocks run for all samples. Gates also learn from what augmentation does
+    to the means of channels, so black margins of crops, which later images do not have,
+    lead them astray; mirrored ones do not.
 
     Args:
         model: a built Keras model with residual blocks, best a trained one. It is not
@@ -130,8 +132,9 @@ class SkipNet(GatedModel):
             check_one_loss(self)
         total = super().compute_loss(x, y, y_pred, sample_weight, training)
         run = self._run_of(x, y_pred, training)
-        self._show(run["gates"], x)
-        excess = ops.mean(self._used(run["gates"])) - self.target_macs
+        shares = self._used(run["gates"])
+        self._macs_metric.update_state(shares)
+        excess = ops.mean(shares) - self.target_macs
         total += added_loss(self, self.cost_weight * ops.relu(excess))
         if learns_by_rewards:
             price = self.cost_weight * ops.cast(excess > 0, "float32")
