@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfcompress as tfc
 from tests.dynamic.skipping import models
@@ -49,8 +50,9 @@ def test_it_computes_the_same_one_by_one_and_in_batches(gate):
     assert 0 < ran.mean() < 1
     expected, deployed = made.predict(X, verbose=0), made.deployed()
     np.testing.assert_allclose(deployed.predict(X, verbose=0), expected, rtol=1e-5)
-    single = np.concatenate([deployed(x[None]) for x in X])
-    np.testing.assert_allclose(single, expected, rtol=1e-4, atol=1e-6)
+    for run in (deployed, tf.function(deployed)):
+        single = np.concatenate([run(x[None]) for x in X])
+        np.testing.assert_allclose(single, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_closed_block_does_not_run():
@@ -100,6 +102,23 @@ def test_integers_go_through_branches(tmp_path):
     result = tfc.export_tflite(made.deployed(), path, "int8", samples=X)
     assert "DEQUANTIZE" not in result.operations and not result.float_operations
     assert max(result.noise.values()) < 0.1
+
+
+def test_grids_of_kernels_in_branches_are_kept(tmp_path):
+    path = tmp_path / "model.tflite"
+    coarse = tfc.compress(
+        skip_net().deployed(), {".*block.*_[ab]": tfc.transforms.Uniform(bits=2)}
+    )
+    tfc.export_tflite(coarse, path, "int8", samples=X)
+    file = read(path.read_bytes())
+    kernels = [
+        file.buffers[graph.tensors[int(op.inputs[1])].buffer].data
+        for graph in file.subgraphs[1:]
+        for op in graph.operators
+        if operation_name(file, op) == "CONV_2D"
+    ]
+    assert len(kernels) == 6
+    assert all(len(np.unique(kernel.view("int8"))) <= 3 for kernel in kernels)
 
 
 def test_files_of_keras_hold_it(tmp_path):

@@ -26,15 +26,13 @@ class SkippedBlock(keras.layers.Layer):
         if x.shape[0] != 1:
             gate = ops.reshape(gate, (-1, *[1] * (len(x.shape) - 1)))
             return ops.where(gate > 0.5, self.block(x, training=False), x)
-        constants = {id(v): _constant(v) for v in self.block.variables}
+        remade = _remade([variable.value for variable in self.block.variables])
         return ops.cond(
-            ops.reshape(gate, ()) > 0, lambda: self._run(x, constants), lambda: x
+            ops.reshape(gate, ()) > 0, lambda: self._run(x, remade), lambda: x
         )
 
-    def _run(self, x, constants):
-        # Made outside, they would be arguments of the branch, and no kernel could be
-        # packed, and no batch norm folded.
-        inside = {k: tf.constant(v) for k, v in constants.items() if v is not None}
+    def _run(self, x, remade):
+        inside = dict(zip(map(id, self.block.variables), remade(), strict=True))
         return call_substituted(self.block, inside, x, training=False).outputs
 
     def compute_output_shape(self, x_shape, gate_shape):
@@ -50,7 +48,33 @@ class SkippedBlock(keras.layers.Layer):
         return cls(**{k: restore(v, custom_objects) for k, v in config.items()})
 
 
-def _constant(variable):
-    """The value that a variable has in the graph of a file; None if that is open."""
-    value = variable.value
-    return None if tf.executing_eagerly() else tf.get_static_value(value)
+def _remade(values):
+    """A function that makes values anew in the graph of a branch.
+
+    Constants of the graph around it would be arguments of the branch, whose kernels could
+    not be packed, and whose batch norm could not be folded. So are what operations make
+    of constants, such as rounding. The rest is taken as it is.
+    """
+    parts = [_constant_part(v) if tf.is_symbolic_tensor(v) else None for v in values]
+
+    def remake():
+        return [
+            value
+            if part is None
+            else tf.import_graph_def(part, return_elements=[value.name])[0]
+            for value, part in zip(values, parts, strict=True)
+        ]
+
+    return remake
+
+
+def _constant_part(tensor):
+    """The part of a graph that computes a tensor; None if it depends on inputs."""
+    found, waiting = {}, [tensor.op]
+    while waiting:
+        operation = waiting.pop()
+        if operation.type == "Placeholder":
+            return None
+        found[operation.name] = operation.node_def
+        waiting += [one.op for one in operation.inputs if one.op.name not in found]
+    return tf.compat.v1.GraphDef(node=found.values())
