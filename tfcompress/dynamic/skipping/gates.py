@@ -96,7 +96,7 @@ def _hard(logits):
     def gradient(upstream):
         return upstream * probability * (1 - probability)
 
-    # Integer kernels cannot compare with 0, a constant without a scale.
+    # Not `logits > 0`: in a file of integers, zero alone has no scale.
     return tf.cast(probability > 0.5, logits.dtype), gradient
 
 
