@@ -127,7 +127,10 @@ class GatedModel(keras.Model):
     def deployed(self):
         """A functional copy that runs only what it needs, for `tfc.export_tflite`.
 
-        In a file for one sample, blocks whose gate is closed take no time (`IF`).
+        In a file for one sample, blocks whose gate is closed take no time (`IF`). In files
+        of integers, rounding opens and closes gates that are near their threshold, which
+        may be more than the check of the file allows: compare the accuracy then, and
+        export with `verify=False`. Blocks that no sample runs stay float.
         """
         return deployed(self.gated, self.name)
 
