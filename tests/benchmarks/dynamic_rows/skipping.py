@@ -20,7 +20,7 @@ def skip_net(lab):
         return harness.left_out("the trained ResNet-20 is not there: pass --model")
     data = lab.cifar10
     at = _least_needed(lab, model, data, count=2)
-    gated = lab.tfc.dynamic.SkipNet(model, at, target_macs=0.835, cost_weight=3.0)
+    gated = lab.tfc.dynamic.SkipNet(model, at, target_macs=0.835, cost_weight=10.0)
     crops = _taught_crops(lab, model, data.train[0])
     _fit(lab, gated, crops, epochs, 1e-3, cifar.distillation_loss)
     accuracy, gates = _answers(lab, gated, data)
