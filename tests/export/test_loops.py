@@ -84,6 +84,43 @@ def test_ranges_are_measured_inside_of_loops_and_branches(layer, path):
     assert not {"WHILE", "MUL", "TANH"} & result.float_operations.keys()
 
 
+class Perhaps(L.Layer):
+    """`relu(w x)` where the sum is positive, else `x` itself."""
+
+    def build(self, shape):
+        self.inner = L.Dense(shape[-1], "relu")
+        self.inner.build(shape)
+
+    def call(self, x):
+        return ops.cond(ops.sum(x) > 0, lambda: self.inner(x), lambda: x)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def test_branches_take_and_give_integers(path):
+    keras.utils.set_random_seed(0)
+    x = keras.Input(batch_shape=(1, 6))
+    y = L.Dense(4)(x)
+    for _ in range(2):
+        y = Perhaps()(y)
+    model = keras.Model(x, L.Dense(3)(y))
+    result = export_tflite(model, path, "int8", samples=normal(64, 6))
+    assert max(result.noise.values()) < 0.05
+    assert result.operations["IF"] == 2
+    assert "DEQUANTIZE" not in result.operations and not result.float_operations
+
+
+def test_a_branch_that_no_sample_takes_stays_float(path):
+    keras.utils.set_random_seed(0)
+    x = keras.Input(batch_shape=(1, 6))
+    y = L.Dense(4, "relu")(x)
+    model = keras.Model(x, L.Dense(3)(Perhaps()(-y)))
+    result = export_tflite(model, path, "int8", samples=normal(64, 6))
+    assert max(result.noise.values()) < 0.05
+    assert {"BATCH_MATMUL", "ADD"} <= result.float_operations.keys()
+
+
 def test_a_file_of_many_steps_is_little_more_than_its_weights(path):
     keras.utils.set_random_seed(0)
     x = keras.Input((98, 40))

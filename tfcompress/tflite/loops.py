@@ -1,4 +1,4 @@
-"""Loops that carry integers from one round to the next."""
+"""Loops that carry integers from one round to the next, branches that pass them on."""
 
 import collections
 import copy
@@ -17,11 +17,12 @@ _MOVES = """
 
 
 def carry_integers(file):
-    """Lets the variables of loops be integers where both sides of a round are.
+    """Lets what loops carry and branches take and give be integers.
 
     The converter quantizes what a loop computes, but has it carry floats, which every
     round quantizes when it begins, the whole sequence that it reads among them, and
-    dequantizes when it ends. Scales do not change in between.
+    dequantizes when it ends. Scales do not change in between. Likewise branches: one
+    that only passes on what it is given should cost nothing.
 
     Args:
         file: the object form of a model, edited in place.
@@ -35,14 +36,14 @@ def carry_integers(file):
     # Inner loops come later in a file; outer ones depend on what they take.
     for index in reversed(range(len(file.subgraphs))):
         for operation in list(file.subgraphs[index].operators):
-            is_loop = operation_name(file, operation) == "WHILE"
-            if is_loop and all(callers[i] == 1 for i in called(file, operation)):
-                _carry(file, index, operation)
+            carry = _CARRY.get(operation_name(file, operation))
+            if carry and all(callers[i] == 1 for i in called(file, operation)):
+                carry(file, index, operation)
     for index in range(len(file.subgraphs)):
         _drop_unused(file, index)
 
 
-def _carry(file, index, loop):
+def _carry_round(file, index, loop):
     outer = _Graph(file, index)
     condition, body = (_Graph(file, i) for i in called(file, loop))
     for k in range(len(loop.inputs)):
@@ -61,6 +62,25 @@ def _carry(file, index, loop):
         condition.retype(int(condition.graph.inputs[k]), kind)
         loop.inputs[k] = outer.quantized(int(loop.inputs[k]), kind, loop)
         loop.outputs[k] = outer.dequantize_after(int(loop.outputs[k]), kind, loop)
+
+
+def _carry_branch(file, index, branch):
+    outer = _Graph(file, index)
+    insides = [_Graph(file, i) for i in called(file, branch)]
+    for k, given in enumerate(map(int, branch.inputs[1:])):
+        if kind := outer.made_of(given):
+            for inside in insides:
+                inside.take_integers(k, kind)
+            branch.inputs[1 + k] = outer.quantized(given, kind, branch)
+    for k, result in enumerate(map(int, branch.outputs)):
+        if kind := outer.rounded_to(result):
+            for inside in insides:
+                made = int(inside.graph.outputs[k])
+                inside.graph.outputs[k] = inside.quantized(made, kind)
+            branch.outputs[k] = outer.dequantize_after(result, kind, branch)
+
+
+_CARRY = {"WHILE": _carry_round, "IF": _carry_branch}
 
 
 class _Graph:
@@ -93,6 +113,33 @@ class _Graph:
             if operation_name(self.file, operation) == "DEQUANTIZE"
             and place in list(operation.outputs)
         ]
+
+    def made_of(self, place):
+        """The tensor of integers that a float tensor is made from, or None."""
+        return next((self.graph.tensors[i] for i in self._source(place)), None)
+
+    def rounded_to(self, place):
+        """A tensor in the integers that are made of a float result, or None.
+
+        Whoever else reads it must be a branch, which rounds it, or passes it on.
+        """
+        readers = self.readers(place)
+        names = [operation_name(self.file, reader) for reader in readers]
+        if place in list(self.graph.outputs) or set(names) - {"QUANTIZE", "IF"}:
+            return None
+        kinds = [
+            self.graph.tensors[int(reader.outputs[0])]
+            for reader, name in zip(readers, names, strict=True)
+            if name == "QUANTIZE"
+        ]
+        return kinds[0] if kinds and all(_same(kinds[0], k) for k in kinds) else None
+
+    def take_integers(self, k, kind):
+        """Has an input be integers, of which floats are made for those who need them."""
+        given = int(self.graph.inputs[k])
+        self.graph.inputs[k] = made = self._add_like(given, kind)
+        self._insert("DEQUANTIZE", made, given, 0)
+        self._read_as_integers(given, made, kind)
 
     def retype(self, place, kind):
         """Makes a float tensor one of integers."""

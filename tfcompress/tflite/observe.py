@@ -45,8 +45,10 @@ class FloatFile:
                 experimental_op_resolver_type=_WITHOUT_DELEGATES,
             )
             self._interpreter.allocate_tensors()
-        # LiteRT keeps no inputs, and no results of loops, that nothing reads.
+        # LiteRT keeps no inputs, and no results of loops, that nothing reads. What a
+        # branch passes on is read, too.
         self._read = {int(i) for op in self._graph.operators for i in op.inputs}
+        self._read.update(map(int, self._graph.outputs))
         self._floats = self._kept_floats()
         self._shapes = {
             detail["index"]: tuple(detail["shape"])
@@ -130,7 +132,7 @@ class FloatFile:
         for operation in self._graph.operators:
             places = given if called(self.file, operation) else written
             places.update(map(int, operation.outputs))
-        kept = written | given & {*self._read, *map(int, self._graph.outputs)}
+        kept = written | given & self._read
         kinds = self._graph.tensors
         return sorted(i for i in kept if kinds[i].type == schema.TensorType.FLOAT32)
 
