@@ -1,5 +1,8 @@
 """What is read of LiteRT's runners does what they do."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 
@@ -21,3 +24,20 @@ def test_runs_as_the_runner_does(tmp_path):
         signature.run({**dict.fromkeys(signature.inputs, x), "other": x})
         for name, array in expected.items():
             np.testing.assert_array_equal(signature.output(name), array)
+
+
+def test_the_model_stays_as_long_as_a_signature_of_it(tmp_path):
+    """LiteRT's model reads bytes that only its interpreter holds."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    path = tfc.export_tflite(model, tmp_path / "model.tflite").path
+    interpreter = loaded(path.read_bytes(), 1, "model")
+    signature, alive = (
+        Signature(interpreter, "serving_default"),
+        weakref.ref(interpreter),
+    )
+    del interpreter
+    gc.collect()
+    assert alive() is not None
+    del signature
+    gc.collect()
+    assert alive() is None

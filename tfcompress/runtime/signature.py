@@ -21,6 +21,8 @@ class Signature:
         runner = interpreter.get_signature_runner(name)
         self.inputs = runner.get_input_details()
         self.outputs = runner.get_output_details()
+        # It holds the bytes that the model reads, which nothing else does.
+        self._interpreter = interpreter
         self._model = runner._interpreter_wrapper
         self._graph = runner._subgraph_index
         self._places = {n: d["index"] for n, d in self.outputs.items()}
