@@ -300,5 +300,5 @@ if __name__ == "__main__":
         __doc__,
         {**ROWS, "quicknet": network},
         _add_options,
-        quick=["conv_14x256", "dense", "quicknet"],
+        quick=["conv_14x256", "dense"],
     )

@@ -252,5 +252,5 @@ if __name__ == "__main__":
         __doc__,
         {row: functools.partial(measure, row) for row in RECIPES},
         _add_options,
-        quick=["structured", "tucker", "substitute"],
+        quick=["structured", "substitute"],
     )

@@ -25,4 +25,4 @@ def _add_options(parser):
 
 
 if __name__ == "__main__":
-    harness.main(__doc__, ROWS, _add_options)
+    harness.main(__doc__, ROWS, _add_options, quick=["hinton", "resnet"])

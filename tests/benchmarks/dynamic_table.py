@@ -23,5 +23,5 @@ if __name__ == "__main__":
             for name, function in harness.rows_in("dynamic_rows").items()
         },
         cifar.add_options,
-        quick=["branchynet_lenet", "slimmable_lenet_5"],
+        quick=["branchynet_lenet"],
     )

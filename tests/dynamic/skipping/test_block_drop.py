@@ -142,12 +142,11 @@ def test_files_bring_it_back(tmp_path):
     assert len(loaded.trainable_variables) > count
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_a_file_holds_the_policy(precision, tmp_path):
+def test_a_file_holds_the_policy(tmp_path):
     block_drop = BlockDrop(models.residual(2), policy(2, [-1.0, 1.0]))
     path = tmp_path / "model.tflite"
     deployed = block_drop.deployed()
-    result = tfc.export_tflite(deployed, path, precision, samples=X)
+    result = tfc.export_tflite(deployed, path, samples=X)
     assert result.operations["IF"] == 2
     assert max(result.noise.values()) < 0.1
 

@@ -97,19 +97,14 @@ def test_a_file_runs_branches_only_if_asked(gate, tmp_path):
     np.testing.assert_allclose(outputs, made.predict(X, verbose=0), atol=1e-5)
 
 
-def test_integers_go_through_branches(tmp_path):
-    made, path = skip_net(), tmp_path / "model.tflite"
-    result = tfc.export_tflite(made.deployed(), path, "int8", samples=X)
-    assert "DEQUANTIZE" not in result.operations and not result.float_operations
-    assert max(result.noise.values()) < 0.1
-
-
-def test_grids_of_kernels_in_branches_are_kept(tmp_path):
+def test_integers_go_through_branches_and_keep_the_grids_of_kernels(tmp_path):
     path = tmp_path / "model.tflite"
     coarse = tfc.compress(
         skip_net().deployed(), {".*block.*_[ab]": tfc.transforms.Uniform(bits=2)}
     )
-    tfc.export_tflite(coarse, path, "int8", samples=X)
+    result = tfc.export_tflite(coarse, path, "int8", samples=X)
+    assert "DEQUANTIZE" not in result.operations and not result.float_operations
+    assert max(result.noise.values()) < 0.1
     file = read(path.read_bytes())
     kernels = [
         file.buffers[graph.tensors[int(op.inputs[1])].buffer].data
