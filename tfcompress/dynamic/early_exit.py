@@ -62,9 +62,13 @@ class EarlyExit(keras.Model):
             where there are positions, and a dense layer with the last layer's activation.
         weights: `"early"`: from 1 for the first exit down to 0.3 for the last, each the
             same factor smaller; `"equal"`: 1 for each; or a number for each exit.
-        distillation: a `tfc.distillation` loss of logits, or its name, such as `"kl"`;
-            earlier exits learn from the last.
-        freeze: whether only the heads are trained, and the model stays what it is.
+        distillation: a `tfc.distillation` loss of logits, or its name; earlier exits
+            learn from the last. `KL(temperature=1)` weighs as much as the task; at
+            temperature T its gradients are about T times as large.
+        freeze: whether only the heads are trained, and the model stays what it is. For a
+            trained model, train them first, then all with
+            `exits.network.trainable = True` and a lower rate: heads that know nothing
+            yet would undo what the model knows.
         name: of the model.
 
     Attributes:
