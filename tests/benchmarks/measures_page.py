@@ -17,10 +17,10 @@ Written by `tests/benchmarks/measures_page.py` from `dynamic_table.json`, which
 `tests/benchmarks/dynamic_rows`. Accuracies are those on the test set after the last epoch;
 thresholds are chosen on images held out of the training. Times are medians of turns of the
 files that are compared, on this host, one thread, a sample at a time, by `tfc.Interpreter`
-and `tfc.runtime.Cascade`, Python included; other work ran on the same two cores. The trained
-ResNets have seen the images that are held out here, so what is chosen by them is too hopeful.
-The file of all widths leaves out names and notes that the file of the widest still has: beside
-one without them the ResNet-8's would be about 1.24 times as large.
+and `tfc.runtime.Cascade`, Python included; other work ran on the same two cores. The
+trained ResNets have seen the images that are held out here, so what is chosen by them is
+too hopeful. The file of all widths leaves out names and notes that the file of the widest
+still has: beside one without them the ResNet-8's would be about 1.24 times as large.
 """,
 }
 
