@@ -497,7 +497,10 @@ def test_no_other_module_reads_private_members():
         if name not in own or (name in foreign and not on_self)
     }
     home = "core/keras_internals.py: "
-    assert not {one for one in found if not one.startswith(home)}
+    # Those of LiteRT, which `tests/runtime/test_signature.py` holds against its runner.
+    litert = {"_interpreter_wrapper", "_subgraph_index"}
+    known = {f"runtime/signature.py: {name}" for name in litert}
+    assert not {one for one in found - known if not one.startswith(home)}
     assert f"{home}_keras_history" in found
 
     imports = re.compile(r"^\s*(from|import) (keras\.src|tensorflow\.python)", re.M)

@@ -321,6 +321,7 @@ class TestStep:
         assert history["loss"][-1] < history["loss"][0]
 
     def test_replicas_do_what_one_does(self):
+        tf.config.run_functions_eagerly(False)
         results = []
         for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
             strategy = tf.distribute.MirroredStrategy(

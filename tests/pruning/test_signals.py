@@ -303,6 +303,7 @@ def test_sums_of_half_precision_do_not_overflow():
 
 @pytest.mark.parametrize("name", sorted(Signal.registered.keys() - STREAMED))
 def test_a_signal_keeps_nothing_of_the_model_before(name):
+    tf.config.run_functions_eagerly(False)
     signal, x = tfc.signals.get(name), np.ones((4, 8), "float32")
     found = []
     for scale in (0.1, 0.2):

@@ -520,6 +520,9 @@ class ExitRule(Plugin):
     A sample leaves at the first exit whose score is at least the exit's threshold.
     """
 
+    # One is called as a range of activations is.
+    package = "tfcompress.exit_rules"
+
     def __call__(self, probabilities):
         """Scores `(exits, samples)`, higher = surer.
 
