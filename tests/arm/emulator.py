@@ -71,7 +71,11 @@ def run(cpu, *command, options=()):
     file.parent.mkdir(exist_ok=True)
     file.write_text("".join(f"processor : {i}\n{info}\n" for i in range(2)))
     options = ("-L", ROOT, "-cpu", cpu, "-E", f"PYTHONPATH={ROOT}/site", *options)
-    return host_tool("qemu-aarch64", *options, *command)
+    try:
+        return host_tool("qemu-aarch64", *options, *command)
+    finally:
+        # Programs on other processors would take its features for theirs.
+        file.unlink()
 
 
 def environment(**more):
