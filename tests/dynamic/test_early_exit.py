@@ -69,6 +69,16 @@ class TestExits:
         assert exits.macs == [first, second, second + d + 32 * 4]
         assert cumulative_macs(exits.network) == exits.macs
 
+    def test_macs_of_nested_and_compressed_layers_count(self):
+        inner = keras.Sequential([keras.Input((4,)), layers.Dense(8)])
+        x = keras.Input((4,))
+        y = inner(x)
+        nested = keras.Model(x, [layers.Dense(2)(y), layers.Dense(2)(y)])
+        assert cumulative_macs(nested) == [32 + 16, 32 + 16 + 16]
+        small = tfc.compress(network(), {".*": "mask"})
+        plain = tfc.dynamic.EarlyExit(network(), at=["a", "pool"])
+        assert tfc.dynamic.EarlyExit(small, at=["a", "pool"]).macs == plain.macs
+
     def test_loss_is_the_weighted_sum(self):
         exits = tfc.dynamic.EarlyExit(
             network(), at=["a", "pool"], weights=[1, 0.5, 0.25]
@@ -201,6 +211,11 @@ class TestBadInput:
         model = keras.Model(x, layers.Dense(2)(layers.GRU(4)(y)))
         with pytest.raises(ValueError, match="keeps state between calls"):
             tfc.dynamic.EarlyExit(model, ["a"], lambda y: layers.Dense(2)(y[:, -1]))
+
+    @pytest.mark.parametrize("given", [{"heads": _flat_head}, {"freeze": True}])
+    def test_settings_of_exits_that_are_not_added(self, exits, given):
+        with pytest.raises(ValueError, match="for exits that are added"):
+            tfc.dynamic.EarlyExit(exits.network, **given)
 
     def test_budgets(self, exits):
         with pytest.raises(

@@ -113,6 +113,11 @@ class EarlyExit(keras.Model):
         name: Name() = None,
     ):
         super().__init__(name=name)
+        if not at and (heads is not None or freeze):
+            raise ValueError(
+                "EarlyExit(at): heads and freeze are for exits that are added: expected "
+                "names of layers, at=[...]."
+            )
         self.network = _with_exits(model, at, heads, freeze) if at else model
         shapes = {tuple(output.shape) for output in self.network.outputs}
         if len(self.network.outputs) < 2 or len(shapes) > 1:

@@ -1,6 +1,9 @@
 """The stages of a network with several exits."""
 
+import keras
+
 from tfcompress.core.graph import Graph
+from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.macs import macs
 
 
@@ -49,7 +52,12 @@ def cumulative_macs(network):
     """
     counts, totals, total = macs(network), [], 0
     for nodes in stages(network):
-        layers = {id(node.operation) for node in nodes}
+        layers = {id(layer) for node in nodes for layer in _layers(node.operation)}
         total += sum(count for layer, count in counts.items() if layer in layers)
         totals.append(total)
     return totals
+
+
+def _layers(operation):
+    """A layer and all inside of it, such as a nested model's; none of an operation."""
+    return all_layers(operation) if isinstance(operation, keras.Layer) else []

@@ -7,17 +7,13 @@ from keras import ops
 
 from tfcompress.core.cloning import clone_layer
 from tfcompress.core.macs import macs
+from tfcompress.dynamic.skipping.gates import pooled
 
 L = keras.layers
 
 # Of a model's MACs.
 _MOST_SHARE = 0.05
 _CONVOLUTIONS = {3: L.Conv1D, 4: L.Conv2D, 5: L.Conv3D}
-_POOLS = {
-    3: L.GlobalAveragePooling1D,
-    4: L.GlobalAveragePooling2D,
-    5: L.GlobalAveragePooling3D,
-}
 # At first all blocks run, where nothing is drawn.
 _INITIAL_LOGIT = math.log(9)
 
@@ -143,7 +139,7 @@ def _network(like, num_blocks, width):
             x = _CONVOLUTIONS[rank](
                 times * width, 3, 2, "same", name=f"policy_{index}", activation="relu"
             )(x)
-        x = _POOLS[rank](name="policy_pool")(x)
+        x = pooled(x, "policy")
     bias = keras.initializers.Constant(_INITIAL_LOGIT)
     logits = L.Dense(num_blocks, bias_initializer=bias, name="policy_logits")(x)
     return keras.Model(inputs, logits)
