@@ -93,6 +93,17 @@ class TestExits:
             pytest.approx(expected, rel=1e-5)
         )
 
+    def test_weights_of_samples_count_for_the_distillation(self):
+        exits = tfc.dynamic.EarlyExit(network(), at=["a"], distillation="kl")
+        exits.compile("sgd", cross_entropy())
+        weights = np.repeat(np.float32([2, 0]), 4)
+
+        def loss(x, y, weights=None):
+            return float(exits.compute_loss(x, y, exits(x), weights))
+
+        expected = pytest.approx(loss(X[:4], Y[:4]), rel=1e-5)
+        assert loss(X[:8], Y[:8], weights) == expected
+
     def test_early_weights_fall_by_a_constant_factor(self):
         exits = tfc.dynamic.EarlyExit(network(), at=["a", "pool"])
         weights = [*exits.weights_of_loss.values()]

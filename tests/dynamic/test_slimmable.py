@@ -157,6 +157,17 @@ class TestTraining:
         ):
             np.testing.assert_allclose(after, before - 0.1 * step, atol=1e-5)
 
+    def test_weights_of_samples_count_for_all_widths(self):
+        slimmable = tfc.dynamic.Slimmable(scattered(dense()), widths=[0.5, 1.0])
+        slimmable.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+        x, y = RNG.normal(size=(8, 6)), RNG.integers(0, 3, 8)
+        weights = np.float32([2, 2, 2, 2, 0, 0, 0, 0])
+
+        def loss(x, y, weights=None):
+            return float(slimmable.compute_loss(x, y, slimmable(x), weights))
+
+        assert loss(x, y, weights) == pytest.approx(loss(x[:4], y[:4]), rel=1e-5)
+
     def test_each_width_has_statistics_of_its_own(self):
         slimmable = tfc.dynamic.Slimmable(residual(), widths=[0.5, 1.0])
         before = [norm.moving_mean.numpy() for norm in slimmable.norms]

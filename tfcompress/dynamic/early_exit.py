@@ -24,6 +24,7 @@ from tfcompress.core.kinds import (
 )
 from tfcompress.core.nouns import DistillationLoss, ExitRule
 from tfcompress.distillation.outputs import ends_in_softmax, to_logits
+from tfcompress.distillation.reduction import reduced
 from tfcompress.dynamic.stages import ancestors, cumulative_macs
 from tfcompress.dynamic.thresholds import all_plans, solve_thresholds
 
@@ -183,9 +184,8 @@ class EarlyExit(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """The weighted sum over the exits."""
-        loss = super().compute_loss(
-            x, self._shared(y), y_pred, self._shared(sample_weight), training
-        )
+        sample_weight = self._shared(sample_weight)
+        loss = super().compute_loss(x, self._shared(y), y_pred, sample_weight, training)
         if self.distillation is None or not training:
             return loss
         kind = "softmax" if self.has_softmax else "logits"
@@ -193,7 +193,8 @@ class EarlyExit(keras.Model):
         last = ops.stop_gradient(last)
         for name, logits in zip(self.exit_names, early, strict=False):
             values = self.distillation(logits, last)
-            loss += self.weights_of_loss[name] * ops.mean(values)
+            weight = sample_weight and sample_weight.get(name)
+            loss += self.weights_of_loss[name] * reduced(values, y_pred[name], weight)
         return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):

@@ -27,7 +27,8 @@ from tfcompress.core.rules import PATTERNS
 from tfcompress.core.samples import random_inputs
 from tfcompress.core.substituted import call_substituted
 from tfcompress.distillation.losses import KL
-from tfcompress.distillation.outputs import output_kinds, to_logits
+from tfcompress.distillation.outputs import output_kinds, parts_like, to_logits
+from tfcompress.distillation.reduction import reduced
 from tfcompress.dynamic.widths import (
     first_units,
     make_scales_positive,
@@ -203,17 +204,17 @@ class Slimmable(keras.Model):
         outputs = run()
         if self.distillation is None:
             return compiled_loss(self)(y, outputs, sample_weight)
-        pairs = zip(
-            *map(keras.tree.flatten, (outputs, y_pred)), self._kinds, strict=True
-        )
+        parts = (*map(keras.tree.flatten, (outputs, y_pred)), self._kinds)
+        weights = parts_like(sample_weight, y_pred)
         return sum(
-            ops.mean(
-                self.distillation(
-                    to_logits(narrow, kind), ops.stop_gradient(to_logits(wide, kind))
-                )
-            )
-            for narrow, wide, kind in pairs
+            reduced(self._distance(narrow, wide, kind), narrow, weight)
+            for narrow, wide, kind, weight in zip(*parts, weights, strict=True)
         )
+
+    def _distance(self, narrow, wide, kind):
+        """Of each prediction from what the widest makes of it."""
+        target = ops.stop_gradient(to_logits(wide, kind))
+        return self.distillation(to_logits(narrow, kind), target)
 
     @checked
     def at(self, width: _WIDTH, data: Batches() = None):
