@@ -76,6 +76,10 @@ class CP(Factorizer):
         """`(inputs, height, width, outputs)`."""
         return np.moveaxis(kernel_of(layer), -2, 0)
 
+    def kernel(self, tensor, layer):
+        """`(height, width, inputs, outputs)`."""
+        return np.moveaxis(tensor, 0, -2)
+
     def matrices(self, tensor):
         """The unfoldings along the inputs and along the outputs."""
         return [unfold(tensor, axis) for axis in (0, -1)]

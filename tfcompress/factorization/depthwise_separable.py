@@ -65,6 +65,10 @@ class DepthwiseSeparable(Factorizer):
         kernel = kernel_of(layer)
         return kernel.reshape(-1, *kernel.shape[-2:]).swapaxes(0, 1)
 
+    def kernel(self, tensor, layer):
+        """`(*size of the kernel, inputs, outputs)`."""
+        return tensor.swapaxes(0, 1).reshape(layer.kernel.shape)
+
     def matrices(self, tensor):
         """One matrix an input channel; they share the rank."""
         return [tensor]

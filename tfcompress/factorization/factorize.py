@@ -270,15 +270,19 @@ def _factorizer(identifier):
     rewrite = LayerRewrite.get(identifier)
     if isinstance(rewrite, Factorizer):
         return rewrite
-    known = [
+    raise ValueError(
+        f"{rewrite!r} does not factorise; expected one of {factorizers()}. Use "
+        "tfc.rewrites.apply for other rewrites."
+    )
+
+
+def factorizers():
+    """The names of all factorizers."""
+    return [
         name
         for name, cls in LayerRewrite.registered.items()
         if issubclass(cls, Factorizer)
     ]
-    raise ValueError(
-        f"{rewrite!r} does not factorise; expected one of {known}. Use "
-        "tfc.rewrites.apply for other rewrites."
-    )
 
 
 def _places(where):

@@ -31,7 +31,7 @@ class Factorizer(LayerRewrite):
     The last of the new layers keeps the name, the bias and the activation; the others
     are called `<name>_<role>`. Every kernel keeps the regulariser; a constraint on the
     kernel says nothing about its factors and is dropped. A new method implements
-    `reason`, `tensor`, `matrices`, `decompose`, `compose` and `chain`.
+    `reason`, `tensor`, `kernel`, `matrices`, `decompose`, `compose` and `chain`.
 
     Attributes:
         kinds: the layer classes that it treats; a subclass of them may compute
@@ -47,6 +47,10 @@ class Factorizer(LayerRewrite):
 
     def tensor(self, *layers):
         """The kernel as an array, its elements in the order that is decomposed."""
+        raise NotImplementedError
+
+    def kernel(self, tensor, *layers):
+        """The inverse of `tensor`: the array with its elements in their places."""
         raise NotImplementedError
 
     def matrices(self, tensor):
@@ -117,6 +121,13 @@ class Factorizer(LayerRewrite):
         after, _ = work(self.chain(ranks, *layers), shape)
         before, _ = work(layers, shape)
         return after / before
+
+    def approximated(self, *layers):
+        """The kernel that the new layers amount to, in the shape of the old one."""
+        tensor = self.tensor(*layers)
+        factors = self.decompose(tensor, self.ranks(*layers))
+        kernel = self.compose(factors, tensor.shape)
+        return self.kernel(kernel, *layers)
 
     def build(self, ranks, *layers):
         """The new layers with their weights, and the error of the kernel.

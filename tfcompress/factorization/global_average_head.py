@@ -55,6 +55,10 @@ class GlobalAverageHead(Factorizer):
         kernel = kernel_of(dense)
         return kernel.reshape(-1, flatten.input.shape[-1], kernel.shape[-1])
 
+    def kernel(self, tensor, flatten, dense):
+        """The same with positions and channels in one axis."""
+        return tensor.reshape(dense.kernel.shape)
+
     def matrices(self, tensor):
         """None: there is no rank to choose."""
         return []

@@ -58,6 +58,10 @@ class SpatialSVD(Factorizer):
         """`(height, inputs, width, outputs)`."""
         return kernel_of(layer).transpose(0, 2, 1, 3)
 
+    def kernel(self, tensor, layer):
+        """`(height, width, inputs, outputs)`."""
+        return tensor.transpose(0, 2, 1, 3)
+
     def matrices(self, tensor):
         """`(height inputs, width outputs)`."""
         height, inputs, width, outputs = tensor.shape

@@ -56,6 +56,10 @@ class SVD(Factorizer):
         kernel = kernel_of(layer)
         return kernel.reshape(kernel.shape[-2:])
 
+    def kernel(self, tensor, layer):
+        """The same with axes of size 1."""
+        return tensor.reshape(layer.kernel.shape)
+
     def matrices(self, tensor):
         """The kernel itself."""
         return [tensor]

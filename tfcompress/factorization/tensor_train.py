@@ -80,11 +80,19 @@ class TensorTrain(Factorizer):
         if kernel.ndim > 2:
             return np.moveaxis(kernel, -2, 0)
         inputs, outputs = self._modes(layer)
-        pairs = [
-            axis + half for axis in range(len(inputs)) for half in (0, len(inputs))
-        ]
         sizes = [i * j for i, j in zip(inputs, outputs, strict=True)]
+        pairs = _pairs(len(inputs))
         return kernel.reshape(*inputs, *outputs).transpose(pairs).reshape(sizes)
+
+    def kernel(self, tensor, layer):
+        """`(height, width, inputs, outputs)`, or `(inputs, outputs)`."""
+        if len(layer.kernel.shape) > 2:
+            return np.moveaxis(tensor, 0, -2)
+        modes = np.array(self._modes(layer))
+        split = tensor.reshape(modes.T.ravel())
+        return split.transpose(np.argsort(_pairs(len(modes[0])))).reshape(
+            layer.kernel.shape
+        )
 
     def matrices(self, tensor):
         """The unfoldings that have the first `k` axes as rows."""
@@ -148,6 +156,11 @@ class TensorTrain(Factorizer):
             activity_regularizer=layer.activity_regularizer,
         )
         return [*chain, activation]
+
+
+def _pairs(count):
+    """The order in which axes `(i_1, …, i_d, j_1, …, j_d)` stand in pairs."""
+    return [axis + half for axis in range(count) for half in (0, count)]
 
 
 def _named(cls, layer, role, **arguments):

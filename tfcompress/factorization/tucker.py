@@ -64,6 +64,10 @@ class Tucker(Factorizer):
         kernel = kernel_of(layer)
         return kernel.reshape(-1, *kernel.shape[-2:])
 
+    def kernel(self, tensor, layer):
+        """The same with the axes of the kernel apart."""
+        return tensor.reshape(layer.kernel.shape)
+
     def matrices(self, tensor):
         """The unfoldings along the inputs and along the outputs."""
         return [unfold(tensor, axis) for axis in (1, 2)]

@@ -42,7 +42,26 @@ def recalibrate_batch_norm(model: BuiltModel(), data: Batches()):
         (array([3.], dtype=float32), array([5.], dtype=float32))
     """
     copy = copy_model(model)
-    norms = batch_norms(copy)
+    for norm, (mean, variance) in zip(
+        batch_norms(copy), statistics(copy, data), strict=True
+    ):
+        norm.moving_mean.assign(mean)
+        norm.moving_variance.assign(variance)
+    return copy
+
+
+def statistics(model, data):
+    """Mean and variance for each batch norm of a model, as `recalibrate_batch_norm` does.
+
+    Args:
+        model: a built Keras model, which is the same afterwards.
+        data: an iterable of batches, `x` or `(x, y)`.
+
+    Returns:
+        `[(mean, variance)]`, arrays with a number for each channel.
+    """
+    norms = batch_norms(model)
+    before = [(n.moving_mean.numpy(), n.moving_variance.numpy()) for n in norms]
     means = [np.zeros(norm.moving_mean.shape) for norm in norms]
     squares = [np.zeros(norm.moving_mean.shape) for norm in norms]
     count = 0
@@ -50,16 +69,19 @@ def recalibrate_batch_norm(model: BuiltModel(), data: Batches()):
         for norm in norms:
             stack.enter_context(_by_batch(norm))
         for x, _, _ in each_batch(data):
-            copy(x, training=False)
+            model(x, training=False)
             for norm, mean, square in zip(norms, means, squares, strict=True):
                 of_batch = norm.moving_mean.numpy()
                 mean += of_batch
                 square += norm.moving_variance.numpy() + np.square(of_batch)
             count += 1
-    for norm, mean, square in zip(norms, means, squares, strict=True):
-        norm.moving_mean.assign(mean / count)
-        norm.moving_variance.assign(square / count - np.square(mean / count))
-    return copy
+    for norm, (mean, variance) in zip(norms, before, strict=True):
+        norm.moving_mean.assign(mean)
+        norm.moving_variance.assign(variance)
+    return [
+        (mean / count, square / count - np.square(mean / count))
+        for mean, square in zip(means, squares, strict=True)
+    ]
 
 
 def before_batch_norm(graph):
@@ -93,8 +115,19 @@ def move_statistics(norm, exact_inputs, inputs, channels=slice(None)):
         inputs: list of tensors `z`, one a batch.
         channels: those of `x` that `z` still has.
     """
-    mean, variance = _statistics(norm, inputs)
-    exact_mean, exact_variance = (a[channels] for a in _statistics(norm, exact_inputs))
+    exact = (a[channels] for a in _statistics(norm, exact_inputs))
+    move(norm, exact, _statistics(norm, inputs))
+
+
+def move(norm, exact, now):
+    """`move_statistics` by statistics that were measured before.
+
+    Args:
+        norm: the batch norm of the compressed model.
+        exact: `(E[x], Var[x])`, arrays with a number for each channel.
+        now: `(E[z], Var[z])`.
+    """
+    (exact_mean, exact_variance), (mean, variance) = exact, now
     varies = exact_variance > 0
     ratio = np.where(varies, variance, 1.0) / np.where(varies, exact_variance, 1.0)
     before = norm.moving_variance.numpy().astype(np.float64)

@@ -11,8 +11,7 @@ from tfcompress.core.matrices import from_matrix, to_matrix
 from tfcompress.core.nouns import top
 from tfcompress.pruning.channels.masks import unit_masks
 from tfcompress.pruning.channels.selection import makers
-from tfcompress.quantization.post_training.nearest import Nearest
-from tfcompress.quantization.post_training.scales import channel_scales
+from tfcompress.search.kernels import rounded, sparse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +49,9 @@ def bits_edit(layer, bits):
 
 def sparsity_edit(layer, sparsity):
     """The kernel without its smallest weights."""
-
-    def sparse(kernel):
-        count = kernel.size - math.floor(sparsity * kernel.size + 0.5)
-        return kernel * top(np.abs(kernel).ravel(), count).reshape(kernel.shape)
-
-    return _of_kernel(layer, f"{sparsity:.0%} zeros", sparse)
+    return _of_kernel(
+        layer, f"{sparsity:.0%} zeros", lambda kernel: sparse(kernel, sparsity)
+    )
 
 
 def rank_edit(layer, fraction):
@@ -104,11 +100,3 @@ def channels_edit(graph, group, fraction):
         ]
 
     return Edit(f"{fraction:.0%} fewer channels", values)
-
-
-def rounded(layer, kernel, bits):
-    """A kernel on the nearest levels, with the steps of least squared error."""
-    weight, level = to_matrix(layer, kernel), 2 ** (bits - 1) - 1
-    scale = channel_scales(weight, level, "mse")
-    codes = Nearest()(weight, scale, level)
-    return from_matrix(layer, (codes * scale).astype(np.float32))

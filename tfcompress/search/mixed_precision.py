@@ -4,7 +4,6 @@ import dataclasses
 import re
 
 import numpy as np
-import scipy.optimize
 
 from tfcompress.core.data import Batches, Data, Samples
 from tfcompress.core.kinds import (
@@ -18,9 +17,11 @@ from tfcompress.core.kinds import (
 )
 from tfcompress.core.text import Table, as_text
 from tfcompress.quantization.post_training.folded import folded, matrix_layers
-from tfcompress.search.edits import bits_edit, rounded
+from tfcompress.search import knapsack
+from tfcompress.search.edits import bits_edit
 from tfcompress.search.harms import drops_of_score, errors_of_outputs
 from tfcompress.search.hessian import hessian_traces
+from tfcompress.search.kernels import rounded
 from tfcompress.transforms.uniform import Uniform
 
 SENSITIVITIES = ("output_error", "hessian_trace", "score")
@@ -241,29 +242,16 @@ def choose(harms, sizes, budget):
             "With each number of bits for one of the kernels, the harm is no number: "
             "check that weights, samples and outputs are finite, and allow more bits."
         )
-    harms = np.where(allowed, harms, 0.0)
     least = np.where(allowed, sizes, np.inf).min(axis=1).sum()
     if least > budget:
         raise ValueError(
             f"The budget of {budget / 8:,.0f} bytes is too small: with the fewest bits "
             f"kernels take {least / 8:,.0f}. Allow more, or fewer bits."
         )
-    num_rows, num_choices = sizes.shape
-    # In whole units no solution is over the budget by the solver's tolerance.
-    unit = np.gcd.reduce(sizes, axis=None)
-    one_a_row = np.kron(np.eye(num_rows), np.ones(num_choices))
-    solution = scipy.optimize.milp(
-        # Large numbers make the solver's absolute gap of 1e-6 small.
-        1e4 * harms.ravel() / max(harms.max(), 1e-300),
-        integrality=np.ones(harms.size),
-        bounds=scipy.optimize.Bounds(0, allowed.ravel().astype(float)),
-        constraints=[
-            scipy.optimize.LinearConstraint(one_a_row, 1, 1),
-            scipy.optimize.LinearConstraint(sizes.ravel() // unit, ub=budget // unit),
-        ],
-        options={"mip_rel_gap": 0},
-    )
-    return solution.x.reshape(sizes.shape).argmax(axis=1)
+    cost = knapsack.Cost(budget)
+    for row, of_row in enumerate(sizes):
+        cost.add((row,), of_row)
+    return np.array(knapsack.choose(np.where(allowed, harms, np.inf), [cost]))
 
 
 def _errors_of_weights(layers, bits):

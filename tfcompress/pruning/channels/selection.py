@@ -105,7 +105,8 @@ class Selection:
     def by_rule(self, ratios):
         """`[(ratio, groups)]`, one for each rule that covers groups.
 
-        A group has the ratio of any of the layers that make its channels.
+        A group has the ratio of any of the layers that make its channels; one that
+        gives another group its name speaks for that one, if this group's own is there.
 
         Args:
             ratios: one for all, or `{pattern: ratio}`, later rules win.
@@ -120,8 +121,8 @@ class Selection:
         numbers = {w.path: n for n, (_, weights) in enumerate(parts) for w in weights}
         found = [[] for _ in parts]
         for group in self.groups:
-            paths = [weight.path for weight in self._makers(group)]
-            given = {path: parts[numbers[path]][0] for path in paths if path in numbers}
+            paths = self._speakers(group, numbers)
+            given = {path: parts[numbers[path]][0] for path in paths}
             if len(set(given.values())) > 1:
                 raise ValueError(
                     f"{list(given)} make the same channels, and have the ratios "
@@ -134,6 +135,14 @@ class Selection:
             for (ratio, _), groups in zip(parts, found, strict=True)
             if groups
         ]
+
+    def _speakers(self, group, named):
+        """Paths of the weights, among named ones, whose rule is that of a group."""
+        paths = [w.path for w in self._makers(group) if w.path in named]
+        if not any(_is_in(path, group) for path in paths):
+            return paths
+        others = [g for g in self.groups if g.name != group.name]
+        return [p for p in paths if not any(_is_in(p, other) for other in others)]
 
     def ranked(self):
         """The units of each group, those with the highest scores first."""
@@ -208,6 +217,11 @@ class Selection:
         }
 
 
+def _is_in(path, group):
+    """Whether a weight is one of the layer that gives a group its name."""
+    return path.startswith(f"{group.name}/")
+
+
 def rounded(count, group, round_to):
     """The multiple nearest to `count`, at least one and at most the whole group.
 
@@ -256,18 +270,23 @@ class Cost:
     def parameters(self, keep):
         """Number of weights."""
         variables = {id(v): v for v in self._graph.flat.weights}.values()
-        return sum(math.prod(v.shape) * self._share(v, keep) for v in variables)
+        return sum(math.prod(v.shape) * self.share(v, keep) for v in variables)
 
     def macs(self, keep):
         """Multiply-accumulates of one sample, as `tfcompress.core.macs` counts them."""
-        return sum(
-            count
-            * self._share(kernel, keep)
+        return sum(self.macs_of_kernels(keep).values())
+
+    def macs_of_kernels(self, keep):
+        """The same of each kernel, `{id(kernel): MACs}`."""
+        return {
+            id(kernel): count
+            * self.share(kernel, keep)
             * self._kept(self._graph.trace.positions.get(id(kernel), ()), keep)
             for kernel, count in self._macs
-        )
+        }
 
-    def _share(self, variable, keep):
+    def share(self, variable, keep):
+        """The fraction of a weight's elements that is left."""
         slots = self._slots.get(id(variable), ())
         return self._kept([slot.ids for slot in slots], keep)
 

@@ -1,0 +1,180 @@
+"""What may become of each layer of a model."""
+
+import dataclasses
+
+from tfcompress.core.kinds import Each, Integer, Kind, Number, OneOf
+from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.rules import Rule, Rules, check_used, last_match
+from tfcompress.core.walk import weight_refs
+from tfcompress.factorization.factorize import factorizers
+from tfcompress.pruning.channels.selection import free_groups, makers
+from tfcompress.quantization.post_training.folded import matrix_layers
+from tfcompress.search.kernels import factorizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Dimension:
+    """One thing that can be chosen for each layer, or for each group of channels.
+
+    Attributes:
+        kind: of one choice.
+        neutral: the choice that changes nothing; it is always allowed.
+        usual: the choices if the user names none.
+    """
+
+    kind: Kind
+    neutral: object
+    usual: tuple
+
+
+DIMENSIONS = {
+    # Fractions of a group's channels that go.
+    "channels": Dimension(Number(0, below=1), 0, tuple(i / 8 for i in range(8))),
+    # Fractions of the rank that stay.
+    "rank": Dimension(Number(above=0, most=1), 1, (0.5, 0.25)),
+    # Layers of another kind that take the place of one.
+    "block": Dimension(OneOf(*factorizers()), None, ("depthwise_separable",)),
+    # Fractions of a kernel's weights that go.
+    "sparsity": Dimension(Number(0, below=1), 0, (0.25, 0.5, 0.75, 0.9)),
+    # Bits of a weight.
+    "bits": Dimension(Integer(2, 8), 8, (6, 4, 3, 2)),
+    # Shared values of a kernel, without zero.
+    "clusters": Dimension(Integer(1, 255), None, (63, 31, 15, 7)),
+}
+# Dimensions that change how much is computed; the others change what is stored.
+STRUCTURE = ("channels", "rank", "block")
+
+_USUAL = {
+    "size_bytes": ("sparsity", "bits"),
+    "accuracy_drop": ("sparsity", "bits"),
+    "macs": ("channels",),
+    "latency_ms": ("channels",),
+    "memory_bytes": ("channels",),
+}
+
+
+class Choices(Kind):
+    """`{dimension: choices}`, the choices for all layers or `{pattern: choices}`."""
+
+    expected = "a space such as {'bits': [8, 4], 'sparsity': {'conv.*': [0.5, 0.75]}}"
+
+    def check(self, name, value):
+        if not isinstance(value, dict) or not value:
+            self.refuse(name, value)
+        for key in value:
+            if key not in DIMENSIONS:
+                raise ValueError(
+                    f"{name}: got the dimension {key!r}, expected some of "
+                    f"{', '.join(DIMENSIONS)}.{did_you_mean(str(key), DIMENSIONS)}"
+                )
+        if "bits" in value and "clusters" in value:
+            raise ValueError(
+                f"{name}: got 'bits' and 'clusters', expected one of them: both say which "
+                "values a weight may have."
+            )
+        return {
+            key: _of_dimension(DIMENSIONS[key].kind).check(f"{name}[{key!r}]", one)
+            for key, one in value.items()
+        }
+
+    def wrong(self):
+        return ["x", 5, object(), {}, {"bit": [8]}, {"bits": [64]}, {"sparsity": [1]}]
+
+
+def _of_dimension(kind):
+    each = Each(kind, f"choices, each {kind.expected}", least=1)
+    return each | Rules(each, "choices", "{'conv.*': [...]}", least=1)
+
+
+def usual_dimensions(budget):
+    """The dimensions to search for a budget, `{dimension: choices}`.
+
+    >>> sorted(usual_dimensions({"macs": 0.5, "size_bytes": 30_000}))
+    ['bits', 'channels', 'sparsity']
+    """
+    names = {name for key in budget for name in _USUAL[key]}
+    return {name: DIMENSIONS[name].usual for name in DIMENSIONS if name in names}
+
+
+class Space:
+    """All choices for a model.
+
+    A member is `{dimension: {name: choice}}`, names of layers or, for channels, of the
+    first layer that makes a group of them.
+
+    Args:
+        graph: the `ChannelGraph` of the model.
+        dimensions: `{dimension: choices}`, as `Choices` checks them.
+
+    Attributes:
+        choices: `{dimension: {name: tuple of choices}}`, the neutral one first.
+
+    Raises:
+        ValueError: if a pattern matches nothing, or there is nothing to choose.
+    """
+
+    def __init__(self, graph, dimensions):
+        self.choices = {
+            name: _choices(graph, name, values) for name, values in dimensions.items()
+        }
+        for name, found in self.choices.items():
+            if not found:
+                what = "group of channels" if name == "channels" else "kernel"
+                raise ValueError(
+                    f"space[{name!r}] names no {what} of the model {graph.flat.name!r} "
+                    "that could be changed. tfc.channel_groups(model) and "
+                    "tfc.report(model) list them."
+                )
+
+    def neutral(self):
+        """The member that changes nothing."""
+        return {
+            dimension: {name: choices[0] for name, choices in of_names.items()}
+            for dimension, of_names in self.choices.items()
+        }
+
+    def flat(self):
+        """`[(dimension, name, choices)]`, one for each thing to choose."""
+        return [
+            (dimension, name, choices)
+            for dimension, of_names in self.choices.items()
+            for name, choices in of_names.items()
+        ]
+
+    def num_members(self):
+        """How many members there are."""
+        total = 1
+        for _, _, choices in self.flat():
+            total *= len(choices)
+        return total
+
+
+def _choices(graph, dimension, values):
+    """`{name: choices}` of one dimension."""
+    refs = [ref for ref in weight_refs(graph.flat) if ref.is_kernel]
+    names = _names(graph, dimension)
+    rules = values if isinstance(values, dict) else {".*": values}
+    rules = [Rule(pattern, one) for pattern, one in rules.items()]
+    matches = {id(ref.variable): last_match(rules, ref) for ref in refs}
+    check_used(rules, refs)
+    neutral = DIMENSIONS[dimension].neutral
+    return {
+        name: (neutral, *(c for c in dict.fromkeys(rule.value) if c != neutral))
+        for name, kernel in names.items()
+        if (rule := matches.get(id(kernel)))
+    }
+
+
+def _names(graph, dimension):
+    """`{name: kernel that rules are matched with}` of what can be chosen."""
+    if dimension == "channels":
+        groups = free_groups(graph)
+        return {g.name: makers(graph, [g])[0].variable for g in reversed(groups)}
+    layers = matrix_layers(graph.flat)
+    if dimension in STRUCTURE:
+        layers = {
+            path: layer
+            for path, layer in layers.items()
+            if factorizer(layer, {dimension: DIMENSIONS[dimension].usual[0]})
+        }
+    return {path: layer.kernel for path, layer in layers.items()}
