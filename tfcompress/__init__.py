@@ -50,7 +50,12 @@ from tfcompress.quantization.post_training import quantize_weights
 from tfcompress.quantization.quantize_activations import quantize_activations
 from tfcompress.recipes import Recipe
 from tfcompress.runtime import Interpreter
-from tfcompress.search import mixed_precision, quantize_ladder, sensitivity
+from tfcompress.search import (
+    compress_to,
+    mixed_precision,
+    quantize_ladder,
+    sensitivity,
+)
 from tfcompress.tflite.decode import decode_tflite
 
 try:
@@ -70,6 +75,7 @@ __all__ = [
     "coding",
     "compare",
     "compress",
+    "compress_to",
     "criteria",
     "datasets",
     "decode_tflite",
@@ -126,7 +132,14 @@ _publish(
 )
 _publish(layers, ChannelScale=ChannelScale)
 _publish(transforms, posterior_bits=posterior_bits)
-_publish(post_training, search)
+_publish(
+    post_training,
+    **{
+        name: getattr(search, name)
+        for name in search.__all__
+        if name not in ("Candidate", "SearchResult", "Study", "compress_to", "engines")
+    },
+)
 _publish(export, decode_tflite=decode_tflite)
 _publish(runtime, Benchmark=Benchmark, benchmark=benchmark)
 

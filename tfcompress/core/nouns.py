@@ -533,6 +533,27 @@ class ExitRule(Plugin):
         raise NotImplementedError
 
 
+class SearchEngine(Plugin):
+    """Looks for the member of a space that does least harm within limits."""
+
+    def propose(self, study, limits):
+        """The member to make next.
+
+        Called again with tighter limits if its file turns out above the budget, so what was
+        learned should be kept.
+
+        Args:
+            study: a `tfc.search.Study`.
+            limits: `{"macs": most, "kernel_bytes": most}`, or one of them, as
+                `study.proxy` counts both.
+
+        Returns:
+            A member `{dimension: {name: choice}}` of `study.space` within the limits; None
+            if there is none.
+        """
+        raise NotImplementedError
+
+
 class DistillationLoss(Plugin):
     """How far a student is from its teacher, one number for each prediction.
 

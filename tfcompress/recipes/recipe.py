@@ -21,6 +21,7 @@ from tfcompress.core.kinds import (
     Converted,
     Each,
     FilePath,
+    Flag,
     Integer,
     Mapping,
     Number,
@@ -71,7 +72,8 @@ class Recipe:
     - `rewrite`: `rewrite`, the name of a `tfc.rewrites` plug-in
     - `factorize`: `rewrite`, `where`
     - `prune_channels`: `ratio` or a target, `criterion`, `scope`, `round_to`, `ignore`;
-      batch norms are recalibrated on the data
+      batch norms are recalibrated on the data; with `reconstruct: true` what reads cut
+      channels is fitted to the first 1,024 inputs
     - `prune_weights`: `sparsity`, `solver`, `pattern`, `scope`, `bits`, and
       `quantize_weights`: `bits`, `rounding`, `scales`; both correct each layer on the
       first 1,024 inputs of the data, without training
@@ -223,7 +225,11 @@ class _Run:
     def factorize(self, rewrite="svd", where=".*"):
         self.model = factorize(self.model, rewrite, where, verbose=self._verbose)
 
-    def prune_channels(self, **arguments):
+    def prune_channels(self, reconstruct=False, **arguments):
+        if reconstruct and self._data is None:
+            raise ValueError("reconstruct needs data: pass (x, y).")
+        if reconstruct:
+            arguments["reconstruct"] = self._inputs(_NUM_CORRECTED)
         batches = None
         if self._data is not None:
             count = min(_NUM_SAMPLES, len(keras.tree.flatten(self._data[0])[0]))
@@ -236,19 +242,18 @@ class _Run:
         self.model = prune_channels(self.model, data=batches, **arguments)
 
     def prune_weights(self, sparsity, **arguments):
-        samples = self._few_inputs()
+        samples = self._inputs(_NUM_CORRECTED)
         self.model = prune_weights(self.model, sparsity, samples, **arguments)
 
     def quantize_weights(self, bits=8, **arguments):
-        samples = self._few_inputs()
+        samples = self._inputs(_NUM_CORRECTED)
         self.model = quantize_weights(self.model, bits, samples, **arguments)
 
-    def _few_inputs(self):
-        """Samples that layers are corrected on; None without data."""
+    def _inputs(self, count):
+        """The first inputs of the data; None without data."""
         if self._data is None:
             return None
-        x = self._data[0]
-        return keras.tree.map_structure(lambda part: part[:_NUM_CORRECTED], x)
+        return keras.tree.map_structure(lambda part: part[:count], self._data[0])
 
     def shrink(self):
         self.model = shrink(self.model)
@@ -305,7 +310,7 @@ class _Run:
     def export(
         self, path, precision="float32", profile="custom", sparse="auto", codec=None
     ):
-        samples = None if self._data is None else self._data[0]
+        samples = self._inputs(_NUM_SAMPLES)
         self.exports.append(
             export_tflite(
                 self.model,
@@ -321,6 +326,8 @@ class _Run:
 
 # What a recipe itself passes on.
 _OWN = ("self", "model", "data", "samples", "verbose", "verify")
+# What it passes on of its data if it is asked to.
+_ASKED = {"reconstruct": Flag()}
 _FUNCTIONS = {
     "compress": compress,
     "quantize_activations": quantize_activations,
@@ -339,7 +346,11 @@ _FUNCTIONS = {
 def _signature(step):
     """What a step takes of the function behind it."""
     signature = inspect.signature(_FUNCTIONS[step])
-    kept = [p for name, p in signature.parameters.items() if name not in _OWN]
+    kept = [
+        p.replace(annotation=_ASKED[name], default=False) if name in _ASKED else p
+        for name, p in signature.parameters.items()
+        if name not in _OWN
+    ]
     return signature.replace(parameters=kept)
 
 

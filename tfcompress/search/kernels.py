@@ -15,21 +15,33 @@ from tfcompress.transforms.clustering import optimal_clusters
 _KERNELS = ("kernel_initializer", "depthwise_initializer")
 
 
-def factorizer(layer, choice):
-    """The `Factorizer` that takes a layer apart; None if none is chosen, or none fits.
+def named_factorizer(layer, choice):
+    """What takes a layer apart, as recipes name it; None if it stays whole.
+
+    `tfc.factorize` leaves layers alone that would not take fewer MACs.
 
     Args:
         layer: a dense or convolution layer.
         choice: `{dimension: choice}` of the layer.
     """
-    found = None
-    if choice.get("block"):
-        found = LayerRewrite.get(choice["block"])
-    elif choice.get("rank", 1) < 1:
+    name = choice.get("block")
+    if not name and choice.get("rank", 1) < 1:
         is_wide = math.prod(getattr(layer, "kernel_size", (1,))) > 1
-        name = "spatial_svd" if is_wide else "svd"
-        found = LayerRewrite.get({name: {"rank": choice["rank"]}})
-    return found if found and found.length == 1 and found.matches(layer) else None
+        name = {"spatial_svd" if is_wide else "svd": {"rank": choice["rank"]}}
+    return name if name and _chain(layer, LayerRewrite.get(name)) else None
+
+
+def _factorizer(layer, choice):
+    name = named_factorizer(layer, choice)
+    return LayerRewrite.get(name) if name else None
+
+
+def _chain(layer, rewrite):
+    """The layers in the place of one, not built; None if they would not pay."""
+    if rewrite.length > 1 or not rewrite.matches(layer):
+        return None
+    chain = rewrite.chain(rewrite.ranks(layer), layer)
+    return chain if _macs(layer, chain) < _macs(layer, [layer]) else None
 
 
 def changed(layer, choice):
@@ -42,9 +54,8 @@ def changed(layer, choice):
     Returns:
         The kernel, float32.
     """
-    kernel = layer.kernel.numpy()
-    if _chain(layer, choice):
-        kernel = factorizer(layer, choice).approximated(layer)
+    rewrite = _factorizer(layer, choice)
+    kernel = rewrite.approximated(layer) if rewrite else layer.kernel.numpy()
     if choice.get("sparsity"):
         kernel = sparse(kernel, choice["sparsity"])
     if choice.get("clusters"):
@@ -101,32 +112,27 @@ def size_bytes(layer, choice):
 
 def num_weights(layer, choice):
     """Of the kernel, or of the kernels in its place."""
-    chain = _chain(layer, choice)
-    return work(chain, layer.input.shape)[1] if chain else math.prod(layer.kernel.shape)
+    rewrite = _factorizer(layer, choice)
+    if not rewrite:
+        return math.prod(layer.kernel.shape)
+    return work(_chain(layer, rewrite), layer.input.shape)[1]
 
 
 def macs_ratio(layer, choice):
     """Multiply-accumulates of what is in the place of a layer, by its own."""
-    chain = _chain(layer, choice)
-    return _macs(layer, chain) / _macs(layer, [layer]) if chain else 1.0
-
-
-def names_of_parts(layer, choice):
-    """Names of the layers with kernels that take the place of one, or its own."""
-    chain = _chain(layer, choice) or [layer]
-    return [part.name for part in chain if any(hasattr(part, n) for n in _KERNELS)]
-
-
-def _chain(layer, choice):
-    """The layers in the place of one, not built; None if it stays.
-
-    `tfc.factorize` leaves layers alone that would not take fewer MACs.
-    """
-    rewrite = factorizer(layer, choice)
+    rewrite = _factorizer(layer, choice)
     if not rewrite:
-        return None
-    chain = rewrite.chain(rewrite.ranks(layer), layer)
-    return chain if _macs(layer, chain) < _macs(layer, [layer]) else None
+        return 1.0
+    return _macs(layer, _chain(layer, rewrite)) / _macs(layer, [layer])
+
+
+def paths_of_parts(path, layer, choice):
+    """Of the layers with kernels that take the place of one, or its own."""
+    rewrite = _factorizer(layer, choice)
+    if not rewrite:
+        return [path]
+    chain = _chain(layer, rewrite)
+    return [part.name for part in chain if any(hasattr(part, n) for n in _KERNELS)]
 
 
 def _macs(layer, chain):

@@ -1,6 +1,8 @@
 """What a member of a space is worth, without making the model or a file of it."""
 
 import contextlib
+import itertools
+import math
 
 import keras
 import numpy as np
@@ -17,6 +19,7 @@ from tfcompress.quantization.post_training.folded import matrix_layers
 from tfcompress.rewrites.batch_norm import move, statistics
 from tfcompress.search import kernels
 from tfcompress.search.harms import error_by_spread
+from tfcompress.search.space import of_layer
 
 
 class Proxy:
@@ -42,9 +45,12 @@ class Proxy:
         self.graph = graph
         self.layers = matrix_layers(graph.flat)
         select = selection(model, graph, Engine(criterion, "filter", "local"))
-        self._groups, self._round_to = select.groups, round_to
+        self.groups, self._round_to = select.groups, round_to
         self._ranked = select.ranked()
-        self._cost = Cost(graph)
+        self._group_of = np.full(graph.num_units, -1)
+        for position, group in enumerate(self.groups):
+            self._group_of[group.units] = position
+        self._cost, self._sizes = Cost(graph), {}
         flat = graph.flat
         self._samples = [self._fed(part) for part in batches(flat, samples, 128)]
         self._norms = batch_norms(flat)
@@ -64,31 +70,95 @@ class Proxy:
         """Which units stay, `(number of units,)` booleans."""
         keep = np.ones(self.graph.num_units, bool)
         ratios = member.get("channels", {})
-        for group, ranked in zip(self._groups, self._ranked, strict=True):
+        for group, ranked in zip(self.groups, self._ranked, strict=True):
             ratio = ratios.get(group.name, 0)
             keep[ranked[self.num_kept(group, ratio) :]] = False
         return keep
 
     def num_kept(self, group, ratio):
         """How many units of a group stay."""
-        return rounded((1 - ratio) * group.size, group, self._round_to)
+        count = group.size - math.floor(ratio * group.size + 0.5)
+        return rounded(count, group, self._round_to)
+
+    def kernels(self):
+        """`[(id(kernel), MACs, units of each axis that is cut)]` of the whole model."""
+        everything = np.ones(self.graph.num_units, bool)
+        whole = self._cost.macs_of_kernels(everything)
+        axes = {}
+        for slot in self.graph.trace.slots.values():
+            axes.setdefault(id(slot.variable), []).append(self.graph.units(slot.ids))
+        return [(kernel, macs, axes.get(kernel, [])) for kernel, macs in whole.items()]
+
+    def count_by_group(self, units):
+        """`{position of the group: how many of the units are in it}`; -1 for none."""
+        found, counts = np.unique(self._group_of[units], return_counts=True)
+        return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
     def macs(self, member):
         """Multiply-accumulates of a sample."""
+        return sum(self._macs(member).values())
+
+    def macs_of_layers(self, member):
+        """The same, `{path: MACs}` of layers that multiply by a matrix."""
+        counts = self._macs(member)
+        return {path: counts[id(layer.kernel)] for path, layer in self.layers.items()}
+
+    def _macs(self, member):
         counts = self._cost.macs_of_kernels(self.keep(member))
         for path, layer in self.layers.items():
             choice = of_layer(member, path)
             counts[id(layer.kernel)] *= kernels.macs_ratio(layer, choice)
-        return sum(counts.values())
+        return counts
 
     def size_bytes(self, member):
         """About what the kernels take in the file."""
+        return sum(self.sizes_of_layers(member).values())
+
+    def sizes_of_layers(self, member):
+        """The same, `{path: bytes}`."""
+        shares = self.shares(member)
+        return {
+            path: self._size(path, tuple(sorted(of_layer(member, path).items())))
+            * shares[path]
+            for path in self.layers
+        }
+
+    def _size(self, path, choice):
+        key = path, choice
+        if key not in self._sizes:
+            self._sizes[key] = kernels.size_bytes(self.layers[path], dict(choice))
+        return self._sizes[key]
+
+    def shares(self, member):
+        """`{path of a layer: the part of its kernel that the channels leave}`."""
         keep = self.keep(member)
-        return sum(
-            kernels.size_bytes(layer, of_layer(member, path))
-            * self._cost.share(layer.kernel, keep)
+        return {
+            path: self._cost.share(layer.kernel, keep)
             for path, layer in self.layers.items()
-        )
+        }
+
+    def sizes(self, path, choices):
+        """About what the kernel of a layer takes, an array with an axis a dimension.
+
+        Args:
+            path: of the layer.
+            choices: `{dimension: choices}`.
+        """
+        names = list(choices)
+        found = [
+            self._size(path, tuple(sorted(zip(names, choice, strict=True))))
+            for choice in itertools.product(*choices.values())
+        ]
+        return np.reshape(found, [len(of_name) for of_name in choices.values()])
+
+    def costs(self, member):
+        """Both, as limits have them: `{"macs": ..., "kernel_bytes": ...}`."""
+        return {"macs": self.macs(member), "kernel_bytes": self.size_bytes(member)}
+
+    def is_within(self, member, limits):
+        """Whether a member costs no more than the limits."""
+        counts = {"macs": self.macs, "kernel_bytes": self.size_bytes}
+        return all(counts[name](member) <= limit for name, limit in limits.items())
 
     def score(self, member):
         """As `measuring.scores.score`, the higher the better."""
@@ -135,12 +205,3 @@ class Proxy:
             name: np.concatenate([batch[name] for batch in found]).astype(np.float64)
             for name in found[0]
         }
-
-
-def of_layer(member, path):
-    """`{dimension: choice}` of one layer, without its channels."""
-    return {
-        dimension: choices[path]
-        for dimension, choices in member.items()
-        if dimension != "channels" and path in choices
-    }

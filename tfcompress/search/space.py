@@ -9,7 +9,7 @@ from tfcompress.core.walk import weight_refs
 from tfcompress.factorization.factorize import factorizers
 from tfcompress.pruning.channels.selection import free_groups, makers
 from tfcompress.quantization.post_training.folded import matrix_layers
-from tfcompress.search.kernels import factorizer
+from tfcompress.search.kernels import named_factorizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,26 +20,28 @@ class Dimension:
         kind: of one choice.
         neutral: the choice that changes nothing; it is always allowed.
         usual: the choices if the user names none.
+        order: 1 if larger choices save more, -1 if smaller ones do, 0 if none is larger.
     """
 
     kind: Kind
     neutral: object
     usual: tuple
+    order: int = 0
 
 
 DIMENSIONS = {
     # Fractions of a group's channels that go.
-    "channels": Dimension(Number(0, below=1), 0, tuple(i / 8 for i in range(8))),
+    "channels": Dimension(Number(0, below=1), 0, tuple(i / 8 for i in range(8)), 1),
     # Fractions of the rank that stay.
-    "rank": Dimension(Number(above=0, most=1), 1, (0.5, 0.25)),
+    "rank": Dimension(Number(above=0, most=1), 1, (0.5, 0.25), -1),
     # Layers of another kind that take the place of one.
     "block": Dimension(OneOf(*factorizers()), None, ("depthwise_separable",)),
     # Fractions of a kernel's weights that go.
-    "sparsity": Dimension(Number(0, below=1), 0, (0.25, 0.5, 0.75, 0.9)),
+    "sparsity": Dimension(Number(0, below=1), 0, (0.25, 0.5, 0.75, 0.9), 1),
     # Bits of a weight.
-    "bits": Dimension(Integer(2, 8), 8, (6, 4, 3, 2)),
+    "bits": Dimension(Integer(2, 8), 8, (6, 4, 3, 2), -1),
     # Shared values of a kernel, without zero.
-    "clusters": Dimension(Integer(1, 255), None, (63, 31, 15, 7)),
+    "clusters": Dimension(Integer(1, 255), None, (63, 31, 15, 7), -1),
 }
 # Dimensions that change how much is computed; the others change what is stored.
 STRUCTURE = ("channels", "rank", "block")
@@ -149,6 +151,15 @@ class Space:
         return total
 
 
+def of_layer(member, path):
+    """`{dimension: choice}` of one layer, without its channels."""
+    return {
+        dimension: choices[path]
+        for dimension, choices in member.items()
+        if dimension != "channels" and path in choices
+    }
+
+
 def _choices(graph, dimension, values):
     """`{name: choices}` of one dimension."""
     refs = [ref for ref in weight_refs(graph.flat) if ref.is_kernel]
@@ -157,12 +168,19 @@ def _choices(graph, dimension, values):
     rules = [Rule(pattern, one) for pattern, one in rules.items()]
     matches = {id(ref.variable): last_match(rules, ref) for ref in refs}
     check_used(rules, refs)
-    neutral = DIMENSIONS[dimension].neutral
     return {
-        name: (neutral, *(c for c in dict.fromkeys(rule.value) if c != neutral))
+        name: _in_order(DIMENSIONS[dimension], rule.value)
         for name, kernel in names.items()
         if (rule := matches.get(id(kernel)))
     }
+
+
+def _in_order(dimension, choices):
+    """The neutral choice, and the others by what they save."""
+    others = [c for c in dict.fromkeys(choices) if c != dimension.neutral]
+    if dimension.order:
+        others.sort(key=lambda choice: dimension.order * choice)
+    return (dimension.neutral, *others)
 
 
 def _names(graph, dimension):
@@ -175,6 +193,6 @@ def _names(graph, dimension):
         layers = {
             path: layer
             for path, layer in layers.items()
-            if factorizer(layer, {dimension: DIMENSIONS[dimension].usual[0]})
+            if named_factorizer(layer, {dimension: DIMENSIONS[dimension].usual[0]})
         }
     return {path: layer.kernel for path, layer in layers.items()}

@@ -1,0 +1,194 @@
+"""A budget in, a model and a file out."""
+
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.core.data import Data
+from tfcompress.core.kinds import (
+    VERBOSE,
+    BuiltModel,
+    FilePath,
+    Function,
+    Integer,
+    Number,
+    OneOf,
+    PlugIn,
+    checked,
+)
+from tfcompress.core.nouns import Criterion, SearchEngine
+from tfcompress.export import CODECS, PRECISIONS
+from tfcompress.measuring.benchmark import benchmark
+from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.quantization.post_training.folded import plain_flat
+from tfcompress.search import engines  # noqa: F401
+from tfcompress.search.budget import Budget, Limits
+from tfcompress.search.fit import Fit
+from tfcompress.search.space import Choices, Space, usual_dimensions
+from tfcompress.search.steps import Making
+from tfcompress.search.study import Study, compiled_like
+
+_MOST_CALIBRATED, _MOST_SCORED = 2048, 4096
+
+
+@checked
+def compress_to(
+    model: BuiltModel(),
+    budget: Limits(),
+    data: Data(or_dataset=True),
+    space: Choices() = None,
+    engine: PlugIn(SearchEngine) = "knapsack",
+    *,
+    folder: FilePath("a folder for the files") = None,
+    validation_data: Data(or_dataset=True) = None,
+    epochs: Integer(0) = 0,
+    learning_rate: Number(above=0) = 1e-3,
+    precision: OneOf(*PRECISIONS) = None,
+    codec: OneOf(*CODECS, None) = "auto",
+    criterion: PlugIn(Criterion) = "l2",
+    round_to: Integer(1) = 1,
+    latency: Function("latency(path) that returns milliseconds") = None,
+    verbose: VERBOSE = 1,
+):
+    """Searches for the most accurate model within a budget.
+
+    What may become of each layer is the `space`; an engine looks for the best member of
+    it by what it predicts, which is then made, written as a `.tflite` file, and measured
+    there. A file above the budget is not taken: the engine is asked again, with what was
+    learned. Nothing is trained unless `epochs` says so: kernels are corrected layer by
+    layer for what is cut, pruned and rounded (`tfc.prune_channels(reconstruct=)`,
+    `tfc.prune_weights`, `tfc.quantize_weights`), and batch norms follow.
+
+    Args:
+        model: a Sequential or Functional model, or a subclassed one whose `call` uses
+            Keras only.
+        budget: `{name: limit}`, one or several of
+
+            - `"size_bytes"`: of the file; up to 1 a fraction of the float32 file;
+            - `"macs"`: multiply-accumulates of a sample; up to 1 a fraction of the model's;
+            - `"latency_ms"`: median milliseconds of a sample, see `latency`;
+            - `"memory_bytes"`: of activations that are needed at one time;
+            - `"accuracy_drop"`: largest loss against the float32 file. Alone it asks for
+              the smallest file.
+        data: `(x, y)`, or a dataset of batches of which the first 6,144 samples are
+            read. Up to 2,048 samples calibrate, up to 4,096 others say how accurate
+            candidates are, unless there are `validation_data`.
+        space: `{dimension: choices}`, choices for all layers or `{pattern: choices}` with
+            patterns as in `tfc.compress`; what changes nothing is always a choice. By
+            default what the budget is for: channels for MACs, latency and memory; bits
+            and sparsity for bytes. The dimensions:
+
+            - `"channels"`: fractions of a group of channels that go, in [0, 1);
+            - `"rank"`: fractions of a kernel's rank that stay, in (0, 1];
+            - `"block"`: factorizers that take the place of a layer, such as
+              `"depthwise_separable"`;
+            - `"sparsity"`: fractions of a kernel's weights that go, in [0, 1);
+            - `"bits"`: of a weight, 2 to 8;
+            - `"clusters"`: shared values of a kernel, 1 to 255; not together with bits.
+        engine: a `tfc.search.engines` object or name.
+        folder: where candidates and a journal go. A search that was stopped goes on there.
+            None stands for a new temporary folder.
+        validation_data: to say how accurate candidates are. Needed with `epochs`.
+        epochs: of training of each candidate, after its structure is made.
+        learning_rate: of the training.
+        precision: of the files; by default `"int8"` if bits are searched, else
+            `"float32"`.
+        codec: of the files, as in `tfc.export_tflite`; None for ordinary ones.
+        criterion: that ranks channels.
+        round_to: groups of channels keep a multiple of this many.
+        latency: what measures a file, on a phone for instance; by default
+            `tfc.benchmark` on one thread of this host.
+        verbose: 0 for silence.
+
+    Returns:
+        A `SearchResult`: `best`, `front` and all `candidates`, each with its `recipe`,
+        `model` and `path`, its `size_bytes`, `accuracy`, `macs`, `latency_ms`,
+        `memory_bytes`, and the `command` that makes it again.
+
+    Raises:
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if an argument is out of range, the space names no layer, the folder
+            holds another study, or no member is within the budget: the smallest that can
+            be reached is named, and the layer that binds.
+
+    Source: batch norms of candidates: Li et al., "EagleEye" (2020).
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(64, "relu"),
+        ...     keras.layers.Dense(4)])
+        >>> x = np.random.default_rng(0).normal(size=(256, 8)).astype("float32")
+        >>> y = np.argmax(model(x), axis=1)
+        >>> result = tfc.compress_to(model, {"size_bytes": 0.7}, (x, y), verbose=0)
+        >>> result.best.size_bytes <= 0.7 * result.dense.size_bytes
+        True
+    """
+    if epochs and validation_data is None:
+        raise ValueError(
+            f"epochs={epochs} needs validation_data: accuracy on what a model was trained "
+            "on says little. Pass (x, y) that are not in data."
+        )
+    calibration, scored = _split(data, validation_data, bool(epochs))
+    flat = compiled_like(plain_flat(model, "search"), model)
+    graph = ChannelGraph(plain_flat(model, "search"))
+    dimensions = space or usual_dimensions(budget)
+    found = Space(graph, dimensions)
+    precision = precision or ("int8" if "bits" in dimensions else "float32")
+    making = Making(precision, codec, criterion, round_to, epochs, learning_rate)
+    if "latency_ms" not in budget:
+        latency = None
+    elif latency is None:
+        latency = _host_latency
+    folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="tfcompress_"))
+    study = Study(
+        flat, found, graph, calibration, scored, making, folder, latency, bool(verbose)
+    )
+    limits = Budget.of(budget, study.dense.costs)
+    return Fit(study, engine, limits).result()
+
+
+def _host_latency(path):
+    return benchmark(path).median_ms
+
+
+def _split(data, validation_data, is_trained):
+    """`(x, y)` to calibrate or train on, and `(x, y)` to score on."""
+    if is_trained and isinstance(data, tf.data.Dataset):
+        raise ValueError(
+            "compress_to(data): got a dataset and epochs, expected arrays (x, y) to train "
+            "on. Or search without epochs, and fit result.best.model."
+        )
+    x, y = _first(data, _MOST_CALIBRATED + _MOST_SCORED)
+    if y is None:
+        raise ValueError(
+            "compress_to(data): got no targets, expected (x, y): they say how accurate "
+            "candidates are."
+        )
+    if validation_data is not None:
+        scored = _rows(_first(validation_data, _MOST_SCORED), slice(_MOST_SCORED))
+        return (x, y) if is_trained else _rows((x, y), slice(_MOST_CALIBRATED)), scored
+    count = len(keras.tree.flatten(x)[0])
+    if count < 2:
+        raise ValueError("compress_to(data): got one sample, expected some hundred.")
+    border = min(_MOST_CALIBRATED, count // 2)
+    scored = _rows((x, y), slice(border, border + _MOST_SCORED))
+    return _rows((x, y), slice(border)), scored
+
+
+def _first(data, count):
+    """`(x, y)`; of a dataset no more batches are read than hold `count` samples."""
+    if not isinstance(data, tf.data.Dataset):
+        return keras.tree.map_structure(np.asarray, tuple(data))
+    found, read = [], 0
+    for batch in data.as_numpy_iterator():
+        found.append(keras.utils.unpack_x_y_sample_weight(batch)[:2])
+        read += len(keras.tree.flatten(batch)[0])
+        if read >= count:
+            break
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *found)
+
+
+def _rows(data, chosen):
+    return keras.tree.map_structure(lambda part: part[chosen], data)

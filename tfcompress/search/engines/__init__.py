@@ -1,0 +1,12 @@
+"""How a space is searched."""
+
+from tfcompress.core.nouns import SearchEngine
+from tfcompress.core.plugin import register
+from tfcompress.search.engines.knapsack import Knapsack
+from tfcompress.search.engines.optuna import Optuna
+from tfcompress.search.engines.uniform import Uniform
+
+get = SearchEngine.get
+register(SearchEngine, Knapsack, Optuna, Uniform)
+
+__all__ = ["Knapsack", "Optuna", "SearchEngine", "Uniform", "get"]

@@ -1,0 +1,187 @@
+"""From what an engine proposes to a file within a budget."""
+
+import math
+
+from tfcompress.search.result import SearchResult
+from tfcompress.search.space import STRUCTURE
+
+_MOST_ROUNDS = 8
+# A file this much below the budget is good enough.
+_CLOSE = 0.97
+# What is aimed at within a limit.
+_AIM = 0.995
+_HALVINGS = 6
+
+
+class Fit:
+    """Asks an engine for members until a file is within the budget.
+
+    Engines know MACs and about the bytes of kernels, and what is measured of a file follows
+    these: along a line between the files nearest to the limit, one on each side of it.
+
+    Args:
+        study: the `Study`.
+        engine: the `SearchEngine`.
+        budget: the `Budget`.
+    """
+
+    def __init__(self, study, engine, budget):
+        self._study, self._engine, self._budget = study, engine, budget
+        self._least = least_member(study)
+        self._check_reachable()
+
+    def result(self):
+        """The `SearchResult`.
+
+        Raises:
+            ValueError: if no member is within the budget.
+        """
+        best = self._smallest() if not self._budget.costs else self._most_accurate()
+        study, budget = self._study, self._budget
+        result = SearchResult(study.dense, best, tuple(study.candidates), budget)
+        drop = study.dense.accuracy - best.accuracy
+        if budget.accuracy_drop is not None and drop > budget.accuracy_drop:
+            raise ValueError(
+                f"The budget cannot be met: within {_listed(budget.costs)} the best "
+                f"candidate loses {drop:.4f} of accuracy, {budget.accuracy_drop:g} is "
+                f"allowed. Ask for less, or train candidates (epochs=). They are in "
+                f"{str(study.folder)!r}."
+            )
+        return result
+
+    def _check_reachable(self):
+        """Raises if the most compressed member is known to be above the budget."""
+        limit = self._budget.costs.get("macs")
+        if limit is not None and self._study.proxy.macs(self._least) > limit:
+            self._refuse("macs", self._study.proxy.macs(self._least))
+
+    def _refuse(self, name, value):
+        binding = binding_layer(self._study, self._least, name)
+        raise ValueError(
+            f"The budget cannot be met: {name} <= {self._budget.costs[name]:,.6g} is asked "
+            f"for, and {value:,.6g} is the smallest that the space reaches. The layer "
+            f"{binding!r} binds: it has most of what is left. Ask for less, or widen the "
+            "space."
+        )
+
+    def _most_accurate(self):
+        study, best, done = self._study, None, []
+        while len(done) < _MOST_ROUNDS:
+            member = self._proposed(self._limits())
+            if member is None or member in done:
+                break
+            done.append(member)
+            found = study.candidate(member)
+            if self._budget.excess(found.costs):
+                continue
+            if best is None or found.accuracy > best.accuracy:
+                best = found
+            if self._is_close(found):
+                break
+        return best or self._last_resort()
+
+    def _proposed(self, limits):
+        if not limits:
+            return self._study.space.neutral()
+        return self._engine.propose(self._study, limits)
+
+    def _is_close(self, candidate):
+        """Whether any cost is nearly what the budget allows."""
+        return any(
+            candidate.costs[name] > _CLOSE * limit
+            for name, limit in self._budget.costs.items()
+        )
+
+    def _last_resort(self):
+        """The most compressed member, if at least that is within the budget."""
+        least = self._study.candidate(self._least)
+        for name in self._budget.excess(least.costs):
+            self._refuse(name, least.costs[name])
+        return least
+
+    def _limits(self):
+        """What the engine's own counts may be for files within the budget."""
+        limits = {}
+        for name, limit in self._budget.costs.items():
+            count = "kernel_bytes" if name == "size_bytes" else "macs"
+            most = limit if name == "macs" else self._count_for(name, limit, count)
+            limits[count] = min(most, limits.get(count, math.inf))
+        return {count: most for count, most in limits.items() if most < math.inf}
+
+    def _count_for(self, name, limit, count):
+        """The engine's count at which a measured cost is at its limit."""
+        points = self._points(name, count)
+        below = max((p for p in points if p[0] <= limit), default=None)
+        above = min((p for p in points if p[0] > limit), default=None)
+        if below is None:
+            self._refuse(name, min(points)[0])
+        if above is None:
+            return (
+                below[1] + (_AIM * limit - below[0])
+                if name == "size_bytes"
+                else math.inf
+            )
+        rise = (above[1] - below[1]) / (above[0] - below[0])
+        return below[1] + max(_AIM * limit - below[0], 0.0) * rise
+
+    def _points(self, name, count):
+        """`[(cost, count)]` of what is known, at least of the most compressed member."""
+        study = self._study
+        study.candidate(self._least)
+        points = [
+            (c.costs[name], study.proxy.costs(c.member)[count])
+            for c in study.candidates
+        ]
+        # The dense file has floats, the bytes of others are something else.
+        if name != "size_bytes":
+            points.append((study.dense.costs[name], study.dense.macs))
+        return points
+
+    def _smallest(self):
+        """The smallest file whose loss is allowed."""
+        study = self._study
+        least = study.candidate(self._least)
+        allowed = study.dense.accuracy - self._budget.accuracy_drop
+        if least.accuracy >= allowed:
+            return least
+        low = math.log(study.proxy.size_bytes(self._least))
+        high = math.log(study.proxy.size_bytes(study.space.neutral()))
+        best = None
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            member = self._proposed({"kernel_bytes": math.exp(middle)})
+            found = member and study.candidate(member)
+            if found and found.accuracy >= allowed:
+                high = middle
+                if best is None or found.size_bytes < best.size_bytes:
+                    best = found
+            else:
+                low = middle
+        return best or study.candidate(study.space.neutral())
+
+
+def least_member(study):
+    """The most compressed member: the choice of each row that saves most."""
+    found = {}
+    for dimension, name, choices in study.space.flat():
+
+        def cost(choice, dimension=dimension, name=name):
+            member = {dimension: {name: choice}}
+            if dimension in STRUCTURE:
+                return study.proxy.macs(member)
+            return study.proxy.size_bytes(member)
+
+        found.setdefault(dimension, {})[name] = min(choices, key=cost)
+    return found
+
+
+def binding_layer(study, member, name):
+    """The layer that has most of what a member costs."""
+    proxy = study.proxy
+    count = proxy.sizes_of_layers if name == "size_bytes" else proxy.macs_of_layers
+    of_layers = count(member)
+    return max(of_layers, key=of_layers.get)
+
+
+def _listed(limits):
+    return ", ".join(f"{name} <= {limit:,.6g}" for name, limit in limits.items())

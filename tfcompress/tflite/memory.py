@@ -1,0 +1,62 @@
+"""What the activations of a file take while it runs."""
+
+import math
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tfcompress.coding.wire import DECODE
+from tfcompress.tflite.operations import operation_name
+from tfcompress.tflite.read import naming_contradictions, read
+
+_ITEM_SIZES = {
+    schema.TensorType.FLOAT16: 2,
+    schema.TensorType.UINT8: 1,
+    schema.TensorType.INT8: 1,
+    schema.TensorType.BOOL: 1,
+    schema.TensorType.INT16: 2,
+    schema.TensorType.INT64: 8,
+}
+_USUAL_SIZE = 4
+
+
+@naming_contradictions()
+def activation_bytes(model):
+    """The largest sum of activations that are needed at one time.
+
+        max_t Σ_a size(a) [made at or before t, read at or after t]
+
+    over the operations `t` of the first graph: what a runtime needs that plans without
+    gaps. Room that kernels need for themselves, and weights, also those that are decoded
+    when the file is loaded, are not among them.
+
+    Args:
+        model: the bytes of a `.tflite` file, or its object form.
+
+    Returns:
+        Bytes.
+    """
+    model = read(model)
+    graph = model.subgraphs[0]
+    last = len(graph.operators)
+    begin = dict.fromkeys(map(int, graph.inputs), 0)
+    end = dict.fromkeys(map(int, graph.outputs), last)
+    for time, operation in enumerate(graph.operators):
+        if operation_name(model, operation) == DECODE:
+            continue
+        for tensor in map(int, operation.outputs):
+            begin.setdefault(tensor, time)
+        for tensor in map(int, operation.inputs):
+            if tensor in begin:
+                end[tensor] = max(end.get(tensor, 0), time)
+    change = np.zeros(last + 2, np.int64)
+    for tensor, first in begin.items():
+        size = _size(graph.tensors[tensor])
+        change[first] += size
+        change[end.get(tensor, first) + 1] -= size
+    return int(change.cumsum().max())
+
+
+def _size(tensor):
+    shape = [] if tensor.shape is None else tensor.shape
+    return math.prod(map(int, shape)) * _ITEM_SIZES.get(tensor.type, _USUAL_SIZE)
