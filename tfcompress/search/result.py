@@ -14,6 +14,8 @@ from tfcompress.interop.load import load_model
 from tfcompress.measuring import charts, html_page
 from tfcompress.recipes.recipe import Recipe
 
+# Folder for candidates that are made again.
+AGAIN = "again"
 _COLUMNS = {
     "size_bytes": ("bytes", "{:,}".format),
     "macs": ("MACs", "{:,}".format),
@@ -65,7 +67,7 @@ class Candidate:
         """The command that makes it again."""
         folder = self.path.parent
         model, recipe = folder / "model.keras", self.path.with_suffix(".yaml")
-        again = folder / "again" / f"{self.name}.keras"
+        again = folder / AGAIN / f"{self.name}.keras"
         files = map(str, (model, recipe, again, "--data", folder / "data.npz"))
         return shlex.join(["tfcompress", "compress", *files])
 

@@ -17,7 +17,7 @@ from tfcompress.measuring.scores import in_order, own_loss, score, tasks_of
 from tfcompress.recipes.recipe import Recipe
 from tfcompress.runtime.interpreter import Interpreter
 from tfcompress.search.proxy import Proxy
-from tfcompress.search.result import Candidate
+from tfcompress.search.result import AGAIN, Candidate
 from tfcompress.search.steps import steps_of
 from tfcompress.tflite.memory import activation_bytes
 
@@ -117,6 +117,7 @@ class Study:
             return known
         path = self.folder / f"{_DENSE}.tflite"
         start = time.perf_counter()
+        (self.folder / AGAIN).mkdir(exist_ok=True)
         _save(self.flat, self.folder / "model.keras")
         arrays = dict(zip("xy", self._data, strict=True))
         if all(isinstance(array, np.ndarray) for array in arrays.values()):
