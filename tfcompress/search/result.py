@@ -172,13 +172,13 @@ class SearchResult:
                 f"{form(row.costs[name])} {heading}, {row.accuracy:.4f}",
                 max(row.costs[name], 1e-9),
                 row.accuracy,
-                kind="first" if row is self.best else "",
+                kind="first" if row is self.dense else "",
             )
             for row in (self.dense, *self.candidates)
         ]
         title = f"Accuracy against {heading}"
         return charts.scatter(
-            points, title, heading, "accuracy", "{:,.4g}".format, "{:.3f}".format
+            points, title, heading, "accuracy", "{:,g}".format, "{:.3f}".format
         )
 
     @checked

@@ -23,6 +23,8 @@ from tfcompress.tflite.memory import activation_bytes
 
 _JOURNAL = "study.jsonl"
 _DENSE = "dense"
+# Samples for each member that is not made: to follow with batch norm, and to score.
+_MOST_FOLLOWED, _MOST_SKETCHED = 512, 1024
 
 
 class Study:
@@ -63,8 +65,10 @@ class Study:
         self.candidates, self._harms, self._scores = [], {}, {}
         self._tasks = None
         self._open(graph)
+        samples = _first(data[0], _MOST_FOLLOWED)
+        some = _first(scored, _MOST_SKETCHED)
         self.proxy = Proxy(
-            flat, graph, data[0], scored, making.criterion, making.round_to
+            flat, graph, samples, some, making.criterion, making.round_to
         )
         self.dense = self._dense()
 
@@ -223,6 +227,10 @@ def _key(member):
 
 def _arrays(data):
     return [np.asarray(part) for part in keras.tree.flatten(data)]
+
+
+def _first(data, count):
+    return keras.tree.map_structure(lambda part: part[:count], data)
 
 
 def _save(model, path):
