@@ -1,5 +1,7 @@
 """Members that are tried, by samplers that learn from what they score."""
 
+import warnings
+
 from tfcompress.core.kinds import Integer, OneOf, Text
 from tfcompress.core.nouns import SearchEngine
 from tfcompress.search.engines.uniform import Uniform
@@ -22,7 +24,7 @@ class Optuna(SearchEngine):
     When limits tighten, known trials are compared anew, and more are made if none fits.
 
     Args:
-        sampler: `"tpe"`, `"nsga2"` or `"cma_es"` (which needs the package `cmaes`).
+        sampler: `"tpe"`, `"nsga2"` or `"cma_es"`.
         trials: how many members are scored.
         seed: of the sampler.
         storage: URL of a database, such as `"sqlite:///search.db"`, in which several
@@ -30,7 +32,8 @@ class Optuna(SearchEngine):
             again. None for this process's memory.
 
     Raises:
-        ImportError: when it runs, if Optuna is not installed.
+        ImportError: when it runs, if Optuna is not installed: `pip install
+            tfcompress[search]`.
         ValueError: when it runs, if the storage cannot be reached.
 
     Source: Akiba et al., "Optuna" (2019); TPE: Bergstra et al. (2011); NSGA-II: Deb et
@@ -67,6 +70,7 @@ class Optuna(SearchEngine):
 
     def _opened(self, study):
         import optuna
+        import sqlalchemy
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = getattr(optuna.samplers, _SAMPLERS[self.sampler])(seed=self.seed)
@@ -78,10 +82,15 @@ class Optuna(SearchEngine):
                 direction="maximize",
                 load_if_exists=True,
             )
-        except optuna.exceptions.StorageInternalError as error:
+        except (
+            ImportError,
+            optuna.exceptions.StorageInternalError,
+            sqlalchemy.exc.SQLAlchemyError,
+        ) as error:
             raise ValueError(
-                f"Optuna(storage): {self.storage!r} cannot be reached: {error}. Expected "
-                "the URL of a database, such as 'sqlite:///search.db'."
+                f"Optuna(storage): {self.storage!r} cannot be reached: "
+                f"{str(error).splitlines()[0]}. Expected the URL of a database that is "
+                "there, such as 'sqlite:///search.db', and its driver installed."
             ) from error
 
     def _search(self, study, limits, first):
@@ -118,11 +127,14 @@ class Optuna(SearchEngine):
 
 
 def _shared(optuna, url):
-    return optuna.storages.RDBStorage(
-        url,
-        heartbeat_interval=_SECONDS_BETWEEN_SIGNS_OF_LIFE,
-        failed_trial_callback=optuna.storages.RetryFailedTrialCallback(),
-    )
+    storages = optuna.storages
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return storages.RDBStorage(
+            url,
+            heartbeat_interval=_SECONDS_BETWEEN_SIGNS_OF_LIFE,
+            heartbeat_stale_trial_callback=storages.RetryHeartbeatStaleTrialCallback(),
+        )
 
 
 def _is_scored(trial):
