@@ -1,5 +1,6 @@
 """Members that are tried, by samplers that learn from what they score."""
 
+import contextlib
 import warnings
 
 from tfcompress.core.kinds import Integer, OneOf, Text
@@ -62,11 +63,19 @@ class Optuna(SearchEngine):
             return None
         if self._trials is None:
             self._trials = self._opened(study)
-        found = self._best(study, limits)
-        if found is None or self._num_scored() < self.trials:
+        if not self._is_done(study, limits, self.trials):
             self._search(study, limits, first)
-            found = self._best(study, limits)
-        return found
+        return self._best(study, limits)
+
+    def _is_done(self, study, limits, goal):
+        """Whether there are results enough, and nothing that somebody left undone."""
+        import optuna
+
+        with _experimental(optuna):
+            optuna.storages.fail_stale_trials(self._trials)
+        waiting = self._trials.get_trials(False, [optuna.trial.TrialState.WAITING])
+        is_enough = self._num_scored() >= goal and self._best(study, limits)
+        return bool(is_enough and not waiting)
 
     def _opened(self, study):
         import optuna
@@ -108,7 +117,7 @@ class Optuna(SearchEngine):
         goal = max(self.trials, self._num_scored() + 1)
         for _ in range(self.trials * _MOST_HOPELESS):
             self._trials.optimize(value, n_trials=1)
-            if self._num_scored() >= goal and self._best(study, limits):
+            if self._is_done(study, limits, goal):
                 return
 
     def _num_scored(self):
@@ -128,13 +137,20 @@ class Optuna(SearchEngine):
 
 def _shared(optuna, url):
     storages = optuna.storages
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with _experimental(optuna):
         return storages.RDBStorage(
             url,
             heartbeat_interval=_SECONDS_BETWEEN_SIGNS_OF_LIFE,
             heartbeat_stale_trial_callback=storages.RetryHeartbeatStaleTrialCallback(),
         )
+
+
+@contextlib.contextmanager
+def _experimental(optuna):
+    """Within it Optuna does not warn of what has been experimental for years."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 def _is_scored(trial):
