@@ -2,6 +2,7 @@
 
 from tfcompress.search.faster_pointwise import faster_pointwise
 from tfcompress.search.ladder import Ladder, Rung, quantize_ladder
+from tfcompress.search.latency import LatencyTable
 from tfcompress.search.mixed_precision import (
     LayerBits,
     MixedPrecision,
@@ -15,6 +16,7 @@ from tfcompress.search.sensitivity import (
 
 __all__ = [
     "Ladder",
+    "LatencyTable",
     "LayerBits",
     "LayerSensitivity",
     "MixedPrecision",
