@@ -139,6 +139,18 @@ def test_small_operations_are_repeated_more(runtime, tmp_path):
         assert ["CONV_2D"] * copies in runtime.timed
 
 
+def test_encoded_weights_take_the_time_of_plain_ones(runtime, tmp_path):
+    model = keras.Sequential([keras.Input((64,)), L.Dense(64)])
+    shared = tfc.compress(model, {".*": tfc.transforms.Codebook(8)})
+    encoded = tmp_path / "encoded.tflite"
+    tfc.export_tflite(shared, encoded, codec="huffman")
+    table = LatencyTable(tmp_path / "t.json")
+    plain = table.predict(exported(model, tmp_path / "plain.tflite"))
+    runtime.timed.clear()
+    assert table.predict(encoded) == plain == 0.5 + 2
+    assert not runtime.timed
+
+
 @pytest.mark.parametrize("stops_at", [0, 1, 2])
 def test_what_was_measured_outlives_the_process(runtime, stops_at, tmp_path):
     table = LatencyTable(tmp_path / "t.json")

@@ -16,7 +16,7 @@ from tfcompress.core.kinds import Content, FilePath, Integer, checked
 from tfcompress.measuring.benchmark import cpu_name
 from tfcompress.measuring.measure import set_examples, times_ms
 from tfcompress.runtime.interpreter import loaded, read_model
-from tfcompress.tflite.decode import decode_tflite
+from tfcompress.tflite.decode import check_claims, decode
 from tfcompress.tflite.fused import fused_operations
 from tfcompress.tflite.read import naming_contradictions, read, write
 
@@ -108,7 +108,11 @@ class LatencyTable:
         """
         content, name = read_model(model)
         with naming_contradictions():
-            operations = fused_operations(read(decode_tflite(content)))
+            file = read(content)
+            check_claims(file, len(content))
+            # Encoded weights are decoded when a file is loaded, not when it runs.
+            decode(file)
+            operations = fused_operations(file)
         among = _power(sum(operation.constant_bytes for operation in operations))
         keyed = [(_key(operation, among), operation) for operation in operations]
         unknown = {key: one for key, one in keyed if key not in self._times}

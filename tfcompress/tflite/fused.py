@@ -40,17 +40,21 @@ class FusedOperation:
         names: of the operations.
         constant_bytes: of what they read and the file holds.
         output_bytes: of what they hand on.
+
+    Args:
+        file: the object form of a model.
+        operations: of its first graph, in the order they run.
+        held: places of the tensors that the file holds.
     """
 
-    def __init__(self, file, operations):
-        self._file, self._operations = file, operations
+    def __init__(self, file, operations, held):
+        self._file, self._operations, self._held = file, operations, held
         graph = file.subgraphs[0]
-        self._constants = constants(file, graph)
         self.names = [operation_name(file, op) for op in operations]
-        self.key = _key(file, graph, operations)
+        self.key = _key(file, graph, operations, held)
         read = {t for op in operations for t in read_tensors(op)}
-        held = [graph.tensors[t].buffer for t in read & self._constants]
-        self.constant_bytes = sum(len(file.buffers[buffer].data) for buffer in held)
+        buffers = [graph.tensors[t].buffer for t in read & held]
+        self.constant_bytes = sum(len(file.buffers[place].data) for place in buffers)
         self.output_bytes = sum(_size(graph.tensors[t]) for t in operations[-1].outputs)
 
     def content(self, copies=1):
@@ -61,7 +65,7 @@ class FusedOperation:
         """
         graph, operations = self._file.subgraphs[0], self._operations
         made = {int(t) for op in operations for t in op.outputs}
-        given = made | self._constants
+        given = made | self._held
         read = dict.fromkeys(t for op in operations for t in read_tensors(op))
         inputs = [t for t in read if t not in given and not graph.tensors[t].isVariable]
         outputs = [*map(int, operations[-1].outputs)]
@@ -92,10 +96,11 @@ def fused_operations(file):
     Returns:
         A list of `FusedOperation`, in the order they run.
     """
-    operations = file.subgraphs[0].operators
+    graph = file.subgraphs[0]
+    held, operations = constants(file, graph), graph.operators
     return [
-        FusedOperation(file, [operations[i] for i in group])
-        for group in _Groups(file).groups
+        FusedOperation(file, [operations[i] for i in group], held)
+        for group in _Groups(file, held).groups
     ]
 
 
@@ -125,11 +130,10 @@ class _Groups:
         """.split()
     )
 
-    def __init__(self, file):
-        self._file, self._graph = file, file.subgraphs[0]
+    def __init__(self, file, held):
+        self._file, self._graph, self._held = file, file.subgraphs[0], held
         operations = self._graph.operators
         self._of_constants = operations_of_constants(file, self._graph)
-        self._held = constants(file, self._graph)
         self._makers = {
             int(t): i for i, op in enumerate(operations) for t in op.outputs
         }
@@ -235,18 +239,17 @@ def _drawn(tensor, buffer, generator):
     return made
 
 
-def _key(file, graph, operations):
+def _key(file, graph, operations, held):
     """See `FusedOperation`."""
-    describe = _Description(file, graph)
+    describe = _Description(file, graph, held)
     return "; ".join(map(describe.operation, operations))
 
 
 class _Description:
     """Says what operations of a graph do, in text."""
 
-    def __init__(self, file, graph):
-        self._file, self._graph = file, graph
-        self._held = constants(file, graph)
+    def __init__(self, file, graph, held):
+        self._file, self._graph, self._held = file, graph, held
         # `{scales and zero points: number}`.
         self._scales = {}
 
@@ -260,7 +263,10 @@ class _Description:
         file = self._file
         graphs = [file.subgraphs[index] for index in called(file, operation)]
         if graphs:
-            return [_key(file, graph, graph.operators) for graph in graphs]
+            return [
+                _key(file, graph, graph.operators, constants(file, graph))
+                for graph in graphs
+            ]
         sources = ("builtinOptions", "builtinOptions2", "customOptions")
         given = (_plain(getattr(operation, source, None)) for source in sources)
         return [each for each in given if each is not None]
