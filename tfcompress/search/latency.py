@@ -72,7 +72,7 @@ class LatencyTable:
         2
 
     Source: Cai et al., "ProxylessNAS" (2019), appendix B; Zhang et al., "nn-Meter"
-    (2021), sections 3 and 4, on fused operations.
+    (2021), on fused operations.
     """
 
     @checked
