@@ -131,21 +131,27 @@ class Study:
             ):
                 np.savez(file, **arrays)
         export_tflite(self.flat, path, verify=False)
-        return self._measured(_DENSE, {}, self.flat, path, start)
+        return self._measured(_DENSE, {}, 0, self.flat, path, start)
 
-    def candidate(self, member):
+    def candidate(self, member, is_trained=False):
         """The `Candidate` of a member, made now or before."""
-        known = [c for c in self.candidates if c.member == member]
+        epochs = self.making.epochs if is_trained else 0
+        known = [
+            c for c in self.candidates if c.member == member and c.epochs == epochs
+        ]
         if known:
             return known[0]
         name = f"{len(self.candidates):03d}"
         start = time.perf_counter()
         path = self.folder / f"{name}.tflite"
-        recipe = Recipe(steps_of(member, self.proxy.layers, self.making, path.name))
+        layers = self.proxy.layers
+        recipe = Recipe(steps_of(member, layers, self.making, path.name, is_trained))
         recipe.to_yaml(path.with_suffix(".yaml"))
-        made = strip(recipe.run(self.flat, self._data, self.folder).model)
+        verbose = self._verbose if is_trained else 0
+        result = recipe.run(self.flat, self._data, self.folder, verbose=verbose)
+        made = strip(result.model)
         _save(made, path.with_suffix(".keras"))
-        found = self._measured(name, member, made, path, start)
+        found = self._measured(name, member, epochs, made, path, start)
         if self._verbose:
             costs = [f"{found.size_bytes:,} bytes", f"{found.macs:,} MACs"]
             if found.latency_ms is not None:
@@ -153,11 +159,12 @@ class Study:
             print(f"{name}: {found.accuracy:.4f}, {', '.join(costs)}")
         return found
 
-    def _measured(self, name, member, model, path, start):
+    def _measured(self, name, member, epochs, model, path, start):
         latency = None if self._latency is None else float(self._latency(path))
         found = Candidate(
             name=name,
             member=member,
+            epochs=epochs,
             path=path,
             size_bytes=path.stat().st_size,
             accuracy=self._accuracy(path),
