@@ -8,6 +8,7 @@ from tfcompress.core.data import Batches
 from tfcompress.core.kinds import Converted, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Schedule, Scope
 from tfcompress.core.optimizers import StepCount, steps_done
+from tfcompress.core.replicas import check_same_step
 from tfcompress.core.rules import Rules
 from tfcompress.pruning.prune import (
     NUM_KEPT,
@@ -142,17 +143,17 @@ class Pruning(keras.callbacks.Callback):
         if self._count.read is not None:
             return
         step = self._steps_done()
+        check_same_step(self.model.distribute_strategy, step)
         self._count.begin(step)
         self.sparsity = self._masked_fraction()
         self._find_stages(step + self._steps_to_come(epoch))
         self._stage(step)
-        # Restored masks stay where they are what the schedule says.
-        behind = [
-            (schedule(step), members)
+        asked = [
+            (schedule(schedule.last_due(step)), members)
             for schedule, members in self._parts
-            if self._is_behind(schedule(step), members)
         ]
-        if behind:
+        # Restored masks stay where they are what the schedule says.
+        if behind := [part for part in asked if self._is_behind(*part)]:
             self._prune(behind)
 
     def _steps_done(self):
