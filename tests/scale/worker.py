@@ -69,6 +69,17 @@ def distilled(part):
     return distiller, [by_gradient("taylor", part)]
 
 
+def lifelong(part):
+    model = plain()
+    model.get_layer("hidden").kernel.regularizer = keras.regularizers.L2(0.1)
+    importance = tfc.callbacks.LifelongImportance()
+    schedule = tfc.schedules.Iterative(
+        final_sparsity=0.5, rounds=2, steps_per_round=STEPS, begin_step=STEPS + 1
+    )
+    pruning = tfc.callbacks.Pruning(schedule, importance.criterion)
+    return tfc.compress(model, {".*": "mask"}), [importance, pruning]
+
+
 def quantized(part):
     model = tfc.quantize_activations(plain(), momentum=0.5)
     model = tfc.compress(model, {".*": ["mask", tfc.transforms.Uniform()]})
@@ -86,6 +97,7 @@ TRAININGS = {
     "magnitude": lambda part: (masked(), [gradual()]),
     "taylor": lambda part: (masked(), [by_gradient("taylor", part)]),
     "grasp": lambda part: (masked(), [by_gradient("grasp", part)]),
+    "lifelong": lifelong,
     "rigl": lambda part: (masked(), [tfc.callbacks.RigL(0.6, frequency=4)]),
     "set": lambda part: (masked(), [tfc.callbacks.SET(0.6, seed=part[0])]),
     "distilled": distilled,

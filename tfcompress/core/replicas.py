@@ -29,6 +29,26 @@ def gathered(*numbers):
     return tf.unstack(context.all_gather(own[:, None], axis=1), num=len(numbers))
 
 
+def own_variable(shape, dtype):
+    """A variable of zeros that each replica has for itself; reading adds them up.
+
+    Of booleans that of the first replica is read.
+
+    Args:
+        shape: of the variable.
+        dtype: of the variable.
+    """
+    aggregation = tf.VariableAggregation
+    return tf.Variable(
+        tf.zeros(shape, dtype),
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=(
+            aggregation.ONLY_FIRST_REPLICA if dtype == "bool" else aggregation.SUM
+        ),
+    )
+
+
 def num_workers(strategy):
     """How many workers a strategy trains on.
 

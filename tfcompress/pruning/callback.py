@@ -42,6 +42,9 @@ class Pruning(keras.callbacks.Callback):
     than the schedule asks for by then, as after an earlier one to a lower sparsity or
     with weights that were restored, catches up at once.
 
+    Workers that train together (`tf.distribute.MultiWorkerMirroredStrategy`) have the same
+    masks, those that the first of them chose.
+
     Transforms after a mask that share values or have very few (`Codebook`, `Binary`,
     `Ternary`, `TrainedTernary`, grids of 2 or 3 bits) wait until the schedule is over and
     a third of the remaining training has made up for the last weights that went; one
@@ -57,13 +60,15 @@ class Pruning(keras.callbacks.Callback):
         criterion: a `tfc.criteria` object or name.
         pattern: a `tfc.patterns` object or name.
         scope: a `tfc.scopes` object or name.
-        data: batches over which criteria that need signals gather them.
+        data: batches over which criteria that need signals gather them; of several
+            workers each may pass others, and all of them count.
         num_kept: how many weights stay in the end, or `{pattern: count}`; the schedule
             is scaled so that it ends there. Exact as in `tfc.prune`.
 
     Raises:
         ValueError: if the model has no `Mask` transform, a pattern matches none of
-            those that have, or weights are not finite; if `num_kept` is more than there
+            those that have, weights are not finite, or workers resume from different
+            steps; if `num_kept` is more than there
             are, or comes with schedules for patterns or with one that ends at 0.
 
     Source: Zhu and Gupta, "To prune, or not to prune" (2017).
