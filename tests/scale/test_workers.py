@@ -14,7 +14,7 @@ import tensorflow as tf
 from tests.scale import worker
 
 ROOT = pathlib.Path(__file__).parents[2]
-LIMIT_S = 200
+LIMIT_S = 300
 
 
 class Job:
