@@ -91,7 +91,7 @@ TRAININGS = {
     "magnitude": lambda part: (masked(), [gradual()]),
     "grasp": lambda part: (masked(), [by_gradient("grasp", part)]),
     "rigl": lambda part: (masked(), [tfc.callbacks.RigL(0.6, frequency=4)]),
-    "set": lambda part: (masked(), [tfc.callbacks.SET(0.6, frequency=4, seed=part[0])]),
+    "set": lambda part: (masked(), [tfc.callbacks.SET(0.6, frequency=2, seed=part[0])]),
     "distilled": distilled,
     "quantized": quantized,
     "learned_steps": quantized_by_learned_steps,
