@@ -120,7 +120,6 @@ class TestBudgets:
         "budget",
         [
             {"size_bytes": 4_000},
-            {"size_bytes": 0.6},
             {"macs": 0.5},
             {"macs": 30_000, "size_bytes": 3_900},
             {"memory_bytes": 3_000},
