@@ -44,11 +44,11 @@ class Fit:
         result = SearchResult(study.dense, best, tuple(study.candidates), budget)
         drop = study.dense.accuracy - best.accuracy
         if budget.accuracy_drop is not None and drop > budget.accuracy_drop:
+            within = f"within {_listed(budget.costs)} " * bool(budget.costs)
             raise ValueError(
-                f"The budget cannot be met: within {_listed(budget.costs)} the best "
-                f"candidate loses {drop:.4f} of accuracy, {budget.accuracy_drop:g} is "
-                f"allowed. Ask for less, or train (epochs=). The candidates are in "
-                f"{str(study.folder)!r}."
+                f"The budget cannot be met: {within}the best candidate loses "
+                f"{drop:.4f} of accuracy, {budget.accuracy_drop:g} is allowed. Ask for "
+                f"less, or train (epochs=). The candidates are in {str(study.folder)!r}."
             )
         return result
 
@@ -138,14 +138,10 @@ class Fit:
         above = min((p for p in points if p[0] > limit), default=None)
         if below is None:
             self._refuse(name, min(points)[0])
-        if above is None:
-            return (
-                below[1] + (_AIM * limit - below[0])
-                if name == "size_bytes"
-                else math.inf
-            )
-        rise = (above[1] - below[1]) / (above[0] - below[0])
-        return below[1] + max(_AIM * limit - below[0], 0.0) * rise
+        left = max(_AIM * limit - below[0], 0.0)
+        if above is not None:
+            return below[1] + left * (above[1] - below[1]) / (above[0] - below[0])
+        return below[1] + left if name == "size_bytes" else math.inf
 
     def _points(self, name, count):
         """`[(cost, count)]` of what is known, at least of the most compressed member."""

@@ -63,7 +63,7 @@ class Study:
         self._data, self._scored = data, scored
         self._latency, self._verbose = latency, verbose
         self.candidates, self._harms, self._scores = [], {}, {}
-        self._tasks = None
+        self._tasks, self._num_made = None, 0
         self._open(graph)
         samples = _first(data[0], _MOST_FOLLOWED)
         some = _first(scored, _MOST_SKETCHED)
@@ -91,14 +91,22 @@ class Study:
                 self._harms[key] = line["harm"]
             elif "score" in line:
                 self._scores[_key(line["member"])] = line["score"]
-            elif (self.folder / line["path"]).is_file():
-                self._known(Candidate(**{**line, "path": self.folder / line["path"]}))
+            else:
+                self._recall(line)
+
+    def _recall(self, line):
+        """Takes in a candidate of the journal, if all is there that is needed of it."""
+        path = self.folder / line["path"]
+        is_timed = self._latency is None or line["latency_ms"] is not None
+        if is_timed and path.is_file():
+            self._known(Candidate(**{**line, "path": path}))
 
     def _known(self, candidate):
         if candidate.name == _DENSE:
             self.dense = candidate
-        else:
-            self.candidates.append(candidate)
+            return
+        self.candidates.append(candidate)
+        self._num_made = max(self._num_made, int(candidate.name) + 1)
 
     def _mark(self, graph):
         """Changes with all that candidates depend on."""
@@ -141,7 +149,7 @@ class Study:
         ]
         if known:
             return known[0]
-        name = f"{len(self.candidates):03d}"
+        name = f"{self._num_made:03d}"
         start = time.perf_counter()
         path = self.folder / f"{name}.tflite"
         layers = self.proxy.layers
