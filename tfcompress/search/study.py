@@ -204,16 +204,25 @@ class Study:
             self._append({"member": member, "score": self._scores[key]})
         return self._scores[key]
 
-    def harms(self, rows, progress=None):
+    def harms(self, rows):
         """The errors of the outputs that choices cost, each alone, an array for each row.
 
         Args:
             rows: `[(dimension, name, choices)]`.
-            progress: called after each choice that was measured.
         """
-        return [self._harms_of(*row, progress) for row in rows]
+        bar = self.progress(sum(len(choices) for _, _, choices in rows), "choice")
+        return [self._harms_of(*row, bar) for row in rows]
 
-    def _harms_of(self, dimension, name, choices, progress):
+    def progress(self, total, unit):
+        """A bar, which is silent where the study is.
+
+        Args:
+            total: how many steps of `bar.add(1)` there are.
+            unit: what one of them is.
+        """
+        return keras.utils.Progbar(total, verbose=int(self._verbose), unit_name=unit)
+
+    def _harms_of(self, dimension, name, choices, bar):
         found = []
         for position, choice in enumerate(choices):
             key = dimension, name, choice
@@ -222,8 +231,7 @@ class Study:
                 self._harms[key] = harm if math.isfinite(harm) else math.inf
                 line = dict(zip(("dimension", "name", "choice"), key, strict=True))
                 self._append({**line, "harm": self._harms[key]})
-            if progress:
-                progress()
+            bar.add(1)
             found.append(self._harms[key] if position else 0.0)
         return np.array(found)
 
