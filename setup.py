@@ -11,6 +11,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
+SEARCH = ["gymnasium>=1.1", "optuna>=5"]
 TENSORBOARD = ["tensorboard>=2.20"]
 TFMOT = ["tensorflow-model-optimization>=0.8.1", "tf_keras>=2.21"]
 
@@ -80,13 +81,22 @@ setup(
         "tensorly",
     ],
     extras_require={
+        # Engines of tfc.compress_to: samplers, and environments for agents.
+        "search": SEARCH,
         # TensorFlow no longer installs it, and tf.summary raises without it.
         "tensorboard": TENSORBOARD,
         # The Keras 2 toolkit, to measure beside ours; it holds absl-py below 2.
         "tfmot": TFMOT,
-        "all": TENSORBOARD + TFMOT,
+        "all": SEARCH + TENSORBOARD + TFMOT,
         # tflite-micro: an independent decoder of our files.
-        "test": ["pytest>=8", "pytest-xdist", "tflite-micro", *TENSORBOARD, *TFMOT],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist",
+            "tflite-micro",
+            *SEARCH,
+            *TENSORBOARD,
+            *TFMOT,
+        ],
         "dev": ["clang-format", "import-linter", "ruff"],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},
