@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 
+from tests import models
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.quantization.post_training.folded import plain_flat
 from tfcompress.search.proxy import Proxy
@@ -18,7 +19,7 @@ class Problem:
     """What engines use of a study.
 
     Args:
-        model: a classifier of vectors; its own answers are the right ones.
+        model: a classifier; its own answers are the right ones.
         choices: of the dimension "channels".
         samples: how many are scored.
         round_to: as of `Proxy`.
@@ -29,8 +30,7 @@ class Problem:
 
     def __init__(self, model, choices=EIGHTHS, samples=256, round_to=1):
         graph = ChannelGraph(plain_flat(model, "search"))
-        shape = (samples, *model.input_shape[1:])
-        x = np.random.default_rng(1).normal(size=shape).astype("float32")
+        x = models.inputs(model, samples, seed=1)
         y = np.argmax(model(x), axis=1)
         self.space = Space(graph, {"channels": choices})
         self.proxy = Proxy(model, graph, x[:32], (x, y), round_to=round_to)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from tests import models
 from tests.search.engines import problems
 from tfcompress.search.agents.ddpg import DDPG
 from tfcompress.search.engines import AMC, Uniform
@@ -138,7 +139,7 @@ class TestAMC:
         found = []
         for seed in (0, 0, 1):
             problem = problems.Problem(problems.chain())
-            AMC(episodes=12, warm_up=4, seed=seed).propose(problem, {"macs": 164})
+            AMC(episodes=6, warm_up=3, seed=seed).propose(problem, {"macs": 164})
             found.append(list(problem.scored.items()))
         assert found[0] == found[1] != found[2]
 
@@ -160,6 +161,13 @@ class TestAMC:
         limits = {"kernel_bytes": 0.6 * problem.proxy.size_bytes({})}
         member = AMC(episodes=4, warm_up=2).propose(problem, limits)
         assert problem.proxy.is_within(member, limits)
+
+    def test_channels_of_attention_and_recurrent_layers(self):
+        problem = problems.Problem(models.recurrent(), samples=8)
+        limit = 0.7 * problem.proxy.macs({})
+        member = AMC(episodes=2, warm_up=1).propose(problem, {"macs": limit})
+        assert set(member["channels"]) == set(problem.space.choices["channels"])
+        assert problem.proxy.macs(member) <= limit
 
     def test_other_dimensions_are_refused(self):
         problem = problems.Problem(problems.half_noise())
