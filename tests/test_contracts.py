@@ -60,6 +60,7 @@ NOUNS = {
     "rank": nouns.Rank,
     "range": nouns.Range,
     "rounding": nouns.Rounding,
+    "search engine": nouns.SearchEngine,
     "solver": nouns.Solver,
 }
 

@@ -13,7 +13,7 @@ from tfcompress.core.samples import batches
 from tfcompress.export.trace import named_outputs
 from tfcompress.measuring.scores import in_order, score, tasks_of
 from tfcompress.pruning.channels.masks import unit_masks
-from tfcompress.pruning.channels.selection import Cost, rounded, selection
+from tfcompress.pruning.channels.selection import Cost, places, rounded, selection
 from tfcompress.pruning.prune import Engine
 from tfcompress.quantization.post_training.folded import matrix_layers
 from tfcompress.rewrites.batch_norm import move, statistics
@@ -71,9 +71,14 @@ class Proxy:
         keep = np.ones(self.graph.num_units, bool)
         ratios = member.get("channels", {})
         for group, ranked in zip(self.groups, self._ranked, strict=True):
-            ratio = ratios.get(group.name, 0)
-            keep[ranked[self.num_kept(group, ratio) :]] = False
+            keep[self._gone(group, ranked, ratios.get(group.name, 0))] = False
         return keep
+
+    def _gone(self, group, ranked, ratio):
+        """The units of a group that go: the lowest, or those in certain places."""
+        if places(ratio) is None:
+            return ranked[self.num_kept(group, ratio) :]
+        return group.units[places(ratio)]
 
     def num_kept(self, group, ratio):
         """How many units of a group stay."""

@@ -102,7 +102,8 @@ class Space:
     """All choices for a model.
 
     A member is `{dimension: {name: choice}}`, names of layers or, for channels, of the
-    first layer that makes a group of them.
+    first layer that makes a group of them. Of channels an engine may also choose a fraction
+    between two choices, or list the places in the group that go.
 
     Args:
         graph: the `ChannelGraph` of the model.

@@ -200,6 +200,24 @@ def test_a_ratio_for_each_pattern(ratio, kept):
     assert small.get_layer("c").filters == kept[0]
 
 
+def test_channels_that_are_named_go_whatever_they_score():
+    model = chain([[[1.0, -4.0, 2.0, 3.0]], [[1.0], [2.0], [3.0], [4.0]]])
+    for gone in ([1, 3], (3, 1), np.array([1, 3])):
+        small = tfc.prune_channels(model, {"dense0": gone})
+        weights = [layer.get_weights()[0] for layer in small.layers[1:]]
+        np.testing.assert_array_equal(weights[0], [[1.0, 2.0]])
+        np.testing.assert_array_equal(weights[1], [[1.0], [3.0]])
+
+
+def test_named_channels_beside_fractions():
+    # "a" and "c" are added, so that both lose the same.
+    model = network()
+    small = tfc.prune_channels(model, {"c": [0, 15], "b": 0.5}, scope="global")
+    assert [small.get_layer(name).filters for name in "abc"] == [14, 12, 14]
+    before, after = (m.get_layer("a").kernel.numpy() for m in (model, small))
+    np.testing.assert_array_equal(after, before[..., 1:15])
+
+
 def test_each_pattern_shares_out_its_own_ratio():
     # Of 8 and 64 weights 36 go together: 7 small neurons of one and 4 of 8 of the other.
     model = chain([np.ones((1, 8)), 9 * np.ones((8, 8)), np.ones((8, 1))])
@@ -218,6 +236,11 @@ def test_each_pattern_shares_out_its_own_ratio():
         ({"ratio": {"a": 0.5, "c": 0.25}}, r"make the same channels.*0\.5, 0\.25"),
         ({"ratio": {"d": 0.5}}, "matches no weight"),
         ({"ratio": {"b": 1.5}}, r"got 1\.5.*\[0, 1\)"),
+        ({"ratio": {"b": [24]}}, r"24 units: expected some from 0 to 23"),
+        ({"ratio": {"b": list(range(24))}}, "not all of them"),
+        ({"ratio": {"b": [-1]}}, "of at least 0|places of channels"),
+        ({"ratio": {".*": [0]}}, "in the groups 'a', 'b': expected a list for one"),
+        ({"ratio": {"a": [0], "c": [1]}}, r"make the same channels.*\[0\], \[1\]"),
         ({"ratio": {"b": 0.99}}, "would empty 1 of the groups"),
         ({"ratio": 0.5, "target_macs": 0.5}, "got 2 of ratio"),
         ({"ratio": 1.0}, r"ratio\): got 1\.0.*\[0, 1\)"),

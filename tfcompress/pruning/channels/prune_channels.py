@@ -11,6 +11,7 @@ from tfcompress.core.data import Batches, Samples
 from tfcompress.core.graph import editable
 from tfcompress.core.kinds import (
     BuiltModel,
+    Each,
     Flag,
     Integer,
     Number,
@@ -30,6 +31,7 @@ from tfcompress.pruning.channels.masks import unit_masks
 from tfcompress.pruning.channels.reconstruct import fit_readers
 from tfcompress.pruning.channels.selection import (
     lowest_ratio,
+    places,
     ratio_for,
     selection,
 )
@@ -39,12 +41,14 @@ from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
 
 _TIMED_SEARCH_STEPS = 7
 _RATIO = Number(0, below=1, meaning="the fraction of channels to remove")
+_PLACES = Each(Integer(0), "places of channels to remove")
 
 
 @checked
 def prune_channels(
     model: BuiltModel(),
-    ratio: _RATIO | Rules(_RATIO, "fractions", "{'conv.*': 0.5}", least=1) = None,
+    ratio: _RATIO
+    | Rules(_RATIO | _PLACES, "fractions", "{'conv.*': 0.5}", least=1) = None,
     *,
     target_macs: Number(above=0) = None,
     target_parameters: Number(above=0) = None,
@@ -86,7 +90,8 @@ def prune_channels(
             `{pattern: fraction}` with patterns as in `tfc.compress`, of layers that make
             channels; one layer stands for all that it is coupled with, and channels of
             layers that no pattern covers stay. `scope` shares out each fraction between
-            the groups that its pattern covers.
+            the groups that its pattern covers. A list in the place of a fraction has the
+            places in a group of the channels to remove, from 0, whatever they score.
         target_macs: multiply-accumulates of one sample, at most; up to 1 a fraction of
             the model's.
         target_parameters: number of weights at most; up to 1 a fraction of the model's.
@@ -132,6 +137,7 @@ def prune_channels(
     if ratio is not None:
         parts = select.by_rule(ratio)
         for part in parts:
+            _check_places(*part)
             _check_not_emptied(*part, engine.scope)
     else:
         ratio = _search(graph, select, target_macs, target_parameters, target_latency)
@@ -206,8 +212,25 @@ def _check_one(*targets):
         )
 
 
+def _check_places(ratio, groups):
+    if places(ratio) is None:
+        return
+    (first, *others), named = groups, set(ratio)
+    if others:
+        names = ", ".join(repr(group.name) for group in groups)
+        raise ValueError(
+            f"ratio={ratio} names places in the groups {names}: expected a list for one "
+            "group. tfc.channel_groups lists them."
+        )
+    if max(named, default=0) >= first.size or len(named) == first.size:
+        raise ValueError(
+            f"ratio={ratio} names places in {first.name!r}, which has {first.size} units: "
+            f"expected some from 0 to {first.size - 1}, not all of them."
+        )
+
+
 def _check_not_emptied(ratio, groups, scope):
-    if not isinstance(scope, scopes.Local):
+    if places(ratio) is not None or not isinstance(scope, scopes.Local):
         return
     emptied = [
         group for group in groups if scopes.rounded(ratio * group.size) == group.size

@@ -123,10 +123,11 @@ class Selection:
         for group in self.groups:
             paths = self._speakers(group, numbers)
             given = {path: parts[numbers[path]][0] for path in paths}
-            if len(set(given.values())) > 1:
+            ratios = list(given.values())
+            if any(ratio != ratios[0] for ratio in ratios):
                 raise ValueError(
                     f"{list(given)} make the same channels, and have the ratios "
-                    f"{list(given.values())}: expected one for all of them."
+                    f"{ratios}: expected one for all of them."
                 )
             if given:
                 found[numbers[next(iter(given))]].append(group)
@@ -156,10 +157,15 @@ class Selection:
 
         Args:
             sparsity: fraction to remove of all groups, or `[(fraction, groups)]`, where
-                groups that are not named stay whole.
+                groups that are not named stay whole. For one group it may be
+                the list of the places in it that go.
         """
         parts = sparsity if isinstance(sparsity, list) else [(sparsity, self.groups)]
         keep = np.ones(self._graph.num_units, bool)
+        for named, groups in parts:
+            if places(named) is not None:
+                keep[groups[0].units[places(named)]] = False
+        parts = [part for part in parts if places(part[0]) is None]
         scores = self._first_scores
         for number, share in enumerate(self._engine.shares()):
             if number:
@@ -190,7 +196,7 @@ class Selection:
                 weight.layout.from_canonical(of_weight)
                 for weight, of_weight in zip(weights, scores, strict=True)
             ]
-            return reduce(_rows_of_units(self._graph, group, of_variables), 1)
+            return reduce(rows_of_units(self._graph, group, of_variables), 1)
 
         return self._engine.score_groups(weights, signals, pool)
 
@@ -199,7 +205,7 @@ class Selection:
         nothing = [
             np.zeros(weight.layout.shape, bool) for weight in self._makers(group)
         ]
-        return _rows_of_units(self._graph, group, nothing).shape[::-1]
+        return rows_of_units(self._graph, group, nothing).shape[::-1]
 
     def _makers(self, group):
         slots = makers(self._graph, [group])
@@ -222,6 +228,11 @@ def _is_in(path, group):
     return path.startswith(f"{group.name}/")
 
 
+def places(ratio):
+    """The places in a group that a ratio names one by one, None if it is a fraction."""
+    return np.array(ratio, int) if isinstance(ratio, (list, tuple)) else None
+
+
 def rounded(count, group, round_to):
     """The multiple nearest to `count`, at least one and at most the whole group.
 
@@ -234,7 +245,7 @@ def rounded(count, group, round_to):
     return min(max(step, math.floor(count / step + 0.5) * step), group.size)
 
 
-def _rows_of_units(graph, group, scores):
+def rows_of_units(graph, group, scores):
     """Scores of all weights that make each unit of a group, `(units, weights)`.
 
     Args:

@@ -2,11 +2,21 @@
 
 from tfcompress.core.nouns import SearchEngine
 from tfcompress.core.plugin import register
+from tfcompress.search.engines.amc import AMC
+from tfcompress.search.engines.filter_agent import FilterAgent
 from tfcompress.search.engines.knapsack import Knapsack
 from tfcompress.search.engines.optuna import Optuna
 from tfcompress.search.engines.uniform import Uniform
 
 get = SearchEngine.get
-register(SearchEngine, Knapsack, Optuna, Uniform)
+register(SearchEngine, AMC, FilterAgent, Knapsack, Optuna, Uniform)
 
-__all__ = ["Knapsack", "Optuna", "SearchEngine", "Uniform", "get"]
+__all__ = [
+    "AMC",
+    "FilterAgent",
+    "Knapsack",
+    "Optuna",
+    "SearchEngine",
+    "Uniform",
+    "get",
+]

@@ -1,0 +1,85 @@
+"""Studies small enough to know the best member of, without files."""
+
+import json
+
+import keras
+import numpy as np
+
+from tests import models
+from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.quantization.post_training.folded import plain_flat
+from tfcompress.search.proxy import Proxy
+from tfcompress.search.space import Space
+
+L = keras.layers
+EIGHTHS = tuple(i / 8 for i in range(8))
+
+
+class Problem:
+    """What engines use of a study.
+
+    Args:
+        model: a classifier; its own answers are the right ones.
+        choices: of the dimension "channels".
+        samples: how many are scored.
+        round_to: as of `Proxy`.
+
+    Attributes:
+        scored: `{text of a member: score}`.
+    """
+
+    def __init__(self, model, choices=EIGHTHS, samples=256, round_to=1):
+        graph = ChannelGraph(plain_flat(model, "search"))
+        x = models.inputs(model, samples, seed=1)
+        y = np.argmax(model(x), axis=1)
+        self.space = Space(graph, {"channels": choices})
+        self.proxy = Proxy(model, graph, x[:32], (x, y), round_to=round_to)
+        self.scored = {}
+
+    def score(self, member):
+        key = json.dumps(member, sort_keys=True)
+        if key not in self.scored:
+            self.scored[key] = self.proxy.score(member)
+        return self.scored[key]
+
+
+def drawn(model):
+    """The model with weights that are always the same."""
+    generator = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(generator.normal(size=weight.shape))
+    return model
+
+
+def chain():
+    """8 -> 16 -> 10 -> 4, whose MACs are 128 + 160 + 40."""
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            L.Dense(16, "relu", name="first"),
+            L.Dense(10, "relu", name="second"),
+            L.Dense(4, name="head"),
+        ]
+    )
+    return drawn(model)
+
+
+def half_noise():
+    """Two groups of eight channels; the head hardly reads one of them.
+
+    A channel of either costs 8 + 4 MACs, so that half of the 192 are eight channels.
+    """
+    x = keras.Input((8,))
+    signal = L.Dense(8, "relu", name="signal")(x)
+    noise = L.Dense(8, "relu", name="noise")(x)
+    y = L.Dense(4, name="head")(L.Concatenate()([signal, noise]))
+    model = drawn(keras.Model(x, y))
+    read = np.repeat([1.0, 1e-3], 8)[:, None]
+    model.layers[-1].kernel.assign(model.layers[-1].kernel * read)
+    return model
+
+
+def kept(problem, member):
+    """`{name: how many channels stay}`."""
+    stays = problem.proxy.keep(member)
+    return {g.name: int(stays[g.units].sum()) for g in problem.proxy.groups}

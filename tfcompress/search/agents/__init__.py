@@ -1,0 +1,1 @@
+"""What learns by reward, and the environments it learns in, of Gymnasium's form."""

@@ -1,0 +1,56 @@
+"""Which members agents may make: groups of channels, and how few of each may stay."""
+
+import numpy as np
+
+from tfcompress.core.nouns import top
+
+
+def channel_groups(study, called):
+    """The groups whose channels may go, in the order of the model.
+
+    Args:
+        study: a `Study` whose space has nothing but channels.
+        called: the engine, for errors.
+
+    Raises:
+        ValueError: if the space has other dimensions.
+    """
+    choices = study.space.choices
+    if list(choices) != ["channels"]:
+        raise ValueError(
+            f"{called} chooses channels: got a space of {', '.join(choices)}, expected "
+            "space={'channels': ...}. The engines 'knapsack' and 'optuna' take others."
+        )
+    found = {}
+    for group in study.proxy.groups:
+        # Of groups with one name the first stands for the others.
+        if group.name in choices["channels"]:
+            found.setdefault(group.name, group)
+    return list(found.values())
+
+
+def least_kept(study, group, ratio=1.0):
+    """How many channels stay at a ratio, or at the largest of the space if that is less."""
+    return study.proxy.num_kept(group, min(ratio, max(_names(study)[group.name])))
+
+
+def ratio_of(study, group, kept):
+    """The ratio at which so many channels stay, no more than the largest of the space."""
+    return min(1 - kept / group.size, max(_names(study)[group.name]))
+
+
+def channels_gone(study, group, scores, wanted):
+    """The positions of channels that go from a group.
+
+    Args:
+        study: a `Study`.
+        group: the `ChannelGroup`.
+        scores: of its channels; the highest stay.
+        wanted: how many should stay, if the space has it so.
+    """
+    count = least_kept(study, group, 1 - wanted / group.size)
+    return np.flatnonzero(~top(scores, count)).tolist()
+
+
+def _names(study):
+    return study.space.choices["channels"]

@@ -1,0 +1,10 @@
+"""Gymnasium, if it is installed."""
+
+try:
+    import gymnasium
+except ImportError as error:
+    raise ImportError(
+        "Engines that learn by reward need Gymnasium: pip install 'tfcompress[search]'."
+    ) from error
+
+__all__ = ["gymnasium"]

@@ -1,0 +1,161 @@
+"""Agents that look at the weights of a group of channels and say which of them stay."""
+
+import bisect
+
+import keras
+import numpy as np
+
+from tfcompress.core.kinds import Integer, Number
+from tfcompress.core.nouns import SearchEngine
+from tfcompress.search.agents.channel_counts import channel_groups, channels_gone
+from tfcompress.search.agents.channel_policy import ChannelPolicy
+
+# From this probability on a channel stays in the greedy action.
+_EVEN = 0.5
+
+
+class FilterAgent(SearchEngine):
+    """Trains a policy for each group of channels, one after another, to prune it.
+
+    A policy sees the weights that make a group's `N` channels and draws which `n` of them
+    stay. It learns from
+
+        R(A) = ψ φ,    ψ = (b - (p* - p)) / b,    φ = log(N / n)
+
+    with the scores `p*` of the whole model and `p` of the pruned one, by REINFORCE with
+    five samples for each step and the reward of its greedy action (what has a probability
+    of a half or more stays) as the baseline. The others are at their greedy actions
+    meanwhile.
+
+    Limits are met by `b`: after each pass over the groups it halves if the greedy actions
+    are within the limits, else it doubles, and all policies train on. In the end one
+    threshold for all probabilities takes the place of a half: the lowest that is within
+    the limits, as `study.proxy` counts them. So channels come back, or more go, in the
+    order of the policies' doubt. If a member within the limits that was drawn on the way
+    scores higher, it is taken. When limits tighten, only the threshold moves.
+
+    Members have, in the place of ratios, lists of the channels that go. Groups that share
+    the name of a layer cannot be told apart so, and stay whole.
+
+    It differs from the paper in this: nothing is trained between groups, so that losses
+    add up and `b` begins high; groups have several turns; a small network sees the weights
+    in the place of one with convolutions; the limits are added.
+
+    Args:
+        drop: `b` of the first pass, in units of the score.
+        passes: how often each group has its turn.
+        updates: steps of each policy in each pass.
+        samples: actions that are drawn for a step.
+        seed: of all that is drawn.
+        verbose: 1 shows how many groups are done.
+
+    Raises:
+        ImportError: when it runs, if Gymnasium is not installed.
+        ValueError: when it runs, if the space has more than channels.
+
+    Source: Huang et al., "Learning to Prune Filters in Convolutional Neural Networks"
+    (2018); the baseline: Rennie et al., "Self-critical Sequence Training" (2017).
+
+    Example:
+        >>> tfc.search.engines.FilterAgent(drop=0.25, updates=20)
+        FilterAgent(drop=0.25, updates=20)
+    """
+
+    def __init__(
+        self,
+        drop: Number(above=0) = 0.5,
+        passes: Integer(1) = 3,
+        updates: Integer(1) = 10,
+        samples: Integer(1) = 5,
+        seed: Integer(0) = 0,
+        verbose: Integer(0, 1) = 0,
+    ):
+        self.drop, self.passes, self.updates = drop, passes, updates
+        self.samples, self.seed, self.verbose = samples, seed, verbose
+        self._study = None
+
+    def environment(self, study, member, group, drop):
+        """The `gymnasium.Env` of one group.
+
+        Args:
+            study: a `Study`.
+            member: what the other groups have left.
+            group: the `ChannelGroup`.
+            drop: `b`.
+        """
+        from tfcompress.search.agents.filter_choice import FilterChoice
+
+        return FilterChoice(study, member, group, drop)
+
+    def propose(self, study, limits):
+        """The best within the limits of all that was drawn, and of the lowest threshold."""
+        if study is not self._study:
+            self._begin(study)
+
+        def is_within(threshold):
+            return study.proxy.is_within(self._member(threshold), limits)
+
+        if not is_within(np.inf):
+            return None
+        if is_within(0.0):
+            return self._member(0.0)
+        while self._num_passes < self.passes:
+            self._pass()
+            self._drop *= 0.5 if is_within(_EVEN) else 2
+        thresholds = np.unique([0.0, np.inf, *np.concatenate(self._stay)])
+        place = bisect.bisect(thresholds, False, key=is_within)
+        found = [m for m in self._found if study.proxy.is_within(m, limits)]
+        return max([self._member(thresholds[place]), *found], key=study.score)
+
+    def _begin(self, study):
+        self._study, self._num_passes, self._drop = study, 0, self.drop
+        names = [group.name for group in study.proxy.groups]
+        self._found = []
+        self._groups = [
+            group
+            for group in channel_groups(study, "FilterAgent")
+            if names.count(group.name) == 1
+        ]
+        self._policies = [None for _ in self._groups]
+        self._stay = [np.ones(group.size) for group in self._groups]
+
+    def _member(self, threshold):
+        """What stays from a probability on."""
+        gone = {
+            group.name: channels_gone(
+                self._study, group, stay, np.sum(stay >= threshold)
+            )
+            for group, stay in zip(self._groups, self._stay, strict=True)
+        }
+        return {"channels": gone}
+
+    def _pass(self):
+        """Trains each policy, the others at their greedy actions."""
+        bar = keras.utils.Progbar(
+            len(self._groups), verbose=self.verbose, unit_name="group"
+        )
+        for place, group in enumerate(self._groups):
+            member = self._member(_EVEN)
+            self._turn(place, self.environment(self._study, member, group, self._drop))
+            if self.verbose:
+                bar.add(1)
+        self._num_passes += 1
+
+    def _turn(self, place, choice):
+        rows, _ = choice.reset()
+        if self._policies[place] is None:
+            seed = self.seed + 1000 * place
+            self._policies[place] = ChannelPolicy(rows, seed)
+        policy = self._policies[place]
+        for _ in range(self.updates):
+            actions = policy.sample(self.samples)
+            expected = self._reward(choice, policy.probabilities() >= _EVEN)
+            rewards = [self._reward(choice, action) for action in actions]
+            policy.reinforce(actions, np.array(rewards) - expected)
+        self._stay[place] = policy.probabilities()
+
+    def _reward(self, choice, action):
+        choice.reset()
+        _, reward, _, _, info = choice.step(action)
+        self._found.append(info["member"])
+        return reward
