@@ -2,11 +2,13 @@
 
 from tfcompress.core.nouns import SearchEngine
 from tfcompress.core.plugin import register
+from tfcompress.search.engines.apq import APQ
 from tfcompress.search.engines.knapsack import Knapsack
 from tfcompress.search.engines.optuna import Optuna
+from tfcompress.search.engines.tas import TAS
 from tfcompress.search.engines.uniform import Uniform
 
 get = SearchEngine.get
-register(SearchEngine, Knapsack, Optuna, Uniform)
+register(SearchEngine, APQ, Knapsack, Optuna, TAS, Uniform)
 
-__all__ = ["Knapsack", "Optuna", "SearchEngine", "Uniform", "get"]
+__all__ = ["APQ", "TAS", "Knapsack", "Optuna", "SearchEngine", "Uniform", "get"]
