@@ -12,6 +12,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 TENSORBOARD = ["tensorboard>=2.20"]
+SEARCH = ["cmaes>=0.11", "gymnasium>=1.1", "optuna>=5"]
 TFMOT = ["tensorflow-model-optimization>=0.8.1", "tf_keras>=2.21"]
 
 
@@ -84,9 +85,18 @@ setup(
         "tensorboard": TENSORBOARD,
         # The Keras 2 toolkit, to measure beside ours; it holds absl-py below 2.
         "tfmot": TFMOT,
-        "all": TENSORBOARD + TFMOT,
+        # Engines of tfc.search that learn.
+        "search": SEARCH,
+        "all": SEARCH + TENSORBOARD + TFMOT,
         # tflite-micro: an independent decoder of our files.
-        "test": ["pytest>=8", "pytest-xdist", "tflite-micro", *TENSORBOARD, *TFMOT],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist",
+            "tflite-micro",
+            *SEARCH,
+            *TENSORBOARD,
+            *TFMOT,
+        ],
         "dev": ["clang-format", "import-linter", "ruff"],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},

@@ -7,6 +7,7 @@ import pytest
 import tfcompress as tfc
 from tests import models
 from tfcompress import native
+from tfcompress.measuring import measure
 from tfcompress.measuring.benchmark import Benchmarks
 
 
@@ -123,3 +124,20 @@ def test_several_models_are_a_table():
     found = json.loads(both.to_json())
     assert [row["name"] for row in found["rows"]] == ["small", "wide"]
     assert found["rows"][0]["median_ms"] == rows[0].p50_ms
+
+
+@pytest.mark.parametrize(
+    ("runs", "min_seconds", "expected"),
+    [(2, 0, [1000, 4000]), (1, 4, [1000, 4000]), (1, 5.5, [1000, 4000, 2000])],
+)
+def test_runs_are_timed_until_there_are_enough(
+    monkeypatch, runs, min_seconds, expected
+):
+    """Runs of 1, 4, 2 and 8 seconds, of a clock that stands still between."""
+    now, seconds = [0.0], iter([1, 4, 2, 8])
+
+    def run():
+        now[0] += next(seconds)
+
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+    assert measure.times_ms(run, runs, min_seconds) == expected

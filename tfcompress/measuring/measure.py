@@ -25,15 +25,10 @@ def measure(path, num_threads, runs, warm_up, min_seconds, delegate=None):
     )
     interpreter.allocate_tensors()
     init_ms = (time.perf_counter() - start) * 1e3
-    for detail in interpreter.get_input_details():
-        interpreter.set_tensor(detail["index"], _example(detail))
+    set_examples(interpreter)
     for _ in range(warm_up):
         interpreter.invoke()
-    times, end = [], time.perf_counter() + min_seconds
-    while len(times) < runs or time.perf_counter() < end:
-        start = time.perf_counter()
-        interpreter.invoke()
-        times.append((time.perf_counter() - start) * 1e3)
+    times = times_ms(interpreter.invoke, runs, min_seconds)
     p50, p90, p99 = np.percentile(times, [50, 90, 99])
     return {
         "runs": len(times),
@@ -45,6 +40,22 @@ def measure(path, num_threads, runs, warm_up, min_seconds, delegate=None):
         "init_ms": init_ms,
         "peak_memory_bytes": max(_peak_memory() - before, 0),
     }
+
+
+def set_examples(interpreter):
+    """Gives each input of a loaded file values that its operations can take."""
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], _example(detail))
+
+
+def times_ms(run, runs, min_seconds):
+    """Milliseconds of each of so many runs, or of more, for so long at least."""
+    times, end = [], time.perf_counter() + min_seconds
+    while len(times) < runs or time.perf_counter() < end:
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
 
 
 def _forget_peak_memory():

@@ -4,6 +4,7 @@ from tfcompress.search import engines
 from tfcompress.search.compress_to import compress_to
 from tfcompress.search.faster_pointwise import faster_pointwise
 from tfcompress.search.ladder import Ladder, Rung, quantize_ladder
+from tfcompress.search.latency import LatencyTable
 from tfcompress.search.mixed_precision import (
     LayerBits,
     MixedPrecision,
@@ -20,6 +21,7 @@ from tfcompress.search.study import Study
 __all__ = [
     "Candidate",
     "Ladder",
+    "LatencyTable",
     "LayerBits",
     "LayerSensitivity",
     "MixedPrecision",

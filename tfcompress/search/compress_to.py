@@ -180,7 +180,10 @@ def _split(data, validation_data, is_trained):
 def _first(data, count):
     """`(x, y)`; of a dataset no more batches are read than hold `count` samples."""
     if not isinstance(data, tf.data.Dataset):
-        return keras.tree.map_structure(np.asarray, tuple(data))
+        return tuple(
+            part if part is None else keras.tree.map_structure(np.asarray, part)
+            for part in data
+        )
     found, read = [], 0
     for batch in data.as_numpy_iterator():
         found.append(keras.utils.unpack_x_y_sample_weight(batch)[:2])

@@ -14,6 +14,8 @@ from tfcompress.interop.load import load_model
 from tfcompress.measuring import charts, html_page
 from tfcompress.recipes.recipe import Recipe
 
+# Folder for candidates that are made again.
+AGAIN = "again"
 _COLUMNS = {
     "size_bytes": ("bytes", "{:,}".format),
     "macs": ("MACs", "{:,}".format),
@@ -65,7 +67,7 @@ class Candidate:
         """The command that makes it again."""
         folder = self.path.parent
         model, recipe = folder / "model.keras", self.path.with_suffix(".yaml")
-        again = folder / "again" / f"{self.name}.keras"
+        again = folder / AGAIN / f"{self.name}.keras"
         files = map(str, (model, recipe, again, "--data", folder / "data.npz"))
         return shlex.join(["tfcompress", "compress", *files])
 
@@ -170,13 +172,13 @@ class SearchResult:
                 f"{form(row.costs[name])} {heading}, {row.accuracy:.4f}",
                 max(row.costs[name], 1e-9),
                 row.accuracy,
-                kind="first" if row is self.best else "",
+                kind="first" if row is self.dense else "",
             )
             for row in (self.dense, *self.candidates)
         ]
         title = f"Accuracy against {heading}"
         return charts.scatter(
-            points, title, heading, "accuracy", "{:,.4g}".format, "{:.3f}".format
+            points, title, heading, "accuracy", "{:,g}".format, "{:.3f}".format
         )
 
     @checked

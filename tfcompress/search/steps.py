@@ -105,7 +105,10 @@ def _storage(member, layers):
     elif bits:
         yield {"quantize_weights": {"bits": bits, "rounding": "gptq"}}
     if clusters:
-        rules = {name: [{"codebook": n}] for name, n in clusters.items()}
+        rules = {
+            name: {"codebook": {"num_clusters": n, "initialization": "optimal"}}
+            for name, n in clusters.items()
+        }
         yield {"compress": {"rules": rules}}
         yield "strip"
 

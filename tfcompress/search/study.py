@@ -17,12 +17,14 @@ from tfcompress.measuring.scores import in_order, own_loss, score, tasks_of
 from tfcompress.recipes.recipe import Recipe
 from tfcompress.runtime.interpreter import Interpreter
 from tfcompress.search.proxy import Proxy
-from tfcompress.search.result import Candidate
+from tfcompress.search.result import AGAIN, Candidate
 from tfcompress.search.steps import steps_of
 from tfcompress.tflite.memory import activation_bytes
 
 _JOURNAL = "study.jsonl"
 _DENSE = "dense"
+# Samples for each member that is not made: to follow with batch norm, and to score.
+_MOST_FOLLOWED, _MOST_SKETCHED = 512, 1024
 
 
 class Study:
@@ -63,8 +65,10 @@ class Study:
         self.candidates, self._harms, self._scores = [], {}, {}
         self._tasks = None
         self._open(graph)
+        samples = _first(data[0], _MOST_FOLLOWED)
+        some = _first(scored, _MOST_SKETCHED)
         self.proxy = Proxy(
-            flat, graph, data[0], scored, making.criterion, making.round_to
+            flat, graph, samples, some, making.criterion, making.round_to
         )
         self.dense = self._dense()
 
@@ -117,6 +121,7 @@ class Study:
             return known
         path = self.folder / f"{_DENSE}.tflite"
         start = time.perf_counter()
+        (self.folder / AGAIN).mkdir(exist_ok=True)
         _save(self.flat, self.folder / "model.keras")
         arrays = dict(zip("xy", self._data, strict=True))
         if all(isinstance(array, np.ndarray) for array in arrays.values()):
@@ -222,6 +227,10 @@ def _key(member):
 
 def _arrays(data):
     return [np.asarray(part) for part in keras.tree.flatten(data)]
+
+
+def _first(data, count):
+    return keras.tree.map_structure(lambda part: part[:count], data)
 
 
 def _save(model, path):

@@ -39,7 +39,7 @@ def split_stages(file, names):
         **dict(zip(outputs, names, strict=True)),
     }
     others = file.subgraphs[1:]
-    made = [_subgraph(graph, *stage) for stage in plan.stages]
+    made = [subgraph(graph, *stage) for stage in plan.stages]
     # Bodies of loops and branches keep their places.
     places = [0, *range(len(others) + 1, len(others) + len(made))]
     file.subgraphs = [made[0][0], *others, *(stage for stage, _ in made[1:])]
@@ -64,7 +64,7 @@ class _Plan:
         self._makers = {
             int(t): i for i, op in enumerate(graph.operators) for t in op.outputs
         }
-        self._of_constants = self._operations_of_constants(file)
+        self._of_constants = operations_of_constants(file, graph)
         taken, parts = set(), []
         for output in outputs:
             needed = self._needed([output], taken)
@@ -72,29 +72,13 @@ class _Plan:
             taken |= needed - self._of_constants
         self._find_ends(parts, outputs)
 
-    def _operations_of_constants(self, file):
-        """Operations that compute the same each time."""
-        graph, found = self._graph, set()
-        known = {
-            i
-            for i, tensor in enumerate(graph.tensors)
-            if file.buffers[tensor.buffer].data is not None
-            and len(file.buffers[tensor.buffer].data)
-        }
-        for i, operation in enumerate(graph.operators):
-            read = _read(operation)
-            if read and known.issuperset(read):
-                found.add(i)
-                known.update(map(int, operation.outputs))
-        return found
-
     def _needed(self, tensors, taken):
         found, waiting = set(), list(tensors)
         while waiting:
             maker = self._makers.get(waiting.pop())
             if maker is not None and maker not in found and maker not in taken:
                 found.add(maker)
-                waiting += _read(self._graph.operators[maker])
+                waiting += read_tensors(self._graph.operators[maker])
         return found
 
     def _find_ends(self, parts, outputs):
@@ -105,7 +89,7 @@ class _Plan:
         inputs = [
             [
                 t
-                for t in dict.fromkeys(t for op in stage for t in _read(op))
+                for t in dict.fromkeys(t for op in stage for t in read_tensors(op))
                 if t in ever_made and t not in own
             ]
             for stage, own in zip(stages, made, strict=True)
@@ -120,30 +104,53 @@ class _Plan:
         self.stages = list(zip(stages, inputs, handed_on, strict=True))
 
 
-def _read(operation):
+def constants(file, graph):
+    """Places of the tensors of a graph that the file holds."""
+    return {
+        i
+        for i, tensor in enumerate(graph.tensors)
+        if file.buffers[tensor.buffer].data is not None
+        and len(file.buffers[tensor.buffer].data)
+    }
+
+
+def operations_of_constants(file, graph):
+    """Places of the operations of a graph that compute the same each time."""
+    known, found = constants(file, graph), set()
+    for i, operation in enumerate(graph.operators):
+        tensors = read_tensors(operation)
+        if tensors and known.issuperset(tensors):
+            found.add(i)
+            known.update(map(int, operation.outputs))
+    return found
+
+
+def read_tensors(operation):
+    """Places of the tensors that an operation reads, without those left out."""
     return [int(t) for t in operation.inputs if t >= 0]
 
 
-def _subgraph(graph, operations, inputs, outputs):
+def subgraph(graph, operations, inputs, outputs):
     """A graph of some of the operations, and `{place of a tensor: its new place}`."""
-    used = [t for op in operations for t in (*_read(op), *map(int, op.outputs))]
+    used = [t for op in operations for t in (*read_tensors(op), *map(int, op.outputs))]
     kept = sorted({*used, *inputs, *outputs})
     mapping = {old: new for new, old in enumerate(kept)}
     # An input that is left out.
     mapping[-1] = -1
     made = copy.copy(graph)
     made.tensors = [graph.tensors[t] for t in kept]
-    made.operators = [_moved(operation, mapping) for operation in operations]
+    made.operators = [moved(operation, mapping) for operation in operations]
     made.inputs, made.outputs = _places(inputs, mapping), _places(outputs, mapping)
     return made, mapping
 
 
-def _moved(operation, mapping):
-    moved = copy.copy(operation)
+def moved(operation, mapping):
+    """A copy of an operation whose tensors lie in other places."""
+    made = copy.copy(operation)
     for side in ("inputs", "outputs", "intermediates"):
-        if getattr(moved, side, None) is not None:
-            setattr(moved, side, _places(getattr(moved, side), mapping))
-    return moved
+        if getattr(made, side, None) is not None:
+            setattr(made, side, _places(getattr(made, side), mapping))
+    return made
 
 
 def _places(tensors, mapping):

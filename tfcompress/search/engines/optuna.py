@@ -1,5 +1,8 @@
 """Members that are tried, by samplers that learn from what they score."""
 
+import contextlib
+import warnings
+
 from tfcompress.core.kinds import Integer, OneOf, Text
 from tfcompress.core.nouns import SearchEngine
 from tfcompress.search.engines.uniform import Uniform
@@ -22,7 +25,7 @@ class Optuna(SearchEngine):
     When limits tighten, known trials are compared anew, and more are made if none fits.
 
     Args:
-        sampler: `"tpe"`, `"nsga2"` or `"cma_es"` (which needs the package `cmaes`).
+        sampler: `"tpe"`, `"nsga2"` or `"cma_es"`.
         trials: how many members are scored.
         seed: of the sampler.
         storage: URL of a database, such as `"sqlite:///search.db"`, in which several
@@ -30,7 +33,8 @@ class Optuna(SearchEngine):
             again. None for this process's memory.
 
     Raises:
-        ImportError: when it runs, if Optuna is not installed.
+        ImportError: when it runs, if Optuna is not installed: `pip install
+            tfcompress[search]`.
         ValueError: when it runs, if the storage cannot be reached.
 
     Source: Akiba et al., "Optuna" (2019); TPE: Bergstra et al. (2011); NSGA-II: Deb et
@@ -59,14 +63,23 @@ class Optuna(SearchEngine):
             return None
         if self._trials is None:
             self._trials = self._opened(study)
-        found = self._best(study, limits)
-        if found is None or self._num_scored() < self.trials:
+        if not self._is_done(study, limits, self.trials):
             self._search(study, limits, first)
-            found = self._best(study, limits)
-        return found
+        return self._best(study, limits)
+
+    def _is_done(self, study, limits, goal):
+        """Whether there are results enough, and nothing that somebody left undone."""
+        import optuna
+
+        with _experimental(optuna):
+            optuna.storages.fail_stale_trials(self._trials)
+        waiting = self._trials.get_trials(False, [optuna.trial.TrialState.WAITING])
+        is_enough = self._num_scored() >= goal and self._best(study, limits)
+        return bool(is_enough and not waiting)
 
     def _opened(self, study):
         import optuna
+        import sqlalchemy
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = getattr(optuna.samplers, _SAMPLERS[self.sampler])(seed=self.seed)
@@ -78,10 +91,15 @@ class Optuna(SearchEngine):
                 direction="maximize",
                 load_if_exists=True,
             )
-        except optuna.exceptions.StorageInternalError as error:
+        except (
+            ImportError,
+            optuna.exceptions.StorageInternalError,
+            sqlalchemy.exc.SQLAlchemyError,
+        ) as error:
             raise ValueError(
-                f"Optuna(storage): {self.storage!r} cannot be reached: {error}. Expected "
-                "the URL of a database, such as 'sqlite:///search.db'."
+                f"Optuna(storage): {self.storage!r} cannot be reached: "
+                f"{str(error).splitlines()[0]}. Expected the URL of a database that is "
+                "there, such as 'sqlite:///search.db', and its driver installed."
             ) from error
 
     def _search(self, study, limits, first):
@@ -99,7 +117,7 @@ class Optuna(SearchEngine):
         goal = max(self.trials, self._num_scored() + 1)
         for _ in range(self.trials * _MOST_HOPELESS):
             self._trials.optimize(value, n_trials=1)
-            if self._num_scored() >= goal and self._best(study, limits):
+            if self._is_done(study, limits, goal):
                 return
 
     def _num_scored(self):
@@ -118,11 +136,21 @@ class Optuna(SearchEngine):
 
 
 def _shared(optuna, url):
-    return optuna.storages.RDBStorage(
-        url,
-        heartbeat_interval=_SECONDS_BETWEEN_SIGNS_OF_LIFE,
-        failed_trial_callback=optuna.storages.RetryFailedTrialCallback(),
-    )
+    storages = optuna.storages
+    with _experimental(optuna):
+        return storages.RDBStorage(
+            url,
+            heartbeat_interval=_SECONDS_BETWEEN_SIGNS_OF_LIFE,
+            heartbeat_stale_trial_callback=storages.RetryHeartbeatStaleTrialCallback(),
+        )
+
+
+@contextlib.contextmanager
+def _experimental(optuna):
+    """Within it Optuna does not warn of what has been experimental for years."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 def _is_scored(trial):

@@ -1,0 +1,94 @@
+"""Every engine: within limits, repeatable, and better than the same for all layers."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tfcompress.core.nouns import SearchEngine
+from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.quantization.post_training.folded import plain_flat
+from tfcompress.search.engines import Uniform
+from tfcompress.search.space import Space
+from tfcompress.search.steps import Making
+from tfcompress.search.study import Study
+
+# Arguments with which an engine needs seconds.
+SMALL = {"optuna": {"trials": 12}}
+ENGINES = sorted(SearchEngine.registered)
+
+
+def noisy():
+    """A network of which one group of channels is all noise."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((8,))
+    signal = layers.Dense(16, "relu", name="signal")(x)
+    noise = layers.Dense(16, "relu", name="noise")(x)
+    y = layers.Dense(4, name="head")(layers.Concatenate()([signal, noise]))
+    model = keras.Model(x, y)
+    kernel = model.get_layer("head").kernel.numpy()
+    kernel[16:] *= 1e-4
+    model.get_layer("head").kernel.assign(kernel)
+    # Norms do not tell.
+    model.get_layer("noise").kernel.assign(2 * model.get_layer("noise").kernel)
+    return model
+
+
+@pytest.fixture
+def study(tmp_path):
+    model = noisy()
+    x = np.random.default_rng(0).normal(size=(512, 8)).astype("float32")
+    y = np.argmax(model.predict(x, verbose=0), axis=1)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    graph = ChannelGraph(plain_flat(model, "search"))
+    space = Space(graph, {"channels": (0.25, 0.5, 0.75)})
+    flat = plain_flat(model, "search")
+    making = Making()
+    return Study(flat, space, graph, (x, y), (x, y), making, tmp_path, None, False)
+
+
+def engine(name):
+    return SearchEngine.get({name: SMALL[name]} if name in SMALL else name)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_finds_the_noise_within_the_limits(name, study):
+    limits = {"macs": 0.7 * study.dense.macs}
+    member = engine(name).propose(study, limits)
+    assert study.proxy.macs(member) <= limits["macs"]
+    assert engine(name).propose(study, limits) == member
+    if name == "uniform":
+        assert member["channels"]["noise"] == member["channels"]["signal"]
+        return
+    assert member["channels"]["noise"] > member["channels"]["signal"]
+    assert study.score(member) > study.score(Uniform().propose(study, limits))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_what_cannot_be_reached_is_none(name, study):
+    assert engine(name).propose(study, {"macs": 1}) is None
+
+
+def test_uniform_takes_the_least_level(study):
+    limits = {"macs": 0.7 * study.dense.macs}
+    first = Uniform(256).propose(study, limits)
+    lower = {"channels": {n: r - 0.07 for n, r in first["channels"].items()}}
+    assert study.proxy.macs(lower) > limits["macs"]
+
+
+def test_optuna_shares_trials_through_a_database(study, tmp_path):
+    url = f"sqlite:///{tmp_path / 'search.db'}"
+    limits = {"macs": 0.7 * study.dense.macs}
+    first = SearchEngine.get({"optuna": {"trials": 6, "storage": url}})
+    member = first.propose(study, limits)
+    # Another process has nothing left to do.
+    second = SearchEngine.get({"optuna": {"trials": 6, "storage": url}})
+    scored, study.score = study.score, None
+    assert second.propose(study, limits) == member
+    study.score = scored
+
+
+def test_a_storage_that_cannot_be_reached(study):
+    one = SearchEngine.get({"optuna": {"storage": "sqlite:////no/folder/search.db"}})
+    with pytest.raises(ValueError, match="cannot be reached"):
+        one.propose(study, {"macs": 0.7 * study.dense.macs})

@@ -1,0 +1,307 @@
+"""A budget in, a model and a file within it out."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfcompress as tfc
+from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.quantization.post_training.folded import plain_flat
+from tfcompress.search.macs_cost import macs_cost
+from tfcompress.search.proxy import Proxy
+from tfcompress.search.space import Space
+
+
+def data(count=256):
+    """Which quarter of an image is brightest."""
+    generator = np.random.default_rng(count)
+    x = generator.normal(size=(count, 8, 8, 1)).astype("float32")
+    y = generator.integers(0, 4, count)
+    for image, label in zip(x, y, strict=True):
+        image[4 * (label // 2) :, 4 * (label % 2) :][:4, :4] += 1
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def trained():
+    keras.utils.set_random_seed(0)
+    x = keras.Input((8, 8, 1), name="image")
+    y = layers.Conv2D(8, 3, padding="same", use_bias=False, name="first")(x)
+    y = layers.ReLU()(layers.BatchNormalization(name="norm")(y))
+    z = layers.Conv2D(8, 3, padding="same", activation="relu", name="inside")(y)
+    y = layers.Add()([y, z])
+    y = layers.Conv2D(16, 3, strides=2, activation="relu", name="second")(y)
+    y = layers.Dense(4, name="head")(layers.Flatten()(y))
+    model = keras.Model(x, y)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    model.fit(*data(1024), epochs=4, verbose=0)
+    return model
+
+
+def search(model, budget, *args, **kwargs):
+    return tfc.compress_to(model, budget, data(), *args, verbose=0, **kwargs)
+
+
+def proxy_of(model, **dimensions):
+    graph = ChannelGraph(plain_flat(model, "search"))
+    x, y = data()
+    return Proxy(model, graph, x, (x, y)), Space(graph, dimensions)
+
+
+class TestProxy:
+    def test_macs_and_score_are_those_of_the_model_that_is_made(self, trained):
+        proxy, space = proxy_of(trained, channels=(0.25, 0.5))
+        member = space.neutral()
+        member["channels"].update(first=0.25, second=0.5)
+        small = tfc.prune_channels(
+            trained, {"first": 0.25, "second": 0.5}, recalibrate=False
+        )
+        assert proxy.macs(member) == tfc.report(small).macs
+        x, y = data()
+        # The statistics of the one batch norm move, where no channel before it went.
+        assert proxy.macs(space.neutral()) == tfc.report(trained).macs
+        expected = np.mean(np.argmax(trained.predict(x, verbose=0), 1) == y)
+        assert proxy.exact_score == pytest.approx(expected)
+        assert proxy.score(space.neutral()) == pytest.approx(expected)
+        assert proxy.error(space.neutral()) == pytest.approx(0, abs=1e-9)
+        assert proxy.error(member) > 1e-4
+
+    def test_weights_are_written_back(self, trained):
+        proxy, space = proxy_of(trained, channels=(0.5,), bits=(2,), sparsity=(0.5,))
+        before = proxy.graph.flat.get_weights()
+        member = {
+            dimension: {name: choices[-1] for name, choices in of_names.items()}
+            for dimension, of_names in space.choices.items()
+        }
+        proxy.score(member)
+        for old, new in zip(before, proxy.graph.flat.get_weights(), strict=True):
+            np.testing.assert_array_equal(old, new)
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_the_cost_of_rows_is_the_macs_of_members(self, trained, seed):
+        proxy, space = proxy_of(
+            trained, channels=(0.25, 0.5, 0.75), rank=(0.5, 0.25), bits=(4,)
+        )
+        rows = space.flat()
+        cost, generator = macs_cost(proxy, rows, 1), np.random.default_rng(seed)
+        for dimension in ("channels", "rank"):
+            columns = [
+                generator.integers(len(choices)) if name == dimension else 0
+                for name, _, choices in rows
+            ]
+            member = {}
+            for (kind, name, choices), column in zip(rows, columns, strict=True):
+                member.setdefault(kind, {})[name] = choices[column]
+            assert cost(columns) == pytest.approx(proxy.macs(member))
+
+    def test_bytes_by_hand(self):
+        model = keras.Sequential([keras.Input((8,)), layers.Dense(8, name="a")])
+        kernel = np.zeros((8, 8), "float32")
+        kernel[0] = 1
+        model.get_layer("a").kernel.assign(kernel)
+        graph = ChannelGraph(plain_flat(model, "search"))
+        proxy = Proxy(model, graph, np.ones((4, 8)), (np.ones((4, 8)), np.zeros(4)))
+        # An eighth of the codes is one, the others zero.
+        entropy = -(1 / 8 * np.log2(1 / 8) + 7 / 8 * np.log2(7 / 8))
+        assert proxy.size_bytes({}) == pytest.approx(64 * (entropy + 0.05) / 8)
+
+
+class TestBudgets:
+    @pytest.mark.parametrize(
+        "budget",
+        [
+            {"size_bytes": 4_000},
+            {"size_bytes": 0.6},
+            {"macs": 0.5},
+            {"macs": 30_000, "size_bytes": 3_900},
+            {"memory_bytes": 3_000},
+        ],
+        ids=str,
+    )
+    def test_files_are_within(self, trained, budget, tmp_path):
+        result = search(trained, budget, folder=tmp_path)
+        best, dense = result.best, result.dense
+        for name, limit in budget.items():
+            limit = limit * dense.costs[name] if limit <= 1 else limit
+            assert best.costs[name] <= limit
+        assert best.path.stat().st_size == best.size_bytes
+        assert best.macs == tfc.report(best.model).macs
+        assert best.accuracy > 0.5
+        assert best in result.candidates
+
+    def test_the_smallest_file_for_a_loss(self, trained):
+        result = search(trained, {"accuracy_drop": 0.02})
+        drop = result.dense.accuracy - result.best.accuracy
+        assert drop <= 0.02
+        smaller = [
+            candidate
+            for candidate in result.candidates
+            if candidate.size_bytes < result.best.size_bytes
+        ]
+        assert smaller
+        assert all(result.dense.accuracy - c.accuracy > 0.02 for c in smaller)
+
+    def test_latency_is_what_the_function_says(self, trained):
+        def latency(path):
+            return path.stat().st_size / 1000
+
+        result = search(trained, {"latency_ms": 8}, latency=latency)
+        assert result.best.latency_ms == result.best.size_bytes / 1000 <= 8
+
+    def test_what_the_model_costs_already_changes_nothing(self, trained):
+        result = search(trained, {"macs": 10**9})
+        assert result.best.macs == result.dense.macs
+        assert result.best.accuracy == result.dense.accuracy
+
+    @pytest.mark.parametrize(
+        ("budget", "message"),
+        [
+            ({"macs": 100}, r"macs <= 100 is asked for, and [\d,]+ is the smallest"),
+            ({"size_bytes": 500}, "size_bytes <= 500 .* smallest.*The layer 'second'"),
+            ({"memory_bytes": 10}, "memory_bytes <= 10"),
+            ({"size_bytes": 4050, "accuracy_drop": 0.0}, "candidate loses"),
+        ],
+        ids=str,
+    )
+    def test_what_cannot_be_reached(self, trained, budget, message):
+        with pytest.raises(ValueError, match=message):
+            search(trained, budget)
+
+    def test_every_dimension_is_made(self, trained):
+        for space in (
+            {"rank": [0.5], "sparsity": [0.5], "bits": [4]},
+            {"block": ["depthwise_separable"]},
+            {"clusters": [15, 7], "sparsity": [0.5]},
+        ):
+            least = {"macs" if "block" in space else "size_bytes": 0.7}
+            result = search(trained, least, space)
+            assert result.best.accuracy > 0.3
+            assert set(result.best.member) == set(space)
+
+
+class TestResult:
+    def test_is_made_again_by_one_command(self, trained, tmp_path):
+        best = search(trained, {"size_bytes": 4_000}, folder=tmp_path).best
+        program, *arguments = shlex.split(best.command)
+        assert program == "tfcompress"
+        code = "from tfcompress.cli.main import run; run()"
+        line = [sys.executable, "-c", code, *arguments, "--quiet"]
+        subprocess.run(line, check=True, capture_output=True)
+        again = tmp_path / "again" / f"{best.name}.tflite"
+        assert again.read_bytes() == best.path.read_bytes()
+
+    def test_prints_plots_and_has_a_front(self, trained, tmp_path):
+        result = search(trained, {"size_bytes": 4_000})
+        assert "best" in str(result)
+        assert "size_bytes <= 4,000" in str(result)
+        page = result.save_html(tmp_path / "search.html").read_text()
+        assert page.count("<circle") == len(result.candidates) + 1
+        assert json.dumps(result.to_dict())
+        sizes = [c.size_bytes for c in result.front]
+        scores = [c.accuracy for c in result.front]
+        assert sizes == sorted(sizes)
+        assert scores == sorted(scores)
+
+    def test_datasets_are_read_as_far_as_needed(self, trained):
+        read = []
+
+        def batches():
+            for number in range(10_000):
+                read.append(number)
+                yield data(128)
+
+        specs = (
+            tf.TensorSpec((None, 8, 8, 1), tf.float32),
+            tf.TensorSpec((None,), tf.int64),
+        )
+        dataset = tf.data.Dataset.from_generator(batches, output_signature=specs)
+        result = tfc.compress_to(trained, {"macs": 0.5}, dataset, verbose=0)
+        assert result.best.macs <= 0.5 * result.dense.macs
+        assert len(read) <= 6144 / 128 + 8
+
+    def test_training_recovers(self, trained):
+        budget, x = {"macs": 0.15}, {"validation_data": data()}
+        without = search(trained, budget, **x)
+        trained_for_it = search(trained, budget, epochs=4, **x)
+        assert trained_for_it.best.accuracy >= without.best.accuracy
+
+
+class TestJournal:
+    def test_goes_on_where_it_was(self, trained, tmp_path):
+        first = search(trained, {"macs": 0.5}, folder=tmp_path)
+        lines = (tmp_path / "study.jsonl").read_text()
+        again = search(trained, {"macs": 0.5}, folder=tmp_path)
+        assert (tmp_path / "study.jsonl").read_text() == lines
+        assert again.best.name == first.best.name
+
+    def test_a_killed_line_is_forgotten(self, trained, tmp_path):
+        search(trained, {"macs": 0.5}, folder=tmp_path)
+        journal = tmp_path / "study.jsonl"
+        whole = journal.read_text()
+        journal.write_text(whole[:-9])
+        search(trained, {"macs": 0.5}, folder=tmp_path)
+        kept = [json.loads(line) for line in journal.read_text().splitlines()]
+        lost = [json.loads(line) for line in whole.splitlines()]
+        assert [line.get("harm") for line in kept] == [
+            line.get("harm") for line in lost
+        ]
+
+    def test_of_another_model(self, trained, tmp_path):
+        search(trained, {"macs": 0.5}, folder=tmp_path)
+        other = keras.models.clone_model(trained)
+        with pytest.raises(ValueError, match="study of another model"):
+            search(other, {"macs": 0.5}, folder=tmp_path)
+
+    def test_a_phone_that_goes_away_loses_nothing(self, trained, tmp_path):
+        calls = []
+
+        def latency(path):
+            calls.append(path)
+            if len(calls) == 3:
+                raise OSError("device offline")
+            return path.stat().st_size / 1000
+
+        budget = {"latency_ms": 8}
+        with pytest.raises(OSError, match="device offline"):
+            search(trained, budget, latency=latency, folder=tmp_path)
+        before = list(calls)
+        result = search(trained, budget, latency=latency, folder=tmp_path)
+        assert result.best.latency_ms <= 8
+        # Only the one that failed is measured again.
+        assert [c.name for c in calls].count(before[0].name) == 1
+        assert [c.name for c in calls].count(before[1].name) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"budget": {"macs": 0}}, "positive number"),
+        ({"budget": {"size_kb": 3}}, "the unit 'size_kb'.*expected some of size_bytes"),
+        ({"budget": {}}, "expected a budget such as"),
+        ({"space": {"bits": {"nothing": [4]}}}, "nothing"),
+        ({"space": {"bit": [4]}}, "Did you mean 'bits'"),
+        ({"space": {"bits": [4], "clusters": [7]}}, "expected one of them"),
+        ({"space": {"channels": {"head": [0.5]}}}, "names no group of channels"),
+        ({"epochs": 1}, "needs validation_data"),
+        ({"engine": "magic"}, "Unknown search engine 'magic'"),
+    ],
+    ids=str,
+)
+def test_bad_input(trained, arguments, message):
+    budget = arguments.pop("budget", {"macs": 0.5})
+    with pytest.raises(ValueError, match=re.compile(message)):
+        search(trained, budget, **arguments)
+
+
+def test_labels_are_needed(trained):
+    with pytest.raises(ValueError, match="got no targets"):
+        tfc.compress_to(trained, {"macs": 0.5}, (data()[0], None))
