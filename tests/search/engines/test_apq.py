@@ -128,7 +128,7 @@ class TestPredictor:
 def test_finds_what_is_noise_and_uniform_does_not():
     study = problems.study_with_noise()
     limits = problems.limits_of(study, macs=0.6)
-    engine = tfc.search.engines.APQ(samples=30, transferred=10, finalists=4, rounds=10)
+    engine = tfc.search.engines.APQ(20, 10, 4, refinements=3, rounds=10)
     found = engine.propose(study, limits)
     uniform = tfc.search.engines.Uniform().propose(study, limits)
     assert found == problems.BEST
@@ -145,14 +145,14 @@ class TestJoint:
         def run():
             study = problems.Scored(model, dimensions, x, np.argmax(model(x), axis=1))
             limits = problems.limits_of(study, macs=0.7, kernel_bytes=0.5)
-            engine = tfc.search.engines.APQ(8, 6, finalists=3, rounds=3)
+            engine = tfc.search.engines.APQ(8, 6, 3, refinements=2, rounds=3)
             return study, limits, engine, engine.propose(study, limits)
 
         return run(), run()
 
     def test_structure_first_then_few_with_all(self, found):
         (study, _, _, _), _ = found
-        assert 9 < len(study.asked) <= 8 + 6 + 3
+        assert 9 < len(study.asked) <= 8 + 6 + 2 * 3
         stored = [set(member["bits"].values()) for member in study.asked]
         first = next(i for i, bits in enumerate(stored) if bits != {8})
         assert 4 <= first <= 8
@@ -175,7 +175,7 @@ class TestJoint:
         tighter = {name: 0.95 * limit for name, limit in limits.items()}
         member = engine.propose(study, tighter)
         assert study.proxy.is_within(member, tighter)
-        assert len(study.asked) <= before + 3
+        assert len(study.asked) <= before + 2 * 3
 
 
 def test_none_if_nothing_is_within_the_limits():

@@ -185,7 +185,9 @@ class TestEngine:
 
     def test_finds_what_is_noise_and_uniform_does_not(self, study):
         limits = problems.limits_of(study, macs=0.6)
-        found = tfc.search.engines.TAS(steps=200).propose(study, limits)
+        found = tfc.search.engines.TAS(steps=200, learning_rate=0.05).propose(
+            study, limits
+        )
         uniform = tfc.search.engines.Uniform().propose(study, limits)
         assert found == problems.BEST
         assert study.score(found) == 1 > study.score(uniform)

@@ -38,16 +38,20 @@ class APQ(SearchEngine):
     last ones with the highest predictions are scored; of all that were scored the best
     within the limits is proposed.
 
-    Random members begin as the whole model and go on in the same way, each choice as
-    often as a weight that is drawn for it; those to train on up to a random part of the
-    way to the limits. The paper draws evenly from the whole space, and has a network that
-    was trained for all of it: without training such members are all at chance.
+    The paper evolves once, with a predictor trained on many thousands of members of a
+    network that was trained for all of its widths. Here there are some hundred members of
+    a network that was not, most of which would be at chance if they were drawn evenly.
+    So random members begin as the whole model, and random choices go on, each as often as
+    a weight that is drawn for it, until a random part of the way to the limits is done;
+    and evolution is run several times, each time with a predictor that learned from the
+    members that the last one was wrong about.
 
     Args:
         samples: members of which the structure is chosen, to train on.
         transferred: members of which all is chosen, to train on.
-        finalists: members that are scored after evolution.
-        rounds: of evolution.
+        finalists: members that are scored after each evolution.
+        refinements: how often members are evolved and scored.
+        rounds: of each evolution.
         seed: of all that is drawn.
 
     Source: Wang et al., "APQ: Joint Search for Network Architecture, Pruning and
@@ -60,14 +64,16 @@ class APQ(SearchEngine):
 
     def __init__(
         self,
-        samples: Integer(1) = 100,
+        samples: Integer(1) = 60,
         transferred: Integer(1) = 40,
         finalists: Integer(1) = 8,
-        rounds: Integer(0) = 100,
+        refinements: Integer(1) = 8,
+        rounds: Integer(0) = 50,
         seed: Integer(0) = 0,
     ):
         self.samples, self.transferred = samples, transferred
-        self.finalists, self.rounds, self.seed = finalists, rounds, seed
+        self.finalists, self.refinements = finalists, refinements
+        self.rounds, self.seed = rounds, seed
         self._study = None
 
     def propose(self, study, limits):
@@ -81,8 +87,8 @@ class APQ(SearchEngine):
         if self._study is not study:
             self._study, self._scores = study, {}
             self._predictor = self._trained(breeder, rows)
-        population = evolved(breeder, self._predictor, self.rounds)
-        self._scored(population[: self.finalists])
+        for _ in range(self.refinements):
+            self._refine(breeder)
         return self._best(limits)
 
     def _trained(self, breeder, rows):
@@ -100,6 +106,15 @@ class APQ(SearchEngine):
             return [(every, self.samples + self.transferred)]
         return [(is_structure, self.samples), (every, self.transferred)]
 
+    def _refine(self, breeder):
+        """Scores those of the last members that are new, and learns from them."""
+        population = evolved(breeder, self._predictor, self.rounds)
+        new = [places for places in population if _key(places) not in self._scores]
+        if new:
+            self._scored(new[: self.finalists])
+            known, scores = list(self._scores), list(self._scores.values())
+            self._predictor.train(known, scores)
+
     def _scored(self, population):
         for places in map(_key, population):
             member = self._study.space.member(places)
@@ -111,7 +126,7 @@ class APQ(SearchEngine):
             member = self._study.space.member(places)
             if self._study.proxy.is_within(member, limits):
                 return member
-        return None
+        return self._study.space.member(self._predictor.sizes - 1)
 
 
 def evolved(breeder, predict, rounds):
@@ -166,14 +181,15 @@ class Predictor:
     """
 
     def __init__(self, sizes, seed):
-        self._sizes, self._moments = sizes, None
+        self.sizes, self._moments = sizes, None
         hidden = [
             keras.layers.Dense(_WIDTH, "relu", kernel_initializer=_initializer(seed, i))
             for i in range(_LAYERS)
         ]
         last = keras.layers.Dense(1, kernel_initializer=_initializer(seed, _LAYERS))
-        inputs = keras.Input((int(np.sum(sizes)),))
-        self._model = keras.Sequential([inputs, *hidden, last])
+        num_inputs = int(np.sum(sizes))
+        self._model = keras.Sequential([keras.Input((num_inputs,)), *hidden, last])
+        self._descend = _descent(self._model, num_inputs)
 
     def train(self, population, scores):
         """Goes on from what it learned before.
@@ -189,7 +205,8 @@ class Predictor:
         if self._moments is None:
             self._moments = scores.mean(), scores.std() or 1.0
         mean, spread = self._moments
-        _descend(self._model, self._encoded(population), (scores - mean) / spread)
+        wanted = (scores - mean) / spread
+        self._descend(self._encoded(population), wanted[:, None].astype(np.float32))
 
     def __call__(self, population):
         """The predictions, `(members,)`."""
@@ -198,28 +215,28 @@ class Predictor:
         return mean + spread * found.numpy()[:, 0]
 
     def _encoded(self, population):
-        return np.stack([one_hot(places, self._sizes) for places in population])
+        return np.stack([one_hot(places, self.sizes) for places in population])
 
 
 def _initializer(seed, layer):
     return keras.initializers.GlorotUniform(seed=seed * (_LAYERS + 1) + layer)
 
 
-def _descend(model, x, y):
-    """Moves a model's weights to a lower squared error, by Adam on all samples at once."""
+def _descent(model, num_inputs):
+    """A function that lowers the squared error, by Adam on all samples at once."""
     optimizer = keras.optimizers.Adam(_LEARNING_RATE)
     weights = model.trainable_variables
     optimizer.build(weights)
-    y = tf.constant(y[:, None], tf.float32)
+    signature = [tf.TensorSpec([None, size], tf.float32) for size in (num_inputs, 1)]
 
-    @tf.function
-    def descend():
+    @tf.function(input_signature=signature)
+    def descend(x, y):
         for _ in tf.range(_STEPS):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(tf.square(model(x, training=True) - y))
             optimizer.apply(tape.gradient(loss, weights), weights)
 
-    descend()
+    return descend
 
 
 class Breeder:
@@ -244,16 +261,17 @@ class Breeder:
         return self._generator.uniform()
 
     def drawn(self, moving, part=1.0):
-        """A random member.
+        """A random member; how even its choices are is random too.
 
         Args:
             moving: booleans, which rows have other choices than the first.
             part: of the way from the whole model to the limits that it goes.
         """
         limits = [self._limit(cost, moving, part) for cost in self._costs]
-        first = np.zeros(self.sizes.size, int)
-        weights = moving * self._generator.exponential(size=first.size)
-        return self._within(first, limits, weights)
+        unevenness = self._generator.uniform()
+        weights = self._generator.exponential(size=moving.size) ** unevenness
+        first = np.zeros(moving.size, int)
+        return self._within(first, limits, moving * weights)
 
     def mutated(self, parents):
         """One of the parents, with some choices drawn anew."""

@@ -33,7 +33,7 @@ class TAS(SearchEngine):
     widths that are drawn by `p`, each for itself. The teacher is the model as it is, so
     that no labels are needed; outputs that are not classes have their squared error by
     their spread. Then the most probable widths within the limits are proposed, found
-    exactly.
+    exactly. A search that was stopped learns the same anew.
 
     Where the paper interpolates the channels of two widths of a network that it trains,
     here those of a trained one are masked, from the lowest by the criterion on. Weights
@@ -67,7 +67,7 @@ class TAS(SearchEngine):
     def __init__(
         self,
         steps: Integer(1) = 300,
-        learning_rate: Number(above=0) = 0.05,
+        learning_rate: Number(above=0) = 0.02,
         first_temperature: Number(above=0) = 10.0,
         last_temperature: Number(above=0) = 0.1,
         cost_weight: Number(0) = 2.0,
@@ -86,6 +86,9 @@ class TAS(SearchEngine):
         """The member of the most probable widths within the limits."""
         _check_only_channels(study.space)
         rows = study.space.flat()
+        narrowest = study.space.member([len(ratios) - 1 for _, _, ratios in rows])
+        if not study.proxy.is_within(narrowest, limits):
+            return None
         costs = costs_of(study.proxy, rows, limits)
         if self._study is not study or not self._is_near(limits):
             self._study, self._limits = study, limits
@@ -98,7 +101,7 @@ class TAS(SearchEngine):
             ],
             costs,
         )
-        return None if found is None else study.space.member(found)
+        return study.space.member(found) if found else narrowest
 
     def _is_near(self, limits):
         return limits.keys() == self._limits.keys() and all(
