@@ -18,7 +18,7 @@ HAS_JDK = for program in javac mvn zip unzip; do command -v $$program >/dev/null
 MVN_CORE = mvn -B -q -f android_demo/core/pom.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test layout test-arm android test-android android-gradle fuzz lint format lock clean
+.PHONY: help demo test test-scale layout test-arm android test-android android-gradle fuzz lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -27,7 +27,10 @@ demo: $(INSTALLED) ## Compress a small model and show what it gained
 	$(BIN)/tfcompress demo --output build/demo
 
 test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x")
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --ignore=tests/scale $(PYTEST_ARGS)
+
+test-scale: $(INSTALLED) ## Train and search with several processes, some of them killed
+	$(BIN)/python -m pytest -q -n0 tests/scale
 
 layout: $(INSTALLED) ## Compare our declarations of TFLite with the official header
 	$(BIN)/python tests/native/check_layout.py

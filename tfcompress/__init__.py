@@ -28,6 +28,7 @@ from tfcompress import (
 )
 from tfcompress.core.compress import compress, strip
 from tfcompress.core.compressed import CompressedModel
+from tfcompress.core.keras_internals import mend_fit_on_workers
 from tfcompress.export import export_tflite
 from tfcompress.factorization import factorize
 from tfcompress.interop.load import load_model
@@ -57,6 +58,8 @@ from tfcompress.search import (
     sensitivity,
 )
 from tfcompress.tflite.decode import decode_tflite
+
+mend_fit_on_workers()
 
 try:
     __version__ = importlib.metadata.version("tfcompress")

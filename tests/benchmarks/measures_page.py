@@ -1,6 +1,6 @@
 """Writes a page in docs/results from what a script of measures left beside it.
 
-usage: python tests/benchmarks/measures_page.py dynamic_table
+usage: python tests/benchmarks/measures_page.py dynamic_table | search_table
 """
 
 import itertools
@@ -21,6 +21,14 @@ and `tfc.runtime.Cascade`, Python included; other work ran on the same two cores
 trained ResNets have seen the images that are held out here, so what is chosen by them is
 too hopeful. The file of all widths leaves out names and notes that the file of the widest
 still has: beside one without them, the ratios would be larger.
+""",
+    "search_table": """# Search
+
+Written by `tests/benchmarks/measures_page.py` from `search_table.json`, which
+`tests/benchmarks/search_table.py` prints, row by row; what each row does is in
+`tests/benchmarks/search_rows`. Candidates are compared on training images, which the
+trained ResNet-20 has seen; accuracies are those on the test set. Other work ran on the same
+two cores.
 """,
 }
 

@@ -50,6 +50,31 @@ def test_masked_weights_have_a_gradient_too():
     np.testing.assert_allclose(signals["gradient"].ravel(), [6.0, 18.0, 12.0])
 
 
+class Counting(keras.Model):
+    """Counts how often its loss is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+        self.asked = keras.metrics.Sum("asked")
+
+    def call(self, x):
+        return self.dense(x)
+
+    def compute_loss(self, *args, **kwargs):
+        self.asked.update_state(1.0)
+        return super().compute_loss(*args, **kwargs)
+
+
+def test_metrics_count_the_training_only():
+    model = Counting()
+    model(DATA[0][0])
+    model.compile("sgd", "mse")
+    model.fit(*DATA[0], verbose=0)
+    collect(model, [unmasked(ref) for ref in weight_refs(model)], DATA, {"gradient"})
+    assert float(model.asked.result()) == 1
+
+
 def test_a_shared_layer_sums_over_its_calls():
     layer = keras.layers.Dense(1, use_bias=False, name="d")
     x = keras.Input((1,))

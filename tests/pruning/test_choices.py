@@ -249,3 +249,14 @@ def test_strided_patterns_keep_the_best_offset(stride, best, kept):
 def test_strides_that_are_none(stride):
     with pytest.raises(ValueError, match="stride"):
         patterns.Strided(stride)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [(0, -1), (1, -1), (2, 2), (4, 2), (5, 5), (8, 8), (9, 9), (99, 9)],
+)
+def test_when_a_schedule_was_due_last(step, expected):
+    schedule = schedules.Polynomial(
+        final_sparsity=0.5, begin_step=2, end_step=9, frequency=3
+    )
+    assert schedule.last_due(step) == expected

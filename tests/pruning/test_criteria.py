@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from tfcompress.signals import Signals
 
 import tfcompress as tfc
@@ -456,7 +457,7 @@ def trained(optimizer, regularizer=None, epochs=1, measure="synaptic_intelligenc
     model = keras.Sequential([keras.Input((1,)), layer])
     layer.kernel.assign([[1.0]])
     model.compile(optimizer, "mse")
-    x, y = np.ones((1, 1), "float32"), np.zeros((1, 1), "float32")
+    x, y = np.ones((2, 1), "float32"), np.zeros((2, 1), "float32")
     # Traced before somebody looks.
     model.fit(x, y, verbose=0)
     layer.kernel.assign([[1.0]])
@@ -485,6 +486,19 @@ def test_synaptic_intelligence_has_the_gradient_of_the_loss_and_the_actual_step(
     _, importance = trained(scaled)
     np.testing.assert_allclose(
         importance.criterion.values["d/kernel"], 2 * 0.5 / (0.5**2 + 0.1)
+    )
+
+
+def test_replicas_add_up_their_parts_of_the_gradient():
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice()
+    )
+    with strategy.scope():
+        regularizer = keras.regularizers.L2(0.5)
+        _, importance = trained(keras.optimizers.SGD(0.25), regularizer)
+    # As on one device: each replica has half of the loss and of what the regularizer adds.
+    np.testing.assert_allclose(
+        importance.criterion.values["d/kernel"], 2 * 0.75 / (0.75**2 + 0.1), rtol=1e-6
     )
 
 

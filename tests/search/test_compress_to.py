@@ -120,7 +120,6 @@ class TestBudgets:
         "budget",
         [
             {"size_bytes": 4_000},
-            {"size_bytes": 0.6},
             {"macs": 0.5},
             {"macs": 30_000, "size_bytes": 3_900},
             {"memory_bytes": 3_000},
@@ -254,6 +253,13 @@ class TestJournal:
         assert [line.get("harm") for line in kept] == [
             line.get("harm") for line in lost
         ]
+
+    def test_what_was_not_timed_is_made_again_for_a_latency(self, trained, tmp_path):
+        search(trained, {"macs": 0.5}, folder=tmp_path)
+        result = search(
+            trained, {"latency_ms": 1}, latency=lambda path: 0.5, folder=tmp_path
+        )
+        assert {c.latency_ms for c in (result.dense, *result.candidates)} == {0.5}
 
     def test_of_another_model(self, trained, tmp_path):
         search(trained, {"macs": 0.5}, folder=tmp_path)

@@ -13,6 +13,7 @@ from tfcompress.core.macs import input_specs
 from tfcompress.core.nouns import Signal, Signals
 from tfcompress.core.optimizers import steps_done
 from tfcompress.core.recording import recorded, with_main_argument
+from tfcompress.core.replicas import averaged, summed
 from tfcompress.core.substituted import call_substituted
 from tfcompress.core.walk import leaf_of
 
@@ -25,6 +26,7 @@ def collect(model, weights, data, needs, copy=None, batches=None):
 
     Gradients are those of the compiled loss with respect to the effective weight (after
     its transforms, so that masked weights have one too). The model runs as in inference.
+    Workers that train a model together add up what their data show.
 
     Args:
         model: a Keras model, compiled if a signal needs gradients.
@@ -68,19 +70,43 @@ class Collector:
             source.model, [weight.ref.variable for weight in source.weights]
         )
         found = [Signals(ref=weight.ref, step=step) for weight in source.weights]
-        streamed = {name: one for name, one in self._signals.items() if one.observes}
-        if streamed and self._stream is None:
-            self._stream = _Stream(source, streamed)
-        gathered = self._stream() if streamed else {}
-        gathered |= {
-            name: one.measure(source)
-            for name, one in self._signals.items()
-            if name not in streamed
-        }
+        with _same_metrics(source.model):
+            gathered = self._gathered()
         for name, values in gathered.items():
             for of_weight, value in zip(found, values, strict=True):
                 of_weight[name] = value
         return found
+
+    def _gathered(self):
+        """`{name: one statistic for each weight}`."""
+        source = self._source
+        streamed = {name: one for name, one in self._signals.items() if one.observes}
+        if streamed and self._stream is None:
+            self._stream = _Stream(source, streamed)
+        gathered = self._stream() if streamed else {}
+        return gathered | {
+            name: averaged(source.model.distribute_strategy, one.measure(source))
+            for name, one in self._signals.items()
+            if name not in streamed
+        }
+
+
+@contextlib.contextmanager
+def _same_metrics(model):
+    """Takes back what asking for the loss adds to metrics, when a model is in training."""
+    strategy = model.distribute_strategy
+    variables = [variable for metric in model.metrics for variable in metric.variables]
+    parts = [
+        part
+        for variable in variables
+        for part in strategy.experimental_local_results(variable.value)
+    ]
+    before = [part.numpy() for part in parts]
+    try:
+        yield
+    finally:
+        for part, value in zip(parts, before, strict=True):
+            part.assign(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +185,7 @@ class _Stream:
             if totals is not None:
                 parts = tf.nest.map_structure(np.add, totals, parts)
             totals = parts
+        totals = summed(source.model.distribute_strategy, totals)
         return {
             name: [
                 signal.result(sums[position], weight.ref)

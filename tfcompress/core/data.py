@@ -6,21 +6,29 @@ import tensorflow as tf
 
 from tfcompress.core.kinds import Kind
 
+# Of a dataset, where some samples do: to calibrate, and to score.
+_NUM_CALIBRATED, _NUM_SCORED = 512, 4096
+
 
 class Samples(Kind):
-    """Inputs of a model, without targets.
+    """Inputs of a model, without targets; of a dataset the first 512.
 
     >>> x, y = np.ones((4, 2)), np.ones(4)
     >>> Samples().check("export_tflite(samples)", (x, y))
     Traceback (most recent call last):
     ValueError: export_tflite(samples): got (array of shape (4, 2) and dtype float64, array
-    of shape (4,) and dtype float64), expected inputs such as x[:256], an array of numbers
-    or {input name: array}. Of data (x, y), pass x alone.
+    of shape (4,) and dtype float64), expected inputs such as x[:256], an array of numbers,
+    {input name: array} or a batched tf.data.Dataset. Of data (x, y), pass x alone.
     """
 
-    expected = "inputs such as x[:256], an array of numbers or {input name: array}"
+    expected = (
+        "inputs such as x[:256], an array of numbers, {input name: array} or a batched "
+        "tf.data.Dataset"
+    )
 
     def check(self, name, value):
+        if isinstance(value, tf.data.Dataset):
+            value = first_rows(value, _NUM_CALIBRATED)[0]
         if isinstance(value, tuple):
             self.refuse(name, value, "Of data (x, y), pass x alone.")
         parts = list(value.values()) if isinstance(value, dict) else [value]
@@ -63,7 +71,8 @@ class Data(Kind):
     """Inputs and their targets, which may be None where none are needed.
 
     Args:
-        or_dataset: whether a dataset of batches does, too.
+        or_dataset: whether a dataset of batches is passed on as it is. Else the first
+            4,096 samples of one are read.
         or_inputs: whether inputs alone do, too.
 
     >>> Data().check("Recipe.run(data)", (np.ones((4, 2)), np.ones(3)))
@@ -77,12 +86,12 @@ class Data(Kind):
         self.expected = (
             "(x, y) with as many rows in x as in y"
             + ", or inputs x" * or_inputs
-            + ", or a tf.data.Dataset of such batches" * or_dataset
+            + ", or a tf.data.Dataset of such batches"
         )
 
     def check(self, name, value):
-        if self.or_dataset and isinstance(value, tf.data.Dataset):
-            return value
+        if isinstance(value, tf.data.Dataset):
+            return value if self.or_dataset else first_rows(value, _NUM_SCORED)
         if self.or_inputs and not isinstance(value, (list, tuple)):
             fits = _has_rows(value)
         else:
@@ -92,6 +101,37 @@ class Data(Kind):
     def wrong(self):
         x = np.ones((4, 2))
         return ["x", 5, object(), [], (), {}, (x,), (x, np.ones(3)), ("x", "y")]
+
+
+def first_rows(dataset, count):
+    """The first samples of a dataset of batches, `(x, y)` in arrays; `y` may be None.
+
+    No more batches are read than hold them.
+
+    Args:
+        dataset: a `tf.data.Dataset` of batches `x`, `(x, y)` or `(x, y, sample_weight)`.
+        count: samples at most.
+
+    Raises:
+        ValueError: if there are none.
+
+    >>> dataset = tf.data.Dataset.from_tensor_slices(np.arange(9)).batch(4)
+    >>> first_rows(dataset, 6)
+    (array([0, 1, 2, 3, 4, 5]), None)
+    """
+    found, num_read = [], 0
+    for batch in dataset.as_numpy_iterator():
+        found.append(keras.utils.unpack_x_y_sample_weight(batch)[:2])
+        num_read += len(keras.tree.flatten(found[-1])[0])
+        if num_read >= count:
+            break
+    if not found:
+        raise ValueError("The dataset is empty: pass at least one batch.")
+
+    def join(*parts):
+        return None if parts[0] is None else np.concatenate(parts)[:count]
+
+    return keras.tree.map_structure(join, *found)
 
 
 def _are_pair(value):

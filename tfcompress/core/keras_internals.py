@@ -12,6 +12,8 @@ import threading
 import keras
 import tensorflow as tf
 
+from tfcompress.core.replicas import num_workers
+
 
 def direct_layers(layer):
     """The layers that a layer or model holds itself, each once, as they were added."""
@@ -138,6 +140,44 @@ def added_loss(model, loss):
     On several devices it is divided by their number, since their losses are summed.
     """
     return model._aggregate_additional_loss(loss)
+
+
+def mend_fit_on_workers():
+    """Lets Keras' `fit` and `evaluate` run on several workers.
+
+    Keras 3.15 does not by itself, whatever the model. Of the first batch, whose shapes it
+    needs, it asks for the mean over workers as if the batch were one tensor; of metrics,
+    which are scalars, for a mean along their first axis. Models of one worker train as
+    before.
+    """
+    module = keras.src.backend.tensorflow.trainer
+    trainer = module.TensorFlowTrainer
+    build, reduce = trainer._maybe_symbolic_build, module.reduce_per_replica
+
+    @functools.wraps(build)
+    def build_like_own_batch(self, iterator=None, data_batch=None):
+        strategy = self.distribute_strategy
+        if iterator is not None and num_workers(strategy) > 1:
+            batches = next(iter(iterator))[-1]
+            iterator, data_batch = None, _own_part(strategy, next(batches))
+        build(self, iterator, data_batch)
+
+    @functools.wraps(reduce)
+    def reduce_scalars(values, strategy, reduction):
+        if reduction != "auto" or num_workers(strategy) == 1:
+            return reduce(values, strategy, reduction)
+        return keras.tree.map_structure(
+            lambda value: strategy.reduce("MEAN", value, axis=None), values
+        )
+
+    trainer._maybe_symbolic_build = build_like_own_batch
+    module.reduce_per_replica = reduce_scalars
+
+
+def _own_part(strategy, batch):
+    return keras.tree.map_structure(
+        lambda part: strategy.experimental_local_results(part)[0], batch
+    )
 
 
 def is_stateful(obj):

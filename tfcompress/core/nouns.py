@@ -329,6 +329,13 @@ class Schedule(Plugin):
         """Whether something must happen in the steps `(previous_step, step]`."""
         raise NotImplementedError
 
+    def last_due(self, step):
+        """The last step up to `step` at which something happens; -1 if there is none."""
+        steps = range(-1, step + 1)
+        return steps[
+            bisect.bisect_left(steps, True, key=lambda s: not self.due(s, step))
+        ]
+
     def is_over(self, step):
         """Whether nothing happens any more after `step`."""
         return not self.due(step, _NEVER)

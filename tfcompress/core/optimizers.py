@@ -107,7 +107,7 @@ def watched_steps(optimizer, variables, see):
 
     In the graph of the training step, if that is traced within. Gradients are those of the
     loss before clipping, without what regularizers of the weights add; steps are what the
-    weights have moved by.
+    weights have moved by. Of several replicas each sees its own part of the gradients.
 
     Args:
         optimizer: a Keras optimizer, also one that scales the loss.
@@ -136,8 +136,10 @@ def watched_steps(optimizer, variables, see):
         before = [tf.identity(variable.value) for variable in variables]
         apply(grads, trainable_variables)
         steps = [v.value - old for v, old in zip(variables, before, strict=True)]
+        # Losses are divided by the number of replicas.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         gradients = [
-            tf.cast(found[id(variable)], old.dtype) - _slope(variable, old)
+            tf.cast(found[id(variable)], old.dtype) - _slope(variable, old) / replicas
             if id(variable) in found
             else tf.zeros_like(old)
             for variable, old in zip(variables, before, strict=True)

@@ -8,6 +8,7 @@ from tfcompress.core.data import Batches
 from tfcompress.core.kinds import Converted, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Schedule, Scope
 from tfcompress.core.optimizers import StepCount, steps_done
+from tfcompress.core.replicas import check_same_step
 from tfcompress.core.rules import Rules
 from tfcompress.pruning.prune import (
     NUM_KEPT,
@@ -41,6 +42,9 @@ class Pruning(keras.callbacks.Callback):
     than the schedule asks for by then, as after an earlier one to a lower sparsity or
     with weights that were restored, catches up at once.
 
+    Workers that train together (`tf.distribute.MultiWorkerMirroredStrategy`) have the same
+    masks, those that the first of them chose.
+
     Transforms after a mask that share values or have very few (`Codebook`, `Binary`,
     `Ternary`, `TrainedTernary`, grids of 2 or 3 bits) wait until the schedule is over and
     a third of the remaining training has made up for the last weights that went; one
@@ -56,13 +60,15 @@ class Pruning(keras.callbacks.Callback):
         criterion: a `tfc.criteria` object or name.
         pattern: a `tfc.patterns` object or name.
         scope: a `tfc.scopes` object or name.
-        data: batches over which criteria that need signals gather them.
+        data: batches over which criteria that need signals gather them; of several
+            workers each may pass others, and all of them count.
         num_kept: how many weights stay in the end, or `{pattern: count}`; the schedule
             is scaled so that it ends there. Exact as in `tfc.prune`.
 
     Raises:
         ValueError: if the model has no `Mask` transform, a pattern matches none of
-            those that have, or weights are not finite; if `num_kept` is more than there
+            those that have, weights are not finite, or workers resume from different
+            steps; if `num_kept` is more than there
             are, or comes with schedules for patterns or with one that ends at 0.
 
     Source: Zhu and Gupta, "To prune, or not to prune" (2017).
@@ -142,17 +148,17 @@ class Pruning(keras.callbacks.Callback):
         if self._count.read is not None:
             return
         step = self._steps_done()
+        check_same_step(self.model.distribute_strategy, step)
         self._count.begin(step)
         self.sparsity = self._masked_fraction()
         self._find_stages(step + self._steps_to_come(epoch))
         self._stage(step)
-        # Restored masks stay where they are what the schedule says.
-        behind = [
-            (schedule(step), members)
+        asked = [
+            (schedule(schedule.last_due(step)), members)
             for schedule, members in self._parts
-            if self._is_behind(schedule(step), members)
         ]
-        if behind:
+        # Restored masks stay where they are what the schedule says.
+        if behind := [part for part in asked if self._is_behind(*part)]:
             self._prune(behind)
 
     def _steps_done(self):

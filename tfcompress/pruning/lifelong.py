@@ -4,12 +4,12 @@ import contextlib
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfcompress.core.collect import collect
 from tfcompress.core.data import Batches
 from tfcompress.core.kinds import Number, OneOf, checked
 from tfcompress.core.optimizers import optimizer_of, watched_steps
+from tfcompress.core.replicas import own_variable
 from tfcompress.pruning.criteria.lifelong import Lifelong
 from tfcompress.pruning.prune import kernels
 
@@ -95,7 +95,8 @@ class LifelongImportance(keras.callbacks.Callback):
         self._watching.close()
         variables = [weight.ref.variable for weight in self._weights]
         self._start = [variable.numpy() for variable in variables]
-        self._path = [tf.Variable(tf.zeros_like(v.value)) for v in variables]
+        with self.model.distribute_strategy.scope():
+            self._path = [own_variable(v.shape, v.dtype) for v in variables]
         optimizer = optimizer_of(self.model, variables)
         self._watching.enter_context(watched_steps(optimizer, variables, self._see))
         # The step may have been traced by an earlier training.

@@ -18,6 +18,7 @@ from tfcompress.core.keras_internals import optimizer_slots
 from tfcompress.core.kinds import BuiltModel, Integer, Number, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Pattern, Scope
 from tfcompress.core.optimizers import optimizer_of
+from tfcompress.core.replicas import of_first
 from tfcompress.core.rules import Rule, Rules, check_used, last_match
 from tfcompress.core.walk import WeightRef, weight_refs
 from tfcompress.core.warn import warn
@@ -442,10 +443,10 @@ class Engine:
             value: from `adjusted`.
             model: whose optimizer forgets what it knows of weights that come back.
         """
-        variable = weight.treatment.variable
+        variable, strategy = weight.treatment.variable, model.distribute_strategy
         if value is not None:
-            variable.assign(value)
-        keep = weight.layout.from_canonical(keep)
+            variable.assign(of_first(strategy, value))
+        keep = of_first(strategy, weight.layout.from_canonical(keep))
         if weight.mask is None:
             value = variable.numpy()
             variable.assign(np.where(keep, value, np.zeros((), value.dtype)))

@@ -7,11 +7,12 @@ import math
 import pathlib
 
 import keras
+import tensorflow as tf
 import yaml
 
 from tfcompress import callbacks as own_callbacks
 from tfcompress.core.compress import compress, strip
-from tfcompress.core.data import Data
+from tfcompress.core.data import Data, first_rows
 from tfcompress.core.errors import shown
 from tfcompress.core.files import write_atomically
 from tfcompress.core.kinds import (
@@ -25,6 +26,7 @@ from tfcompress.core.kinds import (
     Integer,
     Mapping,
     Number,
+    OneOf,
     Text,
     bind,
     checked,
@@ -77,7 +79,8 @@ class Recipe:
     - `prune_weights`: `sparsity`, `solver`, `pattern`, `scope`, `bits`, and
       `quantize_weights`: `bits`, `rounding`, `scales`; both correct each layer on the
       first 1,024 inputs of the data, without training
-    - `fit`: `epochs`, `batch_size`, `learning_rate`; `loss`, by default the one that the
+    - `fit`: `epochs`, `batch_size`, `learning_rate`, and `decay: cosine` to let it fall to
+      zero; `loss`, by default the one that the
       model is compiled with (with its metrics), else for each output cross entropy or the
       mean squared error, as the data have it; `callbacks`, a list of names or
       `{name: arguments}`, those of `tfc.callbacks` (`pruning` or `Pruning`) and of
@@ -164,19 +167,20 @@ class Recipe:
     def run(
         self,
         model: BuiltModel(),
-        data: Data() = None,
+        data: Data(or_dataset=True) = None,
         folder: FilePath() = ".",
-        validation_data: Data() = None,
+        validation_data: Data(or_dataset=True) = None,
         verbose: VERBOSE = 0,
     ):
         """Runs all steps.
 
         Args:
             model: a built Keras model, which is not changed.
-            data: `(x, y)` to train on, whose `x` also serves as export samples; with
-                several outputs, `y` is a list or a dictionary.
+            data: `(x, y)` to train on, whose first inputs also serve as samples; with
+                several outputs, `y` is a list or a dictionary. Or a dataset of batches of
+                them, which is never held in memory as a whole.
             folder: relative export paths start here.
-            validation_data: `(x, y)` for the training history.
+            validation_data: the same for the training history.
             verbose: as in `model.fit`.
 
         Returns:
@@ -232,12 +236,11 @@ class _Run:
             arguments["reconstruct"] = self._inputs(_NUM_CORRECTED)
         batches = None
         if self._data is not None:
-            count = min(_NUM_SAMPLES, len(keras.tree.flatten(self._data[0])[0]))
+            some = self._some(_NUM_SAMPLES)
+            count = len(keras.tree.flatten(some[0])[0])
             batches = [
-                keras.tree.map_structure(
-                    lambda part, i=i: part[i : i + _BATCH_SIZE], tuple(self._data)
-                )
-                for i in range(0, count, _BATCH_SIZE)
+                _rows(some, slice(start, start + _BATCH_SIZE))
+                for start in range(0, count, _BATCH_SIZE)
             ]
         self.model = prune_channels(self.model, data=batches, **arguments)
 
@@ -251,9 +254,13 @@ class _Run:
 
     def _inputs(self, count):
         """The first inputs of the data; None without data."""
-        if self._data is None:
-            return None
-        return keras.tree.map_structure(lambda part: part[:count], self._data[0])
+        return None if self._data is None else self._some(count)[0]
+
+    def _some(self, count):
+        """The first rows of the data, `(x, y)`."""
+        if isinstance(self._data, tf.data.Dataset):
+            return first_rows(self._data, count)
+        return _rows(tuple(self._data), slice(count))
 
     def shrink(self):
         self.model = shrink(self.model)
@@ -263,6 +270,7 @@ class _Run:
         epochs: Integer(1) = 1,
         batch_size: Integer(1) = 64,
         learning_rate: Number(0) = 1e-3,
+        decay: OneOf("cosine", None) = None,
         loss: LOSS = None,
         pruning: _given("pruning") = None,
         channel_pruning: _given("channel_pruning") = None,
@@ -281,7 +289,7 @@ class _Run:
             *(_callback({name: given}) for name, given in short.items() if given),
             *map(_callback, callbacks),
         ]
-        x, y = self._data
+        x, y = self._some(_NUM_SAMPLES)
         if y is None and distillation is None and not self.model.losses:
             raise ValueError("training needs targets: the data has x and no y.")
         learner = self.model
@@ -289,17 +297,15 @@ class _Run:
             learner = Distiller(self.model, **distillation)
         # Copies may be compiled for a training that came before.
         aim = objective(self._given, x, y, loss)
+        if decay:
+            steps = epochs * _num_batches(self._data, batch_size)
+            learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
         aim.compile(learner, keras.optimizers.Adam(learning_rate))
-        validation_data = self._validation_data
-        if validation_data is not None:
-            validation_data = (validation_data[0], aim.ordered(validation_data[1]))
         history = learner.fit(
-            x,
-            aim.ordered(y),
+            **_fed(self._data, aim, batch_size),
             epochs=epochs,
-            batch_size=batch_size,
             callbacks=callbacks,
-            validation_data=validation_data,
+            validation_data=_compared(self._validation_data, aim),
             verbose=self._verbose,
         )
         self.histories.append(history.history)
@@ -322,6 +328,37 @@ class _Run:
                 codec=codec,
             )
         )
+
+
+def _rows(data, chosen):
+    return keras.tree.map_structure(
+        lambda part: None if part is None else part[chosen], data
+    )
+
+
+def _fed(data, aim, batch_size):
+    """Arguments of `fit`."""
+    if isinstance(data, tf.data.Dataset):
+        return {"x": data}
+    return {"x": data[0], "y": aim.ordered(data[1]), "batch_size": batch_size}
+
+
+def _num_batches(data, batch_size):
+    if not isinstance(data, tf.data.Dataset):
+        return math.ceil(len(keras.tree.flatten(data[0])[0]) / batch_size)
+    if int(data.cardinality()) < 1:
+        raise ValueError(
+            "decay needs a dataset of known length: give it one with "
+            "dataset.apply(tf.data.experimental.assert_cardinality(batches))."
+        )
+    return int(data.cardinality())
+
+
+def _compared(data, aim):
+    """Validation data of `fit`."""
+    if data is None or isinstance(data, tf.data.Dataset):
+        return data
+    return data[0], aim.ordered(data[1])
 
 
 # What a recipe itself passes on.

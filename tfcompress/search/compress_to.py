@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.core.data import Data
+from tfcompress.core.data import Data, first_rows
 from tfcompress.core.kinds import (
     VERBOSE,
     BuiltModel,
@@ -92,8 +92,9 @@ def compress_to(
         folder: where candidates and a journal go. A search that was stopped goes on there.
             None stands for a new temporary folder.
         validation_data: to say how accurate candidates are. Needed with `epochs`.
-        epochs: of training of each candidate, after its structure is made.
-        learning_rate: of the training.
+        epochs: of training of the best candidate: with its zeros, on the grids of its
+            bits, or with its shared values.
+        learning_rate: that the training starts with; it falls to zero along a cosine.
         precision: of the files; by default `"int8"` if bits are searched, else
             `"float32"`.
         codec: of the files, as in `tfc.export_tflite`; None for ordinary ones.
@@ -178,19 +179,13 @@ def _split(data, validation_data, is_trained):
 
 
 def _first(data, count):
-    """`(x, y)`; of a dataset no more batches are read than hold `count` samples."""
-    if not isinstance(data, tf.data.Dataset):
-        return tuple(
-            part if part is None else keras.tree.map_structure(np.asarray, part)
-            for part in data
-        )
-    found, read = [], 0
-    for batch in data.as_numpy_iterator():
-        found.append(keras.utils.unpack_x_y_sample_weight(batch)[:2])
-        read += len(keras.tree.flatten(batch)[0])
-        if read >= count:
-            break
-    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *found)
+    """`(x, y)` as arrays; of a dataset no more than `count` samples."""
+    if isinstance(data, tf.data.Dataset):
+        return first_rows(data, count)
+    return tuple(
+        part if part is None else keras.tree.map_structure(np.asarray, part)
+        for part in data
+    )
 
 
 def _rows(data, chosen):

@@ -11,6 +11,7 @@ _CLOSE = 0.97
 # What is aimed at within a limit.
 _AIM = 0.995
 _HALVINGS = 6
+_MOST_TRAININGS = 3
 
 
 class Fit:
@@ -36,18 +37,40 @@ class Fit:
         Raises:
             ValueError: if no member is within the budget.
         """
-        best = self._smallest() if not self._budget.costs else self._most_accurate()
         study, budget = self._study, self._budget
+        best = self._smallest() if not budget.costs else self._most_accurate()
+        if study.making.epochs:
+            best = self._trained(best)
         result = SearchResult(study.dense, best, tuple(study.candidates), budget)
         drop = study.dense.accuracy - best.accuracy
         if budget.accuracy_drop is not None and drop > budget.accuracy_drop:
+            within = f"within {_listed(budget.costs)} " * bool(budget.costs)
             raise ValueError(
-                f"The budget cannot be met: within {_listed(budget.costs)} the best "
-                f"candidate loses {drop:.4f} of accuracy, {budget.accuracy_drop:g} is "
-                f"allowed. Ask for less, or train candidates (epochs=). They are in "
-                f"{str(study.folder)!r}."
+                f"The budget cannot be met: {within}the best candidate loses "
+                f"{drop:.4f} of accuracy, {budget.accuracy_drop:g} is allowed. Ask for "
+                f"less, or train (epochs=). The candidates are in {str(study.folder)!r}."
             )
         return result
+
+    def _trained(self, best):
+        """The best candidate after training, or one a little smaller.
+
+        Training moves weights, so that files may grow.
+        """
+        study, budget = self._study, self._budget
+        found, aims = [best], dict(budget.costs)
+        for _ in range(_MOST_TRAININGS):
+            made = study.candidate(best.member, is_trained=True)
+            excess = budget.excess(made.costs)
+            if not excess:
+                found.append(made)
+                break
+            aims = {n: aims[n] / excess.get(n, 1.0) * _AIM for n in aims}
+            member = self._proposed(self._limits(aims))
+            if member is None or member == best.member:
+                break
+            best = study.candidate(member)
+        return max(found, key=lambda candidate: candidate.accuracy)
 
     def _check_reachable(self):
         """Raises if the most compressed member is known to be above the budget."""
@@ -67,7 +90,7 @@ class Fit:
     def _most_accurate(self):
         study, best, done = self._study, None, []
         while len(done) < _MOST_ROUNDS:
-            member = self._proposed(self._limits())
+            member = self._proposed(self._limits(self._budget.costs))
             if member is None or member in done:
                 break
             done.append(member)
@@ -99,10 +122,10 @@ class Fit:
             self._refuse(name, least.costs[name])
         return least
 
-    def _limits(self):
-        """What the engine's own counts may be for files within the budget."""
+    def _limits(self, costs):
+        """What the engine's own counts may be for files of these costs."""
         limits = {}
-        for name, limit in self._budget.costs.items():
+        for name, limit in costs.items():
             count = "kernel_bytes" if name == "size_bytes" else "macs"
             most = limit if name == "macs" else self._count_for(name, limit, count)
             limits[count] = min(most, limits.get(count, math.inf))
@@ -115,14 +138,10 @@ class Fit:
         above = min((p for p in points if p[0] > limit), default=None)
         if below is None:
             self._refuse(name, min(points)[0])
-        if above is None:
-            return (
-                below[1] + (_AIM * limit - below[0])
-                if name == "size_bytes"
-                else math.inf
-            )
-        rise = (above[1] - below[1]) / (above[0] - below[0])
-        return below[1] + max(_AIM * limit - below[0], 0.0) * rise
+        left = max(_AIM * limit - below[0], 0.0)
+        if above is not None:
+            return below[1] + left * (above[1] - below[1]) / (above[0] - below[0])
+        return below[1] + left if name == "size_bytes" else math.inf
 
     def _points(self, name, count):
         """`[(cost, count)]` of what is known, at least of the most compressed member."""
@@ -131,6 +150,7 @@ class Fit:
         points = [
             (c.costs[name], study.proxy.costs(c.member)[count])
             for c in study.candidates
+            if not c.epochs
         ]
         # The dense file has floats, the bytes of others are something else.
         if name != "size_bytes":

@@ -181,7 +181,7 @@ def mixed_precision(
         ['a', 'b']
     """
     bits = tuple(sorted(bits))
-    _SAMPLES[sensitivity].check("mixed_precision(samples)", samples)
+    samples = _SAMPLES[sensitivity].check("mixed_precision(samples)", samples)
     if (average_bits is None) == (budget_bytes is None):
         count = 0 if average_bits is None else 2
         raise ValueError(

@@ -32,6 +32,7 @@ class Candidate:
     Attributes:
         name: `"003"`; the files `NAME.yaml`, `NAME.keras` and `NAME.tflite` have it.
         member: what was chosen, `{dimension: {layer: choice}}`.
+        epochs: that it was trained for.
         path: the written `.tflite` file.
         size_bytes: of the file.
         accuracy: of the file in LiteRT: the share of right answers, or minus the mean
@@ -44,6 +45,7 @@ class Candidate:
 
     name: str
     member: dict
+    epochs: int
     path: pathlib.Path
     size_bytes: int
     accuracy: float
@@ -156,7 +158,10 @@ class SearchResult:
         if row is self.dense:
             return "float32, as it came"
         over = ", ".join(self.budget.excess(row.costs))
-        remarks = ["best"] * (row is self.best) + [f"above in {over}"] * bool(over)
+        trained = [f"{row.epochs} epochs"] * bool(row.epochs)
+        remarks = (
+            trained + ["best"] * (row is self.best) + [f"above in {over}"] * bool(over)
+        )
         return ", ".join(remarks)
 
     def __str__(self):

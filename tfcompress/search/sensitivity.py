@@ -167,7 +167,7 @@ def sensitivity(
         >>> found["a"].harms["2 bits"] > found["a"].harms["8 bits"]
         True
     """
-    MEASURES[measure].check("sensitivity(data)", data)
+    data = MEASURES[measure].check("sensitivity(data)", data)
     flat = folded(model)
     layers = matrix_layers(flat)
     if not layers:

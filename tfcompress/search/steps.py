@@ -5,6 +5,7 @@ import re
 
 from tfcompress.core.nouns import Criterion
 from tfcompress.core.plugin import snake_case
+from tfcompress.export.precisions import precision_of
 from tfcompress.pruning.criteria import L2
 from tfcompress.search import kernels
 from tfcompress.search.space import of_layer
@@ -22,7 +23,7 @@ class Making:
         codec: of the file; None for an ordinary one.
         criterion: the `Criterion` that ranks channels.
         round_to: channels that groups keep a multiple of.
-        epochs: of training; 0 for none.
+        epochs: of training, of those that are trained.
         learning_rate: of the training.
     """
 
@@ -34,7 +35,7 @@ class Making:
     learning_rate: float = 1e-3
 
 
-def steps_of(member, layers, making, path):
+def steps_of(member, layers, making, path, is_trained=False):
     """The steps of a `tfc.Recipe`.
 
     Args:
@@ -42,14 +43,19 @@ def steps_of(member, layers, making, path):
         layers: `{path: layer}` of the model that the recipe is for.
         making: a `Making`.
         path: of the file.
+        is_trained: whether weights are trained in the end, on the grids, with the zeros
+            and the shared values that were chosen for them.
     """
-    steps = [*_structure(member, layers, making), *_training(member, layers, making)]
-    steps += _storage(member, layers)
+    finish = _training if is_trained else _storage
     profile = "custom" if making.codec else "builtin"
     export = {"path": path, "precision": making.precision, "profile": profile}
     if making.codec:
         export["codec"] = making.codec
-    return [*steps, {"export": export}]
+    return [
+        *_structure(member, layers, making),
+        *finish(member, layers, making),
+        {"export": export},
+    ]
 
 
 def _structure(member, layers, making):
@@ -82,22 +88,10 @@ def _written(plugin):
     return {name: arguments} if arguments else name
 
 
-def _training(member, layers, making):
-    if not making.epochs:
-        return
-    sparse = _rules(member, layers, "sparsity")
-    fit = {"epochs": making.epochs, "learning_rate": making.learning_rate}
-    if sparse:
-        yield {"prune_weights": {"sparsity": sparse, "solver": _SOLVER}}
-        yield {"compress": {"rules": dict.fromkeys(sparse, "mask")}}
-    yield {"fit": fit}
-    yield "strip"
-
-
-def _storage(member, layers):
+def _storage(member, layers, making):
     """What is done without training, each layer corrected for those before it."""
     sparse = _rules(member, layers, "sparsity")
-    bits = _rules(member, layers, "bits", but=None)
+    bits = _rules(member, layers, "bits", but=())
     clusters = _rules(member, layers, "clusters")
     if sparse:
         arguments = {"sparsity": sparse, "solver": _SOLVER}
@@ -105,20 +99,39 @@ def _storage(member, layers):
     elif bits:
         yield {"quantize_weights": {"bits": bits, "rounding": "gptq"}}
     if clusters:
-        rules = {
-            name: {"codebook": {"num_clusters": n, "initialization": "optimal"}}
-            for name, n in clusters.items()
-        }
+        rules = {name: _codebook(number) for name, number in clusters.items()}
         yield {"compress": {"rules": rules}}
         yield "strip"
 
 
+def _training(member, layers, making):
+    """The same with transforms that hold while weights are trained."""
+    sparse = _rules(member, layers, "sparsity")
+    if sparse:
+        yield {"prune_weights": {"sparsity": sparse, "solver": _SOLVER}}
+    rules = {name: ["mask"] for name in sparse}
+    for name, bits in _rules(member, layers, "bits", but=()).items():
+        rules.setdefault(name, []).append({"learned_step": {"bits": bits}})
+    for name, number in _rules(member, layers, "clusters").items():
+        rules.setdefault(name, []).append(_codebook(number))
+    if rules:
+        yield {"compress": {"rules": rules}}
+    if precision_of(making.precision).holds_ranges:
+        yield "quantize_activations"
+    fit = {"epochs": making.epochs, "learning_rate": making.learning_rate}
+    yield {"fit": {**fit, "decay": "cosine"}}
+    yield "strip"
+
+
+def _codebook(num_clusters):
+    return {"codebook": {"num_clusters": num_clusters, "initialization": "optimal"}}
+
+
 def _rules(member, layers, dimension, but=(0, None)):
     """`{pattern: choice}` of the layers, or of what takes their places."""
-    left_out = but or ()
     return {
         re.escape(name): choice
         for path, choice in member.get(dimension, {}).items()
-        if choice not in left_out
+        if choice not in but
         for name in kernels.paths_of_parts(path, layers[path], of_layer(member, path))
     }

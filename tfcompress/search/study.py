@@ -63,7 +63,7 @@ class Study:
         self._data, self._scored = data, scored
         self._latency, self._verbose = latency, verbose
         self.candidates, self._harms, self._scores = [], {}, {}
-        self._tasks = None
+        self._tasks, self._num_made = None, 0
         self._open(graph)
         samples = _first(data[0], _MOST_FOLLOWED)
         some = _first(scored, _MOST_SKETCHED)
@@ -91,14 +91,22 @@ class Study:
                 self._harms[key] = line["harm"]
             elif "score" in line:
                 self._scores[_key(line["member"])] = line["score"]
-            elif (self.folder / line["path"]).is_file():
-                self._known(Candidate(**{**line, "path": self.folder / line["path"]}))
+            else:
+                self._recall(line)
+
+    def _recall(self, line):
+        """Takes in a candidate of the journal, if all is there that is needed of it."""
+        path = self.folder / line["path"]
+        is_timed = self._latency is None or line["latency_ms"] is not None
+        if is_timed and path.is_file():
+            self._known(Candidate(**{**line, "path": path}))
 
     def _known(self, candidate):
         if candidate.name == _DENSE:
             self.dense = candidate
-        else:
-            self.candidates.append(candidate)
+            return
+        self.candidates.append(candidate)
+        self._num_made = max(self._num_made, int(candidate.name) + 1)
 
     def _mark(self, graph):
         """Changes with all that candidates depend on."""
@@ -131,21 +139,27 @@ class Study:
             ):
                 np.savez(file, **arrays)
         export_tflite(self.flat, path, verify=False)
-        return self._measured(_DENSE, {}, self.flat, path, start)
+        return self._measured(_DENSE, {}, 0, self.flat, path, start)
 
-    def candidate(self, member):
+    def candidate(self, member, is_trained=False):
         """The `Candidate` of a member, made now or before."""
-        known = [c for c in self.candidates if c.member == member]
+        epochs = self.making.epochs if is_trained else 0
+        known = [
+            c for c in self.candidates if c.member == member and c.epochs == epochs
+        ]
         if known:
             return known[0]
-        name = f"{len(self.candidates):03d}"
+        name = f"{self._num_made:03d}"
         start = time.perf_counter()
         path = self.folder / f"{name}.tflite"
-        recipe = Recipe(steps_of(member, self.proxy.layers, self.making, path.name))
+        layers = self.proxy.layers
+        recipe = Recipe(steps_of(member, layers, self.making, path.name, is_trained))
         recipe.to_yaml(path.with_suffix(".yaml"))
-        made = strip(recipe.run(self.flat, self._data, self.folder).model)
+        verbose = self._verbose if is_trained else 0
+        result = recipe.run(self.flat, self._data, self.folder, verbose=verbose)
+        made = strip(result.model)
         _save(made, path.with_suffix(".keras"))
-        found = self._measured(name, member, made, path, start)
+        found = self._measured(name, member, epochs, made, path, start)
         if self._verbose:
             costs = [f"{found.size_bytes:,} bytes", f"{found.macs:,} MACs"]
             if found.latency_ms is not None:
@@ -153,11 +167,12 @@ class Study:
             print(f"{name}: {found.accuracy:.4f}, {', '.join(costs)}")
         return found
 
-    def _measured(self, name, member, model, path, start):
+    def _measured(self, name, member, epochs, model, path, start):
         latency = None if self._latency is None else float(self._latency(path))
         found = Candidate(
             name=name,
             member=member,
+            epochs=epochs,
             path=path,
             size_bytes=path.stat().st_size,
             accuracy=self._accuracy(path),
@@ -189,16 +204,25 @@ class Study:
             self._append({"member": member, "score": self._scores[key]})
         return self._scores[key]
 
-    def harms(self, rows, progress=None):
+    def harms(self, rows):
         """The errors of the outputs that choices cost, each alone, an array for each row.
 
         Args:
             rows: `[(dimension, name, choices)]`.
-            progress: called after each choice that was measured.
         """
-        return [self._harms_of(*row, progress) for row in rows]
+        bar = self.progress(sum(len(choices) for _, _, choices in rows), "choice")
+        return [self._harms_of(*row, bar) for row in rows]
 
-    def _harms_of(self, dimension, name, choices, progress):
+    def progress(self, total, unit):
+        """A bar, which is silent where the study is.
+
+        Args:
+            total: how many steps of `bar.add(1)` there are.
+            unit: what one of them is.
+        """
+        return keras.utils.Progbar(total, verbose=int(self._verbose), unit_name=unit)
+
+    def _harms_of(self, dimension, name, choices, bar):
         found = []
         for position, choice in enumerate(choices):
             key = dimension, name, choice
@@ -207,8 +231,7 @@ class Study:
                 self._harms[key] = harm if math.isfinite(harm) else math.inf
                 line = dict(zip(("dimension", "name", "choice"), key, strict=True))
                 self._append({**line, "harm": self._harms[key]})
-            if progress:
-                progress()
+            bar.add(1)
             found.append(self._harms[key] if position else 0.0)
         return np.array(found)
 

@@ -10,41 +10,46 @@ _NUM_IMAGES = 6144
 # Points of accuracy that a search is to be better by before training.
 _BETTER = 0.5
 ENGINES = {
-    "knapsack": "knapsack",
-    "nsga2": {"optuna": {"sampler": "nsga2", "trials": 200}},
-    "tpe": {"optuna": {"trials": 200}},
-    "amc": "amc",
-    "filter_agent": "filter_agent",
-    "apq": "apq",
-    "tas": "tas",
+    "half_macs": {
+        "knapsack": "knapsack",
+        "NSGA-II": {"optuna": {"sampler": "nsga2"}},
+        "TPE": {"optuna": {"sampler": "tpe"}},
+    },
+    "half_macs_agents": {"AMC": "amc", "filter agent": "filter_agent"},
+    "half_macs_joint": {"APQ": "apq", "TAS": "tas"},
 }
 
 
-def half_macs(lab, name):
-    """The engine beside the same ratio for all groups, before and after training."""
+def half_macs(lab, engines):
+    """Engines beside the same ratio for all groups, before and after training."""
     dense = lab.resnet_20()
     if dense is None:
         return harness.left_out("the trained ResNet-20 is not there: pass --model")
-    uniform = _searched(lab, dense, "uniform")
-    found = _searched(lab, dense, ENGINES[name])
+    least, least_trained, _ = _accuracies(lab, dense, "uniform")
     note = f"dense {lab.accuracy(dense, lab.cifar10):.2f} %"
-    before = [lab.accuracy(r.best.model, lab.cifar10) for r in (uniform, found)]
-    after = [_trained(lab, r.best.model) for r in (uniform, found)]
-    return [
-        Measure("uniform, not trained", before[0], "%", note=note),
-        Measure("found, not trained", before[1], "%", at_least=before[0] + _BETTER),
-        Measure("uniform, trained", after[0], "%", note=f"{_EPOCHS} epochs"),
-        Measure(
-            "found, trained", after[1], "%", at_least=after[0], note=f"{_EPOCHS} epochs"
-        ),
-        Measure("MACs", found.best.macs / found.dense.macs, at_most=0.5),
+    epochs = f"{_EPOCHS} epochs"
+    rows = [
+        Measure("uniform", least, "%", note=note),
+        Measure("uniform, trained", least_trained, "%", note=epochs),
     ]
+    for name, engine in engines.items():
+        before, after, macs = _accuracies(lab, dense, engine)
+        rows += [
+            Measure(name, before, "%", at_least=least + _BETTER),
+            Measure(f"{name}, trained", after, "%", at_least=least_trained),
+            Measure(f"{name}, MACs", macs, at_most=0.5),
+        ]
+    return rows
 
 
-def _searched(lab, dense, engine):
+def _accuracies(lab, dense, engine):
+    """Not trained and trained, and the share of MACs."""
     harness.progress(f"  {engine}")
     data = tuple(a[-_NUM_IMAGES:] for a in lab.cifar10.everything)
-    return lab.tfc.compress_to(dense, {"macs": 0.5}, data, engine=engine, verbose=0)
+    result = lab.tfc.compress_to(dense, {"macs": 0.5}, data, engine=engine, verbose=0)
+    model = result.best.model
+    before = lab.accuracy(model, lab.cifar10)
+    return before, _trained(lab, model), result.best.macs / result.dense.macs
 
 
 def _trained(lab, model):
@@ -61,5 +66,6 @@ def _trained(lab, model):
 
 
 ROWS = {
-    f"half_macs_{name}": functools.partial(half_macs, name=name) for name in ENGINES
+    name: functools.partial(half_macs, engines=engines)
+    for name, engines in ENGINES.items()
 }

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfcompress.core.replicas import own_variable
+
 _EPSILON = 1e-8
 
 
@@ -31,8 +33,8 @@ class DenseGradient:
 
     def __init__(self, shape, dtype, is_wanted=None):
         self._is_wanted = is_wanted
-        self._gradient = _variable(shape, dtype)
-        self._is_first = _variable((), "bool")
+        self._gradient = own_variable(shape, dtype)
+        self._is_first = own_variable((), "bool")
 
     def __call__(self, masked):
         """The masked weight, whose gradient is seen when it comes."""
@@ -85,7 +87,7 @@ class DenseMomentum(DenseGradient):
     def __init__(self, shape, dtype, beta_1, beta_2=None):
         super().__init__(shape, dtype)
         self._betas = [beta_1] if beta_2 is None else [beta_1, beta_2]
-        self._means = [_variable(shape, dtype) for _ in self._betas]
+        self._means = [own_variable(shape, dtype) for _ in self._betas]
 
     def _begin(self):
         # The gradient of the last batch is whole only when the next one begins.
@@ -111,16 +113,3 @@ class DenseMomentum(DenseGradient):
         if not self._is_first.numpy():
             means = self._folded(self.gradient(), means)
         return means[0] / (means[1] ** 0.5 + _EPSILON) if means[1:] else means[0]
-
-
-def _variable(shape, dtype):
-    """Each replica has its own, and reading adds them up."""
-    aggregation = tf.VariableAggregation
-    return tf.Variable(
-        tf.zeros(shape, dtype),
-        trainable=False,
-        synchronization=tf.VariableSynchronization.ON_READ,
-        aggregation=(
-            aggregation.ONLY_FIRST_REPLICA if dtype == "bool" else aggregation.SUM
-        ),
-    )

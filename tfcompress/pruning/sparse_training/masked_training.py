@@ -5,6 +5,7 @@ import numpy as np
 
 from tfcompress.core.nouns import Scope
 from tfcompress.core.optimizers import optimizer_of, steps_done
+from tfcompress.core.replicas import of_first
 from tfcompress.pruning.prune import forget, needed_masks
 
 
@@ -64,6 +65,7 @@ class MaskedTraining(keras.callbacks.Callback):
         for weight, mask in zip(self._masked, masks, strict=True):
             variable, kept = weight.treatment.variable, weight.kept()
             keep = weight.layout.from_canonical(mask)
+            keep = of_first(self.model.distribute_strategy, keep)
             value = variable.numpy()
             variable.assign(np.where(keep & kept, value, np.zeros((), value.dtype)))
             weight.mask.mask.assign(keep)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfcompress.core.collect import collect
 from tfcompress.core.nouns import Signals, top
 from tfcompress.core.optimizers import StepCount, optimizer_of
+from tfcompress.core.replicas import check_same_step
 from tfcompress.pruning.criteria.random import Random
 from tfcompress.pruning.prune import Engine
 from tfcompress.pruning.regrow import regrow
@@ -118,6 +119,7 @@ class SparseTraining(MaskedTraining):
         if self._count.read is not None:
             return
         step = self._steps_done()
+        check_same_step(self.model.distribute_strategy, step)
         self._end = self._find_end(step, epoch)
         self._begin(step)
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfcompress.core.keras_internals import producer
 from tfcompress.core.kinds import Each, Integer, Number, OneOf, checked
+from tfcompress.core.replicas import gathered
 
 RANGES = ("moving_average", "learned")
 # What stands for minus infinity, as where attention is masked: so far below zero, and
@@ -128,9 +129,10 @@ class FakeQuant(keras.layers.Layer):
         rate = 1.0 - self.momentum if self.ranges == "moving_average" else 0.0
         step = here * tf.where(seen > 0, rate, 1.0)
         inputs = bounded(tf.stop_gradient(inputs))
+        lows, highs = gathered(tf.reduce_min(inputs), tf.reduce_max(inputs))
         for variable, value in (
-            (self.minimum, tf.reduce_min(inputs)),
-            (self.maximum, tf.reduce_max(inputs)),
+            (self.minimum, tf.reduce_min(lows)),
+            (self.maximum, tf.reduce_max(highs)),
         ):
             old = tf.convert_to_tensor(variable.value)
             variable.assign(tf.stop_gradient(old + step * (value - old)))

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfcompress.core.kinds import Integer, checked
+from tfcompress.core.replicas import gathered
 from tfcompress.quantization.layers.fake_quant import FakeQuant, bounded
 from tfcompress.transforms.learned_step import round_to_step
 
@@ -63,8 +64,7 @@ class LearnedStepQuant(FakeQuant):
 
     def _levels(self):
         """The lowest and the highest level."""
-        # The mean over replicas, one of which is enough.
-        below = tf.math.ceil(self.is_signed.value) * 2.0 ** (self.bits - 1)
+        below = self.is_signed.value * 2.0 ** (self.bits - 1)
         return 0.0 - below, 2.0**self.bits - 1 - below
 
     def _round(self, inputs):
@@ -78,13 +78,22 @@ class LearnedStepQuant(FakeQuant):
     def _observe(self, inputs, site):
         inputs = bounded(tf.stop_gradient(inputs))
         is_new = 1 - tf.gather(self.seen.value, site)
-        is_negative = tf.cast(tf.reduce_any(inputs < 0), tf.float32)
+        lowest, total, count = self._seen_by_all(inputs)
+        is_negative = tf.cast(lowest < 0, tf.float32)
         self.is_signed.assign(tf.maximum(self.is_signed.value, is_new * is_negative))
-        mean = tf.reduce_mean(tf.abs(inputs))
+        mean = total / count
         start = 2 * mean / tf.sqrt(self._levels()[1])
         is_first = (tf.reduce_max(self.seen.value) == 0) & (mean > 0)
         self.step.assign(tf.where(is_first, start, self.step.value))
         self.seen.assign(tf.maximum(self.seen.value, tf.one_hot(site, self.sites)))
+
+    @staticmethod
+    def _seen_by_all(inputs):
+        """The lowest activation of all replicas, the sum of `|x|` and their number."""
+        lowest, total = tf.reduce_min(inputs), tf.reduce_sum(tf.abs(inputs))
+        count = tf.cast(tf.size(inputs), tf.float32)
+        lows, totals, counts = gathered(lowest, total, count)
+        return tf.reduce_min(lows), tf.reduce_sum(totals), tf.reduce_sum(counts)
 
     def range(self):
         """`(min, max)` as floats, or None if no batch was seen yet."""

@@ -1,8 +1,5 @@
 """The choices that harm least by what each does alone, found exactly."""
 
-import keras
-
-from tfcompress.core.kinds import Integer
 from tfcompress.core.nouns import SearchEngine
 from tfcompress.search import knapsack
 from tfcompress.search.macs_cost import macs_cost
@@ -25,25 +22,19 @@ class Knapsack(SearchEngine):
     limit of bytes with several structures, of which the one that scores best is taken.
     Without channels all is chosen at once.
 
-    Args:
-        verbose: 1 shows how many choices are measured.
-
     Source: Yao et al., "HAWQ-V3" (2021), section 3.4, for bits by integer programming;
     Shen et al., "Structural Pruning via Latency-Saliency Knapsack" (2022), for channels
     (without the products).
 
     Example:
         >>> tfc.search.engines.Knapsack()
-        Knapsack(verbose=0)
+        Knapsack()
     """
-
-    def __init__(self, verbose: Integer(0, 1) = 0):
-        self.verbose = verbose
 
     def propose(self, study, limits):
         """The member with the least sum of harms."""
         rows = study.space.flat()
-        harms = dict(zip(map(_key, rows), self._measured(study, rows), strict=True))
+        harms = dict(zip(map(_key, rows), study.harms(rows), strict=True))
         if "channels" not in study.space.choices:
             return _chosen(study, rows, harms, limits)
         structure = [row for row in rows if row[0] in STRUCTURE]
@@ -56,11 +47,6 @@ class Knapsack(SearchEngine):
         if len(found) < 2:
             return found[0] if found else None
         return max(found, key=study.score)
-
-    def _measured(self, study, rows):
-        total = sum(len(choices) for _, _, choices in rows)
-        bar = keras.utils.Progbar(total, verbose=self.verbose, unit_name="choice")
-        return study.harms(rows, lambda: bar.add(1) if self.verbose else None)
 
 
 def _key(row):

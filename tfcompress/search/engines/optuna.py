@@ -115,8 +115,10 @@ class Optuna(SearchEngine):
             return _HOPELESS * (1 + excess) if excess else study.score(member)
 
         goal = max(self.trials, self._num_scored() + 1)
+        bar = study.progress(goal, "trial")
         for _ in range(self.trials * _MOST_HOPELESS):
             self._trials.optimize(value, n_trials=1)
+            bar.update(min(self._num_scored(), goal))
             if self._is_done(study, limits, goal):
                 return
 
