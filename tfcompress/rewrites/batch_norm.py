@@ -67,7 +67,7 @@ def statistics(model, data):
     count = 0
     with contextlib.ExitStack() as stack:
         for norm in norms:
-            stack.enter_context(_by_batch(norm))
+            stack.enter_context(by_batch(norm))
         for x, _, _ in each_batch(data):
             model(x, training=False)
             for norm, mean, square in zip(norms, means, squares, strict=True):
@@ -151,8 +151,8 @@ def _statistics(norm, inputs):
 
 
 @contextlib.contextmanager
-def _by_batch(norm):
-    """Within it a batch norm takes the statistics of the batch for its own."""
+def by_batch(norm):
+    """In it a batch norm takes the statistics of the batch for its own."""
     momentum, call = norm.momentum, norm.call
 
     def call_in_training(*args, **kwargs):

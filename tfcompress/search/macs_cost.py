@@ -23,20 +23,20 @@ def macs_cost(proxy, rows, limit):
         A `knapsack.Cost`.
     """
     places = {(dimension, name): i for i, (dimension, name, _) in enumerate(rows)}
-    shares = _shares_of_units(proxy, rows)
+    shares = shares_of_groups(proxy, rows)
     ratios = _ratios_of_layers(proxy, rows, places)
     cost = Cost(limit)
     for kernel, macs, axes in proxy.kernels():
-        parts = [_parts(units, shares, proxy) for units in axes]
+        parts = [parts_of_axis(units, shares, proxy) for units in axes]
         if kernel in ratios:
             parts.append([ratios[kernel]])
         for factors in itertools.product(*parts):
-            _add(cost, macs, factors)
+            add_product(cost, macs, factors)
     return cost
 
 
-def _shares_of_units(proxy, rows):
-    """`{group's position: (row, shares for its choices)}`."""
+def shares_of_groups(proxy, rows):
+    """`{group's position: (row, shares for its choices)}` of groups of channels."""
     known = {
         name: (row, choices)
         for row, (dimension, name, choices) in enumerate(rows)
@@ -71,7 +71,7 @@ def _ratios_of_layers(proxy, rows, places):
     return found
 
 
-def _parts(units, shares, proxy):
+def parts_of_axis(units, shares, proxy):
     """What an axis is left of: `[(rows, shares)]`, and no rows for what always stays."""
     fixed, parts = 0.0, []
     for position, count in proxy.count_by_group(units).items():
@@ -84,7 +84,7 @@ def _parts(units, shares, proxy):
     return [*parts, ((), np.array(fixed))] if fixed else parts
 
 
-def _add(cost, macs, factors):
+def add_product(cost, macs, factors):
     """Adds a product of factors, those of the same row multiplied with one another."""
     rows = sorted({row for mine, _ in factors for row in mine})
     sizes = {

@@ -38,6 +38,12 @@ class Proxy:
         criterion: that ranks channels.
         round_to: channels that groups keep a multiple of.
 
+    Attributes:
+        samples: those inputs, a list of batches as the model takes them.
+        exact: outputs of the model as it is for what is scored, `{name: array}`.
+        tasks: the `Task` of each output.
+        exact_score: of the model as it is.
+
     Source: batch normalisation: Li et al., "EagleEye" (2020), section 3.3.
     """
 
@@ -52,16 +58,16 @@ class Proxy:
             self._group_of[group.units] = position
         self._cost, self._sizes = Cost(graph), {}
         flat = graph.flat
-        self._samples = [self._fed(part) for part in batches(flat, samples, 128)]
+        self.samples = [self._fed(part) for part in batches(flat, samples, 128)]
         self._norms = batch_norms(flat)
-        self._statistics = statistics(flat, self._samples)
+        self._statistics = statistics(flat, self.samples)
         self._parts = batches(flat, scored[0], 128)
         named = keras.Model(flat.inputs, named_outputs(flat, flat.output))
         self._function = tf.function(lambda part: named(part, training=False))
         self.exact = self._outputs()
         self._targets = in_order(scored[1], list(self.exact))
-        self._tasks = tasks_of(model, self.exact, self._targets)
-        self.exact_score = score(self._tasks, self.exact.values(), self._targets)
+        self.tasks = tasks_of(model, self.exact, self._targets)
+        self.exact_score = score(self.tasks, self.exact.values(), self._targets)
 
     def _fed(self, part):
         return keras.tree.pack_sequence_as(self.graph.flat.input, part)
@@ -168,7 +174,7 @@ class Proxy:
     def score(self, member):
         """As `measuring.scores.score`, the higher the better."""
         with self._written(member):
-            return score(self._tasks, self._outputs().values(), self._targets)
+            return score(self.tasks, self._outputs().values(), self._targets)
 
     def error(self, member):
         """The squared error of the outputs, by their spread."""
@@ -200,7 +206,7 @@ class Proxy:
 
     def _follow(self):
         """Moves the statistics of batch normalisation as its inputs were moved."""
-        found = statistics(self.graph.flat, self._samples)
+        found = statistics(self.graph.flat, self.samples)
         for norm, exact, now in zip(self._norms, self._statistics, found, strict=True):
             move(norm, exact, now)
 

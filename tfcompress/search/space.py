@@ -144,6 +144,13 @@ class Space:
             for name, choices in of_names.items()
         ]
 
+    def member(self, places):
+        """The member with the choice at a place in each row of `flat`."""
+        found = {}
+        for (dimension, name, choices), place in zip(self.flat(), places, strict=True):
+            found.setdefault(dimension, {})[name] = choices[place]
+        return found
+
     def num_members(self):
         """How many members there are."""
         total = 1

@@ -14,7 +14,11 @@ from tfcompress.search.steps import Making
 from tfcompress.search.study import Study
 
 # Arguments with which an engine needs seconds.
-SMALL = {"optuna": {"trials": 12}}
+SMALL = {
+    "apq": {"samples": 20, "transferred": 10, "refinements": 2, "rounds": 10},
+    "optuna": {"trials": 12},
+    "tas": {"steps": 200, "learning_rate": 0.05},
+}
 ENGINES = sorted(SearchEngine.registered)
 
 

@@ -37,15 +37,30 @@ def unit_masks(graph, keep):
         `{id(variable): booleans}` that broadcast to the variable.
     """
     masks = {}
+    for key, axes in unit_axes(graph).items():
+        for units, shape in axes:
+            kept = keep[units].reshape(shape)
+            masks[key] = masks[key] & kept if key in masks else kept
+    return masks
+
+
+def unit_axes(graph):
+    """Where the units of a choice stand in the weights that make or carry channels.
+
+    Args:
+        graph: a `ChannelGraph`.
+
+    Returns:
+        `{id(variable): [(units along an axis, shape in which they broadcast)]}`.
+    """
+    found = {}
     for slot in graph.trace.slots.values():
         if slot.role == "input":
             continue
         shape = [1] * len(slot.variable.shape)
         shape[slot.axis] = -1
-        kept = keep[graph.units(slot.ids)].reshape(shape)
-        key = id(slot.variable)
-        masks[key] = masks[key] & kept if key in masks else kept
-    return masks
+        found.setdefault(id(slot.variable), []).append((graph.units(slot.ids), shape))
+    return found
 
 
 def units_left(graph, groups, masks):
