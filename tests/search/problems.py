@@ -20,20 +20,24 @@ class Scored:
 
     Attributes:
         asked: members that were scored, in order, each once.
+        scored: `{text of a member: score}`.
     """
 
-    def __init__(self, model, dimensions, x, y):
+    def __init__(self, model, dimensions, x, y, round_to=1):
         graph = ChannelGraph(plain_flat(model, "search"))
         self.space = Space(graph, dimensions)
-        self.proxy = Proxy(model, graph, x, (x, y))
-        self.asked, self._scores = [], {}
+        self.proxy = Proxy(model, graph, x, (x, y), round_to=round_to)
+        self.asked, self.scored = [], {}
 
     def score(self, member):
         key = json.dumps(member, sort_keys=True)
-        if key not in self._scores:
+        if key not in self.scored:
             self.asked.append(member)
-            self._scores[key] = self.proxy.score(member)
-        return self._scores[key]
+            self.scored[key] = self.proxy.score(member)
+        return self.scored[key]
+
+    def progress(self, total, unit):
+        return keras.utils.Progbar(total, verbose=0, unit_name=unit)
 
 
 def three_layers():

@@ -10,6 +10,8 @@ _MOST_ROUNDS = 8
 _CLOSE = 0.97
 # What is aimed at within a limit.
 _AIM = 0.995
+# By how much lower, if the engine has nothing new.
+_CAUTION = 0.98
 _HALVINGS = 6
 _MOST_TRAININGS = 3
 
@@ -17,8 +19,9 @@ _MOST_TRAININGS = 3
 class Fit:
     """Asks an engine for members until a file is within the budget.
 
-    Engines know MACs and about the bytes of kernels, and what is measured of a file follows
-    these: along a line between the files nearest to the limit, one on each side of it.
+    Engines know MACs and about the bytes of kernels, and what is measured follows these:
+    the bytes of a file with those of kernels, and milliseconds and memory along a line
+    between the files nearest to the limit, one on each side of it.
 
     Args:
         study: the `Study`.
@@ -88,11 +91,14 @@ class Fit:
         )
 
     def _most_accurate(self):
-        study, best, done = self._study, None, []
-        while len(done) < _MOST_ROUNDS:
-            member = self._proposed(self._limits(self._budget.costs))
-            if member is None or member in done:
+        study, best, done, aim = self._study, None, [], _AIM
+        for _ in range(_MOST_ROUNDS):
+            member = self._proposed(self._limits(self._budget.costs, aim))
+            if member is None:
                 break
+            if member in done:
+                aim *= _CAUTION
+                continue
             done.append(member)
             found = study.candidate(member)
             if self._budget.excess(found.costs):
@@ -122,40 +128,47 @@ class Fit:
             self._refuse(name, least.costs[name])
         return least
 
-    def _limits(self, costs):
+    def _limits(self, costs, aim=_AIM):
         """What the engine's own counts may be for files of these costs."""
         limits = {}
         for name, limit in costs.items():
-            count = "kernel_bytes" if name == "size_bytes" else "macs"
-            most = limit if name == "macs" else self._count_for(name, limit, count)
-            limits[count] = min(most, limits.get(count, math.inf))
+            if name == "size_bytes":
+                limits["kernel_bytes"] = self._kernel_bytes(aim * limit)
+                continue
+            most = limit if name == "macs" else self._macs_for(name, limit, aim)
+            limits["macs"] = min(most, limits.get("macs", math.inf))
         return {count: most for count, most in limits.items() if most < math.inf}
 
-    def _count_for(self, name, limit, count):
-        """The engine's count at which a measured cost is at its limit."""
-        points = self._points(name, count)
+    def _kernel_bytes(self, size_bytes):
+        """What kernels may take in a file: what else is in it is as in the nearest one."""
+        points = self._points("size_bytes", "kernel_bytes")
+        if min(points)[0] > self._budget.costs["size_bytes"]:
+            self._refuse("size_bytes", min(points)[0])
+        size, kernels = min(points, key=lambda point: abs(point[0] - size_bytes))
+        return kernels + size_bytes - size
+
+    def _macs_for(self, name, limit, aim):
+        """The MACs at which a cost that rises with them is at its limit."""
+        dense = self._study.dense
+        points = [*self._points(name, "macs"), (dense.costs[name], dense.macs)]
         below = max((p for p in points if p[0] <= limit), default=None)
         above = min((p for p in points if p[0] > limit), default=None)
         if below is None:
             self._refuse(name, min(points)[0])
-        left = max(_AIM * limit - below[0], 0.0)
-        if above is not None:
-            return below[1] + left * (above[1] - below[1]) / (above[0] - below[0])
-        return below[1] + left if name == "size_bytes" else math.inf
+        if above is None:
+            return math.inf
+        part = max(aim * limit - below[0], 0.0) / (above[0] - below[0])
+        return below[1] + part * (above[1] - below[1])
 
     def _points(self, name, count):
         """`[(cost, count)]` of what is known, at least of the most compressed member."""
         study = self._study
         study.candidate(self._least)
-        points = [
+        return [
             (c.costs[name], study.proxy.costs(c.member)[count])
             for c in study.candidates
             if not c.epochs
         ]
-        # The dense file has floats, the bytes of others are something else.
-        if name != "size_bytes":
-            points.append((study.dense.costs[name], study.dense.macs))
-        return points
 
     def _smallest(self):
         """The smallest file whose loss is allowed."""

@@ -10,6 +10,8 @@ import scipy.sparse
 
 # Of the solver; with products the last thousandth of a proof may take hours.
 _SECONDS = 60
+# As SciPy says it.
+_OUT_OF_TIME = 1
 
 
 @dataclasses.dataclass
@@ -59,6 +61,9 @@ def choose(harms, costs):
 
     Returns:
         A list of columns; None if no choice is within all budgets.
+
+    Raises:
+        TimeoutError: if a minute is too short to find any.
 
     >>> cost = Cost(limit=3)
     >>> cost.add((0,), [1, 2])
@@ -145,6 +150,11 @@ class _Programme:
             constraints=constraints,
             options={"mip_rel_gap": 0, "time_limit": _SECONDS},
         )
+        if found.x is None and found.status == _OUT_OF_TIME:
+            raise TimeoutError(
+                f"The knapsack of {self._num:,} variables has no solution after {_SECONDS} "
+                "s: allow fewer choices for each layer, or take another engine."
+            )
         if found.x is None:
             return None
         return [

@@ -151,13 +151,6 @@ class Space:
             found.setdefault(dimension, {})[name] = choices[place]
         return found
 
-    def num_members(self):
-        """How many members there are."""
-        total = 1
-        for _, _, choices in self.flat():
-            total *= len(choices)
-        return total
-
 
 def of_layer(member, path):
     """`{dimension: choice}` of one layer, without its channels."""

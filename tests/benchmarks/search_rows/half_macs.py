@@ -59,7 +59,8 @@ def _trained(lab, model):
     rate = keras.optimizers.schedules.CosineDecay(
         1e-3, lab.steps(epochs, 128, data.everything)
     )
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(rate), loss)
     harness.progress(f"  {epochs} epochs")
     model.fit(lab.crops(data.everything), epochs=epochs, shuffle=False, verbose=0)
     return lab.accuracy(model, data)

@@ -1,46 +1,28 @@
 """Studies small enough to know the best member of, without files."""
 
-import json
-
 import keras
 import numpy as np
 
 from tests import models
-from tfcompress.pruning.channels.graph import ChannelGraph
-from tfcompress.quantization.post_training.folded import plain_flat
-from tfcompress.search.proxy import Proxy
-from tfcompress.search.space import Space
+from tests.search.problems import EIGHTHS, Scored
 
 L = keras.layers
-EIGHTHS = tuple(i / 8 for i in range(8))
 
 
-class Problem:
-    """What engines use of a study.
+class Problem(Scored):
+    """A classifier whose own answers are the right ones.
 
     Args:
-        model: a classifier; its own answers are the right ones.
+        model: the classifier.
         choices: of the dimension "channels".
         samples: how many are scored.
         round_to: as of `Proxy`.
-
-    Attributes:
-        scored: `{text of a member: score}`.
     """
 
     def __init__(self, model, choices=EIGHTHS, samples=256, round_to=1):
-        graph = ChannelGraph(plain_flat(model, "search"))
         x = models.inputs(model, samples, seed=1)
         y = np.argmax(model(x), axis=1)
-        self.space = Space(graph, {"channels": choices})
-        self.proxy = Proxy(model, graph, x[:32], (x, y), round_to=round_to)
-        self.scored = {}
-
-    def score(self, member):
-        key = json.dumps(member, sort_keys=True)
-        if key not in self.scored:
-            self.scored[key] = self.proxy.score(member)
-        return self.scored[key]
+        super().__init__(model, {"channels": choices}, x, y, round_to)
 
 
 def drawn(model):

@@ -2,8 +2,6 @@
 
 import math
 
-import keras
-
 from tfcompress.core.kinds import Integer, Number
 from tfcompress.core.nouns import SearchEngine
 from tfcompress.search.agents.ddpg import DDPG
@@ -41,7 +39,6 @@ class AMC(SearchEngine):
         warm_up: how many of these are drawn.
         lbound: share of a group that stays at least, where the limits can be met so.
         seed: of all that is drawn.
-        verbose: 1 shows how many episodes are played.
 
     Raises:
         ImportError: when it runs, if Gymnasium is not installed.
@@ -61,10 +58,9 @@ class AMC(SearchEngine):
         warm_up: Integer(0) = 50,
         lbound: Number(0, below=1) = 0.2,
         seed: Integer(0) = 0,
-        verbose: Integer(0, 1) = 0,
     ):
         self.episodes, self.warm_up, self.lbound = episodes, warm_up, lbound
-        self.seed, self.verbose = seed, verbose
+        self.seed = seed
         self._study = None
 
     def environment(self, study, limits):
@@ -102,7 +98,7 @@ class AMC(SearchEngine):
         )
 
     def _play(self, walk, episodes):
-        bar = keras.utils.Progbar(episodes, verbose=self.verbose, unit_name="episode")
+        bar = self._study.progress(episodes, "episode")
         for _ in range(episodes):
             late = len(self._found) - self.warm_up
             states, actions, reward = self._episode(walk, late)
@@ -110,8 +106,7 @@ class AMC(SearchEngine):
                 self._agent.remember(states, actions, reward)
             if late >= 0:
                 self._agent.train(_BATCHES * len(actions))
-            if self.verbose:
-                bar.add(1, [("score", reward)])
+            bar.add(1, [("score", reward)])
 
     def _episode(self, walk, late):
         (state, info), actions, is_over = walk.reset(), [], False

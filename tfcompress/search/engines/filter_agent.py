@@ -2,7 +2,6 @@
 
 import bisect
 
-import keras
 import numpy as np
 
 from tfcompress.core.kinds import Integer, Number
@@ -47,7 +46,6 @@ class FilterAgent(SearchEngine):
         updates: steps of each policy in each pass.
         samples: actions that are drawn for a step.
         seed: of all that is drawn.
-        verbose: 1 shows how many groups are done.
 
     Raises:
         ImportError: when it runs, if Gymnasium is not installed.
@@ -68,10 +66,9 @@ class FilterAgent(SearchEngine):
         updates: Integer(1) = 10,
         samples: Integer(1) = 5,
         seed: Integer(0) = 0,
-        verbose: Integer(0, 1) = 0,
     ):
         self.drop, self.passes, self.updates = drop, passes, updates
-        self.samples, self.seed, self.verbose = samples, seed, verbose
+        self.samples, self.seed = samples, seed
         self._study = None
 
     def environment(self, study, member, group, drop):
@@ -131,14 +128,11 @@ class FilterAgent(SearchEngine):
 
     def _pass(self):
         """Trains each policy, the others at their greedy actions."""
-        bar = keras.utils.Progbar(
-            len(self._groups), verbose=self.verbose, unit_name="group"
-        )
+        bar = self._study.progress(len(self._groups), "group")
         for place, group in enumerate(self._groups):
             member = self._member(_EVEN)
             self._turn(place, self.environment(self._study, member, group, self._drop))
-            if self.verbose:
-                bar.add(1)
+            bar.add(1)
         self._num_passes += 1
 
     def _turn(self, place, choice):

@@ -110,7 +110,7 @@ class Optuna(SearchEngine):
 
         def value(trial):
             places = [trial.suggest_int(_name(row), 0, len(row[2]) - 1) for row in rows]
-            member = _member(rows, places)
+            member = study.space.member(places)
             excess = _excess(study.proxy, member, limits)
             return _HOPELESS * (1 + excess) if excess else study.score(member)
 
@@ -131,7 +131,7 @@ class Optuna(SearchEngine):
         rows = study.space.flat()
         scored = [t for t in self._trials.get_trials(deepcopy=False) if _is_scored(t)]
         for trial in sorted(scored, key=lambda t: -t.value):
-            member = _member(rows, [trial.params[_name(row)] for row in rows])
+            member = study.space.member([trial.params[_name(row)] for row in rows])
             if study.proxy.is_within(member, limits):
                 return member
         return None
@@ -171,13 +171,6 @@ def _place(choices, choice):
     rising = choices[-1] > choices[0]
     later = [p for p, c in enumerate(choices) if (c > choice) == rising]
     return later[0]
-
-
-def _member(rows, places):
-    found = {}
-    for (dimension, name, choices), place in zip(rows, places, strict=True):
-        found.setdefault(dimension, {})[name] = choices[place]
-    return found
 
 
 def _excess(proxy, member, limits):
