@@ -13,6 +13,7 @@ from setuptools.errors import CompileError
 
 TENSORBOARD = ["tensorboard>=2.20"]
 SEARCH = ["cmaes>=0.11", "gymnasium>=1.1", "optuna>=5"]
+SCALE = ["psycopg[binary]>=3.2", "ray>=2.50", *SEARCH]
 TFMOT = ["tensorflow-model-optimization>=0.8.1", "tf_keras>=2.21"]
 
 
@@ -87,13 +88,15 @@ setup(
         "tfmot": TFMOT,
         # Engines of tfc.search that learn.
         "search": SEARCH,
-        "all": SEARCH + TENSORBOARD + TFMOT,
+        # Searches on many machines: a driver for PostgreSQL, and Ray.
+        "scale": SCALE,
+        "all": SCALE + TENSORBOARD + TFMOT,
         # tflite-micro: an independent decoder of our files.
         "test": [
             "pytest>=8",
             "pytest-xdist",
             "tflite-micro",
-            *SEARCH,
+            *SCALE,
             *TENSORBOARD,
             *TFMOT,
         ],

@@ -1,8 +1,11 @@
 """Shares the trials of a search through a database; started by test_storage.py.
 
-usage: searcher.py URL FOLDER SECONDS [NUM_TRIALS]
+usage: searcher.py URL FOLDER SECONDS
 """
 
+import itertools
+import os
+import signal
 import sys
 import time
 
@@ -36,21 +39,32 @@ def study_of(folder):
     return Study(flat, space, graph, data, data, Making(), folder, None, False)
 
 
-def main(url, folder, seconds, num_trials=NUM_TRIALS):
-    """Searches, each score taking some seconds more."""
+def search(url, folder, seconds, death=None):
+    """Searches, each score taking some seconds more; the best member.
+
+    Args:
+        url: of the storage.
+        folder: of the study.
+        seconds: that are added to each score.
+        death: a file. If it is not there, the process makes it and dies in its third
+            trial, as the system ends one when memory runs out.
+    """
     optuna._SECONDS_BETWEEN_SIGNS_OF_LIFE = 1
     study = study_of(folder)
-    score = study.score
+    score, count = study.score, itertools.count(1)
 
     def slow(member):
-        time.sleep(float(seconds))
-        print("scored", flush=True)
+        print("begun", flush=True)
+        time.sleep(seconds)
+        if next(count) == 3 and death and not death.exists():
+            death.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         return score(member)
 
     study.score = slow
-    engine = Optuna(trials=int(num_trials), storage=url)
-    print(engine.propose(study, {"kernel_bytes": 60}), flush=True)
+    engine = Optuna(trials=NUM_TRIALS, storage=url)
+    return engine.propose(study, {"kernel_bytes": 60})
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(search(sys.argv[1], sys.argv[2], float(sys.argv[3])), flush=True)

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import optuna
 import pytest
 from keras import layers
 
@@ -98,3 +99,39 @@ def test_a_storage_that_cannot_be_reached(study):
     one = SearchEngine.get({"optuna": {"storage": "sqlite:////no/folder/search.db"}})
     with pytest.raises(ValueError, match="cannot be reached"):
         one.propose(study, {"macs": 0.7 * study.dense.macs})
+
+
+def test_a_password_is_not_told(study):
+    url = "postgresql+none://me:se/c@ret@host/search"
+    one = SearchEngine.get({"optuna": {"storage": url}})
+    with pytest.raises(ValueError, match=r"'postgresql\+none://me:\*\*\*@host/search'"):
+        one.propose(study, {"macs": 0.7 * study.dense.macs})
+
+
+def test_a_trial_that_was_taken_by_others(study, tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'search.db'}"
+    one = SearchEngine.get({"optuna": {"trials": 3, "storage": url}})
+    score, taken = study.score, []
+
+    def taken_first(member):
+        if not taken:
+            taken.append(member)
+            (trial,) = one._trials.get_trials(states=[optuna.trial.TrialState.RUNNING])
+            other = optuna.storages.RDBStorage(url)
+            other.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
+        return score(member)
+
+    monkeypatch.setattr(study, "score", taken_first)
+    assert one.propose(study, {"macs": 0.7 * study.dense.macs})
+    states = [trial.state.name for trial in one._trials.trials]
+    assert states.count("FAIL") == 1
+    assert one._num_scored() == 3
+
+
+def test_processes_draw_each_by_its_own(study, tmp_path):
+    url = f"sqlite:///{tmp_path / 'search.db'}"
+    draws = []
+    for _ in range(2):
+        trials = SearchEngine.get({"optuna": {"storage": url}})._opened(study)
+        draws.append(trials.ask().suggest_int("x", 0, 10**9))
+    assert draws[0] != draws[1]

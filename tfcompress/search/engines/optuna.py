@@ -1,6 +1,10 @@
 """Members that are tried, by samplers that learn from what they score."""
 
 import contextlib
+import random
+import re
+import threading
+import time
 import warnings
 
 from tfcompress.core.kinds import Integer, OneOf, Text
@@ -13,6 +17,7 @@ _HOPELESS = -1e9
 # For each trial that is scored; the others only have their costs counted.
 _MOST_HOPELESS = 50
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 10
+_TRIES_TO_OPEN = 6
 
 
 class Optuna(SearchEngine):
@@ -27,7 +32,8 @@ class Optuna(SearchEngine):
     Args:
         sampler: `"tpe"`, `"nsga2"` or `"cma_es"`.
         trials: how many members are scored.
-        seed: of the sampler.
+        seed: of the sampler. Processes that share a storage draw each by its own, or all
+            would begin with the same members.
         storage: URL of a database, such as `"sqlite:///search.db"`, in which several
             processes share the trials. What a process that died had begun is tried
             again. None for this process's memory.
@@ -36,6 +42,8 @@ class Optuna(SearchEngine):
         ImportError: when it runs, if Optuna is not installed: `pip install
             tfcompress[search]`.
         ValueError: when it runs, if the storage cannot be reached.
+        ConnectionError: if it is lost in mid-search. All trials are in it, and the search
+            goes on when it is started again.
 
     Source: Akiba et al., "Optuna" (2019); TPE: Bergstra et al. (2011); NSGA-II: Deb et
     al. (2002); CMA-ES: Hansen (2016).
@@ -54,7 +62,7 @@ class Optuna(SearchEngine):
     ):
         self.sampler, self.trials, self.seed = sampler, trials, seed
         self.storage = storage
-        self._trials = None
+        self._trials = self._database = None
 
     def propose(self, study, limits):
         """The best member of all trials within the limits."""
@@ -62,10 +70,36 @@ class Optuna(SearchEngine):
         if first is None:
             return None
         if self._trials is None:
-            self._trials = self._opened(study)
-        if not self._is_done(study, limits, self.trials):
-            self._search(study, limits, first)
-        return self._best(study, limits)
+            expected = (
+                "Expected the URL of a database that is there, such as "
+                "'sqlite:///search.db', and its driver installed."
+            )
+            with self._telling(ValueError, "cannot be reached", expected):
+                self._trials = self._opened(study)
+        again = (
+            "Its trials are kept: start again when it is back, and the search goes on."
+        )
+        with self._telling(ConnectionError, "was lost in mid-search", again):
+            if not self._is_done(study, limits, self.trials):
+                self._search(study, limits, first)
+            return self._best(study, limits)
+
+    @contextlib.contextmanager
+    def _telling(self, kind, what, fix):
+        """Within it errors of the storage become one of ours."""
+        import optuna
+        import sqlalchemy
+
+        try:
+            yield
+        except (
+            optuna.exceptions.StorageInternalError,
+            sqlalchemy.exc.SQLAlchemyError,
+        ) as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise kind(
+                f"Optuna(storage): {_shown(self.storage)!r} {what}: {reason}. {fix}"
+            ) from error
 
     def _is_done(self, study, limits, goal):
         """Whether there are results enough, and nothing that somebody left undone."""
@@ -79,28 +113,17 @@ class Optuna(SearchEngine):
 
     def _opened(self, study):
         import optuna
-        import sqlalchemy
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = getattr(optuna.samplers, _SAMPLERS[self.sampler])(seed=self.seed)
-        try:
-            return optuna.create_study(
-                study_name=study.mark[:16],
-                storage=self.storage and _shared(optuna, self.storage),
-                sampler=sampler,
-                direction="maximize",
-                load_if_exists=True,
-            )
-        except (
-            ImportError,
-            optuna.exceptions.StorageInternalError,
-            sqlalchemy.exc.SQLAlchemyError,
-        ) as error:
-            raise ValueError(
-                f"Optuna(storage): {self.storage!r} cannot be reached: "
-                f"{str(error).splitlines()[0]}. Expected the URL of a database that is "
-                "there, such as 'sqlite:///search.db', and its driver installed."
-            ) from error
+        self._database = self.storage and _database(optuna, self.storage)
+        seed = None if self.storage else self.seed
+        return optuna.create_study(
+            study_name=study.mark[:16],
+            storage=self._database,
+            sampler=getattr(optuna.samplers, _SAMPLERS[self.sampler])(seed=seed),
+            direction="maximize",
+            load_if_exists=True,
+        )
 
     def _search(self, study, limits, first):
         rows = study.space.flat()
@@ -117,10 +140,47 @@ class Optuna(SearchEngine):
         goal = max(self.trials, self._num_scored() + 1)
         bar = study.progress(goal, "trial")
         for _ in range(self.trials * _MOST_HOPELESS):
-            self._trials.optimize(value, n_trials=1)
+            self._try(value)
             bar.update(min(self._num_scored(), goal))
             if self._is_done(study, limits, goal):
                 return
+
+    def _try(self, value):
+        """Runs a trial. If that fails, the trial is open, and is tried again later."""
+        with warnings.catch_warnings():
+            # Signs of life are given here.
+            warnings.filterwarnings("ignore", "Heartbeat of storage")
+            trial = self._trials.ask()
+        with self._signs_of_life(trial):
+            found = value(trial)
+        # If this process stood still for long, others took the trial from it.
+        self._trials.tell(trial, found, skip_if_finished=True)
+
+    @contextlib.contextmanager
+    def _signs_of_life(self, trial):
+        """Within it others see that the trial is at work.
+
+        Unlike in `optuna.Study.optimize` they go on after the database was away.
+        """
+        if not self.storage:
+            yield
+            return
+        ended = threading.Event()
+
+        def give():
+            while not ended.wait(_SECONDS_BETWEEN_SIGNS_OF_LIFE):
+                # A database that stays away is told of when the trial ends.
+                with contextlib.suppress(Exception):
+                    self._database.record_heartbeat(trial._trial_id)
+
+        self._database.record_heartbeat(trial._trial_id)
+        thread = threading.Thread(target=give, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def _num_scored(self):
         return sum(
@@ -137,14 +197,39 @@ class Optuna(SearchEngine):
         return None
 
 
-def _shared(optuna, url):
-    storages = optuna.storages
+def _database(optuna, url):
+    import sqlalchemy
+
+    errors = sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError
+    try:
+        sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect().close()
+    except ImportError as error:
+        raise optuna.exceptions.StorageInternalError(str(error)) from error
+    for _ in range(_TRIES_TO_OPEN - 1):
+        # Processes that start together get into each other's way when they make tables.
+        with contextlib.suppress(*errors):
+            return _opened_once(optuna, url)
+        # Whatever seeds they have, they do not come back together.
+        time.sleep(random.SystemRandom().uniform(0.1, 1.0))
+    return _opened_once(optuna, url)
+
+
+def _opened_once(optuna, url):
     with _experimental(optuna):
-        return storages.RDBStorage(
+        return optuna.storages.RDBStorage(
             url,
+            # Connections that broke while a trial ran are opened again.
+            engine_kwargs={"pool_pre_ping": True},
             heartbeat_interval=_SECONDS_BETWEEN_SIGNS_OF_LIFE,
-            heartbeat_stale_trial_callback=storages.RetryHeartbeatStaleTrialCallback(),
+            heartbeat_stale_trial_callback=(
+                optuna.storages.RetryHeartbeatStaleTrialCallback()
+            ),
         )
+
+
+def _shown(url):
+    """Without its password."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 @contextlib.contextmanager
