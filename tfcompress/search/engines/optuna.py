@@ -62,20 +62,20 @@ class Optuna(SearchEngine):
     ):
         self.sampler, self.trials, self.seed = sampler, trials, seed
         self.storage = storage
-        self._trials = self._database = None
+        self._study = self._trials = self._database = None
 
     def propose(self, study, limits):
         """The best member of all trials within the limits."""
         first = Uniform().propose(study, limits)
         if first is None:
             return None
-        if self._trials is None:
+        if study is not self._study:
             expected = (
                 "Expected the URL of a database that is there, such as "
                 "'sqlite:///search.db', and its driver installed."
             )
             with self._telling(ValueError, "cannot be reached", expected):
-                self._trials = self._opened(study)
+                self._trials, self._study = self._opened(study), study
         again = (
             "Its trials are kept: start again when it is back, and the search goes on."
         )
