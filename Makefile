@@ -95,7 +95,7 @@ $(INSTALLED): setup.py pyproject.toml $(LOCK) $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  2>/dev/null || { echo "tfcompress needs Python 3.11, 3.12 or 3.13, and" \
 	  "$(PYTHON) is not: run make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@echo "Installing into $(VENV): 2.5 GB, about a minute"
+	@echo "Installing into $(VENV): 2.9 GB, about a minute"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP_INSTALL) -c $(LOCK) --upgrade setuptools cmake ninja
 	@$(PIP_INSTALL) -c $(LOCK) --no-build-isolation -e '.[test,dev]'

@@ -129,6 +129,22 @@ class Space:
                     "tfc.report(model) list them."
                 )
 
+    def check_only_channels(self, called):
+        """Raises unless there is nothing but channels to choose.
+
+        Args:
+            called: the engine that needs it so, for the error.
+
+        Raises:
+            ValueError: if the space has other dimensions.
+        """
+        if list(self.choices) != ["channels"]:
+            raise ValueError(
+                f"{called} chooses channels: got a space of {', '.join(self.choices)}, "
+                "expected space={'channels': ...}. The engines 'knapsack', 'optuna' and "
+                "'apq' take others."
+            )
+
     def neutral(self):
         """The member that changes nothing."""
         return {

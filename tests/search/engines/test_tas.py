@@ -233,5 +233,5 @@ class TestEngine:
         study = problems.Scored(
             problems.three_layers(), {**HALVES, "bits": [4]}, X, np.zeros(16, int)
         )
-        with pytest.raises(ValueError, match="TAS learns widths.*has bits"):
+        with pytest.raises(ValueError, match="TAS chooses channels: .* channels, bits"):
             tfc.search.engines.TAS().propose(study, {"macs": 1})

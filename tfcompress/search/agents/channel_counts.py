@@ -15,16 +15,11 @@ def channel_groups(study, called):
     Raises:
         ValueError: if the space has other dimensions.
     """
-    choices = study.space.choices
-    if list(choices) != ["channels"]:
-        raise ValueError(
-            f"{called} chooses channels: got a space of {', '.join(choices)}, expected "
-            "space={'channels': ...}. The engines 'knapsack' and 'optuna' take others."
-        )
+    study.space.check_only_channels(called)
     found = {}
     for group in study.proxy.groups:
         # Of groups with one name the first stands for the others.
-        if group.name in choices["channels"]:
+        if group.name in _names(study):
             found.setdefault(group.name, group)
     return list(found.values())
 

@@ -84,7 +84,7 @@ class TAS(SearchEngine):
 
     def propose(self, study, limits):
         """The member of the most probable widths within the limits."""
-        _check_only_channels(study.space)
+        study.space.check_only_channels("TAS")
         rows = study.space.flat()
         narrowest = study.space.member([len(ratios) - 1 for _, _, ratios in rows])
         if not study.proxy.is_within(narrowest, limits):
@@ -137,16 +137,6 @@ class TAS(SearchEngine):
                     train(*drawn(), temperature)
                 move(*drawn(), temperature)
         return logits.numpy()
-
-
-def _check_only_channels(space):
-    others = [dimension for dimension in space.choices if dimension != "channels"]
-    if others:
-        raise ValueError(
-            f"TAS learns widths, and the space has {', '.join(others)}: expected channels "
-            "only, such as space={'channels': [0.25, 0.5, 0.75]}. The engines 'knapsack', "
-            "'optuna' and 'apq' search the others."
-        )
 
 
 def _descent(loss, variables, learning_rate):
