@@ -1,14 +1,35 @@
 """What the rows of dynamic_table.py share: files that are timed in turns, accuracy."""
 
+import functools
 import pathlib
 import statistics
 import time
 
 import cifar
+import harness
 import numpy as np
 import pruning_lab
 
 _ROUNDS = 7
+
+
+def main(about, folder, quick):
+    """Runs the rows that are asked for on the command line.
+
+    Args:
+        about: what the script says of itself.
+        folder: of the rows, functions of a `Lab`.
+        quick: names of the rows of a quick run.
+    """
+    rows = {
+        name: functools.partial(_run, function)
+        for name, function in harness.rows_in(folder).items()
+    }
+    harness.main(about, rows, cifar.add_options, quick=quick)
+
+
+def _run(function, options):
+    return function(Lab(options))
 
 
 class Lab(pruning_lab.Lab):
