@@ -78,7 +78,8 @@ class Data(Kind):
     >>> Data().check("Recipe.run(data)", (np.ones((4, 2)), np.ones(3)))
     Traceback (most recent call last):
     ValueError: Recipe.run(data): got (array of shape (4, 2) and dtype float64, array of
-    shape (3,) and dtype float64), expected (x, y) with as many rows in x as in y.
+    shape (3,) and dtype float64), expected (x, y) with as many rows in x as in y, or a
+    tf.data.Dataset of such batches.
     """
 
     def __init__(self, or_dataset=False, or_inputs=False):

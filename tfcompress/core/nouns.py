@@ -543,6 +543,9 @@ class ExitRule(Plugin):
 class SearchEngine(Plugin):
     """Looks for the member of a space that does least harm within limits."""
 
+    # One is called as a transform is.
+    package = "tfcompress.search_engines"
+
     def propose(self, study, limits):
         """The member to make next.
 
