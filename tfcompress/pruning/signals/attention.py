@@ -137,7 +137,7 @@ def _means(model, modules, source):
     counts = dict.fromkeys(sums, 0)
 
     def record(layer, inputs, outputs, *arguments):
-        rows = np.reshape(outputs, (-1, outputs.shape[-1])).astype(np.float64)
+        rows = outputs.numpy().reshape(-1, outputs.shape[-1]).astype(np.float64)
         sums[id(layer)] = sums[id(layer)] + rows.sum(axis=0)
         counts[id(layer)] += len(rows)
 

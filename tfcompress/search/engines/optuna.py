@@ -165,15 +165,17 @@ class Optuna(SearchEngine):
         if not self.storage:
             yield
             return
-        ended = threading.Event()
+        database, ended = self._database, threading.Event()
+        search = database.get_study_id_from_name(self._trials.study_name)
+        number = database.get_trial_id_from_study_id_trial_number(search, trial.number)
 
         def give():
             while not ended.wait(_SECONDS_BETWEEN_SIGNS_OF_LIFE):
                 # A database that stays away is told of when the trial ends.
                 with contextlib.suppress(Exception):
-                    self._database.record_heartbeat(trial._trial_id)
+                    database.record_heartbeat(number)
 
-        self._database.record_heartbeat(trial._trial_id)
+        database.record_heartbeat(number)
         thread = threading.Thread(target=give, daemon=True)
         thread.start()
         try:
