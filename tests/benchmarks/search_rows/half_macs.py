@@ -10,8 +10,8 @@ _NUM_IMAGES = 6144
 # Points of accuracy that a search is to be better by before training.
 _BETTER = 0.5
 ENGINES = {
-    "half_macs": {
-        "knapsack": "knapsack",
+    "half_macs": {"knapsack": "knapsack"},
+    "half_macs_optuna": {
         "NSGA-II": {"optuna": {"sampler": "nsga2"}},
         "TPE": {"optuna": {"sampler": "tpe"}},
     },
