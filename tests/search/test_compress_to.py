@@ -137,6 +137,11 @@ class TestBudgets:
         assert best.accuracy > 0.5
         assert best in result.candidates
 
+    def test_channels_by_a_criterion_that_reads_gradients(self, trained):
+        result = search(trained, {"macs": 0.5}, criterion="taylor")
+        assert result.best.macs <= 0.5 * result.dense.macs
+        assert result.best.accuracy > 0.5
+
     def test_the_smallest_file_for_a_loss(self, trained):
         result = search(trained, {"accuracy_drop": 0.02})
         drop = result.dense.accuracy - result.best.accuracy

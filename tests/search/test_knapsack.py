@@ -43,7 +43,6 @@ def test_terms_of_the_same_rows_add_up():
     cost.add((0,), [10, 20])
     assert cost([0]) == 12
     assert cost([1]) == 23
-    assert cost.least() == 12
 
 
 def test_no_budget_is_no_harm_at_all():

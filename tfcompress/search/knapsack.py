@@ -40,10 +40,6 @@ class Cost:
             for rows, values in self.terms.items()
         )
 
-    def least(self):
-        """A lower bound of the sum, which single choices reach if terms fall together."""
-        return self.constant + sum(values.min() for values in self.terms.values())
-
 
 def choose(harms, costs):
     """The column for each row with the least sum of harms, within all budgets.

@@ -37,6 +37,7 @@ class Proxy:
         scored: `(x, y)` to score on.
         criterion: that ranks channels.
         round_to: channels that groups keep a multiple of.
+        data: batches `(x, y)` for a criterion that needs signals.
 
     Attributes:
         samples: those inputs, a list of batches as the model takes them.
@@ -47,10 +48,12 @@ class Proxy:
     Source: batch normalisation: Li et al., "EagleEye" (2020), section 3.3.
     """
 
-    def __init__(self, model, graph, samples, scored, criterion="l2", round_to=1):
+    def __init__(
+        self, model, graph, samples, scored, criterion="l2", round_to=1, data=None
+    ):
         self.graph = graph
         self.layers = matrix_layers(graph.flat)
-        select = selection(model, graph, Engine(criterion, "filter", "local"))
+        select = selection(model, graph, Engine(criterion, "filter", "local"), data)
         self.groups, self._round_to = select.groups, round_to
         self._ranked = select.ranked()
         self._group_of = np.full(graph.num_units, -1)

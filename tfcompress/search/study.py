@@ -25,6 +25,7 @@ _JOURNAL = "study.jsonl"
 _DENSE = "dense"
 # Samples for each member that is not made: to follow with batch norm, and to score.
 _MOST_FOLLOWED, _MOST_SKETCHED = 512, 1024
+_BATCH_SIZE = 64
 
 
 class Study:
@@ -68,7 +69,13 @@ class Study:
         samples = _first(data[0], _MOST_FOLLOWED)
         some = _first(scored, _MOST_SKETCHED)
         self.proxy = Proxy(
-            flat, graph, samples, some, making.criterion, making.round_to
+            flat,
+            graph,
+            samples,
+            some,
+            making.criterion,
+            making.round_to,
+            self._batches(),
         )
         self.dense = self._dense()
 
@@ -107,6 +114,15 @@ class Study:
             return
         self.candidates.append(candidate)
         self._num_made = max(self._num_made, int(candidate.name) + 1)
+
+    def _batches(self):
+        """Batches for criteria that need signals."""
+        some = _first(tuple(self._data), _MOST_FOLLOWED)
+        count = len(keras.tree.flatten(some[0])[0])
+        return [
+            keras.tree.map_structure(lambda part, i=i: part[i : i + _BATCH_SIZE], some)
+            for i in range(0, count, _BATCH_SIZE)
+        ]
 
     def _mark(self, graph):
         """Changes with all that candidates depend on."""
