@@ -13,19 +13,12 @@ import pruning_lab
 _ROUNDS = 7
 
 
-def main(about, folder, quick):
-    """Runs the rows that are asked for on the command line.
-
-    Args:
-        about: what the script says of itself.
-        folder: of the rows, functions of a `Lab`.
-        quick: names of the rows of a quick run.
-    """
-    rows = {
+def rows_of(folder):
+    """`{name: function of options}` of the rows in a folder, functions of a `Lab`."""
+    return {
         name: functools.partial(_run, function)
         for name, function in harness.rows_in(folder).items()
     }
-    harness.main(about, rows, cifar.add_options, quick=quick)
 
 
 def _run(function, options):

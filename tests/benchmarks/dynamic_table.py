@@ -4,7 +4,10 @@ Rows live in dynamic_rows/. Each trains for minutes; where that is less than the
 schedule, the note says so.
 """
 
+import cifar
 import dynamic_lab
+import harness
 
 if __name__ == "__main__":
-    dynamic_lab.main(__doc__, "dynamic_rows", quick=["branchynet_lenet"])
+    rows = dynamic_lab.rows_of("dynamic_rows")
+    harness.main(__doc__, rows, cifar.add_options, quick=["branchynet_lenet"])

@@ -5,7 +5,10 @@ of the test set. The trained ResNet-20 has seen all training images, so what is 
 them is a little too hopeful, for all engines alike.
 """
 
+import cifar
 import dynamic_lab
+import harness
 
 if __name__ == "__main__":
-    dynamic_lab.main(__doc__, "search_rows", quick=["oracles"])
+    rows = dynamic_lab.rows_of("search_rows")
+    harness.main(__doc__, rows, cifar.add_options, quick=["oracles"])
