@@ -233,10 +233,48 @@ class TestResult:
         assert len(read) <= 6144 / 128 + 8
 
     def test_training_recovers(self, trained):
-        budget, x = {"macs": 0.15}, {"validation_data": data()}
-        without = search(trained, budget, **x)
-        trained_for_it = search(trained, budget, epochs=4, **x)
-        assert trained_for_it.best.accuracy >= without.best.accuracy
+        few = {"clusters": [3], "sparsity": [0.8]}
+        for budget, space in (({"macs": 0.1}, None), ({"size_bytes": 3_200}, few)):
+            result = tfc.compress_to(
+                trained,
+                budget,
+                data(1024),
+                space,
+                validation_data=data(),
+                epochs=4,
+                learning_rate=3e-3,
+                verbose=0,
+            )
+            # The file that is the best one was trained, and better for it.
+            assert result.best.epochs == 4
+            assert not result.budget.excess(result.best.costs)
+            same = [c for c in result.candidates if c.member == result.best.member]
+            untrained, _ = same
+            assert result.best.accuracy > untrained.accuracy + 0.01
+
+    def test_training_for_nothing_is_said(self, trained):
+        with pytest.warns(UserWarning, match="not trained; those that were are above"):
+            search(trained, {"size_bytes": 3_950}, epochs=1, validation_data=data())
+
+    def test_zeros_alone_make_a_file_smaller(self, trained):
+        result = search(trained, {"size_bytes": 0.5}, {"sparsity": [0.5, 0.8]})
+        assert result.best.size_bytes <= 0.5 * result.dense.size_bytes
+        assert result.best.accuracy > 0.5
+
+    def test_several_inputs_have_no_command(self, tmp_path):
+        x = {"a": keras.Input((4,), name="a"), "b": keras.Input((4,), name="b")}
+        y = layers.Dense(16, "relu", name="inside")(layers.Concatenate()([*x.values()]))
+        model = keras.Model(x, layers.Dense(3, name="head")(y))
+        given = np.random.default_rng(0).normal(size=(2, 64, 4)).astype("float32")
+        given = dict(zip("ab", given, strict=True))
+        labels = np.argmax(model(given), axis=1)
+        result = tfc.compress_to(
+            model, {"macs": 0.5}, (given, labels), folder=tmp_path, verbose=0
+        )
+        assert result.best.command is None
+        assert result.save_html(tmp_path / "search.html").is_file()
+        again = result.best.recipe.run(model, (given, labels), tmp_path)
+        assert tfc.report(again.model).macs == result.best.macs
 
 
 class TestJournal:

@@ -95,7 +95,8 @@ def compress_to(
         epochs: of training of the best candidate: with its zeros, on the grids of its
             bits, or with its shared values.
         learning_rate: that the training starts with; it falls to zero along a cosine.
-        precision: of the files; by default `"int8"` if bits are searched, else
+        precision: of the files; by default `"int8"` if bits are searched, or zeros that
+            no shared values go with: codecs make use of zeros among few values only. Else
             `"float32"`.
         codec: of the files, as in `tfc.export_tflite`; None for ordinary ones.
         criterion: that ranks channels.
@@ -107,7 +108,8 @@ def compress_to(
     Returns:
         A `SearchResult`: `best`, `front` and all `candidates`, each with its `recipe`,
         `model` and `path`, its `size_bytes`, `accuracy`, `macs`, `latency_ms`,
-        `memory_bytes`, and the `command` that makes it again.
+        `memory_bytes`, and the `command` that makes it again (for models of one input
+        and one output; `recipe.run` does for all).
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
@@ -136,7 +138,7 @@ def compress_to(
     graph = ChannelGraph(plain_flat(model, "search"))
     dimensions = space or usual_dimensions(budget)
     found = Space(graph, dimensions)
-    precision = precision or ("int8" if "bits" in dimensions else "float32")
+    precision = precision or _precision(dimensions)
     making = Making(precision, codec, criterion, round_to, epochs, learning_rate)
     if "latency_ms" not in budget:
         latency = None
@@ -148,6 +150,11 @@ def compress_to(
     )
     limits = Budget.of(budget, study.dense.costs)
     return Fit(study, engine, limits).result()
+
+
+def _precision(dimensions):
+    is_integer = not {"bits", "sparsity"}.isdisjoint(dimensions)
+    return "int8" if is_integer and "clusters" not in dimensions else "float32"
 
 
 def _host_latency(path):

@@ -2,6 +2,7 @@
 
 import math
 
+from tfcompress.core.warn import warn
 from tfcompress.search.result import SearchResult
 from tfcompress.search.space import STRUCTURE
 
@@ -73,7 +74,15 @@ class Fit:
             if member is None or member == best.member:
                 break
             best = study.candidate(member)
-        return max(found, key=lambda candidate: candidate.accuracy)
+            if not budget.excess(best.costs):
+                found.append(best)
+        best = max(found, key=lambda candidate: candidate.accuracy)
+        if not best.epochs:
+            warn(
+                "compress_to: the best file is one that was not trained; those that were "
+                "are above the budget, or less accurate. result.candidates has them."
+            )
+        return best
 
     def _check_reachable(self):
         """Raises if the most compressed member is known to be above the budget."""

@@ -209,6 +209,8 @@ class Proxy:
 
     def _follow(self):
         """Moves the statistics of batch normalisation as its inputs were moved."""
+        if not self._norms:
+            return
         found = statistics(self.graph.flat, self.samples)
         for norm, exact, now in zip(self._norms, self._statistics, found, strict=True):
             move(norm, exact, now)

@@ -16,6 +16,8 @@ from tfcompress.recipes.recipe import Recipe
 
 # Folder for candidates that are made again.
 AGAIN = "again"
+# What candidates are calibrated or trained on.
+DATA = "data.npz"
 _COLUMNS = {
     "size_bytes": ("bytes", "{:,}".format),
     "macs": ("MACs", "{:,}".format),
@@ -66,11 +68,16 @@ class Candidate:
 
     @property
     def command(self):
-        """The command that makes it again."""
+        """The command that makes it again; None if its data are in no one file.
+
+        That is so for several inputs or outputs: then `recipe.run` makes it again.
+        """
         folder = self.path.parent
+        if not (folder / DATA).is_file():
+            return None
         model, recipe = folder / "model.keras", self.path.with_suffix(".yaml")
         again = folder / AGAIN / f"{self.name}.keras"
-        files = map(str, (model, recipe, again, "--data", folder / "data.npz"))
+        files = map(str, (model, recipe, again, "--data", folder / DATA))
         return shlex.join(["tfcompress", "compress", *files])
 
     @property
@@ -204,7 +211,9 @@ class SearchResult:
         ]
         names = ["candidate", *(heading for heading, _ in shown.values()), ""]
         commands = "".join(
-            f"<p><code>{html.escape(row.command)}</code></p>" for row in self.front
+            f"<p><code>{html.escape(row.command)}</code></p>"
+            for row in self.front
+            if row.command
         )
         page = html_page.whole_page(
             "Search",

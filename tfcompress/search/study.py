@@ -17,7 +17,7 @@ from tfcompress.measuring.scores import in_order, own_loss, score, tasks_of
 from tfcompress.recipes.recipe import Recipe
 from tfcompress.runtime.interpreter import Interpreter
 from tfcompress.search.proxy import Proxy
-from tfcompress.search.result import AGAIN, Candidate
+from tfcompress.search.result import AGAIN, DATA, Candidate
 from tfcompress.search.steps import steps_of
 from tfcompress.tflite.memory import activation_bytes
 
@@ -130,7 +130,7 @@ class Study:
         for weight in graph.flat.weights:
             found.update(np.ascontiguousarray(weight.numpy()).tobytes())
         for array in (*_arrays(self._data), *_arrays(self._scored)):
-            found.update(str(array.shape).encode() + array[:8].tobytes())
+            found.update(str(array.shape).encode() + array.tobytes())
         found.update(repr((self.space.choices, self.making)).encode())
         return found.hexdigest()
 
@@ -150,7 +150,7 @@ class Study:
         arrays = dict(zip("xy", self._data, strict=True))
         if all(isinstance(array, np.ndarray) for array in arrays.values()):
             with (
-                replacing(self.folder / "data.npz") as temporary,
+                replacing(self.folder / DATA) as temporary,
                 open(temporary, "wb") as file,
             ):
                 np.savez(file, **arrays)

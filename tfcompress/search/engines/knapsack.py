@@ -13,7 +13,8 @@ class Knapsack(SearchEngine):
     over all that can be chosen, with the harm `Ω_d(c)` of one choice alone: the squared
     error of the outputs by their spread, with the statistics of batch normalisation
     moved along. Multiply-accumulates are exact: the channels that a layer reads and
-    those that it makes count as a product, and so do they in the bytes of its kernel.
+    those that it makes count as a product, and so do they in the bytes of its kernel. The
+    sum is the least there is, or after a minute of solving the least that was found.
 
     Raises:
         TimeoutError: when it runs, if a minute is too short to find any solution.
