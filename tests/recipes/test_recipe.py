@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfcompress as tfc
 from tests import models
@@ -238,3 +239,50 @@ def test_training_without_targets():
     model = models.small()
     with pytest.raises(ValueError, match=r"Step 1 .*\(fit\): .* has x and no y"):
         tfc.Recipe(["fit"]).run(model, (models.inputs(model), None))
+
+
+STEPS = [
+    {"prune_channels": {"ratio": 0.25, "reconstruct": True}},
+    {"prune_weights": {"sparsity": 0.5, "solver": "sparse_gpt"}},
+    {"quantize_weights": {"bits": 4}},
+]
+
+
+def test_a_dataset_and_labels_in_a_list_count_as_arrays_do():
+    model = models.sequential()
+    x, y = models.inputs(model, 96), models.classes(96)
+    recipe = tfc.Recipe([*STEPS, {"fit": {"epochs": 1, "learning_rate": 0.0}}])
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(64)
+    made = [
+        recipe.run(model, data).model for data in ((x, y), dataset, (x, y.tolist()))
+    ]
+    for other in made[1:]:
+        for weight, same in zip(made[0].weights, other.weights, strict=True):
+            np.testing.assert_allclose(weight, same, atol=1e-5)
+
+
+def test_reconstruct_fits_what_reads_cut_channels():
+    model = models.sequential()
+    x = models.inputs(model, 256)
+    cut = [
+        tfc.Recipe([{"prune_channels": {"ratio": 0.25, "reconstruct": fitted}}])
+        .run(model, (x, models.classes(256)))
+        .model
+        for fitted in (False, True)
+    ]
+    without, fitted = (np.mean((model(x) - small(x)) ** 2) for small in cut)
+    assert fitted < 0.8 * without
+    with pytest.raises(ValueError, match="reconstruct needs data"):
+        tfc.Recipe(STEPS[:1]).run(model)
+
+
+def test_the_learning_rate_falls_to_zero():
+    model = models.small()
+    data = models.inputs(model, 96), models.classes(96)
+    recipe = tfc.Recipe([{"fit": {"epochs": 2, "batch_size": 32, "decay": "cosine"}}])
+    rate = recipe.run(model, data).model.optimizer.learning_rate
+    # Three batches in each of two epochs.
+    assert float(rate) == pytest.approx(0, abs=1e-9)
+    endless = tf.data.Dataset.from_tensors(data).repeat()
+    with pytest.raises(ValueError, match="decay needs a dataset of known length"):
+        recipe.run(model, endless)

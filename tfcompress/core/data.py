@@ -97,7 +97,11 @@ class Data(Kind):
             fits = _has_rows(value)
         else:
             fits = _are_pair(value)
-        return value if fits else self.refuse(name, value)
+        if not fits:
+            self.refuse(name, value)
+        if isinstance(value, (list, tuple)) and _are_numbers(value[1]):
+            value = value[0], np.asarray(value[1])
+        return value
 
     def wrong(self):
         x = np.ones((4, 2))
@@ -149,10 +153,14 @@ def _has_rows(structure):
     leaves = [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
     counts = {np.shape(leaf)[0] for leaf in leaves if np.ndim(leaf)}
     if not counts:
-        # A list of numbers: labels as Python writes them.
-        is_list = isinstance(structure, (list, tuple)) and bool(leaves)
-        return is_list and all(isinstance(leaf, (int, float)) for leaf in leaves)
+        return _are_numbers(structure)
     return len(counts) == 1 and counts != {0}
+
+
+def _are_numbers(value):
+    """Whether it is a list of numbers: labels as Python writes them."""
+    is_list = isinstance(value, (list, tuple)) and len(value) > 0
+    return is_list and all(isinstance(one, (int, float)) for one in value)
 
 
 def _is_array(value):

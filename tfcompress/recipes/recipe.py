@@ -339,7 +339,7 @@ def _rows(data, chosen):
 def _fed(data, aim, batch_size):
     """Arguments of `fit`."""
     if isinstance(data, tf.data.Dataset):
-        return {"x": data}
+        return {"x": data, "shuffle": False}
     return {"x": data[0], "y": aim.ordered(data[1]), "batch_size": batch_size}
 
 

@@ -311,3 +311,21 @@ def test_an_operation_that_fails_on_small_inputs_stays_as_it_is():
     small = tfc.prune_channels(model, 0.5)
     assert small.get_layer("before").units == 4
     assert small.get_layer("after").units == 4
+
+
+def test_groups_that_share_a_layer_have_ratios_of_their_own():
+    """The first half of what `wide` makes is added to what `narrow` makes."""
+    x = keras.Input((8, 8, 3))
+    y = keras.layers.Conv2D(8, 1, name="narrow")(x)
+    wide = keras.layers.Conv2D(16, 1, name="wide")(y)
+    padded = keras.ops.pad(y, [[0, 0], [0, 0], [0, 0], [0, 8]])
+    model = keras.Model(x, keras.layers.Conv2D(2, 1)(padded + wide))
+    for ratio, left in (
+        ({"narrow": 0.25, "wide": 0.5}, (6, 6 + 4)),
+        ({"narrow": 0.5}, (4, 4 + 8)),
+        # Nobody else speaks for the first half.
+        ({"wide": 0.5}, (4, 4 + 4)),
+    ):
+        small = tfc.prune_channels(model, ratio)
+        found = tuple(small.get_layer(name).filters for name in ("narrow", "wide"))
+        assert found == left
