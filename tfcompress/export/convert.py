@@ -95,9 +95,9 @@ def export_tflite(
             4-bit kernels of dense layers and of ordinary convolutions in one or two
             dimensions (depthwise, separable and transposed ones stay at 8, and so do
             kernels that lie on a grid of more bits; the result says which).
-        samples: an array, or `{input name: array}`, typical inputs. Needed for integer
-            precisions of a model without trained ranges; also used for the check, which
-            draws random inputs without them.
+        samples: an array, `{input name: array}` or a dataset of batches, typical
+            inputs. Needed for integer precisions of a model without trained ranges;
+            also used for the check, which draws random inputs without them.
         profile: `"custom"` allows custom operations, `"builtin"` does not, as for NPUs
             and for runtimes without our delegate; binary kernels then are int8 in
             integer files.

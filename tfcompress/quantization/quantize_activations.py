@@ -132,8 +132,9 @@ def quantize_activations(
             `"entropy"`. If such a model is trained later, its ranges follow the moving
             average.
         momentum: of the moving average.
-        samples: an array, or `{input name: array}`, typical inputs. Ranges that are to
-            be trained start at their smallest and largest values.
+        samples: an array, `{input name: array}` or a dataset of batches, typical
+            inputs. Ranges that are to be trained start at their smallest and largest
+            values.
 
     Returns:
         A functional model with the same weights. Without samples only the fixed ranges

@@ -135,7 +135,8 @@ def quantize_ladder(
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
             Keras only.
         path: where the file goes.
-        samples: an array, or `{input name: array}`: some hundred typical inputs.
+        samples: an array, `{input name: array}` or a dataset of batches: some hundred
+            typical inputs.
         evaluate: `(x, y)`, inputs and targets to score by what the model's loss is for:
             the share (0 to 1) of right classes or of right yes and no, minus the mean
             squared error of values; or a function of a file's path that returns a

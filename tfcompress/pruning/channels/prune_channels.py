@@ -106,8 +106,8 @@ def prune_channels(
         data: batches `(x, y)`, not a generator: for criteria that need gradients, and to
             measure the statistics of batch normalisation again in the smaller model.
         ignore: patterns of layers whose outputs stay whole, as in `tfc.compress`.
-        reconstruct: an array, or `{input name: array}`: some hundred typical inputs for
-            which kernels are fitted.
+        reconstruct: an array, `{input name: array}` or a dataset of batches: some
+            hundred typical inputs for which kernels are fitted.
         recalibrate: whether the statistics of batch normalisation follow: with
             `reconstruct` so that what they make of these samples keeps its mean and
             variance, else measured again on `data`.

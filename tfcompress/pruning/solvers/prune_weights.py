@@ -80,8 +80,8 @@ def prune_weights(
         sparsity: fraction of the weights to remove, in [0, 1); or `{pattern: fraction}`
             with patterns as in `tfc.compress`: kernels without a pattern stay whole, and
             each pattern's fraction is shared out between the kernels that it covers.
-        samples: an array, or `{input name: array}`: about a thousand typical inputs.
-            `solver="magnitude"` can do without.
+        samples: an array, `{input name: array}` or a dataset of batches: about a
+            thousand typical inputs. `solver="magnitude"` can do without.
         solver: a `tfc.solvers` object or name: `"obs"`, the most exact, for layers of up to
             about a thousand inputs (3x3x64 are 576); `"sparse_gpt"` for wider ones;
             `"magnitude"`, which corrects no weight.

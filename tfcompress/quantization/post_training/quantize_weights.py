@@ -53,9 +53,9 @@ def quantize_weights(
             (attention has them inside); depthwise kernels get 8, as in int4 files. Or
             `{pattern: bits}` with patterns as in `tfc.compress`; kernels without a
             pattern stay as they are.
-        samples: an array, or `{input name: array}`: some hundred typical inputs. Without
-            them there are `rounding="nearest"`, `scales="max"` or `"mse"`, and
-            `correct_bias=False`.
+        samples: an array, `{input name: array}` or a dataset of batches: some hundred
+            typical inputs. Without them there are `rounding="nearest"`, `scales="max"`
+            or `"mse"`, and `correct_bias=False`.
         rounding: a `Rounding` or its name: `"nearest"`, `"gptq"` or `"ada_round"`.
         scales: how a channel's step is chosen. `"max"`: the largest weight is the last
             level. `"mse"` clips where that lessens the squared error of the weights,
