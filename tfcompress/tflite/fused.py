@@ -7,6 +7,7 @@ import math
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from tfcompress.tflite.memory import tensor_bytes
 from tfcompress.tflite.observe import called
 from tfcompress.tflite.operations import operation_name
 from tfcompress.tflite.read import write
@@ -20,11 +21,6 @@ from tfcompress.tflite.stages import (
 
 _KINDS = schema.TensorType
 _TYPES = {code: name.lower() for name, code in vars(_KINDS).items() if name.isupper()}
-_SIZES = {
-    **dict.fromkeys((_KINDS.INT8, _KINDS.UINT8, _KINDS.BOOL, _KINDS.INT4), 1),
-    **dict.fromkeys((_KINDS.FLOAT16, _KINDS.INT16), 2),
-    **dict.fromkeys((_KINDS.INT64, _KINDS.FLOAT64), 8),
-}
 _INTEGERS = {_KINDS.INT32: np.int32, _KINDS.INT64: np.int64}
 # Integers without a scale are shapes, axes, paddings, and change what there is to do;
 # more of them are places in a table, which do not.
@@ -55,7 +51,9 @@ class FusedOperation:
         read = {t for op in operations for t in read_tensors(op)}
         buffers = [graph.tensors[t].buffer for t in read & held]
         self.constant_bytes = sum(len(file.buffers[place].data) for place in buffers)
-        self.output_bytes = sum(_size(graph.tensors[t]) for t in operations[-1].outputs)
+        self.output_bytes = sum(
+            tensor_bytes(graph.tensors[t]) for t in operations[-1].outputs
+        )
 
     def content(self, copies=1):
         """Bytes of a model of nothing else, with random weights.
@@ -295,10 +293,6 @@ def _shape(tensor):
 
 def _count(tensor):
     return math.prod(_shape(tensor))
-
-
-def _size(tensor):
-    return _count(tensor) * _SIZES.get(tensor.type, 4)
 
 
 def _scales(tensor):

@@ -8,14 +8,13 @@ from ai_edge_litert import schema_py_generated as schema
 from tfcompress.coding.wire import DECODE
 from tfcompress.tflite.operations import operation_name
 from tfcompress.tflite.read import naming_contradictions, read
+from tfcompress.tflite.stages import read_tensors
 
+_KINDS = schema.TensorType
 _ITEM_SIZES = {
-    schema.TensorType.FLOAT16: 2,
-    schema.TensorType.UINT8: 1,
-    schema.TensorType.INT8: 1,
-    schema.TensorType.BOOL: 1,
-    schema.TensorType.INT16: 2,
-    schema.TensorType.INT64: 8,
+    **dict.fromkeys((_KINDS.INT8, _KINDS.UINT8, _KINDS.BOOL, _KINDS.INT4), 1),
+    **dict.fromkeys((_KINDS.FLOAT16, _KINDS.INT16), 2),
+    **dict.fromkeys((_KINDS.INT64, _KINDS.FLOAT64), 8),
 }
 _USUAL_SIZE = 4
 
@@ -46,17 +45,18 @@ def activation_bytes(model):
             continue
         for tensor in map(int, operation.outputs):
             begin.setdefault(tensor, time)
-        for tensor in map(int, operation.inputs):
+        for tensor in read_tensors(operation):
             if tensor in begin:
                 end[tensor] = max(end.get(tensor, 0), time)
     change = np.zeros(last + 2, np.int64)
     for tensor, first in begin.items():
-        size = _size(graph.tensors[tensor])
+        size = tensor_bytes(graph.tensors[tensor])
         change[first] += size
         change[end.get(tensor, first) + 1] -= size
     return int(change.cumsum().max())
 
 
-def _size(tensor):
+def tensor_bytes(tensor):
+    """What a tensor takes while a file runs."""
     shape = [] if tensor.shape is None else tensor.shape
     return math.prod(map(int, shape)) * _ITEM_SIZES.get(tensor.type, _USUAL_SIZE)
