@@ -15,6 +15,7 @@ from keras import layers
 import tfcompress as tfc
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.quantization.post_training.folded import plain_flat
+from tfcompress.search.harms import error_by_spread
 from tfcompress.search.macs_cost import macs_cost
 from tfcompress.search.proxy import Proxy
 from tfcompress.search.space import Space
@@ -74,6 +75,24 @@ class TestProxy:
         assert proxy.score(space.neutral()) == pytest.approx(expected)
         assert proxy.harm(space.neutral()) == pytest.approx(0, abs=1e-9)
         assert proxy.harm(member) > 1e-4
+
+    def test_channels_are_fitted_as_in_the_model_that_is_made(self, trained):
+        proxy, _ = proxy_of(trained, channels=(0.5,))
+        x, _ = data()
+        (name,) = proxy.exact
+        exact = np.float64(trained.predict(x, verbose=0))
+        for part in ("first", "second"):
+            small = tfc.prune_channels(trained, {part: 0.5}, reconstruct=x)
+            made = np.float64(small.predict(x, verbose=0))
+            cut = tfc.prune_channels(trained, {part: 0.5})
+            unfitted = np.float64(cut.predict(x, verbose=0))
+            harm = proxy.harm({"channels": {part: 0.5}})
+            expected, worse = (
+                error_by_spread({name: outputs}, {name: exact})
+                for outputs in (made, unfitted)
+            )
+            assert harm == pytest.approx(expected, rel=0.05)
+            assert harm < 0.9 * worse
 
     def test_harms_by_hand(self):
         x, y = (

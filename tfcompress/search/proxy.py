@@ -9,11 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.agreement import copy_model
 from tfcompress.core.behaviour import batch_norms
 from tfcompress.core.samples import batches
 from tfcompress.export.trace import named_outputs
 from tfcompress.measuring.scores import in_order, score, tasks_of
+from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.pruning.channels.masks import unit_masks
+from tfcompress.pruning.channels.reconstruct import fit_readers
 from tfcompress.pruning.channels.selection import Cost, places, rounded, selection
 from tfcompress.pruning.prune import Engine
 from tfcompress.quantization.post_training.folded import matrix_layers
@@ -23,6 +26,7 @@ from tfcompress.search.harms import drop_of_score, error_by_spread
 from tfcompress.search.hessian import hessian_traces
 from tfcompress.search.space import of_layer
 
+_MOST_FITTED = 256
 # What `Proxy.harm` can go by.
 HARMS = ("output_error", "score", "hessian_trace")
 
@@ -30,7 +34,8 @@ HARMS = ("output_error", "score", "hessian_trace")
 class Proxy:
     """A model whose weights are written over for each member, and written back.
 
-    Channels are zeros where they are made, kernels are what is left of them, and the
+    Channels are zeros where they are made, and what reads them is fitted to do without, as
+    it is in the model that is made of the member; kernels are what is left of them. The
     statistics of batch normalisation follow for each member: without that the order of
     pruned networks is chance.
 
@@ -38,7 +43,8 @@ class Proxy:
         model: the model whose loss says what the score is.
         graph: the `ChannelGraph` of a flat model that computes the same; its weights are
             the ones that are written over.
-        samples: inputs for the statistics of batch normalisation.
+        samples: inputs for the statistics of batch normalisation, the first 256 of them
+            for fits.
         scored: `(x, y)` to score on.
         criterion: that ranks channels.
         round_to: channels that groups keep a multiple of.
@@ -66,6 +72,8 @@ class Proxy:
             self._group_of[group.units] = position
         self._cost, self._sizes = Cost(graph), {}
         flat = graph.flat
+        self._exact_graph = ChannelGraph(copy_model(flat))
+        self._fitted_on = keras.tree.map_structure(lambda a: a[:_MOST_FITTED], samples)
         self.samples = [self._fed(part) for part in batches(flat, samples, 128)]
         self._norms = batch_norms(flat)
         self._statistics = statistics(flat, self.samples)
@@ -221,7 +229,7 @@ class Proxy:
         try:
             self._write(member)
             if is_followed:
-                self._follow()
+                self._repair(member)
             yield
         finally:
             for variable, value in zip(variables, before, strict=True):
@@ -238,10 +246,16 @@ class Proxy:
             if choice:
                 layer.kernel.assign(kernels.changed(layer, choice))
 
+    def _repair(self, member):
+        """Fits what reads cut channels, and moves the statistics of batch norms."""
+        flat, keep = self.graph.flat, self.keep(member)
+        if not keep.all():
+            fit_readers(self._exact_graph, keep, flat, self._fitted_on, is_cut=False)
+        elif self._norms:
+            self._follow()
+
     def _follow(self):
         """Moves the statistics of batch normalisation as its inputs were moved."""
-        if not self._norms:
-            return
         found = statistics(self.graph.flat, self.samples)
         for norm, exact, now in zip(self._norms, self._statistics, found, strict=True):
             move(norm, exact, now)
