@@ -130,7 +130,7 @@ def test_an_argument_that_there_is_not():
             r"benchmark\(num_threads\): got 0, expected a positive integer",
         ),
         (lambda m, x: tfc.decode_tflite("m.tflite"), "expected the bytes of a .tflite"),
-        (lambda m, x: tfc.prune(m, 0.5, data=(x, x)), r"One batch is \[\(x, y\)\]"),
+        (lambda m, x: tfc.prune(m, 0.5, data=(x, x)), r"single batch as \[\(x, y\)\]"),
         (lambda m, x: tfc.strip("m.keras"), r"strip\(model\): got 'm.keras'"),
     ],
 )

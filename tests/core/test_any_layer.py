@@ -236,7 +236,7 @@ def test_functions_that_lead_back_to_the_original_are_refused():
     layer = Options(scale=2.0, act=None)
     model = functional(layer)
     layer.options["act"] = lambda x: layer.inside(x)
-    with pytest.raises(ValueError, match="it holds the function '<lambda>'"):
+    with pytest.raises(ValueError, match="it has the function '<lambda>'"):
         tfc.strip(model)
 
 

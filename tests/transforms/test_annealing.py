@@ -80,7 +80,7 @@ def test_what_follows_sees_the_last_mask():
 def test_a_training_that_ends_before_is_said():
     model = moving()
     fitted(model, Annealing(end_step=8))
-    with pytest.warns(UserWarning, match=r"Movement\(sparsity=0.75\).*half way"):
+    with pytest.warns(UserWarning, match=r"Movement\(sparsity=0.75\).*unfinished"):
         plain = tfc.strip(model)
     assert models.difference(model, plain, X) <= 1e-6
     fitted(model, Annealing(begin_step=0, end_step=8))
@@ -122,5 +122,5 @@ def test_data_of_unknown_length():
 def test_bad_steps_and_models():
     with pytest.raises(ValueError, match="a step after begin_step=9"):
         Annealing(begin_step=9, end_step=9)
-    with pytest.raises(ValueError, match="nothing that changes"):
+    with pytest.raises(ValueError, match="no transforms to anneal"):
         Annealing().set_model(tfc.compress(models.small(), {".*": "mask"}))

@@ -94,7 +94,7 @@ def test_what_waits_is_told():
 
 def test_nothing_can_wait():
     model = tfc.compress(models.small(), {".*": [Mask(), Uniform(8)]})
-    with pytest.raises(ValueError, match="nothing that can wait"):
+    with pytest.raises(ValueError, match="no transform that can wait"):
         Staging(1).set_model(model)
     with pytest.raises(ValueError, match="begin_step"):
         Staging(-1)
