@@ -1,4 +1,4 @@
-"""Writes a page in docs/results from what a script of measures left beside it.
+"""Writes a page in docs/results from the results of a script in the same folder.
 
 usage: python tests/benchmarks/measures_page.py dynamic_table | search_table
 """
@@ -37,7 +37,7 @@ def page(head, results):
     """The page as Markdown.
 
     Args:
-        head: what stands above the tables.
+        head: the text above the tables.
         results: the list that the script prints with `--json`.
     """
     sections = itertools.groupby(results, key=lambda result: result["row"])

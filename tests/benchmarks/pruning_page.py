@@ -1,4 +1,4 @@
-"""Writes docs/results/pruning.md from what pruning_tables.py left beside it."""
+"""Writes docs/results/pruning.md from the results of pruning_tables.py in that folder."""
 
 import itertools
 import json
