@@ -88,6 +88,9 @@ class OneShot(Constant):
         sparsity: fraction removed, in [0, 1).
         step: optimizer step at which to prune, at least 0.
 
+    Raises:
+        ValueError: if `sparsity` is outside [0, 1) or `step` is negative.
+
     Example:
         >>> schedule = OneShot(0.8, step=5)
         >>> [schedule.due(i, i + 1) for i in range(3, 7)]
@@ -312,6 +315,9 @@ class Scaled(Schedule):
     Args:
         schedule: a schedule, its name or `{name: arguments}`.
         factor: factor for all its values, at least 0.
+
+    Raises:
+        ValueError: if there is no such schedule, or `factor` is negative.
 
     Example:
         >>> schedule = Scaled(Constant(0.8, begin_step=10), factor=0.5)

@@ -87,7 +87,9 @@ def test_the_weight_with_less_momentum_goes(rules):
 def test_an_optimizer_without_momentum(optimizer):
     model = dense(EIGHT, optimizer)
     model.optimizer.build(model.trainable_variables)
-    with pytest.raises(ValueError, match=r"no momentum of weight d/kernel.*momentum=0"):
+    with pytest.raises(
+        ValueError, match=r"no momentum for weight d/kernel.*momentum=0"
+    ):
         tfc.prune(model, 0.5, "momentum")
 
 
@@ -533,7 +535,7 @@ def test_lifelong_importance_prunes_masked_models_too():
     x, y = models.inputs(model), models.classes()
     model.fit(x, y, epochs=3, callbacks=[importance, pruning], verbose=0)
     assert tfc.report(model).sparsity == pytest.approx(0.5, abs=0.02)
-    with pytest.raises(ValueError, match=r"no importance of weight 'd/kernel'.*epoch"):
+    with pytest.raises(ValueError, match=r"no importance for weight 'd/kernel'.*epoch"):
         tfc.prune(dense(EIGHT), 0.5, importance.criterion)
 
 
@@ -566,7 +568,9 @@ def test_attention_goes_to_the_channel_that_helps():
 def test_attention_to_other_layers():
     model = models.compile(models.recurrent())
     data = [(models.inputs(model), models.classes())]
-    with pytest.raises(ValueError, match=r"'lstm/.*kernel' is of a LSTM.*taylor_gate"):
+    with pytest.raises(
+        ValueError, match=r"'lstm/.*kernel' belongs to a LSTM.*taylor_gate"
+    ):
         tfc.prune(model, {"lstm.*": 0.5}, "pcas", data=data)
 
 

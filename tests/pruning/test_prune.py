@@ -468,5 +468,5 @@ def test_a_schedule_ends_at_a_count():
         pruning.update(step)
         assert sum(np.count_nonzero(w.kept()) for w in masked_weights(model)) == kept
     for schedule in ({"a": 0.5}, 0):
-        with pytest.raises(ValueError, match="one schedule for all weights"):
+        with pytest.raises(ValueError, match="single schedule for all weights"):
             tfc.callbacks.Pruning(schedule, num_kept=9).set_model(model)

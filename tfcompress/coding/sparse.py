@@ -12,7 +12,10 @@ class Bitmap(Codec):
 
     Args:
         codec: codec for the symbols that are not zero, an object or its name.
-        zero: the symbol that is left out.
+        zero: the symbol that is left out, 0 to 255.
+
+    Raises:
+        ValueError: if there is no such codec, or `zero` is out of range.
 
     Example:
         >>> Bitmap().encode(np.array([0, 0, 3, 0, 0, 0, 0, 1], np.uint8)).hex()
@@ -54,9 +57,12 @@ class RelativeIndex(Codec):
 
     Args:
         codec: codec for the gaps and the entries, an object or its name.
-        zero: the symbol that is left out.
+        zero: the symbol that is left out, 0 to 255.
         gap_bits: 1 to 8; Deep Compression uses 5 for dense and 8 for convolution
             layers. None tries both.
+
+    Raises:
+        ValueError: if there is no such codec, or an argument is out of range.
 
     Source: Han et al., "Deep Compression" (2016), section 2 and figure 2.
 

@@ -38,6 +38,17 @@ class WeightTransform(Plugin):
             `(count, *shape)`, it draws different numbers for each of them.
         is_finished: whether its values are final, not an intermediate stage that a
             callback still has to complete.
+
+    Example:
+        >>> class Halved(tfc.transforms.WeightTransform):
+        ...     def __call__(self, weight, training=False):
+        ...         return weight / 2
+        >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 2))
+        >>> _ = layer.kernel.assign([[3.0], [1.0]])
+        >>> model = keras.Sequential([keras.Input((2,)), layer])
+        >>> model = tfc.compress(model, {".*": Halved()})
+        >>> tfc.strip(model).layers[0].kernel.numpy().ravel()
+        array([1.5, 0.5], dtype=float32)
     """
 
     shares_values = False
@@ -204,6 +215,17 @@ class Criterion(Plugin):
         needs: names of the signals that must be collected over data first.
         rounds: the number of steps, each with the same ratio, in which weights are
             removed; each step scores again what the previous ones left.
+
+    Example:
+        >>> class Positive(tfc.criteria.Criterion):
+        ...     def __call__(self, weight, signals):
+        ...         return weight
+        >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 2))
+        >>> _ = layer.kernel.assign([[3.0], [-4.0]])
+        >>> model = keras.Sequential([keras.Input((2,)), layer])
+        >>> pruned = tfc.prune(model, 0.5, criterion=Positive)
+        >>> pruned.layers[0].kernel.numpy().ravel()
+        array([3., 0.], dtype=float32)
     """
 
     needs = frozenset()
@@ -287,6 +309,20 @@ class Pattern(Plugin):
     """Which elements of a weight are kept or removed together.
 
     Works on the canonical form of a weight: outputs on the last axis.
+
+    Example:
+        >>> class Rows(tfc.patterns.Pattern):
+        ...     def pool(self, scores, reduce=np.mean):
+        ...         return reduce(scores, -1)
+        ...
+        ...     def spread(self, group_mask, shape):
+        ...         return np.broadcast_to(group_mask[..., None], shape)
+        >>> layer = keras.layers.Dense(2, use_bias=False); layer.build((None, 2))
+        >>> _ = layer.kernel.assign([[3.0, -4.0], [1.0, 5.0]])
+        >>> model = keras.Sequential([keras.Input((2,)), layer])
+        >>> tfc.prune(model, 0.5, pattern=Rows).layers[0].kernel.numpy()
+        array([[ 3., -4.],
+               [ 0.,  0.]], dtype=float32)
     """
 
     def pool(self, scores, reduce=np.mean):
@@ -320,7 +356,19 @@ class Pattern(Plugin):
 
 
 class Schedule(Plugin):
-    """A number that depends on the optimizer step."""
+    """A number that depends on the optimizer step.
+
+    Example:
+        >>> class Late(tfc.schedules.Schedule):
+        ...     def __call__(self, step):
+        ...         return 0.5 if step >= 10 else 0.0
+        ...
+        ...     def due(self, previous_step, step):
+        ...         return previous_step < 10 <= step
+        >>> schedule = Late()
+        >>> schedule(9), schedule(10), schedule.due(9, 10), schedule.last_step
+        (0.0, 0.5, True, 10)
+    """
 
     def __call__(self, step):
         """The value at `step`."""

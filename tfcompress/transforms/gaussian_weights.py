@@ -21,14 +21,17 @@ class GaussianWeights(Normal):
 
     Args:
         num_samples: number of training samples.
-        kl_weight: weight of the divergence, 1 for the bound on the likelihood.
+        kl_weight: weight of the divergence, at least 0; 1 for the bound on the likelihood.
         initial_log_variance: initial `log σ²`.
-        max_deviation: upper limit of `σ`, applied after each optimizer step; in the
-            first layer, 0.2 keeps training stable.
+        max_deviation: upper limit of `σ`, above 0, applied after each optimizer step;
+            in the first layer, 0.2 keeps training stable. None for no limit.
         seed: integer seed for the draws; random by default.
 
     Attributes:
         log_variance: variable of the weight's shape.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Louizos et al., "Bayesian Compression for Deep Learning" (2017), section 4.1
     and appendix A.

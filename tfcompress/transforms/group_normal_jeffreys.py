@@ -16,15 +16,18 @@ class GroupNormalJeffreys(SparseVariationalDropout):
 
     Args:
         num_samples: number of training samples.
-        threshold: `log α` above which a channel is cut. The paper reads it off the
-            histogram of each layer, which has a gap; it can be set after training:
-            `transform.threshold = ...`, then `tfc.shrink`.
-        kl_weight: weight of the divergence, 1 for the bound on the likelihood.
+        threshold: `log α`, in [-8, 8], above which a channel is cut. The paper reads it
+            off the histogram of each layer, which has a gap; it can be set after
+            training: `transform.threshold = ...`, then `tfc.shrink`.
+        kl_weight: weight of the divergence, at least 0; 1 for the bound on the likelihood.
         initial_log_variance: initial `log σ²`.
         seed: integer seed for the draws; random by default.
 
     Attributes:
         log_variance: variable of the weight's shape.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Louizos et al., "Bayesian Compression for Deep Learning" (2017), section 4.1.
 

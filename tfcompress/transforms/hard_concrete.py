@@ -36,8 +36,8 @@ class HardConcrete(Drawn):
     gate controls a whole channel, and each example has its own draws.
 
     Args:
-        strength: strength of the penalty, in units of the loss per weight.
-        weights_per_gate: the number of weights that a gate controls.
+        strength: strength of the penalty, at least 0, in units of the loss per weight.
+        weights_per_gate: the number of weights that a gate controls, at least 1.
         initial_rate: initial probability that a gate is not open, in (0, 1):
             `log α = log((1 - rate) / rate)`. Gates of a trained network should start
             open: at 0.05 they do.
@@ -46,6 +46,9 @@ class HardConcrete(Drawn):
 
     Attributes:
         log_alpha: variable of the weight's shape.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Louizos et al., "Learning Sparse Neural Networks through L0 Regularization"
     (2018), equations 10 to 13.

@@ -41,15 +41,18 @@ class LogNormal(Drawn):
 
     Args:
         num_samples: number of training samples.
-        kl_weight: weight of the divergence, 1 for the bound on the likelihood; larger
-            values remove more.
-        initial_log_deviation: initial `log σ`; `μ` starts at 0.
+        kl_weight: weight of the divergence, at least 0; 1 for the bound on the
+            likelihood, larger values remove more.
+        initial_log_deviation: initial `log σ`, in [-20, 5]; `μ` starts at 0.
         seed: integer seed for the draws; by default it is itself random, from the
             generator that `keras.utils.set_random_seed` seeds.
 
     Attributes:
         mu: variable of the weight's shape.
         log_sigma: variable of the weight's shape.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Neklyudov et al., "Structured Bayesian Pruning via Log-Normal Multiplicative
     Noise" (2017), section 3.

@@ -49,14 +49,18 @@ class SparseVariationalDropout(Normal):
 
     Args:
         num_samples: number of training samples.
-        threshold: `log α` above which a weight is 0; at 3, 95 % of it is noise.
-        kl_weight: weight of the divergence, 1 for the bound on the likelihood.
+        threshold: `log α`, in [-8, 8], above which a weight is 0; at 3, 95 % of it is
+            noise.
+        kl_weight: weight of the divergence, at least 0; 1 for the bound on the likelihood.
         initial_log_variance: initial `log σ²`.
         seed: integer seed for the draws; by default it is itself random, from the
             generator that `keras.utils.set_random_seed` seeds.
 
     Attributes:
         log_variance: variable of the weight's shape.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Molchanov et al., "Variational Dropout Sparsifies Deep Neural Networks"
     (2017), sections 4.2 to 4.4.

@@ -35,6 +35,9 @@ class Supermask(WeightTransform):
         scores: variable `S`, of the weight's shape.
         seed_generator: `keras.random.SeedGenerator`, whose state is the layer's.
 
+    Raises:
+        ValueError: if `seed` is not an integer of at least 0.
+
     Source: Zhou et al., "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask"
     (2019), section 5.
 

@@ -146,7 +146,7 @@ def test_a_batch_norm_without_gain_is_constant():
 def test_what_gets_no_gate_is_said():
     x = keras.Input((5, 3))
     y = L.Dense(4, name="after")(L.LSTM(3, name="memory")(x))
-    with pytest.warns(UserWarning, match="gave no gate to 1 layer: 'memory'"):
+    with pytest.warns(UserWarning, match="added no gate to 1 layer: 'memory'"):
         tfc.gate_channels(keras.Model(x, L.Dense(2)(y)))
     with pytest.raises(ValueError, match="no group of channels"):
         tfc.gate_channels(lenet(), ignore=[".*"])

@@ -1,4 +1,4 @@
-"""Kernels that lost some of what they read, fitted to what they made of all of it."""
+"""Fits kernels that lost some of their inputs to their original outputs."""
 
 import numpy as np
 
@@ -19,14 +19,14 @@ _DAMPING = 1e-3
 
 
 def fit_readers(graph, keep, small, samples, recalibrate=True):
-    """Fits kernels of a cut model that read from cut channels, as `prune_channels` says.
+    """Fits kernels that read from cut channels, as described in `prune_channels`.
 
     Args:
         graph: the `ChannelGraph` of the whole model.
         keep: `(number of units,)` booleans.
         small: the cut model, which is changed.
         samples: an array, or `{input name: array}`.
-        recalibrate: whether the statistics of batch norms follow.
+        recalibrate: whether to update the statistics of batch normalization.
     """
     flat, slots = graph.flat, {}
     for slot in graph.trace.slots.values():
