@@ -23,8 +23,8 @@ class SNFS(SparseTraining):
     After each epoch except the last, the fraction `f/2 (1 + cos(π t / T))` of each
     weight's elements with the smallest `|w|` is dropped. As many are grown: distributed
     among the weights in proportion to the mean `|m|` of their elements before, and in
-    each weight where `|m|` of masked elements is largest. No weight takes more than 99
-    % of its free places; the excess goes to others. A weight that is less than 20 %
+    each weight where `|m|` of masked elements is largest. No weight takes more than
+    99 % of its free places; the excess goes to others. A weight that is less than 20 %
     sparse, and has more than an average share of the momentum, loses at most a fraction
     equal to its sparsity.
 
