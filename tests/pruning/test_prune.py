@@ -53,7 +53,7 @@ def test_models_of_every_kind(build):
 def test_what_a_floor_keeps_beyond_the_sparsity_is_said():
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(2)])
     with pytest.warns(
-        UserWarning, match=r"2 elements stay.*sparsity=0.99 lets 0.*a/ker"
+        UserWarning, match=r"2 elements stay.*sparsity=0.99 allows 0.*a/ker"
     ):
         small = tfc.prune(model, 0.99, scope="global")
     assert sum(np.count_nonzero(layer.kernel) for layer in small.layers) == 2

@@ -238,7 +238,7 @@ def test_each_pattern_shares_out_its_own_ratio():
         ({"ratio": {"b": 1.5}}, r"got 1\.5.*\[0, 1\)"),
         ({"ratio": {"b": [24]}}, r"24 units: expected some from 0 to 23"),
         ({"ratio": {"b": list(range(24))}}, "not all of them"),
-        ({"ratio": {"b": [-1]}}, "of at least 0|places of channels"),
+        ({"ratio": {"b": [-1]}}, "of at least 0|indices of channels"),
         ({"ratio": {".*": [0]}}, "for the groups 'a', 'b': expected a list for one"),
         ({"ratio": {"a": [0], "c": [1]}}, r"produce the same channels.*\[0\], \[1\]"),
         ({"ratio": {"b": 0.99}}, "would empty 1 of the groups"),
