@@ -249,7 +249,7 @@ class _Model:
 
 
 def _fill(filled, length):
-    """How full something is, from 0 (empty) to 11, by powers of two."""
+    """The fill level, from 0 (empty) to 11, in powers of two."""
     if not filled or not length:
         return 0
     return max(1, min((filled * 1024 // length).bit_length(), 11))

@@ -1,4 +1,4 @@
-"""What calls do to activations at inference: one answer for all methods."""
+"""How operations treat activations at inference: one answer for all methods."""
 
 import keras
 

@@ -85,7 +85,7 @@ def _fresh(layer):
 
 
 def _has_build(kind):
-    """Whether a class overrides `build`; the inherited one may warn that it is missing."""
+    """Whether a class overrides `build` or `build_from_config`; the default may warn."""
     names = ("build", "build_from_config")
     return any(getattr(kind, n) is not getattr(keras.Layer, n) for n in names)
 

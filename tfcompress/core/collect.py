@@ -312,7 +312,7 @@ class Seen:
 
 
 class _Step:
-    """What a batch adds to all signals."""
+    """Computes the contribution of a batch to all signals."""
 
     def __init__(self, model, copy, weights, signals, observed):
         self._model, self._copy = model, copy

@@ -209,7 +209,7 @@ class Treatment:
 
 
 class Compressed:
-    """What `CompressedLayer` and `CompressedModel` share.
+    """The common base of `CompressedLayer` and `CompressedModel`.
 
     The inner layer is called with each treated variable standing for its transformed
     value (`call_substituted`). Gradients flow to the variable through the transforms;

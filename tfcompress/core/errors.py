@@ -67,7 +67,7 @@ def is_built(model):
     """Whether a model has its weights.
 
     Models that are never called themselves, such as trainers of other models, do not
-    say.
+    set `built`.
     """
     held = direct_layers(model)
     return model.built or (bool(held) and all(layer.built for layer in held))

@@ -28,7 +28,7 @@ from tfcompress.core.warn import warn
 def as_graph(model, action):
     """The model itself, or a functional copy of a subclassed one.
 
-    See `as_graph_with_origins`, which also says which layer is a copy of which.
+    See `as_graph_with_origins`, which also returns which layer is a copy of which.
     """
     return as_graph_with_origins(model, action)[0]
 

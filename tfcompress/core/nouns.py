@@ -466,7 +466,7 @@ class LayerRewrite(Plugin):
     """Replaces a chain of layers with others that compute the same or nearly the same.
 
     Attributes:
-        length: how many consecutive layers it looks at.
+        length: the number of consecutive layers that it replaces.
     """
 
     length = 1

@@ -105,7 +105,7 @@ class Pruning(keras.callbacks.Callback):
 
     @property
     def criterion(self):
-        """How much weights matter."""
+        """The criterion that scores weights."""
         return self.engine.criterion
 
     @property
