@@ -1,4 +1,4 @@
-"""Whoever asked for something gets it, or hears what was not done."""
+"""A request is either fulfilled, or what was not done is reported."""
 
 import re
 import warnings
@@ -16,7 +16,7 @@ L = keras.layers
 
 @keras.saving.register_keras_serializable("left_out")
 class Mlp(L.Layer):
-    """As the layers of transformers: it holds dense layers and builds them."""
+    """Like the layers of transformers: it contains dense layers and builds them."""
 
     def build(self, shape):
         self.up = L.Dense(32, activation="relu", name="up")
@@ -37,7 +37,7 @@ def composite(*others):
 
 
 def heard(function, *args, **kwargs):
-    """What a function returns, and the warnings that are ours."""
+    """The result of a function, and our own warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = function(*args, **kwargs)

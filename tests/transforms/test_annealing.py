@@ -42,7 +42,7 @@ def test_progress_goes_from_the_beginning_of_a_training_to_its_end():
     np.testing.assert_allclose(seen, np.arange(8) / 8)
     assert logged == [0.5, 1.0]
     assert tfc.report(model).sparsity == 0.75
-    # The next training of the same model begins anew, a resumed one goes on.
+    # The next training of the same model starts again, a resumed one continues.
     seen, _ = fitted(model, Annealing())
     np.testing.assert_allclose(seen, np.arange(4) / 4)
     seen, _ = fitted(model, Annealing(), epochs=4, initial_epoch=2)

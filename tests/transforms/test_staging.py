@@ -35,7 +35,7 @@ def test_transforms_begin_at_their_step_and_a_compiled_training_sees_it():
         model.predict(x, verbose=0), tfc.strip(model)(x), atol=1e-6
     )
     assert all(len(np.unique(t.bake())) <= 3 for _, t in treatments(model))
-    # A later training goes on from there.
+    # A later training continues from there.
     model.fit(x, y, 8, verbose=0, callbacks=[Staging(4), watch])
     assert watch.seen[6:] == [False] * 6
 

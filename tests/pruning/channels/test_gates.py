@@ -66,7 +66,7 @@ def test_coupled_channels_share_a_gate_and_go_together():
     close(gated.get_layer("gate_hidden"), [2, 3, 4])
     small, sizes = check_small(gated, ["stem", "a1", "a2", "hidden"])
     assert sizes == [4, 3, 4, 2]
-    # The activation of `hidden` is a layer of its own now.
+    # The activation of `hidden` is a separate layer now.
     assert len(small.layers) == len(model.layers) + 1
 
 

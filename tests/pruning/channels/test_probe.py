@@ -1,4 +1,4 @@
-"""Layers of a user's own that cannot be tried as it pleases."""
+"""Custom layers that cannot be probed in arbitrary ways."""
 
 import keras
 import numpy as np
