@@ -42,7 +42,7 @@ def page(head, results):
     """The page as Markdown.
 
     Args:
-        head: what stands above the tables.
+        head: the text above the tables.
         results: the list that the script prints with `--json`.
     """
     sections = itertools.groupby(results, key=lambda result: result["row"])

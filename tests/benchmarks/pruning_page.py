@@ -1,4 +1,4 @@
-"""The page docs/results/pruning.md of what pruning_tables.py left beside it."""
+"""The page docs/results/pruning.md of the results of pruning_tables.py."""
 
 import itertools
 import statistics

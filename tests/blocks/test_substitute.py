@@ -344,7 +344,7 @@ def test_errors():
         substitute(one(), "ghost", where="convv")
     with pytest.raises(ValueError, match="The model has none"):
         substitute(models.nested(), "ghost", where="nothing")
-    with pytest.raises(ValueError, match="cannot be followed"):
+    with pytest.raises(ValueError, match="cannot be traced"):
         substitute(branching, "ghost")
     with pytest.raises(TypeError, match=r"expected a keras\.Model"):
         substitute("model.keras", "ghost")

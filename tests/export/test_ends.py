@@ -140,12 +140,12 @@ def test_samples_that_a_model_makes_nan_of_are_named(path):
     samples = normal(40, 6)
     samples[[5, 37]] = 0
     for precision in ("float32", "int8"):
-        with pytest.raises(ValueError, match=r"NaN of 2 samples \(at 5, 37\)"):
+        with pytest.raises(ValueError, match=r"NaN for 2 samples \(at 5, 37\)"):
             export_tflite(model, path, precision, samples=samples)
     assert not path.exists()
-    with pytest.raises(ValueError, match=r"NaN of 2 samples \(at 5, 37\)"):
+    with pytest.raises(ValueError, match=r"NaN for 2 samples \(at 5, 37\)"):
         tfc.quantize_activations(model, ranges="min_max", samples=samples)
-    with pytest.raises(ValueError, match=r"NaN of 2 samples \(at 5, 37\)"):
+    with pytest.raises(ValueError, match=r"NaN for 2 samples \(at 5, 37\)"):
         tfc.quantize_weights(model, 4, samples)
 
 

@@ -1,4 +1,4 @@
-"""Kernels that lost some of what they read, fitted to what they made of all of it."""
+"""Fits kernels that lost some of their inputs to their original outputs."""
 
 import numpy as np
 
@@ -19,15 +19,15 @@ _DAMPING = 1e-3
 
 
 def fit_readers(graph, keep, small, samples, recalibrate=True, is_cut=True):
-    """Fits kernels of a cut model that read from cut channels, as `prune_channels` says.
+    """Fits kernels that read from cut channels, as described in `prune_channels`.
 
     Args:
         graph: the `ChannelGraph` of the whole model.
         keep: `(number of units,)` booleans.
         small: the cut model, which is changed.
         samples: an array, or `{input name: array}`.
-        recalibrate: whether the statistics of batch norms follow.
-        is_cut: False if the channels are still there, with zeros wherever they are made.
+        recalibrate: whether to update the statistics of batch normalization.
+        is_cut: False if the channels are still there, with zero weights.
     """
     left = left_of if is_cut else _zero_elsewhere
     flat, slots = graph.flat, {}
