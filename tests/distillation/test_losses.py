@@ -159,7 +159,7 @@ class TestDecoupled:
         student = np.zeros((2, 3))
         with pytest.raises(ValueError, match="no labels: pass them to fit, or use KL"):
             distillation.Decoupled()(student, student)
-        with pytest.raises(ValueError, match=r"shape \(2, 4\) do not fit .*\(2, 3\)"):
+        with pytest.raises(ValueError, match=r"shape \(2, 4\) do not match .*\(2, 3\)"):
             distillation.Decoupled()(student, student, np.eye(4)[:2])
         with pytest.raises(
             ValueError, match=r"beta\): got -1, expected a number of at least 0"
@@ -203,7 +203,7 @@ class TestHints:
             ValueError, match="got 2 of the student and 1 of the teacher"
         ):
             distillation.Hints().build([(None, 3)] * 2, [(None, 3)])
-        with pytest.raises(ValueError, match="of one rank, but got shapes"):
+        with pytest.raises(ValueError, match="of equal rank, but got shapes"):
             distillation.Hints().build([(None, 3)], [(None, 4, 4, 3)])
         with pytest.raises(ValueError, match="inputs of a fixed size"):
             to_common_resolution(keras.Input((None, 3)), keras.Input((4, 3)))

@@ -355,7 +355,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("match", "data", "kind"),
         [
-            ("endless", slices(X).batch(4).repeat(), ValueError),
+            ("infinite", slices(X).batch(4).repeat(), ValueError),
             ("is empty", slices(X).batch(4).take(0), ValueError),
             ("batch it first", slices(np.arange(3.0)), ValueError),
             ("Got 4 parts", (X, Y, Y, Y), ValueError),

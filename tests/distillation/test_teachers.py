@@ -115,7 +115,7 @@ class TestEnsemble:
         [
             ("at least one", [], {}),
             ("expected 'probabilities' or", [classifier()], {"average": "mode"}),
-            ("expected 2, one number", [classifier()] * 2, {"weights": [1.0]}),
+            ("expected 2 numbers", [classifier()] * 2, {"weights": [1.0]}),
             ("sum to 1.2", [classifier()] * 2, {"weights": [0.6, 0.6]}),
             ("of at least 0", [classifier()] * 2, {"weights": [1.5, -0.5]}),
         ],
