@@ -213,7 +213,7 @@ class TestBadInput:
             )
 
     def test_no_exits(self):
-        with pytest.raises(ValueError, match="expected several of one shape"):
+        with pytest.raises(ValueError, match="expected several of equal shape"):
             tfc.dynamic.EarlyExit(network())
 
     def test_state(self):
@@ -225,12 +225,12 @@ class TestBadInput:
 
     @pytest.mark.parametrize("given", [{"heads": _flat_head}, {"freeze": True}])
     def test_settings_of_exits_that_are_not_added(self, exits, given):
-        with pytest.raises(ValueError, match="for exits that are added"):
+        with pytest.raises(ValueError, match="only apply to added exits"):
             tfc.dynamic.EarlyExit(exits.network, **given)
 
     def test_budgets(self, exits):
         with pytest.raises(
-            ValueError, match="when all samples leave at the first exit"
+            ValueError, match="if all samples leave at the first exit"
         ):
             exits.calibrate(X, macs=0.1)
         with pytest.raises(ValueError, match="needs labels"):
@@ -396,6 +396,6 @@ class TestFiles:
 
     def test_integers_need_samples(self, exits, tmp_path):
         plan = exits.calibrate(X, macs=0.8)
-        with pytest.raises(ValueError, match="chosen anew: pass samples"):
+        with pytest.raises(ValueError, match="chosen again: pass samples"):
             tfc.dynamic.export_cascade(exits, plan, tmp_path / "a.tflite", "int8")
         assert not list(tmp_path.iterdir())

@@ -62,7 +62,7 @@ def test_files(tmp_path):
     policy.save(tmp_path / "policy.json")
     assert Policy.load(tmp_path / "policy.json").points == policy.points
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(ValueError, match="no table of operating points"):
+    with pytest.raises(ValueError, match="not a table of operating points"):
         Policy.load(tmp_path / "other.json")
     (tmp_path / "new.json").write_text('{"version": 2, "points": []}')
     with pytest.raises(ValueError, match="has version 2: expected 1"):
