@@ -67,7 +67,7 @@ def test_batch_sizes_that_models_are_made_for_are_kept(precision, path):
     assert max(result.noise.values()) < 0.1
     (detail,) = details(path)[0].values()
     assert tuple(detail["shape"]) == (4, 6)
-    with pytest.raises(ValueError, match="batch_size=2.* made for batches of 4"):
+    with pytest.raises(ValueError, match="batch_size=2.* the fixed batch size 4"):
         export_tflite(model, path, batch_size=2)
 
 
