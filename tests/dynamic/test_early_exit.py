@@ -229,9 +229,7 @@ class TestBadInput:
             tfc.dynamic.EarlyExit(exits.network, **given)
 
     def test_budgets(self, exits):
-        with pytest.raises(
-            ValueError, match="if all samples leave at the first exit"
-        ):
+        with pytest.raises(ValueError, match="if all samples leave at the first exit"):
             exits.calibrate(X, macs=0.1)
         with pytest.raises(ValueError, match="needs labels"):
             exits.calibrate(X, accuracy_drop=0.1)

@@ -104,7 +104,7 @@ def test_channels_of_another_sign_are_no_slices():
     part = codes[:4, :80].copy()
     part[3] *= -1
     lines, file = _shared(_dense(codes, 1.0), narrow=_dense(part, 1.0))
-    assert "it is no slice" in lines[1]
+    assert "it is not a slice" in lines[1]
     assert count_operations(file) == {"FULLY_CONNECTED": 2}
 
 
@@ -432,7 +432,7 @@ def test_codecs_come_after_slices(folder):
     kernels = {c.shape for c in constants if c.encoding and len(c.shape) > 1}
     assert kernels == {(10, 32)}
     reasons = {c.reason for c in constants if len(c.shape) == 4}
-    assert "it is encoded already, or slices of it are" in reasons
+    assert "it is already encoded, or slices of it are" in reasons
     for name in contents:
         found = tfc.Interpreter(content, signature=name).run(x)
         expected = tfc.Interpreter(plain, signature=name).run(x)

@@ -169,5 +169,5 @@ def test_several_outputs_are_refused():
 def test_a_network_too_small_for_a_policy_is_told():
     x = keras.Input((4,))
     model = keras.Model(x, L.Add()([x, L.Dense(4)(x)]))
-    with pytest.raises(ValueError, match="no default policy fits into 5% of the model's 16 MACs"):
+    with pytest.raises(ValueError, match="no default policy fits into 5%.* 16 MACs"):
         BlockDrop(model)
