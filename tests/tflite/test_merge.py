@@ -165,7 +165,7 @@ def _outside(file):
     "edit, message",
     [
         (_without_signature, "'b' has 0 signatures"),
-        (_with_control_dependencies, "'b' states an order of operations"),
+        (_with_control_dependencies, "'b' prescribes an order of operations"),
         (_outside, "'b' keeps constants outside"),
     ],
 )

@@ -95,7 +95,7 @@ def test_the_reach_of_rounding_by_hand():
         lines, _ = _shared(_dense(codes, 1.0), narrow=_dense(part, 0.5))
         assert (len(lines) == 1) == is_right
     assert lines[1] == (
-        "narrow: w stays as it is: it is no slice of the widest network's"
+        "narrow: w stays as it is: it is not a slice of the widest network's"
     )
 
 
@@ -200,10 +200,10 @@ def _other_operation(whole, narrow):
         (_as_int4, "w stays as it is: its type cannot be sliced"),
         (_sparse, "w stays as it is: stored sparse"),
         (_computed, "w stays as it is: the widest network computes it"),
-        (_wider, "w stays as it is: its shape [4, 80] is no part of [2, 640]"),
+        (_wider, "w stays as it is: its shape [4, 80] is not part of [2, 640]"),
         (
             _other_operation,
-            "its graph stays as it is: its operations are not those of the widest network",
+            "its graph stays as it is: its operations differ from those",
         ),
     ],
 )
