@@ -203,7 +203,8 @@ def _other_operation(whole, narrow):
         (_wider, "w stays as it is: its shape [4, 80] is not part of [2, 640]"),
         (
             _other_operation,
-            "its graph stays as it is: its operations differ from those",
+            "its graph stays as it is: its operations differ from those of the widest "
+            "network",
         ),
     ],
 )
