@@ -119,7 +119,7 @@ def test_no_adb(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("devices", "serial", "message"),
     [
-        ({}, None, "No device: adb lists none. Switch on USB debugging"),
+        ({}, None, "No device: adb lists none. Enable USB debugging"),
         ({}, "P8", "No device P8; adb lists none"),
         ({"A": "device"}, "P8", r"No device P8; adb lists A \(device\)"),
         (
@@ -224,7 +224,7 @@ def test_a_full_device(phone, models, tools):
     [
         ("crashes", "the runner ended with status 139: .* Segmentation fault"),
         ("damaged", "the runner ended with status 0: .* damaged"),
-        ("timeout", "longer than 600 seconds; give it more with --timeout"),
+        ("timeout", "longer than 600 seconds; allow more with --timeout"),
         ("half", "the device has 7 of its [0-9,]+ bytes"),
         ("the model cannot run.", "the model cannot run"),
     ],
@@ -278,7 +278,7 @@ def test_what_is_unfinished_must_be_the_same(phone, models, tools, tmp_path):
         measure(models, tools, results=tmp_path / "r")
     phone.connect_again()
     before = (tmp_path / "r/unfinished.json").read_text()
-    with pytest.raises(ValueError, match="has another plan. Delete it to begin anew"):
+    with pytest.raises(ValueError, match="has another plan. Delete it to start again"):
         measure(models, tools, plan=Plan(num_threads=4), results=tmp_path / "r")
     with pytest.raises(ValueError, match="has another runner. Delete it"):
         measure(models, tools, runner="app", results=tmp_path / "r")
@@ -322,7 +322,7 @@ def test_accuracy_and_agreement(phone, models, tools):
     assert found["accuracy"] is None
     (phone.home / "outputs").write_bytes(device.tobytes()[:-4])
     (found,) = measure(one, tools, data=(x, labels))["runs"]
-    assert found["error"] == "44 bytes of outputs came, expected 4 times 12"
+    assert found["error"] == "received 44 bytes of outputs, expected 4 times 12"
 
 
 def test_data_that_do_not_fit(phone, models, tools):
@@ -354,11 +354,11 @@ def test_files_for_the_device(phone, models, tools, tmp_path):
         measure(models, tools | {"library": tmp_path / "none.aar"})
     tools["library"].write_bytes(elf(X86_64))
     with pytest.raises(
-        ValueError, match="is for x86_64, and this device needs arm64-v8a"
+        ValueError, match="is for x86_64, but this device needs arm64-v8a"
     ):
         measure(models, tools)
     tools["library"].write_text("hello, this is no library")
-    with pytest.raises(ValueError, match="is for no library or program at all"):
+    with pytest.raises(ValueError, match="is for no device"):
         measure(models, tools)
     archive = tmp_path / "tflite.aar"
     for abi, fits in (("x86_64", False), ("arm64-v8a", True)):
@@ -430,8 +430,8 @@ def test_the_app_is_not_there(phone, in_app):
     ("happens", "message"),
     [
         ("GPU is not offered.", "GPU is not offered."),
-        ("dies", "the app ended without a result; 'adb logcat -d -b crash' says why"),
-        ("sleeps", "longer than 1 seconds; unlock the device, or give it more"),
+        ("dies", "the app ended without a result; 'adb logcat -d -b crash' shows why"),
+        ("sleeps", "longer than 1 seconds; unlock the device, or allow more"),
     ],
 )
 def test_errors_in_the_app(phone, in_app, happens, message):
@@ -446,7 +446,7 @@ def test_errors_in_the_app(phone, in_app, happens, message):
 
 def test_damaged_result_of_the_app(phone, in_app):
     phone.script(runs=["damaged"])
-    with pytest.raises(AdbError, match="The result came with .* Repeat the command"):
+    with pytest.raises(AdbError, match="The result arrived with .* Repeat the command"):
         in_app()
 
 

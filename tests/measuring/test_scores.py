@@ -88,7 +88,9 @@ def test_outputs_are_paired_by_name():
     np.testing.assert_array_equal(in_order(pairs, ["a", "b"]), [[0, 0], [1, 1]])
     with pytest.raises(ValueError, match=r"\['a', 'b'\], and 3 arrays"):
         in_order([1, 2, 3], ["a", "b"])
-    with pytest.raises(ValueError, match=r"\['a', 'b'\], and arrays for \['b', 'c'\]"):
+    with pytest.raises(
+        ValueError, match=r"\['a', 'b'\], but there are arrays for \['b', 'c'\]"
+    ):
         in_order({"b": 1, "c": 2}, ["a", "b"])
 
 

@@ -113,7 +113,7 @@ def changed(content, path, value):
         (
             ["version"],
             2,
-            "result.version must be 1; use the app and tfcompress of one release; got 2.",
+            "result.version must be 1; use the app of the same release; got 2.",
         ),
         (
             ["started_at"],
@@ -189,7 +189,7 @@ def test_errors_name_the_file(tmp_path):
     path = tmp_path / "cut.json"
     path.write_bytes(GOLDEN.read_bytes()[:1000])
     with pytest.raises(
-        ValueError, match="cut.json' cannot be read: it is not JSON, or cut"
+        ValueError, match="cut.json' cannot be read: it is not JSON, or is truncated"
     ):
         read_results(path)
     with pytest.raises(FileNotFoundError, match="none.json"):
