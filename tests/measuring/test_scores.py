@@ -86,7 +86,7 @@ def test_outputs_that_are_not_finite_score_worst():
 def test_outputs_are_paired_by_name():
     pairs = {"b": np.ones(2), "a": np.zeros(2)}
     np.testing.assert_array_equal(in_order(pairs, ["a", "b"]), [[0, 0], [1, 1]])
-    with pytest.raises(ValueError, match=r"\['a', 'b'\], and 3 arrays"):
+    with pytest.raises(ValueError, match=r"\['a', 'b'\], but there are 3 arrays"):
         in_order([1, 2, 3], ["a", "b"])
     with pytest.raises(
         ValueError, match=r"\['a', 'b'\], but there are arrays for \['b', 'c'\]"
