@@ -176,8 +176,8 @@ def test_what_an_average_cannot_replace_stays():
     reasons = {row.name: row.skipped for row in plan.layers}
     assert "behind InputLayer" in reasons["first"]
     assert "behind Dense" in reasons["second"]
-    assert "nothing before it" in reasons["a"]
-    assert "nothing before it" in reasons["b"]
+    assert "no layer before it" in reasons["a"]
+    assert "no layer before it" in reasons["b"]
     assert "channels first" in reasons["c"]
 
 
