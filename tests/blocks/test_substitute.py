@@ -239,8 +239,8 @@ def test_table_says_what_stays_and_why(capsys, monkeypatch):
         "inverted_residual in mixed",
         "reads the input",
         "the block would have",
-        "1x1 is lean already",
-        "4 groups are lean already",
+        "1x1 is already lean",
+        "4 groups are already lean",
         "Dense is not Conv2D",
         f"{model.count_params():,}",
         f"{lean.count_params():,}",
@@ -315,9 +315,9 @@ def test_what_a_block_cannot_stand_for():
     y = L.Conv2D(15, 3, name="odd")(y)
     model = keras.Model(x, L.Conv2D(16, 3, strides=(2, 1), name="uneven")(y))
     for block, where, message in [
-        ("ghost", "odd", "odd: 15 filters are odd"),
+        ("ghost", "odd", "odd: 15 filters is odd"),
         ("shuffle", "odd", "no group count of 4, 3, 2 divides both 14"),
-        ("depthwise_separable", "uneven", r"want equal strides, not \(2, 1\)"),
+        ("depthwise_separable", "uneven", r"need equal strides, not \(2, 1\)"),
         ("fire", "stem", "stem: reads the input"),
     ]:
         with pytest.raises(ValueError, match=message):
