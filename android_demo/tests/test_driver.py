@@ -18,7 +18,7 @@ ARM64, X86_64 = 183, 62
 
 
 def elf(machine):
-    """The beginning of a program or library, which is all that the driver looks at."""
+    """The beginning of a program or library, which is all that the driver reads."""
     return b"\x7fELF\x02\x01".ljust(18, b"\0") + machine.to_bytes(2, "little") + b"..."
 
 
@@ -36,7 +36,7 @@ def tools(tmp_path):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Three small files of different content."""
+    """Three small files with different content."""
     folder, found = tmp_path_factory.mktemp("models"), {}
     for size, name in enumerate("abc", 3):
         keras.utils.set_random_seed(0)
@@ -160,7 +160,7 @@ def test_a_cut_connection_keeps_what_is_done(phone, models, tools, tmp_path, hap
         measure(models, tools, results=tmp_path / "r")
     message = str(raised.value)
     assert "The device P8 was disconnected" in message
-    assert "Measured are a.tflite. Repeat the command with --results" in message
+    assert "Already measured: a.tflite. Repeat the command with --results" in message
     assert str(tmp_path / "r") in message
     assert "stays in /data/local/tmp/tfcompress-" in message
     assert [p.name for p in (tmp_path / "r").iterdir()] == ["unfinished.json"]
@@ -186,7 +186,7 @@ def test_cut_without_a_folder_for_results(phone, models, tools, monkeypatch, tmp
     phone.connect_again()
     phone.script(runs=["works", "works", "cut"])
     (phone.home / "count.runs").unlink()
-    with pytest.raises(Disconnected, match=r"Measured are a.tflite, b.tflite\."):
+    with pytest.raises(Disconnected, match=r"Already measured: a.tflite, b.tflite\."):
         measure(models, tools)
     (left,) = (tmp_path / "scratch").iterdir()
     phone.connect_again()
@@ -268,7 +268,7 @@ def test_interrupted_by_the_user(phone, models, tools, monkeypatch, tmp_path):
     monkeypatch.setattr(shell_runner.ShellRunner, "run", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
         measure(models, tools, results=tmp_path / "r", say=said.append)
-    assert "Measured are a.tflite. Repeat the command" in said[-1]
+    assert "Already measured: a.tflite. Repeat the command" in said[-1]
     assert phone.files == []
 
 
@@ -375,7 +375,7 @@ def test_files_for_the_device(phone, models, tools, tmp_path):
 
 @pytest.fixture
 def in_app(phone, models, monkeypatch):
-    """A function that runs the models in the played app."""
+    """A function that runs the models in the simulated app."""
     monkeypatch.setattr(app_runner, "_PAUSE", 0.01)
     monkeypatch.setattr(app_runner, "_START", 0)
 
@@ -452,7 +452,7 @@ def test_damaged_result_of_the_app(phone, in_app):
 
 def test_cut_while_the_app_runs(phone, in_app, tmp_path):
     phone.script(runs=["works", "cut"])
-    with pytest.raises(Disconnected, match=r"Measured are a.tflite\."):
+    with pytest.raises(Disconnected, match=r"Already measured: a.tflite\."):
         in_app(results=tmp_path / "r")
     phone.connect_again()
     phone.script()
