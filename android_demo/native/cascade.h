@@ -16,11 +16,11 @@
 struct TfLiteInterpreter;
 typedef struct tfc_cascade tfc_cascade;
 
-/* Opens an interpreter of that model, with its delegates. The interpreter still belongs to
-the caller and must live longer; the model's bytes are not kept. `library` is TFLite's,
-from dlopen; NULL for the one that the program is linked with. Returns NULL with a reason
-if the model is damaged or not a cascade, TFLite's C API has no signature runners (2.16.1
-has), or memory is short. */
+/* For an interpreter of that model, with its delegates. It still belongs to the caller
+   and must live longer; the model's bytes are not kept. `library` is TFLite's, from
+   dlopen; NULL for the one that the program is linked with. Returns NULL with a reason
+   if the model is damaged or not a cascade, TFLite's C API has no signature runners
+   (2.16.1 has), or memory is short. */
 tfc_cascade* tfc_cascade_open(struct TfLiteInterpreter* interpreter, const void* model,
                               size_t size, void* library, const char** error);
 
@@ -33,7 +33,7 @@ size_t tfc_cascade_input_bytes(const tfc_cascade* cascade);
 size_t tfc_cascade_num_classes(const tfc_cascade* cascade);
 
 /* Runs one sample. The answer is in real numbers, dequantized for integer files. Returns
-the exit at which it left, counted from 0; -1 if TFLite fails. */
+   the exit at which it left, counted from 0; -1 if TFLite fails. */
 int tfc_cascade_run(tfc_cascade* cascade, const void* input, float* output);
 
 /* Must be called before the interpreter is deleted. */

@@ -1,5 +1,5 @@
 /* A counting delegate around another one, since TFLite's API does not tell how many
-operations of a model a delegate took. */
+   operations of a model a delegate took. */
 #ifndef COUNTED_H
 #define COUNTED_H
 

@@ -13,9 +13,9 @@
 
    Handles are those for org.tensorflow.lite.Delegate.getNativeHandle(). TFLite's library
    must be loaded first (TensorFlowLite.init()), the delegate of tfcompress added before
-   XNNPACK; each serves one interpreter, and is destroyed after that is closed. The numbers
-   are known once there is an interpreter: operations before the delegate saw the model, and
-   how many of them it runs. */
+   XNNPACK; each serves one interpreter, and is destroyed after that is closed. The
+   numbers are known once there is an interpreter: operations before the delegate saw the
+   model, and how many of them it runs. */
 #include <dlfcn.h>
 #include <jni.h>
 #include <stdint.h>
@@ -37,7 +37,7 @@ static counted_delegate* delegate_of(jlong handle) {
 }
 
 /* The first of these that is already in the process: a second one would share nothing
-with the interpreter. */
+   with the interpreter. */
 static void* tflite_library(void) {
   static const char* const names[] = {"libtensorflowlite_jni.so",
                                       "libtensorflowlite_jni_stable.so", "libLiteRt.so"};

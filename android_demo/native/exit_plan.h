@@ -8,8 +8,8 @@
      entropy     s = 1 + sum p ln p / ln C
      patience    s = how many consecutive exits just before gave the same answer
 
-   The scores equal those of Python except for the last bit of exponentials and logarithms:
-   only a sample exactly on a threshold may leave at another exit. */
+   The scores equal those of Python except for the last bit of exponentials and
+   logarithms: only a sample exactly on a threshold may leave at another exit. */
 #ifndef EXIT_PLAN_H
 #define EXIT_PLAN_H
 
@@ -34,7 +34,7 @@ typedef struct {
 } exit_state;
 
 /* The plan in the bytes of a .tflite file; NULL with a reason if there is none, it has
-another format, the file is damaged, or memory is short. */
+   another format, the file is damaged, or memory is short. */
 exit_plan* exit_plan_read(const void* model, size_t size, const char** error);
 
 /* Whether a sample leaves at the next exit, given its answer. */

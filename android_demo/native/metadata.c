@@ -10,9 +10,9 @@ enum { METADATA_NAME = 0, METADATA_BUFFER = 1, BUFFER_DATA = 0 };
 
 enum { MARK = 4, PLACE = 4, SHORT = 2 };
 
-/* A flatbuffer: a table begins with the distance back to its list of fields. The list holds
-its own size in bytes, the size of the table, and the offset of each field in the table,
-0 if it was left out. Vectors and other tables are distances forward.
+/* A flatbuffer: a table begins with the distance back to its list of fields. The list
+   holds its own size in bytes, the size of the table, and the offset of each field in
+   the table, 0 if it was left out. Vectors and other tables are distances forward.
    Source: https://flatbuffers.dev/internals/ */
 typedef struct {
   const unsigned char* bytes;

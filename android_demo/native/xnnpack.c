@@ -3,7 +3,7 @@
 #include <dlfcn.h>
 
 /* The number of threads comes first in all versions; the other fields differ, and keep
-the values that the library sets. */
+   the values that the library sets. */
 typedef struct {
   int32_t num_threads;
   char others[1020];

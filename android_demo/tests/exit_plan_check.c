@@ -1,5 +1,5 @@
 /* Reads the plan of the cascade MODEL, then of all its prefixes and of the file with each
-byte changed. Prints how many were read and refused, under sanitizers. */
+   byte changed. Prints how many were read and refused, under sanitizers. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* The start of a program, in place of the NDK's crtbegin_dynamic.o: tells bionic where
-arguments, main and the (empty) lists of constructors are. */
+   arguments, main and the (empty) lists of constructors are. */
 typedef void (*function)(void);
 
 extern int main(int count, char** words);
