@@ -27,7 +27,7 @@ INNER_NORMS = {
 
 
 def one(batch_norm=False, **options):
-    """A convolution of every kind behind a first one."""
+    """A convolution of every kind after a first one."""
     x = keras.Input((9, 8, 3), name="image")
     y = L.Conv2D(32, 3, padding="same", name="stem")(x)
     y = L.Conv2D(64, 3, name="conv", **options)(y)
@@ -140,7 +140,7 @@ def test_residual_network(block):
 def test_trains_saves_and_loads(block, tmp_path):
     lean = substitute(one(True), block)
     x = models.inputs(lean, 8)
-    # Eagerly, as tracing takes longer than a step.
+    # Eagerly, since tracing takes longer than a step.
     models.compile(lean, run_eagerly=True)
     loss = lean.train_on_batch(x, models.classes(8))
     assert np.isfinite(loss).all()
@@ -156,7 +156,7 @@ def test_exports_to_int8(tmp_path):
         path = tmp_path / f"{block}.tflite"
         result = tfc.export_tflite(substitute(model, block), path, "int8", samples=x)
         assert result.float_operations == {}
-        # All batch norm is folded: behind the branches it could not be.
+        # All batch norm is folded, which would be impossible after the branches.
         assert not {"MUL", "ADD"} & set(result.operations)
 
 

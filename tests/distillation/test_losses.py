@@ -1,4 +1,4 @@
-"""Each loss beside numbers worked by hand or its closed form in NumPy."""
+"""Compares each loss with numbers worked by hand or its closed form in NumPy."""
 
 import itertools
 
@@ -127,7 +127,7 @@ class TestDecoupled:
         close(both, 0.5 * target + 8 * others)
 
     def test_closed_form(self):
-        # Teacher (1/2, 1/4, 1/4), student uniform; the others are alike in both.
+        # Teacher (1/2, 1/4, 1/4), student uniform; the others are equal in both.
         student, teacher = np.zeros((1, 3)), np.log([[2.0, 1.0, 1.0]])
         value = distillation.Decoupled(1, 1, 8)(student, teacher, [0])
         close(value, 0.5 * np.log(0.5 * 3) + 0.5 * np.log(0.5 * 1.5))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("uncompiled")
 
 
 def network(softmax=False):
-    """A residual network with a pool and a dense end."""
+    """A residual network that ends with pooling and a dense layer."""
     x = keras.Input((8, 8, 3), name="image")
     y = a = layers.Conv2D(6, 3, padding="same", activation="relu", name="a")(x)
     y = layers.Conv2D(6, 3, padding="same", use_bias=False, name="b")(y)
@@ -254,7 +254,7 @@ class TestThresholds:
         )
         by_shares = {plan.shares: plan for plan in plans}
         plan = by_shares[(0.5, 0.25, 0.25)]
-        # Half way between what leaves and what does not: 0.8 and 0.7.
+        # Half way between a sample that leaves and one that does not: 0.8 and 0.7.
         np.testing.assert_allclose(plan.thresholds, (0.75, 0.75))
         assert plan.macs == 0.5 * 1 + 0.25 * 2 + 0.25 * 3
         assert (1.0, 0.0, 0.0) in by_shares
@@ -286,7 +286,7 @@ class TestThresholds:
         assert (plan.shares, plan.macs) == ((1.0, 0.0), 1.0)
 
     def test_accuracy_is_kept_at_the_lowest_price(self):
-        # The first exit is right where it is sure, the last always.
+        # The first exit is right where it is confident, the last always.
         first = [[0.9, 0.1], [0.2, 0.8], [0.55, 0.45], [0.6, 0.4]]
         last = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]
         plan = solve_thresholds(

@@ -1,4 +1,4 @@
-"""What a device can spend decides what runs."""
+"""What a device can spend determines what runs."""
 
 import pytest
 
@@ -20,7 +20,7 @@ POINTS = [
         ({"latency_ms": 3.9}, 0.5),
         ({"macs": 10}, 0.25),
         ({"macs": 50, "latency_ms": 1.5}, 0.25),
-        # Half of what is comfortable: 10 + 0.5 * 90 = 55.
+        # Half of the comfortable level: 10 + 0.5 * 90 = 55.
         ({"battery": 0.25}, 0.5),
         ({"headroom": 0.0}, 0.25),
         ({"battery": 0.5, "headroom": 0.6}, 1.0),

@@ -1,4 +1,4 @@
-"""What the check of a written file sees and says."""
+"""What the check of a written file detects and reports."""
 
 import keras
 import numpy as np

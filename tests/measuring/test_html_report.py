@@ -1,4 +1,4 @@
-"""The HTML report: self-contained, whole, escaped, and drawn from what it was given."""
+"""The HTML report: self-contained, complete, escaped, and drawn from its input."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Which additions are residual blocks, and what is said of the others."""
+"""Which additions are residual blocks, and the messages about the others."""
 
 import keras
 import pytest

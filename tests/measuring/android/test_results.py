@@ -8,7 +8,7 @@ from tfcompress.measuring.android.results import read_results, results
 from tfcompress.measuring.benchmark import Benchmark
 
 CORE = pathlib.Path(__file__).parents[3] / "android_demo/core/src"
-# The tests of the app hold that it writes exactly this.
+# The tests of the app check that it writes exactly this.
 GOLDEN = CORE / "test/resources/result-1.json"
 SCHEMA = CORE / "main/resources/result.schema.json"
 
@@ -211,7 +211,7 @@ def test_refuses_what_is_nested_too_deep():
 
 
 def problems(value, schema, root, place="result"):
-    """What of a value is not as a schema says: the parts of JSON Schema that it uses."""
+    """Violations of a schema, for the parts of JSON Schema that it uses."""
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
     if "const" in schema and value != schema["const"]:
