@@ -291,7 +291,7 @@ def _make_names_unique(substitute, taken):
 
 def _nothing_to_do(choices, block, where):
     matched = [c for c in choices if c.matched]
-    message = f"where={where!r} matches no convolution that {block!r} can stand for."
+    message = f"where={where!r} matches no convolution that {block!r} can replace."
     if matched:
         reasons = [f"{c.layer.name}: {c.reason}" for c in matched[:10]]
         return f"{message} {'; '.join(reasons)}{'; …' if len(matched) > 10 else '.'}"

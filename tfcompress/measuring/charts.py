@@ -83,7 +83,7 @@ def histogram(title, parts):
     for position, (label, value) in enumerate(values.items()):
         base = top + strip * (position + 1) - 3
         if parts[label] is None:
-            shapes.append(_text(1, base - 44, f"{label}: not there", "tick", "start"))
+            shapes.append(_text(1, base - 44, f"{label}: missing", "tick", "start"))
             continue
         shapes += _strip(label, value, counts[label], highest, width, base)
     for anchor, x, end in (

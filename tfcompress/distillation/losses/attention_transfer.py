@@ -27,7 +27,7 @@ class AttentionTransfer(FeatureLoss):
     Args:
         student_layers: names of layers with outputs `(batch, ..., channels)`, or None to
             choose them by resolution.
-        teacher_layers: names of the teacher's layers, as many.
+        teacher_layers: names of as many layers of the teacher.
         power: at least 1; higher values emphasise the strongest activations.
 
     Raises:

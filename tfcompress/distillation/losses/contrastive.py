@@ -29,7 +29,7 @@ class Contrastive(FeatureLoss):
 
     Args:
         student_layers: names of layers, or None for the last hidden one.
-        teacher_layers: names of the teacher's layers, as many.
+        teacher_layers: names of as many layers of the teacher.
         dimension: length of `u` and `v`, at least 1.
         temperature: T, positive, or a `keras.optimizers.schedules` object, a function of
             the optimizer step.

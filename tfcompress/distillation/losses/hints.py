@@ -25,7 +25,7 @@ class Hints(FeatureLoss):
     Args:
         student_layers: names of layers with outputs `(batch, ..., channels)`, or None to
             choose them by resolution.
-        teacher_layers: names of the teacher's layers, as many.
+        teacher_layers: names of as many layers of the teacher.
 
     Raises:
         ValueError: if the layers do not form pairs of the same rank.

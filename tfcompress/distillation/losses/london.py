@@ -37,7 +37,7 @@ class London(FeatureLoss):
     Args:
         student_layers: names of at least two layers, in execution order, or None to
             choose them by resolution.
-        teacher_layers: names of the teacher's layers, as many.
+        teacher_layers: names of as many layers of the teacher.
         beta: β, at least 1: the ratio of each module's weight to that of the previous
             one. With 2, the weights are those of the authors' code, 1/2 for the last.
         iterations: steps of the power iteration, 1 to 1000.

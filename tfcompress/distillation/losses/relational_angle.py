@@ -25,7 +25,7 @@ class RelationalAngle(FeatureLoss):
 
     Args:
         student_layers: names of layers, or None for the last hidden one.
-        teacher_layers: names of the teacher's layers, as many.
+        teacher_layers: names of as many layers of the teacher.
 
     Raises:
         ValueError: if the layers do not form pairs.

@@ -24,7 +24,7 @@ class RelationalDistance(FeatureLoss):
 
     Args:
         student_layers: names of layers, or None for the last hidden one.
-        teacher_layers: names of the teacher's layers, as many.
+        teacher_layers: names of as many layers of the teacher.
 
     Raises:
         ValueError: if the layers do not form pairs.

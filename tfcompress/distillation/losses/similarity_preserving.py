@@ -17,7 +17,7 @@ class SimilarityPreserving(FeatureLoss):
 
     Args:
         student_layers: names of layers, or None to choose them by resolution.
-        teacher_layers: names of the teacher's layers, as many.
+        teacher_layers: names of as many layers of the teacher.
 
     Raises:
         ValueError: if the layers do not form pairs.

@@ -9,7 +9,7 @@ class Patience(ExitRule):
     """How many consecutive exits just before this one gave the same answer.
 
     A threshold of 1 lets a sample leave at the first exit that confirms the previous one.
-    Scores are whole numbers, so a network with few exits can meet only few budgets.
+    Scores are integers, so a network with few exits can meet only few budgets.
 
     Source: Zhou et al., "BERT Loses Patience" (2020), section 3.2.
 
