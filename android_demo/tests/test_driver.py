@@ -162,7 +162,7 @@ def test_a_cut_connection_keeps_what_is_done(phone, models, tools, tmp_path, hap
     assert "The device P8 was disconnected" in message
     assert "Already measured: a.tflite. Repeat the command with --results" in message
     assert str(tmp_path / "r") in message
-    assert "stays in /data/local/tmp/tfcompress-" in message
+    assert "stay in /data/local/tmp/tfcompress-" in message
     assert [p.name for p in (tmp_path / "r").iterdir()] == ["unfinished.json"]
     assert phone.files != []
 
