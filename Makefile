@@ -18,7 +18,7 @@ HAS_JDK = for program in javac mvn zip unzip; do command -v $$program >/dev/null
 MVN_CORE = mvn -B -q -f android_demo/core/pom.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-scale layout test-arm android test-android android-gradle fuzz lint format lock clean
+.PHONY: help demo test test-scale layout test-arm android test-android android-gradle results stale rerun fuzz lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,15 @@ test-android: android ## Test the Android demo on this machine
 
 android-gradle: android ## Build the Android demo with the Android Gradle Plugin
 	android_demo/tools/check_gradle
+
+results: $(INSTALLED) ## Write the pages and tables that are printed from docs/results
+	$(BIN)/python tests/benchmarks/results.py write
+
+stale: $(INSTALLED) ## List results whose code has changed since
+	$(BIN)/python tests/benchmarks/results.py stale
+
+rerun: $(INSTALLED) ## Run the results that take a minute again, and compare
+	$(BIN)/python tests/benchmarks/rerun.py
 
 fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; needs clang)
 	$(BIN)/cmake -S tfcompress/native -B build/fuzz -DTFC_FUZZ=ON -DCMAKE_C_COMPILER=clang

@@ -6,8 +6,10 @@ at the top.
 
 import argparse
 import dataclasses
+import datetime
 import gzip
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -23,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 FOLDER = pathlib.Path(__file__).parent
 NO_RESULT = "quick run, no result"
+_PACKAGES = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +147,7 @@ def main(
         show: called with a title and what `--json` prints, in place of the table.
     """
     options = _parse(description, rows, add_options, arguments)
-    results = []
+    results, made = [], provenance()
     for name in options.only or rows:
         progress(f"{name} ...")
         start = time.perf_counter()
@@ -154,7 +157,7 @@ def main(
             measures = rows[name](options)
         seconds = round(time.perf_counter() - start, 1)
         results += [
-            m.to_dict(name, seconds, options.seed, machine(), options.quick)
+            m.to_dict(name, seconds, options.seed, machine(), options.quick) | made
             for m in measures
         ]
     if options.into:
@@ -268,6 +271,20 @@ def machine():
     from tfcompress.measuring.benchmark import cpu_name
 
     return f"{cpu_name()}, {os.cpu_count()} cores"
+
+
+def provenance():
+    """What a result is of: the commit, the day, and versions of what it ran on.
+
+    A commit ends in `-dirty` where files differ from it.
+    """
+    command = ["git", "-C", FOLDER, "describe", "--always", "--dirty", "--abbrev=12"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {
+        "commit": run.stdout.strip() or None,
+        "date": datetime.date.today().isoformat(),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
 
 
 def _print_table(title, results):

@@ -43,6 +43,9 @@ def model(outputs, loss=None):
         ),
         ("mean_squared_error", SOFTMAX, np.eye(3), Task(VALUES)),
         (keras.losses.MeanSquaredError(), SOFTMAX, [0, 1, 2], Task(VALUES)),
+        ("mse", [[0.2], [0.9]], [0, 1], Task(VALUES)),
+        (keras.losses.Huber(), [[0.2], [0.9]], [0, 1], Task(VALUES)),
+        (keras.losses.mean_absolute_error, [[0.2], [0.9]], [0, 1], Task(VALUES)),
         # Without a loss: labels, one-hot labels, yes and no, values.
         (None, SOFTMAX, [0, 2, 2], Task(CLASSES)),
         (None, SOFTMAX, [[0], [2], [2]], Task(CLASSES)),

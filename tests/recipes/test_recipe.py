@@ -284,5 +284,5 @@ def test_the_learning_rate_falls_to_zero():
     # Three batches in each of two epochs.
     assert float(rate) == pytest.approx(0, abs=1e-9)
     endless = tf.data.Dataset.from_tensors(data).repeat()
-    with pytest.raises(ValueError, match="decay needs a dataset of known length"):
+    with pytest.raises(ValueError, match="needs a dataset of known length"):
         recipe.run(model, endless)

@@ -396,7 +396,8 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
 
     def call(self, *args, training=None, **kwargs):
         """Calls the inner layer with transformed weights, and the arguments as given."""
-        if training and (call_drawn := how_drawn(self, args, kwargs)):
+        call_drawn = how_drawn(self, args, kwargs) if training else None
+        if call_drawn:
             return call_drawn(self, *args)
         return self._call_inner(args, kwargs, training)
 

@@ -1,5 +1,7 @@
 """Data as users pass them: inputs alone, batches, or inputs with targets."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -108,7 +110,7 @@ class Data(Kind):
         return ["x", 5, object(), [], (), {}, (x,), (x, np.ones(3)), ("x", "y")]
 
 
-def first_rows(dataset, count):
+def first_rows(dataset, count, most_bytes=math.inf):
     """The first samples of a dataset of batches, `(x, y)` in arrays; `y` may be None.
 
     No more batches are read than hold them.
@@ -116,6 +118,7 @@ def first_rows(dataset, count):
     Args:
         dataset: a `tf.data.Dataset` of batches `x`, `(x, y)` or `(x, y, sample_weight)`.
         count: samples at most.
+        most_bytes: no further batch is read when this many were.
 
     Raises:
         ValueError: if there are none.
@@ -124,11 +127,13 @@ def first_rows(dataset, count):
     >>> first_rows(dataset, 6)
     (array([0, 1, 2, 3, 4, 5]), None)
     """
-    found, num_read = [], 0
+    found, num_read, num_bytes = [], 0, 0
     for batch in dataset.as_numpy_iterator():
         found.append(keras.utils.unpack_x_y_sample_weight(batch)[:2])
-        num_read += len(keras.tree.flatten(found[-1])[0])
-        if num_read >= count:
+        parts = keras.tree.flatten(found[-1])
+        num_read += len(parts[0])
+        num_bytes += sum(part.nbytes for part in parts if part is not None)
+        if num_read >= count or num_bytes >= most_bytes:
             break
     if not found:
         raise ValueError("The dataset is empty: pass at least one batch.")

@@ -63,11 +63,9 @@ def substituted(layer, values, call):
         # What the scope keeps may be a cast of what it was given.
         given = {id(v): scope.get_current_value(v) for v in variables}
         outputs = call()
-    updates = [
-        (variable, value)
-        for variable in variables
-        if (value := scope.get_current_value(variable)) is not given[id(variable)]
-    ]
+    # No := in what graphs are traced of: AutoGraph cannot read it, and warns users.
+    left = [(v, scope.get_current_value(v)) for v in variables]
+    updates = [(v, value) for v, value in left if value is not given[id(v)]]
     return Substituted(outputs, updates, scope.losses)
 
 

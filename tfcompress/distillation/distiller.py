@@ -170,7 +170,8 @@ class Distiller(keras.Model):
         """The weighted sum of all losses, each of which updates its metric."""
         labels, taught = y if isinstance(y, Taught) else (y, None)
         total = sum(added_loss(self, loss) for loss in self.losses)
-        if (task_loss := compiled_loss(self)) is not None:
+        task_loss = compiled_loss(self)
+        if task_loss is not None:
             task = task_loss(labels, y_pred, sample_weight)
             show(self._task_metric, task, x)
             total += task if self.alpha is None else self.alpha * task

@@ -8,6 +8,8 @@ import numpy as np
 from tfcompress.core.keras_internals import compile_arguments
 
 CLASSES, BINARY, VALUES = "classes", "binary", "values"
+# What the names of losses of values have in them.
+_ERRORS = ("square", "absolute", "huber", "logcosh")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,14 +157,17 @@ def _losses(given, names):
 
 
 def _by_loss(loss):
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
-    name = (name or type(loss).__name__).replace("_", "").lower()
+    if isinstance(loss, str):
+        # "mse" is short for a name.
+        loss = keras.losses.get(loss)
+    name = getattr(loss, "__name__", None) or type(loss).__name__
+    name = name.replace("_", "").lower()
     if "binary" in name:
         return Task(BINARY, 0.0 if getattr(loss, "from_logits", False) else 0.5)
     if "categorical" in name:
         return Task(CLASSES)
-    is_known = hasattr(keras.losses, type(loss).__name__) or isinstance(loss, str)
-    return Task(VALUES) if loss is not None and is_known and "square" in name else None
+    is_known = hasattr(keras.losses, getattr(loss, "__name__", type(loss).__name__))
+    return Task(VALUES) if is_known and any(map(name.__contains__, _ERRORS)) else None
 
 
 def _by_values(output, target):

@@ -298,7 +298,7 @@ class _Run:
         # Copies may be compiled for a training that came before.
         aim = objective(self._given, x, y, loss)
         if decay:
-            steps = epochs * _num_batches(self._data, batch_size)
+            steps = epochs * num_batches(self._data, batch_size)
             learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
         aim.compile(learner, keras.optimizers.Adam(learning_rate))
         history = learner.fit(
@@ -343,13 +343,18 @@ def _fed(data, aim, batch_size):
     return {"x": data[0], "y": aim.ordered(data[1]), "batch_size": batch_size}
 
 
-def _num_batches(data, batch_size):
+def num_batches(data, batch_size):
+    """How many steps an epoch has.
+
+    Raises:
+        ValueError: if a dataset does not know.
+    """
     if not isinstance(data, tf.data.Dataset):
         return math.ceil(len(keras.tree.flatten(data[0])[0]) / batch_size)
     if int(data.cardinality()) < 1:
         raise ValueError(
-            "decay needs a dataset of known length: give it one with "
-            "dataset.apply(tf.data.experimental.assert_cardinality(batches))."
+            "A learning rate that falls to zero needs a dataset of known length: give it "
+            "one with dataset.apply(tf.data.experimental.assert_cardinality(batches))."
         )
     return int(data.cardinality())
 

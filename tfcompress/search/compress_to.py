@@ -24,6 +24,7 @@ from tfcompress.export import CODECS, PRECISIONS
 from tfcompress.measuring.benchmark import benchmark
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.quantization.post_training.folded import plain_flat
+from tfcompress.recipes.recipe import num_batches
 from tfcompress.search import engines  # noqa: F401
 from tfcompress.search.budget import Budget, Limits
 from tfcompress.search.fit import Fit
@@ -32,6 +33,8 @@ from tfcompress.search.steps import Making
 from tfcompress.search.study import Study, compiled_like
 
 _MOST_CALIBRATED, _MOST_SCORED = 2048, 4096
+# Of a dataset, held in memory.
+_MOST_BYTES = 2**29
 
 
 @checked
@@ -74,7 +77,9 @@ def compress_to(
             - `"accuracy_drop"`: largest loss against the float32 file. Alone it asks for
               the smallest file.
         data: `(x, y)`, or a dataset of batches of which the first 6,144 samples are
-            read. Up to 2,048 samples calibrate, up to 4,096 others say how accurate
+            read, or half a gibibyte of them; training streams all of it, and needs to
+            know how many batches there are. Up to 2,048 samples calibrate, up to 4,096
+            others say how accurate
             candidates are, unless there are `validation_data`.
         space: `{dimension: choices}`, choices for all layers or `{pattern: choices}` with
             patterns as in `tfc.compress`; what changes nothing is always a choice. By
@@ -134,6 +139,9 @@ def compress_to(
             "on says little. Pass (x, y) that are not in data."
         )
     calibration, scored = _split(data, validation_data, bool(epochs))
+    training = data if epochs and isinstance(data, tf.data.Dataset) else None
+    if training is not None:
+        num_batches(training, 1)
     flat = compiled_like(plain_flat(model, "search"), model)
     graph = ChannelGraph(plain_flat(model, "search"))
     dimensions = space or usual_dimensions(budget)
@@ -146,7 +154,16 @@ def compress_to(
         latency = _host_latency
     folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="tfcompress_"))
     study = Study(
-        flat, found, graph, calibration, scored, making, folder, latency, bool(verbose)
+        flat,
+        found,
+        graph,
+        calibration,
+        scored,
+        making,
+        folder,
+        latency,
+        bool(verbose),
+        training,
     )
     limits = Budget.of(budget, study.dense.costs)
     return Fit(study, engine, limits).result()
@@ -162,12 +179,7 @@ def _host_latency(path):
 
 
 def _split(data, validation_data, is_trained):
-    """`(x, y)` to calibrate or train on, and `(x, y)` to score on."""
-    if is_trained and isinstance(data, tf.data.Dataset):
-        raise ValueError(
-            "compress_to(data): got a dataset and epochs, expected arrays (x, y) to train "
-            "on. Or search without epochs, and fit result.best.model."
-        )
+    """`(x, y)` to calibrate on, arrays also to train on, and `(x, y)` to score on."""
     x, y = _first(data, _MOST_CALIBRATED + _MOST_SCORED)
     if y is None:
         raise ValueError(
@@ -188,7 +200,7 @@ def _split(data, validation_data, is_trained):
 def _first(data, count):
     """`(x, y)` as arrays; of a dataset no more than `count` samples."""
     if isinstance(data, tf.data.Dataset):
-        return first_rows(data, count)
+        return first_rows(data, count, _MOST_BYTES)
     return tuple(
         part if part is None else keras.tree.map_structure(np.asarray, part)
         for part in data

@@ -1,6 +1,7 @@
 """What a member of a space is worth, without making the model or a file of it."""
 
 import contextlib
+import functools
 import itertools
 import math
 
@@ -18,8 +19,12 @@ from tfcompress.pruning.prune import Engine
 from tfcompress.quantization.post_training.folded import matrix_layers
 from tfcompress.rewrites.batch_norm import move, statistics
 from tfcompress.search import kernels
-from tfcompress.search.harms import error_by_spread
+from tfcompress.search.harms import drop_of_score, error_by_spread
+from tfcompress.search.hessian import hessian_traces
 from tfcompress.search.space import of_layer
+
+# What `Proxy.harm` can go by.
+HARMS = ("output_error", "score", "hessian_trace")
 
 
 class Proxy:
@@ -51,7 +56,7 @@ class Proxy:
     def __init__(
         self, model, graph, samples, scored, criterion="l2", round_to=1, data=None
     ):
-        self.graph = graph
+        self.graph, self._model, self._data = graph, model, data
         self.layers = matrix_layers(graph.flat)
         select = selection(model, graph, Engine(criterion, "filter", "local"), data)
         self.groups, self._round_to = select.groups, round_to
@@ -179,18 +184,44 @@ class Proxy:
         with self._written(member):
             return score(self.tasks, self._outputs().values(), self._targets)
 
-    def error(self, member):
-        """The squared error of the outputs, by their spread."""
+    def harm(self, member, sensitivity="output_error"):
+        """What a member loses, at least 0: see `tfc.search.engines.Knapsack`.
+
+        Args:
+            member: of the space.
+            sensitivity: one of `HARMS`.
+        """
+        if sensitivity == "hessian_trace":
+            return self._rise(member)
         with self._written(member):
-            return error_by_spread(self._outputs(), self.exact)
+            outputs = self._outputs()
+        if sensitivity == "score":
+            return drop_of_score(self.tasks, self._targets, outputs, self.exact)
+        return error_by_spread(outputs, self.exact)
+
+    def _rise(self, member):
+        before = {path: layer.kernel.numpy() for path, layer in self.layers.items()}
+        with self._written(member, is_followed=False):
+            return sum(
+                trace * float(np.mean(np.square(layer.kernel.numpy() - before[path])))
+                for (path, layer), trace in zip(
+                    self.layers.items(), self._traces, strict=True
+                )
+            )
+
+    @functools.cached_property
+    def _traces(self):
+        kernels = [layer.kernel for layer in self.layers.values()]
+        return hessian_traces(self._model, kernels, self._data, self.graph.flat)
 
     @contextlib.contextmanager
-    def _written(self, member):
+    def _written(self, member, is_followed=True):
         variables = self.graph.flat.variables
         before = [variable.numpy() for variable in variables]
         try:
             self._write(member)
-            self._follow()
+            if is_followed:
+                self._follow()
             yield
         finally:
             for variable, value in zip(variables, before, strict=True):
