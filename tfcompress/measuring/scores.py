@@ -8,7 +8,7 @@ import numpy as np
 from tfcompress.core.keras_internals import compile_arguments
 
 CLASSES, BINARY, VALUES = "classes", "binary", "values"
-# What the names of losses of values have in them.
+# Parts of the names of losses on values.
 _ERRORS = ("square", "absolute", "huber", "logcosh")
 
 
@@ -158,7 +158,7 @@ def _losses(given, names):
 
 def _by_loss(loss):
     if isinstance(loss, str):
-        # "mse" is short for a name.
+        # "mse" is an abbreviation.
         loss = keras.losses.get(loss)
     name = getattr(loss, "__name__", None) or type(loss).__name__
     name = name.replace("_", "").lower()
