@@ -23,13 +23,13 @@ MVN_CORE = mvn -B -q -f android_demo/core/pom.xml
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
-demo: $(INSTALLED) ## Compress a small model and show what it gained
+demo: $(INSTALLED) ## Compress a small model and show the gains
 	$(BIN)/tfcompress demo --output build/demo
 
 test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x")
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --ignore=tests/scale $(PYTEST_ARGS)
 
-test-scale: $(INSTALLED) ## Train and search with several processes, some of them killed
+test-scale: $(INSTALLED) ## Train and search with several processes, some of which are killed
 	$(BIN)/python -m pytest -q -n0 tests/scale
 
 layout: $(INSTALLED) ## Compare our declarations of TFLite with the official header
@@ -38,7 +38,7 @@ layout: $(INSTALLED) ## Compare our declarations of TFLite with the official hea
 test-arm: $(INSTALLED) ## Compare the native core on emulated arm64 with this machine
 	PYTHONPATH=. $(BIN)/python tests/arm/run.py
 
-android: $(INSTALLED) ## Build and check the Android demo, without Gradle and the NDK
+android: $(INSTALLED) ## Build and check the Android demo without Gradle and the NDK
 	@$(HAS_JDK)
 	tests/arm/prepare.sh build/arm64
 	$(BIN)/python android_demo/tools/build_native.py --zig build/arm64/host/ziglang
@@ -52,7 +52,7 @@ test-android: android ## Test the Android demo on this machine
 	android_demo/tools/test_screens
 	android_demo/tools/test_screens --dex
 
-android-gradle: android ## Build the Android demo by the Android Gradle Plugin
+android-gradle: android ## Build the Android demo with the Android Gradle Plugin
 	android_demo/tools/check_gradle
 
 results: $(INSTALLED) ## Write the pages and tables that are printed from docs/results
@@ -74,7 +74,7 @@ fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; need
 	    build/fuzz/$$target tests/native/corpus/$$target || exit 1; \
 	done
 
-lint: $(INSTALLED) ## Check style and rooms; BUILD only where buildifier is found
+lint: $(INSTALLED) ## Check style and imports; BUILD only if buildifier is found
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -88,7 +88,7 @@ format: $(INSTALLED) ## Fix style
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(filter %.c %.h,$(NATIVE)) $(ANDROID_C)
 
-lock: ## Pin the newest versions that resolve together in .ci/constraints.txt
+lock: ## Pin the newest compatible versions in .ci/constraints.txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) --upgrade setuptools cmake ninja
@@ -102,7 +102,7 @@ clean: ## Remove the environment and everything built
 # The lock holds TensorFlow 2.21, which has no wheels for Python 3.14.
 $(INSTALLED): setup.py pyproject.toml $(LOCK) $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
-	  2>/dev/null || { echo "tfcompress needs Python 3.11, 3.12 or 3.13, and" \
+	  2>/dev/null || { echo "tfcompress needs Python 3.11, 3.12 or 3.13, but" \
 	  "$(PYTHON) is not: run make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Installing into $(VENV): 2.9 GB, about a minute"
 	@$(PYTHON) -m venv $(VENV)

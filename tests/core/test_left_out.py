@@ -155,7 +155,7 @@ def test_kernels_that_are_not_rounded_are_named():
     ints.get_layer("a").quantize("int8")
     _, (message,) = heard(tfc.quantize_weights, ints, 4, **arguments)
     assert "left 1 layer unchanged: 'a' (Dense)" in message
-    assert "that Keras has not quantized" in message
+    assert "that are not already quantized by Keras" in message
 
 
 def test_kernels_whose_inputs_cannot_be_seen():

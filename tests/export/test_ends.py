@@ -1,4 +1,4 @@
-"""What goes into a file and comes out: names, order, batch sizes, states, precisions."""
+"""Inputs and outputs of files: names, order, batch sizes, states, precisions."""
 
 import keras
 import numpy as np
@@ -60,14 +60,14 @@ def test_ends_are_in_the_order_of_the_model(path):
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_batch_sizes_that_models_are_made_for_are_kept(precision, path):
     x = keras.Input(batch_shape=(4, 6))
-    # Nobody else's batch fits.
+    # No other batch size fits.
     model = keras.Model(x, L.Dense(3)(ops.reshape(L.Dense(6)(x), (2, 12))))
     samples = normal(10, 6)
     result = export_tflite(model, path, precision, samples=samples)
     assert max(result.noise.values()) < 0.1
     (detail,) = details(path)[0].values()
     assert tuple(detail["shape"]) == (4, 6)
-    with pytest.raises(ValueError, match="batch_size=2.* made for batches of 4"):
+    with pytest.raises(ValueError, match="batch_size=2.* the fixed batch size 4"):
         export_tflite(model, path, batch_size=2)
 
 
@@ -112,7 +112,7 @@ def test_files_keep_the_state_of_stateful_layers(precision, limit, path):
     with tfc.Interpreter(path) as interpreter:
         actual = np.concatenate([interpreter.run(chunk) for chunk in chunks])
     assert (np.abs(actual - expected).max((0, 2)) < limit * largest).all()
-    # Without what came before, chunks give something else.
+    # Without the earlier chunks, the results differ.
     anew = [tfc.Interpreter(path).run(chunk) for chunk in chunks]
     forgetful = np.concatenate(anew)
     assert (np.abs(forgetful - expected).max((0, 2)) > 2 * limit * largest).all()
@@ -168,7 +168,7 @@ def test_places_of_the_largest_are_one_operation(path):
 
 
 class Ranked(L.Layer):
-    """`x` times the sample's place in its batch, the largest sum first."""
+    """`x` times the sample's position in its batch, sorted by descending sum."""
 
     def call(self, x):
         sums = ops.sum(x, axis=-1)

@@ -1,4 +1,4 @@
-"""One table over Keras models and `.tflite` files."""
+"""Compares Keras models and `.tflite` files in one table."""
 
 import contextlib
 import dataclasses
@@ -44,20 +44,20 @@ class Row:
     """One model of a comparison.
 
     Attributes:
-        label: as given.
+        label: the given label.
         kind: `"keras"` or `"tflite"`.
-        size_bytes: of the `.tflite` file, or of the model saved as `.keras` (weights
-            only, no optimizer).
-        zipped_bytes: the same through gzip, level 9.
+        size_bytes: size of the `.tflite` file, or of the model saved as `.keras` (only
+            weights, no optimizer).
+        zipped_bytes: the size after gzip, level 9.
         parameters: number of weights.
-        nonzero_parameters: of these, not zero.
+        nonzero_parameters: number of weights that are not zero.
         macs: multiply-accumulates of kernels for one sample.
-        latency_ms: median in LiteRT, one thread; Keras models as float32 files.
-        accuracy: fraction of right answers (classes, or yes and no, in each place of a
-            segmentation), or minus the mean squared error (values); of several outputs
-            the mean; None without targets.
-        agreement: fraction of the answers of the first model, or the mean absolute
-            difference from it where outputs are values.
+        latency_ms: median in LiteRT with one thread; Keras models as float32 files.
+        accuracy: fraction of correct answers (classes, or yes and no, at each position of
+            a segmentation), or minus the mean squared error (values); the mean over
+            several outputs; None without targets.
+        agreement: fraction of answers equal to those of the first model, or the mean
+            absolute difference from it if outputs are values.
     """
 
     label: str
@@ -74,13 +74,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Rows, the first of which is the one to compare with; prints as a table."""
+    """Rows, compared with the first one; prints as a table."""
 
     rows: tuple
     classifies: bool = True
 
     def __getitem__(self, label):
-        """The row of a label."""
+        """The row with a label."""
         return {row.label: row for row in self.rows}[label]
 
     def to_dict(self):
@@ -142,24 +142,25 @@ def compare(
     num_threads: Integer(1) = 1,
     latency: Flag() = True,
 ):
-    """Puts Keras models and `.tflite` files side by side.
+    """Compares Keras models and `.tflite` files side by side.
 
     Args:
         models: `{label: model or path}`; the first is the reference. Compressed models
             are stripped first.
         data: `(x, y)`, or `x`, or a `tf.data.Dataset` of such batches; `y` are class
-            labels, one-hot labels, zeros and ones, or values: the loss that the first
-            model is compiled with says which, else their shapes do. With several
-            outputs `y` is a list or a dictionary.
-        batch_size: that arrays are run in. Of a dataset no more than a batch is held.
-        num_threads: for latency.
-        latency: whether to measure it.
+            labels, one-hot labels, zeros and ones, or values: this is determined by the
+            loss with which the first model was compiled, or else by their shapes. For
+            several outputs, `y` is a list or a dictionary.
+        batch_size: batch size for arrays. A dataset is read batch by batch, and at most
+            one batch is held in memory.
+        num_threads: number of threads for latency.
+        latency: whether to measure latency.
 
     Returns:
         A `Comparison`.
 
     Raises:
-        ValueError: if there is no model, or data do not fit.
+        ValueError: if there is no model, or the data does not match.
         FileNotFoundError: if a file does not exist.
 
     Example:
@@ -187,7 +188,7 @@ def _marks(model, opened, batches):
     """The `Task` of each output, and `{label: accuracy and agreement}`, over all batches.
 
     Args:
-        model: the one whose loss says what outputs are for.
+        model: the model whose loss determines the task of each output.
         opened: `{label: (facts, function that predicts)}`.
         batches: iterable of `(x, y)`; `y` may be None.
     """
@@ -221,9 +222,9 @@ def _marks(model, opened, batches):
 
 
 def _opened(model, stack, num_threads, latency):
-    """What is known without data, and a function that predicts a batch.
+    """The values that need no data, and a function that predicts a batch.
 
-    Files stay open as long as the stack.
+    Files stay open until the stack is closed.
     """
     if (
         isinstance(model, (str, os.PathLike))
@@ -263,7 +264,7 @@ def _check_fits(x, model):
     specs = keras.tree.flatten(input_specs(model))
     arrays = keras.tree.flatten(x)
     shapes = [tuple(spec.shape) for spec in specs]
-    # Lists of numbers are one array, too.
+    # A list of numbers is one array, too.
     if len(arrays) == len(specs) and not all(map(_fits, arrays, shapes)):
         refuse(
             "compare(data)",

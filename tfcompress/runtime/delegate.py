@@ -1,4 +1,4 @@
-"""Which files need the native delegate, and how LiteRT gets to run them."""
+"""Which files need the native delegate, and how LiteRT runs them."""
 
 from tfcompress import native
 from tfcompress.coding.wire import DECODE
@@ -28,14 +28,14 @@ def delegate_path():
 
 
 def loadable(content):
-    """What LiteRT can load of a model.
+    """A form of a model that LiteRT can load.
 
     Args:
         content: bytes of a `.tflite` file.
 
     Returns:
-        The bytes, decoded where the delegate cannot do that, and the path of the
-        delegate that they need, or None.
+        The bytes, decoded if the delegate cannot do that, and the path of the delegate
+        that they need, or None.
 
     Raises:
         NativeError: if binary operations need the native core, which was not built.
@@ -58,7 +58,7 @@ def loadable(content):
 
 
 def decoded(content):
-    """`loadable` without leaving the decoding to the delegate."""
+    """Like `loadable`, but always decoded here instead of by the delegate."""
     content = decode_tflite(content)
     path = native.library_path() if has_binary_operations(content) else None
     return content, str(path) if path else None

@@ -15,7 +15,7 @@ def int8_constant(file, tensor):
 
 
 def set_constant(file, tensor, array):
-    """Replaces a tensor's constant; a buffer that others use too is left to them."""
+    """Replaces a tensor's constant; a buffer that others also use is not changed."""
     users = sum(t.buffer == tensor.buffer for g in file.subgraphs for t in g.tensors)
     if users > 1:
         file.buffers.append(schema.BufferT())
@@ -24,7 +24,7 @@ def set_constant(file, tensor, array):
 
 
 def opcode_index(file, code):
-    """The place of a kind of operation in a file, which is added if it is new."""
+    """The index of an operation code in a file, which is added if it is new."""
     known = [vars(other) for other in file.operatorCodes]
     if vars(code) not in known:
         file.operatorCodes.append(code)
@@ -33,12 +33,12 @@ def opcode_index(file, code):
 
 
 def order_ends(file, inputs, outputs):
-    """Puts inputs and outputs in order, which the converter sorts by name.
+    """Restores the order of inputs and outputs, which the converter sorts by name.
 
     Args:
         file: the object form of a model, edited in place.
-        inputs: names in its signature, in order.
-        outputs: likewise.
+        inputs: names of inputs in its signature, in order.
+        outputs: names of outputs, likewise.
     """
     (signature,), graph = file.signatureDefs, file.subgraphs[0]
     for side, names in ("inputs", inputs), ("outputs", outputs):
@@ -51,7 +51,7 @@ def order_ends(file, inputs, outputs):
 
 
 def drop_unused_codes(file):
-    """Removes kinds of operations that no operation is of any more."""
+    """Removes operation codes that are no longer used."""
     operations = [op for graph in file.subgraphs for op in graph.operators]
     kept = sorted({op.opcodeIndex for op in operations})
     places = {old: new for new, old in enumerate(kept)}
@@ -61,7 +61,7 @@ def drop_unused_codes(file):
 
 
 def drop_buffers(file, dropped):
-    """Removes buffers, by their places, that nothing shows any more."""
+    """Removes buffers, by index, that no tensor uses any more."""
     kept = [i for i in range(len(file.buffers)) if i not in dropped]
     places = {old: new for new, old in enumerate(kept)}
     file.buffers = [file.buffers[i] for i in kept]
@@ -71,13 +71,13 @@ def drop_buffers(file, dropped):
 
 
 def drop_tensors(file, index, dropped, replaced=None):
-    """Removes tensors of a graph, by their places.
+    """Removes tensors of a graph, by index.
 
     Args:
         file: the object form of a `.tflite` file.
-        index: of the graph.
-        dropped: set of places.
-        replaced: `{place: place of the tensor that is read in its stead}`.
+        index: index of the graph.
+        dropped: set of tensor indices.
+        replaced: `{index: index of the tensor that is read instead}`.
     """
     graph = file.subgraphs[index]
     kept = [i for i in range(len(graph.tensors)) if i not in dropped]
@@ -86,7 +86,7 @@ def drop_tensors(file, index, dropped, replaced=None):
     for old, new in (replaced or {}).items():
         places[old] = places[new]
     graph.tensors = [graph.tensors[i] for i in kept]
-    # The last place stands for -1, an input that is left out.
+    # The last entry stands for -1, an omitted input.
     for holder in [graph, *graph.operators]:
         for side in ("inputs", "outputs", "intermediates"):
             if getattr(holder, side, None) is not None:
