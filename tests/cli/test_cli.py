@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -6,7 +8,10 @@ import pytest
 
 import tfcompress as tfc
 from tests import models
-from tfcompress.cli.main import COMMANDS, run
+from tfcompress.export.prepare import PROFILES
+from tfcompress.measuring.android import app_runner
+from tfcompress_cli import benchmark, convert
+from tfcompress_cli.main import COMMANDS, run
 
 RECIPE = """
 steps:
@@ -40,6 +45,34 @@ def test_overview_and_help(capsys):
         assert f"usage: tfcompress {name}" in text
         assert "Example:" in text
         assert "--json" in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["--help"], ["--version"], ["convrt"], *([name, "--help"] for name in COMMANDS)],
+    ids=" ".join,
+)
+def test_texts_need_no_tensorflow(line):
+    code = f"""
+import sys
+from tfcompress_cli.main import run
+run({line})
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    imported = done.stdout.splitlines()[-1].split()
+    assert "tfcompress_cli.main" in imported
+    assert not {"tfcompress", "tensorflow", "keras", "numpy", "rich"} & {*imported}
+
+
+def test_choices_are_those_of_the_package():
+    assert convert.PRECISIONS == tfc.export.PRECISIONS
+    assert convert.PROFILES == PROFILES
+    assert convert.SPARSE == tfc.export.SPARSE
+    assert convert.CODECS == tfc.export.CODECS
+    assert benchmark.BACKENDS == app_runner.BACKENDS
 
 
 def test_convert_inspect_benchmark_compare(folder, capsys):

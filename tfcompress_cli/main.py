@@ -1,14 +1,15 @@
-"""`tfcompress COMMAND`: the toolkit from the shell."""
+"""`tfcompress COMMAND`: the toolkit from the shell.
+
+This is a package of its own, because importing `tfcompress` imports TensorFlow: texts and
+errors of usage come at once, and a command imports what it needs when it runs.
+"""
 
 import importlib
+import importlib.metadata
 import json
 import sys
 
-import tensorflow as tf
 from absl import flags
-
-import tfcompress
-from tfcompress.core.quiet import native_notes_dropped
 
 COMMANDS = ("demo", "compress", "convert", "inspect", "benchmark", "compare")
 _ERRORS = (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError)
@@ -22,13 +23,13 @@ def run(arguments=None):
         return 0 if arguments else 2
     name, *rest = arguments
     if name == "--version":
-        print(tfcompress.__version__)
+        print(importlib.metadata.version("tfcompress"))
         return 0
     if name not in COMMANDS:
         return _fail(
             f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}.", 2
         )
-    command = importlib.import_module(f"tfcompress.cli.{name}")
+    command = importlib.import_module(f"tfcompress_cli.{name}")
     values = flags.FlagValues()
     command.define(values)
     flags.DEFINE_bool("json", False, "Print one JSON object and nothing else.", values)
@@ -56,6 +57,10 @@ def _as_absl_writes_it(argument):
 
 
 def _execute(command, values, positional):
+    import tensorflow as tf
+
+    from tfcompress.core.quiet import native_notes_dropped
+
     with native_notes_dropped(with_warnings=True):
         # TensorFlow's first operation complains loudly on machines without a GPU.
         tf.constant(0)
@@ -77,7 +82,7 @@ def _overview():
         "",
     ]
     for name in COMMANDS:
-        command = importlib.import_module(f"tfcompress.cli.{name}")
+        command = importlib.import_module(f"tfcompress_cli.{name}")
         lines.append(f"  {name:10s} {command.SUMMARY}")
     return "\n".join([*lines, "", "example: tfcompress demo"])
 
