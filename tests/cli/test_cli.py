@@ -49,14 +49,13 @@ def test_overview_and_help(capsys):
 
 @pytest.mark.parametrize(
     "line",
-    [["--help"], ["--version"], ["convrt"], *([name, "--help"] for name in COMMANDS)],
-    ids=" ".join,
+    ["--help", "--version", "convrt", "completion", *map("{} --help".format, COMMANDS)],
 )
 def test_texts_need_no_tensorflow(line):
     code = f"""
 import sys
 from tfcompress_cli.main import run
-run({line})
+run({line.split()})
 print(*sys.modules)
 """
     done = subprocess.run(
@@ -65,6 +64,36 @@ print(*sys.modules)
     imported = done.stdout.splitlines()[-1].split()
     assert "tfcompress_cli.main" in imported
     assert not {"tfcompress", "tensorflow", "keras", "numpy", "rich"} & {*imported}
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("tfcompress ", [*COMMANDS]),
+        ("tfcompress comp", ["compress", "compare"]),
+        ("tfcompress convert --sa", ["--safe-mode", "--samples"]),
+        ("tfcompress convert --precision int", ["int8", "int16x8", "int4"]),
+        ("tfcompress convert  --precision=int4", ["--precision=int4"]),
+        ("tfcompress convert --verify=", ["--verify=true", "--verify=false"]),
+        ("tfcompress convert --verify ", []),  # Names of files come here.
+        ("tfcompress convert --samples ", []),
+        ("tfcompress convert --smaples=", []),
+        ("tfcompress convrt --", []),
+    ],
+)
+def test_completion(line, offered, monkeypatch, capsys):
+    monkeypatch.setenv("COMP_LINE", f"{line} and what is after the cursor")
+    monkeypatch.setenv("COMP_POINT", f"{len(line)}")
+    assert run(["completion"]) == 0
+    assert capsys.readouterr().out.split() == offered
+
+
+def test_bash_asks_for_what_comes_after_an_equals_sign(monkeypatch, capsys):
+    line = "tfcompress convert --precision=int1"
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", f"{len(line)}")
+    assert run(["completion", "tfcompress", "int1", "="]) == 0
+    assert capsys.readouterr().out.split() == ["int16x8"]
 
 
 def test_choices_are_those_of_the_package():
