@@ -7,6 +7,7 @@ from tfcompress.core.cloning import clone_layer, is_graph, rebuild
 from tfcompress.core.compressed import (
     Compressed,
     CompressedLayer,
+    CompressedModel,
     compressed_model,
     treatments,
     untransformed,
@@ -30,7 +31,7 @@ def compress(
         "{'.*': 'mask'}",
     ),
     skip: PATTERNS = (),
-):
+) -> CompressedModel:
     """Returns a copy of `model` whose weights pass through transforms.
 
     Every covered weight `w` is replaced, whenever its layer is called, by
@@ -79,7 +80,7 @@ def compress(
 
 
 @checked
-def strip(model: BuiltModel()):
+def strip(model: BuiltModel()) -> keras.Model:
     """Returns a plain Keras model that computes what the compressed `model` computes.
 
     The transforms are evaluated once and written into ordinary weights; activation

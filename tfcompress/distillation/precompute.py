@@ -41,7 +41,7 @@ def precompute(
     dataset: Anything("a tf.data.Dataset of batches, or arrays"),
     path: FilePath(),
     verbose: VERBOSE = 1,
-):
+) -> SoftLabels:
     """Writes a teacher's logits for a dataset to a folder.
 
     Samples are known by their content. A run that was cut off goes on where it was;

@@ -15,7 +15,7 @@ from tfcompress.dynamic.early_exit import EarlyExit
 from tfcompress.dynamic.thresholds import ExitPlan
 from tfcompress.export import export_tflite
 from tfcompress.export.precisions import PRECISIONS, precision_of
-from tfcompress.export.verify import VerificationError
+from tfcompress.export.verify import ExportResult, VerificationError
 from tfcompress.runtime.cascade import CASCADE, Cascade
 from tfcompress.runtime.interpreter import Interpreter
 from tfcompress.tflite.metadata import set_metadata
@@ -33,7 +33,7 @@ def export_cascade(
     precision: OneOf(*PRECISIONS) = "float32",
     samples: Samples() = None,
     **options,
-):
+) -> ExportResult:
     """Writes a network with early exits as a `.tflite` file with a signature per exit.
 
     `exit_1` takes the model's inputs; each later signature takes tensors that earlier

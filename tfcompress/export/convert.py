@@ -20,7 +20,7 @@ from tfcompress.export.prepare import (
     with_binary_layers,
 )
 from tfcompress.export.trace import named_specs
-from tfcompress.export.verify import describe_result, verify_outputs
+from tfcompress.export.verify import ExportResult, describe_result, verify_outputs
 from tfcompress.export.weights import dense_kernels, grid_values
 from tfcompress.tflite.edit import order_ends
 from tfcompress.tflite.encode import CODECS, encode_tflite
@@ -47,7 +47,7 @@ def export_tflite(
     sparse: OneOf(*SPARSE) = "auto",
     codec: OneOf(*CODECS, None) = None,
     batch_size: Integer(1, _MOST_SAMPLES) = None,
-):
+) -> ExportResult:
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
     Compressed models are stripped first. Weights that lie on an integer grid (trained

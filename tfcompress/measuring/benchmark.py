@@ -155,7 +155,7 @@ def benchmark(
     runs: Integer(1) = 50,
     warm_up: Integer(0) = 5,
     min_seconds: Number(0) = 0.5,
-):
+) -> Benchmark:
     """Times a model in LiteRT, in a process of its own.
 
     A fresh process makes memory figures comparable: nothing of TensorFlow is loaded.

@@ -71,7 +71,7 @@ def _members(group, role):
 
 
 @checked
-def channel_groups(model: BuiltModel()):
+def channel_groups(model: BuiltModel()) -> ChannelGroups:
     """The groups of channels of a model that live or die together.
 
     Channels are followed from the layer that makes them (`made by`) to those that sum

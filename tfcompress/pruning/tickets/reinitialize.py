@@ -13,7 +13,7 @@ _MOST_SEED = 2**31
 
 
 @checked
-def reinitialize(model: BuiltModel(), seed: Integer(0) = 0):
+def reinitialize(model: BuiltModel(), seed: Integer(0) = 0) -> keras.Model:
     """Returns a copy of a model whose weights are drawn anew.
 
     Each layer draws by its own initializers; fixed seeds that these may have are replaced.
