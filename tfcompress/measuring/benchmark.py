@@ -55,7 +55,7 @@ class Benchmark:
     cpu: str
 
     @property
-    def median_ms(self):
+    def median_ms(self) -> float:
         """The 50th percentile, the number to quote."""
         return self.p50_ms
 
