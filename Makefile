@@ -78,6 +78,7 @@ lint: $(INSTALLED) ## Check style and rooms; BUILD only where buildifier is foun
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(filter %.c %.h,$(NATIVE)) $(ANDROID_C)
 	@if command -v $(firstword $(BUILDIFIER)) >/dev/null; then \
 	  $(BUILDIFIER) --mode=check --lint=warn --warnings=-native-py BUILD; \

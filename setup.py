@@ -65,7 +65,8 @@ setup(
     cmdclass={"build_ext": NativeCore, "bdist_wheel": Wheel},
     packages=find_packages(include=["tfcompress", "tfcompress.*", "tfcompress_cli"]),
     package_data={
-        "tfcompress": ["measuring/*.html", "interop/_tfmot_child/*.py"],
+        "": ["*.pyi"],
+        "tfcompress": ["py.typed", "measuring/*.html", "interop/_tfmot_child/*.py"],
         "tfcompress.native": ["CMakeLists.txt", "*.[ch]", "*/*.[ch]"],
     },
     install_requires=[
@@ -100,7 +101,7 @@ setup(
             *TENSORBOARD,
             *TFMOT,
         ],
-        "dev": ["clang-format", "import-linter", "ruff"],
+        "dev": ["clang-format", "import-linter", "mypy", "ruff"],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress_cli.main:run"]},
 )
