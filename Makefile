@@ -74,11 +74,14 @@ fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; need
 	    build/fuzz/$$target tests/native/corpus/$$target || exit 1; \
 	done
 
-lint: $(INSTALLED) ## Check style and rooms; BUILD only where buildifier is found
+lint: $(INSTALLED) ## Check style, rooms, types and words; BUILD only where buildifier is found
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/python .ci/check_words
+	$(BIN)/pre-commit validate-config
 	$(BIN)/clang-format --dry-run --Werror $(filter %.c %.h,$(NATIVE)) $(ANDROID_C)
 	@if command -v $(firstword $(BUILDIFIER)) >/dev/null; then \
 	  $(BUILDIFIER) --mode=check --lint=warn --warnings=-native-py BUILD; \

@@ -101,7 +101,14 @@ setup(
             *TENSORBOARD,
             *TFMOT,
         ],
-        "dev": ["clang-format", "import-linter", "mypy", "ruff"],
+        "dev": [
+            "clang-format",
+            "codespell",
+            "import-linter",
+            "mypy",
+            "pre-commit",
+            "ruff",
+        ],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress_cli.main:run"]},
 )
