@@ -18,6 +18,7 @@ from tfcompress.export.precisions import PRECISIONS, precision_of
 from tfcompress.export.verify import ExportResult, VerificationError
 from tfcompress.runtime.cascade import CASCADE, Cascade
 from tfcompress.runtime.interpreter import Interpreter
+from tfcompress.tflite.edit import name_ends
 from tfcompress.tflite.metadata import set_metadata
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.stages import split_stages
@@ -106,6 +107,7 @@ def _staged(whole, exits, plan):
     """The bytes of the file of stages."""
     file = read(whole)
     split_stages(file, exits.exit_names)
+    name_ends(file)
     about = {
         "rule": snake_case(type(plan.rule).__name__),
         "thresholds": plan.thresholds,

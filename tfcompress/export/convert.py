@@ -22,7 +22,7 @@ from tfcompress.export.prepare import (
 from tfcompress.export.trace import named_specs
 from tfcompress.export.verify import ExportResult, describe_result, verify_outputs
 from tfcompress.export.weights import dense_kernels, grid_values
-from tfcompress.tflite.edit import order_ends
+from tfcompress.tflite.edit import name_ends, order_ends
 from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.exact_grids import store_exact_grids
 from tfcompress.tflite.int4 import pack_int4
@@ -223,6 +223,7 @@ def convert(model, precision, samples=None, batch_size=1):
     notes = pack_int4(file) if precision.weight_bits == 4 else ()
     notes = (*notes, *float_ends(file)) if precision.is_integer else notes
     connect_directly(file, model)
+    name_ends(file)
     return file, notes
 
 
