@@ -156,9 +156,8 @@ class Source:
             )
 
     def each_batch(self):
-        """Tensors `(x, y, sample_weight)` of the batches, None for what they lack."""
-        for batch in each_batch(self.data, self.batches):
-            yield tf.nest.map_structure(_tensor, batch)
+        """`(x, y, sample_weight)` of the batches, as the function `each_batch`."""
+        return each_batch(self.data, self.batches)
 
 
 class _Stream:
@@ -196,7 +195,10 @@ class _Stream:
 
 
 def each_batch(data, batches=None):
-    """`(x, y, sample_weight)` of batches, None for what they lack.
+    """Tensors `(x, y, sample_weight)` of batches, None for what they lack.
+
+    They are tensors since models whose inputs are a list of one take no array without a
+    warning.
 
     Args:
         data: an iterable of batches, `x`, `(x, y)` or `(x, y, sample_weight)`.
@@ -205,8 +207,8 @@ def each_batch(data, batches=None):
     Raises:
         ValueError: if there is none, or `batches` is not a positive integer.
 
-    >>> [x for x, _, _ in each_batch([(1, 2), (3, 4)], batches=1)]
-    [1]
+    >>> [x.numpy() for x, _, _ in each_batch([(np.ones(2), 2), (3, 4)], batches=1)]
+    [array([1., 1.])]
     """
     if batches is not None:
         Integer(1).check("batches", batches)
@@ -216,7 +218,8 @@ def each_batch(data, batches=None):
             return
         count += 1
         parts = tuple(batch) if isinstance(batch, list) else batch
-        yield keras.utils.unpack_x_y_sample_weight(parts)
+        unpacked = keras.utils.unpack_x_y_sample_weight(parts)
+        yield tf.nest.map_structure(_tensor, unpacked)
     if not count:
         raise ValueError("data is empty: pass at least one batch (x, y).")
 
