@@ -92,11 +92,12 @@ def _as_absl_writes_it(argument):
 
 
 def _execute(command, values, positional):
-    import tensorflow as tf
-
+    # Importing our package imports TensorFlow, without its notes.
     from tfcompress.core.quiet import native_notes_dropped
 
     with native_notes_dropped(with_warnings=True):
+        import tensorflow as tf
+
         # TensorFlow's first operation complains loudly on machines without a GPU.
         tf.constant(0)
     try:

@@ -1,4 +1,7 @@
 import json
+import os
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -13,6 +16,7 @@ from tfcompress.measuring.android import app_runner
 from tfcompress_cli import benchmark, convert
 from tfcompress_cli.main import COMMANDS, run
 
+ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = """
 steps:
   - compress: {rules: {".*": [mask, {uniform: {bits: 8}}]}}
@@ -208,9 +212,21 @@ def test_errors_are_one_clear_line(arguments, code, message, folder, capsys):
     assert sorted(p.name for p in folder.iterdir()) == before
 
 
-def test_demo_on_digits(folder, capsys):
-    assert run(["demo", "--output", "out", "--epochs", "6", "--json"]) == 0
-    rows = {row["label"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+def test_demo_on_digits(folder, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    code = "import sys; from tfcompress_cli.main import run; sys.exit(run())"
+    arguments = ["demo", "--output", "out", "--epochs", "6", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    # Nobody warns of anything.
+    told = done.stderr.splitlines()
+    assert [line for line in told if not re.match(r"\[ *\d+\.\d s\] ", line)] == []
+    rows = {row["label"]: row for row in json.loads(done.stdout)["rows"]}
     dense, small = rows["dense float32"], rows["pruned, shared, int8"]
     assert small["accuracy"] >= dense["accuracy"] - 0.02
     assert small["size_bytes"] < dense["size_bytes"] / 3
