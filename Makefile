@@ -18,7 +18,7 @@ HAS_JDK = for program in javac mvn zip unzip; do command -v $$program >/dev/null
 MVN_CORE = mvn -B -q -f android_demo/core/pom.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-scale layout test-arm android test-android android-gradle results stale rerun fuzz lint format lock clean
+.PHONY: help demo test test-scale layout test-arm android test-android android-gradle results stale rerun fuzz wheel lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -74,10 +74,17 @@ fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; need
 	    build/fuzz/$$target tests/native/corpus/$$target || exit 1; \
 	done
 
-lint: $(INSTALLED) ## Check style and imports; BUILD only if buildifier is found
+wheel: $(INSTALLED) ## Build the wheel and use it in a clean environment
+	.ci/wheel $(BIN)/python
+
+lint: $(INSTALLED) ## Check style, imports, types and words; BUILD only if buildifier is found
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/python .ci/check_words
+	$(BIN)/pre-commit validate-config
 	$(BIN)/clang-format --dry-run --Werror $(filter %.c %.h,$(NATIVE)) $(ANDROID_C)
 	@if command -v $(firstword $(BUILDIFIER)) >/dev/null; then \
 	  $(BUILDIFIER) --mode=check --lint=warn --warnings=-native-py BUILD; \
@@ -96,7 +103,7 @@ lock: ## Pin the newest compatible versions in .ci/constraints.txt
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude tfcompress > $(LOCK)
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find tfcompress tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The lock holds TensorFlow 2.21, which has no wheels for Python 3.14.

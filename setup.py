@@ -63,9 +63,10 @@ setup(
     python_requires=">=3.11",
     ext_modules=[Extension("tfcompress.native.core", sources=[], optional=True)],
     cmdclass={"build_ext": NativeCore, "bdist_wheel": Wheel},
-    packages=find_packages(include=["tfcompress", "tfcompress.*"]),
+    packages=find_packages(include=["tfcompress", "tfcompress.*", "tfcompress_cli"]),
     package_data={
-        "tfcompress": ["measuring/*.html", "interop/_tfmot_child/*.py"],
+        "": ["*.pyi"],
+        "tfcompress": ["py.typed", "measuring/*.html", "interop/_tfmot_child/*.py"],
         "tfcompress.native": ["CMakeLists.txt", "*.[ch]", "*/*.[ch]"],
     },
     install_requires=[
@@ -100,7 +101,14 @@ setup(
             *TENSORBOARD,
             *TFMOT,
         ],
-        "dev": ["clang-format", "import-linter", "ruff"],
+        "dev": [
+            "clang-format",
+            "codespell",
+            "import-linter",
+            "mypy",
+            "pre-commit",
+            "ruff",
+        ],
     },
-    entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},
+    entry_points={"console_scripts": ["tfcompress = tfcompress_cli.main:run"]},
 )

@@ -1,5 +1,6 @@
 """Inputs and outputs of files: names, order, batch sizes, states, precisions."""
 
+import ai_edge_litert.interpreter
 import keras
 import numpy as np
 import pytest
@@ -55,6 +56,43 @@ def test_ends_are_in_the_order_of_the_model(path):
     ]
     assert shapes == [[(1, 2), (1, 3)], [(1, 4), (1, 5)]]
     assert [list(side) for side in details(path)] == [["z", "a"], ["y", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("precision", "codec"),
+    [("float32", None), ("int8", None), ("int8", "auto"), ("int16x8", None)],
+)
+def test_tensors_are_called_as_the_model_calls_them(precision, codec, path):
+    image, meta = keras.Input((8, 8, 1), name="image"), keras.Input((3,), name="meta")
+    x = L.Flatten()(L.Conv2D(4, 3, activation="relu")(image))
+    x = L.Concatenate()([L.Dense(32, name="hidden")(x), meta])
+    outputs = [L.Dense(2, "softmax", name="label")(x), L.Dense(1, name="score")(x)]
+    model = keras.Model([image, meta], outputs)
+    samples = {"image": normal(16, 8, 8, 1), "meta": normal(16, 3)}
+    export_tflite(model, path, precision, samples, codec=codec)
+    assert tensor_names(path) == [["image", "meta"], ["label", "score"]]
+
+
+def test_names_of_tensors_are_there_once(path):
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, {"x": L.Dense(3, name="dense")(x), "same": x, "again": x})
+    export_tflite(model, path)
+    assert tensor_names(path)[0] == ["x"]
+    plain = ai_edge_litert.interpreter.Interpreter(str(path))
+    names = [detail["name"] for detail in plain.get_tensor_details()]
+    assert len(set(names)) == len(names)
+    assert set(plain.get_signature_list()["serving_default"]["outputs"]) == {
+        "x",
+        "same",
+        "again",
+    }
+
+
+def tensor_names(path):
+    """What LiteRT, without signatures, calls inputs and outputs."""
+    plain = ai_edge_litert.interpreter.Interpreter(str(path))
+    sides = plain.get_input_details(), plain.get_output_details()
+    return [[detail["name"] for detail in side] for side in sides]
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfcompress.signals import Signals
 
 import tfcompress as tfc
 from tests import models
@@ -12,6 +11,7 @@ from tfcompress import criteria
 from tfcompress.core.collect import collect
 from tfcompress.core.walk import weight_refs
 from tfcompress.pruning.prune import unmasked
+from tfcompress.signals import Signals
 
 L = keras.layers
 EIGHT = np.array([[3.0, -1.0], [8.0, -4.0], [2.0, 7.0], [-6.0, 5.0]])

@@ -5,12 +5,12 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from tfcompress.criteria import Criterion
 
 import tfcompress as tfc
 from tests import models
 from tfcompress.callbacks import ChannelPruning, Pruning
 from tfcompress.core.compressed import treatments
+from tfcompress.criteria import Criterion
 from tfcompress.pruning.prune import Engine, masked_weights
 from tfcompress.schedules import Polynomial
 from tfcompress.transforms import Hashed, Mask, Uniform

@@ -5,14 +5,14 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from tfcompress.post_training import Inputs
-from tfcompress.solvers import OBS, Magnitude, MatrixPattern, SparseGPT
 
 import tfcompress as tfc
 from tests import models
 from tfcompress.core.grid import integer_grid
+from tfcompress.post_training import Inputs
 from tfcompress.pruning.solvers import obs
 from tfcompress.pruning.solvers.rounding import round_kept
+from tfcompress.solvers import OBS, Magnitude, MatrixPattern, SparseGPT
 
 L = keras.layers
 SMALL = 1e-9

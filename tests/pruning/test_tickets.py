@@ -7,9 +7,9 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from tfcompress.criteria import Criterion
 
 import tfcompress as tfc
+from tfcompress.criteria import Criterion
 from tfcompress.pruning import tickets
 from tfcompress.pruning.tickets.controls import CONTROLS
 from tfcompress.pruning.tickets.folder import Folder

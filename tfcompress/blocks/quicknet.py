@@ -29,7 +29,7 @@ def quicknet(
     ),
     quantizer: PlugIn(ActivationQuantizer) = "sign",
     name: NAME = "quicknet",
-):
+) -> keras.Model:
     """Sections of binary 3x3 convolutions, real-valued at both ends and in between.
 
     - The stem: 3x3 with strides 2 to a quarter of the filters, depthwise 3x3 with strides

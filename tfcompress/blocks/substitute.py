@@ -25,7 +25,7 @@ def substitute(
     block: Anything("the name of a block or a function (x, layer) -> y"),
     where: Pattern() = ".*",
     verbose: VERBOSE = 1,
-):
+) -> keras.Model:
     """Returns a copy of `model` with lean blocks in place of k·k convolutions.
 
     A block has the strides, padding, dilation, output shape, bias, activation and kernel

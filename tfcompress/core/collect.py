@@ -157,9 +157,8 @@ class Source:
             )
 
     def each_batch(self):
-        """Tensors `(x, y, sample_weight)` of the batches, None for missing parts."""
-        for batch in each_batch(self.data, self.batches):
-            yield tf.nest.map_structure(_tensor, batch)
+        """`(x, y, sample_weight)` of the batches, as the function `each_batch`."""
+        return each_batch(self.data, self.batches)
 
 
 class _Stream:
@@ -197,7 +196,9 @@ class _Stream:
 
 
 def each_batch(data, batches=None):
-    """`(x, y, sample_weight)` of batches, None for missing parts.
+    """Tensors `(x, y, sample_weight)` of batches, None for missing parts.
+
+    They are tensors, since models whose inputs are a list of one array warn about arrays.
 
     Args:
         data: an iterable of batches, `x`, `(x, y)` or `(x, y, sample_weight)`.
@@ -206,8 +207,8 @@ def each_batch(data, batches=None):
     Raises:
         ValueError: if there are none, or `batches` is not a positive integer.
 
-    >>> [x for x, _, _ in each_batch([(1, 2), (3, 4)], batches=1)]
-    [1]
+    >>> [x.numpy() for x, _, _ in each_batch([(np.ones(2), 2), (3, 4)], batches=1)]
+    [array([1., 1.])]
     """
     if batches is not None:
         Integer(1).check("batches", batches)
@@ -217,7 +218,8 @@ def each_batch(data, batches=None):
             return
         count += 1
         parts = tuple(batch) if isinstance(batch, list) else batch
-        yield keras.utils.unpack_x_y_sample_weight(parts)
+        unpacked = keras.utils.unpack_x_y_sample_weight(parts)
+        yield tf.nest.map_structure(_tensor, unpacked)
     if not count:
         raise ValueError("data is empty: pass at least one batch (x, y).")
 

@@ -7,6 +7,7 @@ from tfcompress.core.cloning import clone_layer, is_graph, rebuild
 from tfcompress.core.compressed import (
     Compressed,
     CompressedLayer,
+    CompressedModel,
     compressed_model,
     treatments,
     untransformed,
@@ -30,7 +31,7 @@ def compress(
         "{'.*': 'mask'}",
     ),
     skip: PATTERNS = (),
-):
+) -> CompressedModel:
     """Returns a copy of `model` whose weights pass through transforms.
 
     When a layer is called, every covered weight `w` is replaced by `t_n(... t_1(w))`;
@@ -79,7 +80,7 @@ def compress(
 
 
 @checked
-def strip(model: BuiltModel()):
+def strip(model: BuiltModel()) -> keras.Model:
     """Returns a plain Keras model that computes the same as the compressed `model`.
 
     The transforms are evaluated once and their results stored in ordinary weights;

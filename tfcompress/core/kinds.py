@@ -23,10 +23,12 @@ class Kind:
     Attributes:
         expected: a description for messages.
         error: the class of the error.
+        hint: the type, as the stubs for type checkers have it (tests/typing/stubs.py).
     """
 
     expected = ""
     error = ValueError
+    hint = "Any"
 
     def check(self, name, value):
         """Returns the value in its normal form; raises for one of another kind.
@@ -57,6 +59,11 @@ class Kind:
         return f"<{self.expected}>"
 
 
+def full_name(cls):
+    """`module.Class`, from which the stubs find the public name."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 class Either(Kind):
     """One of several kinds; the first that accepts the value checks it.
 
@@ -73,6 +80,10 @@ class Either(Kind):
         self.expected = " or ".join(kind.expected for kind in self.kinds)
         if all(kind.error is TypeError for kind in self.kinds):
             self.error = TypeError
+
+    @property
+    def hint(self):
+        return " | ".join(kind.hint for kind in self.kinds)
 
     def has_form(self, value):
         return any(kind.has_form(value) for kind in self.kinds)
@@ -123,6 +134,7 @@ class Number(Kind):
 
     noun = "a number"
     type = numbers.Real
+    hint = "float"
 
     def __init__(self, least=None, most=None, above=None, below=None, meaning=""):
         self.low = least if above is None else above
@@ -180,6 +192,7 @@ class Integer(Number):
 
     noun = "an integer"
     type = numbers.Integral
+    hint = "int"
 
     def _interval(self):
         if self.low == 1 and self.high is None:
@@ -201,6 +214,7 @@ class Flag(Kind):
     """
 
     expected = "True or False"
+    hint = "bool"
 
     def check(self, name, value):
         # 0 and 1 mean the same.
@@ -222,6 +236,7 @@ class OneOf(Kind):
 
     def __init__(self, *choices):
         self.choices = choices
+        self.hint = f"Literal[{', '.join(map(repr, choices))}]"
         *most, last = map(repr, choices)
         self.expected = f"{', '.join(most)} or {last}" if most else last
 
@@ -245,6 +260,7 @@ class Text(Kind):
     """A string."""
 
     expected = "a string"
+    hint = "str"
 
     def check(self, name, value):
         return value if isinstance(value, str) else self.refuse(name, value)
@@ -279,6 +295,7 @@ class FilePath(Kind):
     """
 
     error = TypeError
+    hint = "str | os.PathLike[str]"
 
     def __init__(self, of=""):
         self.expected = f"the path of {of}" if of else "a path"
@@ -301,6 +318,7 @@ class Content(Kind):
     """
 
     error = TypeError
+    hint = "bytes | bytearray | memoryview"
 
     def __init__(self, of):
         self.expected = f"the bytes of {of}"
@@ -321,6 +339,7 @@ class BuiltModel(Kind):
 
     expected = "a keras.Model"
     error = TypeError
+    hint = "keras.Model"
 
     def check(self, name, value):
         check_model(value, name)
@@ -342,6 +361,7 @@ class Instance(Kind):
 
     def __init__(self, cls, expected):
         self.cls, self.expected = cls, expected
+        self.hint = full_name(cls)
 
     def check(self, name, value):
         return value if isinstance(value, self.cls) else self.refuse(name, value)
@@ -363,6 +383,7 @@ class Function(Kind):
     """
 
     error = TypeError
+    hint = "Callable[..., Any]"
 
     def __init__(self, called):
         self.expected = f"a function {called}"
@@ -391,6 +412,10 @@ class Each(Kind):
     def __init__(self, kind, plural, count=None, least=0):
         self.kind, self.count, self.least = kind, count, least
         self.expected = plural if count else f"a list of {plural}"
+
+    @property
+    def hint(self):
+        return f"Sequence[{self.kind.hint}]"
 
     def has_form(self, value):
         return isinstance(value, (list, tuple, range))
@@ -422,6 +447,11 @@ class Mapping(Kind):
 
     def __init__(self, key, value, expected, least=0):
         self.key, self.value, self.expected, self.least = key, value, expected, least
+
+    @property
+    def hint(self):
+        # Type checkers want the very type of the keys, not one that is narrower.
+        return f"Mapping[Any, {self.value.hint}]"
 
     def has_form(self, value):
         return isinstance(value, dict)
@@ -472,6 +502,16 @@ class PlugIn(Converted):
         expected = f"a {noun.__name__}, its name or {{name: arguments}}"
         # Looked up late: some rooms replace `get`.
         super().__init__(lambda value: noun.get(value), expected)
+        self.noun = noun
+
+    @property
+    def hint(self):
+        if "get" in vars(self.noun):
+            return "Any"
+        name = full_name(self.noun)
+        plain = {cls for one in self.noun.registered.values() for cls in one.stands_for}
+        plain = sorted(map(full_name, plain))
+        return " | ".join([name, f"type[{name}]", "str", "Mapping[str, Any]", *plain])
 
 
 class Keras(Converted):

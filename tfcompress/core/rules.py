@@ -17,6 +17,7 @@ class Pattern(Kind):
         "of a layer"
     )
     error = TypeError
+    hint = "str | Callable[..., Any]"
 
     def check(self, name, value):
         if not isinstance(value, str) and not is_function(value):

@@ -41,7 +41,7 @@ def precompute(
     dataset: Anything("a tf.data.Dataset of batches, or arrays"),
     path: FilePath(),
     verbose: VERBOSE = 1,
-):
+) -> SoftLabels:
     """Writes a teacher's logits for a dataset to a folder.
 
     Samples are identified by their content. An interrupted run continues where it

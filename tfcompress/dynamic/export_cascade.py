@@ -15,9 +15,10 @@ from tfcompress.dynamic.early_exit import EarlyExit
 from tfcompress.dynamic.thresholds import ExitPlan
 from tfcompress.export import export_tflite
 from tfcompress.export.precisions import PRECISIONS, precision_of
-from tfcompress.export.verify import VerificationError
+from tfcompress.export.verify import ExportResult, VerificationError
 from tfcompress.runtime.cascade import CASCADE, Cascade
 from tfcompress.runtime.interpreter import Interpreter
+from tfcompress.tflite.edit import name_ends
 from tfcompress.tflite.metadata import set_metadata
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.stages import split_stages
@@ -33,7 +34,7 @@ def export_cascade(
     precision: OneOf(*PRECISIONS) = "float32",
     samples: Samples() = None,
     **options,
-):
+) -> ExportResult:
     """Writes a network with early exits as a `.tflite` file with one signature per exit.
 
     `exit_1` takes the model's inputs; each later signature takes tensors that earlier ones
@@ -106,6 +107,7 @@ def _staged(whole, exits, plan):
     """The bytes of the file with one signature per stage."""
     file = read(whole)
     split_stages(file, exits.exit_names)
+    name_ends(file)
     about = {
         "rule": snake_case(type(plan.rule).__name__),
         "thresholds": plan.thresholds,

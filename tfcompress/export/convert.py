@@ -20,9 +20,9 @@ from tfcompress.export.prepare import (
     with_binary_layers,
 )
 from tfcompress.export.trace import named_specs
-from tfcompress.export.verify import describe_result, verify_outputs
+from tfcompress.export.verify import ExportResult, describe_result, verify_outputs
 from tfcompress.export.weights import dense_kernels, grid_values
-from tfcompress.tflite.edit import order_ends
+from tfcompress.tflite.edit import name_ends, order_ends
 from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.exact_grids import store_exact_grids
 from tfcompress.tflite.int4 import pack_int4
@@ -47,7 +47,7 @@ def export_tflite(
     sparse: OneOf(*SPARSE) = "auto",
     codec: OneOf(*CODECS, None) = None,
     batch_size: Integer(1, _MOST_SAMPLES) = None,
-):
+) -> ExportResult:
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
     Compressed models are stripped first. Weights that lie on an integer grid (trained
@@ -221,6 +221,7 @@ def convert(model, precision, samples=None, batch_size=1):
     notes = pack_int4(file) if precision.weight_bits == 4 else ()
     notes = (*notes, *float_ends(file)) if precision.is_integer else notes
     connect_directly(file, model)
+    name_ends(file)
     return file, notes
 
 

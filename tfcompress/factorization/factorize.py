@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import keras
 import rich.text
 
 from tfcompress.core.graph import as_graph, flatten_with_origins, warn_of_training
@@ -148,7 +149,7 @@ def factorize(
     rewrite: REWRITES = "svd",
     where: Pattern() | PATTERNS = ".*",
     verbose: VERBOSE = 1,
-):
+) -> keras.Model:
     """Returns a copy of `model` with layers split into cheaper ones where it pays off.
 
     A layer is replaced if the new layers need fewer MACs, and therefore also fewer weights,
@@ -208,7 +209,7 @@ def factorize(
 @checked
 def plan_factorization(
     model: BuiltModel(), rewrite: REWRITES = "svd", where: Pattern() | PATTERNS = ".*"
-):
+) -> FactorizationPlan:
     """What `factorize` would do: ranks, MACs, parameters and error of every layer.
 
     Args:

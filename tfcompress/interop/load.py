@@ -35,7 +35,7 @@ _DAMAGE = (
 def load_model(
     path: FilePath(_EXPECTED),
     safe_mode: Flag() = True,
-):
+) -> keras.Model:
     """Loads a model from a file or directory as a Keras 3 model.
 
     - `.keras`: with its compile state. Files from Keras 2 (tf_keras) are converted.

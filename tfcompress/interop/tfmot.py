@@ -61,7 +61,7 @@ def convert(
     path_or_model: FilePath("a .h5 or .keras file or a SavedModel") | _Keras2Model(),
     activations: Flag() = False,
     safe_mode: Flag() = True,
-):
+) -> keras.Model:
     """Converts a tf_keras model, wrapped by tfmot or plain, to a Keras 3 model.
 
     Names, weights and predictions are those of the model without its wrappers; what a
@@ -123,7 +123,7 @@ def convert(
     return _with_ranges(quantize_activations(model), wrapped["ranges"])
 
 
-def is_installed():
+def is_installed() -> bool:
     """Whether `convert` can run here."""
     return not _missing_packages()
 

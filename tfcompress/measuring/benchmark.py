@@ -56,7 +56,7 @@ class Benchmark:
     cpu: str
 
     @property
-    def median_ms(self):
+    def median_ms(self) -> float:
         """The 50th percentile, the number to quote."""
         return self.p50_ms
 
@@ -156,7 +156,7 @@ def benchmark(
     runs: Integer(1) = 50,
     warm_up: Integer(0) = 5,
     min_seconds: Number(0) = 0.5,
-):
+) -> Benchmark:
     """Times a model in LiteRT, in a separate process.
 
     A fresh process makes memory figures comparable: TensorFlow is not loaded.

@@ -141,7 +141,7 @@ def compare(
     batch_size: Integer(1) = 256,
     num_threads: Integer(1) = 1,
     latency: Flag() = True,
-):
+) -> Comparison:
     """Compares Keras models and `.tflite` files side by side.
 
     Args:

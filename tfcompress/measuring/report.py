@@ -239,7 +239,7 @@ def _macs_cells(weight):
 
 
 @checked
-def report(model: BuiltModel()):
+def report(model: BuiltModel()) -> Report:
     """Measures every weight of a model, compressed or plain.
 
     Compressed weights are measured as they will be after `tfc.strip`. Weights without a

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import math
 
+import keras
 import numpy as np
 
 from tfcompress.core import nouns
@@ -44,7 +45,7 @@ def prune(
     scope: PlugIn(Scope) = "local",
     data: Batches() = None,
     num_kept: NUM_KEPT = None,
-):
+) -> keras.Model:
     """Returns a copy of a model without its least important weights.
 
     Prunes at once and without training; `tfc.callbacks.Pruning` does the same step by

@@ -99,7 +99,7 @@ def quantize_activations(
     ranges: OneOf(*RANGES, LEARNED_STEP) | PlugIn(Range) = "moving_average",
     momentum: Number(0, below=1) = 0.99,
     samples: Samples() = None,
-):
+) -> keras.Model:
     """Returns a copy of `model` with `tfc.layers.FakeQuant` where int8 needs a range.
 
     A range is placed after the inputs and after every operation whose int8 kernel writes

@@ -116,7 +116,7 @@ class Recipe:
 
     @classmethod
     @checked
-    def from_yaml(cls, path: FilePath("a YAML file")):
+    def from_yaml(cls, path: FilePath("a YAML file")) -> "Recipe":
         """Reads a YAML file that holds `steps:`, a list.
 
         Raises:
@@ -171,7 +171,7 @@ class Recipe:
         folder: FilePath() = ".",
         validation_data: Data(or_dataset=True) = None,
         verbose: VERBOSE = 0,
-    ):
+    ) -> RecipeResult:
         """Runs all steps.
 
         Args:

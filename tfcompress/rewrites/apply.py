@@ -11,7 +11,7 @@ from tfcompress.core.recording import main_argument
 
 
 @checked
-def apply(model: BuiltModel(), rewrite: PlugIn(LayerRewrite)):
+def apply(model: BuiltModel(), rewrite: PlugIn(LayerRewrite)) -> keras.Model:
     """Returns a copy of `model` in which matching chains of layers are replaced.
 
     Args:

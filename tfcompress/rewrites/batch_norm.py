@@ -2,6 +2,7 @@
 
 import contextlib
 
+import keras
 import numpy as np
 
 from tfcompress.core.agreement import copy_model
@@ -12,7 +13,7 @@ from tfcompress.core.kinds import BuiltModel, checked
 
 
 @checked
-def recalibrate_batch_norm(model: BuiltModel(), data: Batches()):
+def recalibrate_batch_norm(model: BuiltModel(), data: Batches()) -> keras.Model:
     """Returns a copy of `model` whose batch norms have the statistics of `data`.
 
     Pruning or quantizing weights shifts the distributions after them, so that the moving

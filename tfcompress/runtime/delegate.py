@@ -1,5 +1,7 @@
 """Which files need the native delegate, and how LiteRT runs them."""
 
+import pathlib
+
 from tfcompress import native
 from tfcompress.coding.wire import DECODE
 from tfcompress.tflite.claims import check_tensors
@@ -8,7 +10,7 @@ from tfcompress.tflite.operations import is_own
 from tfcompress.tflite.read import custom_operations, read
 
 
-def delegate_path():
+def delegate_path() -> pathlib.Path:
     """The path of the external delegate that decodes weights and runs binary operations.
 
     For programs that load `.tflite` files without `tfc.Interpreter`.

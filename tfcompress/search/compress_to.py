@@ -28,6 +28,7 @@ from tfcompress.recipes.recipe import num_batches
 from tfcompress.search import engines  # noqa: F401
 from tfcompress.search.budget import Budget, Limits
 from tfcompress.search.fit import Fit
+from tfcompress.search.result import SearchResult
 from tfcompress.search.space import Choices, Space, usual_dimensions
 from tfcompress.search.steps import Making
 from tfcompress.search.study import Study, compiled_like
@@ -55,7 +56,7 @@ def compress_to(
     round_to: Integer(1) = 1,
     latency: Function("latency(path) that returns milliseconds") = None,
     verbose: VERBOSE = 1,
-):
+) -> SearchResult:
     """Searches for the most accurate model within a budget.
 
     What may become of each layer is the `space`; an engine looks for the best member of

@@ -31,7 +31,9 @@ _LARGEST_BYTES = (1 << 31) - 1
 
 
 @checked
-def decode_tflite(content: Content("a .tflite model"), max_bytes: Integer(1) = None):
+def decode_tflite(
+    content: Content("a .tflite model"), max_bytes: Integer(1) = None
+) -> bytes:
     """Decodes the constants of an encoded `.tflite` model.
 
     A model from `tfc.export_tflite(codec=...)` becomes an ordinary model of builtin

@@ -1,5 +1,7 @@
 """Small edits that passes share."""
 
+import itertools
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -48,6 +50,38 @@ def order_ends(file, inputs, outputs):
             setattr(signature, side, ordered)
             places = [int(entry.tensorIndex) for entry in ordered]
             setattr(graph, side, np.array(places, np.int32))
+
+
+def name_ends(file):
+    """Gives inputs and outputs the names that they have in their signature.
+
+    The converter calls them after its own operations. Viewers and runtimes without
+    signatures show these names, so that each is there once in a graph: what else has it
+    gets a number, and so does an output that is called as an input is.
+
+    Args:
+        file: the object form of a model, edited in place.
+    """
+    for signature in file.signatureDefs or ():
+        tensors = file.subgraphs[signature.subgraphIndex].tensors
+        names = {}
+        for entry in (*signature.inputs, *signature.outputs):
+            names.setdefault(int(entry.tensorIndex), entry.name)
+        given = set()
+        for place, name in names.items():
+            tensors[place].name = _numbered(name, given)
+            given.add(tensors[place].name)
+        for place, tensor in enumerate(tensors):
+            if place not in names and tensor.name in given:
+                tensor.name = _numbered(
+                    tensor.name, {*given, *(t.name for t in tensors)}
+                )
+
+
+def _numbered(name, taken):
+    """The name, or `name_2`, `name_3` ... where that is taken."""
+    numbered = (name + b"_%d" % number for number in itertools.count(2))
+    return next(n for n in itertools.chain([name], numbered) if n not in taken)
 
 
 def drop_unused_codes(file):

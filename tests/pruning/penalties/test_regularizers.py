@@ -2,11 +2,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfcompress.regularizers import L1, GroupLasso, SmoothedL12
 
 import tfcompress as tfc
 from tests import models
 from tfcompress.core.compressed import treatments
+from tfcompress.regularizers import L1, GroupLasso, SmoothedL12
 
 L = keras.layers
 

@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-from tfcompress.regularizers import L1, GroupLasso
 
 import tfcompress as tfc
 from tests import models
@@ -12,6 +11,7 @@ from tfcompress.callbacks import (
     ProximalStep,
     SelectiveWeightDecay,
 )
+from tfcompress.regularizers import L1, GroupLasso
 
 L = keras.layers
 SGD = keras.optimizers.SGD

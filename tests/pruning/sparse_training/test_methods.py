@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from tfcompress.criteria import MagnitudePerSign
 
 import tfcompress as tfc
 from tests import models
@@ -11,6 +10,7 @@ from tfcompress.callbacks import ACDC, DSR, SET, SNFS, RigL, SRigL
 from tfcompress.core.compressed import treatments
 from tfcompress.core.keras_internals import optimizer_slots
 from tfcompress.core.nouns import Signals
+from tfcompress.criteria import MagnitudePerSign
 from tfcompress.pruning.sparse_training.srigl import constant_fan_in, regrow_neurons
 
 

@@ -44,6 +44,8 @@ class KerasTeacher(Teacher):
 
     def run(self, inputs):
         """The model's outputs."""
+        # A list of one input takes no array without a warning.
+        inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
         return self.model(inputs, training=False)
 
     def output_kinds(self, outputs, student_kinds):

@@ -26,7 +26,7 @@ _WHY = (
 @checked
 def gate_channels(
     model: BuiltModel(), ignore: PATTERNS = (), positions: Flag() = False
-):
+) -> keras.Model:
     """Returns a copy of `model` with a gate for each group of channels that can be cut.
 
     A gate is a layer `ChannelScale`, named `gate_<first layer of the group>`, that

@@ -71,7 +71,7 @@ def _members(group, role):
 
 
 @checked
-def channel_groups(model: BuiltModel()):
+def channel_groups(model: BuiltModel()) -> ChannelGroups:
     """Returns the groups of channels of a model that must be cut together.
 
     Channels are followed from the layer that produces them (`made by`) to those that

@@ -4,6 +4,7 @@ import math
 import pathlib
 import tempfile
 
+import keras
 import numpy as np
 
 from tfcompress.core.compress import is_plain, strip
@@ -60,7 +61,7 @@ def prune_channels(
     ignore: PATTERNS = (),
     reconstruct: Samples() = None,
     recalibrate: Flag() = True,
-):
+) -> keras.Model:
     """Returns a smaller model, without its least important channels.
 
     Channels that are added, multiplied or otherwise coupled are removed together

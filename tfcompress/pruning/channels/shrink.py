@@ -2,6 +2,7 @@
 
 import collections
 
+import keras
 import numpy as np
 
 from tfcompress.core.compress import is_plain, strip
@@ -15,7 +16,7 @@ from tfcompress.rewrites.fold_channel_scale import fold_channel_scales
 
 
 @checked
-def shrink(model: BuiltModel()):
+def shrink(model: BuiltModel()) -> keras.Model:
     """Returns a smaller model that computes exactly the same.
 
     It cuts channels, neurons and heads

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 
 from tfcompress.core.behaviour import batch_norms, is_batch_norm
@@ -58,7 +59,7 @@ def prune_weights(
     scales: OneOf(*SCALES) = "output_mse",
     correct_bias: Flag() = True,
     recalibrate: Flag() = True,
-):
+) -> keras.Model:
     """Returns a plain copy of `model` with some weights removed and the others corrected.
 
     No training is needed: layers are treated in the order in which they run, each with

@@ -54,7 +54,7 @@ def find_ticket(
     evaluate: Function("evaluate(model)") = None,
     folder: FilePath("a folder") = None,
     seed: Integer(0) = 0,
-):
+) -> Ticket:
     """Finds a sparse network that trains in isolation, and returns it as a `Ticket`.
 
     The network is trained; then, in each of `rounds` rounds, the same fraction of the

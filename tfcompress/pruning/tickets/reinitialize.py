@@ -13,7 +13,7 @@ _MOST_SEED = 2**31
 
 
 @checked
-def reinitialize(model: BuiltModel(), seed: Integer(0) = 0):
+def reinitialize(model: BuiltModel(), seed: Integer(0) = 0) -> keras.Model:
     """Returns a copy of a model with reinitialized weights.
 
     Each layer draws from its own initializers; their fixed seeds, if any, are replaced.

@@ -44,7 +44,7 @@ _HOMOGENEOUS_FUNCTIONS = (keras.activations.linear, keras.activations.relu)
 
 
 @checked
-def equalize(model: BuiltModel(), replace_relu6: Flag() = False):
+def equalize(model: BuiltModel(), replace_relu6: Flag() = False) -> keras.Model:
     """Returns a plain copy of `model` with equalised channels and the same outputs.
 
     For each channel `i` between two layers, through activations with

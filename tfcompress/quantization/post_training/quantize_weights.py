@@ -1,5 +1,6 @@
 """Rounds weights to few bits without training."""
 
+import keras
 import numpy as np
 
 from tfcompress.core.cloning import rebuild
@@ -25,7 +26,7 @@ def quantize_weights(
     rounding: PlugIn(Rounding) = "nearest",
     scales: OneOf(*SCALES) = "output_mse",
     correct_bias: Flag() = True,
-):
+) -> keras.Model:
     """Returns a plain copy of `model` with kernels rounded to few bits.
 
     The grids are symmetric, with one step per output channel and `2^(bits - 1) - 1` levels

@@ -19,11 +19,7 @@ import sys
 
 from absl import flags
 
-from tfcompress.cli import data, models
-from tfcompress.core.compress import strip
-from tfcompress.core.files import check_writable, replacing
-from tfcompress.measuring.report import report
-from tfcompress.recipes.recipe import Recipe
+from tfcompress_cli import data, models
 
 SUMMARY = "run a YAML recipe on a model"
 ARGUMENTS = 3
@@ -38,6 +34,11 @@ def define(values):
 
 def main(values, model_path, recipe_path, output):
     """Runs the recipe, saves the model and reports its weights."""
+    from tfcompress.core.compress import strip
+    from tfcompress.core.files import check_writable
+    from tfcompress.measuring.report import report
+    from tfcompress.recipes.recipe import Recipe
+
     if pathlib.Path(output).suffix != ".keras":
         raise ValueError(f"OUTPUT {output!r}: expected a name that ends in .keras.")
     check_writable(output)
@@ -55,5 +56,7 @@ def main(values, model_path, recipe_path, output):
 
 def save_model(model, path):
     """Saves a `.keras` file that is whole or not there, see `replacing`."""
+    from tfcompress.core.files import replacing
+
     with replacing(path) as temporary:
         model.save(temporary)
