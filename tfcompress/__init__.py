@@ -34,6 +34,7 @@ from tfcompress.factorization import factorize
 from tfcompress.interop.load import load_model
 from tfcompress.measuring.benchmark import Benchmark, benchmark
 from tfcompress.measuring.compare import compare
+from tfcompress.measuring.fit_check import fit_check
 from tfcompress.measuring.report import report
 from tfcompress.pruning import criteria, patterns, scopes, signals, solvers
 from tfcompress.pruning import penalties as regularizers
@@ -87,6 +88,7 @@ __all__ = [
     "export",
     "export_tflite",
     "factorize",
+    "fit_check",
     "gate_channels",
     "interop",
     "layers",

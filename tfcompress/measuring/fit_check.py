@@ -182,4 +182,6 @@ def fit_check(
 
 def _chip(value):
     """The chip of a name."""
-    return value if isinstance(value, Chip) else CHIPS[OneOf(*CHIPS).check("chip", value)]
+    return (
+        value if isinstance(value, Chip) else CHIPS[OneOf(*CHIPS).check("chip", value)]
+    )
