@@ -10,7 +10,16 @@ from absl import flags
 import tfcompress
 from tfcompress.core.quiet import native_notes_dropped
 
-COMMANDS = ("demo", "compress", "convert", "inspect", "benchmark", "compare")
+COMMANDS = (
+    "demo",
+    "recipes",
+    "compress",
+    "convert",
+    "inspect",
+    "benchmark",
+    "compare",
+    "fit-check",
+)
 _ERRORS = (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
@@ -28,7 +37,7 @@ def run(arguments=None):
         return _fail(
             f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}.", 2
         )
-    command = importlib.import_module(f"tfcompress.cli.{name}")
+    command = _module(name)
     values = flags.FlagValues()
     command.define(values)
     flags.DEFINE_bool("json", False, "Print one JSON object and nothing else.", values)
@@ -45,6 +54,11 @@ def run(arguments=None):
         usage = command.__doc__.strip().splitlines()[0]
         return _fail(f"got {len(positional)} arguments. Usage: {usage}", 2)
     return _execute(command, values, positional)
+
+
+def _module(name):
+    """The module of a command."""
+    return importlib.import_module(f"tfcompress.cli.{name.replace('-', '_')}")
 
 
 def _as_absl_writes_it(argument):
@@ -77,7 +91,7 @@ def _overview():
         "",
     ]
     for name in COMMANDS:
-        command = importlib.import_module(f"tfcompress.cli.{name}")
+        command = _module(name)
         lines.append(f"  {name:10s} {command.SUMMARY}")
     return "\n".join([*lines, "", "example: tfcompress demo"])
 
