@@ -65,7 +65,11 @@ setup(
     cmdclass={"build_ext": NativeCore, "bdist_wheel": Wheel},
     packages=find_packages(include=["tfcompress", "tfcompress.*"]),
     package_data={
-        "tfcompress": ["measuring/*.html", "interop/_tfmot_child/*.py"],
+        "tfcompress": [
+            "measuring/*.html",
+            "interop/_tfmot_child/*.py",
+            "recipes/files/*.yaml",
+        ],
         "tfcompress.native": ["CMakeLists.txt", "*.[ch]", "*/*.[ch]"],
     },
     install_requires=[
