@@ -33,6 +33,7 @@ from tfcompress.export import export_tflite
 from tfcompress.factorization import factorize
 from tfcompress.interop.load import load_model
 from tfcompress.measuring.benchmark import Benchmark, benchmark
+from tfcompress.measuring.chips import Chip
 from tfcompress.measuring.compare import compare
 from tfcompress.measuring.fit_check import fit_check
 from tfcompress.measuring.report import report
@@ -152,7 +153,7 @@ _publish(
     sensitivity=search.sensitivity,
 )
 _publish(export, decode_tflite=decode_tflite)
-_publish(runtime, Benchmark=Benchmark, benchmark=benchmark)
+_publish(runtime, Benchmark=Benchmark, Chip=Chip, benchmark=benchmark)
 
 # `import tfcompress.criteria` finds what `tfcompress.criteria` is.
 for _home in (

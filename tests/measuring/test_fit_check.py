@@ -12,7 +12,7 @@ import tfcompress as tfc
 from tfcompress.cli.main import run
 from tfcompress.measuring import fit_check as module
 from tfcompress.measuring import micro
-from tfcompress.measuring.chips import CHIPS, Chip
+from tfcompress.measuring.chips import CHIPS
 from tfcompress.measuring.micro import Arena
 
 L = keras.layers
@@ -47,7 +47,7 @@ def no_micro(monkeypatch):
 def test_verdicts_by_hand(flash, ram, verdict, path, monkeypatch):
     monkeypatch.setattr(module, "arena", lambda path: Arena(40_000, True))
     monkeypatch.setattr(module, "RUNTIME_BYTES", 100_000 - path.stat().st_size)
-    (row,) = tfc.fit_check(path, [Chip("c", "", flash, ram)]).rows
+    (row,) = tfc.fit_check(path, [tfc.runtime.Chip("c", "", flash, ram)]).rows
     assert (row.verdict, row.fits) == (verdict, verdict != "TOO BIG")
 
 

@@ -37,4 +37,4 @@ def main(values, path):
     chips = list(values.chip or ())
     if values.flash:
         chips.append(Chip("yours", "", values.flash * 1024, values.ram * 1024))
-    return fit_check(path, chips) if chips else fit_check(path)
+    return fit_check(path, chips or None)

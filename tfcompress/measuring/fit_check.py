@@ -129,7 +129,7 @@ def fit_check(
         Converted(lambda value: _chip(value), "a Chip or the name of one"),
         "names of chips",
         least=1,
-    ) = tuple(CHIPS),
+    ) = None,
 ):
     """Says which microcontrollers a `.tflite` file fits, with TFLite Micro as the runtime.
 
@@ -142,8 +142,8 @@ def fit_check(
 
     Args:
         model: the path of the file.
-        chips: names of common chips, all that are known by default; or `Chip` objects of
-            your own.
+        chips: names of common chips, or `tfc.runtime.Chip` objects of your own; None for
+            all that are known.
 
     Returns:
         A `FitCheck`.
@@ -173,7 +173,7 @@ def fit_check(
         ChipFit(
             chip, flash_bytes / chip.flash_bytes, needed.size_bytes / chip.ram_bytes
         )
-        for chip in chips
+        for chip in chips or CHIPS.values()
     ]
     return FitCheck(
         str(path), len(content), RUNTIME_BYTES, needed, unsupported, tuple(rows)
