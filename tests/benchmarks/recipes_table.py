@@ -34,47 +34,52 @@ def recipe_row(name, options):
     model = lab.resnet_20()
     if model is None:
         return harness.left_out("the trained ResNet-20 is not there: pass --model")
-    steps, epochs = _shortened(tfc.Recipe.named(name).steps)
     data = lab.cifar10
+    steps, epochs = _shortened(tfc.Recipe.named(name).steps)
+    trained = f"trainings of {epochs} epochs in all" if epochs else "not trained"
     with tempfile.TemporaryDirectory() as folder:
         dense = pathlib.Path(folder, "dense.tflite")
-        samples = data.held_out[0][: lab.count(256)]
-        tfc.export_tflite(model, dense, samples=samples)
-        harness.progress(f"  {epochs} epochs")
+        tfc.export_tflite(model, dense, samples=data.held_out[0][: lab.count(256)])
+        harness.progress(f"  {trained}")
         result = tfc.Recipe(steps).run(model, lab.crops(data.everything), folder)
         path = result.exports[-1].path
-        accuracies, times = _run(lab, {"dense": dense, name: path}, data)
-        macs = [tfc.report(m).macs for m in (model, result.model)]
-        size = path.stat().st_size
-        shares = {
-            "bytes": size / dense.stat().st_size,
-            "MACs": macs[1] / macs[0],
-            "time": times[name] / times["dense"],
-        }
-    promised = _PROMISES.get(name, {})
-    notes = {
-        "bytes": f"{size:,} bytes",
-        "MACs": f"{macs[1]:,}",
-        "time": f"{times[name]:.3g} ms, float32 {times['dense']:.3g} ms",
-    }
-    trained = f"{epochs} epochs" if epochs else "not trained"
+        right, times = _run(lab, {"dense": dense, name: path}, data)
+        sizes = [file.stat().st_size for file in (path, dense)]
+        on_chip = _on_chip(name, path)
+    macs = [tfc.report(network).macs for network in (result.model, model)]
+    note = f"{trained}; dense {right['dense']:.2f} %"
     return [
-        Measure(
-            "accuracy",
-            accuracies[name],
-            "%",
-            note=f"{trained}; dense {accuracies['dense']:.2f} %",
-        ),
-        *(
-            Measure(
-                f"{measure} over float32",
-                share,
-                at_most=promised.get(measure),
-                note=notes[measure],
-            )
-            for measure, share in shares.items()
-        ),
+        Measure("accuracy", right[name], "%", note=note),
+        _share(name, "bytes", *sizes),
+        _share(name, "MACs", *macs),
+        _share(name, "time", times[name], times["dense"], " ms"),
+        *on_chip,
     ]
+
+
+def _share(name, measure, value, dense, unit=""):
+    """A figure over that of the float32 file, with the promise if there is one."""
+    return Measure(
+        f"{measure} over float32",
+        value / dense,
+        at_most=_PROMISES.get(name, {}).get(measure),
+        note=f"{_text(value)}{unit}, float32 {_text(dense)}{unit}",
+    )
+
+
+def _text(value):
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+
+
+def _on_chip(name, path):
+    """For the recipe that is meant for it: the flash that would do for everything."""
+    if name != "microcontroller_256kb":
+        return []
+    fit = tfc.fit_check(path)
+    size = (fit.flash_bytes + fit.arena.size_bytes) / 1024
+    note = f"arena {fit.arena.size_bytes / 1024:.1f} KiB"
+    measure = "file, interpreter and arena"
+    return [Measure(measure, size, "KiB", at_most=256, note=note)]
 
 
 def _shortened(steps):
