@@ -14,7 +14,7 @@ from tfcompress.tflite.operations import count_operations
 # library. The documentation of TFLite Micro says 16 KB for the core on a Cortex-M3 and
 # 22 KB with the few kernels of a keyword detector; optimized kernels are larger.
 RUNTIME_BYTES = 64 * 1024
-# What an operation takes of the arena on top of activations: 14 kB for the 38 of a ResNet-20.
+# What an operation takes of the arena next to activations: 14 kB for 38 of a ResNet-20.
 _OPERATION_BYTES = 400
 _CHILD = pathlib.Path(__file__).with_name("micro_arena.py")
 _TOTAL = re.compile(r"Arena allocation total (\d+) bytes")
