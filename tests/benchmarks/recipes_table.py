@@ -36,7 +36,7 @@ def recipe_row(name, options):
         return harness.left_out("the trained ResNet-20 is not there: pass --model")
     data = lab.cifar10
     steps, epochs = _shortened(tfc.Recipe.named(name).steps)
-    trained = f"trainings of {epochs} epochs in all" if epochs else "not trained"
+    trained = f"epochs: {epochs}"
     with tempfile.TemporaryDirectory() as folder:
         dense = pathlib.Path(folder, "dense.tflite")
         tfc.export_tflite(model, dense, samples=data.held_out[0][: lab.count(256)])
