@@ -12,9 +12,6 @@ Example:
 
 from absl import flags
 
-from tfcompress.measuring.chips import Chip
-from tfcompress.measuring.fit_check import fit_check
-
 SUMMARY = "say which microcontrollers a .tflite file fits"
 ARGUMENTS = 1
 
@@ -32,6 +29,9 @@ def define(values):
 
 def main(values, path):
     """Checks the file."""
+    from tfcompress.measuring.chips import Chip
+    from tfcompress.measuring.fit_check import fit_check
+
     if (values.flash is None) != (values.ram is None):
         raise ValueError("A chip of your own needs both --flash and --ram, in KiB.")
     chips = list(values.chip or ())

@@ -11,8 +11,6 @@ Example:
 
 import dataclasses
 
-from tfcompress.recipes.recipe import Recipe
-
 SUMMARY = "list recipes, or print one"
 ARGUMENTS = 0
 MORE = True
@@ -33,7 +31,8 @@ class _List:
 @dataclasses.dataclass(frozen=True)
 class _Printed:
     name: str
-    recipe: Recipe
+    recipe: object
+    text: str
 
     def to_dict(self):
         steps = [{name: arguments} for name, arguments in self.recipe.steps]
@@ -41,7 +40,7 @@ class _Printed:
         return {"name": self.name, "description": about, "steps": steps}
 
     def __str__(self):
-        return Recipe.file(self.name).read_text().rstrip()
+        return self.text
 
 
 def define(values):
@@ -50,8 +49,11 @@ def define(values):
 
 def main(values, *names):
     """The list, or one recipe."""
+    from tfcompress.recipes.recipe import Recipe
+
     if len(names) > 1:
         raise ValueError(f"Got {len(names)} names: expected one recipe, or none.")
-    if names:
-        return _Printed(names[0], Recipe.named(names[0]))
-    return _List({name: Recipe.named(name).description for name in Recipe.names()})
+    if not names:
+        return _List({name: Recipe.named(name).description for name in Recipe.names()})
+    (name,) = names
+    return _Printed(name, Recipe.named(name), Recipe.file(name).read_text().rstrip())
