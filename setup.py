@@ -66,7 +66,12 @@ setup(
     packages=find_packages(include=["tfcompress", "tfcompress.*", "tfcompress_cli"]),
     package_data={
         "": ["*.pyi"],
-        "tfcompress": ["py.typed", "measuring/*.html", "interop/_tfmot_child/*.py"],
+        "tfcompress": [
+            "py.typed",
+            "measuring/*.html",
+            "interop/_tfmot_child/*.py",
+            "recipes/files/*.yaml",
+        ],
         "tfcompress.native": ["CMakeLists.txt", "*.[ch]", "*/*.[ch]"],
     },
     install_requires=[

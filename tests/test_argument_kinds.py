@@ -21,7 +21,13 @@ EXEMPT = {
     "search.Study": "what engines get",
     "signals.Signals": "a dictionary that signals come in",
 }
-METHODS = ("Recipe.from_yaml", "Recipe.run", "Recipe.to_yaml")
+METHODS = (
+    "Recipe.file",
+    "Recipe.from_yaml",
+    "Recipe.named",
+    "Recipe.run",
+    "Recipe.to_yaml",
+)
 
 
 def callables():

@@ -1,9 +1,12 @@
 """usage: tfcompress compress MODEL RECIPE OUTPUT [flags]
 
-Runs a YAML recipe on a model (.keras, .h5 or SavedModel) and writes the result as
-a plain .keras file. A recipe that trains needs data.
+Runs a recipe on a model (.keras, .h5 or SavedModel) and writes the result as a plain
+.keras file; files that the recipe exports go next to it. RECIPE is a name that
+'tfcompress recipes' lists, or a YAML file. A recipe that trains needs data.
 
 Example:
+  tfcompress compress model.keras half_the_file small.keras
+
   cat > recipe.yaml <<END
   steps:
     - compress: {rules: {".*": [mask, {uniform: {bits: 8}}]}}
@@ -21,7 +24,7 @@ from absl import flags
 
 from tfcompress_cli import data, models
 
-SUMMARY = "run a YAML recipe on a model"
+SUMMARY = "run a recipe on a model"
 ARGUMENTS = 3
 
 
@@ -32,7 +35,7 @@ def define(values):
     flags.DEFINE_bool("quiet", False, "No progress bars.", values)
 
 
-def main(values, model_path, recipe_path, output):
+def main(values, model_path, recipe, output):
     """Runs the recipe, saves the model and reports its weights."""
     from tfcompress.core.compress import strip
     from tfcompress.core.files import check_writable
@@ -42,8 +45,7 @@ def main(values, model_path, recipe_path, output):
     if pathlib.Path(output).suffix != ".keras":
         raise ValueError(f"OUTPUT {output!r}: expected a name that ends in .keras.")
     check_writable(output)
-    recipe = Recipe.from_yaml(recipe_path)
-    result = recipe.run(
+    result = read(recipe).run(
         models.load(values, model_path),
         data.load(values, "train"),
         folder=pathlib.Path(output).parent,
@@ -52,6 +54,12 @@ def main(values, model_path, recipe_path, output):
     plain = strip(result.model)
     save_model(plain, output)
     return report(plain)
+
+
+def read(recipe):
+    """The recipe of a name or of a YAML file."""
+    is_file = pathlib.Path(recipe).suffix or pathlib.Path(recipe).is_file()
+    return Recipe.from_yaml(recipe) if is_file else Recipe.named(recipe)
 
 
 def save_model(model, path):

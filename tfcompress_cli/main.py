@@ -15,7 +15,16 @@ from absl import flags
 
 from tfcompress_cli import completion
 
-COMMANDS = ("demo", "compress", "convert", "inspect", "benchmark", "compare")
+COMMANDS = (
+    "demo",
+    "recipes",
+    "compress",
+    "convert",
+    "inspect",
+    "benchmark",
+    "compare",
+    "fit-check",
+)
 _ENDING = """
 example: tfcompress demo
 
@@ -60,7 +69,7 @@ def run(arguments=None):
 
 
 def _module(name):
-    return importlib.import_module(f"tfcompress_cli.{name}")
+    return importlib.import_module(f"tfcompress_cli.{name.replace('-', '_')}")
 
 
 def _flags(name):

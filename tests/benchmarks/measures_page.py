@@ -27,6 +27,16 @@ trained ResNets have seen the images that are held out here, so what is chosen b
 too hopeful. The file of all widths leaves out names and notes that the file of the widest
 still has: beside one without them, the ratios would be larger.
 """,
+    "recipes_table": """# Recipes
+
+Written by `make results` from `recipes_table.json`, which
+`tests/benchmarks/recipes_table.py` prints, row by row: what the recipes that `tfcompress
+recipes` lists make of a ResNet-20 trained on CIFAR-10. Accuracies are those of the written
+file on the test set. Bytes, multiply-accumulates and times are divided by those of the
+float32 file of the same network; times are medians of turns of both files on this host, one
+thread, a sample at a time, by `tfc.Interpreter`, Python included, while other work ran on
+the same two cores. The recipes train for longer than these rows, whose notes say how long.
+""",
     "search_table": """# Search
 
 Written by `make results` from `search_table.json`, which

@@ -36,6 +36,7 @@ ROOMS = {
     "deep_compression": [*_ROOMS, "distillation", "recipes"],
     "dynamic_table": [*_ROOMS, "dynamic"],
     "pruning_tables": [*_ROOMS],
+    "recipes_table": [*_ROOMS, "distillation", "measuring", "recipes"],
     "search_table": [*_ROOMS, "factorization", "recipes", "search"],
     "zoo": [*_ROOMS, "factorization", "interop", "rewrites"],
 }

@@ -161,9 +161,31 @@ def test_compress_runs_a_recipe(folder, capsys):
         assert interpreter.run(np.zeros((1, 8, 8, 3), "float32")).shape == (1, 5)
 
 
+def test_recipes_are_listed_printed_and_run_by_name(folder, capsys):
+    assert run(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(tfc.Recipe.names())
+    assert run(["recipes", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert all(name in line for name, line in zip(listed, lines, strict=True))
+    assert run(["recipes", "half_the_file", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["description"] == listed["half_the_file"]
+    assert [*printed["steps"][0]] == ["export"]
+    assert run(["recipes", "half_the_file"]) == 0
+    (folder / "mine.yaml").write_text(capsys.readouterr().out)
+    for recipe in ("half_the_file", "mine.yaml"):
+        assert run(["compress", "model.keras", recipe, "out.keras", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["totals"]["parameters"] > 0
+        (folder / "half_the_file.tflite").unlink()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["recipes", "binry"], 1, "Did you mean 'binary'"),
+        (["recipes", "binary", "use_them_all"], 1, "Got 2 names"),
+        (["compress", "model.keras", "binry", "y.keras"], 1, "Did you mean 'binary'"),
         (["convrt"], 2, "unknown command 'convrt'"),
         (["convert", "model.keras"], 2, "usage: tfcompress convert MODEL OUTPUT"),
         (["convert", "model.keras", "x.tflite", "--precison=int8"], 2, "precison"),
