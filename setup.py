@@ -63,7 +63,13 @@ setup(
     python_requires=">=3.11",
     ext_modules=[Extension("tfcompress.native.core", sources=[], optional=True)],
     cmdclass={"build_ext": NativeCore, "bdist_wheel": Wheel},
-    packages=find_packages(include=["tfcompress", "tfcompress.*", "tfcompress_cli"]),
+    # The command line is a package next to tfcompress once it is installed: importing
+    # tfcompress.cli would import TensorFlow before the first line of --help.
+    packages=[
+        *find_packages(include=["tfcompress*"], exclude=["tfcompress.cli"]),
+        "tfcompress_cli",
+    ],
+    package_dir={"tfcompress_cli": "tfcompress/cli"},
     package_data={
         "": ["*.pyi"],
         "tfcompress": [

@@ -10,10 +10,10 @@ import pytest
 from machine import OUTPUT
 from played_phone import Phone
 
+from tfcompress.cli.main import run
 from tfcompress.measuring.android.adb import Adb
 from tfcompress.measuring.android.driver import benchmark_on_device
 from tfcompress.measuring.android.plan import Plan
-from tfcompress_cli.main import run
 
 MODELS = OUTPUT / "models"
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import tfcompress as tfc
+from tfcompress.cli.main import run
 from tfcompress.measuring.android import app_runner, driver, shell_runner
 from tfcompress.measuring.android.adb import Adb, AdbError, Disconnected, TimedOut
 from tfcompress.measuring.android.driver import benchmark_on_device
 from tfcompress.measuring.android.output import parse
 from tfcompress.measuring.android.plan import Plan
 from tfcompress.measuring.android.results import read_results as results
-from tfcompress_cli.main import run
 
 ARM64, X86_64 = 183, 62
 

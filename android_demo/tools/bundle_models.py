@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 import tfcompress as tfc
-from tfcompress_cli import demo
+from tfcompress.cli import demo
 
 ASSETS = pathlib.Path(__file__).resolve().parents[1] / "app/src/main/assets/models"
 EPOCHS = 30

@@ -10,7 +10,7 @@ from harness import Measure
 
 def demo(options):
     """Files of `tfcompress demo`."""
-    from tfcompress_cli import demo as command
+    from tfcompress.cli import demo as command
 
     values = flags.FlagValues()
     command.define(values)

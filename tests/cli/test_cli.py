@@ -11,10 +11,10 @@ import pytest
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.cli import benchmark, convert
+from tfcompress.cli.main import COMMANDS, run
 from tfcompress.export.prepare import PROFILES
 from tfcompress.measuring.android import app_runner
-from tfcompress_cli import benchmark, convert
-from tfcompress_cli.main import COMMANDS, run
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = """
@@ -56,6 +56,7 @@ def test_overview_and_help(capsys):
     ["--help", "--version", "convrt", "completion", *map("{} --help".format, COMMANDS)],
 )
 def test_texts_need_no_tensorflow(line):
+    # As the installed command does.
     code = f"""
 import sys
 from tfcompress_cli.main import run
@@ -236,7 +237,7 @@ def test_errors_are_one_clear_line(arguments, code, message, folder, capsys):
 
 def test_demo_on_digits(folder, monkeypatch):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
-    code = "import sys; from tfcompress_cli.main import run; sys.exit(run())"
+    code = "import sys; from tfcompress.cli.main import run; sys.exit(run())"
     arguments = ["demo", "--output", "out", "--epochs", "6", "--json"]
     done = subprocess.run(
         [sys.executable, "-W", "always", "-c", code, *arguments],

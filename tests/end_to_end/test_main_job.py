@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfcompress as tfc
-from tfcompress_cli.demo import fit, network
+from tfcompress.cli.demo import fit, network
 
 
 @pytest.fixture(scope="module")

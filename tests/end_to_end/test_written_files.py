@@ -10,8 +10,8 @@ import pytest
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.cli.compress import save_model
 from tfcompress.measuring.html_report import write_html_report
-from tfcompress_cli.compress import save_model
 
 
 def ladder(path):

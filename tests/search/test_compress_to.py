@@ -249,7 +249,7 @@ class TestResult:
         best = search(trained, {"size_bytes": 4_000}, folder=tmp_path).best
         program, *arguments = shlex.split(best.command)
         assert program == "tfcompress"
-        code = "from tfcompress_cli.main import run; run()"
+        code = "from tfcompress.cli.main import run; run()"
         line = [sys.executable, "-c", code, *arguments, "--quiet"]
         subprocess.run(line, check=True, capture_output=True)
         again = tmp_path / "again" / f"{best.name}.tflite"

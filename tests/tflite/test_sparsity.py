@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 import tfcompress as tfc
+from tfcompress.cli.main import run
 from tfcompress.export import export_tflite
 from tfcompress.pruning.patterns import Block, NOfM, Weight
 from tfcompress.tflite.claims import check_tensors
 from tfcompress.tflite.describe import describe
 from tfcompress.tflite.operations import count_macs, count_parameters
 from tfcompress.tflite.read import read, write
-from tfcompress_cli.main import run
 
 L = keras.layers
 

@@ -9,7 +9,7 @@ Example:
 
 import pathlib
 
-from tfcompress_cli import models
+from . import models
 
 SUMMARY = "show weights or operations of a file"
 ARGUMENTS = 1

@@ -22,7 +22,7 @@ import sys
 
 from absl import flags
 
-from tfcompress_cli import data, models
+from . import data, models
 
 SUMMARY = "run a recipe on a model"
 ARGUMENTS = 3
@@ -40,7 +40,6 @@ def main(values, model_path, recipe, output):
     from tfcompress.core.compress import strip
     from tfcompress.core.files import check_writable
     from tfcompress.measuring.report import report
-    from tfcompress.recipes.recipe import Recipe
 
     if pathlib.Path(output).suffix != ".keras":
         raise ValueError(f"OUTPUT {output!r}: expected a name that ends in .keras.")
@@ -58,6 +57,8 @@ def main(values, model_path, recipe, output):
 
 def read(recipe):
     """The recipe of a name or of a YAML file."""
+    from tfcompress.recipes.recipe import Recipe
+
     is_file = pathlib.Path(recipe).suffix or pathlib.Path(recipe).is_file()
     return Recipe.from_yaml(recipe) if is_file else Recipe.named(recipe)
 

@@ -9,7 +9,7 @@ Example:
 
 from absl import flags
 
-from tfcompress_cli import data, models
+from . import data, models
 
 SUMMARY = "write a .tflite file"
 ARGUMENTS = 2

@@ -13,7 +13,7 @@ import sys
 
 from absl import flags
 
-from tfcompress_cli import completion
+from . import completion
 
 COMMANDS = (
     "demo",
@@ -69,7 +69,7 @@ def run(arguments=None):
 
 
 def _module(name):
-    return importlib.import_module(f"tfcompress_cli.{name.replace('-', '_')}")
+    return importlib.import_module(f".{name.replace('-', '_')}", __package__)
 
 
 def _flags(name):

@@ -40,7 +40,8 @@ def main(values):
 
     import tfcompress as tfc
     from tfcompress.measuring.html_report import write_html_report
-    from tfcompress_cli.progress import Narrator
+
+    from .progress import Narrator
 
     folder = pathlib.Path(values.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +136,7 @@ def fit(model, data, epochs, learning_rate=1e-3, callbacks=()):
     """Trains a classifier."""
     import keras
 
-    from tfcompress_cli.progress import TrainingBar
+    from .progress import TrainingBar
 
     model.compile(
         keras.optimizers.Adam(learning_rate),

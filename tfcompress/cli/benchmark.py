@@ -19,7 +19,7 @@ import tempfile
 
 from absl import flags
 
-from tfcompress_cli import data, models
+from . import data, models
 
 SUMMARY = "time models on this host or on an Android device"
 ARGUMENTS = 1
@@ -153,7 +153,8 @@ def _on_device(values, files):
     from tfcompress.measuring.android.driver import benchmark_on_device
     from tfcompress.measuring.android.plan import Plan
     from tfcompress.measuring.android.results import results
-    from tfcompress_cli.progress import Narrator
+
+    from .progress import Narrator
 
     plan = Plan(
         values.backend,

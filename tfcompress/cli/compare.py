@@ -11,7 +11,7 @@ import pathlib
 
 from absl import flags
 
-from tfcompress_cli import data, models
+from . import data, models
 
 SUMMARY = "put models side by side"
 ARGUMENTS = 1
