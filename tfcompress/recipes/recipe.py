@@ -56,7 +56,7 @@ _MOST_VALUES = 10_000
 _FOLDER = pathlib.Path(__file__).with_name("files")
 _NAMES = tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 # Stands for a teacher: the model that the recipe got.
-_ORIGINAL = "original"
+ORIGINAL = "original"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -395,7 +395,7 @@ class _Run:
 
     def _with_teacher(self, arguments):
         """Arguments in which the word for the given model stands for that model."""
-        if arguments.get("teacher") != _ORIGINAL:
+        if arguments.get("teacher") != ORIGINAL:
             return arguments
         return {**arguments, "teacher": self._given}
 
@@ -468,7 +468,7 @@ _OWN = ("self", "model", "data", "validation_data", "samples", "verbose", "verif
 # What it passes on of its data or its model if it is asked to: kind and default.
 _ASKED = {
     "reconstruct": (Flag(), False),
-    "teacher": (OneOf(_ORIGINAL) | PlugIn(Teacher), None),
+    "teacher": (OneOf(ORIGINAL) | PlugIn(Teacher), None),
 }
 _FUNCTIONS = {
     "compress": compress,

@@ -99,7 +99,9 @@ def compress_to(
             None stands for a new temporary folder.
         validation_data: to say how accurate candidates are. Needed with `epochs`.
         epochs: of training of the best candidate: with its zeros, on the grids of its
-            bits, or with its shared values.
+            bits, or with its shared values; where outputs are classes, 0.3 of the loss is
+            that of the labels, and the rest that of the given model's outputs
+            (`tfc.distillation.KL`).
         learning_rate: that the training starts with; it falls to zero along a cosine.
         precision: of the files; by default `"int8"` if bits are searched, or zeros that
             no shared values go with: codecs make use of zeros among few values only. Else

@@ -13,7 +13,7 @@ from tfcompress.core.compress import strip
 from tfcompress.core.files import replacing, write_atomically
 from tfcompress.core.macs import macs
 from tfcompress.export import export_tflite
-from tfcompress.measuring.scores import in_order, own_loss, score, tasks_of
+from tfcompress.measuring.scores import CLASSES, in_order, own_loss, score, tasks_of
 from tfcompress.recipes.recipe import Recipe
 from tfcompress.runtime.interpreter import Interpreter
 from tfcompress.search.proxy import Proxy
@@ -185,7 +185,10 @@ class Study:
         start = time.perf_counter()
         path = self.folder / f"{name}.tflite"
         layers = self.proxy.layers
-        recipe = Recipe(steps_of(member, layers, self.making, path.name, is_trained))
+        is_taught = all(task.kind == CLASSES for task in self.proxy.tasks)
+        recipe = Recipe(
+            steps_of(member, layers, self.making, path.name, is_trained, is_taught)
+        )
         recipe.to_yaml(path.with_suffix(".yaml"))
         verbose = self._verbose if is_trained else 0
         data = self._data
