@@ -2,7 +2,7 @@
 
 usage: python tests/benchmarks/results.py write | check | stale
 
-`write` prints docs/results/NAME.json as pages beside them, and fills in the blocks
+`write` prints docs/results/NAME.json as pages in the same folder, and fills in the blocks
 
     <!-- figures: NAME -->
     ...
@@ -23,6 +23,7 @@ import sys
 
 import harness
 import measures_page
+import overview
 import pruning_page
 import zoo_page
 
@@ -38,6 +39,7 @@ ROOMS = {
     "pruning_tables": [*_ROOMS],
     "recipes_table": [*_ROOMS, "distillation", "measuring", "recipes"],
     "search_table": [*_ROOMS, "factorization", "recipes", "search"],
+    "digits": [*_ROOMS, "cli", "measuring"],
     "zoo": [*_ROOMS, "factorization", "interop", "rewrites"],
 }
 PAGES = {
@@ -112,6 +114,7 @@ def printed():
     pages = {
         RESULTS / file: page(results(name)) for name, (file, page) in PAGES.items()
     }
+    pages[RESULTS / "overview.svg"] = overview.svg(results("recipes_table"))
     return pages | {path: with_figures(path.read_text()) for path in texts()}
 
 
