@@ -38,8 +38,8 @@ class Contrastive(FeatureLoss):
         ValueError: if the layers do not come in pairs, or the temperature is not
             positive.
 
-    Source: Tian et al., "Contrastive Representation Distillation" (2020), section 3;
-    for the softmax van den Oord et al., "Representation Learning with Contrastive
+    Source: CRD: Tian et al., "Contrastive Representation Distillation" (2020), section
+    3; for the softmax van den Oord et al., "Representation Learning with Contrastive
     Predictive Coding" (2018), equation 4.
 
     Example:

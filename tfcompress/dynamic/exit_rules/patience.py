@@ -11,7 +11,7 @@ class Patience(ExitRule):
     A threshold of 1 lets a sample leave at the first exit that confirms the one before
     it. Scores are whole numbers, so that a network with few exits has few budgets.
 
-    Source: Zhou et al., "BERT Loses Patience" (2020), section 3.2.
+    Source: PABEE: Zhou et al., "BERT Loses Patience" (2020), section 3.2.
 
     Example:
         >>> answers = np.array([[0], [1], [1], [1]])

@@ -13,9 +13,9 @@ class Fisher(Criterion):
     weight that goes to zero. Over the training, `tfc.callbacks.LifelongImportance` adds
     it up.
 
-    Source: Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks"
-    (2017), equation 3; Theis et al., "Faster gaze prediction with dense networks and
-    Fisher pruning" (2018).
+    Source: EWC: Kirkpatrick et al., "Overcoming catastrophic forgetting in neural
+    networks" (2017), equation 3; Theis et al., "Faster gaze prediction with dense
+    networks and Fisher pruning" (2018).
 
     Example:
         >>> Fisher()(np.array([1.0, 3.0]), {"squared_gradient": np.array([4.0, 1.0])})

@@ -20,8 +20,8 @@ class Knapsack(SearchEngine):
         TimeoutError: when it runs, if a minute is too short to find any solution.
 
     Source: Yao et al., "HAWQ-V3" (2021), section 3.4, for bits by integer programming;
-    Shen et al., "Structural Pruning via Latency-Saliency Knapsack" (2022), for channels
-    (without the products).
+    HALP: Shen et al., "Structural Pruning via Latency-Saliency Knapsack" (2022), for
+    channels (without the products).
 
     Example:
         >>> tfc.search.engines.Knapsack()
