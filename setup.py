@@ -14,6 +14,7 @@ from setuptools.errors import CompileError
 TENSORBOARD = ["tensorboard>=2.20"]
 SEARCH = ["cmaes>=0.11", "gymnasium>=1.1", "optuna>=5"]
 SCALE = ["psycopg[binary]>=3.2", "ray>=2.50", *SEARCH]
+DOCS = ["mkdocs-material>=9.7", "mkdocstrings-python>=2"]
 TFMOT = ["tensorflow-model-optimization>=0.8.1", "tf_keras>=2.21"]
 
 
@@ -100,7 +101,9 @@ setup(
             *TENSORBOARD,
             *TFMOT,
         ],
-        "dev": ["clang-format", "import-linter", "ruff"],
+        # The documentation site.
+        "docs": DOCS,
+        "dev": ["clang-format", "import-linter", "ruff", *DOCS],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},
 )
