@@ -22,16 +22,7 @@ class Docstrings(griffe.Extension):
 
 
 def as_blocks(text):
-    """Puts fences around each run of lines that begins with `>>>`.
-
-    >>> print(as_blocks("Adds.\\n\\n    >>> 1 + 1\\n    2"))
-    Adds.
-    <BLANKLINE>
-        ```pycon
-        >>> 1 + 1
-        2
-        ```
-    """
+    """Puts fences around each run of lines that begins with `>>>`."""
     text = re.sub(r"^( *)Example:$", r"\1Examples:", text, flags=re.MULTILINE)
     return re.sub(
         r"^( *)>>> .*(?:\n(?! *$).*)*",

@@ -7,12 +7,12 @@ import sys
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
-HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import public_names
 import reference
 
+HERE = pathlib.Path(__file__).parent
 DOCS = HERE.parent
 ROOT = DOCS.parent
 _LINK = re.compile(r"(!?)\[((?:[^\]`]|`[^`]*`)*)\]\(([^)#\s]+)(#[^)\s]*)?\)")

@@ -14,8 +14,8 @@ CONSTANTS = {
     "export.PRECISIONS": "Names that `tfc.export_tflite(precision=...)` takes.",
     "export.SPARSE": "Names that `tfc.export_tflite(sparse=...)` takes.",
 }
-# Operations in files, which are no names of Python.
-OPERATIONS = {"BConv2D", "BDense", "BMaxPool2D"}
+# Names in files, which are none of Python.
+IN_FILES = {"BConv2D", "BDense", "BMaxPool2D", "cascade"}
 # In code of a page: `tfc.prune(model)`.
 _MENTION = re.compile(r"(?<![`\[])`tfc\.(\w+(?:\.\w+)*)[^`\n]*`(?!\])")
 
@@ -115,7 +115,7 @@ def linked(text):
 def unknown(text):
     """Mentions of names that the package does not have (any more)."""
     found = [mention for mention in _MENTION.finditer(text) if _target(mention) is None]
-    return [mention[0] for mention in found if mention[1] not in OPERATIONS]
+    return [mention[0] for mention in found if mention[1] not in IN_FILES]
 
 
 def _link(mention):

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import re
 
 from public_names import (
     CONSTANTS,
@@ -37,8 +36,8 @@ def _overview(spaces):
         "",
         "All examples assume `import tfcompress as tfc`. Objects in the package are found",
         "by name as well: wherever a criterion, a schedule or a codec is expected, a",
-        "string such as `\"magnitude\"` or a dictionary such as",
-        "`{\"polynomial\": {\"final_sparsity\": 0.9}}` works too.",
+        'string such as `"magnitude"` or a dictionary such as',
+        '`{"polynomial": {"final_sparsity": 0.9}}` works too.',
         "",
         "| namespace | what is in it |",
         "| --- | --- |",
@@ -80,12 +79,13 @@ def _entry(name):
     if home(name) != name:
         heading = f"## tfc.{name} {{ #{anchor} data-toc-label='{last}' }}"
         return f"{heading}\n\nThe same as [`tfc.{home(name)}`][tfc.{home(name)}]."
-    shown = re.sub(r"^\s+", "", str(methods(name)))
+    shown = methods(name)
     return (
         f"[](){{ #{anchor} }}\n\n"
         f"::: {source(name)}\n"
         "    options:\n"
         f"      heading: tfc.{name}\n"
         f"      toc_label: {last}\n"
-        f"      members: {shown if methods(name) else 'false'}"
+        f"      inherited_members: {str(bool(shown)).lower()}\n"
+        f"      members: {shown or 'false'}"
     )
