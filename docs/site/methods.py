@@ -21,11 +21,9 @@ PAGE = ROOT / "docs" / "methods.md"
 _SOURCE = re.compile(r"^Source: (.*?)(?=\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
 _HEAD = """# Methods
 
-Every method, the paper that it comes from, and where it is. Look for the name that the
-method usually goes by. The table is generated from the `Source:` lines of the docstrings.
-
-| paper | class or function | file | test |
-| --- | --- | --- | --- |
+Every method with the paper that it comes from, its class or function, its file and a
+test. Look for the name that the method usually goes by. The list is generated from the
+`Source:` lines of the docstrings.
 """
 _CLOSEST = {
     "DoReFa-Net (Zhou et al., 2016)": (
@@ -61,33 +59,32 @@ _END = """
 
 def page():
     """The text of the page."""
-    rows = sorted({row for name in public_names.public() for row in _rows(name)})
-    return _HEAD + "".join(f"| {' | '.join(row)} |\n" for _, *row in rows) + _END
+    return _HEAD + "".join(map(_section, public_names.namespaces())) + _END
 
 
-def _rows(name):
-    """A row for a public name with a source: `(order, paper, name, file, test)`."""
+def _section(space):
+    entries = [_entry(name) for name in public_names.namespaces()[space]]
+    text = "\n".join(filter(None, entries))
+    return text and f"\n## {f'tfc.{space}'.rstrip('.')}\n\n{text}\n"
+
+
+def _entry(name):
+    """The line of a public name, None if it has no source."""
     if name in public_names.CONSTANTS or public_names.is_getter(name):
-        return
+        return None
     if public_names.home(name) != name:
-        return
+        return None
     thing = public_names.public()[name]
     found = _SOURCE.search(inspect.cleandoc(public_names.vars_doc(thing) or ""))
     if not found:
-        return
+        return None
     paper = " ".join(found[1].split()).rstrip(".")
     path = pathlib.Path(inspect.getsourcefile(inspect.unwrap(thing))).relative_to(ROOT)
-    tests = _tests(name.rpartition(".")[2], path)
-    yield (
-        name.lower(),
-        paper.replace("|", "\\|"),
-        f"`tfc.{name}`",
-        f"`{path.as_posix()}`",
-        f"`{tests}`",
-    )
+    test = _test(name.rpartition(".")[2], path)
+    return f"- {paper}: `tfc.{name}`, in `{path.as_posix()}`, tested in `{test}`"
 
 
-def _tests(last, path):
+def _test(last, path):
     """The test that names a class or function, the one nearest to its file."""
     wanted = {last, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last).lower()}
     named = [test for test, names in _named().items() if wanted & names]
