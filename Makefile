@@ -18,18 +18,18 @@ HAS_JDK = for program in javac mvn zip unzip; do command -v $$program >/dev/null
 MVN_CORE = mvn -B -q -f android_demo/core/pom.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-scale layout test-arm android test-android android-gradle fuzz docs lint format lock clean
+.PHONY: help demo test test-scale layout test-arm android test-android android-gradle results stale rerun fuzz wheel docs lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
-demo: $(INSTALLED) ## Compress a small model and show what it gained
+demo: $(INSTALLED) ## Compress a small model and show the gains
 	$(BIN)/tfcompress demo --output build/demo
 
 test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x")
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --ignore=tests/scale $(PYTEST_ARGS)
 
-test-scale: $(INSTALLED) ## Train and search with several processes, some of them killed
+test-scale: $(INSTALLED) ## Train and search with several processes, some of which are killed
 	$(BIN)/python -m pytest -q -n0 tests/scale
 
 layout: $(INSTALLED) ## Compare our declarations of TFLite with the official header
@@ -38,7 +38,7 @@ layout: $(INSTALLED) ## Compare our declarations of TFLite with the official hea
 test-arm: $(INSTALLED) ## Compare the native core on emulated arm64 with this machine
 	PYTHONPATH=. $(BIN)/python tests/arm/run.py
 
-android: $(INSTALLED) ## Build and check the Android demo, without Gradle and the NDK
+android: $(INSTALLED) ## Build and check the Android demo without Gradle and the NDK
 	@$(HAS_JDK)
 	tests/arm/prepare.sh build/arm64
 	$(BIN)/python android_demo/tools/build_native.py --zig build/arm64/host/ziglang
@@ -52,8 +52,17 @@ test-android: android ## Test the Android demo on this machine
 	android_demo/tools/test_screens
 	android_demo/tools/test_screens --dex
 
-android-gradle: android ## Build the Android demo by the Android Gradle Plugin
+android-gradle: android ## Build the Android demo with the Android Gradle Plugin
 	android_demo/tools/check_gradle
+
+results: $(INSTALLED) ## Write the pages and tables that are printed from docs/results
+	$(BIN)/python tests/benchmarks/results.py write
+
+stale: $(INSTALLED) ## List results whose code has changed since
+	$(BIN)/python tests/benchmarks/results.py stale
+
+rerun: $(INSTALLED) ## Run the results that take a minute again, and compare
+	$(BIN)/python tests/benchmarks/rerun.py
 
 fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; needs clang)
 	$(BIN)/cmake -S tfcompress/native -B build/fuzz -DTFC_FUZZ=ON -DCMAKE_C_COMPILER=clang
@@ -68,10 +77,17 @@ fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; need
 docs: $(INSTALLED) ## Build the documentation site in build/docs, and fail where a link is broken
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build -f docs/site/mkdocs.yml
 
-lint: $(INSTALLED) ## Check style and rooms; BUILD only where buildifier is found
+wheel: $(INSTALLED) ## Build the wheel and use it in a clean environment
+	.ci/wheel $(BIN)/python
+
+lint: $(INSTALLED) ## Check style, imports, types and words; BUILD only if buildifier is found
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/python .ci/check_words
+	$(BIN)/pre-commit validate-config
 	$(BIN)/clang-format --dry-run --Werror $(filter %.c %.h,$(NATIVE)) $(ANDROID_C)
 	@if command -v $(firstword $(BUILDIFIER)) >/dev/null; then \
 	  $(BUILDIFIER) --mode=check --lint=warn --warnings=-native-py BUILD; \
@@ -82,7 +98,7 @@ format: $(INSTALLED) ## Fix style
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(filter %.c %.h,$(NATIVE)) $(ANDROID_C)
 
-lock: ## Pin the newest versions that resolve together in .ci/constraints.txt
+lock: ## Pin the newest compatible versions in .ci/constraints.txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) --upgrade setuptools cmake ninja
@@ -90,13 +106,13 @@ lock: ## Pin the newest versions that resolve together in .ci/constraints.txt
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude tfcompress > $(LOCK)
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find tfcompress tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The lock holds TensorFlow 2.21, which has no wheels for Python 3.14.
 $(INSTALLED): setup.py pyproject.toml $(LOCK) $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
-	  2>/dev/null || { echo "tfcompress needs Python 3.11, 3.12 or 3.13, and" \
+	  2>/dev/null || { echo "tfcompress needs Python 3.11, 3.12 or 3.13, but" \
 	  "$(PYTHON) is not: run make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Installing into $(VENV): 2.9 GB, about a minute"
 	@$(PYTHON) -m venv $(VENV)

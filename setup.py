@@ -64,9 +64,21 @@ setup(
     python_requires=">=3.11",
     ext_modules=[Extension("tfcompress.native.core", sources=[], optional=True)],
     cmdclass={"build_ext": NativeCore, "bdist_wheel": Wheel},
-    packages=find_packages(include=["tfcompress", "tfcompress.*"]),
+    # The command line is a package next to tfcompress once it is installed: importing
+    # tfcompress.cli would import TensorFlow before the first line of --help.
+    packages=[
+        *find_packages(include=["tfcompress*"], exclude=["tfcompress.cli"]),
+        "tfcompress_cli",
+    ],
+    package_dir={"tfcompress_cli": "tfcompress/cli"},
     package_data={
-        "tfcompress": ["measuring/*.html", "interop/_tfmot_child/*.py"],
+        "": ["*.pyi"],
+        "tfcompress": [
+            "py.typed",
+            "measuring/*.html",
+            "interop/_tfmot_child/*.py",
+            "recipes/files/*.yaml",
+        ],
         "tfcompress.native": ["CMakeLists.txt", "*.[ch]", "*/*.[ch]"],
     },
     install_requires=[
@@ -103,7 +115,15 @@ setup(
         ],
         # The documentation site.
         "docs": DOCS,
-        "dev": ["clang-format", "import-linter", "ruff", *DOCS],
+        "dev": [
+            "clang-format",
+            "codespell",
+            "import-linter",
+            "mypy",
+            "pre-commit",
+            "ruff",
+            *DOCS,
+        ],
     },
-    entry_points={"console_scripts": ["tfcompress = tfcompress.cli.main:run"]},
+    entry_points={"console_scripts": ["tfcompress = tfcompress_cli.main:run"]},
 )

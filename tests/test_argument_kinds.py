@@ -1,4 +1,4 @@
-"""Every public function says what its parameters take, so that they are checked."""
+"""Every public function declares what its parameters accept, so that they are checked."""
 
 import dataclasses
 import inspect
@@ -11,7 +11,7 @@ import tfcompress as tfc
 from tests.test_public_names import is_own, names, namespaces
 from tfcompress.core.kinds import Anything, Integer, Kind, checked
 
-# What is public and takes what it is given, with the reason.
+# Public objects that accept unchecked arguments, with the reason.
 EXEMPT = {
     "distillation.Taught": "a pair, which holds what it is given",
     "rewrites.ranks.full_ranks": "arithmetic for plug-ins",
@@ -21,7 +21,13 @@ EXEMPT = {
     "search.Study": "what engines get",
     "signals.Signals": "a dictionary that signals come in",
 }
-METHODS = ("Recipe.from_yaml", "Recipe.run", "Recipe.to_yaml")
+METHODS = (
+    "Recipe.file",
+    "Recipe.from_yaml",
+    "Recipe.named",
+    "Recipe.run",
+    "Recipe.to_yaml",
+)
 
 
 def callables():
@@ -39,7 +45,7 @@ def callables():
 
 
 def is_asked_for(name, thing):
-    """Whether users call it: no results, errors and constants; `get` itself checks."""
+    """Whether users call it: not results, errors and constants; `get` checks by itself."""
     if inspect.isclass(thing):
         is_result = dataclasses.is_dataclass(thing)
         return is_own(thing) and not is_result and not issubclass(thing, Exception)
@@ -47,7 +53,7 @@ def is_asked_for(name, thing):
 
 
 def parameters(thing):
-    """`{name: parameter}` of those that have a name."""
+    """`{name: parameter}` of the named ones."""
     signature = inspect.signature(thing)
     return {
         name: parameter
@@ -130,7 +136,7 @@ def test_an_argument_that_there_is_not():
             r"benchmark\(num_threads\): got 0, expected a positive integer",
         ),
         (lambda m, x: tfc.decode_tflite("m.tflite"), "expected the bytes of a .tflite"),
-        (lambda m, x: tfc.prune(m, 0.5, data=(x, x)), r"One batch is \[\(x, y\)\]"),
+        (lambda m, x: tfc.prune(m, 0.5, data=(x, x)), r"single batch as \[\(x, y\)\]"),
         (lambda m, x: tfc.strip("m.keras"), r"strip\(model\): got 'm.keras'"),
     ],
 )

@@ -1,7 +1,7 @@
 """Every plug-in through every contract of its noun.
 
-A new plug-in is in here as soon as it is registered; one with arguments that have no
-default says in `EXAMPLES` how to make it.
+A new plug-in is tested here as soon as it is registered; one with arguments that have
+no default needs an entry in `EXAMPLES`.
 """
 
 import itertools
@@ -113,7 +113,7 @@ class TestEvery:
 
 
 def mirrored():
-    # Collective operations of several strategies in one process get in each other's way.
+    # Collective operations of several strategies in one process interfere.
     return tf.distribute.MirroredStrategy(
         ["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice()
     )
@@ -123,7 +123,7 @@ def compressed(cls, model=models.small):
     return tfc.compress(model(), {".*": make(cls)})
 
 
-# What a transform does with weights of every rank and layers of every kind.
+# Transforms on weights of every rank and layers of every kind.
 STRUCTURES = [
     pytest.param(cls, build, id=f"{build.__name__}-{cls.__name__}")
     for build in (*models.ALL, models.small)
@@ -191,7 +191,7 @@ class TestTransforms:
             return [value, *found]
 
         compiled = tf.function(value_and_gradients, jit_compile=True)
-        # XLA draws other numbers.
+        # XLA draws different numbers.
         training = not hasattr(treatment.transforms[0], "seed_generator")
         pairs = zip(value_and_gradients(training), compiled(training), strict=True)
         for a, b in pairs:
@@ -233,7 +233,7 @@ def test_mirrored_strategy(transform):
 
 
 def signals_of(criterion, shape, fill=None):
-    """Made-up signals that a criterion asks for, of a weight of a canonical shape."""
+    """Made-up signals that a criterion needs, for a weight with a canonical shape."""
     generator = np.random.default_rng(1)
 
     def values():
@@ -272,7 +272,7 @@ def test_regularizer_is_finite_and_its_proximal_step_lowers_it(cls, shape):
         nearer = regularizer.proximal(weight, 0.1)
         assert nearer.shape == weight.shape
         assert regularizer(nearer) <= value
-        # Of all weights it lies on the way to zero.
+        # For all weights, it lies on the way to zero.
         assert (np.abs(nearer) <= np.abs(weight) + 1e-6).all()
 
 
@@ -325,7 +325,7 @@ def test_pattern_selects_and_spreads(cls, shape, share):
 
 
 def lesson(loss, fill=None, batch_size=5):
-    """What a loss reads of student and teacher, built for it, and labels."""
+    """What a loss reads from student and teacher, created for it, and labels."""
     layers = [(8, 8, 4), (4, 4, 6)]
     if loss.last_layer_only:
         layers = layers[-1:]
@@ -407,7 +407,7 @@ class TestDistillationLosses:
         np.testing.assert_allclose(value, exact, rtol=0.02, atol=0.01)
 
 
-# In the others student and teacher go through learned maps of their own.
+# In the others, student and teacher pass through separate learned maps.
 COMPARING = [
     cls for cls in nouns.DistillationLoss.registered.values()
     if cls not in (distillation.Contrastive, distillation.SelfDistillation)
@@ -430,7 +430,7 @@ def test_schedule_stays_in_range_and_is_due_whatever_the_stride(cls):
     values = [schedule(step) for step in range(40)]
     assert all(0.0 <= value < 1.0 for value in values)
     assert values[-1] == pytest.approx(0.5)
-    # However many steps pass at once, what falls due in between is due once.
+    # However many steps pass at once, whatever is due in between is due once.
     for stride in (1, 2, 5, 7):
         edges = [-1, *range(stride, 60, stride)]
         for a, b in itertools.pairwise(edges):
@@ -521,7 +521,7 @@ def test_rank_is_between_one_and_its_limit(cls, shapes):
 
 
 def exactly(cls):
-    """The plug-in such that it loses nothing: factorisers at full rank."""
+    """The plug-in configured to lose nothing: factorizers at full rank."""
     return cls(rank=1.0) if "rank" in cls.arguments() else make(cls)
 
 
@@ -537,19 +537,19 @@ def test_rewrite_computes_the_same(cls):
     y = keras.layers.Conv2D(4, 2, padding="same", name="shift")(y)
     y = keras.layers.Dense(6, name="head")(keras.layers.Flatten()(y))
     model = keras.Model(x, y)
-    # A row of zeros, which a smaller kernel does without.
+    # A row of zeros, which a smaller kernel omits.
     kernel = model.get_layer("convolution").kernel
     kernel.assign(kernel * np.reshape([1, 1, 0], (3, 1, 1, 1)))
-    # One place of the window for each channel, which is a shift.
+    # One position of the window per channel, which is a shift.
     kernel = model.get_layer("shift").kernel
     kernel.assign(kernel * np.eye(4).reshape(2, 2, 4, 1))
-    # Equal weights at all four places, so that pooling can take the head's place.
+    # Equal weights at all four positions, so that pooling can replace the head.
     kernel = model.get_layer("head").kernel
     kernel.assign(np.tile(kernel[:4], (4, 1)))
     model(models.inputs(model, 16) * 255, training=True)
     rewritten = rewrites.apply(model, exactly(cls))
     assert [type(a) for a in rewritten.layers] != [type(a) for a in model.layers]
-    # CP is fitted in steps; the others lose what rounding loses.
+    # CP is fitted iteratively; the others lose only rounding.
     tolerance = 1e-4 if cls is rewrites.CP else 1e-5
     assert models.difference(model, rewritten, models.inputs(model) * 255) <= tolerance
 

@@ -79,7 +79,7 @@ def test_failed_download_says_what_to_do(monkeypatch):
         raise Exception("URL fetch failure on\nhttps://host: None")
 
     monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
-    with pytest.raises(ConnectionError, match=r"failure on https.*holds mnist\.npz"):
+    with pytest.raises(ConnectionError, match=r"failure on https.*contains mnist\.npz"):
         datasets.load("mnist")
 
 

@@ -1,14 +1,14 @@
-"""Files of yesterday load today, compute the same and train on.
+"""Old files still load, compute the same and continue training.
 
 Each folder in `files/` was written by one state of the code: `.keras` files, what the
 models in them computed and how they trained on (`.npz`), and the configuration of every
-plug-in (`plugins.json`). A new folder is written whenever what files hold may change,
-by the code that is to be remembered:
+plug-in (`plugins.json`). A new folder is written whenever the contents of files may
+change, with the code that should be remembered:
 
     git worktree add /tmp/then COMMIT && cd /tmp/then
     PYTHONPATH=. python .../tests/test_old_files.py .../tests/files/NAME
 
-with the names of models behind it if only these are new.
+followed by the names of models if only these are new.
 """
 
 import json
@@ -25,7 +25,7 @@ import tfcompress as tfc
 from tests import models
 
 FILES = pathlib.Path(__file__).parent / "files"
-# Old folders may hold models that are not made here any more; all of them must load.
+# Old folders may contain models that are no longer made here; all of them must load.
 STACKS = {
     "bfloat16": ["b_float16"],
     "binary": [{"binary": {"scale": "mean"}}],
@@ -46,7 +46,7 @@ STACKS = {
     "uniform": [{"uniform": {"bits": 4, "symmetric": False}}],
     "uniform_blocks": [{"uniform": {"bits": 4, "block_size": 3}}],
 }
-# Their files hold the state of Adam, and how two more epochs went.
+# Their files contain the state of Adam, and the results of two more epochs.
 TRAINED_ON = {
     "distiller",
     "hashed",
@@ -142,7 +142,7 @@ MODELS = {
         models.subclassed(), {".*": STACKS["mask_codebook_uniform"]}
     ),
     "ranges_moving": lambda: quantized("moving_average"),
-    # Without dropout, so that it trains on in the same way.
+    # Without dropout, so that training continues in the same way.
     "ranges_learned": lambda: quantized("learned", models.residual),
     "ranges_learned_step": lambda: quantized("learned_step"),
     "ranges_fixed": lambda: quantized(
@@ -159,7 +159,7 @@ MODELS = {
 
 
 def write(folder, names):
-    """Trains models for two epochs and writes what they are then."""
+    """Trains models for two epochs and saves them."""
     folder.mkdir(parents=True)
     for name in names:
         keras.utils.clear_session()
@@ -254,12 +254,12 @@ def test_a_file_computes_what_it_did_and_trains_on(path):
         if "losses" in then:
             losses = fit(model, x, y)
             np.testing.assert_allclose(losses, then["losses"], rtol=1e-5)
-            # It had learned something already, and learns more.
+            # It had already learned something, and learns more.
             assert losses[-1] < losses[0]
 
 
 def without_modules(config):
-    """A configuration without the places of classes, which may change."""
+    """A configuration without the modules of classes, which may change."""
     if not isinstance(config, dict):
         return config
     kept = config.keys() - {"module"}

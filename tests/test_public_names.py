@@ -1,8 +1,8 @@
-"""Public names stay, with their signatures: what users wrote yesterday runs tomorrow.
+"""Public names and their signatures stay: existing user code keeps working.
 
 `public_names.txt` lists functions, constructors, methods and what is a subclass of what.
-A line there that does not hold any more breaks users; a public name that is not there
-has to be added. To write the file anew after a change that is meant:
+A line there that is no longer true breaks users; a public name that is missing there
+has to be added. To rewrite the file after an intended change:
 
     PYTHONPATH=. python tests/test_public_names.py > tests/public_names.txt
 """
@@ -50,7 +50,7 @@ def names(module):
 
 
 def listed():
-    """The lines that the file must have, in the groups that are shown apart."""
+    """The lines that the file must have, in separate groups."""
     public = {
         f"{path}.{name}".lstrip("."): getattr(module, name)
         for path, module in namespaces().items()
@@ -71,7 +71,7 @@ def listed():
 
 
 def class_lines(path, cls, classes):
-    """A class, the nearest public one above it, and what it does not inherit from that."""
+    """A class, its nearest public base, and what it does not inherit from that."""
     above = next((base for base in cls.__mro__[1:] if base in classes), None)
     lines = [line(path)]
     if above:
@@ -102,7 +102,7 @@ def methods(cls):
 
 
 def line(path):
-    """What is there today: the path with its signature, if it has one."""
+    """The current lines: the path with its signature, if it has one."""
     place, _, name = path.rpartition(".")
     owner = tfc
     for part in filter(None, place.split(".")):
@@ -111,12 +111,12 @@ def line(path):
 
 
 def text(owner, name):
-    """`name(arguments)` of what an owner has, or the name of what takes none."""
+    """`name(arguments)` of an owner's member, or the name if it takes none."""
     thing = getattr(owner, name)
     if not callable(thing):
         return name
     if inspect.isclass(thing) and not is_own(thing):
-        # What Python and Keras take is for them to say.
+        # The arguments of Python and Keras are theirs to define.
         return f"{name}(...)"
     signature = inspect.signature(thing)
     # Types would say in which files classes are.
@@ -127,12 +127,12 @@ def text(owner, name):
     without = signature.replace(
         parameters=bare, return_annotation=inspect.Signature.empty
     )
-    # Where a function that is a default lies in memory changes with each run.
+    # The address of a function that is a default changes with each run.
     return re.sub(r"<function (\w+) at \w+>", r"\1", f"{name}{without}")
 
 
 def is_own(cls):
-    """Whether we define how it is made."""
+    """Whether we define its constructor."""
     owner = next(b for b in cls.__mro__ if {"__init__", "__new__"} & vars(b).keys())
     return owner.__module__.startswith("tfcompress")
 

@@ -33,7 +33,9 @@ from tfcompress.export import export_tflite
 from tfcompress.factorization import factorize
 from tfcompress.interop.load import load_model
 from tfcompress.measuring.benchmark import Benchmark, benchmark
+from tfcompress.measuring.chips import Chip
 from tfcompress.measuring.compare import compare
+from tfcompress.measuring.fit_check import fit_check
 from tfcompress.measuring.report import report
 from tfcompress.pruning import criteria, patterns, scopes, signals, solvers
 from tfcompress.pruning import penalties as regularizers
@@ -87,6 +89,7 @@ __all__ = [
     "export",
     "export_tflite",
     "factorize",
+    "fit_check",
     "gate_channels",
     "interop",
     "layers",
@@ -150,7 +153,7 @@ _publish(
     sensitivity=search.sensitivity,
 )
 _publish(export, decode_tflite=decode_tflite)
-_publish(runtime, Benchmark=Benchmark, benchmark=benchmark)
+_publish(runtime, Benchmark=Benchmark, Chip=Chip, benchmark=benchmark)
 
 # `import tfcompress.criteria` finds what `tfcompress.criteria` is.
 for _home in (

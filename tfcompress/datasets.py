@@ -1,4 +1,4 @@
-"""Small image data sets to try compression on, all in one form."""
+"""Small image datasets for trying out compression, all in the same format."""
 
 import os
 import pathlib
@@ -22,8 +22,8 @@ _SHAPES = {
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 _NUM_CLASSES = 10
 _NUM_DIGITS_TEST = 360
-# What NumPy raises for a file that is no .npz, is cut off, lacks an array or has a
-# damaged one.
+# What NumPy raises for a file that is not an .npz, is truncated, lacks an array or
+# contains a damaged one.
 _DAMAGED = (
     EOFError,
     KeyError,
@@ -37,20 +37,20 @@ _DAMAGED = (
 
 @checked
 def load(name: OneOf(*sorted(_SHAPES)), data_dir: FilePath() = None):
-    """Returns a data set of ten classes, split into training and test data.
+    """Returns a dataset with ten classes, split into training and test data.
 
-    Images are float32 in [0, 1], `(count, height, width, channels)`, for every set;
+    Images are float32 in [0, 1], `(count, height, width, channels)`, for every dataset;
     a model that was trained on 0 to 255 needs `255 * x`. Labels are int32, `(count,)`.
 
     `digits` (1797 images, 8x8x1) comes with scikit-learn and is split by a fixed
     shuffle. `mnist`, `fashion_mnist` (28x28x1) and `cifar10` (32x32x3) are read from
     `<data_dir>/<name>.npz`, the format of Keras' own `mnist.npz`: uint8 arrays
-    `x_train`, `y_train`, `x_test` and `y_test`. Without a folder Keras downloads them.
+    `x_train`, `y_train`, `x_test` and `y_test`. Without a folder, Keras downloads them.
 
     Args:
         name: `"cifar10"`, `"digits"`, `"fashion_mnist"` or `"mnist"`.
-        data_dir: folder with the `.npz` files; None takes the environment variable
-            `TFCOMPRESS_DATA`, and if that is not set either, Keras' download.
+        data_dir: folder with the `.npz` files; None uses the environment variable
+            `TFCOMPRESS_DATA`, or, if that is not set, Keras' download.
 
     Returns:
         `((x_train, y_train), (x_test, y_test))`.
@@ -99,16 +99,16 @@ def _read(name, folder):
     if not folder.is_dir():
         raise FileNotFoundError(
             f"No folder {str(folder)!r} to load {name!r} from: pass data_dir, or set "
-            f"{DATA_VARIABLE}, to a folder that holds {name}.npz."
+            f"{DATA_VARIABLE}, to a folder that contains {name}.npz."
         )
     path = folder / f"{name}.npz"
     if not path.is_file():
         names = [f"{other}.npz" for other in sorted(_SHAPES) if other != "digits"]
         found = [other for other in names if (folder / other).is_file()]
         raise FileNotFoundError(
-            f"No file {path.name!r} in {str(folder)!r}: data sets are looked for as "
+            f"No file {path.name!r} in {str(folder)!r}: expected datasets as "
             f"{', '.join(names)}, and it has {', '.join(found) or 'none of them'}. "
-            "Without a data_dir Keras downloads them."
+            "Without a data_dir, Keras downloads them."
         )
     return _read_arrays(path), path
 
@@ -127,10 +127,10 @@ def _read_arrays(path):
 def _download(name):
     try:
         (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
-    except Exception as error:  # What Keras raises for every failed download.
+    except Exception as error:  # Keras raises this for every failed download.
         raise ConnectionError(
             f"Keras could not download {name!r}: {_one_line(error)}. Pass "
-            f"data_dir, or set {DATA_VARIABLE}, to a folder that holds {name}.npz."
+            f"data_dir, or set {DATA_VARIABLE}, to a folder that contains {name}.npz."
         ) from error
     return dict(zip(_KEYS, (x_train, y_train, x_test, y_test), strict=True))
 
@@ -140,7 +140,7 @@ def _images(array, shape, source):
     accepted = [shape, shape[:2]] if shape[2] == 1 else [shape]
     if array.dtype != np.uint8 or array.shape[1:] not in accepted:
         raise ValueError(
-            f"{source} holds {array.dtype} of shape {array.shape}: expected uint8 "
+            f"{source} contains {array.dtype} of shape {array.shape}: expected uint8 "
             f"images of shape (count, {', '.join(map(str, accepted[-1]))})."
         )
     return array.reshape(-1, *shape).astype(np.float32) / 255
@@ -151,13 +151,13 @@ def _labels(array, images, source):
     accepted = [(len(images),), (len(images), 1)]
     if array.dtype.kind not in "iu" or array.shape not in accepted:
         raise ValueError(
-            f"{source} holds {array.dtype} of shape {array.shape}: expected integer "
+            f"{source} contains {array.dtype} of shape {array.shape}: expected integer "
             f"labels of shape ({len(images)},), one for each image."
         )
     labels = array.astype(np.int32).ravel()
     if labels.size and not 0 <= labels.min() <= labels.max() < _NUM_CLASSES:
         raise ValueError(
-            f"{source} holds labels from {labels.min()} to {labels.max()}: expected "
+            f"{source} contains labels from {labels.min()} to {labels.max()}: expected "
             f"0 to {_NUM_CLASSES - 1}."
         )
     return labels

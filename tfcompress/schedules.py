@@ -8,16 +8,17 @@ from tfcompress.core.kinds import Each, Integer, Number, PlugIn
 from tfcompress.core.nouns import Schedule
 from tfcompress.core.plugin import register
 
-# Of gradual schedules that are not told how often to act.
+# Defaults for gradual schedules without a frequency.
 _LEAST_UPDATES = 20
 _MOST_STEPS = 100
 _FRACTION = Number(0, below=1, meaning="the fraction removed")
 
 
 class _Updated(Schedule):
-    """A schedule that acts at `begin_step`, then every `frequency` steps up to the end.
+    """A schedule that is due at `begin_step`, then every `frequency` steps up to the end.
 
-    `interval` None acts at `begin_step` only, `end_step` None never stops.
+    With an `interval` of None it is due only at `begin_step`, with an `end_step` of
+    None it never ends.
     """
 
     begin_step = 0
@@ -51,8 +52,8 @@ class Constant(_Updated):
 
     Args:
         sparsity: fraction removed, in [0, 1).
-        begin_step: first step at which it holds.
-        frequency: steps between renewals of the choice; None to choose once.
+        begin_step: first step with this sparsity.
+        frequency: steps between updates of the choice; None to choose once.
 
     Raises:
         ValueError: if `sparsity` is outside [0, 1) or a step is negative.
@@ -85,7 +86,10 @@ class OneShot(Constant):
 
     Args:
         sparsity: fraction removed, in [0, 1).
-        step: when.
+        step: optimizer step at which to prune, at least 0.
+
+    Raises:
+        ValueError: if `sparsity` is outside [0, 1) or `step` is negative.
 
     Example:
         >>> schedule = OneShot(0.8, step=5)
@@ -99,7 +103,7 @@ class OneShot(Constant):
 
 
 class _Annealed(_Updated):
-    """Goes from one sparsity to another: `s_f + (s_i - s_f) rest(progress)`."""
+    """Changes from one sparsity to another: `s_f + (s_i - s_f) rest(progress)`."""
 
     def __init__(
         self,
@@ -125,7 +129,7 @@ class _Annealed(_Updated):
 
     @property
     def interval(self):
-        """Steps between updates; by itself such that there are enough of them."""
+        """Steps between updates; by default such that there are enough of them."""
         length = self.end_step - self.begin_step
         return self.frequency or min(_MOST_STEPS, max(1, length // _LEAST_UPDATES))
 
@@ -138,12 +142,12 @@ class _Annealed(_Updated):
         return self.final_sparsity + change * self._rest(min(progress, 1.0))
 
     def _rest(self, progress):
-        """What of the change is still to come: 1 at progress 0, 0 at progress 1."""
+        """The remaining part of the change: 1 at progress 0, 0 at progress 1."""
         raise NotImplementedError
 
 
 class Polynomial(_Annealed):
-    """Rises quickly at first and then ever more slowly.
+    """Rises quickly at first and then more and more slowly.
 
     `s(t) = s_f + (s_i - s_f) (1 - (t - t_0) / (t_1 - t_0))^power`, constant outside
     `[t_0, t_1]`; 0 before `t_0`.
@@ -154,7 +158,7 @@ class Polynomial(_Annealed):
         begin_step: `t_0`.
         end_step: `t_1`, larger than `t_0`.
         power: exponent; 3 is usual, 1 is linear.
-        frequency: steps between updates; None: a twentieth of the way, at most 100.
+        frequency: steps between updates; None: a twentieth of the total, at most 100.
 
     Raises:
         ValueError: if a sparsity is outside [0, 1) or the steps are not in order.
@@ -201,7 +205,7 @@ class Cosine(_Annealed):
         final_sparsity: `s_f`, in [0, 1).
         begin_step: `t_0`.
         end_step: `t_1`, larger than `t_0`.
-        frequency: steps between updates; None: a twentieth of the way, at most 100.
+        frequency: steps between updates; None: a twentieth of the total, at most 100.
 
     Raises:
         ValueError: if a sparsity is outside [0, 1) or the steps are not in order.
@@ -223,11 +227,12 @@ class Piecewise(Schedule):
 
     Args:
         boundaries: steps at which the value changes, ascending, the first above 0.
-        values: one more number than there are boundaries: fractions removed, or what
-            else the schedule is for, such as bits.
+        values: one more number than there are boundaries: fractions removed, or
+            whatever else the schedule controls, such as bits.
 
     Raises:
-        ValueError: if the boundaries are not ascending or the numbers do not fit.
+        ValueError: if the boundaries are not ascending or the number of values does not
+            match.
 
     Example:
         >>> bits = Piecewise(boundaries=[1000, 2000], values=[8, 4, 2])
@@ -254,14 +259,14 @@ class Piecewise(Schedule):
         return self.values[bisect.bisect_right(self.boundaries, step)]
 
     def due(self, previous_step, step):
-        """Whether a value begins in `(previous_step, step]`, the first at step 0."""
+        """Whether a value starts in `(previous_step, step]`, the first one at step 0."""
         return any(previous_step < b <= step for b in (0, *self.boundaries))
 
 
 class Iterative(_Updated):
     """Prunes the same fraction of what is left in each of several rounds.
 
-    In round `i = 1 ... rounds`, which begins at `begin_step + (i - 1) steps_per_round`,
+    In round `i = 1 ... rounds`, which starts at `begin_step + (i - 1) steps_per_round`,
     `s = 1 - (1 - final_sparsity)^(i / rounds)`.
 
     Args:
@@ -305,11 +310,14 @@ class Iterative(_Updated):
 
 
 class Scaled(Schedule):
-    """`s(t) = factor schedule(t)`: another schedule that ends elsewhere.
+    """`s(t) = factor schedule(t)`: another schedule with scaled values.
 
     Args:
         schedule: a schedule, its name or `{name: arguments}`.
-        factor: of all its values.
+        factor: factor for all its values, at least 0.
+
+    Raises:
+        ValueError: if there is no such schedule, or `factor` is negative.
 
     Example:
         >>> schedule = Scaled(Constant(0.8, begin_step=10), factor=0.5)

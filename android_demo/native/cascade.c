@@ -50,7 +50,7 @@ static bool load(functions* to, void* library) {
 
 /* --- Opening ----------------------------------------------------------------------- */
 
-/* What a stage reads: a tensor of an earlier one, or where that is NULL the sample. */
+/* What a stage reads: a tensor of an earlier one, or the sample if that is NULL. */
 typedef struct {
   const tensor* from;
   tensor* to;
@@ -78,7 +78,7 @@ static int size_of(int type) {
   return type == FLOAT32 ? 4 : type == INT16 ? 2 : type == INT8 || type == UINT8 ? 1 : 0;
 }
 
-/* The tensor of that name that an earlier stage makes; NULL if none does. */
+/* The tensor with this name that an earlier stage computes; NULL if none does. */
 static const tensor* made(const tfc_cascade* self, int number, const char* name) {
   const tensor* found = NULL;
   while (!found && number--)

@@ -28,7 +28,7 @@ static TfLiteStatus count_taken(TfLiteContext* context, counted_delegate* self) 
 
 static TfLiteStatus prepare(TfLiteContext* context, TfLiteDelegate* delegate) {
   counted_delegate* self = (counted_delegate*)delegate;
-  /* Once for each graph of the model, and again for all when inputs are resized. */
+  /* Called once for each graph of the model, and again for all if inputs are resized. */
   if (!self->first_graph || self->first_graph == context)
     self->num_found = self->num_taken = 0;
   if (!self->first_graph) self->first_graph = context;

@@ -11,11 +11,11 @@
        static native void destroy(long handle);
      }
 
-   Handles are what org.tensorflow.lite.Delegate.getNativeHandle() returns. TFLite's
-   library is loaded first (TensorFlowLite.init()), the delegate of tfcompress is added
-   before XNNPACK, each serves one interpreter, and is destroyed after that is closed. The
+   Handles are those for org.tensorflow.lite.Delegate.getNativeHandle(). TFLite's library
+   must be loaded first (TensorFlowLite.init()), the delegate of tfcompress added before
+   XNNPACK; each serves one interpreter, and is destroyed after that is closed. The
    numbers are known once there is an interpreter: operations before the delegate saw the
-   model, and those of them that it runs. */
+   model, and how many of them it runs. */
 #include <dlfcn.h>
 #include <jni.h>
 #include <stdint.h>
@@ -36,7 +36,7 @@ static counted_delegate* delegate_of(jlong handle) {
   return (counted_delegate*)(intptr_t)handle;
 }
 
-/* The first of these that is in the process already: a second one would share nothing
+/* The first of these that is already in the process: a second one would share nothing
    with the interpreter. */
 static void* tflite_library(void) {
   static const char* const names[] = {"libtensorflowlite_jni.so",

@@ -10,7 +10,7 @@
 /* --- The JSON of one plan: an object of texts, numbers and lists of either ---------- */
 
 typedef struct {
-  const char* at; /* ends with a zero */
+  const char* at; /* zero-terminated */
   const char* error;
 } json;
 
@@ -29,14 +29,14 @@ static char next(json* from) {
   return *from->at;
 }
 
-/* Whether that comes next; it is passed by then. */
+/* Whether this comes next; if so, it is consumed. */
 static bool take(json* from, char expected) {
   if (next(from) != expected) return false;
   from->at++;
   return true;
 }
 
-/* Names in a plan are such that JSON escapes nothing. */
+/* Names in a plan contain nothing that JSON escapes. */
 static char* read_text(json* from) {
   if (!take(from, '"')) return fail(from, not_understood), NULL;
   const size_t size = strcspn(from->at, "\"\\");
@@ -78,7 +78,7 @@ static bool read_number_element(json* from, void** list, int count) {
   return !from->error;
 }
 
-/* The number of elements that were read, also where it then fails. */
+/* The number of elements that were read, even if it then fails. */
 static int read_list(json* from, element_reader* read, void** list) {
   int count = 0;
   if (!take(from, '[')) return fail(from, not_understood), 0;
@@ -91,7 +91,7 @@ static int read_list(json* from, element_reader* read, void** list) {
   return count;
 }
 
-/* What a plan also says, such as the multiply-accumulates of each exit. */
+/* Skips other entries of a plan, such as the multiply-accumulates of each exit. */
 static void skip(json* from) {
   void* list = NULL;
   if (next(from) == '"')
@@ -103,7 +103,7 @@ static void skip(json* from) {
   free(list);
 }
 
-/* The place of a text in a list; -1 if it is not there. */
+/* The index of a text in a list; -1 if it is not there. */
 static int read_choice(json* from, const char* const* names, int count) {
   char* text = read_text(from);
   int found = count - 1;
@@ -214,7 +214,7 @@ static size_t top_of(const float* values, size_t count) {
   return top;
 }
 
-/* Of softmax: exp(logit - highest) / sum. */
+/* The parts of softmax: exp(logit - highest) / sum. */
 static double sum_of(const float* logits, size_t count, float highest) {
   double sum = 0;
   for (size_t i = 0; i < count; i++) sum += exp((double)(logits[i] - highest));
@@ -248,6 +248,6 @@ bool exit_plan_leaves(const exit_plan* plan, exit_state* state, const float* ans
         plan->has_softmax ? highest : (float)(1 / sum_of(answer, num_classes, highest));
   if (plan->rule == EXIT_BY_ENTROPY)
     score = entropy_score(plan, answer, num_classes, highest);
-  /* Python compares what it computes in float32 in float32. */
+  /* Python compares float32 results in float32. */
   return (float)score >= (float)plan->thresholds[exit];
 }

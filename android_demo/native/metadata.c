@@ -10,14 +10,14 @@ enum { METADATA_NAME = 0, METADATA_BUFFER = 1, BUFFER_DATA = 0 };
 
 enum { MARK = 4, PLACE = 4, SHORT = 2 };
 
-/* A flatbuffer: a table begins with the distance back to its list of fields, which holds
-   its own size in bytes, the table's, and where each field is in the table, 0 if it was
-   left out. Vectors and other tables are distances forward.
+/* A flatbuffer: a table begins with the distance back to its list of fields. The list
+   holds its own size in bytes, the size of the table, and the offset of each field in
+   the table, 0 if it was left out. Vectors and other tables are distances forward.
    Source: https://flatbuffers.dev/internals/ */
 typedef struct {
   const unsigned char* bytes;
   size_t size;
-  bool is_damaged; /* something outside was asked for, and taken as 0 */
+  bool is_damaged; /* something outside was requested, and read as 0 */
 } reader;
 
 typedef struct {

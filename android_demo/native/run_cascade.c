@@ -1,11 +1,11 @@
-/* Runs a .tflite file with early exits on a device, by the C API of TFLite's Android
-   library; an example of cascade.h, and what tests it:
+/* Runs a .tflite file with early exits on a device, with the C API of TFLite's Android
+   library; an example and test of cascade.h:
 
      run_cascade libtensorflowlite_jni.so cpu|xnnpack MODEL INPUTS OUTPUTS
 
-   INPUTS holds the bytes of one sample after the other, OUTPUTS gets their answers in
-   float32. Prints the exit of each, from 0. Files with operations of tfcompress need its
-   delegate, which is added to the options of the interpreter as in runner.c. */
+   INPUTS holds the bytes of one sample after another, OUTPUTS gets their answers in
+   float32. Prints the exit of each, counted from 0. Files with operations of tfcompress
+   need its delegate, which is added to the interpreter's options as in runner.c. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,7 +94,7 @@ static int run_file(char** words) {
 }
 
 int main(int count, char** words) {
-  /* Not exit: what the libraries would take apart is of no use any more. */
+  /* Not exit: there is no need for the libraries to clean up. */
   _exit(count == 6 ? run_file(words)
                    : complain("expected", "LIBRARY cpu|xnnpack MODEL INPUTS OUTPUTS"));
 }

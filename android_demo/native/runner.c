@@ -1,4 +1,4 @@
-/* Runs and times one model for `adb shell`, by the C API of TFLite's Android library:
+/* Runs and times one model for `adb shell`, with the C API of TFLite's Android library:
 
      runner --library libtensorflowlite_jni.so --model m.tflite [--delegate
    libtfcompress.so]
@@ -7,11 +7,11 @@
 
    The input file holds the bytes of all inputs in order, example after example; the model
    runs on each, and the bytes of all outputs go into the output file in the same way.
-   Times are of the first example, or of made-up numbers.
+   Times are for the first example, or for generated numbers.
 
    Prints one line of JSON (a "run" of result.schema.json without the name and the hash of
    the model, and the runtime's version), then the line "end BYTES HASH" with the length
-   of the JSON and its FNV-1a hash of 64 bits: without that line some of it got lost.
+   of the JSON and its 64-bit FNV-1a hash: without this line, some of it was lost.
    Errors are in the JSON and on stderr; the exit status is then 1. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -204,7 +204,7 @@ _Noreturn static void finish(const char* error) {
   const uint64_t hash = hash_of(&json);
   append(&json, "\nend %zu %016llx\n", size, (unsigned long long)hash);
   write_all(STDOUT_FILENO, json.data, json.size);
-  /* Not exit: what the libraries would take apart is of no use any more. */
+  /* Not exit: there is no need for the libraries to clean up. */
   _exit(error ? 1 : 0);
 }
 
@@ -223,7 +223,7 @@ __attribute__((format(printf, 1, 2))) _Noreturn static void fail(const char* for
   finish(message.data);
 }
 
-/* The first message is the one that says why; later ones follow from it. */
+/* The first message gives the reason; later ones follow from it. */
 static void keep_message(void* user_data, const char* format, va_list arguments) {
   (void)user_data;
   if (!result.runtime_message.size)
@@ -350,7 +350,7 @@ static double now_ms(void) {
   return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-/* -1 where the system does not tell. */
+/* -1 if the system does not report it. */
 static long status_bytes(const char* key) {
   char line[256];
   long kilobytes = -1;
@@ -363,7 +363,7 @@ static long status_bytes(const char* key) {
   return kilobytes < 0 ? -1 : kilobytes * 1024;
 }
 
-/* Where it is not allowed, the peak is that of the process so far. */
+/* If it is not allowed, the peak is that of the process so far. */
 static void forget_peak_memory(void) {
   FILE* file = fopen("/proc/self/clear_refs", "w");
   if (!file) return;
@@ -405,7 +405,7 @@ static double timed(TfLiteInterpreter* interpreter) {
   return now_ms() - start;
 }
 
-/* Floats from -1 to 1 and all bytes; zeros for others, which may be places in tables. */
+/* Floats from -1 to 1 and all bytes; zeros for others, which may index tables. */
 static void make_up(TfLiteTensor* tensor) {
   enum { kTfLiteUInt8 = 3 };
   const int type = TfLiteTensorType(tensor);
@@ -423,7 +423,7 @@ static void make_up(TfLiteTensor* tensor) {
   }
 }
 
-/* Whether there was another example; a part of one is an error. */
+/* Whether there was another example; an incomplete one is an error. */
 static bool read_example(TfLiteInterpreter* interpreter, FILE* from, const char* path) {
   size_t before = 0;
   bool is_whole = true;
@@ -483,7 +483,7 @@ static void run_examples(TfLiteInterpreter* interpreter, const arguments* given)
 
 int main(int count, char** words) {
   const arguments given = parse(count, words);
-  /* Nobody else ends it when the connection of `adb shell` is cut. */
+  /* Nothing else ends it if the connection of `adb shell` is cut. */
   if (given.timeout) alarm((unsigned)given.timeout);
   void* library = load_tflite(given.library);
   result.size_bytes = size_of(given.model);

@@ -2,8 +2,8 @@
 
 #include <dlfcn.h>
 
-/* The number of threads comes first in all versions; what follows differs, and its
-   values are left as the library sets them. */
+/* The number of threads comes first in all versions; the other fields differ, and keep
+   the values that the library sets. */
 typedef struct {
   int32_t num_threads;
   char others[1020];

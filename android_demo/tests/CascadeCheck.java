@@ -11,7 +11,7 @@ import org.tensorflow.lite.TensorFlowLite;
 import org.tfcompress.benchmark.core.Backend;
 import org.tfcompress.benchmark.core.Plan;
 
-/** Runs a cascade in the app's class: BACKEND MODEL INPUTS OUTPUTS; prints each exit. */
+/** Runs a cascade with the app's class: BACKEND MODEL INPUTS OUTPUTS; prints each exit. */
 final class CascadeCheck {
   public static void main(String[] words) throws Exception {
     TensorFlowLite.init();

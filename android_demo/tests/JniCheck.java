@@ -9,7 +9,7 @@ import org.tensorflow.lite.Delegate;
 import org.tensorflow.lite.Interpreter;
 import org.tensorflow.lite.TensorFlowLite;
 
-/** Runs a model with both delegates by TFLite's Java API: MODEL INPUTS OUTPUTS. */
+/** Runs a model with both delegates with TFLite's Java API: MODEL INPUTS OUTPUTS. */
 final class JniCheck {
   private static final class Handle implements Delegate {
     private final long handle;

@@ -1,4 +1,4 @@
-"""What the tests share: built programs, and models with what Python computes of them."""
+"""Shared by the tests: built programs, and models with Python's outputs for them."""
 
 import pathlib
 import sys
@@ -35,7 +35,7 @@ def x86_64():
 
 @pytest.fixture
 def phone(tmp_path, monkeypatch):
-    """A played phone that the program adb of this machine reaches."""
+    """A fake phone that the program adb of this machine reaches."""
     phone = Phone(tmp_path / "phone")
     monkeypatch.setenv("PATH", str(phone.programs), prepend=":")
     monkeypatch.setenv("FAKE_ADB", str(phone.home))
@@ -66,7 +66,7 @@ def int8(path):
 
 
 def _without_xnnpack(path, x):
-    """Outputs of the built-in kernels, which round int8 values in their own way."""
+    """Outputs of the built-in kernels, which round int8 values differently."""
     content, delegate = loadable(path.read_bytes())
     interpreter = litert.Interpreter(
         model_content=content,

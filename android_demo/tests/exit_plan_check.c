@@ -1,5 +1,5 @@
-/* Reads the plan of a cascade, then of all its beginnings and of the file with each byte
-   changed: MODEL. Prints how often that was read and refused; sanitizers watch. */
+/* Reads the plan of the cascade MODEL, then of all its prefixes and of the file with each
+   byte changed. Prints how many were read and refused, under sanitizers. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 static int num_read, num_refused;
 
-/* A copy of its own, so that what is read beyond the end is found. */
+/* A separate copy, so that reads beyond the end are found. */
 static void try(const char* content, size_t size) {
   char* copy = malloc(size ? size : 1);
   memcpy(copy, content, size);

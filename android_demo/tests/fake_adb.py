@@ -1,7 +1,7 @@
-"""Stands for the program adb, with a folder as the device: `$FAKE_ADB`.
+"""Replaces the program adb, with a folder as the device: `$FAKE_ADB`.
 
-`script.json` there says how it behaves, each call is a line of `calls`. Commands are run by
-this machine's shell, with /data/local/tmp in the folder; the runner is played.
+`script.json` there controls its behaviour, and each call is a line in `calls`. Commands are
+run by this machine's shell, with /data/local/tmp in the folder; the runner is faked.
 """
 
 import hashlib
@@ -43,12 +43,12 @@ def here(text):
 
 
 def disconnect():
-    """Nothing is listed from now on, as long as nobody connects it again."""
+    """Nothing is listed from now on, until it is connected again."""
     (HOME / "gone").touch()
 
 
 def run_again(name):
-    """How often something happened before."""
+    """How often this was called before."""
     path = HOME / f"count.{name}"
     count = int(path.read_text()) if path.exists() else 0
     path.write_text(str(count + 1))
@@ -79,7 +79,7 @@ def result(size_bytes, error=None):
 
 
 def play_runner(command):
-    """The output and the status of the runner; `script["runs"]` says what happens."""
+    """The output and the status of the runner, as set in `script["runs"]`."""
     words = command.split()
     option = {name: here(words[i + 1]) for i, name in enumerate(words[:-1])}
     number = run_again("runs")
@@ -111,7 +111,7 @@ def play_runner(command):
 
 
 def play_app(command):
-    """What the app does when it is started: `script["runs"]` says how it goes."""
+    """What the app does when it is started, as set in `script["runs"]`."""
     words = shlex.split(command.splitlines()[0])
     folder = HOME / "sdcard/Android/data/org.tfcompress.benchmark/files"
     folder /= words[words.index("folder") + 1]

@@ -1,4 +1,4 @@
-"""Programs for Android on this machine: unchanged, by an emulator and a shim."""
+"""Runs unchanged programs for Android on this machine, with an emulator and a shim."""
 
 import io
 import os
@@ -23,9 +23,9 @@ class Machine:
     """Runs programs for an ABI, unchanged, with TFLite's own Android library.
 
     Attributes:
-        library: TFLite's.
+        library: TFLite's library.
         built: the folder with the programs and the delegate.
-        shim: the folder with libraries that stand for Android's.
+        shim: the folder with libraries that replace Android's.
     """
 
     def __init__(self, abi):
@@ -55,7 +55,7 @@ class Machine:
         return self.execute("runner", *words, cpu=cpu)
 
     def execute(self, program, *words, cpu="cortex-a76"):
-        """The finished process of a program that was built."""
+        """The finished process of one of the built programs."""
         program = [self.built / program, *words]
         if self.abi == "x86_64":
             loader = pathlib.Path("/lib64/ld-linux-x86-64.so.2")
@@ -63,7 +63,7 @@ class Machine:
             environment = None
         else:
             root = emulator.ROOT
-            # Where programs for Android say that their loader is.
+            # The path where programs for Android expect their loader.
             loader = root / "system/bin/linker64"
             loader.parent.mkdir(parents=True, exist_ok=True)
             if not loader.exists():

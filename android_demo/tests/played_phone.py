@@ -1,4 +1,4 @@
-"""A phone that fake_adb.py plays."""
+"""A phone simulated by fake_adb.py."""
 
 import json
 import pathlib
@@ -8,7 +8,7 @@ FAKE = pathlib.Path(__file__).with_name("fake_adb.py")
 
 
 class Phone:
-    """A played device.
+    """A simulated device.
 
     Attributes:
         home: the folder that is the device.

@@ -1,4 +1,4 @@
-"""The driver through the real adb to a real adbd, with the runner for x86_64 behind it."""
+"""The driver through the real adb to a real adbd, which runs the runner for x86_64."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ PROGRAMS = {
 
 
 def _obstacle():
-    """Why there can be no adbd here; None if there can be one."""
+    """Why adbd cannot run here; None if it can."""
     if platform.machine() != "x86_64" or not shutil.which("apt-get"):
         return "needs Debian on x86_64"
     if not shutil.which("ip"):
@@ -41,7 +41,7 @@ def _obstacle():
 
 
 class Phone:
-    """A folder that adbd shows as a device."""
+    """A folder that adbd presents as a device."""
 
     def __init__(self, folder, adb):
         self.folder = folder
@@ -160,7 +160,9 @@ def test_cut_while_a_model_runs(phone, measure, tmp_path, cut):
     thread = threading.Thread(target=cut_at_the_second_model)
     thread.start()
     plan = Plan(seconds=3)
-    with pytest.raises(Disconnected, match="Measured are float32. Repeat the command"):
+    with pytest.raises(
+        Disconnected, match="Already measured: float32. Repeat the command"
+    ):
         measure(adb, ["float32", "int8"], plan=plan, results=tmp_path)
     thread.join()
     adb = phone.start_again() if cut == "adbd dies" else phone.connect()

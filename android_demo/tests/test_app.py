@@ -1,4 +1,4 @@
-"""The driver and the app's own code, with TFLite's library, on the two sides of an adb."""
+"""The driver and the app's own code, with TFLite's library, on both sides of an adb."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ MODELS = OUTPUT / "models"
 
 @pytest.fixture(scope="module")
 def phone(x86_64, tmp_path_factory):
-    """A played phone with the real app, in Robolectric."""
+    """A simulated phone with the real app, in Robolectric."""
     assert (MODELS / "manifest.json").exists(), "run 'make android' first"
     phone = Phone(tmp_path_factory.mktemp("folder") / "phone")
     phone.script(runs=["in the real app"])

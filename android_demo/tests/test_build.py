@@ -1,4 +1,4 @@
-"""What the build refuses, and what it reads in files for that."""
+"""What the build refuses, and the facts it reads from files for this."""
 
 import build_native
 import elf
@@ -27,7 +27,7 @@ def test_built_files(arm64, x86_64):
     ("processor", "message"),
     [
         ("x86_64", "is for aarch64"),
-        # TFLite's library of 2.16.1 was built for pages of 4 KB only.
+        # TFLite's library of 2.16.1 was built only for pages of 4 KB.
         ("aarch64", r"has pages \(bytes\) of 4096"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Cascades in Java and in C, with TFLite's own Android library, against Python."""
+"""Compares cascades in Java and C, with TFLite's own Android library, with Python."""
 
 import dataclasses
 import subprocess
@@ -29,10 +29,10 @@ JARS = [
     OUTPUT / f"libraries/{name}-2.16.1.classes.jar"
     for name in ("tensorflow-lite", "tensorflow-lite-api")
 ]
-# Means of colours differ, so that exits that average positions answer differently.
+# Means of colours differ, so that exits that average positions give different answers.
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(60, 8, 8, 3)) + 2 * RNG.normal(size=(60, 1, 1, 3))
-# Others for thresholds, so that no sample lies on one.
+# Other samples for thresholds, so that no sample lies exactly on one.
 X, SAMPLES = np.split(X.astype("float32"), [40])
 
 
@@ -65,17 +65,17 @@ CASES = {
     "float32": ("float32", "confidence", {}),
     "entropy": ("float32", "entropy", {"activation": "softmax"}),
     "patience": ("float32", "patience", {}),
-    # The kernels of softmax round otherwise on arm64.
+    # The kernels of softmax round differently on arm64.
     "int8": ("int8", "confidence", {}),
 }
 PAIRS = [(name, backend) for name in CASES for backend in ("XNNPACK", "CPU")]
-# Python's LiteRT runs XNNPACK's kernels; TFLite's own round int8 values otherwise.
+# Python's LiteRT runs XNNPACK's kernels; TFLite's own round int8 values differently.
 PAIRS.remove(("int8", "CPU"))
 
 
 @pytest.fixture(scope="module")
 def cascade(request, tmp_path_factory):
-    """The path of a cascade, and what Python makes of its inputs."""
+    """The path of a cascade, and Python's answers for its inputs."""
     precision, rule, options = CASES[request.param]
     path = tmp_path_factory.mktemp("cascades") / f"{request.param}.tflite"
     _write(path, precision, rule, **options)

@@ -18,7 +18,7 @@ ARM64, X86_64 = 183, 62
 
 
 def elf(machine):
-    """The beginning of a program or library, which is all that the driver looks at."""
+    """The beginning of a program or library, which is all that the driver reads."""
     return b"\x7fELF\x02\x01".ljust(18, b"\0") + machine.to_bytes(2, "little") + b"..."
 
 
@@ -36,7 +36,7 @@ def tools(tmp_path):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Three small files of different content."""
+    """Three small files with different content."""
     folder, found = tmp_path_factory.mktemp("models"), {}
     for size, name in enumerate("abc", 3):
         keras.utils.set_random_seed(0)
@@ -119,7 +119,7 @@ def test_no_adb(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("devices", "serial", "message"),
     [
-        ({}, None, "No device: adb lists none. Switch on USB debugging"),
+        ({}, None, "No device: adb lists none. Enable USB debugging"),
         ({}, "P8", "No device P8; adb lists none"),
         ({"A": "device"}, "P8", r"No device P8; adb lists A \(device\)"),
         (
@@ -160,9 +160,9 @@ def test_a_cut_connection_keeps_what_is_done(phone, models, tools, tmp_path, hap
         measure(models, tools, results=tmp_path / "r")
     message = str(raised.value)
     assert "The device P8 was disconnected" in message
-    assert "Measured are a.tflite. Repeat the command with --results" in message
+    assert "Already measured: a.tflite. Repeat the command with --results" in message
     assert str(tmp_path / "r") in message
-    assert "stays in /data/local/tmp/tfcompress-" in message
+    assert "stay in /data/local/tmp/tfcompress-" in message
     assert [p.name for p in (tmp_path / "r").iterdir()] == ["unfinished.json"]
     assert phone.files != []
 
@@ -186,7 +186,7 @@ def test_cut_without_a_folder_for_results(phone, models, tools, monkeypatch, tmp
     phone.connect_again()
     phone.script(runs=["works", "works", "cut"])
     (phone.home / "count.runs").unlink()
-    with pytest.raises(Disconnected, match=r"Measured are a.tflite, b.tflite\."):
+    with pytest.raises(Disconnected, match=r"Already measured: a.tflite, b.tflite\."):
         measure(models, tools)
     (left,) = (tmp_path / "scratch").iterdir()
     phone.connect_again()
@@ -224,7 +224,7 @@ def test_a_full_device(phone, models, tools):
     [
         ("crashes", "the runner ended with status 139: .* Segmentation fault"),
         ("damaged", "the runner ended with status 0: .* damaged"),
-        ("timeout", "longer than 600 seconds; give it more with --timeout"),
+        ("timeout", "longer than 600 seconds; allow more with --timeout"),
         ("half", "the device has 7 of its [0-9,]+ bytes"),
         ("the model cannot run.", "the model cannot run"),
     ],
@@ -268,7 +268,7 @@ def test_interrupted_by_the_user(phone, models, tools, monkeypatch, tmp_path):
     monkeypatch.setattr(shell_runner.ShellRunner, "run", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
         measure(models, tools, results=tmp_path / "r", say=said.append)
-    assert "Measured are a.tflite. Repeat the command" in said[-1]
+    assert "Already measured: a.tflite. Repeat the command" in said[-1]
     assert phone.files == []
 
 
@@ -278,7 +278,7 @@ def test_what_is_unfinished_must_be_the_same(phone, models, tools, tmp_path):
         measure(models, tools, results=tmp_path / "r")
     phone.connect_again()
     before = (tmp_path / "r/unfinished.json").read_text()
-    with pytest.raises(ValueError, match="has another plan. Delete it to begin anew"):
+    with pytest.raises(ValueError, match="has another plan. Delete it to start again"):
         measure(models, tools, plan=Plan(num_threads=4), results=tmp_path / "r")
     with pytest.raises(ValueError, match="has another runner. Delete it"):
         measure(models, tools, runner="app", results=tmp_path / "r")
@@ -322,7 +322,7 @@ def test_accuracy_and_agreement(phone, models, tools):
     assert found["accuracy"] is None
     (phone.home / "outputs").write_bytes(device.tobytes()[:-4])
     (found,) = measure(one, tools, data=(x, labels))["runs"]
-    assert found["error"] == "44 bytes of outputs came, expected 4 times 12"
+    assert found["error"] == "received 44 bytes of outputs, expected 4 times 12"
 
 
 def test_data_that_do_not_fit(phone, models, tools):
@@ -354,11 +354,11 @@ def test_files_for_the_device(phone, models, tools, tmp_path):
         measure(models, tools | {"library": tmp_path / "none.aar"})
     tools["library"].write_bytes(elf(X86_64))
     with pytest.raises(
-        ValueError, match="is for x86_64, and this device needs arm64-v8a"
+        ValueError, match="is for x86_64, but this device needs arm64-v8a"
     ):
         measure(models, tools)
     tools["library"].write_text("hello, this is no library")
-    with pytest.raises(ValueError, match="is for no library or program at all"):
+    with pytest.raises(ValueError, match="is for no device"):
         measure(models, tools)
     archive = tmp_path / "tflite.aar"
     for abi, fits in (("x86_64", False), ("arm64-v8a", True)):
@@ -375,7 +375,7 @@ def test_files_for_the_device(phone, models, tools, tmp_path):
 
 @pytest.fixture
 def in_app(phone, models, monkeypatch):
-    """A function that runs the models in the played app."""
+    """A function that runs the models in the simulated app."""
     monkeypatch.setattr(app_runner, "_PAUSE", 0.01)
     monkeypatch.setattr(app_runner, "_START", 0)
 
@@ -430,8 +430,8 @@ def test_the_app_is_not_there(phone, in_app):
     ("happens", "message"),
     [
         ("GPU is not offered.", "GPU is not offered."),
-        ("dies", "the app ended without a result; 'adb logcat -d -b crash' says why"),
-        ("sleeps", "longer than 1 seconds; unlock the device, or give it more"),
+        ("dies", "the app ended without a result; 'adb logcat -d -b crash' shows why"),
+        ("sleeps", "longer than 1 seconds; unlock the device, or allow more"),
     ],
 )
 def test_errors_in_the_app(phone, in_app, happens, message):
@@ -446,13 +446,13 @@ def test_errors_in_the_app(phone, in_app, happens, message):
 
 def test_damaged_result_of_the_app(phone, in_app):
     phone.script(runs=["damaged"])
-    with pytest.raises(AdbError, match="The result came with .* Repeat the command"):
+    with pytest.raises(AdbError, match="The result arrived with .* Repeat the command"):
         in_app()
 
 
 def test_cut_while_the_app_runs(phone, in_app, tmp_path):
     phone.script(runs=["works", "cut"])
-    with pytest.raises(Disconnected, match=r"Measured are a.tflite\."):
+    with pytest.raises(Disconnected, match=r"Already measured: a.tflite\."):
         in_app(results=tmp_path / "r")
     phone.connect_again()
     phone.script()

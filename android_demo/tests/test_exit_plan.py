@@ -1,4 +1,4 @@
-"""The C that says where samples leave, on the cases that Java is tested with too."""
+"""The C code that decides where samples leave, on the cases also used for Java."""
 
 import ctypes
 import json
@@ -51,7 +51,7 @@ State = ctypes.c_longlong * 3
 
 
 def _plan(native, content):
-    """The plan and the error, None each if it is not there."""
+    """The plan and the error, each None if there is none."""
     error = ctypes.c_char_p()
     plan = native.exit_plan_read(content, len(content), ctypes.byref(error))
     return plan, error.value and error.value.decode()

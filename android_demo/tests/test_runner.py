@@ -1,4 +1,4 @@
-"""The runner for arm64 under emulation, against LiteRT of Python on this machine."""
+"""Compares the emulated runner for arm64 with Python's LiteRT on this machine."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def _run(machine, case, backend, *options, cpu="cortex-a76"):
 
 NUM_DELEGATED = {"float32": 0, "int8": 0, "chain": 5, "residual": 3, "encoded": 1}
 PAIRS = [(name, backend) for name in NUM_DELEGATED for backend in ("cpu", "xnnpack")]
-# TFLite's own kernels round two of its values otherwise on arm64; see the test below.
+# TFLite's own kernels round two of its values differently on arm64; see the test below.
 PAIRS.remove(("encoded", "cpu"))
 
 

@@ -1,5 +1,5 @@
-# Android as the toolchain file of the NDK sets it up, but by Zig's Clang with the headers
-# of musl, and against libraries of nothing but names (build_native.py makes them).
+# Android as set up by the toolchain file of the NDK, but with Zig's Clang and the headers
+# of musl, and against libraries that contain only names (from build_native.py).
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR ${TFC_PROCESSOR})
 set(ANDROID TRUE)
@@ -11,7 +11,7 @@ if(TFC_PROCESSOR STREQUAL "aarch64")
   # The NDK has these functions in Clang's own library.
   string(APPEND CMAKE_C_FLAGS_INIT " -mno-outline-atomics")
 endif()
-# bionic's name of what musl's errno calls, and no calls of what bionic does not have.
+# bionic's name for the function in musl's errno, and no calls that bionic lacks.
 string(APPEND CMAKE_C_FLAGS_INIT " -D__errno_location=__errno -fno-builtin-bcmp")
 foreach(headers ${TFC_PROCESSOR}-linux-musl generic-musl any-linux-any)
   string(APPEND CMAKE_C_FLAGS_INIT " -isystem ${TFC_ZIG}/lib/libc/include/${headers}")

@@ -1,14 +1,14 @@
-# What building and testing the app share: sourced with $demo and $folder set.
+# Shared by building and testing the app: sourced with $demo and $folder set.
 app=$demo/app
 libraries=$folder/libraries
 
-# fetch NAME FOLDER SIZE: what tools/NAME/pom.xml lists.
+# fetch NAME FOLDER SIZE: fetches what tools/NAME/pom.xml lists.
 fetch() {
   local pom=$demo/tools/$1/pom.xml into=$2 done=$2.done
   if [[ $done -nt $pom ]]; then return; fi
   echo "Downloading about $3 by Maven ..."
   rm -rf "$into"
-  # -U: what failed just now is asked for again.
+  # -U: failed downloads are tried again.
   "$demo/tools/retry" mvn -B -q -U -f "$pom" dependency:copy-dependencies -DoutputDirectory="$into"
   touch "$done"
 }
@@ -24,7 +24,7 @@ fetch_libraries() {
   jdk=$(realpath "$(dirname "$(realpath "$(command -v javac)")")/..")
 }
 
-# An apt with lists and archives of its own: nothing is installed and root is not needed.
+# An apt with its own lists and archives: nothing is installed and root is not needed.
 apt_get() {
   local apt=$folder/apt
   mkdir -p "$apt"/{lists,archives}/partial
@@ -34,7 +34,7 @@ apt_get() {
     -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=0 "$@"
 }
 
-# Debian's programs for Android, of one version for everybody.
+# Debian's programs for Android, in the same version for everybody.
 fetch_debian() {
   debian=$folder/debian
   local names=(aapt android-framework-res zipalign apksigner) package

@@ -1,13 +1,13 @@
 """usage: python android_demo/tools/build_native.py [--output FOLDER] [--abi ABI …]
 
 Builds tfcompress's delegate, the JNI library and the programs for Android without the
-NDK: by Zig's Clang (pip install ziglang==0.17.1), CMake and Ninja, from the CMakeLists.txt
-that the NDK uses too. In FOLDER/ABI lie libtfcompress.so, libtfcompress_jni.so, runner and
-run_cascade.
+NDK: with Zig's Clang (pip install ziglang==0.17.1), CMake and Ninja, from the
+CMakeLists.txt that the NDK also uses. Writes libtfcompress.so, libtfcompress_jni.so, runner
+and run_cascade to FOLDER/ABI.
 
-What a device would refuse fails: the files are linked against names that Android 5 (API
-21) has in its C libraries (libc.map.txt, libm.map.txt and libdl.map.txt of bionic), need
-no other library, and have pages of 16 KB.
+The build fails for files that a device would refuse: they are linked against names that
+Android 5 (API 21) has in its C libraries (libc.map.txt, libm.map.txt and libdl.map.txt of
+bionic), need no other library, and have pages of 16 KB.
 """
 
 import argparse
@@ -46,12 +46,12 @@ NAMES = {
 
 
 def build(abi, output, zig=None, targets=tuple(FILES)):
-    """The paths of what was built for an ABI and checked, in `output/abi`.
+    """Builds and checks files for an ABI; returns their paths in `output/abi`.
 
     Args:
         abi: `"arm64-v8a"` or `"x86_64"`.
         output: a folder.
-        zig: the folder of the package ziglang; None stands for this Python's.
+        zig: the folder of the package ziglang; None for that of this Python.
         targets: names in `FILES`.
 
     Raises:
@@ -81,7 +81,7 @@ def build(abi, output, zig=None, targets=tuple(FILES)):
 
 
 def check(path, processor):
-    """Raises what a device with that processor would refuse the file for."""
+    """Raises if a device with this processor would refuse the file."""
     found = elf.read(path)
     known = {name for names in NAMES.values() for name in names.split()}
     libraries = {f"lib{name}.so" for name in NAMES}
@@ -109,7 +109,7 @@ def _installed_zig():
 def _environment(output):
     tools = str(pathlib.Path(sys.executable).parent)
     caches = ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")
-    # CMake and Ninja of this Python's environment.
+    # CMake and Ninja from this Python's environment.
     return {
         **{cache: str(output / "cmake/zig") for cache in caches},
         **os.environ,
@@ -134,7 +134,7 @@ def _jni_includes():
 
 
 def _write_stubs(folder, zig, processor, environment):
-    """Libraries of nothing but names, the start of programs, and a linker."""
+    """Writes libraries that contain only names, the start of programs, and a linker."""
     done, names = folder / "done", str(NAMES)
     if done.exists() and done.read_text() == names:
         return
@@ -155,7 +155,7 @@ def _write_stubs(folder, zig, processor, environment):
         _run(command, environment, source)
     start = ["-O2", "-fPIC", "-c", TOOLS / "start.c", "-o", folder / "start.o"]
     _run([*clang, *start], environment)
-    # Which instructions the processor has: the NDK has that in Clang's own library.
+    # Which instructions the processor has: in the NDK, this is in Clang's own library.
     runtime = [
         *(
             zig / "zig",

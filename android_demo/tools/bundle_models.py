@@ -1,9 +1,9 @@
 """usage: python android_demo/tools/bundle_models.py [--demo FOLDER] [FOLDER]
 
-Writes the models that the app brings along, by default into app/src/main/assets/models:
+Writes the models that are bundled with the app, by default to app/src/main/assets/models:
 networks that read handwritten digits (those of scikit-learn, 8 x 8 pixels), in float32,
-int8, with encoded weights and binary, with test images, labels and what Python's LiteRT
-answers to them. Trains for about a minute.
+int8, with encoded weights and binary, with test images, labels and the answers of Python's
+LiteRT. Trains for about a minute.
 
 --demo adds the files of `tfcompress demo --output FOLDER`.
 """
@@ -47,7 +47,7 @@ def write_models(folder):
 
 
 def _residual(shape):
-    """A network whose convolutions, but the first, can be binary."""
+    """A network whose convolutions, except the first, can be binary."""
     layers, x = keras.layers, keras.Input(shape, name="image")
     y = layers.Conv2D(32, 3, padding="same", use_bias=False)(x)
     y = layers.BatchNormalization()(y)
@@ -60,7 +60,7 @@ def _residual(shape):
 
 
 def write_manifest(folder, files):
-    """What the app reads: each file with its data, answers and hashes."""
+    """Writes what the app reads: each file with its data, answers and hashes."""
     _, (x, y) = tfc.datasets.load("digits")
     np.savez(folder / "digits.npz", x=x.astype("float32"), y=y.astype("int32"))
     models = [_describe(folder, name, path, x) for name, path in files.items()]

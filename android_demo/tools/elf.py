@@ -1,4 +1,4 @@
-"""What a loader reads of programs and libraries (ELF, 64 bits, little endian)."""
+"""Reads the loader's view of programs and libraries (ELF, 64 bits, little endian)."""
 
 import dataclasses
 import pathlib
@@ -12,15 +12,15 @@ _NEEDED, _NAME = 1, 14
 
 @dataclasses.dataclass(frozen=True)
 class Elf:
-    """A file.
+    """The facts of a file.
 
     Attributes:
         processor: `"aarch64"` or `"x86_64"`.
-        page_sizes: bytes, of the parts that are loaded.
-        name: what others call the library, None if it does not say.
-        needed: names of libraries.
-        undefined: `{symbol: its version or None}` that those have to have.
-        defined: symbols that it offers.
+        page_sizes: page sizes of the loaded segments, in bytes.
+        name: the name under which others need the library, or None.
+        needed: names of needed libraries.
+        undefined: `{symbol: its version or None}` that these have to provide.
+        defined: symbols that it provides.
     """
 
     processor: str
@@ -32,7 +32,7 @@ class Elf:
 
 
 def read(path):
-    """The facts of a file.
+    """Reads the facts of a file.
 
     Raises:
         ValueError: if it is something else.

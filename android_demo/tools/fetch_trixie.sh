@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # fetch_trixie.sh FOLDER PACKAGE…: unpacks packages of Debian 13 into FOLDER/root; nothing is
-# installed. FOLDER/run PROGRAM … runs a program of theirs with the libraries that it was
+# installed. FOLDER/run PROGRAM … runs one of their programs with the libraries that it was
 # built for. Needs apt.
 set -euo pipefail
 folder=$(realpath -m "${1:?usage: fetch_trixie.sh FOLDER PACKAGE…}")
@@ -10,7 +10,7 @@ rm -rf "$folder"
 mkdir -p "$folder"/{lists,cache/archives}/partial "$folder/root"
 touch "$folder/status"
 
-# From where this machine gets its own packages.
+# The mirror from which this machine gets its own packages.
 mirror=$(grep -rhoE '(http|https)://[^ ]*debian/?( |$)' /etc/apt/ | head -n 1)
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 echo "deb [signed-by=$keys] ${mirror:-http://deb.debian.org/debian} trixie main" \

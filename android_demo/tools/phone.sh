@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # phone.sh ADB FOLDER PORT: a real adbd whose device is FOLDER, until stdin ends. ADB is
-# what fetch_trixie.sh made. It listens in a network of its own, as it lets anybody in; a
-# server of adb runs there too. FOLDER/pid is a process in that network, for nsenter.
+# the folder from fetch_trixie.sh. It listens in a separate network, since it accepts anybody;
+# an adb server runs there too. FOLDER/pid is a process in that network, for nsenter.
 #
-# FOLDER/system/bin comes first in the PATH of the device: getprop and its like go there. In
-# FOLDER/shim are libraries that let programs for Android run (shim.py). The storage of the
-# device has 12 MB. A line on stdin starts another adbd after the first was killed;
-# FOLDER/adbd.pid is the last one's.
+# FOLDER/system/bin comes first in the PATH of the device: getprop and similar programs go
+# there. FOLDER/shim has libraries that let programs for Android run (shim.py). The storage of
+# the device has 12 MB. A line on stdin starts another adbd after the first was killed;
+# FOLDER/adbd.pid is that of the last one.
 #
-# Needs root. PORT is not an odd one from 5555 to 5585: adb takes those for emulators.
+# Needs root. PORT must not be odd and from 5555 to 5585: adb takes those for emulators.
 set -euo pipefail
 export adb=$(realpath "$1") folder=$(realpath "$2") port=$3
 exec unshare --net --mount --propagation private bash -euc '

@@ -1,16 +1,16 @@
 """usage: python android_demo/tools/shim.py OUTPUT FILE … [--compiler "gcc"]
 
-Makes libc.so, libm.so, libdl.so and liblog.so with which a process of glibc loads what was
+Writes libc.so, libm.so, libdl.so and liblog.so, with which a glibc process can load files
 built for Android's bionic: TFLite's libtensorflowlite_jni.so, the delegate, the runner. For
-tests, with LD_LIBRARY_PATH=OUTPUT: that a file links, loads and computes the right values.
-They say nothing of Android itself, nor of its speed.
+tests, with LD_LIBRARY_PATH=OUTPUT, that a file links, loads and computes the right values.
+They tell nothing about Android itself or its speed.
 
-Each symbol that the FILEs want of bionic jumps to glibc's function of that name; what
-bionic calls or does otherwise is written out in shim_libc.c.
+Each symbol that the FILEs need from bionic jumps to glibc's function with this name;
+functions that bionic names or implements differently are in shim_libc.c.
 
-What programs hold of both C libraries is of the same size on 64 bits, or glibc's needs no
-more than zeros: a mutex has 40 bytes (glibc on arm64: 48, the last of which a plain mutex
-does not use), a condition 48, a lock for readers and writers 56, a once 4.
+On 64 bits, structures of both C libraries that programs hold have the same size, or
+glibc's only needs zeros: a mutex has 40 bytes (glibc on arm64: 48, the last of which a
+plain mutex does not use), a condition 48, a readers-writer lock 56, a once 4.
 """
 
 import argparse
@@ -51,11 +51,11 @@ def make(output, files, compiler=("cc",)):
 
     Args:
         output: a folder.
-        files: paths of what is to be loaded, all for one processor.
-        compiler: the words of a command that compiles for that processor and glibc.
+        files: paths of the files to load, all for the same processor.
+        compiler: the words of a command that compiles for this processor and glibc.
 
     Raises:
-        ValueError: if a file is nothing that Android loads, or for another processor.
+        ValueError: if Android cannot load a file, or it is for another processor.
         RuntimeError: if they do not compile.
     """
     output = pathlib.Path(output).resolve()
@@ -72,7 +72,7 @@ def make(output, files, compiler=("cc",)):
     forwarded = sorted(wanted.keys() - own)
     versions = sorted({"LIBC", *wanted.values()})
 
-    # A version has to have a symbol.
+    # A version needs at least one symbol.
     _write(output / "versions.c", "int bionic_has_{0};\n", versions)
     _write(output / "versions", "{0} {{ global: bionic_has_{0}; }};\n", versions)
     named = '__asm__(".symver bionic_{0}, {0}@{1}");\n'
@@ -129,7 +129,7 @@ def main():
     )
     parser.add_argument("output", metavar="OUTPUT")
     parser.add_argument("files", metavar="FILE", nargs="+")
-    parser.add_argument("--compiler", default="cc", help="command, for that processor")
+    parser.add_argument("--compiler", default="cc", help="compiler for this processor")
     given = parser.parse_args()
     try:
         make(given.output, given.files, shlex.split(given.compiler))

@@ -1,4 +1,4 @@
-/* What bionic calls or does otherwise than glibc: bionic_NAME takes the place of NAME. */
+/* Functions that bionic names or implements differently: bionic_NAME replaces NAME. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Standard streams of old are three structures side by side. */
+/* The old standard streams are three adjacent structures. */
 enum { STREAM = 152 };
 char bionic___sF[3 * STREAM];
 unsigned long bionic___stack_chk_guard = 0x5bd1e995;
@@ -72,7 +72,7 @@ void bionic_android_set_abort_message(const char* message) {
   fprintf(stderr, "abort: %s\n", message);
 }
 
-/* bionic's RTLD_DEFAULT also looks into the library of the caller. */
+/* bionic's RTLD_DEFAULT also searches the library of the caller. */
 void* bionic_dlsym(void* library, const char* name) {
   void* symbol = dlsym(library, name);
   Dl_info caller;
@@ -92,7 +92,7 @@ void bionic___libc_init(void* raw, void* on_exit, int (*program)(int, char**, ch
   exit(program((int)count, words, words + count + 1));
 }
 
-/* The same questions have other numbers. */
+/* The same names have other numbers. */
 long bionic_sysconf(int name) {
   switch (name) {
     case 0x27:

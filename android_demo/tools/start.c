@@ -1,5 +1,5 @@
-/* Where a program begins that the NDK would give its crtbegin_dynamic.o: bionic is told
-   where arguments, main and the (empty) lists of constructors are. */
+/* The start of a program, in place of the NDK's crtbegin_dynamic.o: tells bionic where
+   arguments, main and the (empty) lists of constructors are. */
 typedef void (*function)(void);
 
 extern int main(int count, char** words);

@@ -1,5 +1,5 @@
-"""Static estimates of the binary kernels on arm64, where no such processor is at hand:
-cycles of their inner loops by llvm-mca, instructions executed under emulation.
+"""Static estimates of the binary kernels on arm64, without such a processor: cycles of
+their inner loops by llvm-mca, and instructions executed under emulation.
 """
 
 import re
@@ -11,18 +11,18 @@ import harness
 sys.path.append(str(harness.FOLDER.parent / "arm"))
 import emulator
 
-# The model of llvm-mca; the kernel for such cores; how many vector instructions of 128
-# bits the core issues a cycle; the share of that the inner loops should reach.
+# The model of llvm-mca; the kernel for such cores; how many 128-bit vector instructions
+# the core issues per cycle; the share of that which inner loops should reach.
 CORES = {
     "neoverse-n1": ("neon", 2, 90),
     "cortex-a55": ("neon_in_order", 1, 75),
 }
-# What does the work; loads, stores, copies and addresses are what it costs.
+# Instructions that do the work; loads, stores, copies and addresses are overhead.
 ARITHMETIC = set(
     "add addp addv and bic bif bit bsl cmeq cmgt cnt eor fadd fcmlt fmla neg sli sub "
     "uadalp".split()
 )
-# Products of a real value and a weight of one bit, by the instruction that sums them.
+# Products of a real value and a 1-bit weight, by the instruction that sums them.
 PRODUCTS = {"fadd": 4, "fmla": 4, "uadalp": 16}
 # Size, channels, outputs, kernel.
 CONVOLUTIONS = {
@@ -32,16 +32,16 @@ CONVOLUTIONS = {
     "7²x512→512": (7, 512, 512, 3),
     "dense 1024→1024": (1, 1024, 1024, 1),
 }
-# The instruction set of native/isa.h that suits an emulated processor.
+# The instruction set of native/isa.h for each emulated processor.
 PROCESSORS = {"cortex-a76": 5, "cortex-a53": 6}
 BRANCH = re.compile(r"(?:b\.\w+|cbn?z|tbn?z)\s.*?(?:0x)?([0-9a-f]+) <")
 
 
-MISSING = f"{emulator.FOLDER} is not there; a run without --quick downloads 1 GB"
+MISSING = f"{emulator.FOLDER} does not exist; a run without --quick downloads 1 GB"
 
 
 def is_ready(options):
-    """Whether all is there; a quick run downloads nothing."""
+    """Whether everything is available; a quick run downloads nothing."""
     return emulator.ROOT.exists() or not options.quick
 
 
@@ -63,7 +63,7 @@ def loops(options):
             if products := sum(PRODUCTS.get(each.split()[0], 0) for each in loop):
                 speed = products / _cycles(loop, model)
                 measures.append(
-                    harness.Measure(f"{model}: {name}", speed, "products a cycle")
+                    harness.Measure(f"{model}: {name}", speed, "products per cycle")
                 )
         ours, portable = (_cycles_of_bits(each, model) for each in (kernel, "portable"))
         measures.append(
@@ -73,14 +73,14 @@ def loops(options):
 
 
 def _cycles_of_bits(kernel, model):
-    """Cycles for each vector of 128 bits, where most of them are handled at a time."""
+    """Cycles per 128-bit vector, in the loop that handles the most of them at a time."""
     loops = [each for each in _inner_loops(kernel).values() if _num_counts(each)]
     loop = max(loops, key=_num_counts)
     return _cycles(loop, model) / _num_counts(loop)
 
 
 def _inner_loops(kernel):
-    """`{what it does: its instructions}` of the loops without a loop inside."""
+    """`{purpose: instructions}` of the innermost loops."""
     file = emulator.FOLDER / f"linux/CMakeFiles/tfcompress.dir/bconv2d/{kernel}.c.o"
     text = emulator.host_tool("llvm-objdump-19", "-d", "--no-show-raw-insn", file)
     found = {}
@@ -100,7 +100,7 @@ def _inner_loops(kernel):
 
 
 def _purpose(function, loop):
-    """What a loop of a function does, None if it is not one that counts."""
+    """The purpose of a loop in a function, None if it is not relevant."""
     names = {each.split()[0] for each in loop if re.search(r"\bv\d+\.", each)}
     if "cnt" in names:
         return f"bits, {_num_counts(loop)} vectors at a time"
@@ -126,7 +126,7 @@ def _num_arithmetic(loop):
 
 
 def _cycles(loop, model, iterations=200):
-    """Cycles of one turn."""
+    """Cycles per iteration."""
     text = "\n".join(re.sub(r"(?:0x)?[0-9a-f]+ <.*>", ".", each) for each in loop)
     options = ("-mtriple=aarch64", f"-mcpu={model}", f"-iterations={iterations}")
     report = emulator.host_tool("llvm-mca-19", *options, content=text)
@@ -134,7 +134,7 @@ def _cycles(loop, model, iterations=200):
 
 
 def instructions(options):
-    """Instructions of whole operations, packing and outputs included."""
+    """Instructions of whole operations, including packing and outputs."""
     if not is_ready(options):
         return harness.left_out(MISSING)
     emulator.prepare()
@@ -169,7 +169,7 @@ def _compiled(library):
 
 
 def _executed(cpu, program, plugin, shape, isa):
-    """Instructions of one run: those of two, less those of one."""
+    """Instructions of one run: those of two runs minus those of one."""
 
     def count(runs):
         command = [program, *map(str, (*shape, isa, runs))]

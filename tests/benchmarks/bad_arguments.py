@@ -1,18 +1,18 @@
-"""Calls every public function with wrong arguments and judges what it answers.
+"""Calls every public function with wrong arguments and judges the response.
 
-For each parameter come the values that its kind calls wrong and a fixed set (numbers out
-of range, other types, arrays of other ranks, data in place of inputs, models that are not
-built), beside arguments that are right. An answer is
+Each parameter gets the values that its kind considers wrong and a fixed set (numbers
+out of range, other types, arrays of other ranks, data in place of inputs, models that
+are not built), with valid values for all other parameters. A response is
 
 - refused: our own TypeError or ValueError (FileNotFoundError for paths) that says what
-  came and what is expected;
-- accepted: the value is one that the parameter takes, or is still computed with after
+  was passed and what is expected;
+- accepted: the value is one that the parameter accepts, or is still being used after
   some seconds;
 - unclear: anything else.
 
     python tests/benchmarks/bad_arguments.py [--json] [--only PATH]
 
-The exit code is 1 if there is an unclear answer.
+The exit code is 1 if there is an unclear response.
 """
 
 import argparse
@@ -46,13 +46,13 @@ _KERAS_2 = """
 import tf_keras
 tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(2)]).save("keras2.h5")
 """
-# How a message says what is expected.
-_EXPECTATIONS = ("expected", "it takes", "make it first")
+# How a message states what is expected.
+_EXPECTATIONS = ("expected", "it takes", "create it first")
 _PRODUCT = str(pathlib.Path(tfc.__file__).parent)
 
 
 class TooLong(BaseException):
-    """The call goes on: it has taken the value."""
+    """The call is still running: it has accepted the value."""
 
 
 def model(name="small"):
@@ -82,7 +82,7 @@ def image_model():
 
 
 class Right:
-    """Arguments that are right, by the path of a function and the name of a parameter."""
+    """Valid arguments, by the path of a function and the name of a parameter."""
 
     def __init__(self, folder):
         generator = np.random.default_rng(0)
@@ -174,7 +174,7 @@ class Right:
             "train": lambda model: None,
             "x": image,
         }
-        # What a name does not say: a block's input, a callback's batches.
+        # What a name does not tell: a block's input, a callback's batches.
         self.odd = [
             None, "x", -1, 0, 1e9, float("nan"), float("inf"), [], {}, object(),
             keras.Sequential([keras.layers.Dense(2)], name="unbuilt"),
@@ -182,7 +182,7 @@ class Right:
         ]  # fmt: skip
 
     def arguments(self, path, thing):
-        """Those a call needs, and those that make it cheap."""
+        """The arguments that a call needs, and those that make it cheap."""
         given = self._by_path.get(path, {})
         needed = [
             name
@@ -238,14 +238,14 @@ def ask(thing, arguments, value=None):
 
 
 def is_ours(error):
-    """Whether we raised it ourselves, as users know errors."""
+    """Whether we raised it ourselves, in a form that users recognize."""
     place = traceback.extract_tb(error.__traceback__)[-1].filename
     kinds = (TypeError, ValueError, FileNotFoundError)
     return isinstance(error, kinds) and place.startswith(_PRODUCT)
 
 
 def says(message, value):
-    """Whether a message holds what came, in one of its forms, and what is expected."""
+    """Whether a message contains the value, in one of its forms, and what is expected."""
     told = " ".join(message.split())
     if not any(word in told.lower() for word in _EXPECTATIONS):
         return False
@@ -253,7 +253,7 @@ def says(message, value):
 
 
 def forms(value):
-    """How a message may show a value: whole, or the part of it that is wrong."""
+    """How a message may show a value: as a whole, or the part of it that is wrong."""
     parts = [value]
     if isinstance(value, (list, tuple, np.ndarray)):
         parts += list(value)
@@ -291,7 +291,7 @@ def main():
             if options.only not in (None, path) or path in left_out:
                 continue
             begun = time.time()
-            # What one leaves behind is nothing to another.
+            # What one call leaves behind must not affect another.
             with tempfile.TemporaryDirectory() as own, contextlib.chdir(own):
                 found = list(answers(path, thing, right))
             row = {"function": path, "seconds": round(time.time() - begun, 1)}

@@ -11,32 +11,32 @@ import harness
 import mnist_bits
 import numpy as np
 
-# Points of test error that a file may differ by.
+# Allowed difference in test error of a file, in percentage points.
 TOLERANCE = 0.1
-# Share of the largest output up to which outputs are equal. Where Keras and the runtime
-# round differently, now and then a number next to zero changes its sign.
+# Outputs count as equal up to this share of the largest. Keras and the runtime round
+# differently, so that a number close to zero occasionally changes its sign.
 _EQUAL = 1e-4
 _NUM_SAMPLES = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class DigitsRecipe:
-    """One network on MNIST whose weights have one bit."""
+    """One network on MNIST with 1-bit weights."""
 
     epochs: int
     learning_rate: float
-    # Of the weights, as `tfc.transforms.Binary` takes it.
+    # Scale of the weights, as in `tfc.transforms.Binary`.
     scale: str | None
     has_binary_activations: bool
     paper: float | None
 
 
-# The papers train 1000 epochs, the second of them networks four times as wide: what they
-# report is given for comparison.
+# The papers train for 1000 epochs, and the second one uses networks four times as wide:
+# their results are given for comparison.
 MLP = {
     # Courbariaux et al. (2015), table 2, deterministic.
     "BinaryConnect": DigitsRecipe(10, 3e-3, None, False, paper=1.29),
-    # Hubara et al. (2016), table 1; 4096 neurons a layer.
+    # Hubara et al. (2016), table 1; 4096 neurons per layer.
     "BNN": DigitsRecipe(10, 3e-3, None, True, paper=0.96),
     "XNOR": DigitsRecipe(10, 3e-3, "mean", True, paper=None),
 }
@@ -50,7 +50,7 @@ CNN_FILTERS, CNN_WIDTH = (32, 64), 512
 
 @dataclasses.dataclass(frozen=True)
 class CifarRecipe:
-    """How the residual network is made and trained."""
+    """How the residual network is built and trained."""
 
     filters: tuple
     blocks: int
@@ -63,12 +63,12 @@ QUICK_RESNET = CifarRecipe((32, 64), blocks=1, epochs=1, learning_rate=3e-3)
 
 
 def mlp(options):
-    """MNIST by dense layers."""
+    """MNIST with dense layers."""
     return _digits(options, "mlp", build_mlp, MLP)
 
 
 def cnn(options):
-    """MNIST by two convolutions and two dense layers."""
+    """MNIST with two convolutions and two dense layers."""
     return _digits(options, "cnn", build_cnn, CNN)
 
 
@@ -94,7 +94,7 @@ def train_digits(name, build, recipe, digits):
 
 
 def build_mlp(recipe):
-    """784-1024-1024-1024-10, each dense layer binary, with batch norm behind it."""
+    """784-1024-1024-1024-10, each dense layer binary, followed by batch norm."""
     import keras
 
     import tfcompress as tfc
@@ -117,8 +117,8 @@ def build_mlp(recipe):
 def build_cnn(recipe):
     """3x3 convolutions with max pooling, then dense layers; rows of pixels as input.
 
-    As in the papers, XNOR-Net's first and last layer are real-valued, the others' are
-    binary too.
+    As in the papers, the first and last layers of XNOR-Net are real-valued, those of
+    the others are binary too.
     """
     import keras
 
@@ -167,7 +167,7 @@ def resnet(options):
     keras.utils.set_random_seed(options.seed)
     (x_train, y_train), (x_test, y_test) = cifar.load_data(options)
     recipe = QUICK_RESNET if options.quick else RESNET
-    # As bytes the training images take a quarter of the memory.
+    # As bytes, the training images take a quarter of the memory.
     images = np.rint(255 * x_train).astype(np.uint8)
 
     train = functools.partial(train_resnet, images, y_train, recipe, options)
@@ -196,9 +196,9 @@ def build_resnet(recipe=RESNET):
 
 
 def train_resnet(images, labels, recipe, options):
-    """Adam on mirrored crops, its rate falling to zero along a cosine.
+    """Adam on mirrored crops, with a learning rate that decays to zero along a cosine.
 
-    With `--models-dir` an interrupted training goes on where it was.
+    With `--models-dir`, interrupted training resumes where it stopped.
     """
     import keras
     import tensorflow as tf
@@ -231,7 +231,7 @@ def train_resnet(images, labels, recipe, options):
 
 
 def kept(name, options, train):
-    """The trained network, from `--models-dir` if it is there, else put there."""
+    """The trained network, from `--models-dir` if it exists, otherwise saved there."""
     import keras
 
     if not options.models_dir:
@@ -247,7 +247,7 @@ def kept(name, options, train):
 
 
 def describe(name, model, test, epochs, paper=None):
-    """What the model and its files make of the test data."""
+    """Results of the model and its files on the test data."""
     images, labels = test
     expected = model.predict(images, 500, verbose=0)
     outputs, size, size_float32 = _run_file(model, images)
@@ -290,9 +290,9 @@ def _run_file(model, images):
 
 
 def add_options(parser):
-    """The option that says where trained models are."""
+    """Adds the option for the folder of trained models."""
     parser.add_argument(
-        "--models-dir", help="folder that keeps trained models and is asked for them"
+        "--models-dir", help="folder in which trained models are saved and looked up"
     )
 
 

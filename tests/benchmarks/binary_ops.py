@@ -1,12 +1,12 @@
-"""Latency of binary convolutions and dense layers, packing included, against XNNPACK.
+"""Latency of binary convolutions and dense layers, including packing, against XNNPACK.
 
-Every variant is a `.tflite` file in a process of its own, float32 or int8 at both ends:
-fp32 and int8 by XNNPACK, ours through the delegate. They take turns; how many times as
-fast one is as another is a median over the rounds.
+Every variant is a `.tflite` file in a separate process, with float32 or int8 inputs and
+outputs: fp32 and int8 with XNNPACK, ours through the delegate. They take turns; speed
+ratios are medians over the rounds.
 
 XNNPACK's int8 uses tile instructions (AMX) on processors that have them. "int8 without
-tiles" is the same file in a process that Linux refuses them: what processors that only
-have VNNI do.
+tiles" is the same file in a process in which Linux disables them, as on processors that
+only have VNNI.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ CONVOLUTIONS = {
 UNITS = 1024
 ISAS = {"avx512": 4, "avx2": 3, "neon": 5, "neon_in_order": 6, "portable": 2}
 FP32, INT8, WITHOUT_TILES = "XNNPACK fp32", "XNNPACK int8", "XNNPACK int8 without tiles"
-# How many times as fast: {row: {instruction set: {other: at least}}}.
+# Target speed ratios: {row: {instruction set: {other: at least}}}.
 _INT8 = (INT8, WITHOUT_TILES)
 TARGETS = {
     "conv_14x256": {"avx512": {FP32: 20, **dict.fromkeys(_INT8, 5)}},
@@ -41,7 +41,7 @@ THREADS = (1, 2)
 
 
 def convolution(row):
-    """The figures of one 3x3 convolution."""
+    """The figures for one 3x3 convolution."""
     size, channels = CONVOLUTIONS[row]
 
     def measure(options):
@@ -58,7 +58,7 @@ def convolution(row):
 
 
 def dense(options):
-    """The figures of one row through a dense layer."""
+    """The figures for one row through a dense layer."""
     import keras
 
     layer = keras.layers.Dense(UNITS, use_bias=False, name="layer")
@@ -66,7 +66,7 @@ def dense(options):
 
 
 def compare_layer(row, shape, layer, options, peer_task=None):
-    """Latencies of a layer as fp32, int8 and binary, and how they relate."""
+    """Latencies of a layer in fp32, int8 and binary, and their ratios."""
     import keras
 
     import tfcompress as tfc
@@ -115,7 +115,7 @@ def network(options):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder)
         int8 = {"precision": "int8", "samples": samples.astype("f4")}
-        # In untrained networks rounding is as large as what tells samples apart.
+        # In untrained networks, rounding is as large as the differences between samples.
         int8["verify"] = False
         files = {
             "float twin": tfc.export_tflite(twin, path / "twin"),
@@ -156,7 +156,7 @@ def network(options):
 
 
 def without_sign(layer):
-    """A copy of a layer; nothing in place of a sign."""
+    """A copy of a layer; a sign is replaced by the identity."""
     import keras
 
     import tfcompress as tfc
@@ -167,7 +167,7 @@ def without_sign(layer):
 
 
 def num_threads(options):
-    """Numbers of threads to measure with."""
+    """The numbers of threads to measure with."""
     return THREADS[:1] if options.quick else THREADS
 
 
@@ -180,7 +180,7 @@ def available_isas():
 
 
 def delegated(isa):
-    """The part of a task that names the delegate."""
+    """The part of a task that specifies the delegate."""
     import tfcompress as tfc
 
     return {"delegate": str(tfc.runtime.delegate_path()), "options": {"isa": isa}}
@@ -198,8 +198,8 @@ def take_turns(variants, peers, num_threads, options):
     Args:
         variants: `{name: task of turns.py}`.
         peers: `{name: task of peers/lce.py}`.
-        num_threads: of each.
-        options: of the script.
+        num_threads: threads of each.
+        options: options of the script.
     """
     rounds, repeats = (1, 1) if options.quick else (options.rounds, options.repeats)
     common = {"num_threads": num_threads, "repeats": repeats}
@@ -221,7 +221,7 @@ def take_turns(variants, peers, num_threads, options):
 
 
 class Process:
-    """A process that answers with the seconds of a run; ends with its context."""
+    """A process that returns the seconds of a run; ends with its context."""
 
     def __init__(self, command):
         self._process = subprocess.Popen(
@@ -239,7 +239,7 @@ class Process:
         return self
 
     def seconds(self):
-        """Of one run, the median of a turn."""
+        """The seconds of one run, the median of a turn."""
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return float(self._process.stdout.readline())
@@ -261,7 +261,7 @@ def latencies(times, num_threads):
 
 
 def speeds(row, times, num_threads):
-    """How many times as fast the vector instruction sets are as all others."""
+    """Speed of the vector instruction sets relative to all others."""
     measures = []
     for isa in ISAS:
         if isa == "portable" or isa not in times:
@@ -284,13 +284,13 @@ def speeds(row, times, num_threads):
 
 
 def threads(count):
-    """A number of threads in words."""
+    """A number of threads as text."""
     return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _add_options(parser):
-    parser.add_argument("--repeats", type=int, default=20, help="runs of a turn")
-    parser.add_argument("--rounds", type=int, default=51, help="turns of each file")
+    parser.add_argument("--repeats", type=int, default=20, help="runs per turn")
+    parser.add_argument("--rounds", type=int, default=51, help="turns per file")
 
 
 ROWS = {**{row: convolution(row) for row in CONVOLUTIONS}, "dense": dense}

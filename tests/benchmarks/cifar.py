@@ -9,7 +9,7 @@ import numpy as np
 BATCH_SIZE = 128
 # Test accuracy in percent, as published with the model.
 PUBLISHED_ACCURACY = 91.73
-# Pixels around the image that random crops may reach into.
+# Border around the image that random crops may cover, in pixels.
 _MARGIN = 4
 _TEMPERATURE = 4.0
 
@@ -22,7 +22,7 @@ def load_data(options, num_quick=32):
     except FileNotFoundError as error:
         if data_dir and any(pathlib.Path(data_dir).glob("cifar10_*.med.xz")):
             error.add_note(
-                "The folder has the packed files. Unpack them in about 25 s with "
+                "The folder contains the packed files. Unpack them in about 25 s with "
                 f"`python {data_dir}/unpack_cifar10.py DIR` and pass --data-dir DIR."
             )
         raise
@@ -31,7 +31,7 @@ def load_data(options, num_quick=32):
 def load_model(options):
     """The trained model, which takes pixels from 0 to 255 and returns logits.
 
-    A quick run that is given none has a small one, not trained.
+    Without a model, a quick run uses a small, untrained one.
     """
     import keras
 
@@ -49,7 +49,7 @@ def _model_path(options):
 
 
 def _stand_in():
-    """A residual network whose layers are called what those of the ResNet-20 are."""
+    """A residual network with the same layer names as the ResNet-20."""
     from keras import Input, Model, layers
 
     def convolution(x, filters, name, strides=1):
@@ -73,7 +73,7 @@ def _stand_in():
 
 
 def add_options(parser):
-    """The option that says where the model is."""
+    """Adds the option for the path of the model."""
     parser.add_argument(
         "--model",
         help=".keras file; takes pixels from 0 to 255 and returns logits "
@@ -84,13 +84,13 @@ def add_options(parser):
 def teach(model, images, num_crops, seed):
     """Random crops of each image with the logits of a large model, in batches.
 
-    Crops that do not change let it answer once for all epochs.
+    With fixed crops, the model is run only once for all epochs.
 
     Args:
         model: returns the logits.
         images: array of `uint8`.
         num_crops: crops of each image.
-        seed: of the order of the batches.
+        seed: seed of the order of the batches.
     """
     import tensorflow as tf
 
@@ -108,7 +108,7 @@ def teach(model, images, num_crops, seed):
 
 
 def fixed_crops(images, num_crops):
-    """Random crops of each image, as `uint8`; those of all images come first once.
+    """Random crops of each image, as `uint8`: one of every image, then another of each.
 
     Args:
         images: array of `uint8`.
@@ -137,18 +137,18 @@ def predict(model, images):
 
 
 def distillation_loss(teacher, student):
-    """`tfc.distillation.KL`, its arguments in the order of a Keras loss."""
+    """`tfc.distillation.KL`, with arguments in the order of a Keras loss."""
     import tfcompress as tfc
 
     return tfc.distillation.KL(_TEMPERATURE)(student, teacher)
 
 
 def batches(count, pick, seed, batch_size=BATCH_SIZE):
-    """What `pick` makes of the numbers up to `count` in random order."""
+    """Batches of `pick(numbers)` for the numbers below `count` in random order."""
     import tensorflow as tf
 
     options = tf.data.Options()
-    # The autotuner can hold up the end of an epoch for as long as the epoch itself.
+    # The autotuner can delay the end of an epoch by as long as the epoch itself.
     options.autotune.enabled = False
     return (
         tf.data.Dataset.range(count)
@@ -185,7 +185,7 @@ def crop(images, chosen):
 
 
 class Reporter:
-    """Tells at the end of each epoch how it went."""
+    """Reports the loss and time at the end of each epoch."""
 
     def __init__(self, name, epochs):
         self._name, self._epochs = name, epochs

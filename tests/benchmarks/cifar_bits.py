@@ -1,4 +1,4 @@
-"""ResNet-20 trained with few bits, and how fast 8 bits run: ours beside other tools."""
+"""ResNet-20 trained with few bits, and the speed of 8 bits, compared with other tools."""
 
 import dataclasses
 import pathlib
@@ -9,10 +9,10 @@ import cifar
 import harness
 import numpy as np
 
-# Points of test accuracy that 4-bit weights may lose.
+# Percentage points of test accuracy that 4-bit weights may lose.
 TOLERANCE = 0.5
 LATENCY_RATIO = 1.02
-# First and last layer, as in other work on few bits; mixed bits choose for themselves.
+# First and last layer, as in other work on few bits; mixed bits are chosen per layer.
 _EIGHT_BITS = ("conv1", "linear")
 _IMAGE_SIDE = 224
 _OURS = "trained in int8"
@@ -20,11 +20,11 @@ _OURS = "trained in int8"
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How the model is trained on after quantization."""
+    """How the model is trained after quantization."""
 
     epochs: int
     learning_rate: float
-    # Points that may be lost.
+    # Percentage points that may be lost.
     tolerance: float | None
 
 
@@ -94,7 +94,7 @@ class Lab:
         yield from self.describe(name, model, recipe)
 
     def fit(self, name, model, recipe):
-        """SGD towards the logits of the float model, its rate falling along a cosine."""
+        """SGD towards the logits of the float model, with cosine decay of the rate."""
         rate = self.keras.optimizers.schedules.CosineDecay(
             recipe.learning_rate, recipe.epochs * self.steps_per_epoch
         )
@@ -150,7 +150,7 @@ def qat(options):
 
 
 def latency(options):
-    """Latency of MobileNetV2 in 8 bits, trained so, of what others make of it."""
+    """Latency of MobileNetV2 trained in 8 bits, relative to conversions by other tools."""
     import keras
 
     import tfcompress as tfc
@@ -205,7 +205,7 @@ def _by_litert_quantizer(folder, samples, options):
 
 
 def _interleaved(files, rounds):
-    """Seconds of each file on one thread, in turn, its input in its own type."""
+    """Seconds of each file on one thread, in turns, with inputs of its own type."""
     import tfcompress as tfc
 
     def run(path):

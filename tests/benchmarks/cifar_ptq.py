@@ -9,7 +9,7 @@ import cifar
 import harness
 import numpy as np
 
-# Points of test accuracy that a file may lose.
+# Percentage points of test accuracy that a file may lose.
 _TOLERANCES = {"float32": 0.01, "int8": 0.1}
 _MIXED_TOLERANCE = 0.5
 _NUM_SAMPLES = 512
@@ -49,7 +49,7 @@ class Lab:
         self.reference = self.accuracy(self.model.predict(self.x_test, 500, verbose=0))
 
     def accuracy(self, outputs):
-        """Of logits, in percent."""
+        """Accuracy of logits, in percent."""
         return 100 * float(np.mean(outputs.argmax(axis=1) == self.y_test))
 
     def write(self, model, precision):
@@ -64,14 +64,14 @@ class Lab:
         return harness.describe_file(name, path, self.options.quick)
 
     def describe(self, name, accuracy, at_most=None):
-        """Accuracy and what is lost."""
+        """Accuracy and accuracy lost."""
         lost = round(self.reference - accuracy, 6)
         yield harness.Measure(f"{name}: test accuracy", accuracy, "%")
         yield harness.Measure(f"{name}: accuracy lost", lost, "points", at_most)
 
 
 def measure_converter(lab):
-    """The files that need no method at all."""
+    """The files that need no quantization method."""
     yield harness.Measure(
         "test accuracy, Keras", lab.reference, "%", paper=cifar.PUBLISHED_ACCURACY
     )
@@ -103,7 +103,7 @@ def measure_int4(lab):
 
 
 def measure_mixed(lab):
-    """Bits for each layer, 4 on average."""
+    """Bits per layer, 4 on average."""
     ranged = lab.tfc.quantize_activations(lab.model, ranges="mse", samples=lab.samples)
     plan = lab.tfc.mixed_precision(
         lab.model, lab.samples, average_bits=_AVERAGE_BITS, bits=(2, 3, 4, 5, 6, 8)

@@ -1,4 +1,4 @@
-"""ResNet-20 on CIFAR-10 at about half the work: five ways, each with fine-tuning."""
+"""ResNet-20 on CIFAR-10 at about half the cost, in five ways, each with fine-tuning."""
 
 import dataclasses
 import functools
@@ -10,14 +10,14 @@ import cifar
 import harness
 import numpy as np
 
-# Points of test accuracy that the structured row may lose.
+# Percentage points of test accuracy that the structured row may lose.
 TOLERANCE = 1.0
 _MACS_RATIO = 0.5
 _NUM_CALIBRATION_BATCHES = 20
 # Random crops of each image that a distilled model learns from.
 _NUM_CROPS = 3
 _LATER_STAGES = "layer[23]_._conv."
-# What shortcuts carry; the channels inside blocks are cut instead.
+# Channels in shortcuts; those inside blocks are cut instead.
 _SHORTCUT = ("conv1", "layer._._conv2")
 _ALL_STAGES = "layer._._conv."
 
@@ -28,7 +28,7 @@ class Recipe:
 
     epochs: int
     learning_rate: float
-    # Whether it learns the logits of the model it was made from, instead of labels.
+    # Whether it learns the logits of the original model instead of labels.
     is_distilled: bool = False
 
 
@@ -42,7 +42,7 @@ RECIPES = {
 
 
 class Lab:
-    """Makes the smaller model of one row, trains and measures it."""
+    """Builds the smaller model of one row, trains and measures it."""
 
     def __init__(self, row, options):
         import keras
@@ -59,7 +59,7 @@ class Lab:
         if epochs:
             self.recipe = dataclasses.replace(self.recipe, epochs=epochs)
         (x_train, self.y_train), (x_test, self.y_test) = parts
-        # As bytes the training images take a quarter of the memory.
+        # As bytes, the training images take a quarter of the memory.
         self.x_train = np.rint(255 * x_train).astype(np.uint8)
         self.x_test = 255 * x_test
         self.model = cifar.load_model(options)
@@ -101,7 +101,7 @@ class Lab:
         return small, []
 
     def svd(self):
-        """Each 3x3 convolution as 3x1 and 1x3."""
+        """Each 3x3 convolution as a 3x1 and a 1x3 convolution."""
         rank = self.tfc.rewrites.ranks.TargetMacs(0.6)
         return self.factorized(self.tfc.rewrites.SpatialSVD(rank), _ALL_STAGES)
 
@@ -111,12 +111,12 @@ class Lab:
         return self.factorized(self.tfc.rewrites.Tucker(rank), _ALL_STAGES)
 
     def depthwise(self):
-        """Convolutions of two stages as two depthwise filters a channel, then 1x1."""
+        """Convolutions of two stages as two depthwise filters per channel, then 1x1."""
         rewrite = self.tfc.rewrites.DepthwiseSeparable(rank=2)
         return self.factorized(rewrite, _LATER_STAGES)
 
     def substitute(self):
-        """The same stages with fresh depthwise blocks."""
+        """The same stages with new depthwise blocks."""
         block = "depthwise_separable"
         small = self.tfc.blocks.substitute(
             self.model, block, where=_LATER_STAGES, verbose=0
@@ -124,7 +124,7 @@ class Lab:
         return self.recalibrated(small), []
 
     def factorized(self, rewrite, where):
-        """The factorised model, and how near its kernels are to the old ones."""
+        """The factorized model, and the distance of its kernels from the old ones."""
         rewrites = self.tfc.rewrites
         plan = rewrites.plan_factorization(self.model, rewrite, where)
         errors = [row.error for row in plan.layers if row.error is not None]
@@ -136,12 +136,12 @@ class Lab:
         ]
 
     def recalibrated(self, model):
-        """The model with batch norm statistics of its own."""
+        """The model with recomputed batch norm statistics."""
         batches = self.calibration_batches()
         return self.tfc.rewrites.recalibrate_batch_norm(model, batches)
 
     def calibration_batches(self):
-        """The first training images as they are, as a list of batches."""
+        """The first training images, unchanged, as a list of batches."""
         count = min(_NUM_CALIBRATION_BATCHES * cifar.BATCH_SIZE, len(self.x_train))
         return [
             (
@@ -152,7 +152,7 @@ class Lab:
         ]
 
     def fit(self, model):
-        """SGD, its rate falling to zero along a cosine."""
+        """SGD with a learning rate that decays to zero along a cosine."""
         epochs = self.recipe.epochs
         data, loss = self.teach() if self.recipe.is_distilled else self.label()
         rate = self.keras.optimizers.schedules.CosineDecay(
@@ -209,7 +209,7 @@ class Lab:
         return value
 
     def describe_accuracy(self, accuracies):
-        """The accuracy at each step, and what is lost in the end."""
+        """The accuracy at each step, and the final loss of accuracy."""
         paper = {"before": cifar.PUBLISHED_ACCURACY}
         for step, value in accuracies.items():
             yield harness.Measure(
@@ -243,7 +243,7 @@ def _add_options(parser):
     cifar.add_options(parser)
     defaults = ", ".join(f"{row} {recipe.epochs}" for row, recipe in RECIPES.items())
     parser.add_argument(
-        "--epochs", type=int, help=f"of fine-tuning; None takes the row's ({defaults})"
+        "--epochs", type=int, help=f"epochs of fine-tuning (default: {defaults})"
     )
 
 

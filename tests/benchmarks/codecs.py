@@ -1,4 +1,4 @@
-"""Speed of the codecs and of clustering, and what encoded weights cost when a file is
+"""Speed of the codecs and of clustering, and the cost of encoded weights when a file is
 loaded and run.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 SIDE = 5000
 WIDTH, NUM_LAYERS = 2048, 6
-# MB of weights a second and core.
+# MB of weights per second and core.
 DECODE = {"Huffman": 200, "Rans": 150}
 ENCODE = {"Huffman": 20, "Rans": 20}
 LOAD_SECONDS = 0.3
@@ -20,7 +20,7 @@ LATENCY_RATIO = 1.02
 
 
 def weights(side, seed):
-    """int8 weights as symbols: neurons of different spread; and 90 % of them zero."""
+    """int8 weights as symbols: neurons with different spreads; the same with 90 % zeros."""
     generator = np.random.default_rng(seed)
     spread = generator.uniform(8, 35, (side, 1))
     levels = np.clip(np.rint(generator.normal(size=(side, side)) * spread), -127, 127)
@@ -32,7 +32,7 @@ def weights(side, seed):
 
 
 def speed(options):
-    """Megabytes a second of each codec."""
+    """Megabytes per second of each codec."""
     from tfcompress import coding
 
     rounds = 1 if options.quick else options.rounds
@@ -41,7 +41,7 @@ def speed(options):
         codecs = [coding.BitPack(), coding.Huffman(), coding.Rans()]
         for codec in [*codecs, coding.Mixing(zero=128)]:
             name = type(codec).__name__
-            # The adaptive one is meant for small models.
+            # The adaptive codec is meant for small models.
             part = symbols[: len(symbols) // 25] if name == "Mixing" else symbols
             measures += _speed_of(name, kind, codec, part, rounds)
     return measures
@@ -139,7 +139,7 @@ def _latencies(files, x, rounds):
 
 
 def clustering(options):
-    """Exact k-means in one dimension, and how far restarts of Lloyd's end above it."""
+    """Exact k-means in one dimension, and the excess error of restarted Lloyd's."""
     import sklearn.cluster
 
     from tfcompress.transforms.clustering import optimal_clusters

@@ -1,4 +1,4 @@
-"""Several transforms trained in one fit, next to the same in phases: MNIST test error."""
+"""Several transforms trained in one fit, compared with phases: MNIST test error."""
 
 import functools
 import math
@@ -40,7 +40,7 @@ TRIPLES = [
 
 
 def name_of(transforms):
-    """The transforms as one reads them.
+    """The transforms as readable text.
 
     >>> name_of([MASK, UNIFORM_8])
     'mask + uniform(8)'
@@ -56,10 +56,10 @@ def name_of(transforms):
 
 
 class Digits:
-    """The images as rows of pixels, a dense network that knows them, and how to train.
+    """The images as rows of pixels, a dense network trained on them, and the training.
 
     Args:
-        options: of the command line.
+        options: options of the command line.
     """
 
     def __init__(self, options):
@@ -98,7 +98,7 @@ class Digits:
         return self.tfc.compress(model, {".*": list(transforms)})
 
     def pruning(self):
-        """The callbacks that bring the masks to their sparsity."""
+        """The callbacks that prune the masks to their sparsity."""
         steps = math.ceil(len(self.train[0]) / _BATCH_SIZE)
         end = min(_PRUNING_STEPS, max(1, steps * _EPOCHS_FIRST // 2))
         schedule = self.tfc.schedules.Polynomial(
@@ -107,7 +107,7 @@ class Digits:
         return [self.tfc.callbacks.Pruning(schedule, scope="global")]
 
     def error(self, model):
-        """Test error in percent, of the model as it is stripped."""
+        """Test error of the stripped model in percent."""
         outputs = self.tfc.strip(model).predict(self.test[0], 1000, verbose=0)
         return 100 * float(np.mean(outputs.argmax(axis=1) != self.test[1]))
 
@@ -146,7 +146,7 @@ def one_fit(digits, transforms):
 
 
 def in_phases(digits, transforms):
-    """Error after a training of what comes up to the mask, and another one of all."""
+    """Error after training the transforms up to the mask, then all of them."""
     digits.keras.utils.set_random_seed(digits.options.seed)
     has_mask = MASK in transforms
     num_first = transforms.index(MASK) + 1 if has_mask else 1

@@ -1,4 +1,4 @@
-"""The scripts import each other by name; peers import what is not installed here."""
+"""The scripts import each other by name; peers import packages not installed here."""
 
 import pathlib
 import sys

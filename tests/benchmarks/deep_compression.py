@@ -1,9 +1,9 @@
-"""Fewer bits: Deep Compression of two LeNets on MNIST, and what other rows compare.
+"""Fewer bits: Deep Compression of two LeNets on MNIST, and other rows for comparison.
 
-Errors and bytes are of real files. The dense networks are trained as usual. The
-compressed ones, which lose channels first, learn from the outputs of a larger network for
-shifted images; so does a second dense network of each kind, whose error stands in the
-table for comparison. The other rows are those of mnist_bits.py, cifar_ptq.py and
+Errors and bytes are those of real files. The dense networks are trained as usual. The
+compressed ones, which lose channels first, learn from the outputs of a larger network
+for shifted images; so does a second dense network of each kind, whose error is listed
+for comparison. The other rows are those of mnist_bits.py, cifar_ptq.py and
 cifar_bits.py, and the dense networks of binary_accuracy.py.
 """
 
@@ -25,7 +25,7 @@ _BATCH_SIZE = 128
 # Pixels.
 _SHIFT = 2
 _TEACHER_EPOCHS = 10
-# Bytes, as a share of NNCodec's, that ours may take.
+# Most bytes of ours, as a share of NNCodec's.
 _OF_NNCODEC = 1.02
 
 
@@ -33,9 +33,9 @@ _OF_NNCODEC = 1.02
 class Settings:
     """How a network is compressed, its targets, and figures of Han et al. (2016).
 
-    Errors are in percent. `channels` is the ratio of `tfc.prune_channels`, the next five
-    are arguments of `tfc.recipes.deep_compression`, chosen on 10,000 images of the
-    training set, but for the numbers of values in LeNet-5: the test errors of two other
+    Errors are in percent. `channels` is the ratio of `tfc.prune_channels`, the next
+    five are arguments of `tfc.recipes.deep_compression`, chosen on 10,000 images of the
+    training set, except the numbers of values in LeNet-5: the test errors of two other
     choices were seen.
     """
 
@@ -69,7 +69,7 @@ LENETS = {
     "lenet_5": Settings(
         channels={"conv1": 0.5, "conv2": 0.68, "fc1": 0.88},
         sparsity={"conv1": 0.3, "conv2": 0.7, "fc1": 0.905, "logits": 0.55},
-        # A value more in a small kernel costs next to nothing.
+        # One more value in a small kernel costs next to nothing.
         num_clusters={".*": 12, "conv1": 20, "fc1": 10, ".*/bias": 10},
         temperature=2.0,
         epochs=(60, 16),
@@ -115,7 +115,7 @@ class Lab(mnist_lenet.Lab):
         ]
 
     def compress(self, dense, teacher, path):
-        """What the recipe makes of the dense network."""
+        """The result of the recipe for the dense network."""
         settings = self.settings
         harness.progress(f"{self.name}: {sum(settings.epochs)} epochs, compressed")
         small = self.tfc.prune_channels(dense, settings.channels)
@@ -133,12 +133,12 @@ class Lab(mnist_lenet.Lab):
         )
 
     def teach(self, dense, teacher):
-        """A dense network that learned the same, for as long as the dense one."""
+        """A dense network taught in the same way, for as long as the dense one."""
         return self.tfc.recipes.deep_compression(
             dense,
             self.shifted(),
             sparsity=0.0,
-            # What comes after the first training is not looked at.
+            # Everything after the first training is ignored.
             num_clusters=1,
             epochs=(self.recipe.dense, 0),
             learning_rate=self.settings.learning_rate,
@@ -147,7 +147,7 @@ class Lab(mnist_lenet.Lab):
         ).pruned
 
     def shifted(self):
-        """Training batches, each moved by up to 2 pixels as the teacher's images were."""
+        """Training batches, shifted by up to 2 pixels like the teacher's images."""
         import tensorflow as tf
 
         def shift(images, labels):
@@ -197,7 +197,7 @@ class Lab(mnist_lenet.Lab):
         yield harness.Measure("files, rate", rate, "x", at_least=self.settings.rate)
 
     def describe_codecs(self, result, path):
-        """Bytes of all constants, value tables included, beside other coders'."""
+        """Bytes of all constants, including value tables, compared with other coders."""
         own = sum(constant.encoded_bytes for constant in result.export.constants)
         name = "constants, values included"
         if self.options.no_peers:
@@ -216,7 +216,7 @@ class Lab(mnist_lenet.Lab):
 
 
 def symbols(model):
-    """The weights of a model as small integers, zero as 0, and what they stand for."""
+    """The weights of a model as small integers, zero as 0, and their values."""
     arrays = {}
     for variable in model.trainable_variables:
         values, ranks = np.unique(variable.numpy(), return_inverse=True)

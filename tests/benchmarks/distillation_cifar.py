@@ -14,7 +14,7 @@ NUM_SEEDS = 3
 _FILTERS = (16, 32, 64)
 _BATCH_SIZE = 64
 _LEARNING_RATE = 0.05
-# Random crops of each image; each epoch takes one of each.
+# Random crops per image; each epoch uses one of each.
 _NUM_CROPS = 3
 
 
@@ -23,9 +23,9 @@ class Method:
     """One way to learn, with the weights that its source gives.
 
     Attributes:
-        losses: as `tfc.distillation.Distiller` takes them; None to learn labels only.
+        losses: losses for `tfc.distillation.Distiller`; None to learn only from labels.
         weight: of the distillation loss; the labels' loss has one, or `alpha` of one.
-        reads_features: whether the teacher has to run beside the student.
+        reads_features: whether the teacher has to run along with the student.
     """
 
     losses: dict | None = None
@@ -48,7 +48,7 @@ METHODS = {
 
 
 def build_student():
-    """ResNet-8, one block a stage; takes pixels from 0 to 255 and returns logits."""
+    """ResNet-8, one block per stage; takes pixels from 0 to 255 and returns logits."""
     import keras
 
     layers = keras.layers
@@ -74,7 +74,7 @@ def _convolution(x, filters, size=3, strides=1):
 
 
 class Lab:
-    """The crops that all students learn from, and what the teacher says of them."""
+    """The crops that all students learn from, and the teacher's outputs for them."""
 
     def __init__(self, options):
         import keras
@@ -118,7 +118,7 @@ class Lab:
         return student
 
     def distiller(self, student, method):
-        """What is trained: the student, or a model around it."""
+        """The model to train: the student, or a model around it."""
         if method.losses is None:
             return student
         return self.tfc.distillation.Distiller(
@@ -130,7 +130,7 @@ class Lab:
         )
 
     def fit(self, name, model, method, seed):
-        """SGD, its rate falling to zero along a cosine."""
+        """SGD with a learning rate that decays to zero along a cosine."""
         import tensorflow as tf
 
         is_taught = method.losses is not None and not method.reads_features
@@ -169,11 +169,11 @@ class Lab:
 
 
 def measure(options):
-    """Mean and range of test accuracies for each way to learn."""
+    """Mean and range of test accuracies for each method."""
     lab = Lab(options)
     measures = [harness.Measure("teacher", lab.accuracy(lab.teacher), "%")]
     alone = None
-    # Losses of features are trained alike.
+    # Feature losses are trained in the same way.
     for name in list(METHODS)[:3] if options.quick else METHODS:
         values = lab.accuracies(name)
         mean = statistics.mean(values)
@@ -196,7 +196,7 @@ def measure(options):
 
 
 def add_options(parser):
-    """How much the students see."""
+    """Adds options for the number of images and epochs."""
     parser.add_argument(
         "--cifar-images", type=int, default=50_000, help="training images for ResNet-8"
     )

@@ -12,39 +12,39 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 NUM_CLASSES = 10
-# Pixels that images are shifted by, at most.
+# Largest shift of images, in pixels.
 _MAX_SHIFT = 2
 _trained = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: by Adam, its rate falling to zero along a cosine."""
+    """How a network is trained: Adam, with a rate that decays to zero along a cosine."""
 
     epochs: int
     learning_rate: float = 1e-3
 
 
-# Less dropout than in the paper, since few epochs go with less: after ten it erred 119
-# times on 10,000 held-out images, with a half 140 times.
+# Less dropout than in the paper, since few epochs need less: after ten epochs there
+# were 119 errors on 10,000 held-out images, and 140 with a half.
 TEACHER = Recipe(epochs=40)
-# After the first cycle the rate starts anew: Loshchilov and Hutter, "SGDR" (2017).
+# After the first cycle the rate restarts: Loshchilov and Hutter, "SGDR" (2017).
 TEACHER_CYCLES = 2
 TEACHER_DROPOUT = 0.25
 ALONE = Recipe(epochs=25)
 # With this rate the student differed from its teacher on 38 of 10,000 images held out
 # from the student, with 0.001 on 53. The rate of ALONE was not searched.
 STUDENT = Recipe(epochs=25, learning_rate=3e-3)
-# Mixtures of two images, others each time, and what the teacher says of them: more of what
-# it knows than of the images alone, as in Beyer et al., "Knowledge distillation: A good
+# Mixtures of two images, new ones each time, with the teacher's outputs: they transfer
+# more than the images alone, as in Beyer et al., "Knowledge distillation: A good
 # teacher is patient and consistent" (2022).
 MIXED = Recipe(epochs=30, learning_rate=2e-3)
 SMALL = Recipe(epochs=15)
 PRUNED = Recipe(epochs=15, learning_rate=2e-3)
-# Of Hinton et al. (2015), section 3, for networks of this size.
+# From Hinton et al. (2015), section 3, for networks of this size.
 TEMPERATURE = 20.0
 ALPHA = 0.1
-# Of 2, 4 and 8; on held-out clothes 2 and 4 were alike, 8 was worse.
+# Chosen from 2, 4 and 8; on held-out clothes 2 and 4 were alike, 8 was worse.
 TEMPERATURE_OF_ENSEMBLE = 4.0
 OMITTED = 3
 NUM_MEMBERS = 5
@@ -54,7 +54,7 @@ _BIASES = np.arange(0, 15, 0.1)
 
 
 class Lab:
-    """The images of one data set, and how networks are trained on them."""
+    """The images of one dataset, and how networks are trained on them."""
 
     def __init__(self, data, options):
         import keras
@@ -69,7 +69,7 @@ class Lab:
         self.train, self.test = harness.load_data(data, options)
 
     def kept(self, name, seed, train):
-        """A network that is trained once for all rows, also for those of later runs."""
+        """A network that is trained once for all rows, including those of later runs."""
         name = f"{self.data}_{name}_{seed}"
         if name not in _trained:
             self.keras.utils.set_random_seed(seed)
@@ -77,7 +77,7 @@ class Lab:
         return _trained[name]
 
     def fit(self, name, model, recipe, pick, count, loss, callbacks=()):
-        """Trains on what `pick` makes of the numbers up to `count`."""
+        """Trains on `pick(numbers)` for the numbers below `count`."""
         epochs = self.epochs(recipe)
         rate = self.keras.optimizers.schedules.CosineDecay(
             recipe.learning_rate, self.steps(recipe, count)
@@ -99,7 +99,7 @@ class Lab:
         return 1 if self.options.quick else recipe.epochs
 
     def steps(self, recipe, count):
-        """Optimizer steps on so many images."""
+        """Optimizer steps for this number of images."""
         return self.epochs(recipe) * math.ceil(count / cifar.BATCH_SIZE)
 
     def fit_labels(self, name, model, recipe, pick=None, callbacks=()):
@@ -117,10 +117,10 @@ class Lab:
         chosen=None,
         callbacks=(),
     ):
-        """Trains on what a teacher says of the training images.
+        """Trains on a teacher's outputs for the training images.
 
         Args:
-            logits: the teacher's, of all training images.
+            logits: the teacher's logits for all training images.
             chosen: mask of the images to learn from, without their labels; None for
                 all, with their labels.
         """
@@ -143,7 +143,7 @@ class Lab:
         return model
 
     def fit_mixtures(self, name, model, teacher, temperature):
-        """Trains on what a teacher, or several, say of mixtures of training images."""
+        """Trains on the outputs of one or several teachers for mixtures of images."""
         distillation = self.tfc.distillation
         kl = distillation.KL(temperature)
         distiller = distillation.Distiller(model, teacher, kl)
@@ -152,11 +152,11 @@ class Lab:
         return model
 
     def logits(self, model):
-        """What a model says of the training images."""
+        """The logits of a model for the training images."""
         return model.predict(self.train[0], 500, verbose=0)
 
     def errors(self, model):
-        """Wrong test images."""
+        """The number of misclassified test images."""
         return self.wrong(model.predict(self.test[0], 500, verbose=0))
 
     def wrong(self, outputs):
@@ -221,10 +221,10 @@ def build_mlp(width, dropout=0.0, max_norm=None):
 
 
 def hinton(options):
-    """Errors of a large network, and of a smaller one with and without it.
+    """Errors of a large network, and of a smaller one with and without its help.
 
-    The student sees the training images as they are, as in the paper, and then mixtures
-    of them. Neither it nor the transfer set knows of shifts.
+    The student sees the original training images, as in the paper, and then mixtures of
+    them. Neither it nor the transfer set uses shifts.
     """
     lab = Lab("mnist", options)
     teacher, alone = (lab.errors(make(lab)) for make in (_teacher, _alone))
@@ -247,10 +247,10 @@ def hinton(options):
 
 
 def omitted(options):
-    """A student that never sees a 3, and learns it from what the teacher says of others.
+    """A student that never sees a 3, and learns it from the teacher's outputs for others.
 
-    The bias of the missing class is what makes the fewest errors on the training images,
-    3s among them; the paper chose it on the test set.
+    The bias of the missing class is the one with the fewest errors on the training
+    images, including 3s; the paper chose it on the test set.
     """
     lab = Lab("mnist", options)
     student = _omitted(lab)
@@ -279,7 +279,7 @@ def with_bias(outputs, bias):
 
 
 def best_bias(outputs, labels):
-    """What to raise the missing class by for the fewest errors."""
+    """The increase of the missing class's logit with the fewest errors."""
     errors = [
         np.mean(with_bias(outputs, bias).argmax(axis=1) != labels) for bias in _BIASES
     ]
@@ -287,7 +287,7 @@ def best_bias(outputs, labels):
 
 
 def ensemble(options):
-    """One network taught by five of its kind, about mixtures of training images."""
+    """One network taught by five of its kind, on mixtures of training images."""
     return [
         measure
         for data in ("mnist", "fashion_mnist")
@@ -317,7 +317,7 @@ def _ensemble(lab):
 
 
 def averaged(logits):
-    """Logits of the mean of the probabilities that several logits stand for."""
+    """Logits of the mean probabilities of several logits."""
     logits = [log_softmax(z, axis=-1) for z in logits]
     return logsumexp(logits, axis=0) - np.float32(np.log(len(logits)))
 
@@ -362,7 +362,7 @@ def _prune(lab, seed, dense, logits):
     lab.keras.utils.set_random_seed(seed)
     model = tfc.compress(dense, {".*": tfc.transforms.Mask()})
     steps = lab.steps(PRUNED, len(lab.train[0]))
-    # The last third of the training has the full sparsity.
+    # The last third of the training runs at full sparsity.
     schedule = tfc.schedules.Polynomial(
         final_sparsity=SPARSITY,
         begin_step=0,
@@ -400,7 +400,7 @@ def _alone(lab):
 
 
 def _distilled(lab):
-    """The student with a teacher, on images as they are."""
+    """The student with a teacher, on the original images."""
 
     def train():
         logits = lab.logits(_teacher(lab))

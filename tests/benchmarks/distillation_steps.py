@@ -1,4 +1,4 @@
-"""Time of a training step of `tfc.distillation.Distiller` and of the same by hand."""
+"""Time of a training step of `tfc.distillation.Distiller`, and of one written by hand."""
 
 import functools
 import statistics
@@ -19,7 +19,7 @@ _PEER = "keras {}"
 
 
 def measure(options):
-    """How much longer our step takes, and in milliseconds."""
+    """Our step time relative to a step by hand, and in milliseconds."""
     import keras
 
     num_steps, rounds = (1, 1) if options.quick else (options.steps, options.rounds)
@@ -62,21 +62,21 @@ def measure(options):
 
 
 def run(step, data, num_steps):
-    """Trains so many steps."""
+    """Trains for this many steps."""
     for _ in range(num_steps):
         logs = step(data)
-    # TensorFlow may return before it has computed.
+    # TensorFlow may return before the computation has finished.
     tf.nest.map_structure(lambda value: value.numpy(), logs)
 
 
 def batches(seed):
-    """An iterator over the same few random batches, without an end."""
+    """An endless iterator over the same few random batches."""
     generator = tf.random.Generator.from_seed(seed)
     images = generator.uniform((_NUM_BATCHES, _BATCH_SIZE, *_SHAPE))
     labels = generator.uniform(
         (_NUM_BATCHES, _BATCH_SIZE), maxval=NUM_CLASSES, dtype=tf.int32
     )
-    # The autotuner may take time at its own times.
+    # The autotuner may take time at any moment.
     options = tf.data.Options()
     options.autotune.enabled = False
     data = tf.data.Dataset.from_tensor_slices((images, labels))
@@ -120,7 +120,7 @@ def steps(name):
         "by hand": by_hand(name, copy(), teacher),
         "ours": ours(name, copy(), teacher),
     }
-    # It does not train adapters.
+    # Keras' Distiller does not train adapters.
     if name != "adapted":
         variants["peer"] = peer(name, copy(), teacher)
     return variants
@@ -143,7 +143,7 @@ def peer(name, student, teacher):
     """A step of Keras' `Distiller`."""
     from keras import distillation
 
-    # The same weights as in our sum, but for a factor.
+    # The same weights as in our sum, up to a factor.
     losses = (
         [distillation.LogitsDistillation(TEMPERATURE)]
         if name == "logits"
@@ -173,7 +173,7 @@ def _task_loss():
 
 
 def by_hand(name, student, teacher):
-    """A step in TensorFlow that computes and records what ours does."""
+    """A step in TensorFlow that computes and records the same as ours."""
     import keras
 
     watched = () if name == "logits" else _LAYERS
@@ -216,7 +216,7 @@ def _with_features(model, layers):
 
 
 def _adapters(student, teacher):
-    """1x1 convolutions where the numbers of channels differ."""
+    """1x1 convolutions if the numbers of channels differ."""
     import keras
 
     adapters = []
@@ -245,6 +245,6 @@ def _hints(features, wanted, adapters):
 
 
 def add_options(parser):
-    """How long it is timed."""
-    parser.add_argument("--steps", type=int, default=5, help="steps of a timed round")
+    """Adds options for the duration of the timing."""
+    parser.add_argument("--steps", type=int, default=5, help="steps per timed round")
     parser.add_argument("--rounds", type=int, default=31, help="timed rounds")

@@ -1,4 +1,4 @@
-"""What the rows of dynamic_table.py share: files that are timed in turns, accuracy."""
+"""Shared by the rows of dynamic_table.py: files that are timed in turns, and accuracy."""
 
 import functools
 import pathlib
@@ -26,14 +26,14 @@ def _run(function, options):
 
 
 class Lab(pruning_lab.Lab):
-    """Builds and trains as for the pruning tables; also times what runs files."""
+    """Builds and trains as for the pruning tables; also times the execution of files."""
 
     def count(self, number):
         """Fewer in a quick run."""
         return min(number, 8) if self.is_quick else number
 
     def resnet_8(self):
-        """Trained for CIFAR-10, as in MLPerf Tiny; None without the file."""
+        """A network trained on CIFAR-10, as in MLPerf Tiny; None without the file."""
         if not self.options.data_dir and not self.options.model:
             return None
         beside = pathlib.Path(self.options.model or self.options.data_dir).parent
@@ -44,20 +44,20 @@ class Lab(pruning_lab.Lab):
         return None
 
     def accuracy(self, model, data, part="test"):
-        """Percent of right answers."""
+        """Percentage of correct answers."""
         return 100 - self.error(model, part, data)
 
     def right(self, answers, data, part="test"):
-        """Percent of right answers among some that were computed already."""
+        """Percentage of correct answers among answers computed before."""
         labels = getattr(data, part)[1][: len(answers)]
         return 100 * float(np.mean(np.argmax(answers, axis=-1) == labels))
 
     def milliseconds(self, runs, x):
-        """`{name: median time of a sample}` of functions that take turns.
+        """`{name: median time per sample}` of functions that take turns.
 
         Args:
             runs: `{name: function of samples}`.
-            x: samples, one after the other.
+            x: samples, processed one after another.
         """
         times = {name: [] for name in runs}
         for run in runs.values():

@@ -1,6 +1,6 @@
-"""Dynamic networks beside their papers: accuracy, MACs, and the time of files.
+"""Dynamic networks compared with their papers: accuracy, MACs, and latency of files.
 
-Rows live in dynamic_rows/. Each trains for minutes; where that is less than the paper's
+Rows are in dynamic_rows/. Each trains for minutes; if that is less than the paper's
 schedule, the note says so.
 """
 

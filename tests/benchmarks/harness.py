@@ -1,13 +1,15 @@
-"""What the benchmark scripts share: rows, options, fair timing and peers.
+"""Shared by the benchmark scripts: rows, options, fair timing and peers.
 
-Peers import this too, in environments of their own: no more than the standard library
-at the top.
+Peers import this too, in their own environments, so only the standard library is
+imported at the top.
 """
 
 import argparse
 import dataclasses
+import datetime
 import gzip
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -23,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 FOLDER = pathlib.Path(__file__).parent
 NO_RESULT = "quick run, no result"
+_PACKAGES = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +35,12 @@ class Measure:
     Attributes:
         measure: what was measured.
         value: the figure.
-        unit: of the value.
-        at_most, at_least: the target; at most one of them.
-        paper: what a paper reports, given for comparison.
+        unit: unit of the value.
+        at_most, at_least: the target; at most one of them is given.
+        paper: the figure that a paper reports, for comparison.
         peer: `{tool and version: its figure}`. A figure with a target must also be no
             worse than this.
-        note: what else must be known of the figure, or why there is none.
+        note: what else must be known about the figure, or why there is none.
     """
 
     measure: str
@@ -50,7 +53,7 @@ class Measure:
     note: str | None = None
 
     def __post_init__(self):
-        # JSON and comparisons by `is` know no scalars of NumPy.
+        # JSON and comparisons with `is` do not support NumPy scalars.
         for name, value in vars(self).items():
             object.__setattr__(self, name, _plain(value))
 
@@ -84,7 +87,7 @@ class Measure:
         return None
 
     def to_dict(self, row, seconds, seed, machine, is_quick=False):
-        """What `--json` prints; figures of a quick run meet and miss nothing."""
+        """What `--json` prints; figures of a quick run neither meet nor miss a target."""
         return {
             "row": row,
             "measure": self.measure,
@@ -102,19 +105,19 @@ class Measure:
 
 
 def _plain(value):
-    """A scalar of NumPy, or a dictionary of them, as Python has it."""
+    """A NumPy scalar, or a dictionary of them, as Python values."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return value.item() if hasattr(value, "item") else value
 
 
 def left_out(why):
-    """What a row returns that cannot run here, or not in a moment."""
+    """The result of a row that cannot run here, or not quickly."""
     return [Measure("left out", None, note=why)]
 
 
 def rows_in(folder):
-    """`{name: function}` of all files in a folder beside the scripts."""
+    """`{name: function}` of all files in a folder next to the scripts."""
     found = {}
     for path in sorted((FOLDER / folder).glob("*.py")):
         spec = importlib.util.spec_from_file_location(f"{folder}_{path.stem}", path)
@@ -137,14 +140,15 @@ def main(
     Args:
         description: what the script measures.
         rows: `{name: function of the options that returns a list of Measure}`.
-        add_options: called with the parser, for options of the script's own.
-        arguments: in place of the command line's.
-        quick: names of the rows that `--quick` runs, where others are like them or
-            have a script of their own; None for all. `--only` runs others too.
-        show: called with a title and what `--json` prints, in place of the table.
+        add_options: called with the parser, to add the script's own options.
+        arguments: arguments in place of those of the command line.
+        quick: names of the rows that `--quick` runs, if others are similar or have
+            their own script; None for all. `--only` runs others too.
+        show: called with a title and the data that `--json` prints, instead of printing
+            the table.
     """
     options = _parse(description, rows, add_options, arguments)
-    results = []
+    results, made = [], provenance()
     for name in options.only or rows:
         progress(f"{name} ...")
         start = time.perf_counter()
@@ -154,7 +158,7 @@ def main(
             measures = rows[name](options)
         seconds = round(time.perf_counter() - start, 1)
         results += [
-            m.to_dict(name, seconds, options.seed, machine(), options.quick)
+            m.to_dict(name, seconds, options.seed, machine(), options.quick) | made
             for m in measures
         ]
     if options.into:
@@ -173,7 +177,7 @@ def _store(path, results):
 
 
 def merged(old, new):
-    """Old results, with new ones in the place of rows of the same name.
+    """Old results, in which rows with the same name are replaced by new ones.
 
     >>> merged([{"row": "a", "n": 1}, {"row": "b", "n": 1}], [{"row": "a", "n": 2}])
     [{'row': 'a', 'n': 2}, {'row': 'b', 'n': 1}]
@@ -198,20 +202,20 @@ def _parse(description, rows, add_options, arguments):
     )
     parser.add_argument(
         "--into",
-        help="file of results, in which those of the rows that run are replaced",
+        help="file of results, in which the rows that run are replaced",
     )
     parser.add_argument("--data-dir", help="folder of mnist.npz, cifar10.npz and so on")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random draws")
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="tiny sizes, and made-up data where none are given; no result",
+        help="tiny sizes, and made-up data if none is given; not a result",
     )
     parser.add_argument("--no-peers", action="store_true", help="leave out other tools")
     parser.add_argument(
         "--peers-dir",
         default=pathlib.Path.home() / ".cache/tfcompress/peers",
-        help="where environments of other tools are kept",
+        help="folder for the environments of other tools",
     )
     add_options(parser)
     return parser.parse_args(arguments)
@@ -220,13 +224,13 @@ def _parse(description, rows, add_options, arguments):
 def load_data(name, options, num_quick=128):
     """`((x_train, y_train), (x_test, y_test))`, as `tfc.datasets.load` returns them.
 
-    A quick run takes few of them and needs no files: without a folder the digits of
-    scikit-learn stand for any data set, enlarged to the size of its images.
+    A quick run uses few of them and needs no files: without a folder, the digits of
+    scikit-learn replace any dataset, enlarged to the size of its images.
 
     Args:
-        name: of the data set.
-        options: of the command line.
-        num_quick: images of each part in a quick run.
+        name: name of the dataset.
+        options: options of the command line.
+        num_quick: number of images per part in a quick run.
     """
     import tfcompress as tfc
 
@@ -243,12 +247,12 @@ def load_data(name, options, num_quick=128):
     return tuple(tuple(array[:num_quick] for array in part) for part in parts)
 
 
-# Side and channels of images.
+# Side length and channels of images.
 _SHAPES = {"cifar10": (32, 3), "fashion_mnist": (28, 1), "mnist": (28, 1)}
 
 
 def _enlarged(images, side, channels):
-    """Images of one channel with larger pixels, a border and more channels."""
+    """Single-channel images with larger pixels, a border and more channels."""
     import numpy as np
 
     times = side // images.shape[1]
@@ -259,7 +263,7 @@ def _enlarged(images, side, channels):
 
 
 def progress(message):
-    """Tells the person who waits, without touching what the script prints."""
+    """Reports progress to the user, without affecting the script's output."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -268,6 +272,20 @@ def machine():
     from tfcompress.measuring.benchmark import cpu_name
 
     return f"{cpu_name()}, {os.cpu_count()} cores"
+
+
+def provenance():
+    """What a result is of: the commit, the day, and versions of what it ran on.
+
+    A commit ends in `-dirty` where files differ from it.
+    """
+    command = ["git", "-C", FOLDER, "describe", "--always", "--dirty", "--abbrev=12"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {
+        "commit": run.stdout.strip() or None,
+        "date": datetime.date.today().isoformat(),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
 
 
 def _print_table(title, results):
@@ -302,7 +320,7 @@ def _print_table(title, results):
 
 
 def _text(value):
-    """A number to four digits, whole numbers in full.
+    """A number with four significant digits, integers in full.
 
     >>> _text(1.23456), _text(1234567), _text(None)
     ('1.235', '1,234,567', '')
@@ -313,11 +331,11 @@ def _text(value):
 
 
 def interleaved(variants, rounds):
-    """Times variants in turn, A B C A B C, so that a slow minute hits them all.
+    """Times variants in turn, A B C A B C, so that a slow minute affects them all.
 
     Args:
-        variants: `{name: function without arguments}`; each runs once unmeasured first.
-        rounds: how often each is timed.
+        variants: `{name: function without arguments}`; each first runs once without timing.
+        rounds: number of times that each is timed.
 
     Returns:
         `{name: list of seconds}`.
@@ -334,7 +352,7 @@ def interleaved(variants, rounds):
 
 
 def ratio(times, reference):
-    """Median over the rounds of how much longer a variant took than the reference.
+    """Median over the rounds of the time of a variant relative to the reference.
 
     >>> ratio([2.0, 9.0, 4.0], [1.0, 3.0, 2.0])
     2.0
@@ -363,14 +381,14 @@ def describe_file(name, path, is_quick=False):
 
 
 def run_peer(name, script, task, folder):
-    """What a script of `peers/` answers to a task, in the peer's own environment.
+    """The answer of a script in `peers/` to a task, in the peer's own environment.
 
     Args:
-        name: of the peer; `peers/<name>.txt` pins what its environment holds.
+        name: name of the peer; `peers/<name>.txt` pins the packages of its environment.
         script: file in `peers/`. It gets the task as its argument and prints the
             answer as its last line, both in JSON.
-        task: anything JSON can hold.
-        folder: where environments are kept.
+        task: any JSON-serializable object.
+        folder: folder for environments.
     """
     child = subprocess.run(
         peer_command(name, script, task, folder),
@@ -406,7 +424,8 @@ def _peer_python(name, folder):
 def peer_packages(name, folder):
     """A folder to put on the path, with packages that run in our own environment.
 
-    It is filled on first use with what `peers/<name>.txt` pins, and nothing else.
+    It is filled on first use with the packages pinned in `peers/<name>.txt`, and
+    nothing else.
     """
 
     def commands(home, requirements):
@@ -416,7 +435,7 @@ def peer_packages(name, folder):
     return _peer_home(name, folder, commands, "some seconds, 50 MB")
 
 
-# Two threads may want the same folder.
+# Two threads may need the same folder.
 _building = threading.Lock()
 
 

@@ -1,4 +1,4 @@
-"""Latency predicted from a table of operations against measured, on whole networks."""
+"""Latency predicted from a table of operations against measured, for whole networks."""
 
 import functools
 import pathlib
@@ -8,7 +8,7 @@ import harness
 import numpy as np
 
 PRECISIONS = ("float32", "int8")
-# Percent, of half and of 95 of 100 networks.
+# Largest error in percent, for half and for 95 of 100 networks.
 TARGETS = {50: 10, 95: 15}
 _CALIBRATION_IMAGES = 8
 
@@ -26,7 +26,7 @@ def unseen(options):
 
 
 def others(options):
-    """Networks that are large for the caches, or that XNNPACK does not run whole."""
+    """Networks that are large for the caches, or that XNNPACK does not run entirely."""
     from keras import applications
 
     def made(build, side):
@@ -44,7 +44,7 @@ def others(options):
 
 
 def _figures(models, options, targets):
-    """Errors in percent, of all networks and of each."""
+    """Errors in percent, over all networks and for each."""
     import keras
 
     import tfcompress as tfc
@@ -83,9 +83,9 @@ def _figures(models, options, targets):
 
 
 def _both(table, path, options):
-    """Milliseconds predicted, and the least median of those measured before and after.
+    """Predicted milliseconds, and the smallest median of those measured before and after.
 
-    Other work on the machine only adds to them, and the table too takes the least.
+    Other work on the machine can only increase them, and the table uses the smallest, too.
     """
     rounds = 1 if options.quick else options.rounds
     medians = [harness.benchmark(path, options.quick).median_ms]
@@ -112,7 +112,7 @@ def _versions():
 
 
 def mobilenet_v2(width, size=96):
-    """MobileNetV2, its strided first convolution after explicit zeros."""
+    """MobileNetV2, with explicit zero padding before its strided first convolution."""
     import keras
 
     import tfcompress as tfc
@@ -146,7 +146,7 @@ _MOBILENET_V2 = [
 
 
 def resnet_20(width):
-    """ResNet-20, its shortcuts by 1x1 convolutions."""
+    """ResNet-20 with 1x1 convolutions as shortcuts."""
     import keras
 
     x = keras.Input((32, 32, 3))
@@ -165,7 +165,7 @@ def resnet_20(width):
 
 
 def lenet(width):
-    """LeNet-5 with ReLU and largest values."""
+    """LeNet-5 with ReLU and max pooling."""
     import keras
 
     layers = keras.layers
@@ -185,7 +185,7 @@ def lenet(width):
 
 
 def ds_cnn(width):
-    """DS-CNN, which finds words in 49 x 10 coefficients of sound."""
+    """DS-CNN, which recognizes words in 49 x 10 sound coefficients."""
     import keras
 
     count = round(64 * width)
@@ -214,7 +214,7 @@ def vgg(width):
 
 
 def gru():
-    """A loop, whose operations are builtin kernels."""
+    """A loop with built-in kernels as operations."""
     import keras
 
     x = keras.Input((20, 8))
@@ -248,7 +248,7 @@ WIDTHS = {
 
 
 def _add_options(parser):
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements per file")
 
 
 if __name__ == "__main__":

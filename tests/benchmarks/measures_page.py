@@ -1,18 +1,23 @@
-"""Writes a page in docs/results from what a script of measures left beside it.
-
-usage: python tests/benchmarks/measures_page.py dynamic_table | search_table
-"""
+"""Pages of results that are lists of `harness.Measure`."""
 
 import itertools
-import json
-import pathlib
-import sys
 
-FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "results"
 HEADS = {
+    "deep_compression": """# Deep Compression
+
+Written by `make results` from `deep_compression.json`, which
+`tests/benchmarks/deep_compression.py --no-peers` prints. Other work ran on the same cores.
+The compressed networks learn from the outputs of a larger network for shifted images, which
+the dense ones do not: "dense, taught" are dense networks that do.
+""",
+    "digits": """# The demo
+
+Written by `make results` from `digits.json`, which `tests/benchmarks/digits.py` prints:
+what `tfcompress demo` gives, on 360 test images. `make rerun` compares a new run with it.
+""",
     "dynamic_table": """# Dynamic networks
 
-Written by `tests/benchmarks/measures_page.py` from `dynamic_table.json`, which
+Written by `make results` from `dynamic_table.json`, which
 `tests/benchmarks/dynamic_table.py` prints; how each row is trained is in
 `tests/benchmarks/dynamic_rows`. Accuracies are those on the test set after the last epoch;
 thresholds are chosen on images held out of the training. Times are medians of turns of the
@@ -22,9 +27,19 @@ trained ResNets have seen the images that are held out here, so what is chosen b
 too hopeful. The file of all widths leaves out names and notes that the file of the widest
 still has: beside one without them, the ratios would be larger.
 """,
+    "recipes_table": """# Recipes
+
+Written by `make results` from `recipes_table.json`, which
+`tests/benchmarks/recipes_table.py` prints, row by row: what the recipes that `tfcompress
+recipes` lists make of a ResNet-20 trained on CIFAR-10. Accuracies are those of the written
+file on the test set. Bytes, multiply-accumulates and times are divided by those of the
+float32 file of the same network; times are medians of turns of both files on this host, one
+thread, a sample at a time, by `tfc.Interpreter`, Python included, while other work ran on
+the same two cores. The recipes train for longer than these rows, whose notes say how long.
+""",
     "search_table": """# Search
 
-Written by `tests/benchmarks/measures_page.py` from `search_table.json`, which
+Written by `make results` from `search_table.json`, which
 `tests/benchmarks/search_table.py` prints, row by row; what each row does is in
 `tests/benchmarks/search_rows`. Candidates are compared on training images, which the
 trained ResNet-20 has seen; accuracies are those on the test set. Other work ran on the same
@@ -37,7 +52,7 @@ def page(head, results):
     """The page as Markdown.
 
     Args:
-        head: what stands above the tables.
+        head: the text above the tables.
         results: the list that the script prints with `--json`.
     """
     sections = itertools.groupby(results, key=lambda result: result["row"])
@@ -47,31 +62,32 @@ def page(head, results):
 def _section(name, results):
     columns = ["measure", "value", "target", "paper", "note"]
     lines = [_line(columns), _line(["---"] * len(columns)), *map(_row, results)]
-    about = [
-        f"seed {results[0]['seed']}, {results[0]['seconds']:.0f} s, {results[0]['machine']}"
-    ]
-    return "\n".join([f"## {name}\n", *lines, "", *(f"- {line}" for line in about), ""])
+    return "\n".join([f"## {name}\n", *lines, "", f"- {made(results[0])}", ""])
+
+
+def made(result):
+    """When and where a result was made, in one line."""
+    seed, seconds = f"seed {result['seed']}", f"{result['seconds']:.0f} s"
+    commit = f"{result['date']} at commit {result['commit']}"
+    versions = ", ".join(f"{name} {one}" for name, one in result["versions"].items())
+    return ", ".join([seed, seconds, commit, result["machine"], versions])
 
 
 def _row(result):
     target = result["target"] or ""
     if target:
         target += ": met" if result["met"] else ": missed"
-    value = "" if result["value"] is None else f"{result['value']:.4g} {result['unit']}"
+    value = (
+        "" if result["value"] is None else f"{_text(result['value'])} {result['unit']}"
+    )
     paper = "" if result["paper"] is None else f"{result['paper']:g}"
     cells = result["measure"], value.strip(), target, paper, result["note"] or ""
     return _line(cells)
 
 
+def _text(number):
+    return f"{number:,}" if isinstance(number, int) else f"{number:.4g}"
+
+
 def _line(cells):
     return f"| {' | '.join(cells)} |"
-
-
-def _write(name):
-    results = json.loads((FOLDER / f"{name}.json").read_text())
-    (FOLDER / f"{name}.md").write_text(page(HEADS[name], results))
-
-
-if __name__ == "__main__":
-    for given in sys.argv[1:] or HEADS:
-        _write(given)

@@ -15,18 +15,18 @@ NUM_CLASSES = 10
 
 @dataclasses.dataclass(frozen=True)
 class HashedRecipe:
-    """One network of hashed weights, and the test error of Chen et al. (2015)."""
+    """One network with hashed weights, and the test error of Chen et al. (2015)."""
 
     compression: float
     epochs: int
     learning_rate: float
-    # Of the inputs and of the hidden neurons.
+    # Dropout rates of the inputs and of the hidden neurons.
     dropout: tuple
     paper: float
 
 
-# The network of three layers in Chen et al. (2015), table 1. Dropout and rates come
-# from short trainings that held out the last 10,000 training images.
+# The three-layer network in Chen et al. (2015), table 1. Dropout and rates were chosen
+# in short trainings that held out the last 10,000 training images.
 HASHED_WIDTHS = (784, 1000, NUM_CLASSES)
 HASHED = {
     "1/8": HashedRecipe(1 / 8, 50, 3e-3, (0.2, 0.5), paper=1.45),
@@ -38,8 +38,8 @@ class Digits:
     """The images as rows of pixels, and how a model is trained on them.
 
     Args:
-        options: of the command line.
-        low: what background is; ink is 1.
+        options: options of the command line.
+        low: value of the background; ink is 1.
     """
 
     def __init__(self, options, low):
@@ -54,7 +54,7 @@ class Digits:
         keras.utils.set_random_seed(options.seed)
 
     def fit(self, name, model, recipe, loss, targets):
-        """Adam, its rate falling to zero along a cosine; returns the epochs."""
+        """Adam with a rate that decays to zero along a cosine; returns the epochs."""
         epochs = 1 if self.is_quick else recipe.epochs
         steps = math.ceil(len(targets) / _BATCH_SIZE)
         rate = self.keras.optimizers.schedules.CosineDecay(
@@ -72,7 +72,7 @@ class Digits:
         import tensorflow as tf
 
         images, targets = tf.constant(self.train[0]), tf.constant(targets)
-        # The autotuner can hold up the end of an epoch for as long as the epoch itself.
+        # The autotuner can delay the end of an epoch by as long as the epoch itself.
         options = tf.data.Options()
         options.autotune.enabled = False
         return (
@@ -90,8 +90,8 @@ class Digits:
 
 
 def hashed(options):
-    """Test errors and sizes of networks with few values that many weights share."""
-    # Values are not shared with weights of pixels that are always zero.
+    """Test errors and sizes of networks in which many weights share few values."""
+    # Weights of pixels that are always zero do not affect the shared values.
     digits = Digits(options, low=0)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "hashed.keras"
@@ -120,7 +120,7 @@ def _measure_hashed(name, digits, path):
 
 
 def build_hashed(recipe):
-    """The network, returning logits, and how many values it may have.
+    """The network, returning logits, and the number of values it may have.
 
     Biases are not hashed; they count among the values.
     """

@@ -10,7 +10,7 @@ import harness
 import numpy as np
 
 SPARSITY = 0.9
-# Points of test error that no step may lose.
+# Percentage points of test error that no step may lose.
 TOLERANCE = 0.2
 _BATCH_SIZE = 128
 
@@ -41,7 +41,7 @@ def build(keras, name):
             layers.Dense(300, activation="relu", name="fc1"),
             layers.Dense(100, activation="relu", name="fc2"),
         ],
-        # As in Caffe: no activation behind the convolutions.
+        # As in Caffe: no activation after the convolutions.
         "lenet_5": lambda: [
             layers.Conv2D(20, 5, name="conv1"),
             layers.MaxPooling2D(),
@@ -113,10 +113,10 @@ class Lab:
         return model
 
     def prune(self, dense):
-        """A plain model without the smallest weights, trained on."""
+        """A plain model without the smallest weights, fine-tuned."""
         tfc, epochs = self.tfc, self.recipe.prune
         model = tfc.compress(dense, {".*": tfc.transforms.Mask()})
-        # The last third of the training has the full sparsity.
+        # The last third of the training runs at full sparsity.
         schedule = tfc.schedules.Polynomial(
             final_sparsity=SPARSITY,
             begin_step=0,
@@ -135,7 +135,7 @@ class Lab:
         return model
 
     def fit(self, model, epochs, learning_rate, *callbacks):
-        """Adam with a learning rate that falls to zero along a cosine."""
+        """Adam with a learning rate that decays to zero along a cosine."""
         harness.progress(f"{self.name}: {epochs} epochs")
         rate = self.keras.optimizers.schedules.CosineDecay(
             learning_rate, self.steps(epochs)
@@ -151,7 +151,7 @@ class Lab:
         import tensorflow as tf
 
         images, labels = map(tf.constant, self.train)
-        # The autotuner can hold up the end of an epoch for as long as the epoch itself.
+        # The autotuner can delay the end of an epoch by as long as the epoch itself.
         options = tf.data.Options()
         options.autotune.enabled = False
         return (
@@ -164,7 +164,7 @@ class Lab:
         )
 
     def steps(self, epochs):
-        """Optimizer steps in so many epochs."""
+        """Optimizer steps in this many epochs."""
         return epochs * math.ceil(len(self.train[0]) / _BATCH_SIZE)
 
     def export(self, model, path, precision):
@@ -186,7 +186,7 @@ class Lab:
         return 100 * float(np.mean(outputs.argmax(axis=1) != self.test[1]))
 
     def describe_errors(self, errors):
-        """A figure for each step, whose target comes from the step before."""
+        """A figure for each step, with a target from the previous step."""
         paper = {"dense": self.recipe.paper_dense, "pruned": self.recipe.paper_pruned}
         before = None
         for step, error in errors.items():

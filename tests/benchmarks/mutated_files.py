@@ -4,12 +4,12 @@
 
 Exported files of every kind are damaged: bits, words and whole stretches of bytes,
 truncation, fields of the object form. Each is decoded, described, loaded and run, in
-processes that are started again when one dies. What may happen is a result or an error.
-A signal, more than `--seconds` for a step, or more memory than twice what the decoded
-file holds, to load and run it also what its tensors claim by their shapes, ends in a line
-of its own, and in exit code 1. Where LiteRT alone, without
-the delegate, dies of the same file, the line says so. A run is repeated by its `--seed`;
-what failed stays in `--keep`.
+processes that are restarted when one dies. The outcome should be a result or an error.
+A signal, more than `--seconds` for a step, or more memory than twice the size of the
+decoded file (plus, for loading and running, the size of its tensors according to their
+shapes) is reported on a separate line and leads to exit code 1. If LiteRT alone,
+without the delegate, dies on the same file, the line says so. `--seed` repeats a run;
+failed files are kept in `--keep`.
 """
 
 import argparse
@@ -31,7 +31,7 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 STEPS = ("decode", "describe", "load", "run")
-# Memory that a step may take besides twice what is decoded.
+# Memory that a step may take in addition to twice the decoded size.
 _SPARE_BYTES = 96 << 20
 _ALONE = """
 import resource, sys
@@ -146,7 +146,7 @@ def damaged(contents, seed):
 
 
 def _place(content, random):
-    """Most of a file is weights; most of what can go wrong stands around them."""
+    """Most of a file is weights, but most of what can go wrong is around them."""
     size = max(1, len(content))
     ends = min(2048, size)
     if random.random() < 0.4:
@@ -196,12 +196,12 @@ def _set_fields(content, _, random):
         for _ in range(int(random.integers(1, 4))):
             _set_field(file, random)
         return write(file)
-    except Exception:  # What is damaged already cannot be taken apart.
+    except Exception:  # A file that is already damaged cannot be unpacked.
         return content
 
 
 def _set_field(file, random):
-    """Changes a number, or one of an array, of some table of the file."""
+    """Changes a number, or one in an array, in some table of the file."""
     graph = file.subgraphs[0]
     tables = [*graph.tensors, *graph.operators, *file.operatorCodes, graph]
     tables += [t.quantization for t in graph.tensors if t.quantization]
@@ -225,7 +225,7 @@ def _set_field(file, random):
 
 
 def work():
-    """The child: takes paths from stdin, says of each step what happened."""
+    """The child: reads paths from stdin, and reports what happened in each step."""
     import tfcompress as tfc
     from tfcompress.tflite.describe import describe
 
@@ -271,7 +271,7 @@ def work():
 
 
 def _claimed(content):
-    """Bytes of all tensors by their shapes, of which LiteRT takes what it needs."""
+    """Bytes of all tensors according to their shapes; LiteRT allocates some of them."""
     from tfcompress.tflite.read import tensor_shapes
 
     shapes, _ = tensor_shapes(content)
@@ -279,7 +279,7 @@ def _claimed(content):
 
 
 def _allocated(interpreter):
-    """Bytes of all tensors, whose shapes LiteRT works out from those of the inputs."""
+    """Bytes of all tensors, whose shapes LiteRT derives from those of the inputs."""
     details = interpreter._interpreter.get_tensor_details()
     sizes = [math.prod(map(int, d["shape"])) for d in details]
     items = [np.dtype(d["dtype"]).itemsize for d in details]
@@ -303,14 +303,14 @@ def _status(name):
 
 
 class Worker:
-    """A process that opens files, started again when it dies."""
+    """A process that opens files and is restarted when it dies."""
 
     def __init__(self, seconds):
         self.seconds = seconds
         self._process = None
 
     def open(self, path):
-        """`[(step, what happened)]` of a file, the last of which may be a failure."""
+        """`[(step, what happened)]` for a file; the last one may be a failure."""
         if self._process is None:
             self._start()
         self._process.stdin.write(f"{path}\n")
@@ -372,7 +372,7 @@ def _judged(event):
 
 
 def is_failure(what):
-    """Whether what happened may not."""
+    """Whether the outcome is a failure."""
     return what.startswith(("signal", "exit", "more", "memory", "unexpected"))
 
 
@@ -395,10 +395,10 @@ def is_litert(content, step, what):
 def main():
     """Damages, opens, counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=5000, help="of damaged files")
-    parser.add_argument("--seed", type=int, default=0, help="of the first file")
-    parser.add_argument("--seconds", type=float, default=30, help="a step may take")
-    parser.add_argument("--keep", type=pathlib.Path, help="folder for what failed")
+    parser.add_argument("--count", type=int, default=5000, help="number of files")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first file")
+    parser.add_argument("--seconds", type=float, default=30, help="limit per step")
+    parser.add_argument("--keep", type=pathlib.Path, help="folder for failed files")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:

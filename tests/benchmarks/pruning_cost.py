@@ -1,4 +1,4 @@
-"""Time and memory that pruning takes, beside plain training on the same machine."""
+"""Time and memory that pruning takes, relative to plain training on the same machine."""
 
 import contextlib
 import functools
@@ -16,7 +16,7 @@ import step_time_task as task
 _SPARSITY = 0.9
 _SIDE, _QUICK_SIDE, _NUM_LAYERS = 2500, 50, 4
 _NETWORK = "cnn_28x28x1"
-# GraSP has a second derivative on top, and is for one batch.
+# GraSP also needs a second derivative, and is meant for one batch.
 _GRADIENT_CRITERIA = {
     "gradient": 1.3,
     "snip": 1.3,
@@ -60,7 +60,7 @@ def masks(options):
 
 @contextlib.contextmanager
 def _extra_memory():
-    """A list that holds, once it is left, by how many bytes the process had grown."""
+    """Yields a list that on exit contains the number of bytes by which the process grew."""
     gc.collect()
     before, peak, is_over = _resident_bytes(), [0], threading.Event()
 
@@ -83,7 +83,7 @@ def _resident_bytes():
 
 
 def gradients(options):
-    """`tfc.prune` by criteria that need gradients, against an epoch over the same data."""
+    """`tfc.prune` with criteria that need gradients, against an epoch on the same data."""
     import keras
 
     import tfcompress as tfc
@@ -140,9 +140,9 @@ def training(options):
 
 
 def exchanges(options):
-    """Epochs in which weights are exchanged every 100 steps, of those without masks.
+    """Epochs with weights exchanged every 100 steps, relative to epochs without masks.
 
-    Timed within one training each, since looking at gradients has its own train step,
+    Timed within one training each, since capturing gradients has its own training step,
     which is traced once.
     """
     import keras
@@ -164,7 +164,7 @@ def exchanges(options):
         clock = keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter())
         )
-        # The first epoch is traced, the last one has no end here.
+        # Tracing happens in the first epoch, and the last one does not end here.
         model.fit(
             data,
             epochs=rounds + 2,
@@ -214,7 +214,7 @@ def solvers(options):
     ]
 
 
-# What else costs time gets a row here.
+# Other costs get a row here.
 ROWS = {
     "masks": masks,
     "gradients": gradients,
@@ -225,7 +225,7 @@ ROWS = {
 
 
 def _add_options(parser):
-    parser.add_argument("--steps", type=int, default=300, help="steps of an epoch")
+    parser.add_argument("--steps", type=int, default=300, help="steps per epoch")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds")
 
 

@@ -1,4 +1,4 @@
-"""What the rows of pruning_tables.py share: data, networks, training, counting."""
+"""Shared by the rows of pruning_tables.py: data, networks, training, counting."""
 
 import dataclasses
 import functools
@@ -23,9 +23,9 @@ class Data:
 
     Attributes:
         everything: all images of the training set.
-        train: those without the last 5,000, for rows that choose something.
-        held_out: the last 5,000, to choose by.
-        test: looked at once, when all is done.
+        train: all but the last 5,000, for rows that choose something.
+        held_out: the last 5,000, for making choices.
+        test: used once, when everything is done.
     """
 
     everything: tuple
@@ -47,20 +47,20 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One network that a method left.
+    """One network that results from a method.
 
     Attributes:
-        method: what was done, and how much of it.
-        kept_percent: kernel weights that are not zero, of those of the dense network.
-        error_percent: on the test set, of the network after the last epoch.
-        weight_bits: of all kernels together; without `bits` 32 for each weight kept.
-        file_bytes: of the float32 file, with `codec="auto"`.
-        left: channels and neurons of each layer, of the inputs of a dense one too.
-        seconds: what the method took.
+        method: the method, and how strongly it was applied.
+        kept_percent: nonzero kernel weights, relative to those of the dense network.
+        error_percent: test error of the network after the last epoch.
+        weight_bits: bits of all kernels together; by default 32 per weight kept.
+        file_bytes: bytes of the float32 file, with `codec="auto"`.
+        left: channels and neurons of each layer, including the inputs of a dense one.
+        seconds: duration of the method.
         paper: the error that the paper reports, in percent.
-        target: error and share kept, at most.
+        target: largest error and share kept.
         note: what else must be known, such as a shorter schedule.
-        seed: of everything random.
+        seed: seed of all random draws.
     """
 
     method: str
@@ -77,7 +77,7 @@ class Row:
     seed: int
 
     def to_dict(self, row, seconds, seed, machine, is_quick=False):
-        """What `--json` prints; a quick run meets and misses nothing."""
+        """What `--json` prints; a quick run neither meets nor misses a target."""
         known = dataclasses.asdict(self)
         if is_quick:
             known["met"] = None
@@ -98,13 +98,13 @@ class Lab:
         self._set_seed(options.seed)
 
     def seeds(self, count):
-        """Sets one seed after the other, only one in a quick run."""
+        """Sets one seed after another, only one in a quick run."""
         for seed in range(self.options.seed, self.options.seed + self.epochs(count)):
             self._set_seed(seed)
             yield seed
 
     def restart(self):
-        """Begins anew with the same seed, and with the time: before each method."""
+        """Resets the seed and the timer, before each method."""
         self._set_seed(self.seed)
 
     def _set_seed(self, seed):
@@ -119,16 +119,16 @@ class Lab:
 
     @functools.cached_property
     def cifar10(self):
-        """Pixels from 0 to 255, as the trained network takes them."""
+        """Pixels from 0 to 255, as expected by the trained network."""
         parts = cifar.load_data(self.options)
         return Data(*((255 * images, labels) for images, labels in parts))
 
     def lenet_300_100(self, kernel_initializer="glorot_uniform"):
-        """784-300-100-10, not trained, that returns logits."""
+        """An untrained 784-300-100-10 network that returns logits."""
         return self._lenet("lenet_300_100", kernel_initializer)
 
     def lenet_5(self, kernel_initializer="glorot_uniform"):
-        """20-50-500-10 as in Caffe, not trained, that returns logits."""
+        """An untrained 20-50-500-10 network as in Caffe that returns logits."""
         return self._lenet("lenet_5", kernel_initializer)
 
     def _lenet(self, name, kernel_initializer):
@@ -144,14 +144,14 @@ class Lab:
         return model
 
     def resnet_20(self):
-        """Trained for CIFAR-10; None without the file."""
+        """A network trained on CIFAR-10; None without the file."""
         try:
             return cifar.load_model(self.options)
         except (SystemExit, ValueError, FileNotFoundError):
             return None
 
     def dense(self, name):
-        """A trained network, the same for all rows of a seed."""
+        """A trained network, the same for all rows with a seed."""
         path = _CACHE / f"{name}-{self.seed}{'-quick' * self.is_quick}.keras"
         if path.exists():
             return self.keras.models.load_model(path, compile=False)
@@ -159,7 +159,7 @@ class Lab:
         self.fit(model, _DENSE_EPOCHS[name])
         _CACHE.mkdir(exist_ok=True)
         model.save(path)
-        # What a row costs does not hang on whether it comes first.
+        # The cost of a row must not depend on whether it comes first.
         self._start = time.perf_counter()
         return model
 
@@ -169,12 +169,12 @@ class Lab:
         """Compiles for logits and trains; Adam from 1e-3 to 0 along a cosine.
 
         Args:
-            model: on which data, that of MNIST unless given.
-            epochs: one in a quick run.
+            model: a model, for MNIST unless `data` is given.
+            epochs: number of epochs; one in a quick run.
             optimizer: an object, or a function of the number of steps.
-            callbacks: of `fit`.
-            batch_size: of the training.
-            data: `(x, y)`; all training images of MNIST without it.
+            callbacks: callbacks for `fit`.
+            batch_size: batch size of the training.
+            data: `(x, y)`; all training images of MNIST by default.
         """
         keras = self.keras
         steps = self.steps(epochs, batch_size, data)
@@ -196,11 +196,11 @@ class Lab:
         )
 
     def batches(self, batch_size=100, data=None):
-        """Training data in a new order each epoch, the last short batch left out."""
+        """Training data in a new order each epoch, without the last short batch."""
         import tensorflow as tf
 
         images, labels = map(tf.constant, data or self.mnist.everything)
-        # The autotuner can hold up the end of an epoch for as long as the epoch itself.
+        # The autotuner can delay the end of an epoch by as long as the epoch itself.
         options = tf.data.Options()
         options.autotune.enabled = False
         return (
@@ -213,16 +213,16 @@ class Lab:
         )
 
     def steps(self, epochs, batch_size=100, data=None):
-        """Optimizer steps in so many epochs."""
+        """Optimizer steps in this many epochs."""
         count = len((data or self.mnist.everything)[0])
         return self.epochs(epochs) * max(1, count // batch_size)
 
     def epochs(self, count):
-        """Fewer in a quick run: one."""
+        """The number of epochs; one in a quick run."""
         return 1 if self.is_quick else count
 
     def error(self, model, part="test", data=None):
-        """Percent of wrong answers."""
+        """Percentage of wrong answers."""
         x, y = getattr(data or self.mnist, part)
         outputs = model.predict(x, batch_size=500, verbose=0)
         return 100 * float(np.mean(outputs.argmax(-1) != y))
@@ -241,20 +241,20 @@ class Lab:
         weight_bits=None,
         seconds=None,
     ):
-        """A `Row` for what a method left.
+        """A `Row` for the result of a method.
 
         Args:
-            method: its name, and how much it was asked for.
-            model: trained, compressed or plain.
-            of: the dense network it was made of, whose kernels are 100 %; without it the
-                LeNet of the model's name.
-            data: a `Data`, MNIST without it.
+            method: its name, and the requested strength.
+            model: the trained model, compressed or plain.
+            of: the original dense network, whose kernels are 100 %; by default the
+                LeNet with the model's name.
+            data: a `Data`, MNIST by default.
             note: what else must be known.
             paper: the paper's error in percent.
-            at_most: the error that is the target, in percent.
-            at_least_ratio: weights of the dense network for each one kept, at least.
-            weight_bits: of all kernels together, if they need not be 32 for each kept.
-            seconds: of the method, or the time since the seed was set.
+            at_most: the target error in percent.
+            at_least_ratio: smallest number of weights of the dense network per weight kept.
+            weight_bits: bits of all kernels together, if not 32 per weight kept.
+            seconds: duration of the method; by default the time since the seed was set.
         """
         seconds = seconds or time.perf_counter() - self._start
         plain = self.tfc.strip(model)

@@ -1,15 +1,11 @@
-"""Writes docs/results/pruning.md from what pruning_tables.py left beside it."""
+"""The page docs/results/pruning.md of the results of pruning_tables.py."""
 
 import itertools
-import json
-import pathlib
 import statistics
 
-_FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "results"
-RESULTS, PAGE = _FOLDER / "pruning_tables.json", _FOLDER / "pruning.md"
 _HEAD = """# Pruning methods
 
-Written by `tests/benchmarks/pruning_page.py` from `pruning_tables.json`, which
+Written by `make results` from `pruning_tables.json`, which
 `tests/benchmarks/pruning_tables.py` prints; how each row is trained is in
 `tests/benchmarks/pruning_rows`. Errors are those of the last epoch on the test set, never
 of the best one. Where there are several seeds, figures are means, with the lowest and the
@@ -50,10 +46,11 @@ def _section(name, results):
     lines += map(_line, rows.values())
     machines = dict.fromkeys(result["machine"] for result in results)
     seeds = sorted({result["seed"] for result in results})
+    dates = sorted(result["date"] for result in results)
     about = [
         *notes,
         f"{'seeds' if seeds[1:] else 'seed'} {', '.join(map(str, seeds))}",
-        *machines,
+        f"{' to '.join(sorted({dates[0], dates[-1]}))}, {', '.join(machines)}",
     ]
     return "\n".join([f"## {name}\n", *lines, "", *(f"- {line}" for line in about), ""])
 
@@ -81,7 +78,3 @@ def _cells(runs):
         one["left"] if len(runs) == 1 else "",
         f"{statistics.mean(run['seconds'] for run in runs):.0f}",
     ]
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(json.loads(RESULTS.read_text())))

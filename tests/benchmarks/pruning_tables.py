@@ -1,7 +1,7 @@
-"""Pruning methods beside their papers: weights kept, error, bits and bytes.
+"""Pruning methods compared with their papers: weights kept, error, bits and bytes.
 
-Rows live in pruning_rows/, one file for each family of methods. A row takes minutes; where
-its schedule is shorter than the paper's, the note says so.
+Rows are in pruning_rows/, one file per family of methods. A row takes minutes; if its
+schedule is shorter than the paper's, the note says so.
 """
 
 import functools
@@ -33,7 +33,7 @@ def show(title, results):
     for result in results:
         if previous not in (None, result["row"]):
             table.add_section()
-        # A row that is left out says why in the place of a method.
+        # A row that is left out gives the reason in place of a method.
         result = {"method": result["note"], **result}
         cells = [result.get(column) for column in (*columns, "seconds")]
         first = "" if result["row"] == previous else result["row"]

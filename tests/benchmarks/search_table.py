@@ -1,8 +1,8 @@
 """What searches find: channels at half the MACs, bits and zeros at a twelfth of the bytes.
 
-Rows live in search_rows/. Candidates are compared on training images; accuracies are those
-of the test set. The trained ResNet-20 has seen all training images, so what is chosen by
-them is a little too hopeful, for all engines alike.
+Rows are in search_rows/. Candidates are compared on training images; accuracies are
+those on the test set. The trained ResNet-20 has seen all training images, so choices
+based on them are slightly optimistic, for all engines alike.
 """
 
 import cifar

@@ -18,11 +18,11 @@ import harness
 import numpy as np
 
 RATIO = 0.5
-# Models whose latency must follow their MACs, and by how much it may lag behind.
+# Models whose latency must follow their MACs, and how far it may lag.
 TIMED = ("EfficientNetB0", "MobileNetV2", "ResNet50", "VGG16")
 _LAG = 1.25
 _OUR_OWN = ("small_vit", "lstm", "unet")
-# What --quick runs; the size of other models that it is asked for.
+# What --quick runs; the size of other models that are requested with it.
 _QUICK = ("unet", "all")
 _QUICK_SIZE = 96
 # The size of the models that take images of any size.
@@ -84,7 +84,7 @@ class Trial:
         keras.utils.set_random_seed(seed)
 
     def run(self, folder):
-        """Runs all steps; what went wrong in the one that failed, or None."""
+        """Runs all steps; returns what went wrong in the one that failed, or None."""
         self.folder = folder
         steps = (
             self.build,
@@ -100,27 +100,27 @@ class Trial:
         for step in steps:
             try:
                 step()
-            except Exception:  # A failure is a figure of this table.
+            except Exception:  # A failure is a result of this table.
                 return f"{step.__name__}: {traceback.format_exc()}"
             gc.collect()
         return None
 
     def add(self, measure, value, unit="", **limits):
-        """Notes a figure."""
+        """Records a figure."""
         self.measures.append(harness.Measure(measure, value, unit, **limits))
 
     def build(self):
         """The model and inputs for it."""
         self.model = build(self.name, self.is_quick)
         self.samples = self._inputs(_NUM_SAMPLES)
-        # Untrained statistics let the outputs of a deep model vanish, and then any
-        # two models agree.
+        # With untrained statistics the outputs of a deep model vanish, and then any two
+        # models agree.
         self.model = self.tfc.rewrites.recalibrate_batch_norm(
             self.model, [self.samples]
         )
 
     def _inputs(self, count):
-        """Words for models of words, pixels for those that scale them, else noise."""
+        """Words for text models, pixels for models that scale them, otherwise noise."""
         tensor, shape = self.model.inputs[0], (count, *self.model.input_shape[1:])
         if not self.keras.backend.is_float_dtype(tensor.dtype):
             limit = self.model.layers[1].input_dim
@@ -133,7 +133,7 @@ class Trial:
         return self._generator.uniform(low, high, shape).astype("float32")
 
     def follow(self):
-        """How long it takes to find what must be cut together."""
+        """The time needed to find what must be cut together."""
         groups = self.tfc.channel_groups(self.model)
         self.add("graph", groups.seconds, "s", at_most=_GRAPH_SECONDS)
         reasons = set(groups.unfollowed.values())
@@ -210,7 +210,7 @@ class Trial:
         del self.small
 
     def time(self):
-        """Latency of both models, run in turn."""
+        """Latency of both models, run in turns."""
         work = self.sizes["after"] / self.sizes["before"]
         self.add("MACs, after over before", work)
         for precision in ("float32", "int8"):
@@ -235,9 +235,9 @@ class Trial:
         )
 
     def _bursts(self, precision):
-        """`{label: (function, runs in it)}`, and how often to time them.
+        """`{label: (function, runs per call)}`, and how often to time them.
 
-        In a burst of runs a small model finds its weights in the cache, as in real use.
+        In a burst of runs, a small model finds its weights in the cache, as in real use.
         """
         bursts, total = {}, 0.0
         for label in ("before", "after"):
@@ -257,7 +257,7 @@ class Trial:
 
 
 def _loaded(path):
-    """A function that runs a file on zeros, without what it takes to round inputs."""
+    """A function that runs a file on zeros, excluding the time to round inputs."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=1)
@@ -285,9 +285,9 @@ def _check_finite(outputs):
 
 def try_model(name, is_quick, seed):
     """The figures of one model and what went wrong, or None."""
-    # Says where a process was that dies in native code, even while notes are dropped.
+    # Reports where a process died in native code, even while notes are dropped.
     faulthandler.enable(os.fdopen(os.dup(sys.stderr.fileno()), "w"))
-    # If memory runs out, this process is to go rather than a stranger's.
+    # If memory runs out, this process should be killed rather than another one.
     score = pathlib.Path("/proc/self/oom_score_adj")
     if score.exists():
         score.write_text("1000")
@@ -298,12 +298,12 @@ def try_model(name, is_quick, seed):
 
 
 def measure(name, worked, options):
-    """All figures of one model, taken in a process that gives its memory back.
+    """All figures of one model, measured in a separate process that frees its memory.
 
     Args:
         name: of the model.
-        worked: list to which is added whether everything succeeded.
-        options: from the command line.
+        worked: list to which success or failure is appended.
+        options: options of the command line.
     """
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as process:
@@ -327,7 +327,7 @@ def summarize(worked, options):
 
 
 def rows():
-    """`{name: function of the options}` of all models, and one for them together."""
+    """`{name: function of the options}` for all models, and one for them together."""
     worked = []
     names = [*application_names(), *_OUR_OWN]
     functions = {name: functools.partial(measure, name, worked) for name in names}

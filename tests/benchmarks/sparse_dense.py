@@ -7,9 +7,9 @@ import harness
 import numpy as np
 
 INPUTS, UNITS, QUICK_UNITS = 784, (1024, 1024, 10), (64, 10)
-# Sparsity: most bytes and most time, as shares of the dense file's.
+# Sparsity: limits of bytes and time, relative to the dense file.
 TARGETS = {0.8: (None, None), 0.9: (0.25, 0.5)}
-# Of outputs against Keras, as a share of the largest output.
+# Error of outputs against Keras, as a share of the largest output.
 LARGEST_ERROR = 1e-5
 _BATCH_SIZE = 64
 
@@ -24,7 +24,7 @@ def build(keras, is_quick=False):
 
 
 def prune(model, sparsity):
-    """The network without its least blocks of 4 inputs of a neuron."""
+    """The network without its smallest blocks of 4 inputs of a neuron."""
     import tfcompress as tfc
 
     pruning = tfc.callbacks.Pruning(
@@ -59,7 +59,7 @@ def measure(options):
 
 
 def time_files(paths, options):
-    """`{name: seconds of each round}`, one thread, the rounds in turn."""
+    """`{name: seconds of each round}`, one thread, with files taking turns."""
     repeats, rounds = (1, 1) if options.quick else (options.repeats, options.rounds)
     variants = {name: _runner(path, repeats) for name, path in paths.items()}
     return harness.interleaved(variants, rounds)
@@ -120,7 +120,7 @@ def _describe(name, path, is_quick):
 
 
 def _add_options(parser):
-    parser.add_argument("--repeats", type=int, default=20, help="runs of a round")
+    parser.add_argument("--repeats", type=int, default=20, help="runs per round")
     parser.add_argument("--rounds", type=int, default=101, help="timed rounds")
 
 

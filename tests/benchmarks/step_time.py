@@ -6,7 +6,7 @@ import statistics
 import harness
 import step_time_task as task
 
-# Name of a variant: what it is called in the table, and how much longer it may take.
+# Name of a variant: its label in the table, and how much longer it may take.
 VARIANTS = {
     "prune": ("prune, masks every 100 steps", 1.03),
     "prune_every_step": ("prune, masks every step", None),
@@ -56,7 +56,7 @@ def _step(variant, ours, peers, sizes):
 
 
 def time_variants(name, num_steps, rounds, seed):
-    """`{variant: seconds of each round}`, the rounds in turn."""
+    """`{variant: seconds of each round}`, with variants taking turns."""
     import keras
 
     import tfcompress as tfc
@@ -93,7 +93,7 @@ def time_variants(name, num_steps, rounds, seed):
 
 
 def _add_options(parser):
-    parser.add_argument("--steps", type=int, default=100, help="steps of a round")
+    parser.add_argument("--steps", type=int, default=100, help="steps per round")
     parser.add_argument("--rounds", type=int, default=15, help="timed rounds")
 
 

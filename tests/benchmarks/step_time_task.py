@@ -1,4 +1,4 @@
-"""What Keras and its peers train for step_time.py: same networks, same batches."""
+"""What Keras and its peers train for step_time.py: the same networks and batches."""
 
 import tensorflow as tf
 
@@ -43,7 +43,7 @@ def _normalized_blocks(layers):
 
 
 def epoch_of(keras, model, name, num_steps, seed, callbacks=()):
-    """A function that trains `num_steps` steps of `model.fit`, callbacks included."""
+    """A function that trains `num_steps` steps of `model.fit`, including callbacks."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss)
     batches = data(name, num_steps, seed)
@@ -55,7 +55,7 @@ def epoch_of(keras, model, name, num_steps, seed, callbacks=()):
 
 
 def data(name, num_steps, seed):
-    """The batches of so many steps."""
+    """The batches for this many steps."""
     return _batches(SHAPES[name], seed).repeat().take(num_steps)
 
 
@@ -63,7 +63,7 @@ def _batches(shape, seed):
     generator = tf.random.Generator.from_seed(seed)
     images = generator.uniform((_NUM_BATCHES, BATCH_SIZE, *shape))
     labels = generator.uniform((_NUM_BATCHES, BATCH_SIZE), maxval=10, dtype=tf.int32)
-    # The autotuner can hold up the end of an epoch for as long as the epoch itself.
+    # The autotuner can delay the end of an epoch by as long as the epoch itself.
     options = tf.data.Options()
     options.autotune.enabled = False
     return tf.data.Dataset.from_tensor_slices((images, labels)).with_options(options)

@@ -3,6 +3,7 @@ import json
 import sys
 
 import harness
+import keras
 import numpy as np
 import pytest
 
@@ -25,6 +26,9 @@ def test_json_has_every_field(capsys, rows):
     first, second = json.loads(run(capsys, rows, "--json", "--seed", "1"))
     assert first.pop("seconds") >= 0
     assert "cores" in first.pop("machine")
+    assert first.pop("date") >= "2026"
+    assert first.pop("versions")["keras"] == keras.__version__
+    assert first.pop("commit")
     assert first == {
         "row": "first",
         "measure": "time",

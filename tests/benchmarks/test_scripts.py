@@ -13,11 +13,12 @@ SCRIPTS = sorted(
     if not path.stem.startswith("test_") and "harness.main(" in path.read_text()
 )
 FIELDS = (
-    "row measure value unit target met paper peer note seconds seed machine".split()
-)
+    "row measure value unit target met paper peer note seconds seed machine commit date "
+    "versions"
+).split()
 OF_PRUNED = (
     "row method kept_percent error_percent weight_bits file_bytes left seconds paper "
-    "target met note seed machine"
+    "target met note seed machine commit date versions"
 ).split()
 
 

@@ -1,9 +1,9 @@
-"""A process that runs a `.tflite` file some times whenever it gets a line, and answers
-with the median of the seconds that a run took.
+"""A process that runs a `.tflite` file several times whenever it reads a line, and prints
+the median of the seconds per run.
 
-Files that are compared get a process each: no thread of one waits for work while another
-is timed. The task is JSON: path, num_threads, repeats, and maybe delegate, options of the
-delegate, and `tiles`, whether tile instructions (AMX) may be used.
+Each of the compared files gets its own process, so that no thread of one waits for work
+while another is timed. The task is JSON: path, num_threads, repeats, and optionally
+delegate, options of the delegate, and `tiles`, whether tile instructions (AMX) may be used.
 """
 
 import ctypes
@@ -13,16 +13,16 @@ import struct
 import sys
 import time
 
-# Of Linux on x86-64, from its headers.
+# Constants of Linux on x86-64, from its headers.
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _EPERM = 158, 0x1023, 1
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
-_NUMBER, _FIRST_ARGUMENT = 0, 16  # Places in struct seccomp_data.
+_NUMBER, _FIRST_ARGUMENT = 0, 16  # Offsets in struct seccomp_data.
 
 
 def deny_tiles():
-    """Makes Linux refuse this process the state of tile registers.
+    """Makes Linux deny this process the use of tile registers.
 
     Raises:
         OSError: if the filter was not accepted.
@@ -41,7 +41,7 @@ def deny_tiles():
     if prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or prctl(
         _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0
     ):
-        raise OSError(ctypes.get_errno(), "seccomp was refused")
+        raise OSError(ctypes.get_errno(), "seccomp was rejected")
 
 
 def answer(run, repeats):

@@ -1,4 +1,4 @@
-"""Models as other people write them, through everything that the product does."""
+"""Takes models as other people write them through everything that the product does."""
 
 import collections
 import concurrent.futures
@@ -33,7 +33,7 @@ _LIMIT = 300
 
 
 def try_model(name, path):
-    """`{step: outcome}` of a model, from processes that may die.
+    """`{step: outcome}` for a model, from processes that may die.
 
     Args:
         name: of the model.
@@ -50,7 +50,7 @@ def try_model(name, path):
 
 
 def _run_task(name, steps, path):
-    """Runs `zoo_task.py`; the step that it began last, and `{step: outcome}`."""
+    """Runs `zoo_task.py`; returns the last step that it started, and `{step: outcome}`."""
     folders = [harness.FOLDER, harness.FOLDER.parents[1], os.environ.get("PYTHONPATH")]
     search = os.pathsep.join(str(folder) for folder in (*folders, path) if folder)
     child = subprocess.Popen(
@@ -78,7 +78,7 @@ def _run_task(name, steps, path):
 
 
 def _next_line(child):
-    """What the process says next; nothing once it has ended, by itself or by us."""
+    """The next line of the process; empty once it has ended or was killed."""
     timer = threading.Timer(_LIMIT, child.kill)
     timer.start()
     line = child.stdout.readline()
@@ -101,10 +101,10 @@ def _ended(step, code, notes):
 
 
 class Trials:
-    """Takes models through the steps, some at a time, and remembers how it went.
+    """Takes models through the steps, several at a time, and stores the outcomes.
 
     Attributes:
-        outcomes: `{name: {step: outcome}}` of the models asked for so far.
+        outcomes: `{name: {step: outcome}}` of the models requested so far.
     """
 
     def __init__(self):
@@ -112,7 +112,7 @@ class Trials:
         self._futures = None
 
     def measure(self, name, options):
-        """The figures of one model, and why a step fails."""
+        """The figures of one model, and why steps fail."""
         if name.startswith("hub_") and options.no_peers:
             return harness.left_out("--no-peers")
         outcomes = self._begun(options)[name].result()
@@ -176,7 +176,7 @@ def names():
 
 
 def rows():
-    """`{name: function of the options}` of all models, and one for them together."""
+    """`{name: function of the options}` for all models, and one for them together."""
     trials = Trials()
     functions = {name: functools.partial(trials.measure, name) for name in names()}
     return {**functions, _TOGETHER: trials.summarize}

@@ -31,11 +31,11 @@ import tfcompress as tfc
 EXPORTS = ("float32", "float16", "dynamic", "int8", "int16x8")
 _RATIO = 0.5
 _LARGEST_NOISE = 0.5
-# Of the weights of kernels that have to be treated, or something be said of the others.
+# Share of kernel weights to be treated, unless the product reports the others.
 _LEAST_SHARE = 0.5
-# Of outputs that should be equal, relative to their spread.
+# Tolerance for outputs that should be equal, relative to their spread.
 _TOLERANCE = 1e-4
-# Outputs of 8 bits that differ by less than this part of the largest say nothing.
+# 8-bit outputs that differ by less than this share of the largest say nothing.
 _FINEST = 1 / 64
 _REFUSALS = (ValueError, TypeError, NotImplementedError)
 _MOST_CHARACTERS = 300
@@ -43,18 +43,18 @@ _PRODUCT = str(pathlib.Path(tfc.__file__).parent)
 
 
 class Wrong(Exception):
-    """Something ran and gave what it should not."""
+    """Something ran and returned a wrong result."""
 
 
 class Silent(Exception):
-    """Nothing was done, and nothing was said."""
+    """Nothing was done, and nothing was reported."""
 
 
 class Trial:
-    """One model and what is done with it; each step is a method.
+    """One model and the steps applied to it; each step is a method.
 
     Attributes:
-        said: list of lines that the product printed or warned with.
+        said: list of lines that the product printed or warned.
     """
 
     def __init__(self, name, folder):
@@ -67,7 +67,7 @@ class Trial:
         )
         self.outputs = self.run(self.model)
         _check_finite(self.outputs)
-        # A model that draws numbers differs from itself.
+        # A model that draws random numbers differs from itself.
         self.is_random = not _agree(self.outputs, self.run(self.model))
         self.samples = self._samples()
 
@@ -77,11 +77,11 @@ class Trial:
         return [keras.ops.convert_to_numpy(output) for output in made]
 
     def _samples(self):
-        """The inputs as the product takes them: an array, or arrays by name."""
+        """The inputs in the form that the product accepts: an array, or arrays by name."""
         arrays = self.specimen.inputs
         if not isinstance(arrays, (list, tuple)):
             return arrays
-        # As `keras.Input` names them, or would.
+        # The names that `keras.Input` gives them, or would give.
         tensors = getattr(self.model, "inputs", None) or []
         names = [tensor._keras_history.operation.name for tensor in tensors]
         unnamed = ["inputs", *(f"inputs_{i}" for i in range(1, len(arrays)))]
@@ -95,7 +95,7 @@ class Trial:
             raise Wrong(f"{what}: outputs differ, noise {worst:.2g} of their spread")
 
     def report(self):
-        """Prints what weights there are."""
+        """Prints the weights."""
         report = tfc.report(self.model)
         if not str(report):
             raise Wrong("the report is empty")
@@ -105,7 +105,7 @@ class Trial:
             )
 
     def train(self):
-        """Half of the weights are masked in a short training."""
+        """Masks half of the weights in a short training."""
         compressed = tfc.compress(self.model, {".*": "mask"})
         history = self._fit(compressed)
         missing = [name for name in self.specimen.logs if name not in history]
@@ -130,7 +130,7 @@ class Trial:
             y = keras.tree.map_structure(lambda a: np.zeros(a.shape, "float32"), arrays)
         if "generator" in vars(self.model):
             x, y = specimen.targets, None
-        # Models with a `compile` of their own may not know the argument.
+        # Models with a custom `compile` may not have the argument.
         eagerly = {"run_eagerly": True} if specimen.run_eagerly else {}
         model.compile(**arguments, **eagerly)
         pruning = tfc.callbacks.Pruning(_RATIO)
@@ -144,13 +144,13 @@ class Trial:
         ).history
 
     def export(self, precision):
-        """A file that was checked."""
+        """Exports a file, which is checked."""
         path = self.folder / f"{precision}.tflite"
         tfc.export_tflite(self.model, path, precision, samples=self.samples)
         path.unlink()
 
     def channels(self):
-        """Nothing changes at ratio 0, and channels go at a half."""
+        """Nothing changes at ratio 0, and channels are cut at one half."""
         same = tfc.prune_channels(self.model, ratio=0.0)
         self.expect_same(self.run(same), "ratio 0")
         small = tfc.prune_channels(self.model, ratio=_RATIO)
@@ -161,7 +161,7 @@ class Trial:
             self.expect_said(f"{len(groups)} groups left whole: {_most(reasons)}")
 
     def factorize(self):
-        """Layers become thinner ones."""
+        """Factorizes layers."""
         small = tfc.factorize(self.model, "svd", verbose=0)
         _check_finite(self.run(small))
         if small.count_params() >= self.model.count_params():
@@ -170,14 +170,14 @@ class Trial:
             self.expect_said(f"{len(plan.layers)} layers kept: {_most(reasons)}")
 
     def ranges(self):
-        """Activations of 8 bits."""
+        """Quantizes activations to 8 bits."""
         quantized = tfc.quantize_activations(
             self.model, ranges="min_max", samples=self.samples
         )
         self.expect_close(self.run(quantized))
 
     def four_bits(self):
-        """Weights of 4 bits."""
+        """Quantizes weights to 4 bits."""
         quantized = tfc.quantize_weights(self.model, 4, self.samples)
         outputs = self.run(quantized)
         _check_finite(outputs)
@@ -199,14 +199,14 @@ class Trial:
             raise Wrong(f"noise {noise:.2g} of the spread of the outputs")
 
     def expect_said(self, reason):
-        """Raises `Silent` unless something was said."""
+        """Raises `Silent` unless something was reported."""
         if not self.said:
             raise Silent(reason)
         raise Refused(f"{reason}; said: {self.said[0]}")
 
 
 class Refused(ValueError):
-    """Nothing was done, and a line said so."""
+    """Nothing was done, and a line reported it."""
 
 
 def _check_finite(outputs):
@@ -225,8 +225,8 @@ def _noise(expected, found, of=np.mean, finest=0.0):
     Args:
         expected: list of arrays.
         found: list of arrays.
-        of: what is taken of the squared differences.
-        finest: the spread is at least this part of the largest value.
+        of: the function applied to the squared differences.
+        finest: the spread is at least this share of the largest value.
     """
     worst = 0.0
     for a, b in zip(expected, found, strict=True):
@@ -241,7 +241,7 @@ def _noise(expected, found, of=np.mean, finest=0.0):
 
 
 def _most(reasons):
-    """The reason that most have in common."""
+    """The most common reason."""
     return str(reasons.most_common(1)[0][0]) if reasons else "there are none"
 
 
@@ -258,14 +258,14 @@ STEPS = {
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of a step.
+    """The outcome of a step.
 
     Attributes:
         step: its name.
         kind: one of `KINDS` in `zoo.py`.
         reason: one line.
-        warnings: lines that were said meanwhile.
-        seconds: that it took.
+        warnings: lines that were reported meanwhile.
+        seconds: its duration.
     """
 
     step: str
@@ -276,7 +276,7 @@ class Outcome:
 
 
 def attempt(trial, step):
-    """Runs a step and says how it went."""
+    """Runs a step and returns its outcome."""
     start = time.perf_counter()
     outcome = Outcome(step)
     trial.said = outcome.warnings
@@ -287,7 +287,7 @@ def attempt(trial, step):
                 trial.outputs, trial.run(trial.model)
             ):
                 raise Wrong("the model that was passed in has changed")
-        except Exception as error:  # A failure is a figure of this table.
+        except Exception as error:  # A failure is a result of this table.
             outcome.kind, outcome.reason = _kind(error), _line(error)
     outcome.seconds = round(time.perf_counter() - start, 1)
     return outcome
@@ -295,7 +295,7 @@ def attempt(trial, step):
 
 @contextlib.contextmanager
 def _listening(lines):
-    """Notes warnings as they come, and what is printed."""
+    """Records warnings as they occur, and what is printed."""
 
     def note(message, category, *_, **__):
         if issubclass(category, (UserWarning, RuntimeWarning)):
@@ -322,7 +322,7 @@ def _kind(error):
 
 
 def _is_raised_by_product(frame):
-    """Whether a line of the product says `raise`, rather than failing."""
+    """Whether a line of the product raised it deliberately, rather than failing."""
     line = linecache.getline(frame.filename, frame.lineno).strip()
     return frame.filename.startswith(_PRODUCT) and line.startswith("raise")
 
@@ -346,11 +346,11 @@ def _cut(text):
 
 
 def main(name, steps):
-    """Prints an outcome for the building of the model and for each step."""
+    """Prints an outcome for building the model and for each step."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     faulthandler.enable()
-    # If memory runs out, this process is to go rather than a stranger's.
+    # If memory runs out, this process should be killed rather than another one.
     score = pathlib.Path("/proc/self/oom_score_adj")
     if score.exists():
         score.write_text("1000")

@@ -212,7 +212,7 @@ def network():
     y = keras.layers.GlobalAveragePooling2D(name="head_pool")(y)
     model = keras.Model(x, keras.layers.Dense(5, name="head")(y))
     data = models.inputs(model, 16)
-    # Eagerly, as tracing takes longer than a step.
+    # Eagerly, since tracing takes longer than a step.
     models.compile(model, run_eagerly=True)
     loss = model.train_on_batch(data, models.classes(16))
     return model, data, loss

@@ -51,7 +51,7 @@ def test_exits_of_the_coarsest_resolution_become_stages(tmp_path):
 def test_bad_input():
     x = keras.Input((8, 8, 3))
     features = tfc.blocks.multi_scale_first(x, [4, 6])
-    with pytest.raises(ValueError, match="expected as many"):
+    with pytest.raises(ValueError, match="expected the same number"):
         tfc.blocks.multi_scale_dense(features, [2])
     with pytest.raises(ValueError, match="at least 2 from the second"):
         tfc.blocks.multi_scale_dense(features, [2, 1])

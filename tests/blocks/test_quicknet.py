@@ -84,7 +84,7 @@ def test_blur_between_sections(network):
 def test_published_parameters():
     model = tfc.blocks.quicknet()
     trained = sum(np.prod(v.shape) for v in model.trainable_variables)
-    # The figure in the documentation of larq-zoo counts blurs of nine weights a channel.
+    # The figure in the documentation of larq-zoo counts nine blur weights per channel.
     assert trained == 13_234_088 - 9 * (64 + 128 + 256)
 
 

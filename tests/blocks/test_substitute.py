@@ -27,7 +27,7 @@ INNER_NORMS = {
 
 
 def one(batch_norm=False, **options):
-    """A convolution of every kind behind a first one."""
+    """A convolution of every kind after a first one."""
     x = keras.Input((9, 8, 3), name="image")
     y = L.Conv2D(32, 3, padding="same", name="stem")(x)
     y = L.Conv2D(64, 3, name="conv", **options)(y)
@@ -140,7 +140,7 @@ def test_residual_network(block):
 def test_trains_saves_and_loads(block, tmp_path):
     lean = substitute(one(True), block)
     x = models.inputs(lean, 8)
-    # Eagerly, as tracing takes longer than a step.
+    # Eagerly, since tracing takes longer than a step.
     models.compile(lean, run_eagerly=True)
     loss = lean.train_on_batch(x, models.classes(8))
     assert np.isfinite(loss).all()
@@ -156,7 +156,7 @@ def test_exports_to_int8(tmp_path):
         path = tmp_path / f"{block}.tflite"
         result = tfc.export_tflite(substitute(model, block), path, "int8", samples=x)
         assert result.float_operations == {}
-        # All batch norm is folded: behind the branches it could not be.
+        # All batch norm is folded, which would be impossible after the branches.
         assert not {"MUL", "ADD"} & set(result.operations)
 
 
@@ -239,8 +239,8 @@ def test_table_says_what_stays_and_why(capsys, monkeypatch):
         "inverted_residual in mixed",
         "reads the input",
         "the block would have",
-        "1x1 is lean already",
-        "4 groups are lean already",
+        "1x1 is already lean",
+        "4 groups are already lean",
         "Dense is not Conv2D",
         f"{model.count_params():,}",
         f"{lean.count_params():,}",
@@ -315,9 +315,9 @@ def test_what_a_block_cannot_stand_for():
     y = L.Conv2D(15, 3, name="odd")(y)
     model = keras.Model(x, L.Conv2D(16, 3, strides=(2, 1), name="uneven")(y))
     for block, where, message in [
-        ("ghost", "odd", "odd: 15 filters are odd"),
+        ("ghost", "odd", "odd: 15 filters is odd"),
         ("shuffle", "odd", "no group count of 4, 3, 2 divides both 14"),
-        ("depthwise_separable", "uneven", r"want equal strides, not \(2, 1\)"),
+        ("depthwise_separable", "uneven", r"need equal strides, not \(2, 1\)"),
         ("fire", "stem", "stem: reads the input"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -344,7 +344,7 @@ def test_errors():
         substitute(one(), "ghost", where="convv")
     with pytest.raises(ValueError, match="The model has none"):
         substitute(models.nested(), "ghost", where="nothing")
-    with pytest.raises(ValueError, match="cannot be followed"):
+    with pytest.raises(ValueError, match="cannot be traced"):
         substitute(branching, "ghost")
     with pytest.raises(TypeError, match=r"expected a keras\.Model"):
         substitute("model.keras", "ghost")

@@ -1,4 +1,9 @@
 import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -6,8 +11,12 @@ import pytest
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.cli import benchmark, convert
 from tfcompress.cli.main import COMMANDS, run
+from tfcompress.export.prepare import PROFILES
+from tfcompress.measuring.android import app_runner
 
+ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = """
 steps:
   - compress: {rules: {".*": [mask, {uniform: {bits: 8}}]}}
@@ -40,6 +49,64 @@ def test_overview_and_help(capsys):
         assert f"usage: tfcompress {name}" in text
         assert "Example:" in text
         assert "--json" in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["--help", "--version", "convrt", "completion", *map("{} --help".format, COMMANDS)],
+)
+def test_texts_need_no_tensorflow(line):
+    # As the installed command does.
+    code = f"""
+import sys
+from tfcompress_cli.main import run
+run({line.split()})
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    imported = done.stdout.splitlines()[-1].split()
+    assert "tfcompress_cli.main" in imported
+    assert not {"tfcompress", "tensorflow", "keras", "numpy", "rich"} & {*imported}
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("tfcompress ", [*COMMANDS]),
+        ("tfcompress comp", ["compress", "compare"]),
+        ("tfcompress convert --sa", ["--safe-mode", "--samples"]),
+        ("tfcompress convert --precision int", ["int8", "int16x8", "int4"]),
+        ("tfcompress convert  --precision=int4", ["--precision=int4"]),
+        ("tfcompress convert --verify=", ["--verify=true", "--verify=false"]),
+        ("tfcompress convert --verify ", []),  # Names of files come here.
+        ("tfcompress convert --samples ", []),
+        ("tfcompress convert --smaples=", []),
+        ("tfcompress convrt --", []),
+    ],
+)
+def test_completion(line, offered, monkeypatch, capsys):
+    monkeypatch.setenv("COMP_LINE", f"{line} and what is after the cursor")
+    monkeypatch.setenv("COMP_POINT", f"{len(line)}")
+    assert run(["completion"]) == 0
+    assert capsys.readouterr().out.split() == offered
+
+
+def test_bash_asks_for_what_comes_after_an_equals_sign(monkeypatch, capsys):
+    line = "tfcompress convert --precision=int1"
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", f"{len(line)}")
+    assert run(["completion", "tfcompress", "int1", "="]) == 0
+    assert capsys.readouterr().out.split() == ["int16x8"]
+
+
+def test_choices_are_those_of_the_package():
+    assert convert.PRECISIONS == tfc.export.PRECISIONS
+    assert convert.PROFILES == PROFILES
+    assert convert.SPARSE == tfc.export.SPARSE
+    assert convert.CODECS == tfc.export.CODECS
+    assert benchmark.BACKENDS == app_runner.BACKENDS
 
 
 def test_convert_inspect_benchmark_compare(folder, capsys):
@@ -95,9 +162,31 @@ def test_compress_runs_a_recipe(folder, capsys):
         assert interpreter.run(np.zeros((1, 8, 8, 3), "float32")).shape == (1, 5)
 
 
+def test_recipes_are_listed_printed_and_run_by_name(folder, capsys):
+    assert run(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(tfc.Recipe.names())
+    assert run(["recipes", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert all(name in line for name, line in zip(listed, lines, strict=True))
+    assert run(["recipes", "half_the_file", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["description"] == listed["half_the_file"]
+    assert [*printed["steps"][0]] == ["export"]
+    assert run(["recipes", "half_the_file"]) == 0
+    (folder / "mine.yaml").write_text(capsys.readouterr().out)
+    for recipe in ("half_the_file", "mine.yaml"):
+        assert run(["compress", "model.keras", recipe, "out.keras", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["totals"]["parameters"] > 0
+        (folder / "half_the_file.tflite").unlink()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["recipes", "binry"], 1, "Did you mean 'binary'"),
+        (["recipes", "binary", "use_them_all"], 1, "Got 2 names"),
+        (["compress", "model.keras", "binry", "y.keras"], 1, "Did you mean 'binary'"),
         (["convrt"], 2, "unknown command 'convrt'"),
         (["convert", "model.keras"], 2, "usage: tfcompress convert MODEL OUTPUT"),
         (["convert", "model.keras", "x.tflite", "--precison=int8"], 2, "precison"),
@@ -146,9 +235,21 @@ def test_errors_are_one_clear_line(arguments, code, message, folder, capsys):
     assert sorted(p.name for p in folder.iterdir()) == before
 
 
-def test_demo_on_digits(folder, capsys):
-    assert run(["demo", "--output", "out", "--epochs", "6", "--json"]) == 0
-    rows = {row["label"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+def test_demo_on_digits(folder, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    code = "import sys; from tfcompress.cli.main import run; sys.exit(run())"
+    arguments = ["demo", "--output", "out", "--epochs", "6", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    # Nobody warns of anything.
+    told = done.stderr.splitlines()
+    assert [line for line in told if not re.match(r"\[ *\d+\.\d s\] ", line)] == []
+    rows = {row["label"]: row for row in json.loads(done.stdout)["rows"]}
     dense, small = rows["dense float32"], rows["pruned, shared, int8"]
     assert small["accuracy"] >= dense["accuracy"] - 0.02
     assert small["size_bytes"] < dense["size_bytes"] / 3

@@ -103,7 +103,7 @@ def test_huffman_by_hand():
 
 
 def test_codes_end_at_12_bits():
-    """14 powers of two ask for 13, 13, 12, ..., 1; the cheapest way out is a longer 11."""
+    """14 powers of two need 13, 13, 12, ..., 1; the cheapest fix is a longer 11."""
     expected = [12, 12, 12, 12, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
     assert code_lengths(2 ** np.arange(14)).tolist() == expected
     fibonacci = np.ones(40, int)
@@ -148,7 +148,7 @@ def test_rans_is_close_to_entropy():
 
 
 def test_rows_with_distributions_of_their_own_share_tables():
-    """A bit for each symbol, against two if all rows had one table."""
+    """One bit per symbol, instead of two if all rows shared one table."""
     symbols = np.random.default_rng(0).integers(0, 2, (16, 1000))
     symbols[::2] += 2
     assert len(Rans().encode(symbols)) < 0.55 * len(Rans().encode(symbols.ravel()))

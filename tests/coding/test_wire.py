@@ -71,7 +71,7 @@ def test_tensors_come_back(name):
 
 
 def test_bits_of_floats_stay():
-    """-0.0 is no 0.0, and a NaN keeps its payload."""
+    """-0.0 is not 0.0, and a NaN keeps its payload."""
     bits = np.array([0, 1 << 31, 0x3F800000, 0x7FC00001, 0x7FC00002, 0xFFC12345], "<u4")
     bits = np.resize(bits, 90)
     tensor = Tensor(_FLOAT32, (9, 10), ())
@@ -123,19 +123,19 @@ def test_look_up_table_by_hand():
     tensor = Tensor(_INT8, (2, 4), (0, 0))
     content = np.int8([[5, 5, 9, 5], [-2, 7, -2, -2]]).tobytes()
     shared, by_channel = encoders.lut(encoders.Symbols.of(content, tensor))
-    # Two bits an index of -2, 5, 7, 9.
+    # Two bits per index into -2, 5, 7, 9.
     assert shared.content == bytes([0b01011101, 0b00100000])
     assert shared.ancillary == bytes([0, 1, 0, 0, 1, 0xF2, 0]).ljust(16, b"\0") + bytes(
         [254, 5, 7, 9]
     )
-    # A bit an index of 5, 9 and of -2, 7.
+    # One bit per index into 5, 9 and into -2, 7.
     assert by_channel.content == bytes([0b00100100])
     assert by_channel.ancillary[4:7] == bytes([1, 0x01, 2])
     assert by_channel.ancillary[16:] == bytes([5, 9, 254, 7])
 
 
 def test_tables_of_an_axis_without_quantization():
-    """Like TFLite Micro's compressor writes them for floats."""
+    """As TFLite Micro's compressor writes them for floats."""
     values = np.float32([[1, 2], [3, 4], [5, 6]])
     indices = np.array([[0, 1, 0, 1], [1, 1, 0, 0], [1, 0, 0, 0]])
     expected = np.take_along_axis(values, indices, axis=1)
@@ -167,7 +167,7 @@ def test_pruned_by_hand():
 
 
 def test_slices_by_hand():
-    """Of rows the first two, of columns the first one of each of three blocks."""
+    """The first two rows, and the first column of each of three blocks."""
     whole = np.arange(18, dtype=np.int8).reshape(3, 6)
     ancillary = wire.slice_of((3, 6), (2, 3), (1, 3))
     assert ancillary[:16] == bytes([129, 1, 0, 0, 1, 2]).ljust(16, b"\0")
@@ -268,7 +268,7 @@ def _long_codes():
 @pytest.mark.parametrize("initial_bits", [1, 2, 5, 12])
 @pytest.mark.parametrize("is_wide", [False, True])
 def test_tables_of_huffman_codes(initial_bits, is_wide):
-    """Codes longer than the index of the first table lead to further ones."""
+    """Codes longer than the index of the first table lead to other tables."""
     tensor, elements, content = _long_codes()
     encoded = with_tables(tensor, content, initial_bits, is_wide)
     assert wire.decode(encoded, tensor) == content
@@ -309,7 +309,7 @@ def test_damage_is_an_error_or_other_elements(name):
             damaged = Encoded(*map(bytes, parts))
             found = _decoded(wire.decode, damaged, tensor)
             reference = _decoded(wire.decode_reference, damaged, tensor)
-            # Tables that are no prefix code any more have no meaning to agree on.
+            # Tables that are no longer a prefix code have no defined meaning.
             if encoded.ancillary[0] != Kind.HUFFMAN:
                 assert found in (None, reference), damaged.ancillary[:16]
 

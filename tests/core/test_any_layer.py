@@ -1,4 +1,4 @@
-"""Copies of layers and models as people write them, with little regard for copies."""
+"""Copies of layers and models that were written without copying in mind."""
 
 import warnings
 
@@ -16,7 +16,7 @@ X = np.random.default_rng(0).normal(size=(16, 8)).astype("float32")
 
 
 class Plain(keras.Model):
-    """No configuration, and no arguments to build it anew with."""
+    """No configuration, and no arguments to recreate it."""
 
     def __init__(self):
         super().__init__()
@@ -30,7 +30,7 @@ class Plain(keras.Model):
 
 
 class Late(L.Layer):
-    """Layers inside have no weights before the first call."""
+    """Inner layers have no weights before the first call."""
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
@@ -236,7 +236,7 @@ def test_functions_that_lead_back_to_the_original_are_refused():
     layer = Options(scale=2.0, act=None)
     model = functional(layer)
     layer.options["act"] = lambda x: layer.inside(x)
-    with pytest.raises(ValueError, match="it holds the function '<lambda>'"):
+    with pytest.raises(ValueError, match="it has the function '<lambda>'"):
         tfc.strip(model)
 
 
@@ -312,7 +312,7 @@ def test_tied_layers_that_stay_whole_are_named():
 
 
 class Autoencoder(keras.Model):
-    """Trains by calling its parts, with a loss and a metric of its own."""
+    """Trains by calling its parts, with its own loss and metric."""
 
     def __init__(self):
         super().__init__()
@@ -357,7 +357,7 @@ def test_a_compressed_model_trains_as_its_class_does():
     log = small.fit(X, epochs=2, verbose=0, callbacks=[pruning]).history
     assert log["own"][1] < log["own"][0]
     assert steps and all(np.any(a != b) for a, b in zip(before, steps, strict=True))
-    # Parts that are called by themselves compute with transformed weights.
+    # Parts that are called directly compute with transformed weights.
     whole = np.asarray(small(X))
     np.testing.assert_allclose(small.decoder(small.encoder(X)), whole, atol=1e-6)
     stripped = tfc.strip(small)
@@ -415,7 +415,7 @@ def test_models_without_a_call_are_compressed():
 
 
 class OwnGraph(keras.Model):
-    """Functional, from arguments of its own."""
+    """Functional, with custom constructor arguments."""
 
     def __init__(self, width, **kwargs):
         inputs = keras.Input((8,))

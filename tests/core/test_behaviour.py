@@ -6,7 +6,7 @@ import tfcompress as tfc
 from tfcompress.core.behaviour import PASSIVE, has_ranges, is_fake_quant, is_passive
 
 L = keras.layers
-# What Keras has of the kind, by name.
+# The Keras layers of this kind, by name.
 _NAMES = [n for n in dir(L) if n.endswith(("Dropout", "Noise")) or "Dropout" in n]
 
 
@@ -40,6 +40,6 @@ def test_fake_quantization_is_known_as_a_layer_and_as_what_strip_leaves():
     for with_ranges in (ranged, tfc.strip(ranged)):
         assert has_ranges(with_ranges)
         found = [op for op in with_ranges.operations if is_fake_quant(op)]
-        # Behind the input, the dense layer and the softmax.
+        # After the input, the dense layer and the softmax.
         assert len(found) == 3
     assert not any(type(op).__name__ == "FakeQuant" for op in tfc.strip(ranged).layers)

@@ -1,4 +1,4 @@
-"""Layers are called as people call them: by name, with None, in training by default."""
+"""Layers are called in the usual ways: by name, with None, in training by default."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ class Trains(L.Layer):
 
 
 class Block(L.Layer):
-    """Does not say that it is told whether to train, and hands no word on."""
+    """Does not declare `training`, and does not pass it on."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -128,7 +128,7 @@ def test_layers_that_train_unless_told_otherwise():
     model = keras.Model(x, L.Dense(4, use_bias=True)(Block()(x)))
     exact = np.asarray(model(X, training=False))
     for rounding in ("nearest", "gptq"):
-        # The bias makes good the mean error on inputs as they are at inference.
+        # The bias compensates for the mean error on inputs at inference.
         rounded = tfc.quantize_weights(model, 3, X, rounding=rounding)
         error = np.asarray(rounded(X, training=False)) - exact
         np.testing.assert_allclose(error.mean((0, 1)), 0, atol=1e-5)

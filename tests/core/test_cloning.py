@@ -1,4 +1,4 @@
-"""Copies of layers that keep more than variables and arguments."""
+"""Copies of layers with more state than variables and arguments."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ WORDS = np.array([["red"], ["blue"], ["green"], ["red"]] * 16)
 
 
 class Standardized(L.Layer):
-    """Its statistics are constants, found again when a file is loaded."""
+    """Its statistics are constants, recomputed when a file is loaded."""
 
     def build(self, shape):
         self.offset = self.add_weight(shape=(shape[-1],), trainable=False)

@@ -51,7 +51,7 @@ def test_masked_weights_have_a_gradient_too():
 
 
 class Counting(keras.Model):
-    """Counts how often its loss is asked for."""
+    """Counts how often its loss is computed."""
 
     def __init__(self):
         super().__init__()

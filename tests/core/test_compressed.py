@@ -1,4 +1,4 @@
-"""What a treated weight does beside passing through its transforms."""
+"""What a treated weight does besides passing through its transforms."""
 
 import keras
 import numpy as np
@@ -79,7 +79,7 @@ def test_held_transforms_are_passed_by_until_they_begin():
         assert len(np.unique(value)) == 4
     treatment.transforms[0].mask.assign([[False], [False], [True], [True]])
     treatment.begin()
-    # Both values serve what is left.
+    # Both values are used for the remaining weights.
     np.testing.assert_allclose(treatment.bake().ravel(), [0, 0, 5.0, 5.4], atol=0.03)
     treatment.begin()
     treatment.hold()
@@ -103,9 +103,9 @@ def test_latent_weights_take_the_values_that_stood_for_them():
     treatment = waiting()
     before = treatment.variable.numpy()
     treatment.settle()
-    # Nothing was trained yet.
+    # Nothing has been trained yet.
     np.testing.assert_array_equal(treatment.variable.numpy(), before)
-    # The mean of the first cluster stays 1.1, the other values do not stand still.
+    # The mean of the first cluster stays 1.1, the other values change.
     treatment.variable.assign([[1.3], [0.9], [-7.0], [40.0]])
     treatment.settle()
     np.testing.assert_allclose(
@@ -195,7 +195,7 @@ def test_shared_values_begin_when_the_schedule_is_over_or_the_training():
         x, y = models.inputs(model, 64), models.classes(64)
         callbacks = [tfc.callbacks.Pruning(schedule), Watch()]
         model.fit(x, y, 8, verbose=0, callbacks=callbacks)
-        # A third of the rest is for weights to recover: step 4 + (8 - 4) // 3.
+        # Weights recover for a third of the rest: step 4 + (8 - 4) // 3.
         assert seen == ([True] * 4 + [False] * 4 if begins else [True] * 8)
         kernels = [t.bake() for _, t in treatments(model)]
         assert all(len(np.unique(k[k != 0])) <= 3 for k in kernels)

@@ -16,7 +16,7 @@ _DRAWS = 4000
 
 
 def drawn(layer, shape, transform=None):
-    """A compressed layer of one kernel, with a deviation of 0.5."""
+    """A compressed layer with one kernel and a deviation of 0.5."""
     model = keras.Sequential([keras.Input(shape), layer])
     if getattr(layer, "use_bias", False):
         layer.bias.assign(np.arange(1.0, 1 + layer.bias.shape[0]))

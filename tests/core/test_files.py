@@ -34,7 +34,7 @@ def test_no_permission(tmp_path, monkeypatch):
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     write_atomically(path, b"old")
-    # A limit on file size fails in the same call as a full disk does.
+    # A limit on file size fails in the same call as a full disk.
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
@@ -104,7 +104,7 @@ def test_permissions_stay(tmp_path, mode):
     path.write_bytes(b"old")
     path.chmod(mode)
     with replacing(path) as temporary:
-        # From the start: who may not read the file must not read this one.
+        # From the start: whoever may not read the file must not read this one.
         assert stat.S_IMODE(temporary.stat().st_mode) == mode
         temporary.write_bytes(b"new")
     assert stat.S_IMODE(path.stat().st_mode) == mode

@@ -1,4 +1,4 @@
-"""Each function of `keras_internals` against what Keras does."""
+"""Each function of `keras_internals`, compared with Keras."""
 
 import ast
 import inspect
@@ -165,7 +165,7 @@ def test_symbolic_calls():
     assert first.input_tensors[0] is x and second.input_tensors[0] is z
     assert first.output_tensors[0] is y and second.output_tensors[0] is w
     assert first.arguments.keras_tensors[0] is x
-    # What is returned is the caller's.
+    # The result belongs to the caller.
     internals.symbolic_calls(layer).clear()
     assert len(internals.symbolic_calls(layer)) == 2
 
@@ -221,7 +221,7 @@ def test_added_loss():
     loss = internals.added_loss(model, tf.constant([1, 2]))
     assert loss.dtype == "float32" and float(loss) == 3.0
 
-    # The whole is what Keras sums.
+    # The total is what Keras sums.
     model.add(L.ActivityRegularization(l1=0.5))
     model.compile("sgd", own_loss)
     x, y = models.inputs(model, 4), np.zeros((4, 5), "float32")
@@ -262,7 +262,7 @@ def test_attention_tells_in_its_configuration_whether_it_has_gates(use_gate):
     assert layer.get_config()["use_gate"] is use_gate
 
 
-# What each optimizer keeps of a matrix, in the shape of the matrix.
+# The slots of each optimizer for a matrix, in the shape of the matrix.
 O = keras.optimizers  # noqa: E741
 SLOTS = {
     O.SGD: [({}, []), ({"momentum": 0.9}, ["momentum"])],
@@ -287,7 +287,7 @@ SLOTS = {
     O.Adafactor: [({}, ["velocity"])],
     O.Ftrl: [({}, ["accumulator", "linear"])],
     O.Lion: [({}, ["momentum"])],
-    # Matrices but for excluded ones have no velocity.
+    # Only excluded matrices have a velocity.
     O.Muon: [
         ({}, ["momentum"]),
         ({"exclude_layers": [".*"]}, ["momentum", "velocity"]),
@@ -340,7 +340,7 @@ def test_optimizer_slots(kind, arguments, expected, wrapped):
             assert sorted(s.name for s in own) == sorted(
                 f"{prefix}_{name}" for name in expected
             )
-    # Nothing of these shapes is left over but the averages, and nothing comes twice.
+    # Only averages of these shapes are left over, and nothing occurs twice.
     taken = [id(slot) for own in slots for slot in own]
     assert len(set(taken)) == len(taken)
     shapes = {v.shape for v in variables}
@@ -357,7 +357,7 @@ def test_optimizer_slots(kind, arguments, expected, wrapped):
 
 @pytest.mark.parametrize(("kind", "arguments", "expected"), CASES)
 def test_slots_belong_to_their_variable(kind, arguments, expected):
-    """A step with one gradient moves the slots of one variable."""
+    """A step with one gradient changes the slots of one variable."""
     variables = [keras.Variable(np.eye(4, dtype="float32"), name="w") for _ in range(3)]
     optimizer = kind(**arguments)
     optimizer.build(variables)
@@ -418,7 +418,7 @@ def test_slots_on_several_devices():
 
 
 def keras_privates():
-    """Names of private members of what Keras makes."""
+    """Names of private members of objects that Keras creates."""
     model = models.compile(functional())
     parts = [*internals.all_layers(model), model.input, *model.variables]
     parts += [model.optimizer, O.MultiOptimizer(O.OptimizerMap(O.Adam()))]
@@ -485,7 +485,7 @@ def test_lora_is_merged(layer):
 
 
 def test_no_other_module_reads_private_members():
-    # The child runs beside tf_keras, in a Python that has no Keras 3.
+    # The child runs with tf_keras, in a Python that has no Keras 3.
     files = [p for p in PACKAGE.rglob("*.py") if "_tfmot_child" not in p.parts]
     trees = {p: ast.parse(p.read_text()) for p in files}
     own, foreign = {n for t in trees.values() for n in own_names(t)}, keras_privates()
@@ -497,7 +497,7 @@ def test_no_other_module_reads_private_members():
         if name not in own or (name in foreign and not on_self)
     }
     home = "core/keras_internals.py: "
-    # Those of LiteRT, which `tests/runtime/test_signature.py` holds against its runner.
+    # Those of LiteRT, which `tests/runtime/test_signature.py` checks against its runner.
     litert = {"_interpreter_wrapper", "_subgraph_index"}
     known = {f"runtime/signature.py: {name}" for name in litert}
     assert not {one for one in found - known if not one.startswith(home)}
@@ -560,7 +560,7 @@ def test_calls_of_a_wrapper_are_read_as_those_of_the_layer(layer):
             return self.layer(*args, **kwargs)
 
     wrapper = Wrapper(layer)
-    # What Keras keeps of a signature; a new attribute needs a line in `call_like`.
+    # What Keras stores of a signature; a new attribute needs a line in `call_like`.
     named = {"_call_signature", "call_signature_parameters"}
     of_calls = {name for name in vars(layer) if name.startswith("_call_")} | named
     internals.call_like(wrapper, layer)

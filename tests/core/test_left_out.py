@@ -1,4 +1,4 @@
-"""Whoever asked for something gets it, or hears what was not done."""
+"""A request is either fulfilled, or what was not done is reported."""
 
 import re
 import warnings
@@ -16,7 +16,7 @@ L = keras.layers
 
 @keras.saving.register_keras_serializable("left_out")
 class Mlp(L.Layer):
-    """As the layers of transformers: it holds dense layers and builds them."""
+    """Like the layers of transformers: it contains dense layers and builds them."""
 
     def build(self, shape):
         self.up = L.Dense(32, activation="relu", name="up")
@@ -37,7 +37,7 @@ def composite(*others):
 
 
 def heard(function, *args, **kwargs):
-    """What a function returns, and the warnings that are ours."""
+    """The result of a function, and our own warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = function(*args, **kwargs)
@@ -123,7 +123,7 @@ def test_what_else_there_is_gets_done():
 
 def test_lines_in_tables():
     groups, _ = heard(tfc.channel_groups, composite())
-    assert "'first' (Mlp) holds layers, whose channels are not looked for" in str(
+    assert "'first' (Mlp) contains layers, whose channels are not followed" in str(
         groups
     )
     plan = tfc.factorization.plan_factorization(composite())
@@ -134,7 +134,7 @@ def test_lines_in_tables():
 def test_nothing_done_is_said():
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="only")], name="m")
     _, (message,) = heard(tfc.prune_channels, model, 0.5)
-    assert message.startswith("prune_channels cut nothing of 'm': there is no group")
+    assert message.startswith("prune_channels cut nothing from 'm': there is no group")
     _, (message,) = heard(tfc.factorize, model, "tucker", verbose=0)
     assert message.startswith("factorize replaced no layer of 'm': 'only', Dense, not ")
 
@@ -155,7 +155,7 @@ def test_kernels_that_are_not_rounded_are_named():
     ints.get_layer("a").quantize("int8")
     _, (message,) = heard(tfc.quantize_weights, ints, 4, **arguments)
     assert "left 1 layer unchanged: 'a' (Dense)" in message
-    assert "that Keras has not quantized" in message
+    assert "that are not already quantized by Keras" in message
 
 
 def test_kernels_whose_inputs_cannot_be_seen():

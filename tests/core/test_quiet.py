@@ -67,7 +67,7 @@ def test_threads_that_overlap(capfd):
     with native_notes_dropped():
         inside.wait()
         leave.wait()
-        # What came in appears whenever one leaves, not only with the last one.
+        # Output appears whenever one context ends, not only with the last one.
         assert capfd.readouterr().err == "first\n"
         os.write(2, NOTE + b"second\n")
     thread.join()
@@ -100,7 +100,7 @@ def test_a_forked_child_has_its_standard_error(capfd):
         child = os.fork()
         if not child:
             is_back = place() == before
-            # It may begin and end contexts of its own.
+            # It may start and end its own contexts.
             with native_notes_dropped():
                 os.write(2, NOTE)
             os._exit(0 if is_back and place() == before else 1)

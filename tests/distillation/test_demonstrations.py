@@ -1,4 +1,4 @@
-"""The classical demonstrations of what soft labels hold."""
+"""The classical demonstrations of what soft labels contain."""
 
 import keras
 import numpy as np

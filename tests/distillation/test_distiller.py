@@ -1,4 +1,4 @@
-"""The model that trains a student: what it adds up, and that Keras' ways hold."""
+"""The model that trains a student: its loss, and that it behaves like Keras models."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("uncompiled")
 
 @keras.saving.register_keras_serializable("tests")
 class Squares(DistillationLoss):
-    """A loss on features: their mean squared difference, one pair a layer."""
+    """A loss on features: their mean squared difference, one pair per layer."""
 
     student_reads = teacher_reads = "features"
 

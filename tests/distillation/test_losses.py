@@ -1,4 +1,4 @@
-"""Each loss beside numbers worked by hand or its closed form in NumPy."""
+"""Compares each loss with numbers worked by hand or its closed form in NumPy."""
 
 import itertools
 
@@ -127,7 +127,7 @@ class TestDecoupled:
         close(both, 0.5 * target + 8 * others)
 
     def test_closed_form(self):
-        # Teacher (1/2, 1/4, 1/4), student uniform; the others are alike in both.
+        # Teacher (1/2, 1/4, 1/4), student uniform; the others are equal in both.
         student, teacher = np.zeros((1, 3)), np.log([[2.0, 1.0, 1.0]])
         value = distillation.Decoupled(1, 1, 8)(student, teacher, [0])
         close(value, 0.5 * np.log(0.5 * 3) + 0.5 * np.log(0.5 * 1.5))
@@ -159,7 +159,7 @@ class TestDecoupled:
         student = np.zeros((2, 3))
         with pytest.raises(ValueError, match="no labels: pass them to fit, or use KL"):
             distillation.Decoupled()(student, student)
-        with pytest.raises(ValueError, match=r"shape \(2, 4\) do not fit .*\(2, 3\)"):
+        with pytest.raises(ValueError, match=r"shape \(2, 4\) do not match .*\(2, 3\)"):
             distillation.Decoupled()(student, student, np.eye(4)[:2])
         with pytest.raises(
             ValueError, match=r"beta\): got -1, expected a number of at least 0"
@@ -203,7 +203,7 @@ class TestHints:
             ValueError, match="got 2 of the student and 1 of the teacher"
         ):
             distillation.Hints().build([(None, 3)] * 2, [(None, 3)])
-        with pytest.raises(ValueError, match="of one rank, but got shapes"):
+        with pytest.raises(ValueError, match="of equal rank, but got shapes"):
             distillation.Hints().build([(None, 3)], [(None, 4, 4, 3)])
         with pytest.raises(ValueError, match="inputs of a fixed size"):
             to_common_resolution(keras.Input((None, 3)), keras.Input((4, 3)))

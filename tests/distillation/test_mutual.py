@@ -85,11 +85,11 @@ def test_no_gradient_flows_into_who_teaches():
     ("students", "arguments", "message"),
     [
         (lambda: [student(4, "a")], {}, "two or more models"),
-        (lambda: [student(4, "a"), student(4, "a")], {}, "of different names"),
+        (lambda: [student(4, "a"), student(4, "a")], {}, "with different names"),
         (
             lambda: [student(4, "a"), student(4, "b", num_classes=3)],
             {},
-            "of the same classes",
+            "with the same classes",
         ),
         (lambda: [two_headed("a"), two_headed("b")], {}, "expected one output each"),
         (

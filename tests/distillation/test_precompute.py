@@ -1,4 +1,4 @@
-"""Soft labels on disk: found by content, whole or not there, told from others."""
+"""Soft labels on disk: found by content, complete or absent, distinguished from others."""
 
 import json
 
@@ -23,7 +23,7 @@ def classifier(units=5):
 
 
 class Counting(KerasTeacher):
-    """Counts the samples it is asked for."""
+    """Counts the samples for which it is called."""
 
     asked = 0
 
@@ -113,7 +113,7 @@ class TestContent:
         _, y = next(iter(soft.attach(slices(x).batch(9))))
         for name, logits in model(x).items():
             np.testing.assert_allclose(y.logits[name], logits, atol=1e-5)
-        # One input of two is another sample.
+        # Only one of two inputs is another sample.
         with pytest.raises(ValueError, match="belong to other data"):
             soft.attach({"a": x["a"], "b": x["b"][::-1]})
 
@@ -141,7 +141,7 @@ class TestDisk:
         assert len(SoftLabels(folder)) == 12
         teacher.asked = 0
         soft = computed(teacher, slices(X).batch(5), folder)
-        # The third batch, the first with anything new, shows what the teacher is.
+        # The third batch, the first with anything new, identifies the teacher.
         assert teacher.asked == 8 + 2 * 5
         np.testing.assert_allclose(
             soft.attach(X)[1].logits, teacher.model(X), atol=1e-5
@@ -184,7 +184,7 @@ class TestDisk:
             list(soft.attach(slices(X).batch(2)))
         teacher.asked = 0
         mended = computed(teacher, X, folder)
-        # Twice twenty to see what the teacher is, and the one.
+        # Twice twenty to identify the teacher, and the one new sample.
         assert teacher.asked == 2 * 20 + 1
         assert len(mended) == 20
         np.testing.assert_allclose(mended.attach(X)[1].logits, right, atol=1e-5)
@@ -221,7 +221,7 @@ class TestDisk:
                 ValueError, match="another run of precompute is writing"
             ):
                 computed(model, X, folder)
-            # Who writes nothing disturbs nobody.
+            # A run that writes nothing disturbs nobody.
             assert computed(model, X[:4], folder) == soft
         assert len(computed(model, X, folder)) == 20
 
@@ -235,7 +235,7 @@ class TestDisk:
 
         late = Late(model)
         soft = computed(late, X, folder)
-        # Only to see what the teacher is.
+        # Only to identify the teacher.
         assert (late.asked, len(soft)) == (2 * 20, 20)
         assert (folder / "logits.bin").stat().st_size == 20 * 5 * 4
 
@@ -355,7 +355,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("match", "data", "kind"),
         [
-            ("endless", slices(X).batch(4).repeat(), ValueError),
+            ("infinite", slices(X).batch(4).repeat(), ValueError),
             ("is empty", slices(X).batch(4).take(0), ValueError),
             ("batch it first", slices(np.arange(3.0)), ValueError),
             ("Got 4 parts", (X, Y, Y, Y), ValueError),

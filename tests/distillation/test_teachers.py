@@ -1,4 +1,4 @@
-"""Who may teach: ensembles, SavedModels and `.tflite` files."""
+"""Teachers: ensembles, SavedModels and `.tflite` files."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ Y = np.arange(12) % 5
 
 
 def answering(logits, activation=None):
-    """A model that answers anything with the same logits."""
+    """A model that returns the same logits for any input."""
     layer = L.Dense(len(logits), activation=activation)
     model = keras.Sequential([keras.Input((8,)), layer])
     layer.kernel.assign(np.zeros((8, len(logits))))
@@ -115,7 +115,7 @@ class TestEnsemble:
         [
             ("at least one", [], {}),
             ("expected 'probabilities' or", [classifier()], {"average": "mode"}),
-            ("expected 2, one number", [classifier()] * 2, {"weights": [1.0]}),
+            ("expected 2 numbers", [classifier()] * 2, {"weights": [1.0]}),
             ("sum to 1.2", [classifier()] * 2, {"weights": [0.6, 0.6]}),
             ("of at least 0", [classifier()] * 2, {"weights": [1.5, -0.5]}),
         ],
@@ -168,7 +168,7 @@ class TestSavedModel:
             module.__call__.get_concrete_function(tf.TensorSpec((None, 8)))
             tf.saved_model.save(module, tmp_path / "it")
         wanted = np.repeat(X.sum(1, keepdims=True), 5, axis=1)
-        # The values are cast to what the file takes.
+        # The values are cast to the file's dtype.
         found = answer(tmp_path / "it", X.astype("float64"))[0]
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 

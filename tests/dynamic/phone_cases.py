@@ -1,7 +1,7 @@
 """usage: python tests/dynamic/phone_cases.py
 
-Writes what Python decides of cascades and policies, for the tests of the Android demo,
-whose Java and C must decide alike: cascade-1.json, the model cascade-1.tflite and
+Writes Python's decisions for cascades and policies, for the tests of the Android demo,
+whose Java and C must decide the same: cascade-1.json, the model cascade-1.tflite and
 policy-1.json in android_demo/core/src/test/resources.
 """
 
@@ -28,7 +28,7 @@ POINTS = [
     tfc.dynamic.OperatingPoint({"width": 0.5}, 40.0, 0.86, 1.25),
     tfc.dynamic.OperatingPoint({"width": 0.75}, 70.0, 0.85, 3.0),
 ]
-# Each with the width that is chosen, or the smallest that the error says.
+# Each with the chosen width, or the smallest one given in the error.
 LIMITS = [
     {},
     {"latency_ms": 2.0},
@@ -74,7 +74,7 @@ def write():
 
 
 def _write_model():
-    """A network that answers logits to small grey pictures, and pictures for it."""
+    """A network that returns logits for small grey pictures, and pictures for it."""
     keras.utils.set_random_seed(0)
     x = (np.random.default_rng(1).integers(0, 17, (12, 8, 8, 1)) / 16).astype("float32")
     model = keras.Sequential(
@@ -89,7 +89,7 @@ def _write_model():
     exits = tfc.dynamic.EarlyExit(model, at=["a", "b"])
     exits.network.set_weights([3 * w for w in exits.network.get_weights()])
     plan = exits.calibrate(x, macs=0.88)
-    # No sample shall lie on a threshold.
+    # No sample should lie on a threshold.
     plan = dataclasses.replace(plan, thresholds=[t - 0.001 for t in plan.thresholds])
     tfc.dynamic.export_cascade(exits, plan, MODEL)
     return x
@@ -131,7 +131,7 @@ def exits_of(case):
 
 
 def chosen(limits):
-    """What Python's policy says to limits."""
+    """The choices of Python's policy for limits."""
     try:
         return tfc.dynamic.Policy(POINTS).choose(**limits).setting
     except ValueError as error:
@@ -139,7 +139,7 @@ def chosen(limits):
 
 
 def _lines(cases):
-    """JSON with a line for each case."""
+    """JSON with one line per case."""
     parts = [
         f'"{name}": [\n' + ",\n".join(map(json.dumps, some)) + "\n]"
         for name, some in cases.items()

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("uncompiled")
 
 
 def network(softmax=False):
-    """A residual network with a pool and a dense end."""
+    """A residual network that ends with pooling and a dense layer."""
     x = keras.Input((8, 8, 3), name="image")
     y = a = layers.Conv2D(6, 3, padding="same", activation="relu", name="a")(x)
     y = layers.Conv2D(6, 3, padding="same", use_bias=False, name="b")(y)
@@ -213,7 +213,7 @@ class TestBadInput:
             )
 
     def test_no_exits(self):
-        with pytest.raises(ValueError, match="expected several of one shape"):
+        with pytest.raises(ValueError, match="expected several of equal shape"):
             tfc.dynamic.EarlyExit(network())
 
     def test_state(self):
@@ -225,13 +225,11 @@ class TestBadInput:
 
     @pytest.mark.parametrize("given", [{"heads": _flat_head}, {"freeze": True}])
     def test_settings_of_exits_that_are_not_added(self, exits, given):
-        with pytest.raises(ValueError, match="for exits that are added"):
+        with pytest.raises(ValueError, match="only apply to added exits"):
             tfc.dynamic.EarlyExit(exits.network, **given)
 
     def test_budgets(self, exits):
-        with pytest.raises(
-            ValueError, match="when all samples leave at the first exit"
-        ):
+        with pytest.raises(ValueError, match="if all samples leave at the first exit"):
             exits.calibrate(X, macs=0.1)
         with pytest.raises(ValueError, match="needs labels"):
             exits.calibrate(X, accuracy_drop=0.1)
@@ -256,7 +254,7 @@ class TestThresholds:
         )
         by_shares = {plan.shares: plan for plan in plans}
         plan = by_shares[(0.5, 0.25, 0.25)]
-        # Half way between what leaves and what does not: 0.8 and 0.7.
+        # Half way between a sample that leaves and one that does not: 0.8 and 0.7.
         np.testing.assert_allclose(plan.thresholds, (0.75, 0.75))
         assert plan.macs == 0.5 * 1 + 0.25 * 2 + 0.25 * 3
         assert (1.0, 0.0, 0.0) in by_shares
@@ -288,7 +286,7 @@ class TestThresholds:
         assert (plan.shares, plan.macs) == ((1.0, 0.0), 1.0)
 
     def test_accuracy_is_kept_at_the_lowest_price(self):
-        # The first exit is right where it is sure, the last always.
+        # The first exit is right where it is confident, the last always.
         first = [[0.9, 0.1], [0.2, 0.8], [0.55, 0.45], [0.6, 0.4]]
         last = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]
         plan = solve_thresholds(
@@ -371,9 +369,7 @@ class TestFiles:
         tfc.dynamic.export_cascade(exits, exits.calibrate(X, macs=0.8), path)
         assert set(tfc.runtime.Cascade(path, thresholds=[0, 0]).run(X).exits) == {0}
         assert set(tfc.runtime.Cascade(path, thresholds=[2, 2]).run(X).exits) == {2}
-        with pytest.raises(
-            ValueError, match="expected a threshold for each but the last"
-        ):
+        with pytest.raises(ValueError, match="expected one threshold per exit"):
             tfc.runtime.Cascade(path, thresholds=[0.5])
 
     @pytest.mark.parametrize(
@@ -391,11 +387,11 @@ class TestFiles:
 
     def test_ordinary_files_are_no_cascades(self, tmp_path):
         tfc.export_tflite(network(), tmp_path / "plain.tflite")
-        with pytest.raises(ValueError, match="is no cascade"):
+        with pytest.raises(ValueError, match="is not a cascade"):
             tfc.runtime.Cascade(tmp_path / "plain.tflite")
 
     def test_integers_need_samples(self, exits, tmp_path):
         plan = exits.calibrate(X, macs=0.8)
-        with pytest.raises(ValueError, match="chosen anew: pass samples"):
+        with pytest.raises(ValueError, match="chosen again: pass samples"):
             tfc.dynamic.export_cascade(exits, plan, tmp_path / "a.tflite", "int8")
         assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""All widths of a network in one file, or in one for each."""
+"""All widths of a network in one file, or in one file each."""
 
 import keras
 import numpy as np

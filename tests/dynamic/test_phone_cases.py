@@ -1,4 +1,4 @@
-"""Python decides of cascades and policies what its Java and C twins are tested with."""
+"""Python's decisions on cascades and policies match the files used by Java and C."""
 
 import json
 
@@ -18,7 +18,7 @@ CASES = json.loads(phone_cases.CASES.read_text("utf-8"))
 @pytest.mark.parametrize("case", RANDOM, ids=lambda case: case["name"])
 def test_exits(case):
     assert phone_cases.exits_of(case) == case["exits"]
-    # Nothing comes before the first exit that it could agree with.
+    # There is no exit before the first with which it could agree.
     assert set(case["exits"]) == ({1, 2} if case["name"] == "patience" else {0, 1, 2})
 
 

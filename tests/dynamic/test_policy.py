@@ -1,4 +1,4 @@
-"""What a device can spend decides what runs."""
+"""What a device can spend determines what runs."""
 
 import pytest
 
@@ -20,7 +20,7 @@ POINTS = [
         ({"latency_ms": 3.9}, 0.5),
         ({"macs": 10}, 0.25),
         ({"macs": 50, "latency_ms": 1.5}, 0.25),
-        # Half of what is comfortable: 10 + 0.5 * 90 = 55.
+        # Half of the comfortable level: 10 + 0.5 * 90 = 55.
         ({"battery": 0.25}, 0.5),
         ({"headroom": 0.0}, 0.25),
         ({"battery": 0.5, "headroom": 0.6}, 1.0),
@@ -62,7 +62,7 @@ def test_files(tmp_path):
     policy.save(tmp_path / "policy.json")
     assert Policy.load(tmp_path / "policy.json").points == policy.points
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(ValueError, match="no table of operating points"):
+    with pytest.raises(ValueError, match="not a table of operating points"):
         Policy.load(tmp_path / "other.json")
     (tmp_path / "new.json").write_text('{"version": 2, "points": []}')
     with pytest.raises(ValueError, match="has version 2: expected 1"):

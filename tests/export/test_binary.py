@@ -41,7 +41,7 @@ def mlp():
 
 
 def cnn():
-    """Pooling before and behind batch norm, PReLU, and signs that are flattened."""
+    """Pooling before and after batch norm, PReLU, and signs that are flattened."""
     return keras.Sequential(
         [
             keras.Input((12, 12, 3)),
@@ -171,7 +171,7 @@ def test_files_compute_what_keras_computes(build, transform, expected, tmp_path)
         name for name, *_ in expected if "Pool" not in name
     ]
     assert result.binary == layers
-    # What is between two binary layers is bits.
+    # Only bits pass between two binary layers.
     for layer in layers:
         assert (layer.input, layer.output) != ("values", "bits")
     assert "binary: tfc.B" in str(result)

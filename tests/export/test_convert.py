@@ -158,7 +158,7 @@ def all_kernels_in(path):
 def assert_holds(path, model):
     """Asserts that a file of `trained` has exactly the weights of the model.
 
-    Those of convolutions have been multiplied by what batch norm does to a channel.
+    Those of convolutions have been multiplied by the scales of batch norm.
     """
     stored = all_kernels_in(path)
     plain = tfc.strip(model)
@@ -207,7 +207,7 @@ def test_int8_holds_a_fine_learned_grid(per_channel, path):
     model, x = trained([LearnedStep(8, per_channel)])
     for _, treatment in tfc.core.compressed.treatments(model):
         (transform,) = treatment.transforms
-        # The start leaves most of the 127 levels unused.
+        # The initial values leave most of the 127 levels unused.
         transform.step.assign(transform.step / 8)
         codes = treatment.bake() / transform.step.numpy()
         assert np.abs(codes).max() > 50
@@ -242,7 +242,7 @@ def test_int4_file_holds_the_trained_grid_in_half_the_bytes(tmp_path):
         export_tflite(model, tmp_path / f"{precision}.tflite", precision, samples=x)
         with tfc.Interpreter(tmp_path / f"{precision}.tflite") as interpreter:
             outputs.append(interpreter.run(x))
-    # Their kernels round differently, by a step of the output or two.
+    # Their kernels round differently, by one or two steps of the output.
     np.testing.assert_allclose(*outputs, atol=0.005)
     kinds = describe(tmp_path / "int4.tflite").weight_bytes
     assert kinds["INT4"] == (27 * 8 + 8 * 16 + 16 * 5) / 2
@@ -304,7 +304,7 @@ def test_mobilenet_v2_trained_for_int8_comes_out_int8(path):
     whole = keras.applications.MobileNetV2(
         weights=None, input_shape=(32, 32, 3), include_top=False, alpha=0.35
     )
-    # Blocks of every kind; the later ones are like them.
+    # Blocks of every kind; the later ones are similar.
     y = L.GlobalAveragePooling2D()(whole.get_layer("block_4_add").output)
     model = keras.Model(whole.inputs, L.Dense(10, activation="softmax")(y))
     model = tfc.quantize_activations(tfc.compress(model, {".*": "uniform"}))
@@ -458,7 +458,7 @@ def test_reversed_sequences_keep_their_scale(tmp_path):
     keras.utils.set_random_seed(0)
     x = keras.Input((5, 4))
     lstms = [keras.layers.LSTM(3, return_sequences=True) for _ in range(3)]
-    # Random weights: not each of them shows what went wrong.
+    # Random weights: not all of them reveal the error.
     model = keras.Model(x, [keras.layers.Bidirectional(lstm)(x) for lstm in lstms])
     samples = models.inputs(model, 64)
     tfc.export_tflite(model, tmp_path / "m.tflite", "int8", samples=samples)

@@ -1,5 +1,6 @@
-"""What goes into a file and comes out: names, order, batch sizes, states, precisions."""
+"""Inputs and outputs of files: names, order, batch sizes, states, precisions."""
 
+import ai_edge_litert.interpreter
 import keras
 import numpy as np
 import pytest
@@ -57,17 +58,54 @@ def test_ends_are_in_the_order_of_the_model(path):
     assert [list(side) for side in details(path)] == [["z", "a"], ["y", "b"]]
 
 
+@pytest.mark.parametrize(
+    ("precision", "codec"),
+    [("float32", None), ("int8", None), ("int8", "auto"), ("int16x8", None)],
+)
+def test_tensors_are_called_as_the_model_calls_them(precision, codec, path):
+    image, meta = keras.Input((8, 8, 1), name="image"), keras.Input((3,), name="meta")
+    x = L.Flatten()(L.Conv2D(4, 3, activation="relu")(image))
+    x = L.Concatenate()([L.Dense(32, name="hidden")(x), meta])
+    outputs = [L.Dense(2, "softmax", name="label")(x), L.Dense(1, name="score")(x)]
+    model = keras.Model([image, meta], outputs)
+    samples = {"image": normal(16, 8, 8, 1), "meta": normal(16, 3)}
+    export_tflite(model, path, precision, samples, codec=codec)
+    assert tensor_names(path) == [["image", "meta"], ["label", "score"]]
+
+
+def test_names_of_tensors_are_there_once(path):
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, {"x": L.Dense(3, name="dense")(x), "same": x, "again": x})
+    export_tflite(model, path)
+    assert tensor_names(path)[0] == ["x"]
+    plain = ai_edge_litert.interpreter.Interpreter(str(path))
+    names = [detail["name"] for detail in plain.get_tensor_details()]
+    assert len(set(names)) == len(names)
+    assert set(plain.get_signature_list()["serving_default"]["outputs"]) == {
+        "x",
+        "same",
+        "again",
+    }
+
+
+def tensor_names(path):
+    """What LiteRT, without signatures, calls inputs and outputs."""
+    plain = ai_edge_litert.interpreter.Interpreter(str(path))
+    sides = plain.get_input_details(), plain.get_output_details()
+    return [[detail["name"] for detail in side] for side in sides]
+
+
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_batch_sizes_that_models_are_made_for_are_kept(precision, path):
     x = keras.Input(batch_shape=(4, 6))
-    # Nobody else's batch fits.
+    # No other batch size fits.
     model = keras.Model(x, L.Dense(3)(ops.reshape(L.Dense(6)(x), (2, 12))))
     samples = normal(10, 6)
     result = export_tflite(model, path, precision, samples=samples)
     assert max(result.noise.values()) < 0.1
     (detail,) = details(path)[0].values()
     assert tuple(detail["shape"]) == (4, 6)
-    with pytest.raises(ValueError, match="batch_size=2.* made for batches of 4"):
+    with pytest.raises(ValueError, match="batch_size=2.* the fixed batch size 4"):
         export_tflite(model, path, batch_size=2)
 
 
@@ -112,7 +150,7 @@ def test_files_keep_the_state_of_stateful_layers(precision, limit, path):
     with tfc.Interpreter(path) as interpreter:
         actual = np.concatenate([interpreter.run(chunk) for chunk in chunks])
     assert (np.abs(actual - expected).max((0, 2)) < limit * largest).all()
-    # Without what came before, chunks give something else.
+    # Without the earlier chunks, the results differ.
     anew = [tfc.Interpreter(path).run(chunk) for chunk in chunks]
     forgetful = np.concatenate(anew)
     assert (np.abs(forgetful - expected).max((0, 2)) > 2 * limit * largest).all()
@@ -140,12 +178,12 @@ def test_samples_that_a_model_makes_nan_of_are_named(path):
     samples = normal(40, 6)
     samples[[5, 37]] = 0
     for precision in ("float32", "int8"):
-        with pytest.raises(ValueError, match=r"NaN of 2 samples \(at 5, 37\)"):
+        with pytest.raises(ValueError, match=r"NaN for 2 samples \(at 5, 37\)"):
             export_tflite(model, path, precision, samples=samples)
     assert not path.exists()
-    with pytest.raises(ValueError, match=r"NaN of 2 samples \(at 5, 37\)"):
+    with pytest.raises(ValueError, match=r"NaN for 2 samples \(at 5, 37\)"):
         tfc.quantize_activations(model, ranges="min_max", samples=samples)
-    with pytest.raises(ValueError, match=r"NaN of 2 samples \(at 5, 37\)"):
+    with pytest.raises(ValueError, match=r"NaN for 2 samples \(at 5, 37\)"):
         tfc.quantize_weights(model, 4, samples)
 
 
@@ -168,7 +206,7 @@ def test_places_of_the_largest_are_one_operation(path):
 
 
 class Ranked(L.Layer):
-    """`x` times the sample's place in its batch, the largest sum first."""
+    """`x` times the sample's position in its batch, sorted by descending sum."""
 
     def call(self, x):
         sums = ops.sum(x, axis=-1)

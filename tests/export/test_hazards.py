@@ -1,4 +1,4 @@
-"""What could end Python in the converter ends in a file or in one clear error."""
+"""What could end Python in the converter gives a file or one clear error."""
 
 import sys
 

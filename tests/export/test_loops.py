@@ -42,7 +42,7 @@ def test_recurrent_layers_keep_their_loop(path):
     assert result.operations["WHILE"] == whole.operations["WHILE"] == 7
     assert "DEQUANTIZE" not in result.operations and not result.float_operations
     assert max(result.noise.values()) < 0.05
-    # What is not weights takes more bytes in integers, and the weights are few.
+    # Everything except weights takes more bytes in integers, and there are few weights.
     assert result.size_bytes < 1.1 * whole.size_bytes
 
 

@@ -1,4 +1,4 @@
-"""Ranges that are measured: what goes into them, and what does not."""
+"""Measured ranges: what they include, and what they do not."""
 
 import keras
 import numpy as np

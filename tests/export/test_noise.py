@@ -56,7 +56,7 @@ def test_outputs_that_do_not_follow_the_inputs():
     expected = np.tile(np.arange(4.0), (8, 1)) + column(1.0)[:, None]
     assert noise(expected, expected).follows
     assert not noise(expected, np.tile(np.arange(4.0), (8, 1)), limit=9).follows
-    # Rounding may swallow moves of half a step.
+    # Rounding may hide changes of half a step.
     small = 100 + column(0.5)[:, None]
     assert noise(small, 100 + 0 * small, step=1.0).follows
 

@@ -1,4 +1,4 @@
-"""The table of precisions, by hand, and that nothing else asks for a name."""
+"""The table of precisions, by hand, and that no other code depends on their names."""
 
 import ast
 import pathlib

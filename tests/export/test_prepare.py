@@ -56,5 +56,5 @@ def test_int4_kernels_lie_on_a_grid_of_seven_steps():
     steps = made.layers[0].kernel.numpy()
     steps = steps / np.abs(steps).max(axis=0) * 7
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
-    # A kernel that lies on a grid already keeps it.
+    # A kernel that already lies on a grid keeps it.
     np.testing.assert_array_equal(made.layers[1].kernel, on_grid)

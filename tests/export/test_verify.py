@@ -1,4 +1,4 @@
-"""What the check of a written file sees and says."""
+"""What the check of a written file detects and reports."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ def test_boxes_and_scores_in_one_tensor_are_told(path):
     result = export_tflite(model, path, "int8", samples=normal(64, 16))
     (note,) = result.notes
     assert "'both': values are lost in 2 of 6 channels (4, 5)" in note
-    assert "an output of their own" in note
+    assert "a separate output" in note
     assert note in str(result)
     apart = export_tflite(
         keras.Model(x, [boxes, scores]), path, "int8", samples=normal(64, 16)

@@ -145,7 +145,7 @@ def test_global_average_head_by_hand():
     set_kernel(model.get_layer("head"), [3.0, 1.0])
     model.get_layer("head").bias.assign([5.0])
     small = factorize(model, "global_average_head", verbose=0)
-    # Both places get the mean 2: the error is sqrt(1 + 1) of sqrt(9 + 1).
+    # Both positions get the mean 2: the error is sqrt(1 + 1) of sqrt(9 + 1).
     plan = plan_factorization(model, GlobalAverageHead())
     assert plan["head"].error == pytest.approx(np.sqrt(2 / 10))
     assert [layer.name for layer in small.layers][1:] == ["head_pool", "head"]
@@ -174,10 +174,10 @@ def test_what_an_average_cannot_replace_stays():
     model = keras.Model(x, L.Dense(2, name="c")(z))
     plan = plan_factorization(model, "global_average_head")
     reasons = {row.name: row.skipped for row in plan.layers}
-    assert "behind InputLayer" in reasons["first"]
-    assert "behind Dense" in reasons["second"]
-    assert "nothing before it" in reasons["a"]
-    assert "nothing before it" in reasons["b"]
+    assert "after InputLayer" in reasons["first"]
+    assert "after Dense" in reasons["second"]
+    assert "no layer before it" in reasons["a"]
+    assert "no layer before it" in reasons["b"]
     assert "channels first" in reasons["c"]
 
 
@@ -499,7 +499,7 @@ def test_pruned_quantized_and_exported_after_it(tmp_path):
     )
     small = tfc.quantize_activations(small)
     x = models.inputs(model, 64)
-    # Compiling a step takes longer than the two that there are.
+    # Compiling a step takes longer than running two steps.
     models.compile(small, run_eagerly=True).fit(x, models.classes(64), verbose=0)
     path = tmp_path / "small.tflite"
     result = tfc.export_tflite(small, path, "int8", samples=x)

@@ -146,7 +146,7 @@ def test_evbmf_of_a_stack_is_the_largest():
 
 
 def test_evbmf_minimises_the_free_energy():
-    """Against the same closed form, minimised over a hundred thousand variances."""
+    """Compares with the closed form, minimised over a hundred thousand variances."""
     for seed, (rank, noise) in enumerate([(3, 1.0), (6, 2.0), (10, 3.0)]):
         matrix = noisy(rank, (30, 40), noise, seed)
         energies = np.linalg.svd(matrix, compute_uv=False) ** 2 / 40

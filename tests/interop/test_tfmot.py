@@ -1,4 +1,4 @@
-"""Conversion of real tf_keras and tfmot models, built in one process of their own."""
+"""Conversion of real tf_keras and tfmot models, built in one separate process."""
 
 import fcntl
 import importlib.util
@@ -15,7 +15,7 @@ import pytest
 import tfcompress as tfc
 from tfcompress.interop import tfmot
 
-# Not importorskip: importing tfmot turns this whole process to Keras 2.
+# Not importorskip: importing tfmot switches this whole process to Keras 2.
 needs_extra = pytest.mark.skipif(
     not tfmot.is_installed(), reason='needs pip install "tfcompress[tfmot]"'
 )
@@ -207,7 +207,7 @@ plain("states", [encoder, decoder], [y, hidden])
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The models' files, made once for all workers of pytest-xdist."""
+    """The models' files, created once for all workers of pytest-xdist."""
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent
@@ -336,9 +336,7 @@ def test_quantized_model_computes_the_same_with_ranges(folder):
 
 @needs_extra
 def test_own_class_is_one_clear_error(folder):
-    with pytest.raises(
-        ValueError, match=r"own\.keras.*Own.*classes of your own"
-    ) as info:
+    with pytest.raises(ValueError, match=r"own\.keras.*Own.*custom classes") as info:
         tfmot.convert(folder / "own.keras")
     assert "\n" not in str(info.value)
     assert "Traceback" not in str(info.value)

@@ -1,4 +1,4 @@
-"""Reads pages that were written."""
+"""Reads written pages."""
 
 import html.parser
 import re
@@ -7,7 +7,7 @@ _VOID = {"meta", "br", "wbr", "hr", "img", "input", "link", "col"}
 
 
 class Page(html.parser.HTMLParser):
-    """Reads a page, checks that its tags balance, and keeps what tests ask for."""
+    """Reads a page, checks that its tags balance, and keeps what tests need."""
 
     def __init__(self, text):
         super().__init__()

@@ -133,7 +133,7 @@ def test_several_models_are_a_table():
 def test_runs_are_timed_until_there_are_enough(
     monkeypatch, runs, min_seconds, expected
 ):
-    """Runs of 1, 4, 2 and 8 seconds, of a clock that stands still between."""
+    """Runs of 1, 4, 2 and 8 seconds, with a clock that stands still in between."""
     now, seconds = [0.0], iter([1, 4, 2, 8])
 
     def run():

@@ -1,4 +1,4 @@
-"""The page of benchmarks: rows of this host and of a device, each against its first."""
+"""The page of benchmarks: rows of this host and of a device, compared with the first."""
 
 import dataclasses
 import pathlib
@@ -10,7 +10,7 @@ from tfcompress.measuring.android.results import read_results
 from tfcompress.measuring.benchmark import Benchmark, Benchmarks
 from tfcompress.measuring.html_benchmark import write_html_benchmark
 
-# What the app writes: a model measured whole, one that was stopped, one that failed.
+# Output of the app: a model measured completely, one stopped, one failed.
 DEVICE = read_results(
     pathlib.Path(__file__).parents[2]
     / "android_demo/core/src/test/resources/result-1.json"

@@ -1,4 +1,4 @@
-"""The HTML report: self-contained, whole, escaped, and drawn from what it was given."""
+"""The HTML report: self-contained, complete, escaped, and drawn from its input."""
 
 import re
 
@@ -163,7 +163,7 @@ def test_a_kernel_in_one_model_only_is_said(tmp_path):
         return keras.Sequential([keras.Input((4,)), *layers])
 
     page = written(tmp_path, TWO, None, model("a", "old"), model("a", "new"))
-    assert page.says("before: not there") and page.says("after: not there")
+    assert page.says("before: missing") and page.says("after: missing")
     with pytest.raises(TypeError, match=r"before\): got 'model.keras'"):
         write_html_report(tmp_path / "report.html", TWO, before="model.keras")
 

@@ -26,7 +26,7 @@ def test_numbers_by_hand():
     assert row.parameters == row.macs == 8
     assert row.sparsity == 0.5
     assert row.unique_values == 5
-    # Both columns are {-1, 0, 1} times a scale of their own: 2 bits, and an entropy of
+    # Both columns are {-1, 0, 1} times a separate scale: 2 bits, and an entropy of
     # the codes: four 0, two 1, two -1.
     assert row.bits == 2
     assert row.entropy == pytest.approx(1.5)
@@ -88,7 +88,7 @@ def test_what_is_not_all_signs_is_not_binary():
     assert tfc.report(binary_network("ternary_sign")).binary_macs == 0
     real = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     assert tfc.report(real).binary_macs == 0
-    # One weight an output is a scale, and no grid.
+    # One weight per output is a scale, not a grid.
     assert tfc.report(weighted([[0.5, -1.0]]))["d/kernel"].bits == 32
     assert tfc.report(weighted([[0.5], [0.5]]))["d/kernel"].bits == 1
 

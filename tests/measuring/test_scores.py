@@ -1,4 +1,4 @@
-"""Scores by hand, and what says how outputs are scored."""
+"""Scores by hand, and what determines how outputs are scored."""
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def model(outputs, loss=None):
         ("sparse_categorical_crossentropy", SOFTMAX, [0, 2, 2], Task(CLASSES)),
         ("categorical_crossentropy", SOFTMAX, np.eye(3), Task(CLASSES)),
         ("binary_crossentropy", [[0.2], [0.9], [0.4]], [0, 1, 0], Task(BINARY)),
-        # Several labels at once: one-hot by chance, but the loss says it.
+        # Several labels at once: one-hot by chance, but the loss decides.
         ("binary_crossentropy", SOFTMAX, np.eye(3), Task(BINARY)),
         (
             keras.losses.BinaryCrossentropy(from_logits=True),
@@ -43,6 +43,9 @@ def model(outputs, loss=None):
         ),
         ("mean_squared_error", SOFTMAX, np.eye(3), Task(VALUES)),
         (keras.losses.MeanSquaredError(), SOFTMAX, [0, 1, 2], Task(VALUES)),
+        ("mse", [[0.2], [0.9]], [0, 1], Task(VALUES)),
+        (keras.losses.Huber(), [[0.2], [0.9]], [0, 1], Task(VALUES)),
+        (keras.losses.mean_absolute_error, [[0.2], [0.9]], [0, 1], Task(VALUES)),
         # Without a loss: labels, one-hot labels, yes and no, values.
         (None, SOFTMAX, [0, 2, 2], Task(CLASSES)),
         (None, SOFTMAX, [[0], [2], [2]], Task(CLASSES)),
@@ -86,9 +89,11 @@ def test_outputs_that_are_not_finite_score_worst():
 def test_outputs_are_paired_by_name():
     pairs = {"b": np.ones(2), "a": np.zeros(2)}
     np.testing.assert_array_equal(in_order(pairs, ["a", "b"]), [[0, 0], [1, 1]])
-    with pytest.raises(ValueError, match=r"\['a', 'b'\], and 3 arrays"):
+    with pytest.raises(ValueError, match=r"\['a', 'b'\], but there are 3 arrays"):
         in_order([1, 2, 3], ["a", "b"])
-    with pytest.raises(ValueError, match=r"\['a', 'b'\], and arrays for \['b', 'c'\]"):
+    with pytest.raises(
+        ValueError, match=r"\['a', 'b'\], but there are arrays for \['b', 'c'\]"
+    ):
         in_order({"b": 1, "c": 2}, ["a", "b"])
 
 
@@ -109,7 +114,7 @@ def test_several_outputs_are_compared_by_name(tmp_path):
         for name, size in (("a", 4), ("b", 3))
     }
     outputs = {name: np.asarray(value) for name, value in network(x).items()}
-    # Of the classes of v all are right, of the values of u each is off by 2.
+    # All classes of v are right, each value of u is off by 2.
     y = {"v": outputs["v"].argmax(axis=1), "u": outputs["u"] + 2.0}
     path = tmp_path / "m.tflite"
     tfc.export_tflite(network, path, samples=x)

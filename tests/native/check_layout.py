@@ -58,7 +58,7 @@ def archive():
 
 
 def _downloaded():
-    """The archive; servers are slow at times."""
+    """The archive; servers are sometimes slow."""
     for pause in (5, 20, 60, None):
         try:
             with urllib.request.urlopen(_ARCHIVE, timeout=60) as response:

@@ -1,4 +1,4 @@
-"""Loads files with the delegate in a process of its own, so that a crash is seen."""
+"""Loads files with the delegate in a separate process, so that crashes are detected."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 
 
 def load_each(files, folder):
-    """`{name: "loaded", or what was wrong}` of `{name: bytes}`, written to a folder."""
+    """`{name: "loaded" or the error}` for `{name: bytes}`, written to a folder."""
     for name, content in files.items():
         (folder / name).write_bytes(content)
     command = [sys.executable, "-c", _LOAD, str(folder), str(native.library_path())]

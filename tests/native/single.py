@@ -1,4 +1,4 @@
-"""`.tflite` files of one custom operation, right or wrong."""
+"""`.tflite` files with one custom operation, valid or not."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -30,10 +30,10 @@ POOL = {
 
 
 def file_of(name, attributes, x, constants, y):
-    """A model of one operation.
+    """A model with one operation.
 
     Args:
-        name: of the custom operation.
+        name: name of the custom operation.
         attributes: `{name: integer}`, or the bytes themselves.
         x: `(shape, type)` of the input; `(shape, type, scale, zero point)` for int8.
         constants: arrays, the other inputs.

@@ -56,7 +56,7 @@ Pool = structure(
 
 
 def pack(signs):
-    """The bits of the last axis: a set bit where negative."""
+    """The bits of the last axis: set where values are negative."""
     gap = -signs.shape[-1] % 32
     bits = np.pad(signs < 0, [(0, 0)] * (signs.ndim - 1) + [(0, gap)])
     return np.packbits(bits, axis=-1, bitorder="little").view("<i4")
@@ -86,12 +86,12 @@ def create(name, params, isa):
 
 
 def run(name, params, isa, x, output, pool=None):
-    """What an op writes into an array like `output`, which begins as rubbish."""
+    """What an op writes into an array like `output`, which is initialized with garbage."""
     library = native.library()
     status, op = create(name, params, isa)
     assert status == 0
     y = np.full_like(output, 77)
-    for _ in range(2):  # The scratch memory is used again.
+    for _ in range(2):  # The scratch memory is reused.
         getattr(library, f"tfc_{name}_run")(
             op, native.pointer(x), native.pointer(y), pool
         )
@@ -100,7 +100,7 @@ def run(name, params, isa, x, output, pool=None):
 
 
 class Layer:
-    """Random weights and inputs of one op, and its outputs by NumPy."""
+    """Random weights and inputs of one op, and its outputs computed with NumPy."""
 
     def __init__(self, generator, shape, filter_shape, planes, input, output, binarize):
         self.input = Format(input, 0.5, int(generator.integers(-20, 20)))
@@ -183,7 +183,8 @@ def conv_case(generator, input, output, binarize, planes, same):
         layer.output,
         **layer.pointers,
     )
-    # TensorFlow does not do strides with dilation: every output, and then some of them.
+    # TensorFlow does not support strides with dilation: computes every output, then
+    # selects.
     sums = tf.nn.conv2d(
         layer.seen(),
         np.moveaxis(layer.weights, 0, -1),
@@ -195,7 +196,7 @@ def conv_case(generator, input, output, binarize, planes, same):
 
 
 def padding(size, kernel, stride, dilation, same):
-    """Explicit zeros before and after, of a convolution with strides."""
+    """Explicit zeros before and after, for a convolution with strides."""
     both = [[0, 0]]
     for axis in range(2):
         out = -(-size[axis] // stride[axis])
@@ -294,7 +295,7 @@ def test_threads_share_large_inputs(input, binarize):
         native.library().tfc_threads_free(pool)
 
 
-# The largest sums that there are: of 2^22 values, each 255 from zero.
+# The largest possible sums: of 2^22 values, each 255 from zero.
 @pytest.mark.parametrize(
     "rows, channels, level, zero_point",
     [(5, 1001, 127, -128), (5, 1001, -128, 127), (1, 2**22, 127, -128)],

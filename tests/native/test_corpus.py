@@ -1,6 +1,6 @@
-"""What fuzzing found worth keeping, decoded as it is and with damage.
+"""Inputs that fuzzing found worth keeping, decoded unchanged and damaged.
 
-The files are inputs of the targets in `tfcompress/native/fuzz`, which say what they hold.
+The files are inputs of the targets in `tfcompress/native/fuzz`, which document them.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""The delegate: what it makes of files, good and hostile."""
+"""The delegate on valid and hostile files."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def _affine(seed=1):
 
 
 def _conv_file(x=None, y=None, constants=None, attributes=CONV, name="tfc.BConv2D"):
-    """A right file, but for what is given."""
+    """A valid file, except for the given arguments."""
     filter = _packed(_signs(1, _OUTPUTS, 3, 3, _CHANNELS))
     return file_of(
         name,

@@ -142,7 +142,7 @@ def test_resuming_takes_up_the_schedule_where_the_optimizer_stands():
     model.fit(x, y, batch_size=8, epochs=3, verbose=0)
     pruning = Pruning(Constant(0.5, begin_step=5))
     model.fit(x, y, batch_size=8, verbose=0, callbacks=[pruning])
-    # The step at which it was due had passed before this callback came.
+    # The step at which it was due had passed before this callback was added.
     assert pruning.sparsity == pytest.approx(0.5, abs=0.01)
 
 
@@ -245,7 +245,7 @@ def test_sparsity_out_of_range(sparsity):
 
 
 class TwoOptimizers(keras.Model):
-    """Trains its two parts by optimizers of its own, as a GAN does."""
+    """Trains its two parts with its own optimizers, like a GAN."""
 
     def __init__(self, first, second):
         super().__init__()

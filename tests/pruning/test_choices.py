@@ -117,7 +117,7 @@ def test_erdos_renyi_by_hand():
     # Both densities are ε (n_in + n_out) / (n_in n_out): 0.2 ε and 0.02 ε, that is
     # 20 ε and 200 ε weights of 1010: ε = 4.5909, 91.8 and 918.2 weights.
     assert kept == [92, 918]
-    # Where a density would pass 1 it is 1, and the other weights share the rest.
+    # A density that would exceed 1 is 1, and the other weights share the rest.
     assert scopes.ErdosRenyi()(scores, shapes, 0.8) == [100, 1920]
 
 

@@ -1,10 +1,9 @@
-"""Criteria, with numbers worked by hand."""
+"""Criteria, with numbers worked out by hand."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfcompress.signals import Signals
 
 import tfcompress as tfc
 from tests import models
@@ -12,13 +11,14 @@ from tfcompress import criteria
 from tfcompress.core.collect import collect
 from tfcompress.core.walk import weight_refs
 from tfcompress.pruning.prune import unmasked
+from tfcompress.signals import Signals
 
 L = keras.layers
 EIGHT = np.array([[3.0, -1.0], [8.0, -4.0], [2.0, 7.0], [-6.0, 5.0]])
 
 
 def dense(values, optimizer="sgd"):
-    """A model of one kernel, whose loss is the mean of `(x·w)²`."""
+    """A model with one kernel, whose loss is the mean of `(x·w)²`."""
     layer = L.Dense(np.shape(values)[1], use_bias=False, name="d")
     model = keras.Sequential([keras.Input((len(values),)), layer])
     layer.kernel.assign(values)
@@ -87,7 +87,9 @@ def test_the_weight_with_less_momentum_goes(rules):
 def test_an_optimizer_without_momentum(optimizer):
     model = dense(EIGHT, optimizer)
     model.optimizer.build(model.trainable_variables)
-    with pytest.raises(ValueError, match=r"no momentum of weight d/kernel.*momentum=0"):
+    with pytest.raises(
+        ValueError, match=r"no momentum for weight d/kernel.*momentum=0"
+    ):
         tfc.prune(model, 0.5, "momentum")
 
 
@@ -223,7 +225,7 @@ def test_wanda_compares_groups_of_one_output_only_with_each_other(pattern, expec
 
 
 def gated(gamma):
-    """Two channels behind batch normalization, each times one, summed."""
+    """Two channels after batch normalization, each times one, summed."""
     x = keras.Input((1,))
     y = L.Dense(2, use_bias=False, name="d")(x)
     y = L.BatchNormalization(name="norm", epsilon=0.0)(y)
@@ -343,7 +345,7 @@ def test_synaptic_flow_by_hand():
     a, b = collect(model, weights, None, {"synaptic_flow"})
     # Inputs of the norm 1 + 3 and 2 + 0.5; it makes 2 * 4 / 2 = 4 and 2.5 - 1 + 1.
     np.testing.assert_allclose(b["synaptic_flow"], [[4.0, 4.0], [2.5, 2.5]])
-    # Behind it 1 + 1 and 2 + 0.5, times 2/2 and 1.
+    # After it 1 + 1 and 2 + 0.5, times 2/2 and 1.
     np.testing.assert_allclose(a["synaptic_flow"], [[2.0, 2.5], [2.0, 2.5]])
     assert a["synaptic_flow"].dtype == np.float64
 
@@ -375,9 +377,9 @@ def test_synflow_scores_again_what_each_round_has_left():
     one = tfc.prune(model, 0.5, {"synflow": {"rounds": 1}}, scope="global")
     kept = [layer.kernel.numpy() != 0 for layer in (one.layers[0], one.layers[3])]
     np.testing.assert_array_equal(kept, [[[0, 1], [1, 0]], [[1, 0], [1, 0]]])
-    # In two rounds 8 * sqrt(1/2) = 5.66, 6 stay of 8, then 4. Without the last of a, the
-    # input of b's second row is 2, without that of b 2 is behind it: a scores 2, 4, 6
-    # and b 4, 4, 4: of the three the last goes.
+    # In two rounds 8 * sqrt(1/2) = 5.66, 6 stay of 8, then 4. Without the last of a,
+    # the input of b's second row is 2, without that of b 2 follows it: a scores 2, 4, 6
+    # and b 4, 4, 4: the last of the three is removed.
     two = tfc.prune(model, 0.5, {"synflow": {"rounds": 2}}, scope="global")
     kept = [layer.kernel.numpy() != 0 for layer in (two.layers[0], two.layers[3])]
     np.testing.assert_array_equal(kept, [[[0, 1], [1, 0]], [[1, 1], [0, 0]]])
@@ -458,7 +460,7 @@ def trained(optimizer, regularizer=None, epochs=1, measure="synaptic_intelligenc
     layer.kernel.assign([[1.0]])
     model.compile(optimizer, "mse")
     x, y = np.ones((2, 1), "float32"), np.zeros((2, 1), "float32")
-    # Traced before somebody looks.
+    # Traced before anything is watched.
     model.fit(x, y, verbose=0)
     layer.kernel.assign([[1.0]])
     data = None if measure == "synaptic_intelligence" else [(x, y)]
@@ -496,7 +498,7 @@ def test_replicas_add_up_their_parts_of_the_gradient():
     with strategy.scope():
         regularizer = keras.regularizers.L2(0.5)
         _, importance = trained(keras.optimizers.SGD(0.25), regularizer)
-    # As on one device: each replica has half of the loss and of what the regularizer adds.
+    # As on one device: each replica has half of the loss and of the regularizer's share.
     np.testing.assert_allclose(
         importance.criterion.values["d/kernel"], 2 * 0.75 / (0.75**2 + 0.1), rtol=1e-6
     )
@@ -533,7 +535,7 @@ def test_lifelong_importance_prunes_masked_models_too():
     x, y = models.inputs(model), models.classes()
     model.fit(x, y, epochs=3, callbacks=[importance, pruning], verbose=0)
     assert tfc.report(model).sparsity == pytest.approx(0.5, abs=0.02)
-    with pytest.raises(ValueError, match=r"no importance of weight 'd/kernel'.*epoch"):
+    with pytest.raises(ValueError, match=r"no importance for weight 'd/kernel'.*epoch"):
         tfc.prune(dense(EIGHT), 0.5, importance.criterion)
 
 
@@ -566,7 +568,9 @@ def test_attention_goes_to_the_channel_that_helps():
 def test_attention_to_other_layers():
     model = models.compile(models.recurrent())
     data = [(models.inputs(model), models.classes())]
-    with pytest.raises(ValueError, match=r"'lstm/.*kernel' is of a LSTM.*taylor_gate"):
+    with pytest.raises(
+        ValueError, match=r"'lstm/.*kernel' belongs to a LSTM.*taylor_gate"
+    ):
         tfc.prune(model, {"lstm.*": 0.5}, "pcas", data=data)
 
 
@@ -577,7 +581,7 @@ def network():
     return keras.Model(x, L.Dense(5, name="head")(y))
 
 
-# One for each way in which scores come about; the contracts have all of them.
+# One for each way of computing scores; the contract tests cover all criteria.
 @pytest.mark.parametrize(
     "name", ["lamp", "minus_cost", "momentum", "synflow", "taylor_gate", "wanda"]
 )

@@ -9,7 +9,7 @@ L = keras.layers
 
 
 def gated(deviation):
-    """Two dense layers of ones, the first with gates behind it."""
+    """Two dense layers of ones, the first followed by gates."""
     ones = {"kernel_initializer": "ones"}
     layers = [L.Dense(3, name="a", **ones), L.Dense(2, name="b", **ones)]
     model = keras.Sequential([keras.Input((4,)), *layers])
@@ -24,8 +24,8 @@ def gated(deviation):
 
 def test_noise_of_weights_and_gates_by_hand():
     bits = tfc.transforms.posterior_bits(gated(deviation=0.03))
-    # Of w z with E[w] = E[z] = 1, Var = (1 + σ²)² - 1, about 2 σ².
-    # 2 * 0.0424 < 2^-t for t up to 3; sign; log2(log2(2) + 1) = 1.
+    # For w z with E[w] = E[z] = 1, Var = (1 + σ²)² - 1, about 2 σ². 2 * 0.0424 < 2^-t
+    # for t up to 3; sign; log2(log2(2) + 1) = 1.
     assert bits == {"a/kernel": 3 + 1 + 1, "b/kernel": 32}
     # 2 * 0.142 < 2^-t for t = 1.
     bits = tfc.transforms.posterior_bits(gated(deviation=0.1))

@@ -1,16 +1,16 @@
-"""The pruning engine, and what prunes by it."""
+"""The pruning engine, and the functions that use it."""
 
 import warnings
 
 import keras
 import numpy as np
 import pytest
-from tfcompress.criteria import Criterion
 
 import tfcompress as tfc
 from tests import models
 from tfcompress.callbacks import ChannelPruning, Pruning
 from tfcompress.core.compressed import treatments
+from tfcompress.criteria import Criterion
 from tfcompress.pruning.prune import Engine, masked_weights
 from tfcompress.schedules import Polynomial
 from tfcompress.transforms import Hashed, Mask, Uniform
@@ -53,7 +53,7 @@ def test_models_of_every_kind(build):
 def test_what_a_floor_keeps_beyond_the_sparsity_is_said():
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(2)])
     with pytest.warns(
-        UserWarning, match=r"2 elements stay.*sparsity=0.99 lets 0.*a/ker"
+        UserWarning, match=r"2 elements stay.*sparsity=0.99 allows 0.*a/ker"
     ):
         small = tfc.prune(model, 0.99, scope="global")
     assert sum(np.count_nonzero(layer.kernel) for layer in small.layers) == 2
@@ -89,7 +89,7 @@ def test_rules_cover_what_they_name():
 def test_hashed_weights_are_scored_by_their_values():
     model = tfc.compress(models.small(), {"hidden": [Hashed(), Mask()]})
     ((_, treatment),) = treatments(model)
-    # The latent weight is retired; only the buckets say anything.
+    # The latent weight is retired; only the buckets matter.
     treatment.variable.assign(np.ones(treatment.variable.shape))
     small = tfc.prune(model, 0.5)
     before = np.abs(treatment.bake())
@@ -110,7 +110,7 @@ def test_without_masks_the_model_is_stripped():
 def test_quantized_weights_are_scored_by_their_grid():
     values = np.array([[0.4, 0.6, 2.0, 1.2]])
     model = tfc.compress(dense(values), {"d": [Uniform(2, per_channel=False), Mask()]})
-    # On the grid they are 0, 0, 2 and 2: of equal ones the earlier stay.
+    # On the grid they are 0, 0, 2 and 2: in a tie the earlier ones stay.
     np.testing.assert_array_equal(kernel(tfc.prune(model, 0.25)), [[0, 0, 2, 2]])
     np.testing.assert_array_equal(kernel(tfc.prune(model, 0.75)), [[0, 0, 2, 0]])
 
@@ -141,7 +141,7 @@ def test_scores_of_outputs_fit_every_layer(layer):
 
 
 class Wrong(Criterion):
-    """Scores of another shape."""
+    """Scores with the wrong shape."""
 
     def __call__(self, weight, signals):
         return np.ones(3)
@@ -170,7 +170,7 @@ def test_a_criterion_says_what_a_group_scores():
     small = tfc.prune(dense(values), 0.5, Peak(), pattern="filter")
     np.testing.assert_array_equal(kernel(small), [[9, 0], [0, 0]])
     small = tfc.prune(dense(EIGHT), 0.5, Peak(), pattern={"block": {"inputs": 3}})
-    # Blocks of three inputs and a rest of one: peaks 8, 7, 6, 5.
+    # Blocks of three inputs and a remainder of one: peaks 8, 7, 6, 5.
     np.testing.assert_array_equal(kernel(small) != 0, [[1, 1], [1, 1], [1, 1], [0, 0]])
 
 
@@ -184,7 +184,7 @@ def test_a_criterion_says_what_a_channel_scores():
 
 
 class Doubles(Criterion):
-    """Repairs what stays by doubling it."""
+    """Repairs the remaining weights by doubling them."""
 
     def __call__(self, weight, signals):
         return np.abs(weight)
@@ -208,7 +208,7 @@ def test_a_criterion_repairs_what_stays_of_channels():
     model.layers[0].set_weights([np.array([[9.0, 6.0], [0.0, 6.0]]), np.ones(2)])
     small = tfc.prune_channels(model, 0.5, criterion=Doubles())
     assert small.layers[1].kernel.numpy().tolist() == [[12], [12]]
-    # What reads the channels makes none that can go.
+    # The layer that reads the channels produces none that can be cut.
     second = model.layers[1].kernel.numpy()
     np.testing.assert_array_equal(small.layers[2].kernel, second[1:])
 
@@ -320,7 +320,7 @@ def test_channels_stay_the_same_when_a_training_goes_on(rules):
     x, y = models.inputs(model, 32), models.classes(32)
     model.fit(x, y, callbacks=[ChannelPruning(0.5)], verbose=0)
     masks = [t.transforms[0].mask.numpy() for _, t in treatments(model)]
-    # What the callback would choose now is the other half.
+    # The callback would now choose the other half.
     model.layers[0].inner.kernel.assign(np.where(masks[0], 0.1, 9.0))
     pruning = ChannelPruning(0.5)
     model.fit(x, y, callbacks=[pruning], verbose=0)
@@ -344,7 +344,7 @@ def test_sparsity_out_of_range(sparsity):
         tfc.prune(dense(EIGHT), sparsity)
 
 
-# What an outsider writes: 15 lines, used everywhere.
+# What a user writes: 15 lines, used everywhere.
 class Taylor(Criterion):
     """`|w| E_n |1/M Σ_m a dL/da|`: large weights of feature maps that matter."""
 
@@ -468,5 +468,5 @@ def test_a_schedule_ends_at_a_count():
         pruning.update(step)
         assert sum(np.count_nonzero(w.kept()) for w in masked_weights(model)) == kept
     for schedule in ({"a": 0.5}, 0):
-        with pytest.raises(ValueError, match="one schedule for all weights"):
+        with pytest.raises(ValueError, match="single schedule for all weights"):
             tfc.callbacks.Pruning(schedule, num_kept=9).set_model(model)

@@ -13,12 +13,12 @@ GROW = np.array([0.0, 0.5, 2.0, 9.0, 9.0, 4.0, 1.0, 3.0])
     ("fraction", "may_return", "expected"),
     [
         (0.0, True, [1, 1, 0, 1, 1, 0, 0, 0]),
-        # 1 goes, 5 comes.
+        # 1 is dropped, 5 is grown.
         (0.25, True, [1, 0, 0, 1, 1, 1, 0, 0]),
-        # 1 and 3 go, 3 (at 9) and 5 come.
+        # 1 and 3 are dropped, 3 (at 9) and 5 are grown.
         (0.5, True, [1, 0, 0, 1, 1, 1, 0, 0]),
         (0.5, False, [1, 0, 0, 0, 1, 1, 0, 1]),
-        # Only 0 stays; 3 and 4 come back, and 5.
+        # Only 0 stays; 3, 4 and 5 are grown.
         (0.75, True, [1, 0, 0, 1, 1, 1, 0, 0]),
         (0.75, False, [1, 0, 1, 0, 0, 1, 0, 1]),
         (1.0, True, [0, 0, 0, 1, 1, 1, 0, 1]),

@@ -1,4 +1,4 @@
-"""Signals of weights, held against numbers worked by hand and against gradients."""
+"""Signals of weights, compared with numbers worked out by hand and with gradients."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ L = keras.layers
 
 pytestmark = pytest.mark.usefixtures("uncompiled")
 
-# The others are measured by themselves.
+# The others are measured separately.
 STREAMED = {name for name, cls in Signal.registered.items() if cls.observes}
 
 
@@ -44,7 +44,7 @@ X = np.array([[1.0, 2.0], [3.0, -1.0]], "float32")
 
 
 def test_activations_by_hand():
-    # Outputs are [1, 0], [3, 0] and [2, 0], [0, 0] in the other batch.
+    # Outputs are [1, 0], [3, 0], and [2, 0], [0, 0] in the other batch.
     model = linear([[1.0, -1.0], [0.0, 0.0]], "relu")
     data = [X, np.array([[2.0, 5.0], [-4.0, 1.0], [-1.0, 0.0]], "float32")]
     found = signals_of(
@@ -60,7 +60,7 @@ def test_activations_by_hand():
 
 def test_the_effect_of_feature_maps_by_hand():
     model = linear([[1.0, 0.0], [0.0, 2.0]])
-    # Outputs [1, 4] and [3, -2]; of each sample L = mean of the squares, dL/da = a.
+    # Outputs [1, 4] and [3, -2]; for each sample L = mean of the squares, dL/da = a.
     found = signals_of(model, [(X, np.zeros((2, 2)))], "activation_gradient")
     np.testing.assert_allclose(
         found["d/kernel"]["activation_gradient"], [(1 + 9) / 2, (16 + 4) / 2]
@@ -116,7 +116,7 @@ def test_the_trace_of_a_full_hessian():
 
 
 def squares_one_by_one(model, x, y):
-    """`E_n[(dL_n/dw)²]` of all weights, a sample at a time."""
+    """`E_n[(dL_n/dw)²]` of all weights, one sample at a time."""
     totals = [0.0] * len(model.trainable_variables)
     for image, label in zip(x, y, strict=True):
         with tf.GradientTape() as tape:
@@ -228,7 +228,7 @@ def test_all_signals_take_one_pass():
 
 
 def test_data_of_any_size_take_no_more_memory():
-    # How often a step is traced shows what it keeps.
+    # The number of traces shows what is kept.
     tf.config.run_functions_eagerly(False)
     model = models.compile(models.small())
     calls = []
@@ -285,7 +285,7 @@ def test_half_precision_is_measured_like_single(policy):
         )
         model.compile("sgd", "sparse_categorical_crossentropy")
         needs = STREAMED - {"hessian_diagonal", "input_moments", "input_norm"}
-        # Curvature comes of random signs; moments are those of values in half precision.
+        # Curvature is based on random signs; moments are those of half-precision values.
         found.append(signals_of(model, [(x, y)], *needs))
     for path in ("c/kernel", "d/kernel"):
         for name, value in found[0][path].items():
@@ -313,7 +313,7 @@ def test_a_signal_keeps_nothing_of_the_model_before(name):
         (again,), (once,) = (collect(model, *of_first, [s]) for s in (signal, name))
         np.testing.assert_array_equal(*(next(iter(s.values())) for s in (again, once)))
         found.append(next(iter(again.values())))
-    # How often a weight is used does not hang on its value.
+    # How often a weight is used does not depend on its value.
     assert (np.not_equal(*found).any()) == (name != "positions")
 
 

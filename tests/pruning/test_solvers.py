@@ -1,18 +1,18 @@
-"""Solvers that repair what is left, by numbers worked by hand and by brute force."""
+"""Solvers that correct the remaining weights, checked by hand and by brute force."""
 
 import itertools
 
 import keras
 import numpy as np
 import pytest
-from tfcompress.post_training import Inputs
-from tfcompress.solvers import OBS, Magnitude, MatrixPattern, SparseGPT
 
 import tfcompress as tfc
 from tests import models
 from tfcompress.core.grid import integer_grid
+from tfcompress.post_training import Inputs
 from tfcompress.pruning.solvers import obs
 from tfcompress.pruning.solvers.rounding import round_kept
+from tfcompress.solvers import OBS, Magnitude, MatrixPattern, SparseGPT
 
 L = keras.layers
 SMALL = 1e-9
@@ -54,7 +54,7 @@ def test_two_inputs_by_hand():
     # H⁻¹ has 1 / (1 - 0.81) on its diagonal: w² * 0.19 is lost, 0.9 w goes to the other.
     weight, moments = np.array([[[1.0], [-2.0]]]), [[1.0, 0.9], [0.9, 1.0]]
     pattern, inputs = each_weight(weight), inputs_of(moments)
-    # Once the first is gone, the other, now -1.1, is all there is: it costs 1.1².
+    # Once the first is removed, the other, now -1.1, is all that is left: it costs 1.1².
     scores = OBS(SMALL).scores(weight, pattern, inputs)
     np.testing.assert_allclose(scores.ravel(), [0.19, 1.21], rtol=1e-6)
     for solver in (OBS(SMALL), SparseGPT(SMALL)):
@@ -93,7 +93,7 @@ def test_what_the_steps_cost_is_what_is_lost():
         for i in range(9)
     ]
     steps = np.diff(lost)
-    # A step that costs less than the one before counts as much as that.
+    # A step that costs less than the previous one counts as much as that.
     np.testing.assert_allclose(scores, np.maximum.accumulate(steps), rtol=1e-4)
 
 
@@ -147,7 +147,7 @@ def test_groups_of_several_outputs_go_together():
         ]
         for i in (0, 2, 4, 6)
     ]
-    # The first that goes of each pair of outputs costs what it does at the beginning.
+    # The first to be removed of each pair of outputs costs as much as initially.
     np.testing.assert_allclose(scores.min(axis=0), np.min(first, axis=0), rtol=1e-5)
 
 

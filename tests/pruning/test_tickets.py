@@ -1,4 +1,4 @@
-"""Tickets: what goes in each round, what weights go back to, and what controls change."""
+"""Tickets: what each round removes, what weights are rewound to, what controls change."""
 
 import dataclasses
 import json
@@ -7,9 +7,9 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from tfcompress.criteria import Criterion
 
 import tfcompress as tfc
+from tfcompress.criteria import Criterion
 from tfcompress.pruning import tickets
 from tfcompress.pruning.tickets.controls import CONTROLS
 from tfcompress.pruning.tickets.folder import Folder
@@ -44,9 +44,9 @@ def network():
 
 
 def trainer(data, rate=0.01, fail_in=None, is_eager=True):
-    """A train function that notes how it is called, and may fail in one of its calls.
+    """A train function that records its calls, and may fail in one of them.
 
-    So few steps are done before a graph is made of them.
+    This few steps are done before they are compiled into a graph.
     """
     x, y = data
     calls = []
@@ -99,7 +99,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ticket(data, folder):
-    """Two rounds of 20 %, and what they began with."""
+    """Two rounds of 20 %, and their initial values."""
     return find(data, evaluate=evaluator(data), folder=folder)
 
 
@@ -125,7 +125,7 @@ def test_the_smallest_of_the_trained_weights_went_first(ticket, folder):
     for path in KERNELS:
         trained, kept = np.abs(ticket.scored[path]), first[f"masks:{path}"]
         assert trained[~kept].max() <= trained[kept].min()
-        # What is gone does not come back.
+        # Removed weights do not return.
         assert not np.any(ticket.masks[path] & ~kept)
 
 
@@ -173,7 +173,7 @@ def test_learning_rate_rewinding_and_fine_tuning_keep_the_weights(data):
     assert (len(train.calls), len(fine_tune.calls)) == (1, 1)
     renewed = find(data, rounds=1, rewind="learning_rate")
     for path, mask in tuned.masks.items():
-        # They begin with the same, and one of them hardly moves.
+        # They start from the same values, and one of them hardly changes.
         assert np.array_equal(tuned.weights[path], tuned.scored[path] * mask)
         assert np.array_equal(tuned.weights[path], renewed.weights[path])
         ends = snapshot(tuned.model)[path], snapshot(renewed.model)[path]
@@ -182,7 +182,7 @@ def test_learning_rate_rewinding_and_fine_tuning_keep_the_weights(data):
 
 
 class Late(Criterion):
-    """Later outputs matter less; negative scores, which zeros are above."""
+    """Later outputs matter less; scores are negative, below those of zeros."""
 
     def __call__(self, weight, signals):
         return -1.0 - np.arange(weight.shape[-1])
@@ -254,7 +254,7 @@ def test_goes_on_after_a_kill_to_the_same_bits(data, ticket, folder, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == files
     cut_off = tmp_path / "run"
     shutil.copytree(folder, cut_off)
-    # As a writer leaves it that is killed.
+    # As left by a writer that was killed.
     (cut_off / "round_02.npz").rename(cut_off / ".round_02.0123.npz")
     train = trainer(data)
     for _ in range(2):
@@ -280,7 +280,7 @@ def test_a_folder_of_another_run_is_refused(data, tmp_path):
     assert folder.logs() == [{"round": 0}]
     assert folder.load(0)["values"]["a/kernel"].tolist() == [1, 1]
     for change, message in (
-        ({"sparsity": 0.9}, r"run with sparsity=0\.5, and this one has sparsity=0\.9"),
+        ({"sparsity": 0.9}, r"run with sparsity=0\.5, but this one has sparsity=0\.9"),
         ({"scope": tfc.scopes.Local()}, "scope=.*Global.*scope=.*Local"),
         ({"initial": "cd"}, r"initial='ab'.*Seed before you build.*load_weights"),
     ):
@@ -311,7 +311,7 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def controls(ticket):
-    """What each control starts with: `{kind: (values, masks)}`."""
+    """The initial state of each control: `{kind: (values, masks)}`."""
     found = {}
     generator = np.random.default_rng(0)
     for kind in KINDS:
@@ -367,7 +367,7 @@ def test_a_network_found_within_the_initial_one(ticket):
     for path, mask in ticket.masks.items():
         kernel = found.get_layer(path.partition("/")[0]).kernel.numpy()
         assert np.count_nonzero(kernel) == np.count_nonzero(mask)
-        # Scaled, and else as it was.
+        # Scaled, otherwise unchanged.
         scale = np.sqrt(mask.size / np.count_nonzero(mask))
         initial = scale * ticket.initial[path]
         np.testing.assert_allclose(kernel[kernel != 0], initial[kernel != 0], rtol=1e-5)
@@ -445,7 +445,7 @@ def test_a_function_that_trains_something_else_or_prunes_itself(data):
     def pruning(model, callbacks):
         trainer(data)(model, [*callbacks, tfc.callbacks.Pruning(0.5)])
 
-    with pytest.raises(ValueError, match="left all weights as they were"):
+    with pytest.raises(ValueError, match="left all weights unchanged"):
         find(data, train=elsewhere)
     with pytest.raises(ValueError, match=r"changed the masks of \['a/kernel'"):
         find(data, train=pruning)

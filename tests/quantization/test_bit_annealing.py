@@ -105,7 +105,7 @@ def test_the_learning_rate_starts_again_with_each_stage():
 
 def test_one_bit_has_no_grid_to_leave():
     treatment = models.dense_treatment(np.ones((2, 1)), Uniform(1))
-    with pytest.raises(ValueError, match="Start from 2 bits"):
+    with pytest.raises(ValueError, match="Start with 2 bits"):
         treatment.transforms[0].change_bits(4, treatment.variable.numpy())
 
 

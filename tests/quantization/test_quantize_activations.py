@@ -83,7 +83,7 @@ def test_no_activation_is_fused_into_a_transposed_convolution():
 
 
 def test_predictions_are_the_same_until_ranges_are_seen():
-    # The fixed range of a softmax always rounds, to half a step of 1/256.
+    # The fixed range of a softmax always rounds, by up to half a step of 1/256.
     for build, allowed in (
         (models.sequential, 1e-6),
         (models.residual, 0.5 / 256 + 1e-6),
@@ -205,7 +205,7 @@ def test_ranges_of_recurrent_layers_are_those_of_their_values(layer):
     model = keras.Model(x, L.Dense(3, name="head")(layer(8, name="hidden")(x)))
     samples = 0.01 * np.random.default_rng(0).normal(size=(64, 6, 4)).astype("float32")
     quantized = tfc.quantize_activations(model, ranges="min_max", samples=samples)
-    # Not those of the hyperbolic tangent inside.
+    # Not those of the hyperbolic tangent inside it.
     assert quantized.get_layer("hidden_range").maximum.numpy().max() < 0.1
     largest = np.abs(model(samples)).max()
     assert models.difference(model, quantized, samples) < 0.05 * largest

@@ -54,7 +54,7 @@ def test_divergence_by_hand():
     p, q = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.15, 0.15, 0.35, 0.35])
     found = ranges._divergence(np.array([1.0, 2.0, 3.0, 4.0]), 4, 2)
     assert found == pytest.approx(np.sum(p * np.log(p / q)))
-    # What is clipped joins the last bin of P, and Q knows nothing of it.
+    # Clipped values join the last bin of P, but not Q.
     p = np.array([1, 2, 7]) / 10
     q = np.array([1, 2, 3]) / 6
     found = ranges._divergence(np.array([1.0, 2.0, 3.0, 4.0]), 3, 3)

@@ -1,4 +1,4 @@
-"""Attention and normalization as operations that have ranges of their own."""
+"""Attention and normalization as operations with separate ranges."""
 
 import keras
 import numpy as np
@@ -77,7 +77,7 @@ def test_what_is_written_out_computes_the_same(name, tmp_path):
         if weight.name in ("gamma", "beta", "scale"):
             weight.assign(RNG.uniform(0.5, 1.5, weight.shape))
     expected = np.asarray(model(x))
-    # Nothing was seen, so that nothing is rounded but what has fixed ranges.
+    # Without any data, only operations with fixed ranges round.
     ranged = tfc.quantize_activations(model, bits=16)
     np.testing.assert_allclose(ranged(x), expected, atol=2e-2 * np.abs(expected).max())
     kinds = {type(layer) for layer in ranged.layers}
@@ -111,7 +111,7 @@ def test_trained_ranges_make_a_transformer_of_integers(tmp_path):
     ranged.compile(keras.optimizers.Adam(1e-3), "mse")
     ranged.fit(x, np.zeros((64, 4)), epochs=2, verbose=0)
     kept = [r.path for r in weight_refs(ranged) if np.all(before[r.path] == r.variable)]
-    # A softmax does not mind what all keys have in common.
+    # A softmax ignores a constant common to all keys.
     assert [path for path in kept if "range" not in path] in ([], ["a_key/bias"])
     result = tfc.export_tflite(ranged, tmp_path / "m.tflite", "int8")
     assert not result.float_operations

@@ -1,3 +1,6 @@
+import warnings
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -84,6 +87,80 @@ def test_learns_from_a_teacher_in_a_file(tmp_path):
     losses = result.history[0]["kl"]
     assert losses[-1] < losses[0]
     assert np.mean(result.model.layers[0].kernel.numpy() == 0) == 0.5
+
+
+def test_the_given_model_teaches():
+    model = models.small()
+    data = models.inputs(model, 64), models.classes(64)
+    distillation = {"teacher": "original", "losses": "logits"}
+    steps = [
+        {"compress": {"rules": {".*": {"uniform": {"bits": 2}}}}},
+        {"fit": {"distillation": distillation, "learning_rate": 0.0}},
+    ]
+    alone = tfc.Recipe(steps[1:]).run(model, data).history[0]
+    rounded = tfc.Recipe(steps).run(model, data).history[0]
+    # What is not changed answers as its teacher does.
+    assert alone["logits"] == [0.0] and rounded["logits"][0] > 0.01
+    unknown = {"distillation": {"teacher": "origial"}}
+    with pytest.raises(ValueError, match="No teacher at 'origial'"):
+        tfc.Recipe([{"fit": unknown}]).run(model, data)
+
+
+def test_deep_compression_as_the_function_does(tmp_path):
+    model = models.small()
+    data = models.inputs(model, 64), models.classes(64)
+    arguments = {"sparsity": 0.5, "num_clusters": 3, "epochs": [2, 1]}
+    step = {"path": "m.tflite", "teacher": "original", **arguments}
+    keras.utils.set_random_seed(0)
+    result = tfc.Recipe([{"deep_compression": step}]).run(model, data, tmp_path)
+    keras.utils.set_random_seed(0)
+    path = tmp_path / "n.tflite"
+    made = tfc.recipes.deep_compression(model, data, path, teacher=model, **arguments)
+    for one, other in zip(result.model.weights, made.model.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert result.exports[0].path == tmp_path / "m.tflite"
+    assert result.exports[0].size_bytes == made.export.size_bytes
+    assert [len(history["loss"]) for history in result.history] == [2, 1]
+
+
+def test_deep_compression_by_the_loss_of_the_given_model():
+    model = models.small()
+    model.compile("sgd", "mean_absolute_error")
+    x = models.inputs(model, 64)
+    steps = [
+        {"prune_channels": {"ratio": 0.5}},
+        {
+            "deep_compression": {
+                "sparsity": 0.0,
+                "epochs": [1, 0],
+                "learning_rate": [0, 0],
+            }
+        },
+    ]
+    # Whatever the network is, its mean absolute error is 100 and a bit.
+    result = tfc.Recipe(steps).run(model, (x, np.full((64, 5), 100.0)))
+    assert result.history[0]["loss"][0] == pytest.approx(100, abs=5)
+
+
+def test_says_if_a_file_is_too_big_for_a_chip(tmp_path):
+    model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(100)])
+    export = {"export": {"path": "m.tflite"}}
+    check = {"fit_check": {"chips": ["stm32l432kc", "rp2040"]}}
+    with pytest.warns(UserWarning, match=r"did not reach its aim[\s\S]*TOO BIG"):
+        tfc.Recipe([export, check]).run(model, folder=tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        enough = {"fit_check": {"chips": ["rp2040"]}}
+        tfc.Recipe([export, enough]).run(model, folder=tmp_path)
+    with pytest.raises(ValueError, match=r"\(fit_check\): .*put it after an export"):
+        tfc.Recipe([check]).run(model)
+
+
+def test_a_description_is_kept(tmp_path):
+    tfc.Recipe(["strip"], "one line").to_yaml(tmp_path / "recipe.yaml")
+    assert tfc.Recipe.from_yaml(tmp_path / "recipe.yaml").description == "one line"
+    with pytest.raises(ValueError, match="description.*expected a string"):
+        tfc.Recipe(["strip"], 5)
 
 
 def test_callbacks_by_name_from_yaml(tmp_path):
@@ -229,6 +306,8 @@ def test_a_wrong_argument_is_found_before_anything_runs(tmp_path):
         ("[compress: {rule: {'.*': mask}}]", "Did you mean 'rules'"),
         ("[fit: {learning_rate: 1e-3}]", "got '1e-3', expected a number.*YAML"),
         ("[export: {path: a.tflite, precision: int5}]", "Did you mean 'int8'"),
+        ("[fit_check: {chips: [rp2400]}]", "Did you mean 'rp2040'"),
+        ("[deep_compression: {teacher: origial}]", "No teacher at 'origial'"),
     ):
         path.write_text(f"steps: {steps}")
         with pytest.raises(ValueError, match=f"small.yaml: .*{message}"):
@@ -284,5 +363,5 @@ def test_the_learning_rate_falls_to_zero():
     # Three batches in each of two epochs.
     assert float(rate) == pytest.approx(0, abs=1e-9)
     endless = tf.data.Dataset.from_tensors(data).repeat()
-    with pytest.raises(ValueError, match="decay needs a dataset of known length"):
+    with pytest.raises(ValueError, match="needs a dataset of known length"):
         recipe.run(model, endless)

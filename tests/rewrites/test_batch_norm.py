@@ -30,7 +30,7 @@ def test_copies_and_changes_nothing_else(build):
     for old, now, new in zip(before, model.weights, changed.weights, strict=True):
         np.testing.assert_array_equal(old, now)
         assert ("moving" in new.path) == bool(np.any(new.numpy() != old))
-    # The copy is not stuck in training.
+    # The copy does not stay in training mode.
     assert changed(x, training=True).shape == changed(x).shape
     assert "call" not in vars(
         changed.norm if build is models.subclassed else changed.layers[1]

@@ -1,4 +1,4 @@
-"""What is read of LiteRT's runners does what they do."""
+"""Signatures give the same results as LiteRT's runners."""
 
 import gc
 import weakref
@@ -27,7 +27,7 @@ def test_runs_as_the_runner_does(tmp_path):
 
 
 def test_the_model_stays_as_long_as_a_signature_of_it(tmp_path):
-    """LiteRT's model reads bytes that only its interpreter holds."""
+    """LiteRT's model reads bytes that only its interpreter keeps alive."""
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     path = tfc.export_tflite(model, tmp_path / "model.tflite").path
     interpreter = loaded(path.read_bytes(), 1, "model")

@@ -15,6 +15,7 @@ from keras import layers
 import tfcompress as tfc
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.quantization.post_training.folded import plain_flat
+from tfcompress.search.harms import error_by_spread
 from tfcompress.search.macs_cost import macs_cost
 from tfcompress.search.proxy import Proxy
 from tfcompress.search.space import Space
@@ -72,8 +73,59 @@ class TestProxy:
         expected = np.mean(np.argmax(trained.predict(x, verbose=0), 1) == y)
         assert proxy.exact_score == pytest.approx(expected)
         assert proxy.score(space.neutral()) == pytest.approx(expected)
-        assert proxy.error(space.neutral()) == pytest.approx(0, abs=1e-9)
-        assert proxy.error(member) > 1e-4
+        assert proxy.harm(space.neutral()) == pytest.approx(0, abs=1e-9)
+        assert proxy.harm(member) > 1e-4
+
+    def test_channels_are_fitted_as_in_the_model_that_is_made(self, trained):
+        proxy, _ = proxy_of(trained, channels=(0.5,))
+        x, _ = data()
+        (name,) = proxy.exact
+        exact = np.float64(trained.predict(x, verbose=0))
+        for part in ("first", "second"):
+            small = tfc.prune_channels(trained, {part: 0.5}, reconstruct=x)
+            made = np.float64(small.predict(x, verbose=0))
+            cut = tfc.prune_channels(trained, {part: 0.5})
+            unfitted = np.float64(cut.predict(x, verbose=0))
+            harm = proxy.harm({"channels": {part: 0.5}})
+            expected, worse = (
+                error_by_spread({name: outputs}, {name: exact})
+                for outputs in (made, unfitted)
+            )
+            assert harm == pytest.approx(expected, rel=0.05)
+            assert harm < 0.9 * worse
+
+    def test_harms_by_hand(self):
+        x, y = (
+            np.float32([[1, 2], [2, -3], [-1, -2], [-2, 3]]),
+            np.float32([1, 0, 0, 1]),
+        )
+        model = keras.Sequential([keras.Input((2,)), layers.Dense(1, use_bias=False)])
+        model.layers[0].kernel.assign([[0.1], [1.0]])
+        model.compile(loss="mse")
+        graph = ChannelGraph(plain_flat(model, "search"))
+        proxy = Proxy(model, graph, x, (x, y[:, None]), data=[(x, y[:, None])])
+        member = {"sparsity": {"dense": 0.5}}
+        outputs, cut = x @ [0.1, 1], x @ [0, 1]
+        assert proxy.harm(member) == pytest.approx(
+            np.mean((outputs - cut) ** 2) / np.var(outputs), rel=1e-5
+        )
+        drop = np.mean((cut - y) ** 2) - np.mean((outputs - y) ** 2)
+        assert proxy.harm(member, "score") == pytest.approx(max(drop, 0), abs=1e-5)
+        # The Hessian of the mean squared error is 2 E[x xᵀ].
+        trace = 2 * np.mean(x**2, axis=0).sum()
+        assert proxy.harm(member, "hessian_trace") == pytest.approx(
+            trace * np.mean([0.1**2, 0]), rel=0.35
+        )
+
+    @pytest.mark.parametrize("sensitivity", ["score", "hessian_trace"])
+    def test_other_sensitivities_find_files_too(self, trained, tmp_path, sensitivity):
+        engine = {"knapsack": {"sensitivity": sensitivity}}
+        space = {"bits": [4, 2]}
+        first = search(trained, {"size_bytes": 4_600}, space, engine, folder=tmp_path)
+        assert first.best.size_bytes <= 4_600
+        assert first.best.accuracy > 0.9 * first.dense.accuracy
+        again = search(trained, {"size_bytes": 4_600}, space, engine, folder=tmp_path)
+        assert again.best.member == first.best.member
 
     def test_weights_are_written_back(self, trained):
         proxy, space = proxy_of(trained, channels=(0.5,), bits=(2,), sparsity=(0.5,))
@@ -234,7 +286,7 @@ class TestResult:
 
     def test_training_recovers(self, trained):
         few = {"clusters": [3], "sparsity": [0.8]}
-        for budget, space in (({"macs": 0.1}, None), ({"size_bytes": 3_200}, few)):
+        for budget, space in (({"macs": 0.05}, None), ({"size_bytes": 3_200}, few)):
             result = tfc.compress_to(
                 trained,
                 budget,
@@ -251,6 +303,24 @@ class TestResult:
             same = [c for c in result.candidates if c.member == result.best.member]
             untrained, _ = same
             assert result.best.accuracy > untrained.accuracy + 0.01
+
+    def test_training_streams_a_dataset(self, trained, tmp_path):
+        dataset = tf.data.Dataset.from_tensor_slices(data(1024)).batch(64)
+        arguments = {
+            "validation_data": data(),
+            "epochs": 4,
+            "learning_rate": 3e-3,
+            "verbose": 0,
+        }
+        result = tfc.compress_to(
+            trained, {"macs": 0.05}, dataset, folder=tmp_path, **arguments
+        )
+        assert result.best.epochs == 4
+        assert result.best.command is None
+        assert result.best.accuracy > result.candidates[0].accuracy + 0.01
+        endless = dataset.repeat()
+        with pytest.raises(ValueError, match="needs a dataset of known length"):
+            tfc.compress_to(trained, {"macs": 0.1}, endless, **arguments)
 
     def test_training_for_nothing_is_said(self, trained):
         with pytest.warns(UserWarning, match="not trained; those that were are above"):

@@ -42,7 +42,7 @@ def _vision():
 
 
 def _shared():
-    """One layer that reads its weights twice, and one of the same values."""
+    """One layer that reads its weights twice, and one with the same values."""
     x = keras.Input((24,), name="x")
     twice, twin = L.Dense(24), L.Dense(24)
     y = twin(twice(twice(x)))
@@ -411,7 +411,7 @@ def test_the_delegate_refuses_and_never_crashes(tmp_path):
 
 
 def _all_alike(claimed):
-    """A file of few bytes whose kernel is said to have so many rows of 64."""
+    """A file of few bytes whose kernel claims to have this many rows of 64."""
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(512)])
     model.layers[0].kernel.assign(np.full((64, 512), 0.5))
     file, _ = convert(model, precision_of("float32"))

@@ -5,7 +5,7 @@ from tfcompress.tflite.exact_grids import store_exact_grids
 
 
 def test_a_coarse_grid_by_hand():
-    # Of two steps 127 / 2 = 63.5 is 64; the second row lies on no grid of up to 31.
+    # With two steps, 127 / 2 = 63.5 is 64; the second row lies on no grid of up to 31.
     codes = np.array(
         [[127, -127, 64, 0, 64, -64, 127, 0], [127, 126, 125, 124, 3, 2, 1, 0]]
     )
@@ -21,7 +21,7 @@ def test_a_coarse_grid_by_hand():
 
 
 def test_a_fine_grid_is_told_by_the_trained_kernel():
-    # Of 50 steps: 127 * 49 / 50 = 124.46, 127 / 50 = 2.54.
+    # With 50 steps: 127 * 49 / 50 = 124.46, 127 / 50 = 2.54.
     steps = np.array([[50, 49, 1, 0, -50, 3, -1, 2]])
     kernel = steps * 0.5
     codes = np.rint(127 * steps / 50)

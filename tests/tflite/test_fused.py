@@ -1,4 +1,4 @@
-"""Which operations run as one, what their times depend on, and files of them alone."""
+"""Which operations run as one, what their times depend on, and files with only them."""
 
 import keras
 import numpy as np
@@ -110,7 +110,7 @@ def test_keys_tell_apart_what_takes_other_times(tmp_path):
 
 @pytest.mark.parametrize("precision", ["float32", "int8", "float16", "int16x8"])
 def test_copies_compute_the_same_each(precision, tmp_path):
-    """From their own weights: a copy that LiteRT left out would differ."""
+    """With their own weights: a copy that LiteRT omitted would differ."""
     model = sequential(
         L.ZeroPadding2D(1),
         L.Conv2D(3, 3, 2),

@@ -1,4 +1,4 @@
-"""What the activations of a file take."""
+"""The memory that activations of a file take."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ def test_a_residual_keeps_its_input(tmp_path):
     x = keras.Input((16,))
     y = layers.Dense(64, "relu")(x)
     y = layers.Dense(64)(layers.Dense(64, "relu")(y)) + y
-    # Input and output of the last dense layer, and what is added.
+    # Input and output of the last dense layer, and the other summand.
     assert exported(keras.Model(x, y), tmp_path / "m.tflite") == 4 * 3 * 64
 
 

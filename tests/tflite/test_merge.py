@@ -16,7 +16,7 @@ _X = np.float32([[1, 2], [-3, 4], [1, 1]])
 
 
 class _Stateful(tf.Module):
-    """Has graphs that run once, in rounds and on a condition, and a variable."""
+    """A model with graphs that run once, in rounds and on a condition, and a variable."""
 
     def __init__(self, factor):
         super().__init__()
@@ -116,7 +116,7 @@ def test_what_is_equal_is_kept_once():
     }
     before = {name: write(file) for name, file in parts.items()}
     parts["b"].subgraphs[0].name = b"second"
-    # An empty buffer is as good as none.
+    # An empty buffer is equivalent to none.
     parts["c"].subgraphs[0].tensors[0].buffer = len(parts["c"].buffers)
     parts["c"].buffers.append(schema.BufferT())
     merged = merge(parts)
@@ -130,7 +130,7 @@ def test_what_is_equal_is_kept_once():
     assert notes == [b"same", b"other"]
     signatures = [(s.signatureKey, s.subgraphIndex) for s in merged.signatureDefs]
     assert signatures == [(b"a", 0), (b"b", 1), (b"c", 2)]
-    # What was merged is not what was given.
+    # The merged model shares nothing with the given ones.
     merged.subgraphs[0].tensors[1].buffer = 0
     assert write(parts["a"]) == before["a"]
 
@@ -165,7 +165,7 @@ def _outside(file):
     "edit, message",
     [
         (_without_signature, "'b' has 0 signatures"),
-        (_with_control_dependencies, "'b' states an order of operations"),
+        (_with_control_dependencies, "'b' prescribes an order of operations"),
         (_outside, "'b' keeps constants outside"),
     ],
 )

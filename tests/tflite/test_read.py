@@ -59,7 +59,7 @@ def test_an_export_reads_and_writes_the_file_once(codec, path, monkeypatch):
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
     shared = tfc.compress(model, {".*": tfc.transforms.Codebook(8)})
     tfc.export_tflite(shared, path, verify=False, codec=codec)
-    # An encoded file is decoded again, to see that nothing was lost.
+    # An encoded file is decoded again, to check that nothing was lost.
     assert counts["read_model_from_bytearray"] == (2 if codec else 1)
     assert counts["write"] == (3 if codec else 1)
 

@@ -28,12 +28,12 @@ def _dense(codes, scale, bias=None):
 
 
 def _whole():
-    """Codes of up to 63, so that twice as much are codes too."""
+    """Codes of up to 63, so that their doubles are codes too."""
     return np.random.default_rng(0).integers(-63, 64, (8, 160))
 
 
 def _shared(whole, **narrow):
-    """The lines, and the file after the way to bytes and back."""
+    """The lines, and the file after conversion to bytes and back."""
     file = merge({"whole": whole} | narrow)
     lines = share_slices(file, "whole")
     return lines, read(write(file))
@@ -48,7 +48,7 @@ def test_equal_integers_by_hand():
     codes = _whole()
     whole, narrow = _dense(codes, 1.0), _dense(codes[:4, :80], 0.5)
     lines, file = _shared(whole, narrow=narrow)
-    # 320 bytes of codes for what two tensors take.
+    # 320 bytes of codes, compared with the overhead of two tensors.
     assert lines == (
         "narrow: 1 of 1 constants are slices, 160 bytes less; steps at most 1 times as "
         "large",
@@ -95,7 +95,7 @@ def test_the_reach_of_rounding_by_hand():
         lines, _ = _shared(_dense(codes, 1.0), narrow=_dense(part, 0.5))
         assert (len(lines) == 1) == is_right
     assert lines[1] == (
-        "narrow: w stays as it is: it is no slice of the widest network's"
+        "narrow: w stays as it is: it is not a slice of the widest network's"
     )
 
 
@@ -104,7 +104,7 @@ def test_channels_of_another_sign_are_no_slices():
     part = codes[:4, :80].copy()
     part[3] *= -1
     lines, file = _shared(_dense(codes, 1.0), narrow=_dense(part, 1.0))
-    assert "it is no slice" in lines[1]
+    assert "it is not a slice" in lines[1]
     assert count_operations(file) == {"FULLY_CONNECTED": 2}
 
 
@@ -146,7 +146,7 @@ def test_blocks_of_an_axis_are_found():
 
 
 def test_what_does_not_pay_stays():
-    """160 bytes are what is added."""
+    """160 bytes are as many as are added."""
     codes = _whole()
     for num_columns, pays in [(40, False), (41, True)]:
         part = codes[:4, :num_columns]
@@ -200,10 +200,11 @@ def _other_operation(whole, narrow):
         (_as_int4, "w stays as it is: its type cannot be sliced"),
         (_sparse, "w stays as it is: stored sparse"),
         (_computed, "w stays as it is: the widest network computes it"),
-        (_wider, "w stays as it is: its shape [4, 80] is no part of [2, 640]"),
+        (_wider, "w stays as it is: its shape [4, 80] is not part of [2, 640]"),
         (
             _other_operation,
-            "its graph stays as it is: its operations are not those of the widest network",
+            "its graph stays as it is: its operations differ from those of the widest "
+            "network",
         ),
     ],
 )
@@ -241,7 +242,7 @@ def test_loops_share_too():
     parts = {"whole": _looped(kernel), "narrow": _looped(kernel[:24, :24])}
     alone = write(parts["narrow"])
     file = merge(parts)
-    # 2,304 bytes of the kernel without what is added.
+    # 2,304 bytes of the kernel minus the overhead.
     assert "1 of 1 constants are slices, 2,144 bytes" in share_slices(file, "whole")[0]
     assert count_operations(file)["WHILE"] == 2
     assert [operation_name(file, g.operators[0]) for g in file.subgraphs].count(
@@ -326,14 +327,14 @@ def _network(width, has_norm=True):
 
 
 def _cut(whole, shape):
-    """The part of a weight with such a shape; a dense kernel has the 4 positions."""
+    """The part of a weight with this shape; a dense kernel has the 4 positions."""
     if whole.ndim == 2 and len(whole) > 32:
         whole = whole.reshape(4, -1, whole.shape[1])[:, : shape[0] // 4].reshape(shape)
     return whole[tuple(map(slice, shape))]
 
 
 def _assign(model, whole, random):
-    """Weights of the whole network, and batch norm of the model's own."""
+    """Weights of the whole network, with the model's own batch norm."""
     for weight, wide in zip(model.weights, whole.weights, strict=True):
         if weight.name in ("gamma", "moving_variance"):
             weight.assign(random.uniform(0.5, 1.5, weight.shape))
@@ -419,7 +420,7 @@ def test_decoded_files_compute_the_same(precision, has_norm, folder, monkeypatch
 
 
 def test_codecs_come_after_slices(folder):
-    """What is sliced stays as it is; biases and the like are encoded."""
+    """Sliced constants are not encoded; others, such as biases, are."""
     _, x, contents, _, shared = _exported("float32", False, folder)
     file = read(shared)
     for graph in file.subgraphs:
@@ -432,7 +433,7 @@ def test_codecs_come_after_slices(folder):
     kernels = {c.shape for c in constants if c.encoding and len(c.shape) > 1}
     assert kernels == {(10, 32)}
     reasons = {c.reason for c in constants if len(c.shape) == 4}
-    assert "it is encoded already, or slices of it are" in reasons
+    assert "it is already encoded, or slices of it are" in reasons
     for name in contents:
         found = tfc.Interpreter(content, signature=name).run(x)
         expected = tfc.Interpreter(plain, signature=name).run(x)
@@ -440,7 +441,7 @@ def test_codecs_come_after_slices(folder):
 
 
 def test_rounding_explains_what_changes(tmp_path):
-    """One layer: of each weight half a step of both grids, and roundings of the rest."""
+    """One layer: half a step of both grids for each weight, plus roundings of the rest."""
     random = np.random.default_rng(0)
     models = {}
     x = random.normal(size=(16, 6, 6, 8)).astype(np.float32)

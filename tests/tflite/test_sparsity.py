@@ -47,7 +47,7 @@ def perceptron(*units, inputs=512):
 
 
 def check_outputs(model, path, atol=1e-5):
-    """Outputs differ from Keras's by no more than a share of the largest."""
+    """Outputs differ from Keras's by no more than a fraction of the largest."""
     shape = (8, *model.input_shape[1:])
     x = np.random.default_rng(2).normal(size=shape).astype("float32")
     expected = model.predict(x, verbose=0)
@@ -327,7 +327,7 @@ def test_a_codec_gets_the_kernels_that_it_makes_smaller(path):
     prune(first, Block(4, 1), 0.9)
     few = np.sign(first.kernel.numpy()) * np.float32(0.25)
     sparse = export_tflite(model, path, codec="auto").sparsity[0]
-    # Its values are all different: no codec takes them.
+    # Its values are all different, so no codec takes them.
     assert sparse.block == 4
     first.kernel.assign(few)
     result = export_tflite(model, path, codec="auto")

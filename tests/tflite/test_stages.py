@@ -1,4 +1,4 @@
-"""Splitting a model into stages, and what it says beside its graph."""
+"""Splitting a model into stages, and its metadata."""
 
 import keras
 import numpy as np

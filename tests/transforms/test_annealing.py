@@ -42,7 +42,7 @@ def test_progress_goes_from_the_beginning_of_a_training_to_its_end():
     np.testing.assert_allclose(seen, np.arange(8) / 8)
     assert logged == [0.5, 1.0]
     assert tfc.report(model).sparsity == 0.75
-    # The next training of the same model begins anew, a resumed one goes on.
+    # The next training of the same model starts again, a resumed one continues.
     seen, _ = fitted(model, Annealing())
     np.testing.assert_allclose(seen, np.arange(4) / 4)
     seen, _ = fitted(model, Annealing(), epochs=4, initial_epoch=2)
@@ -80,7 +80,7 @@ def test_what_follows_sees_the_last_mask():
 def test_a_training_that_ends_before_is_said():
     model = moving()
     fitted(model, Annealing(end_step=8))
-    with pytest.warns(UserWarning, match=r"Movement\(sparsity=0.75\).*half way"):
+    with pytest.warns(UserWarning, match=r"Movement\(sparsity=0.75\).*unfinished"):
         plain = tfc.strip(model)
     assert models.difference(model, plain, X) <= 1e-6
     fitted(model, Annealing(begin_step=0, end_step=8))
@@ -122,5 +122,5 @@ def test_data_of_unknown_length():
 def test_bad_steps_and_models():
     with pytest.raises(ValueError, match="a step after begin_step=9"):
         Annealing(begin_step=9, end_step=9)
-    with pytest.raises(ValueError, match="nothing that changes"):
+    with pytest.raises(ValueError, match="no transforms to anneal"):
         Annealing().set_model(tfc.compress(models.small(), {".*": "mask"}))

@@ -101,7 +101,7 @@ def test_starts_by_hand():
     np.testing.assert_array_equal(density, [1.0, 3.0, 5.0, 100.0])
     drawn, _ = cluster(points, 4, "k-means++", num_iterations=0)
     assert len(set(drawn)) == 4
-    # The far point holds nearly all of the squared distance.
+    # The far point accounts for nearly all of the squared distance.
     assert drawn[-1] == 100.0
 
 
@@ -131,7 +131,7 @@ def test_channels_of_a_depthwise_kernel():
         tfc.compress(model, {".*": Codebook(4, per_channel=True)})
     )
     filters = treatment.bake().reshape(9, 6)
-    # One value may have no weight, which is rarer than that all do.
+    # One value may have no weight, which is rarer than all having some.
     assert all(3 <= len(np.unique(column)) <= 4 for column in filters.T)
     assert len(np.unique(filters)) > 4
 

@@ -87,7 +87,7 @@ def test_what_was_hashed_is_reproduced_and_seeds_differ():
 
 
 def stored_numbers(path):
-    """How many numbers the weights of a `.keras` file are, without the optimizer's."""
+    """The number of weights in a `.keras` file, without the optimizer's."""
     with zipfile.ZipFile(path) as archive:
         content = io.BytesIO(archive.read("model.weights.h5"))
     sizes = []

@@ -175,7 +175,7 @@ class TestPDP:
     def test_soft_mask_and_gradient(self):
         treatment, pdp = treated(PDP(0.75, temperature=2.0))
         advance(treatment, 1 / 3)
-        # Three of eight go: the threshold is half way between 0.5 and 1.
+        # Three of eight are removed: the threshold is halfway between 0.5 and 1.
         assert pdp.threshold.numpy() == 0.75
         soft = sigmoid((EIGHT**2 - 0.75**2) / 2.0)
         np.testing.assert_allclose(treatment(), EIGHT * soft, rtol=1e-5)
@@ -290,7 +290,7 @@ class TestEdgePopup:
         np.testing.assert_array_equal(treatment.variable, before)
         assert (treatment.transforms[0].scores.numpy() != scores).any()
         assert np.count_nonzero(treatment.bake()) == 24
-        # What is stripped can be trained like any other model.
+        # The stripped model can be trained like any other.
         assert tfc.strip(model).layers[0].kernel.trainable
 
 
@@ -326,7 +326,7 @@ class TestSupermask:
 
 
 def gated():
-    """Two dense layers with a normalisation between them, whose scale gates neurons."""
+    """Two dense layers with a normalization between them, whose scale gates neurons."""
     return keras.Sequential(
         [
             keras.Input((8,)),

@@ -59,7 +59,7 @@ def test_closed_form(bits, per_channel, layer, shape, axes):
     start /= np.sqrt(2 ** (bits - 1) - 1)
     np.testing.assert_allclose(transform.step, start, rtol=1e-5)
 
-    # A step by which some weights are clipped, away from the edges of rounding.
+    # A step with which some weights are clipped, away from rounding thresholds.
     step = (np.abs(weight).max(axis=axes, keepdims=True) / 2 ** (bits - 1)) * 0.83
     transform.step.assign(step)
     step = transform.step.numpy().astype(np.float64)

@@ -11,7 +11,7 @@ def nearest(weight, bits, axes):
     count = 2 ** (bits - 1) - 1
     powers = 2.0 ** np.arange(-40, 40)
     peak = np.abs(weight).max(axis=axes, keepdims=True)
-    # The power nearest to the largest magnitude; of equally near ones the larger.
+    # The power nearest to the largest magnitude; the larger one in a tie.
     distance = np.abs(powers[::-1] - peak[..., None])
     top = powers[::-1][distance.argmin(axis=-1)]
     grid = top[..., None] * np.concatenate([2.0 ** -np.arange(count), [0.0]])

@@ -22,7 +22,7 @@ def convolution(**arguments):
 
 
 def shifted(per_filter=False, **arguments):
-    """A convolution whose attention has ended at known places."""
+    """A convolution whose attention has settled at known positions."""
     model = tfc.compress(convolution(**arguments), {".*": ShiftAttention(per_filter)})
     ((_, treatment),) = treatments(model)
     (shift,) = treatment.transforms

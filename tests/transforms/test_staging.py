@@ -35,7 +35,7 @@ def test_transforms_begin_at_their_step_and_a_compiled_training_sees_it():
         model.predict(x, verbose=0), tfc.strip(model)(x), atol=1e-6
     )
     assert all(len(np.unique(t.bake())) <= 3 for _, t in treatments(model))
-    # A later training goes on from there.
+    # A later training continues from there.
     model.fit(x, y, 8, verbose=0, callbacks=[Staging(4), watch])
     assert watch.seen[6:] == [False] * 6
 
@@ -94,7 +94,7 @@ def test_what_waits_is_told():
 
 def test_nothing_can_wait():
     model = tfc.compress(models.small(), {".*": [Mask(), Uniform(8)]})
-    with pytest.raises(ValueError, match="nothing that can wait"):
+    with pytest.raises(ValueError, match="no transform that can wait"):
         Staging(1).set_model(model)
     with pytest.raises(ValueError, match="begin_step"):
         Staging(-1)

@@ -156,5 +156,5 @@ def test_block_size_out_of_range(size):
 
 
 def test_blocks_of_a_whole_tensor():
-    with pytest.raises(ValueError, match="Leave per_channel=True"):
+    with pytest.raises(ValueError, match="Keep per_channel=True"):
         Uniform(per_channel=False, block_size=4)

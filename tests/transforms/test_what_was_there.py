@@ -1,4 +1,4 @@
-"""Quantizing keeps what pruning and sharing made, and a list keeps all of it."""
+"""Quantization keeps the results of pruning and sharing, and so does a list of them."""
 
 import keras
 import numpy as np
@@ -43,8 +43,8 @@ QUANTIZERS = [
 EACH = pytest.mark.parametrize("quantizer", QUANTIZERS, ids=repr)
 
 
-# Mask and Codebook are what was there, Hashed replaces whatever it finds, the others learn
-# what goes.
+# Mask and Codebook are the earlier steps, Hashed replaces everything, the others learn
+# what to remove.
 OTHERS = {Mask, Codebook, transforms.Hashed, *models.LEARNED}
 
 
@@ -70,7 +70,7 @@ def test_zeros_and_shared_values_stay_while_training(quantizer):
     model = keras.Sequential([keras.Input((8,)), *layers])
     for seed, layer in enumerate(layers[1:]):
         layer.kernel.assign(pruned(8, seed))
-    # A model that was clustered before, and is only quantized now.
+    # A model that was clustered before and is only quantized now.
     first = {"clustered": Codebook(6), "both": Codebook(6, per_channel=True)}
     before = tfc.strip(tfc.compress(model, first))
     model = tfc.compress(before, lists)

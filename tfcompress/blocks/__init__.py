@@ -1,4 +1,4 @@
-"""Lean blocks: small architectures to build networks of, or to put into them."""
+"""Lean blocks, from which to build networks or with which to replace convolutions."""
 
 from tfcompress.blocks.binary_residual import binary_residual
 from tfcompress.blocks.depthwise_separable import depthwise_separable

@@ -1,4 +1,4 @@
-"""What the blocks' arguments are."""
+"""The kinds of the blocks' arguments."""
 
 import keras
 
@@ -6,7 +6,7 @@ from tfcompress.core.kinds import Integer, Keras, Kind, Name, Number, OneOf
 
 
 class Image(Kind):
-    """A tensor `(batch, height, width, channels)` whose number of channels is known."""
+    """A tensor `(batch, height, width, channels)` with a known number of channels."""
 
     expected = (
         "a tensor of shape (batch, height, width, channels) with a known number of "

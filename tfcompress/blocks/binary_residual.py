@@ -1,4 +1,4 @@
-"""The residual block of one binary convolution, of Bi-Real Net and QuickNet."""
+"""The residual block with one binary convolution, of Bi-Real Net and QuickNet."""
 
 import keras
 
@@ -19,11 +19,11 @@ def binary_residual(
     activation: ACTIVATION = None,
     name: NAME = None,
 ):
-    """Convolves the signs of its input and adds the input itself, a real number.
+    """Convolves the signs of its input and adds the real-valued input itself.
 
-    `y = norm(f(B * sign(x))) + shortcut(x)` with `B` of k·k. The shortcut is `x` where
-    the shapes agree, else `norm(P * average_pool(x))` with `P` of 1x1, real-valued;
-    without the pooling for `strides=1`, without `P` where the channels agree.
+    `y = norm(f(B * sign(x))) + shortcut(x)` with a k·k kernel `B`. The shortcut is `x` if
+    the shapes agree, else `norm(P * average_pool(x))` with a real-valued 1x1 kernel `P`;
+    without the pooling for `strides=1`, without `P` if the channels agree.
 
     The kernel `B` is real until a rule makes it binary. The convolution is called
     `<name>_binary`, so one rule covers all such blocks:
@@ -31,24 +31,24 @@ def binary_residual(
 
     Parameters, for `I` input channels and `O = filters`:
 
-    - kernels: `k·k·I·O`, of one bit once binary; `I·O` of the shortcut, if `I` is not `O`;
-    - batch norm: `4·O`, and `4·O` of the shortcut, half of them trained. There are no
+    - kernels: `k·k·I·O`, with one bit each once binary; `I·O` in the shortcut, if `I` is
+      not `O`;
+    - batch norm: `4·O`, and `4·O` in the shortcut, half of them trainable. There are no
       biases.
 
-    Multiply-accumulates for each output position: as many as there are elements in the
-    kernels.
+    Multiply-accumulates per output position: the number of elements in the kernels.
 
     Args:
-        x: images `(batch, height, width, I)`, real-valued: the shortcut carries what the
-            signs lose, so there is one for each convolution.
+        x: real-valued images `(batch, height, width, I)`: the shortcut carries what the
+            signs lose, so there is one per convolution.
         filters: number of output channels.
         kernel_size: height and width `k` of the binary kernels.
         strides: 1, or 2 to halve height and width.
-        quantizer: the sign as `tfc.layers.QuantizedActivation` takes it: "approx_sign"
-            in Bi-Real Net, "sign" in QuickNet.
-        activation: `f`, as Keras names it; None, for none, in Bi-Real Net, "relu" in
+        quantizer: the sign, as in `tfc.layers.QuantizedActivation`: "approx_sign" in
+            Bi-Real Net, "sign" in QuickNet.
+        activation: `f`, a Keras activation; None for none, as in Bi-Real Net; "relu" in
             QuickNet.
-        name: prefix of the layers' names; Keras chooses them without it.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
         A tensor `(batch, ceil(height / strides), ceil(width / strides), filters)`.

@@ -1,10 +1,10 @@
-"""What the blocks are made of: a convolution, its batch norm and its activation."""
+"""The parts of blocks: convolutions with batch norm and activation."""
 
 import keras
 
 
 def joined(name, part):
-    """The name of a part of a block; None, for Keras to choose, without a prefix."""
+    """The name of a part of a block; None without a prefix, so that Keras chooses."""
     return name and f"{name}_{part}"
 
 
@@ -19,8 +19,8 @@ def convolution(
 ):
     """Conv2D, batch norm and activation; `options` are those of Conv2D.
 
-    Parameters: `kernel_size² · I · filters / groups`, and `filters` of the bias or
-    `4 · filters` of the batch norm.
+    Parameters: `kernel_size² · I · filters / groups`, plus `filters` for the bias or
+    `4 · filters` for the batch norm.
     """
     x = keras.layers.Conv2D(
         filters,
@@ -36,11 +36,11 @@ def depthwise(
 ):
     """DepthwiseConv2D, batch norm and activation; `options` are the layer's.
 
-    Parameters: `kernel_size² · I · depth_multiplier`, and one of the bias or four of the
-    batch norm for each output channel.
+    Parameters: `kernel_size² · I · depth_multiplier`, plus one for the bias or four for the
+    batch norm per output channel.
     """
-    # Keras counts all channels into a depthwise kernel's fan-in, of which an output sees
-    # one; what it calls fan-out is the number of inputs that an output really has.
+    # Keras counts all channels in the fan-in of a depthwise kernel, although an output sees
+    # only one; what it calls fan-out is the number of inputs that an output really has.
     initializer = keras.initializers.VarianceScaling(2.0, mode="fan_out")
     x = keras.layers.DepthwiseConv2D(
         kernel_size,

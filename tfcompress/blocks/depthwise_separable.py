@@ -15,27 +15,27 @@ def depthwise_separable(
     use_batch_norm: Flag() = True,
     name: NAME = None,
 ):
-    """Filters every channel on its own, then mixes the channels.
+    """Filters every channel separately, then mixes the channels.
 
-    `y = f(norm(P * f(norm(D ⊛ x))))` with `D` of k·k per channel (`⊛`: channel by
-    channel) and `P` of 1x1, padding "same".
+    `y = f(norm(P * f(norm(D ⊛ x))))` with a k·k kernel `D` per channel (`⊛`: channel by
+    channel) and a 1x1 kernel `P`, padding "same".
 
     Parameters, for `I` input channels and `O = filters`:
 
-    - kernels: `k·k·I + I·O`, against `k·k·I·O` of a convolution: `1/O + 1/k²` of it;
-    - with batch norm `4·I + 4·O` more, half of them trained, and no biases;
-    - without batch norm `I + O` biases more.
+    - kernels: `k·k·I + I·O`, compared with `k·k·I·O` for a convolution: `1/O + 1/k²` of it;
+    - with batch norm, `4·I + 4·O` more, half of them trainable, and no biases;
+    - without batch norm, `I + O` more for biases.
 
-    Multiply-accumulates: `k·k·I + I·O` for each output position, against `k·k·I·O`.
+    Multiply-accumulates: `k·k·I + I·O` per output position, compared with `k·k·I·O`.
 
     Args:
         x: images `(batch, height, width, I)`.
         filters: number of output channels.
         kernel_size: height and width `k` of the depthwise kernels.
-        strides: 1, or 2 to halve height and width; of the depthwise convolution.
-        activation: `f`, as Keras names it; None for none.
+        strides: strides of the depthwise convolution: 1, or 2 to halve height and width.
+        activation: `f`, a Keras activation; None for none.
         use_batch_norm: whether batch norm follows each convolution.
-        name: prefix of the layers' names; Keras chooses them without it.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
         A tensor `(batch, ceil(height / strides), ceil(width / strides), filters)`.

@@ -15,26 +15,26 @@ def fire(
     use_batch_norm: Flag() = False,
     name: NAME = None,
 ):
-    """Narrows the channels, then widens them by 1x1 and 3x3 kernels side by side.
+    """Reduces the channels, then expands them by 1x1 and 3x3 kernels in parallel.
 
-    `z = relu(S * x)`, `y = concatenate(relu(E₁ * z), relu(E₃ * z))` with `S` and `E₁`
-    of 1x1 and `E₃` of 3x3.
+    `z = relu(S * x)`, `y = concatenate(relu(E₁ * z), relu(E₃ * z))` with 1x1 kernels `S`
+    and `E₁` and a 3x3 kernel `E₃`.
 
     Parameters, for `I` input channels, `s = squeeze` and `e = expand`:
 
-    - kernels: `I·s + s·e + 9·s·e`, against `9·I·2·e` of a 3x3 convolution to as many
-      channels;
-    - without batch norm `s + 2·e` biases more;
-    - with batch norm `4·(s + 2·e)` more, half of them trained, and no biases.
+    - kernels: `I·s + s·e + 9·s·e`, compared with `9·I·2·e` for a 3x3 convolution to the
+      same number of channels;
+    - without batch norm, `s + 2·e` more for biases;
+    - with batch norm, `4·(s + 2·e)` more, half of them trainable, and no biases.
 
-    Multiply-accumulates for each position: as many as there are elements in the kernels.
+    Multiply-accumulates per position: the number of elements in the kernels.
 
     Args:
         x: images `(batch, height, width, I)`.
-        squeeze: channels after the squeeze; the paper's networks have `expand / 4`.
-        expand: channels of each of the two expansions.
+        squeeze: number of channels after the squeeze; `expand / 4` in the paper's networks.
+        expand: number of channels of each of the two expansions.
         use_batch_norm: whether batch norm follows each convolution; the paper has none.
-        name: prefix of the layers' names; Keras chooses them without it.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
         A tensor `(batch, height, width, 2 · expand)`.

@@ -27,29 +27,28 @@ def ghost(
     activation: ACTIVATION = "relu",
     name: NAME = None,
 ):
-    """Convolves to a fraction of the channels and makes the others from those.
+    """Convolves to a fraction of the channels and computes the others from those.
 
     `z = f(norm(K * x))` with `m = filters / ratio` channels, and
-    `y = concatenate(z, f(norm(D ⊛ z)))`, where `D` makes `ratio - 1` channels of each.
+    `y = concatenate(z, f(norm(D ⊛ z)))`, where `D` computes `ratio - 1` channels from each.
 
     Parameters, for `I` input channels, `k = kernel_size` and `d = cheap_size`:
 
-    - kernels: `k·k·I·m + d·d·m·(ratio - 1)`, against `k·k·I·filters` of a convolution:
-      about `1 / ratio` of it;
-    - batch norm: `4 · filters`, half of them trained. There are no biases.
+    - kernels: `k·k·I·m + d·d·m·(ratio - 1)`, compared with `k·k·I·filters` for a
+      convolution: about `1 / ratio` of it;
+    - batch norm: `4 · filters`, half of them trainable. There are no biases.
 
-    Multiply-accumulates for each output position: as many as there are elements in the
-    kernels.
+    Multiply-accumulates per output position: the number of elements in the kernels.
 
     Args:
         x: images `(batch, height, width, I)`.
         filters: number of output channels, a multiple of `ratio`.
         kernel_size: height and width `k` of the convolution.
-        ratio: output channels over those convolved, at least 2.
+        ratio: output channels divided by those of the convolution, at least 2.
         cheap_size: height and width `d` of the depthwise kernels.
         strides: 1, or 2 to halve height and width.
-        activation: `f`, as Keras names it; None for none.
-        name: prefix of the layers' names; Keras chooses them without it.
+        activation: `f`, a Keras activation; None for none.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
         A tensor `(batch, ceil(height / strides), ceil(width / strides), filters)`.
@@ -99,20 +98,20 @@ def ghost_bottleneck(
     squeeze_excite_ratio: RATIO = None,
     name: NAME = None,
 ):
-    """A ghost module that widens, one that narrows, and a shortcut around both.
+    """A ghost module that expands, one that reduces, and a shortcut around both.
 
     `y = shortcut(x) + ghost₂(SE(norm(D ⊛ ghost₁(x))))`; only `ghost₁` has an activation.
-    `D` is there for `strides=2`, `SE` if asked for. The shortcut is `x` where the shapes
-    agree, else `norm(P * norm(D' ⊛ x))` with `D'` of k·k and `P` of 1x1.
+    `D` is present for `strides=2`, `SE` if requested. The shortcut is `x` if the shapes
+    agree, else `norm(P * norm(D' ⊛ x))` with a k·k kernel `D'` and a 1x1 kernel `P`.
 
     Parameters, for `I` input channels, `E = expand`, `O = filters` and
-    `S = max(1, round(squeeze_excite_ratio · E))`, batch norm included, half of which is
-    trained; there are no biases but those of squeeze-excite:
+    `S = max(1, round(squeeze_excite_ratio · E))`, including batch norm, half of which is
+    trainable; only squeeze-excite has biases:
 
     - `ghost₁`: `I·E/2 + 9·E/2 + 4·E`; `ghost₂`: `E·O/2 + 9·O/2 + 4·O`;
     - for `strides=2`: `k·k·E + 4·E`;
     - squeeze-excite: `2·E·S + S + E`;
-    - the shortcut, where it is not `x`: `k·k·I + 4·I + I·O + 4·O`.
+    - the shortcut, if it is not `x`: `k·k·I + 4·I + I·O + 4·O`.
 
     Args:
         x: images `(batch, height, width, I)`.
@@ -121,7 +120,7 @@ def ghost_bottleneck(
         kernel_size: height and width `k` of the depthwise kernels; 3 or 5 in the paper.
         strides: 1, or 2 to halve height and width.
         squeeze_excite_ratio: in (0, 1], 0.25 in the paper; None for none.
-        name: prefix of the layers' names; Keras chooses them without it.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
         A tensor `(batch, ceil(height / strides), ceil(width / strides), filters)`.
@@ -143,8 +142,8 @@ def ghost_bottleneck(
     for argument, count in (("filters", filters), ("expand", expand)):
         if count % 2:
             raise ValueError(
-                f"ghost_bottleneck({argument}={count}): expected an even number, as "
-                "half of the channels are made from the other half."
+                f"ghost_bottleneck({argument}={count}): expected an even number, since "
+                "half of the channels are computed from the other half."
             )
     linear = {"activation": None, "strides": strides}
     y = ghost(x, expand, name=joined(name, "widen"))

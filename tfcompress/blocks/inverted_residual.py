@@ -12,39 +12,40 @@ from tfcompress.core.kinds import Number, checked
 def inverted_residual(
     x: IMAGE,
     filters: COUNT,
-    expansion: Number(1, meaning="the inner channels over the input channels") = 6,
+    expansion: Number(1, meaning="the inner channels per input channel") = 6,
     kernel_size: COUNT = 3,
     strides: STRIDES = 1,
     squeeze_excite_ratio: RATIO = None,
     activation: ACTIVATION = "relu6",
     name: NAME = None,
 ):
-    """Widens, filters each channel on its own, and narrows without an activation.
+    """Expands, filters each channel separately, and reduces without an activation.
 
-    `y = norm(P * SE(f(norm(D ⊛ f(norm(E * x))))))`, and `x + y` where the shapes agree
-    (`strides=1` and `filters == I`). `E` and `P` are 1x1; `E` is left out for
-    `expansion=1`, `SE` unless asked for.
+    `y = norm(P * SE(f(norm(D ⊛ f(norm(E * x))))))`, and `x + y` if the shapes agree
+    (`strides=1` and `filters == I`). `E` and `P` are 1x1; `E` is omitted for
+    `expansion=1`, and `SE` unless requested.
 
     Parameters, for `I` input channels, `O = filters`, `T = round(expansion · I)` and
     `S = max(1, round(squeeze_excite_ratio · T))`:
 
     - kernels: `I·T + k·k·T + T·O`; without `I·T` for `expansion=1`;
-    - batch norm: `4·(2·T + O)`, half of them trained; `4·(T + O)` for `expansion=1`.
+    - batch norm: `4·(2·T + O)`, half of them trainable; `4·(T + O)` for `expansion=1`.
       The convolutions have no biases;
     - squeeze-excite: `2·T·S + S + T`.
 
-    Multiply-accumulates: `I·T` for each input position and `(k·k + O)·T` for each output
-    position. A convolution from `T` to `T` channels takes `k·k·T·T`.
+    Multiply-accumulates: `I·T` per input position and `(k·k + O)·T` per output position. A
+    convolution from `T` to `T` channels takes `k·k·T·T`.
 
     Args:
         x: images `(batch, height, width, I)`.
         filters: number of output channels.
-        expansion: inner channels over `I`, at least 1; 6 in MobileNetV2, 2.3 to 6 in V3.
-        kernel_size: height and width `k` of the depthwise kernels; 3, and 5 in V3.
+        expansion: inner channels divided by `I`, at least 1; 6 in MobileNetV2, 2.3 to 6 in
+            V3.
+        kernel_size: height and width `k` of the depthwise kernels; 3, in V3 also 5.
         strides: 1, or 2 to halve height and width.
         squeeze_excite_ratio: in (0, 1], 0.25 in V3; None for none.
         activation: `f`; "relu6" in V2, "relu" and "hard_swish" in V3.
-        name: prefix of the layers' names; Keras chooses them without it.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
         A tensor `(batch, ceil(height / strides), ceil(width / strides), filters)`.

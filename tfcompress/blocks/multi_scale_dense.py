@@ -8,24 +8,24 @@ from tfcompress.blocks.arguments import COUNT, IMAGE, NAME
 from tfcompress.blocks.convolution import convolution, joined
 from tfcompress.core.kinds import Each, Integer, checked
 
-_COUNTS = Each(COUNT, "numbers of channels, one for each resolution", least=1)
+_COUNTS = Each(COUNT, "numbers of channels, one per resolution", least=1)
 
 
 @checked
 def multi_scale_first(x: IMAGE, filters: _COUNTS, name: NAME = None):
-    """Features of an image at several resolutions, each half of the one before.
+    """Features of an image at several resolutions, each half of the previous one.
 
     `y¹ = f(norm(K¹ * x))` and `yˢ = f(norm(Kˢ *₂ yˢ⁻¹))` with 3x3 kernels, of stride 2
     from the second resolution on.
 
-    Parameters, for `I` input channels and `F` = filters: `9 · (I·F₁ + Σ_s F_{s-1}·F_s)` of
-    kernels and `4 · Σ_s F_s` of batch norms, half of them trained. Multiply-accumulates
-    for each output position of a resolution: as many as there are elements in its kernel.
+    Parameters, for `I` input channels and `F` = filters: `9 · (I·F₁ + Σ_s F_{s-1}·F_s)` in
+    kernels and `4 · Σ_s F_s` in batch norms, half of them trainable. Multiply-accumulates
+    per output position of a resolution: the number of elements in its kernel.
 
     Args:
         x: images `(batch, height, width, I)`.
         filters: channels of each resolution, the highest first.
-        name: prefix of the layers' names; Keras chooses them without it.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
         A list of tensors, `(batch, height / 2^s, width / 2^s, F_s)` for s = 0, 1, ...
@@ -53,12 +53,12 @@ def multi_scale_first(x: IMAGE, filters: _COUNTS, name: NAME = None):
 
 @checked
 def multi_scale_dense(
-    features: Each(IMAGE, "images, one for each resolution", least=1),
+    features: Each(IMAGE, "images, one per resolution", least=1),
     growth: _COUNTS,
     bottleneck: Integer(1) = None,
     name: NAME = None,
 ):
-    """Adds channels to the features at each resolution, which all see those before.
+    """Adds channels to the features at each resolution, computed from all earlier ones.
 
     For resolution s and `g = growth[s]`:
 
@@ -66,31 +66,31 @@ def multi_scale_dense(
         zˢ = concatenate(f(norm(Kˢ * xˢ)), f(norm(Lˢ *₂ xˢ⁻¹))),
         yˢ = concatenate(xˢ, zˢ)
 
-    with 3x3 kernels, `*₂` of stride 2; the highest resolution gets g channels by its own
-    kernel, the others `g // 2` of the finer resolution and the rest of their own. With
-    `bottleneck`, a 1x1 convolution in front of each narrows its inputs to
+    with 3x3 kernels, where `*₂` has stride 2; the highest resolution gets g channels from
+    its own kernel, the others `g // 2` from the finer resolution and the rest from their
+    own. With `bottleneck`, a 1x1 convolution before each of them reduces its inputs to
     `min(inputs, bottleneck · outputs)` channels. An exit that reads the last resolution
-    sees coarse features from the first layer on, which is why early exits of MSDNet do
-    not harm later ones.
+    sees coarse features from the first layer on, which is why early exits of MSDNet do not
+    harm later ones.
 
-    Parameters: 9 · inputs · outputs of each 3x3 kernel, inputs · outputs of each 1x1
-    kernel, 4 · outputs of the batch norm behind each. Multiply-accumulates for each
-    output position: as many as there are elements in the kernel.
+    Parameters: 9 · inputs · outputs for each 3x3 kernel, inputs · outputs for each 1x1
+    kernel, 4 · outputs for the batch norm after each. Multiply-accumulates per output
+    position: the number of elements in the kernel.
 
     Args:
         features: tensors `(batch, height / 2^s, width / 2^s, channels)`, as
             `multi_scale_first` and this function return.
-        growth: new channels of each resolution; from the second on at least 2.
-        bottleneck: the width of 1x1 convolutions in outputs; None for none. The paper
-            has 1, 2, 4, 4 for its resolutions.
-        name: prefix of the layers' names; Keras chooses them without it.
+        growth: number of new channels per resolution; at least 2 from the second one on.
+        bottleneck: width of the 1x1 convolutions as a multiple of the outputs; None for no
+            1x1 convolutions. The paper has 1, 2, 4, 4 for its resolutions.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
         A list of tensors, each with `growth[s]` more channels.
 
     Raises:
-        ValueError: if there are not as many numbers as resolutions, a resolution is not
-            half of the one before, or an argument is out of range.
+        ValueError: if the number of `growth` differs from that of the resolutions, a
+            resolution is not half of the previous one, or an argument is out of range.
 
     Source: MSDNet: Huang et al., "Multi-Scale Dense Networks for Resource Efficient
     Image Classification" (2018), section 4.1.
@@ -128,8 +128,8 @@ def _new(x, filters, strides, bottleneck, name):
 def _check(features, growth):
     if len(features) != len(growth):
         raise ValueError(
-            f"multi_scale_dense: got {len(features)} resolutions and {len(growth)} "
-            "numbers of new channels: expected as many."
+            f"multi_scale_dense: got {len(features)} resolutions but {len(growth)} "
+            "numbers of new channels: expected the same number."
         )
     if min(growth[1:], default=2) < 2:
         raise ValueError(

@@ -15,13 +15,13 @@ def quicknet(
         Integer(1) | OneOf(None), "three numbers (height, width, channels)", count=3
     ) = (224, 224, 3),
     num_classes: COUNT = 1000,
-    filters: Each(COUNT, "positive integers, one for each section", least=1) = (
+    filters: Each(COUNT, "positive integers, one per section", least=1) = (
         64,
         128,
         256,
         512,
     ),
-    blocks: Each(COUNT, "positive integers, one for each section", least=1) = (
+    blocks: Each(COUNT, "positive integers, one per section", least=1) = (
         4,
         4,
         4,
@@ -29,18 +29,18 @@ def quicknet(
     ),
     quantizer: PlugIn(ActivationQuantizer) = "sign",
     name: NAME = "quicknet",
-):
+) -> keras.Model:
     """Sections of binary 3x3 convolutions, real-valued at both ends and in between.
 
-    - The stem: 3x3 with strides 2 to a quarter of the filters, depthwise 3x3 with
-      strides 2, and 1x1, each with batch norm; all real-valued.
-    - A section: as many blocks as `blocks` says, `x + norm(relu(B * sign(x)))` with `B`
-      of 3x3 (`binary_residual`).
+    - The stem: 3x3 with strides 2 to a quarter of the filters, depthwise 3x3 with strides
+      2, and 1x1, each with batch norm; all real-valued.
+    - A section: as many blocks as given in `blocks`, `x + norm(relu(B * sign(x)))` with a
+      3x3 kernel `B` (`binary_residual`).
     - Between sections: relu, max pooling, blurring with strides 2, and 1x1 to the new
-      number of filters with batch norm; real-valued. The blur weighs 1, 2, 1 in both
-      directions, written as two poolings of 2x2, which have no weights and, unlike the
-      paper's depthwise convolution, count no zeros behind the border.
-    - The head: relu, the mean of all positions, and a real-valued dense layer.
+      number of filters with batch norm; real-valued. The blur has the weights 1, 2, 1 in
+      both directions, implemented as two 2x2 poolings, which have no weights and, unlike
+      the paper's depthwise convolution, do not count zeros beyond the border.
+    - The head: relu, the mean over all positions, and a real-valued dense layer.
 
     The kernels `B` are real until a rule makes them binary: all are called
     `..._binary`.
@@ -48,19 +48,18 @@ def quicknet(
     Args:
         input_shape: `(height, width, channels)`; height and width may be None.
         num_classes: number of outputs, which are logits.
-        filters: channels of each section, the first a multiple of 4. The paper's small
-            network has (32, 64, 256, 512). Bits are stored in words of 32.
-        blocks: number of blocks of each section. The paper's large network has
-            (6, 8, 12, 6).
-        quantizer: the sign as `tfc.layers.QuantizedActivation` takes it.
-        name: of the model.
+        filters: number of channels per section, the first a multiple of 4. The paper's
+            small network has (32, 64, 256, 512). Bits are stored in 32-bit words.
+        blocks: number of blocks per section. The paper's large network has (6, 8, 12, 6).
+        quantizer: the sign, as in `tfc.layers.QuantizedActivation`.
+        name: name of the model.
 
     Returns:
         A `keras.Model` of plain layers and `tfc.layers.QuantizedActivation`.
 
     Raises:
-        ValueError: if an argument is out of range, or there are not as many `filters` as
-            `blocks`.
+        ValueError: if an argument is out of range, or `filters` and `blocks` differ in
+            length.
 
     Source: Bannink et al., "Larq Compute Engine: Design, Benchmark, and Deploy
     State-of-the-Art Binarized Neural Networks" (2021), section 5; Zhang, "Making
@@ -103,11 +102,11 @@ def _sections(filters, blocks):
     if not filters or len(filters) != len(blocks):
         raise ValueError(
             f"quicknet(filters={filters}, blocks={blocks}): expected one number of each "
-            "for every section, at least one."
+            "per section, and at least one section."
         )
     if filters[0] % 4:
         raise ValueError(
-            f"quicknet(filters={filters}): expected a multiple of 4 first, as the stem "
+            f"quicknet(filters={filters}): expected a multiple of 4 first, since the stem "
             "starts with a quarter of it."
         )
     return filters, blocks

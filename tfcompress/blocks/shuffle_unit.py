@@ -19,33 +19,32 @@ def shuffle_unit(
 ):
     """Grouped 1x1 kernels, a channel shuffle, a depthwise 3x3, grouped 1x1 kernels.
 
-    `z = norm(G₂ * norm(D ⊛ shuffle(relu(norm(G₁ * x)))))`; then `y = relu(x + z)`, or for
-    `strides=2` `y = relu(concatenate(average_pool(x), z))`, of 3x3.
+    `z = norm(G₂ * norm(D ⊛ shuffle(relu(norm(G₁ * x)))))`; then `y = relu(x + z)`, or, for
+    `strides=2`, `y = relu(concatenate(average_pool(x), z))` with 3x3 pooling.
 
     Parameters, for `I` input channels, `O = filters`, `B = O / 4` channels in the
     bottleneck, `g = groups`, and `Z = O` (`O - I` for `strides=2`) channels of `z`:
 
     - kernels: `I·B/g + 9·B + B·Z/g`;
-    - batch norm: `4·(2·B + Z)`, half of them trained. There are no biases.
+    - batch norm: `4·(2·B + Z)`, half of them trainable. There are no biases.
 
-    Multiply-accumulates: `I·B/g` for each input position and `9·B + B·Z/g` for each
-    output position.
+    Multiply-accumulates: `I·B/g` per input position and `9·B + B·Z/g` per output position.
 
     Args:
         x: images `(batch, height, width, I)`.
         filters: number of output channels, a multiple of 4; `I` for `strides=1`, more
             for `strides=2`.
-        groups: of the 1x1 convolutions; divides `I`, `B` and `Z`. 1, 2, 3, 4 or 8 in the
-            paper.
+        groups: groups of the 1x1 convolutions; must divide `I`, `B` and `Z`. 1, 2, 3, 4 or
+            8 in the paper.
         strides: 1, or 2 to halve height and width.
-        name: prefix of the layers' names; Keras chooses them without it.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
         A tensor `(batch, ceil(height / strides), ceil(width / strides), filters)`.
 
     Raises:
-        ValueError: if an argument is out of range, `groups` does not divide, or the
-            channels, or both height and width of `x` are unknown.
+        ValueError: if an argument is out of range, `groups` does not divide the channels,
+            or the channels, or both height and width, of `x` are unknown.
 
     Source: Zhang et al., "ShuffleNet" (2018), sections 3.1 and 3.2, figure 2.
 
@@ -82,10 +81,10 @@ def shuffle_unit(
 
 
 def _added_channels(channels, filters, strides):
-    """Channels of the convolutions' result."""
+    """The number of channels that the convolutions return."""
     if filters % 4:
         raise ValueError(
-            f"shuffle_unit(filters={filters}): expected a multiple of 4, as the "
+            f"shuffle_unit(filters={filters}): expected a multiple of 4, since the "
             "bottleneck has a quarter of the channels."
         )
     if strides == 1 and filters != channels:
@@ -103,18 +102,19 @@ def _added_channels(channels, filters, strides):
 
 @checked
 def channel_shuffle(x: IMAGE, groups: COUNT, name: NAME = None):
-    """Deals the channels of each group out to all groups.
+    """Distributes the channels of each group to all groups.
 
     `y[..., c·g + j] = x[..., j·(I/g) + c]` for `g = groups`, `j < g` and `c < I/g`: the
-    channels as a `g` by `I/g` matrix, transposed. No parameters, no multiplications.
+    channels as a `g` by `I/g` matrix, transposed. It has no parameters and needs no
+    multiplications.
 
     Args:
         x: images `(batch, height, width, I)`; at most one of height and width unknown.
-        groups: divides `I`.
-        name: prefix of the layers' names; Keras chooses them without it.
+        groups: number of groups; must divide `I`.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
-        A tensor of the shape of `x`.
+        A tensor with the shape of `x`.
 
     Raises:
         ValueError: if `groups` does not divide `I`, or sizes of `x` are unknown.

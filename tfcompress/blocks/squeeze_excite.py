@@ -9,20 +9,20 @@ from tfcompress.core.kinds import checked
 
 @checked
 def squeeze_excite(x: IMAGE, ratio: RATIO = 0.25, name: NAME = None):
-    """Scales each channel by a number that all channels' means decide.
+    """Scales each channel by a factor computed from the means of all channels.
 
-    `y = x · hard_sigmoid(B · relu(A · mean(x)))`, mean over height and width.
+    `y = x · hard_sigmoid(B · relu(A · mean(x)))`, with the mean over height and width.
 
     Parameters, for `I` channels and `S = max(1, round(ratio · I))`: `2·I·S + S + I`
-    (kernels and biases; there is no batch norm). Multiply-accumulates: `2·I·S` an image.
+    (kernels and biases; there is no batch norm). Multiply-accumulates: `2·I·S` per image.
 
     Args:
         x: images `(batch, height, width, I)`.
-        ratio: channels of the bottleneck over `I`, above 0 and up to 1.
-        name: prefix of the layers' names; Keras chooses them without it.
+        ratio: channels of the bottleneck divided by `I`, in (0, 1].
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
-        A tensor of the shape of `x`.
+        A tensor with the shape of `x`.
 
     Raises:
         ValueError: if `ratio` is out of range or the channels of `x` are unknown.

@@ -1,9 +1,9 @@
-"""Blocks in the place of one convolution.
+"""Blocks that replace one convolution.
 
 A stand-in is a function `(x, layer, norm) -> y`: a block that has the strides, padding,
-dilation, bias and output shape of the convolution `layer`. What follows the convolution
-is not part of it, but for its batch norm: `norm` puts that behind the last convolutions
-of the block, of which several may have a part of the channels each.
+dilation, bias and output shape of the convolution `layer`. It includes nothing that
+follows the convolution except its batch norm: `norm` is applied after the last
+convolutions of the block, each of which may have a part of the channels.
 """
 
 import keras
@@ -18,13 +18,13 @@ _GROUPS = (4, 3, 2)
 
 
 class Unfit(Exception):
-    """Says why a block cannot stand for a convolution."""
+    """Says why a block cannot replace a convolution."""
 
 
 class Divided:
-    """A batch norm, divided over the tensors it is called on, in the order of channels.
+    """A batch norm, divided between the tensors it is called on, in channel order.
 
-    The parts have its configuration, scale and shift; their moving statistics start anew.
+    The parts have its configuration, scale and shift; their moving statistics are reset.
 
     Args:
         norm: a built BatchNormalization; None for no batch norm at all.
@@ -35,7 +35,7 @@ class Divided:
         self._num_parts = self._start = 0
 
     def __call__(self, x):
-        """The tensor behind its part."""
+        """The tensor after its part of the batch norm."""
         norm = self._norm
         if norm is None:
             return x
@@ -70,9 +70,9 @@ def inverted_residual(x, layer, norm):
 
 
 def fire(x, layer, norm):
-    """1x1 to an eighth of the filters, ReLU; half of them by 1x1, half by k·k."""
+    """1x1 to an eighth of the filters, ReLU; then half the filters by 1x1, half by k·k."""
     if layer.filters < 2:
-        raise Unfit("1 filter cannot be divided over two expansions")
+        raise Unfit("1 filter cannot be divided between two expansions")
     ones = layer.filters // 2
     squeezed = max(1, layer.filters // _SQUEEZE)
     z = _pointwise(x, layer, squeezed, name=f"{layer.name}_squeeze")
@@ -114,11 +114,11 @@ def shuffle(x, layer, norm):
 def ghost(x, layer, norm):
     """Half of the filters by k·k, the other half from those by depthwise 3x3."""
     if layer.filters % 2:
-        raise Unfit(f"{layer.filters} filters are odd, so half cannot make the others")
+        raise Unfit(f"{layer.filters} filters is odd, so half cannot make the others")
     half = layer.filters // 2
     z = _linear(x, layer, "primary", half, layer.kernel_size, **_geometry(layer))
-    # Before the depthwise kernels, so that only batch norm reads the convolution, as
-    # folding needs it.
+    # Before the depthwise kernels, so that only batch norm reads the convolution, which
+    # folding needs.
     z = norm(z)
     cheap = depthwise(
         z,
@@ -145,9 +145,9 @@ def _geometry(layer):
 
 
 def _depthwise(x, layer, activation="relu"):
-    # Whether TensorFlow has others depends on the machine (oneDNN) and on XLA.
+    # Whether TensorFlow supports others depends on the machine (oneDNN) and on XLA.
     if layer.strides[0] != layer.strides[1]:
-        raise Unfit(f"depthwise kernels want equal strides, not {layer.strides}")
+        raise Unfit(f"depthwise kernels need equal strides, not {layer.strides}")
     name = f"{layer.name}_depthwise"
     return depthwise(x, layer.kernel_size, activation, name=name, **_geometry(layer))
 
@@ -171,7 +171,7 @@ def _linear(x, layer, part, filters, kernel_size=1, **options):
 
 
 def _centre(x, layer):
-    """What the middle of the kernel sees: without padding, not the image's edge."""
+    """What the center of the kernel sees: without padding, not the image's border."""
     if layer.padding == "same":
         return x
     edges = [

@@ -1,4 +1,4 @@
-"""Puts lean blocks in the place of convolutions."""
+"""Replaces convolutions by lean blocks."""
 
 import contextlib
 import dataclasses
@@ -25,57 +25,57 @@ def substitute(
     block: Anything("the name of a block or a function (x, layer) -> y"),
     where: Pattern() = ".*",
     verbose: VERBOSE = 1,
-):
-    """Returns a copy of `model` with lean blocks in the place of k·k convolutions.
+) -> keras.Model:
+    """Returns a copy of `model` with lean blocks in place of k·k convolutions.
 
     A block has the strides, padding, dilation, output shape, bias, activation and kernel
-    regularizers of its convolution, and fresh, trainable weights; all other weights are
-    copied. The result is meant for training from scratch or for distillation.
-    Parameters, for `I` input and `O` output channels, batch norm and biases aside,
-    against `k·k·I·O`:
+    regularizers of its convolution, and new, trainable weights; all other weights are
+    copied. The result is meant for training from scratch or for distillation. Parameters,
+    for `I` input and `O` output channels, without batch norm and biases, compared with
+    `k·k·I·O`:
 
     | block | what it is | parameters |
     | --- | --- | --- |
     | `"depthwise_separable"` | depthwise k·k, 1x1 | `k·k·I + I·O` |
     | `"inverted_residual"` | 1x1 to `2·I`, depthwise k·k, 1x1 | `2·(I·I + k·k·I + I·O)` |
-    | `"fire"` | 1x1 to `s = O/8`, 1x1 beside k·k | `I·s + s·O/2 + k·k·s·O/2` |
+    | `"fire"` | 1x1 to `s = O/8`, 1x1 parallel to k·k | `I·s + s·O/2 + k·k·s·O/2` |
     | `"shuffle"` | 1x1, shuffle, depthwise k·k, 1x1 | `(I·I + I·O)/g + k·k·I` |
-    | `"ghost"` | k·k to `O/2`, depthwise 3x3 beside it | `k·k·I·O/2 + 9·O/2` |
+    | `"ghost"` | k·k to `O/2`, then depthwise 3x3 | `k·k·I·O/2 + 9·O/2` |
 
-    Inside a block batch norm and an activation follow the convolutions as in its paper
-    (ghost: none, it is linear as the paper's equations 2 and 3). `g` is the largest of
-    4, 3, 2 that divides `I` and `O`. The shortcuts of the inverted residual and the
-    shuffle unit are left out, as the network has its own or none; and the expansion is 2,
-    as 6 would have more parameters than most 3x3 convolutions.
+    Inside a block, batch norm and an activation follow the convolutions as in its paper
+    (none in ghost, which is linear like the paper's equations 2 and 3). `g` is the largest
+    of 4, 3, 2 that divides `I` and `O`. The shortcuts of the inverted residual and the
+    shuffle unit are omitted, since the network has its own or none; and the expansion is 2,
+    since 6 would have more parameters than most 3x3 convolutions.
 
-    A batch norm behind a convolution that alone reads it becomes the block's last one:
-    it keeps its scale and shift, so that the block's outputs get the mean and spread
-    that the layers behind know, and its moving statistics start anew. In fire and ghost,
-    whose outputs come from two convolutions, each gets its part of it.
+    A batch norm that is the only reader of a convolution becomes the block's last one: it
+    keeps its scale and shift, so that the block's outputs have the mean and spread that the
+    following layers expect, and its moving statistics are reset. In fire and ghost, whose
+    outputs come from two convolutions, each gets its part of it.
 
-    What stays: convolutions that read the image (no other kernel before them), 1x1 and
-    grouped ones, those for which the block would have as many parameters or more, and
-    those it cannot have the shape of. The printed table says which and why.
+    These are not replaced: convolutions that read the image (with no other kernel before
+    them), 1x1 and grouped ones, those for which the block would have as many parameters or
+    more, and those whose shape it cannot have. The printed table gives the reasons.
 
     Args:
-        model: a Sequential or Functional model, or a subclassed one that can be
-            followed; nested models are written out, and their layers go by their own
-            names.
-        block: a name of the table above, or a function `(x, layer) -> y` that applies
-            the layers of a block of your own to a tensor and returns what the
-            convolution `layer` would return before its activation.
+        model: a Sequential or Functional model, or a subclassed one whose graph can be
+            followed; nested models are expanded, and their layers keep their own names.
+        block: a name from the table above, or a function `(x, layer) -> y` that applies
+            the layers of a custom block to a tensor and returns a replacement for the
+            output of the convolution `layer` before its activation.
         where: which convolutions: a regular expression for whole layer names, a layer
             class, or a function `layer -> bool`.
         verbose: 1 prints the table, 0 nothing.
 
     Returns:
         A functional `keras.Model`. A convolution that is called several times becomes a
-        block that is.
+        block that is called several times.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if the model is not built or cannot be followed, the block is unknown
-            or returns another shape than the convolution's, or nothing can be substituted.
+        ValueError: if the model is not built or its graph cannot be followed, the block is
+            unknown or its output shape differs from the convolution's, or nothing can be
+            substituted.
 
     Source: Howard et al., "MobileNets" (2017), section 3; for the others see
     `inverted_residual`, `fire`, `shuffle_unit` and `ghost`.
@@ -116,13 +116,13 @@ def _stand_in(block):
 
 @dataclasses.dataclass
 class _Choice:
-    """What happens to a layer with a kernel.
+    """Whether and how a layer with a kernel is replaced.
 
     Attributes:
         layer: the layer.
         kernel: the shape of its kernel.
-        matched: whether `where` covers it.
-        norm: the batch norm that goes with it, or None.
+        matched: whether `where` matches it.
+        norm: the batch norm that becomes part of the block, or None.
         substitute: a model of the block, or None if the layer stays.
         reason: why it stays, or None.
     """
@@ -171,7 +171,7 @@ def _choices(flat, stand_in, where):
 
 
 def _behind(graph, nodes):
-    """Ids of the nodes that read, directly or not, what `nodes` return."""
+    """Ids of the nodes that depend on the outputs of `nodes`."""
     found, stack = set(), list(nodes)
     while stack:
         new = [n for n in graph.consumers(stack.pop()) if id(n) not in found]
@@ -185,9 +185,9 @@ def _why_not(choice, nodes, reads_input):
     if type(layer) is not keras.layers.Conv2D:
         return f"{type(layer).__name__} is not Conv2D"
     if max(layer.kernel_size) == 1:
-        return "1x1 is lean already"
+        return "1x1 is already lean"
     if layer.groups > 1:
-        return f"{layer.groups} groups are lean already"
+        return f"{layer.groups} groups are already lean"
     if layer.data_format != "channels_last":
         return "channels come first; blocks expect them last"
     if reads_input:
@@ -198,7 +198,7 @@ def _why_not(choice, nodes, reads_input):
 
 
 def _norm_behind(graph, nodes):
-    """The batch norm over the channels that alone reads a layer called once."""
+    """The batch norm over channels that is the only reader of a layer called once."""
     following = graph.only_consumer(nodes[0]) if len(nodes) == 1 else None
     if following is None:
         return None
@@ -225,7 +225,7 @@ def _decide(choice, stand_in, x):
 
 
 def _build(choice, stand_in, x):
-    """A model of the block, with batch norm and activation behind it."""
+    """A model of the block, followed by batch norm and activation."""
     layer = choice.layer
     with _dtype_policy_of(layer):
         inputs = keras.Input(x.shape[1:], dtype=x.dtype)
@@ -248,7 +248,7 @@ def _build(choice, stand_in, x):
 
 @contextlib.contextmanager
 def _dtype_policy_of(layer):
-    """Layers built inside have the data types of `layer`."""
+    """A context in which new layers get the data types of `layer`."""
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(layer.dtype_policy)
     try:
@@ -276,7 +276,7 @@ def _with_blocks(flat, choices):
             return chosen[operation.name].substitute.call(*args, **kwargs)
         return operation(*args, **kwargs)
 
-    # Built once more, the layers have forgotten the graphs of the substitutes.
+    # Rebuilt, so that the layers forget the graphs of the substitutes.
     return rebuild(rewire(flat, call, replace))
 
 
@@ -291,7 +291,7 @@ def _make_names_unique(substitute, taken):
 
 def _nothing_to_do(choices, block, where):
     matched = [c for c in choices if c.matched]
-    message = f"where={where!r} matches no convolution that {block!r} can stand for."
+    message = f"where={where!r} matches no convolution that {block!r} can replace."
     if matched:
         reasons = [f"{c.layer.name}: {c.reason}" for c in matched[:10]]
         return f"{message} {'; '.join(reasons)}{'; …' if len(matched) > 10 else '.'}"
@@ -304,7 +304,7 @@ def _nothing_to_do(choices, block, where):
 
 def _table(model, lean, block, choices):
     title = f"{getattr(block, '__name__', block)} in {model.name}"
-    caption = "Parameters with those of the batch norm that goes along."
+    caption = "Parameters include those of the batch norm."
     table = Table(title=title, caption=caption, title_justify="left")
     table.add_column("layer", overflow="fold", min_width=20)
     for name in ("kernel", "parameters", "now"):

@@ -11,27 +11,27 @@ from tfcompress.core.kinds import Flag, checked
 def xception_entry(
     x: IMAGE, filters: COUNT, activate_first: Flag() = True, name: NAME = None
 ):
-    """Two separable convolutions and a max pooling, beside a strided 1x1 shortcut.
+    """Two separable convolutions and a max pooling, with a strided 1x1 shortcut.
 
-    `y = norm(S * x) + max_pool(norm(P₂ * D₂ ⊛ relu(norm(P₁ * D₁ ⊛ relu(x)))))` with `D`
-    of 3x3, `P` of 1x1, `S` of 1x1 with strides 2, and 3x3 pooling with strides 2. The
-    separable convolutions are written as the two that they are.
+    `y = norm(S * x) + max_pool(norm(P₂ * D₂ ⊛ relu(norm(P₁ * D₁ ⊛ relu(x)))))` with 3x3
+    kernels `D`, 1x1 kernels `P`, a 1x1 kernel `S` with strides 2, and 3x3 pooling with
+    strides 2. Each separable convolution is written as a depthwise and a 1x1 convolution.
 
     Parameters, for `I` input channels and `O = filters`:
 
     - kernels: `(9·I + I·O) + (9·O + O·O) + I·O`; the same with plain convolutions would
       be `9·I·O + 9·O·O + I·O`;
-    - batch norm: `4 · 3 · O`, half of them trained. There are no biases.
+    - batch norm: `4 · 3 · O`, half of them trainable. There are no biases.
 
-    Multiply-accumulates: `9·I + I·O + 9·O + O·O` for each input position and `I·O` for
-    each output position.
+    Multiply-accumulates: `9·I + I·O + 9·O + O·O` per input position and `I·O` per output
+    position.
 
     Args:
         x: images `(batch, height, width, I)`.
         filters: number of output channels; 128, 256 and 728 in the paper.
-        activate_first: whether the first of the activations is there; not in the paper's
-            first module.
-        name: prefix of the layers' names; Keras chooses them without it.
+        activate_first: whether to apply the first activation; the paper's first module
+            does not.
+        name: prefix of the layers' names; None lets Keras choose them.
 
     Returns:
         A tensor `(batch, ceil(height / 2), ceil(width / 2), filters)`.

@@ -19,21 +19,13 @@ import tempfile
 
 from absl import flags
 
-from tfcompress.cli import data, models
-from tfcompress.cli.progress import Narrator
-from tfcompress.core.files import check_writable
-from tfcompress.export import export_tflite
-from tfcompress.measuring.android import app_runner, shell_runner
-from tfcompress.measuring.android.adb import Adb
-from tfcompress.measuring.android.driver import benchmark_on_device
-from tfcompress.measuring.android.plan import Plan
-from tfcompress.measuring.android.results import results
-from tfcompress.measuring.benchmark import Benchmarks, benchmark
-from tfcompress.measuring.html_benchmark import write_html_benchmark
+from . import data, models
 
 SUMMARY = "time models on this host or on an Android device"
 ARGUMENTS = 1
 MORE = True
+# Those of the app; to ask it would import TensorFlow.
+BACKENDS = ("xnnpack", "cpu", "nnapi", "gpu")
 
 
 def define(values):
@@ -64,7 +56,7 @@ def define(values):
     flags.DEFINE_enum(
         "backend",
         "xnnpack",
-        app_runner.BACKENDS,
+        BACKENDS,
         "Kernels on the device; nnapi and gpu in the app only.",
         values,
     )
@@ -88,6 +80,8 @@ def define(values):
 
 def main(values, *paths):
     """Measures the files."""
+    from tfcompress.measuring.html_benchmark import write_html_benchmark
+
     _check(values)
     found = _measured(values, paths)
     if values.html:
@@ -97,6 +91,8 @@ def main(values, *paths):
 
 
 def _measured(values, paths):
+    from tfcompress.measuring.benchmark import Benchmarks
+
     if values.device == "host":
         return Benchmarks(tuple(_on_host(values, path) for path in paths))
     with tempfile.TemporaryDirectory() as folder:
@@ -110,6 +106,9 @@ def _measured(values, paths):
 
 
 def _check(values):
+    from tfcompress.core.files import check_writable
+    from tfcompress.measuring.android import shell_runner
+
     if values.device == "host" and (values.data or values.dataset):
         raise ValueError(
             "--data and --dataset are for --device android; on this host tfcompress "
@@ -125,12 +124,16 @@ def _check(values):
 
 
 def _on_host(values, path):
+    from tfcompress.measuring.benchmark import benchmark
+
     model = models.load(values, path)
     return benchmark(model, values.threads, values.runs, values.warm_up, values.seconds)
 
 
 def _files(values, paths, folder):
     """`{label: .tflite file}`, with Keras models exported into the folder."""
+    from tfcompress.export import export_tflite
+
     labels = [pathlib.Path(path).name for path in paths]
     if len(set(labels)) < len(labels):
         labels = list(paths)
@@ -146,6 +149,13 @@ def _files(values, paths, folder):
 
 
 def _on_device(values, files):
+    from tfcompress.measuring.android.adb import Adb
+    from tfcompress.measuring.android.driver import benchmark_on_device
+    from tfcompress.measuring.android.plan import Plan
+    from tfcompress.measuring.android.results import results
+
+    from .progress import Narrator
+
     plan = Plan(
         values.backend,
         values.threads,

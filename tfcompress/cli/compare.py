@@ -11,9 +11,7 @@ import pathlib
 
 from absl import flags
 
-from tfcompress.cli import data, models
-from tfcompress.measuring.compare import compare
-from tfcompress.measuring.html_report import write_html_report
+from . import data, models
 
 SUMMARY = "put models side by side"
 ARGUMENTS = 1
@@ -32,6 +30,9 @@ def define(values):
 
 def main(values, *paths):
     """Compares the files."""
+    from tfcompress.measuring.compare import compare
+    from tfcompress.measuring.html_report import write_html_report
+
     labels = [pathlib.Path(path).name for path in paths]
     if len(set(labels)) < len(labels):
         labels = list(paths)

@@ -1,9 +1,12 @@
 """usage: tfcompress compress MODEL RECIPE OUTPUT [flags]
 
-Runs a YAML recipe on a model (.keras, .h5 or SavedModel) and writes the result as
-a plain .keras file. A recipe that trains needs data.
+Runs a recipe on a model (.keras, .h5 or SavedModel) and writes the result as a plain
+.keras file; files that the recipe exports go next to it. RECIPE is a name that
+'tfcompress recipes' lists, or a YAML file. A recipe that trains needs data.
 
 Example:
+  tfcompress compress model.keras half_the_file small.keras
+
   cat > recipe.yaml <<END
   steps:
     - compress: {rules: {".*": [mask, {uniform: {bits: 8}}]}}
@@ -19,13 +22,9 @@ import sys
 
 from absl import flags
 
-from tfcompress.cli import data, models
-from tfcompress.core.compress import strip
-from tfcompress.core.files import check_writable, replacing
-from tfcompress.measuring.report import report
-from tfcompress.recipes.recipe import Recipe
+from . import data, models
 
-SUMMARY = "run a YAML recipe on a model"
+SUMMARY = "run a recipe on a model"
 ARGUMENTS = 3
 
 
@@ -36,13 +35,16 @@ def define(values):
     flags.DEFINE_bool("quiet", False, "No progress bars.", values)
 
 
-def main(values, model_path, recipe_path, output):
+def main(values, model_path, recipe, output):
     """Runs the recipe, saves the model and reports its weights."""
+    from tfcompress.core.compress import strip
+    from tfcompress.core.files import check_writable
+    from tfcompress.measuring.report import report
+
     if pathlib.Path(output).suffix != ".keras":
         raise ValueError(f"OUTPUT {output!r}: expected a name that ends in .keras.")
     check_writable(output)
-    recipe = Recipe.from_yaml(recipe_path)
-    result = recipe.run(
+    result = read(recipe).run(
         models.load(values, model_path),
         data.load(values, "train"),
         folder=pathlib.Path(output).parent,
@@ -53,7 +55,17 @@ def main(values, model_path, recipe_path, output):
     return report(plain)
 
 
+def read(recipe):
+    """The recipe of a name or of a YAML file."""
+    from tfcompress.recipes.recipe import Recipe
+
+    is_file = pathlib.Path(recipe).suffix or pathlib.Path(recipe).is_file()
+    return Recipe.from_yaml(recipe) if is_file else Recipe.named(recipe)
+
+
 def save_model(model, path):
     """Saves a `.keras` file that is whole or not there, see `replacing`."""
+    from tfcompress.core.files import replacing
+
     with replacing(path) as temporary:
         model.save(temporary)

@@ -9,13 +9,15 @@ Example:
 
 from absl import flags
 
-from tfcompress.cli import data, models
-from tfcompress.export import CODECS, PRECISIONS, export_tflite
-from tfcompress.export.prepare import PROFILES
-from tfcompress.tflite.sparsity import SPARSE
+from . import data, models
 
 SUMMARY = "write a .tflite file"
 ARGUMENTS = 2
+# Those of tfc.export; to ask there would import TensorFlow.
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
+PROFILES = ("custom", "builtin")
+SPARSE = ("auto", "always", "never")
+CODECS = ("auto", "lut", "huffman", "prune", "rans")
 
 
 def define(values):
@@ -55,6 +57,8 @@ def define(values):
 
 def main(values, model_path, output):
     """Converts and describes the file."""
+    from tfcompress.export import export_tflite
+
     samples = _samples(values.samples) if values.samples else None
     return export_tflite(
         models.load(values, model_path),

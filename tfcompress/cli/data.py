@@ -3,11 +3,7 @@
 import pathlib
 import zipfile
 
-import numpy as np
 from absl import flags
-
-from tfcompress import datasets
-from tfcompress.core.archives import open_archive
 
 
 def define(values):
@@ -24,6 +20,8 @@ def define(values):
 def load(values, part):
     """`(x, y)` of the part `"train"` or `"test"`, or None if no flag asks for data."""
     if values.dataset:
+        from tfcompress import datasets
+
         train, test = datasets.load(values.dataset, values.data_dir)
         return train if part == "train" else test
     if not values.data:
@@ -39,6 +37,10 @@ def load(values, part):
 
 def read_arrays(path):
     """`{name: array}` of an `.npz` file, or `{"x": array}` of an `.npy` file."""
+    import numpy as np
+
+    from tfcompress.core.archives import open_archive
+
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"No file {path!r}; expected .npz or .npy arrays.")
     try:

@@ -11,12 +11,7 @@ Example:
 
 import pathlib
 
-import keras
 from absl import flags
-
-import tfcompress as tfc
-from tfcompress.cli.progress import Narrator, TrainingBar
-from tfcompress.measuring.html_report import write_html_report
 
 SUMMARY = "the whole job on a small network, in about a minute"
 ARGUMENTS = 0
@@ -41,6 +36,13 @@ def define(values):
 
 def main(values):
     """Runs the demo and returns the comparison."""
+    import keras
+
+    import tfcompress as tfc
+    from tfcompress.measuring.html_report import write_html_report
+
+    from .progress import Narrator
+
     folder = pathlib.Path(values.output)
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(values.seed)
@@ -107,6 +109,8 @@ BATCH_SIZE = 64
 
 def network(input_shape, num_classes):
     """A small convolutional network that ends in a softmax."""
+    import keras
+
     layers = keras.layers
     return keras.Sequential(
         [
@@ -130,6 +134,10 @@ def network(input_shape, num_classes):
 
 def fit(model, data, epochs, learning_rate=1e-3, callbacks=()):
     """Trains a classifier."""
+    import keras
+
+    from .progress import TrainingBar
+
     model.compile(
         keras.optimizers.Adam(learning_rate),
         "sparse_categorical_crossentropy",

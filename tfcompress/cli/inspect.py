@@ -9,9 +9,7 @@ Example:
 
 import pathlib
 
-from tfcompress.cli import models
-from tfcompress.measuring.report import report
-from tfcompress.tflite.describe import describe
+from . import models
 
 SUMMARY = "show weights or operations of a file"
 ARGUMENTS = 1
@@ -24,6 +22,9 @@ def define(values):
 
 def main(values, path):
     """The description of a file."""
+    from tfcompress.measuring.report import report
+    from tfcompress.tflite.describe import describe
+
     if pathlib.Path(path).suffix != ".tflite":
         return report(models.load(values, path))
     if not pathlib.Path(path).is_file():

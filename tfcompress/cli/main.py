@@ -1,16 +1,38 @@
-"""`tfcompress COMMAND`: the toolkit from the shell."""
+"""`tfcompress COMMAND`: the toolkit from the shell.
 
+This is a package of its own, because importing `tfcompress` imports TensorFlow: texts and
+errors of usage come at once, and a command imports what it needs when it runs.
+"""
+
+import functools
 import importlib
+import importlib.metadata
 import json
+import os
 import sys
 
-import tensorflow as tf
 from absl import flags
 
-import tfcompress
-from tfcompress.core.quiet import native_notes_dropped
+from . import completion
 
-COMMANDS = ("demo", "compress", "convert", "inspect", "benchmark", "compare")
+COMMANDS = (
+    "demo",
+    "recipes",
+    "compress",
+    "convert",
+    "inspect",
+    "benchmark",
+    "compare",
+    "fit-check",
+)
+_ENDING = """
+example: tfcompress demo
+
+Completion in bash, by a line in ~/.bashrc:
+  complete -o default -C "tfcompress completion" tfcompress
+In zsh, by these in ~/.zshrc:
+  autoload -U compinit bashcompinit && compinit && bashcompinit
+  complete -o default -C "tfcompress completion" tfcompress"""
 _ERRORS = (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
@@ -22,17 +44,16 @@ def run(arguments=None):
         return 0 if arguments else 2
     name, *rest = arguments
     if name == "--version":
-        print(tfcompress.__version__)
+        print(importlib.metadata.version("tfcompress"))
         return 0
+    if name == "completion":
+        return _complete(*rest)
     if name not in COMMANDS:
         return _fail(
             f"unknown command {name!r}; expected one of {', '.join(COMMANDS)}.", 2
         )
-    command = importlib.import_module(f"tfcompress.cli.{name}")
-    values = flags.FlagValues()
-    command.define(values)
-    flags.DEFINE_bool("json", False, "Print one JSON object and nothing else.", values)
-    flags.DEFINE_bool("help", False, "Show this text.", values)
+    command = _module(name)
+    values = _flags(name)
     try:
         positional = values([name, *map(_as_absl_writes_it, rest)])[1:]
     except flags.Error as error:
@@ -47,6 +68,30 @@ def run(arguments=None):
     return _execute(command, values, positional)
 
 
+def _module(name):
+    return importlib.import_module(f".{name.replace('-', '_')}", __package__)
+
+
+def _flags(name):
+    values = flags.FlagValues()
+    _module(name).define(values)
+    flags.DEFINE_bool("json", False, "Print one JSON object and nothing else.", values)
+    flags.DEFINE_bool("help", False, "Show this text.", values)
+    return values
+
+
+def _complete(program="", word=None, previous=""):
+    """Prints what a shell may offer; bash says what the word at the cursor is to it."""
+    line = os.environ.get("COMP_LINE", "")
+    line = line[: int(os.environ.get("COMP_POINT", len(line)))]
+    commands = {name: functools.partial(_flags, name) for name in COMMANDS}
+    offered = completion.offers(line, commands)
+    if word is not None:
+        offered = completion.from_word(offered, line, word)
+    print("\n".join(offered))
+    return 0
+
+
 def _as_absl_writes_it(argument):
     """`--data_dir=x` for `--data-dir=x`."""
     flag, equals, value = argument.partition("=")
@@ -56,7 +101,12 @@ def _as_absl_writes_it(argument):
 
 
 def _execute(command, values, positional):
+    # Importing our package imports TensorFlow, without its notes.
+    from tfcompress.core.quiet import native_notes_dropped
+
     with native_notes_dropped(with_warnings=True):
+        import tensorflow as tf
+
         # TensorFlow's first operation complains loudly on machines without a GPU.
         tf.constant(0)
     try:
@@ -77,9 +127,8 @@ def _overview():
         "",
     ]
     for name in COMMANDS:
-        command = importlib.import_module(f"tfcompress.cli.{name}")
-        lines.append(f"  {name:10s} {command.SUMMARY}")
-    return "\n".join([*lines, "", "example: tfcompress demo"])
+        lines.append(f"  {name:10s} {_module(name).SUMMARY}")
+    return "\n".join([*lines, _ENDING])
 
 
 def _help(command, values):

@@ -4,8 +4,6 @@ import pathlib
 
 from absl import flags
 
-from tfcompress.interop.load import load_model
-
 
 def define(values):
     """The flag that says whether code in model files may run."""
@@ -21,4 +19,6 @@ def load(values, path):
     """The Keras model of a file; the path itself of a `.tflite` file."""
     if pathlib.Path(path).suffix == ".tflite":
         return path
+    from tfcompress.interop.load import load_model
+
     return load_model(path, values.safe_mode)

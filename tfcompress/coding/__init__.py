@@ -1,4 +1,4 @@
-"""Codecs: symbols as few bytes."""
+"""Codecs that write symbols in few bytes."""
 
 from tfcompress.coding.bit_pack import BitPack
 from tfcompress.coding.huffman import Huffman

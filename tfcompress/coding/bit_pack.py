@@ -1,4 +1,4 @@
-"""Symbols of equally many bits."""
+"""Symbols with equally many bits."""
 
 import numpy as np
 
@@ -7,17 +7,17 @@ from tfcompress.core.nouns import Codec
 
 
 class BitPack(Codec):
-    """Writes every symbol with the bits that the largest one needs.
+    """Writes every symbol with as many bits as the largest one needs.
 
-    `b = max(1, ceil(log2(max symbol + 1)))` bits a symbol, from the highest bit of each
-    byte on. Stream: a byte with `b`, then `ceil(count b / 8)` bytes.
+    `b = max(1, ceil(log2(max symbol + 1)))` bits per symbol, starting at the highest
+    bit of each byte. Stream: a byte with `b`, then `ceil(count b / 8)` bytes.
 
     Example:
         >>> BitPack().encode(np.array([1, 2, 3], np.uint8)).hex()
         '026c'
     """
 
-    # In headers of encoded tensors; `native/coding/decode.h` has the same.
+    # Used in headers of encoded tensors; the same as in `native/coding/decode.h`.
     number = 0
 
     def encode(self, symbols):
@@ -36,21 +36,21 @@ class BitPack(Codec):
 
 
 def bits_for(symbols):
-    """Bits that the largest symbol needs, at least 1."""
+    """The number of bits that the largest symbol needs, at least 1."""
     return max(1, int(np.max(symbols, initial=0)).bit_length())
 
 
 def pack(symbols, bits):
-    """Symbols of `bits` bits each as bytes."""
+    """Symbols with `bits` bits each, as bytes."""
     by_bit = np.unpackbits(np.ravel(symbols).astype(np.uint8)[:, None], axis=1)
     return np.packbits(by_bit[:, 8 - bits :]).tobytes()
 
 
 def unpack(content, bits, count):
-    """The first `count` symbols of `bits` bits each.
+    """The first `count` symbols with `bits` bits each.
 
     Raises:
-        ValueError: if there are fewer.
+        ValueError: if there are fewer symbols.
     """
     if len(content) * 8 < count * bits:
         raise ValueError(

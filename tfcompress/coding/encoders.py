@@ -1,4 +1,4 @@
-"""Constants of a model, encoded."""
+"""Encodes constants of a model."""
 
 import numpy as np
 
@@ -15,26 +15,26 @@ from tfcompress.coding.rans import Rans
 from tfcompress.coding.wire import Encoded, Kind, Layout
 
 MAX_VALUES = 256
-# What TFLite Micro decodes: float32, int32, int64, int16, int8.
+# Types that TFLite Micro decodes: float32, int32, int64, int16, int8.
 _MICRO_TYPES = (1, 2, 4, 7, 9)
 _INT8 = 9
 _WIDE_INTEGERS = (2, 4, 7)
 _MAX_LUT_VALUES = 128
 _SAMPLE_SIZE = 1 << 16
-# Channels that tell whether it is worth looking at all.
+# Number of channels that show whether it is worth processing all of them.
 _NUM_TRIED = 4
 
 
 class Symbols:
-    """A constant as indices of its different values.
+    """A constant as indices into its distinct values.
 
     Attributes:
         tensor: its `wire.Tensor`.
         elements: its elements, flat.
-        values: the different elements in rising order; with an axis a row of them for
-            each channel, filled up where others have more.
+        values: the distinct elements in ascending order; with an axis, one row of them
+            per channel, padded to the longest row.
         indices: `uint8` array in the tensor's shape.
-        zero: the index of 0, or of what is nearest to it.
+        zero: the index of 0, or of the value nearest to it.
         axis: the `wire.Axis` of the channels.
     """
 
@@ -48,14 +48,14 @@ class Symbols:
 
     @property
     def num_values(self):
-        """Values of a table."""
+        """The number of values in a table."""
         return self.values.shape[-1]
 
     @classmethod
     def of(cls, content, tensor):
-        """The symbols of a constant's bytes, None if it has more than 256 values."""
+        """The symbols for a constant's bytes, None if it has more than 256 values."""
         elements = tensor.elements(content).ravel()
-        # Patterns of bits, since -0.0 equals 0.0 and must stay what it is.
+        # Compares bit patterns, since -0.0 equals 0.0 but must be preserved.
         patterns = elements.view(f"u{elements.dtype.itemsize}")
         found = _distinct(patterns)
         if found is None:
@@ -75,14 +75,14 @@ class Symbols:
 
     @classmethod
     def by_channel(cls, content, tensor):
-        """Symbols with a table of values for each output channel.
+        """Symbols with one table of values per output channel.
 
-        Shared values differ between channels once each has a scale of its own, as
-        after batch norm was folded. Zero has the same index in all of them.
+        Shared values differ between channels once each has its own scale, as after
+        folding batch norm. Zero has the same index in all of them.
 
         Returns:
-            None if there are no channels, or the values of one are more than 256 or as
-            many as its elements.
+            None if there are no channels, or if one has more than 256 values or as many
+            as elements.
         """
         if len(tensor.shape) < 2:
             return None
@@ -112,7 +112,7 @@ def _rising(elements):
 
 
 def _ranks(rows):
-    """`(indices, zero, values of a table)` of integers `(channels, elements)`."""
+    """`(indices, zero, values of a table)` for integers `(channels, elements)`."""
     most = min(MAX_VALUES, rows.shape[1] - 1)
     if max(len(np.unique(row)) for row in rows[:_NUM_TRIED]) > most:
         return None
@@ -124,7 +124,7 @@ def _ranks(rows):
     )
     zero = int(negative.max())
     has_zero = (rows == 0).any(axis=1, keepdims=True)
-    # Channels without a zero leave its place empty, if others have one.
+    # Channels without a zero leave its place unused if others have one.
     gap = (ordered >= 0) & ~has_zero & has_zero.any()
     index = rank + zero - negative[:, None] + gap
     num_values = int(index.max()) + 1
@@ -136,7 +136,7 @@ def _ranks(rows):
 
 
 def _distinct(patterns):
-    """The different values, None if there are more than 256."""
+    """The distinct values, None if there are more than 256."""
     if patterns.dtype.itemsize == 1:
         return np.flatnonzero(np.bincount(patterns, minlength=256)).astype(np.uint8)
     found = np.unique(patterns[:_SAMPLE_SIZE])
@@ -149,7 +149,7 @@ def _distinct(patterns):
 
 
 def lut(symbols):
-    """Packed indices into a table for all or for each channel."""
+    """Packed indices into one table for all channels, or one per channel."""
     if symbols.tensor.type not in _MICRO_TYPES or symbols.axis:
         return [coded(symbols, BitPack())]
     options = [_shared_lut(symbols), _lut_by_channel(symbols)]
@@ -161,7 +161,7 @@ def _shared_lut(symbols):
     if count > _MAX_LUT_VALUES:
         return None
     bits = bits_for(symbols.indices)
-    # A stride of 0 lets all quantized channels read the same values.
+    # A stride of 0 makes all quantized channels read the same values.
     stride = 0 if symbols.tensor.num_channels > 1 else count
     return Encoded(
         pack(symbols.indices, bits),
@@ -194,7 +194,7 @@ def _lut_by_channel(symbols):
 def huffman(symbols):
     """Huffman codes, with TFLite Micro's tables for int8.
 
-    It has none for wider integers, the biases of int8 models: those become a `lut`.
+    It has none for wider integers, as in the biases of int8 models: those become a `lut`.
     """
     if symbols.tensor.type in _WIDE_INTEGERS:
         return lut(symbols)
@@ -212,11 +212,11 @@ def huffman(symbols):
 
 
 def decode_tables(lengths):
-    """The smallest tables by which TFLite Micro decodes a canonical code.
+    """The smallest tables with which TFLite Micro decodes a canonical code.
 
     Returns:
-        `(tables, initial_bits, is_wide)`: entries of 16 bits, or 32 if an offset does
-        not fit, and the index bits of the first table.
+        `(tables, initial_bits, is_wide)`: entries of 16 bits, or of 32 if an offset
+        does not fit, and the index bits of the first table.
     """
     longest = int(lengths.max())
     options = [_tables(lengths, bits) for bits in range(1, longest + 1)]
@@ -229,7 +229,7 @@ def decode_tables(lengths):
 
 
 def _tables(lengths, initial_bits):
-    """Kind, count and value of each entry: a first table, then one for each prefix."""
+    """Kind, count and value of each entry: a first table, then one per prefix."""
     used = np.flatnonzero(lengths)
     lengths, codes = lengths[used].astype(np.int64), canonical_codes(lengths)[used]
     is_long = lengths > initial_bits
@@ -259,7 +259,7 @@ def _fill_table(symbols, codes, lengths, bits):
 
 
 def prune(symbols):
-    """A bit for each element, and the elements that are not zero."""
+    """One bit per element, and the elements that are not zero."""
     tensor = symbols.tensor
     if tensor.type not in _MICRO_TYPES or symbols.axis or any(tensor.zero_points):
         return [coded(symbols, BitPack(), Layout.BITMAP)]
@@ -273,7 +273,7 @@ def prune(symbols):
 
 
 def rans(symbols):
-    """Asymmetric numeral systems with fixed tables, of symbols or of gaps and entries."""
+    """Asymmetric numeral systems with fixed tables, for symbols or for gaps and entries."""
     layouts = (Layout.DENSE, Layout.RELATIVE)
     return [coded(symbols, Rans(), layout) for layout in layouts]
 
@@ -284,13 +284,13 @@ def mixing(symbols):
 
 
 def num_decisions(symbols):
-    """About how many binary decisions `mixing` makes."""
+    """The approximate number of binary decisions that `mixing` makes."""
     filled = np.count_nonzero(symbols.indices != symbols.zero)
     return symbols.indices.size + filled * 2 * symbols.num_values.bit_length()
 
 
 def periods(symbols):
-    """Periods of columns to try: none, channels, and what full columns show."""
+    """Periods of columns to try: none, channels, and those suggested by full columns."""
     shape = symbols.indices.shape
     if len(shape) < 2 or symbols.indices[0].size < 4:
         return [0]
@@ -306,7 +306,7 @@ def periods(symbols):
 
 
 def coded(symbols, codec, layout=Layout.DENSE):
-    """Indices written by a codec, and the values that they stand for."""
+    """Indices written by a codec, and the values that they represent."""
     num_values = symbols.num_values
     ancillary = wire.header(
         Kind.SYMBOLS, layout, codec.number, num_values - 1, symbols.zero, symbols.axis

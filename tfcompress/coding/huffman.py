@@ -12,11 +12,11 @@ MAX_LENGTH = 12
 class Huffman(Codec):
     """Writes frequent symbols with fewer bits: canonical Huffman codes.
 
-    Code lengths `l_s` minimise `sum_s count_s l_s` under `l_s <= 12`. Canonical: shorter
-    codes come first, codes of one length are in the order of their symbols, so that
-    lengths are all a decoder needs. Stream: a byte with the number of symbols - 1, a
-    nibble with the length of each (0: does not occur), the codes from the highest bit
-    of each byte on.
+    Code lengths `l_s` minimize `sum_s count_s l_s` subject to `l_s <= 12`. In canonical
+    codes, shorter codes come first and codes of equal length are in the order of their
+    symbols, so that a decoder only needs the lengths. Stream: a byte with the number of
+    symbols - 1, a nibble with the length of each (0: does not occur), then the codes,
+    starting at the highest bit of each byte.
 
     Source: Huffman (1952), "A Method for the Construction of Minimum-Redundancy Codes";
     for the limit, Larmore and Hirschberg (1990), "A Fast Algorithm for Optimal
@@ -28,7 +28,7 @@ class Huffman(Codec):
         ('02122002c0', [0, 0, 0, 0, 0, 0, 1, 2])
     """
 
-    # In headers of encoded tensors; `native/coding/decode.h` has the same.
+    # Used in headers of encoded tensors; the same as in `native/coding/decode.h`.
     number = 1
 
     def encode(self, symbols):
@@ -51,7 +51,7 @@ class Huffman(Codec):
 
 
 def code_lengths(counts):
-    """Lengths of the best code of at most 12 bits (package-merge).
+    """Lengths of the best code with at most 12 bits (package-merge).
 
     Args:
         counts: how often each of at most 256 symbols occurs.
@@ -96,7 +96,7 @@ def canonical_codes(lengths):
 
 
 def write_codes(symbols, lengths):
-    """The codes of symbols one behind the other, as bytes."""
+    """The codes of symbols one after another, as bytes."""
     table = np.zeros(256, np.uint8)
     table[: len(lengths)] = lengths
     if not native.library():
@@ -117,7 +117,7 @@ def _write_codes_reference(symbols, lengths):
 
 
 def _read_codes(content, lengths, count):
-    """Reads all windows of bits at once, then follows the jumps from code to code."""
+    """Reads all windows of bits at once, then jumps from code to code."""
     symbols, steps = _window_tables(lengths)
     bits = np.unpackbits(native.as_bytes(content))
     padded = np.pad(bits, (0, MAX_LENGTH)).astype(np.int64)
@@ -139,7 +139,7 @@ def _read_codes(content, lengths, count):
 
 
 def _window_tables(lengths):
-    """For each window of 12 bits: the symbol that it starts with, and its length."""
+    """For each 12-bit window, the symbol that it starts with, and its length."""
     symbols = np.zeros(1 << MAX_LENGTH, np.uint8)
     steps = np.zeros(1 << MAX_LENGTH, np.int64)
     codes = canonical_codes(lengths)
@@ -147,7 +147,7 @@ def _window_tables(lengths):
         free = MAX_LENGTH - int(lengths[symbol])
         start, stop = int(codes[symbol]) << free, int(codes[symbol] + 1) << free
         if stop > len(steps):
-            raise ValueError("Cannot decode: the code lengths are no prefix code.")
+            raise ValueError("Cannot decode: the code lengths are not a prefix code.")
         symbols[start:stop] = symbol
         steps[start:stop] = lengths[symbol]
     return symbols, steps

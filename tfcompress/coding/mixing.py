@@ -13,30 +13,30 @@ _ZERO_RATE, _NODE_RATE = 6, 3
 _ROW_TRUST, _COLUMN_TRUST, _NEAR_TRUST = 4, 3, 1
 _FIRST_SIZE_NODE, _FIRST_BIT_NODE = 1, 9
 _LOWEST_STATE = 1 << 32
-# A decoder counts for each column, in eight bytes.
+# A decoder keeps counts for each column, in eight bytes.
 _MAX_COLUMNS = 1 << 24
 
 
 class Mixing(Codec):
-    """Writes each symbol as binary decisions whose probabilities are learned on the way.
+    """Writes each symbol as binary decisions with probabilities learned on the fly.
 
     A symbol `s` becomes the level `q = s - zero`: whether `q` is 0, its sign, and its
-    size. A decision asks predictors, one for each context; a predictor holds the
-    probability `p` of a 1 and moves by `(bit - p) / (n + 1.5)` at its n-th use. A
-    mixture learns which predictors to trust:
+    size. A decision uses predictors, one per context; a predictor holds the probability
+    `p` of a 1 and changes by `(bit - p) / (n + 1.5)` at its n-th use. A mixture learns
+    which predictors to trust:
 
         p = squash(sum_i w_i x_i),   x_0 = stretch(p_0),   x_i = stretch(p_i) - x_0,
         w_i <- w_i + rate x_i (bit - p),   stretch(p) = ln(p / (1 - p))
 
     with `squash` the inverse of `stretch`. Contexts of a zero: all symbols so far, its
-    column, its row, the six symbols around, how full its row, its column and the columns
-    beside it are, the last 32 symbols, those a period of columns before; of signs and
-    sizes: all so far, the row, the symbols at the left and above. Integers only, so that
-    every machine computes the same. A decision takes about 60 ns, so that 15 million
-    zeros take a second.
+    column, its row, the six surrounding symbols, how full its row, its column and the
+    adjacent columns are, the last 32 symbols, those one period of columns before; of
+    signs and sizes: all symbols so far, the row, the symbols to the left and above.
+    Only integers are used, so that every machine computes the same. A decision takes
+    about 60 ns, so that 15 million zeros take a second.
 
     Args:
-        zero: the symbol that most weights have, usually that of 0.
+        zero: the symbol of most weights, usually that of 0.
         period: columns after which patterns repeat, such as the channels of a
             convolution or the width of an image, 2 to 65535; 0 for none.
 
@@ -53,7 +53,7 @@ class Mixing(Codec):
         (32, 514)
     """
 
-    # In headers of encoded tensors; `native/coding/decode.h` has the same.
+    # Used in headers of encoded tensors; the same as in `native/coding/decode.h`.
     number = 3
 
     def __init__(self, zero: Integer(0, 255) = 0, period: Integer(0, 65535) = 0):
@@ -108,7 +108,7 @@ class _Model:
         self.state = int.from_bytes(stream[8:16], "little")
         self.words = iter(np.frombuffer(stream[16:], "<u4").tolist())
         self.levels = []
-        # A predictor is a list: its probability, how often it was used.
+        # A predictor is a list: its probability, and its number of uses.
         self.predictors = {"overall": [32768, 0]}
         self.weights = {}
         self.filled = [0] * self.width
@@ -249,18 +249,18 @@ class _Model:
 
 
 def _fill(filled, length):
-    """How full something is, from 0 (empty) to 11, by powers of two."""
+    """The fill level, from 0 (empty) to 11, in powers of two."""
     if not filled or not length:
         return 0
     return max(1, min((filled * 1024 // length).bit_length(), 11))
 
 
 def _divide(a, b):
-    """Rounded towards zero, as in C."""
+    """Division rounded towards zero, as in C."""
     return a // b if a >= 0 else -(-a // b)
 
 
-# 65536 / (1 + exp(-i / 2)) for i = -16 to 16; written down, since the last digit of an
+# 65536 / (1 + exp(-i / 2)) for i = -16 to 16; listed, since the last digit of an
 # exponential differs between machines.
 _SQUASHED = [
     *(22, 36, 60, 99, 162, 268, 440, 722, 1179, 1921, 3108, 4971, 7812, 11955, 17625),
@@ -276,7 +276,7 @@ def _squash(odds):
 
 
 def _stretched():
-    """For each probability in steps of 1/4096 the lowest odds that reach its middle."""
+    """For each probability in steps of 1/4096, the lowest odds that reach its middle."""
     odds, table = -_LARGEST_ODDS, []
     for middle in range(8, 65536, 16):
         while odds < _LARGEST_ODDS and _squash(odds) < middle:

@@ -17,20 +17,21 @@ _NUM_ROUNDS = 8
 
 
 class Rans(Codec):
-    """Writes a symbol of frequency `f` with `log2(4096 / f)` bits, fractions included.
+    """Writes a symbol of frequency `f` with `log2(4096 / f)` bits, including fractions.
 
-    A state `x` in `[2^16, 2^32)` takes symbol `s`, whose frequency is `f_s` behind
+    A state `x` in `[2^16, 2^32)` absorbs symbol `s`, with frequency `f_s` after
     frequencies that sum to `c_s`, by
 
         x <- 2^12 floor(x / f_s) + c_s + x mod f_s
 
-    after its low 16 bits are written out where it would grow too large; decoding is the
-    inverse, from the last symbol to the first. From 4096 symbols on, eight states take
-    turns along a row, which decodes faster.
+    after its low 16 bits are written out if it would become too large; decoding is the
+    inverse, from the last symbol to the first. From 4096 symbols on, eight states
+    alternate along a row, which decodes faster.
 
-    Rows of a matrix, such as the weights of one neuron each, often have distributions of
-    their own: alike ones share a table, up to 16, chosen by k-means with the bits that
-    a table costs a row as distance, and kept only if the whole stream becomes smaller.
+    Rows of a matrix, such as the weights of one neuron each, often have different
+    distributions: similar ones share a table, up to 16 tables in total, chosen by
+    k-means with the coded size of a row as distance, and kept only if the whole stream
+    becomes smaller.
 
     Source: Duda (2013), "Asymmetric Numeral Systems", arXiv 1311.2540; for the lanes,
     Giesen (2014), "Interleaved Entropy Coders", arXiv 1402.3392.
@@ -44,7 +45,7 @@ class Rans(Codec):
         True
     """
 
-    # In headers of encoded tensors; `native/coding/decode.h` has the same.
+    # Used in headers of encoded tensors; the same as in `native/coding/decode.h`.
     number = 2
 
     def encode(self, symbols):
@@ -91,7 +92,7 @@ class Rans(Codec):
 
 
 def _row_length(shape):
-    """The size of a row; rows are joined where there are very many."""
+    """The size of a row; rows are joined if there are very many."""
     num_rows = shape[0] if len(shape) > 1 else 1
     length = int(np.prod(shape)) // num_rows
     return length * -(-num_rows // _MAX_ROWS)
@@ -131,7 +132,7 @@ def _sums(counts, row_tables, num_tables):
 def frequencies_of(counts):
     """Integer frequencies that sum to 4096, at least 1 for each symbol that occurs.
 
-    Rounded so that the symbols cost the fewest bits, `-sum_s count_s log2 f_s`.
+    Rounded so that the symbols take the fewest bits, `-sum_s count_s log2 f_s`.
 
     >>> frequencies_of(np.array([3, 0, 1])).tolist()
     [3072, 0, 1024]
@@ -163,7 +164,7 @@ def _header(symbols, row_length, row_tables, frequencies):
 
 
 def _pack_frequencies(frequencies):
-    """Four bits with the number of bits of each, then the bits below its highest."""
+    """Four bits with the bit length of each, then the bits below its highest."""
     bits = "".join(
         f"{value.bit_length():04b}" + f"{value:b}"[1:]
         for value in np.ravel(frequencies).tolist()
@@ -172,7 +173,7 @@ def _pack_frequencies(frequencies):
 
 
 def _unpack_frequencies(bits, num_tables, num_symbols):
-    """The inverse, and how many bits it took; `bits` is a string."""
+    """The inverse, and the number of bits read; `bits` is a string."""
     values, place = [], 0
     for _ in range(num_tables * num_symbols):
         length = int(bits[place : place + 4], 2)
@@ -183,7 +184,7 @@ def _unpack_frequencies(bits, num_tables, num_symbols):
 
 
 def _decode(stream, count):
-    """Lane by lane at once, round after round."""
+    """Decodes all lanes at once, round after round."""
     num_lanes = _NUM_LANES if stream[0] & 1 else 1
     num_tables, num_symbols = (stream[0] >> 1) + 1, stream[1] + 1
     row_length, row_tables, start = count, np.zeros(1, np.uint8), 2

@@ -1,4 +1,4 @@
-"""Symbols of which most are alike."""
+"""Symbols that are mostly equal."""
 
 import numpy as np
 
@@ -8,11 +8,14 @@ from tfcompress.core.nouns import Codec
 
 
 class Bitmap(Codec):
-    """Writes a bit for each symbol, set where it is not `zero`, then those symbols.
+    """Writes one bit per symbol, set if it is not `zero`, then those symbols.
 
     Args:
-        codec: writes the symbols that are not zero; an object or its name.
-        zero: the symbol that is left out.
+        codec: codec for the symbols that are not zero, an object or its name.
+        zero: the symbol that is left out, 0 to 255.
+
+    Raises:
+        ValueError: if there is no such codec, or `zero` is out of range.
 
     Example:
         >>> Bitmap().encode(np.array([0, 0, 3, 0, 0, 0, 0, 1], np.uint8)).hex()
@@ -45,18 +48,21 @@ class Bitmap(Codec):
 
 
 class RelativeIndex(Codec):
-    """Writes only entries that are not `zero`, each with the zeros before it.
+    """Writes only entries that are not `zero`, each with the number of zeros before it.
 
-    A gap has `gap_bits` bits. Where more zeros come than a gap can say, an entry that
-    is itself zero is written behind as many as it can: of 0 0 0 0 0 7 with `gap_bits=2`
-    remain (gap 3, 0), (gap 1, 7). Stream: the number of entries and the size of the
+    A gap has `gap_bits` bits. If there are more zeros than a gap can represent, an
+    entry that is itself zero follows the longest gap: 0 0 0 0 0 7 with `gap_bits=2`
+    becomes (gap 3, 0), (gap 1, 7). Stream: the number of entries and the size of the
     stream of gaps (32 bits each), that stream, the stream of entries.
 
     Args:
-        codec: writes the gaps and the entries; an object or its name.
-        zero: the symbol that is left out.
-        gap_bits: 1 to 8; Deep Compression takes 5 for dense and 8 for convolution
+        codec: codec for the gaps and the entries, an object or its name.
+        zero: the symbol that is left out, 0 to 255.
+        gap_bits: 1 to 8; Deep Compression uses 5 for dense and 8 for convolution
             layers. None tries both.
+
+    Raises:
+        ValueError: if there is no such codec, or an argument is out of range.
 
     Source: Han et al., "Deep Compression" (2016), section 2 and figure 2.
 
@@ -87,7 +93,7 @@ class RelativeIndex(Codec):
         return sizes + gap_stream + self.codec.encode(entries)
 
     def entries(self, symbols, gap_bits=None):
-        """The gaps and the entries of symbols, padding zeros included."""
+        """The gaps and the entries of symbols, including padding zeros."""
         longest = 2 ** (gap_bits or self.gap_bits or 8) - 1
         symbols = np.ravel(symbols).astype(np.uint8)
         places = np.flatnonzero(symbols != self.zero)
@@ -112,7 +118,7 @@ class RelativeIndex(Codec):
         places = np.cumsum(gaps.astype(np.int64) + 1) - 1
         if num_entries and places[-1] >= count:
             raise ValueError(
-                f"Cannot decode {count} symbols: an entry lies behind them."
+                f"Cannot decode {count} symbols: an entry lies after the end."
             )
         symbols = np.full(count, self.zero, np.uint8)
         symbols[places] = decode(stream[8 + size :], num_entries)
@@ -120,7 +126,7 @@ class RelativeIndex(Codec):
 
 
 def relative_index(places, longest):
-    """The gaps before rising places, none longer than `longest`, and which pad.
+    """The gaps before ascending places, none longer than `longest`, and which are padding.
 
     >>> gaps, is_padding = relative_index(np.array([1, 4, 15]), 7)
     >>> gaps.tolist(), is_padding.tolist()

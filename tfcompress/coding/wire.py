@@ -1,8 +1,8 @@
 """Encoded tensors in the form of TFLite Micro's TFLM_DECODE operation.
 
-A tensor becomes two: encoded bytes, and ancillary bytes that begin with 16: the type of
-the encoding, 1 for the version, two zeros, and 12 that depend on the type.
-`native/coding/decode.h` lists them.
+A tensor is stored as two: encoded bytes, and ancillary bytes that begin with a 16-byte
+header: the type of the encoding, 1 for the version, two zeros, and 12 bytes that depend
+on the type. `native/coding/decode.h` lists them.
 
 Source: tensorflow/lite/micro/compression/decode.py in the TFLite Micro repository, "TFLM
 DECODE Operator Design".
@@ -25,11 +25,11 @@ from tfcompress.core.nouns import Codec
 DECODE = "TFLM_DECODE"
 HEADER_SIZE = 16
 INT4 = 18
-# In place of the axis of value tables: there is one for all elements.
+# In place of the axis of value tables: one table for all elements.
 SHARED_LUT = 15
-# Of what is sliced.
+# Largest rank of sliced tensors.
 MAX_RANK = 8
-# A file holds less.
+# Larger than the contents of any file.
 _MAX_SIZE = 2**31 - 1
 # TfLiteType of the runtime's C interface.
 _DTYPES = {
@@ -48,7 +48,7 @@ class Kind(enum.IntEnum):
 
 
 class Layout(enum.IntEnum):
-    """How symbols stand for a tensor of kind `SYMBOLS`."""
+    """How symbols represent a tensor of kind `SYMBOLS`."""
 
     DENSE = 0
     BITMAP = 1
@@ -56,7 +56,7 @@ class Layout(enum.IntEnum):
 
 
 class Axis(enum.IntEnum):
-    """The axis of which each slice has a table of values, in kind `SYMBOLS`."""
+    """The axis along which each slice has its own table of values, in kind `SYMBOLS`."""
 
     NONE = 0
     FIRST = 1
@@ -65,12 +65,12 @@ class Axis(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """What a model says of a constant.
+    """The description of a constant in a model.
 
     Attributes:
-        type: its `TfLiteType`; 4-bit integers have the number 18.
-        shape: its sizes.
-        zero_points: one for each quantized channel; one for all, or none for floats.
+        type: its `TfLiteType`; that of 4-bit integers is 18.
+        shape: its shape.
+        zero_points: one per quantized channel; one for all, or none for floats.
         channel_axis: the axis of the channels.
     """
 
@@ -86,24 +86,24 @@ class Tensor:
 
     @property
     def size_bytes(self):
-        """Of its elements."""
+        """Size of its elements in bytes."""
         if self.type == INT4:
             return (self.count + 1) // 2
         return self.count * self.dtype.itemsize
 
     @property
     def dtype(self):
-        """NumPy's type of an element; a byte for 4-bit integers."""
+        """The NumPy type of an element; a byte for 4-bit integers."""
         return np.dtype(_DTYPES[self.type])
 
     @property
     def num_channels(self):
-        """Number of quantized channels, 1 without."""
+        """Number of quantized channels, 1 if there are none."""
         return max(1, len(self.zero_points))
 
     @property
     def channels_last(self):
-        """Whether channels are the last axis; else they are the first."""
+        """Whether channels are the last axis; otherwise they are the first."""
         return self.num_channels > 1 and self.channel_axis == len(self.shape) - 1
 
     def channel_of_each(self):
@@ -113,13 +113,13 @@ class Tensor:
         return np.arange(self.count) // max(1, self.count // self.num_channels)
 
     def elements(self, content):
-        """The elements of a constant's bytes, in the tensor's shape."""
+        """The elements in a constant's bytes, in the tensor's shape."""
         if self.type != INT4:
             return np.frombuffer(content, self.dtype).reshape(self.shape)
         return unpack_nibbles(content, self.count).reshape(self.shape)
 
     def content(self, elements):
-        """The bytes of a constant with such elements."""
+        """The bytes of a constant with the given elements."""
         if self.type == INT4:
             return pack_nibbles(elements).tobytes()
         return np.ravel(elements).astype(self.dtype).tobytes()
@@ -134,24 +134,24 @@ class Encoded:
 
     @property
     def size_bytes(self):
-        """Of both parts."""
+        """Size of both parts in bytes."""
         return len(self.content) + len(self.ancillary)
 
 
 def header(kind, *fields):
-    """The 16 bytes that ancillary data begin with; `fields` are bytes 5, 6, ..."""
+    """The first 16 bytes of ancillary data; `fields` are bytes 5, 6, ..."""
     return bytes([kind, 1, 0, 0, 1, *fields]).ljust(HEADER_SIZE, b"\0")
 
 
 def decode(encoded, tensor):
-    """The bytes of the constant that was encoded, or a view of them.
+    """The bytes of the encoded constant, or a view of them.
 
     Args:
         encoded: an `Encoded`.
         tensor: the `Tensor` of the decoded constant.
 
     Raises:
-        ValueError: if the bytes are damaged or of an unknown encoding.
+        ValueError: if the bytes are damaged or have an unknown encoding.
     """
     if tensor.type not in _DTYPES:
         raise ValueError(f"Cannot decode a tensor of type {tensor.type}.")
@@ -234,7 +234,7 @@ def _read_lut(content, ancillary, tensor):
 
 
 def _with_lut_channels(tensor, axis, stride, num_values):
-    """The tensor with a channel for each table of values."""
+    """The tensor with one channel per table of values."""
     if axis == SHARED_LUT or stride == 0:
         return dataclasses.replace(tensor, zero_points=(0,))
     size = tensor.shape[-1 if axis else 0] if tensor.shape else 1
@@ -308,18 +308,18 @@ def _read_symbols(content, ancillary, tensor):
 
 
 def slice_of(sizes, kept, blocks):
-    """Ancillary bytes of a slice: of each block of an axis the first elements are kept.
+    """Ancillary bytes of a slice, which keeps the first elements of each block of an axis.
 
     Args:
-        sizes: of the axes of the whole tensor, at most 8.
-        kept: sizes of what is kept.
+        sizes: sizes of the axes of the whole tensor, at most 8 axes.
+        kept: sizes of the part that is kept.
         blocks: for each axis, the number of its blocks, which divides both sizes.
     """
     return header(Kind.SLICE, len(sizes)) + np.uint32([sizes, kept, blocks]).T.tobytes()
 
 
 def kept_places(size, kept, blocks):
-    """The places of what a slice keeps of an axis.
+    """The positions along an axis that a slice keeps.
 
     >>> kept_places(6, 4, 2)
     array([0, 1, 3, 4])
@@ -332,7 +332,7 @@ def _read_slice(content, ancillary, tensor):
     rank = ancillary[5]
     if tensor.type == INT4 or not 1 <= rank <= MAX_RANK:
         raise ValueError(
-            f"Cannot decode: no slices of type {tensor.type}, rank {rank}."
+            f"Cannot decode: slices of type {tensor.type}, rank {rank}, do not exist."
         )
     axes = np.frombuffer(ancillary, "<u4", 3 * rank, HEADER_SIZE).reshape(rank, 3)
     axes = axes.tolist()
@@ -349,7 +349,7 @@ def _read_slice(content, ancillary, tensor):
 
 
 def coders():
-    """`{number in the header: codec}` of the registered codecs that have one.
+    """`{number in the header: codec}` for the registered codecs that have one.
 
     >>> coders()[0].__name__
     'BitPack'
@@ -359,7 +359,7 @@ def coders():
 
 
 def in_layout(codec, layout, zero):
-    """A codec of dense symbols, or one that leaves out the symbol `zero`."""
+    """A codec for dense symbols, or one that leaves out the symbol `zero`."""
     if layout == Layout.DENSE:
         return codec
     return (Bitmap if layout == Layout.BITMAP else RelativeIndex)(codec, zero)

@@ -1,1 +1,1 @@
-"""The nouns, and what all parts stand on."""
+"""The nouns, and the foundations that all other parts build on."""

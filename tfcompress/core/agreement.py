@@ -1,4 +1,4 @@
-"""The proof that a copy of a model computes what the model computes."""
+"""Proof that a copy of a model computes the same as the model."""
 
 import keras
 import numpy as np
@@ -9,10 +9,10 @@ from tfcompress.core.recording import recorded
 from tfcompress.core.samples import random_inputs
 from tfcompress.core.substituted import call_substituted
 
-# Root mean square of the differences over that of the outputs.
+# Largest allowed RMS of the differences, relative to the RMS of the outputs.
 _MOST = 1e-2
 _BATCH_SIZE = 2
-# That of bfloat16 is V.
+# "V" is the kind of bfloat16.
 _FLOAT_KINDS = "fV"
 
 
@@ -20,7 +20,7 @@ def copy_model(model):
     """A copy of a model that is known to compute the same.
 
     Raises:
-        ValueError: as `clone_layer` and `check_agreement`.
+        ValueError: see `clone_layer` and `check_agreement`.
     """
     copy = clone_layer(model)
     check_agreement(model, copy)
@@ -28,40 +28,40 @@ def copy_model(model):
 
 
 def check_agreement(model, copy):
-    """Raises unless a copy computes what a model does, on one random batch.
+    """Raises unless a copy computes the same as a model, on one random batch.
 
-    Nothing is said of models that cannot be called with random inputs, or whose outputs
-    are random themselves. State stays as it is.
+    Models that cannot be called with random inputs, or whose outputs are random
+    themselves, are not checked. State is left unchanged.
 
     Args:
         model: a built model.
-        copy: of the same inputs and outputs.
+        copy: a model with the same inputs and outputs.
 
     Raises:
-        ValueError: names the first layer whose outputs differ.
+        ValueError: if the outputs differ; names the first layer whose outputs do.
     """
     try:
         inputs = random_inputs(model, _BATCH_SIZE)
         expected = _outputs(model, inputs)
     except Exception:
-        # Such as inputs that a lookup does not know, or sizes that do not fit together.
+        # For example inputs unknown to a lookup layer, or sizes that do not match.
         return
     try:
         actual = _outputs(copy, inputs)
     except Exception as error:
         raise ValueError(
             f"The copy of model {model.name!r} cannot be called: {_first_line(error)}. "
-            "Where its call() asks for sizes, some may be unknown (None) when it is "
-            "followed: use -1 and keras.ops there."
+            "If its call() reads sizes, some may be unknown (None) while it is traced: "
+            "use -1 and keras.ops there."
         ) from error
     if _agree(expected, actual):
         return
     if not _agree(expected, _outputs(model, inputs)):
         return
     raise ValueError(
-        f"The copy of model {model.name!r} does not compute what the model computes: "
-        f"{_first_difference(model, copy, inputs)}. Let get_config() return all "
-        "that the layer's outputs depend on."
+        f"The copy of model {model.name!r} does not compute the same as the model: "
+        f"{_first_difference(model, copy, inputs)}. Let get_config() return "
+        "everything that the layer's outputs depend on."
     )
 
 
@@ -93,7 +93,7 @@ def _close(expected, actual):
     same = (expected == actual) | (np.isnan(expected) & np.isnan(actual))
     error = np.where(same, 0.0, expected - actual)
     size = np.where(np.isfinite(expected), expected, 0.0)
-    # What is not finite in one of them only makes the comparison false.
+    # A value that is not finite in only one of them makes the comparison false.
     return bool(np.sum(error**2) <= _MOST**2 * np.sum(size**2) + 1e-12)
 
 
@@ -122,7 +122,7 @@ def _first_difference(model, copy, inputs):
 
 
 def _simple_pairs(model, copy):
-    """Layers without layers inside, if both models have the same."""
+    """Pairs of layers without sublayers, if both models have the same ones."""
     simple = [
         [layer for layer in all_layers(a) if _is_simple(layer)] for a in (model, copy)
     ]

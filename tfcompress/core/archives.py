@@ -1,7 +1,7 @@
-"""Opens files that say how large their contents are, and may say anything.
+"""Opens files that declare how large their contents are, and may declare anything.
 
-What is read of them takes as much memory as they say, so what says far more than any
-model has is refused before it is read.
+Reading them takes as much memory as they declare, so a file that declares far more than
+any model holds is refused before it is read.
 """
 
 import io
@@ -11,8 +11,8 @@ import zipfile
 
 import h5py
 
-# Contents may be so much larger than the file, or of this size in any case. Weights of
-# which most are zero pack to a fiftieth.
+# Contents may be this many times larger than the file, and may always have this size.
+# Weights that are mostly zero compress to a fiftieth.
 _MAX_EXPANSION = 100
 _SMALL_BYTES = 1 << 28
 _MAX_TEXT_BYTES = 1 << 26
@@ -23,8 +23,8 @@ def open_archive(path):
     """A `zipfile.ZipFile` whose members are together no larger than is plausible.
 
     Raises:
-        ValueError: if they are.
-        zipfile.BadZipFile: if it is no archive.
+        ValueError: if they are larger.
+        zipfile.BadZipFile: if the file is not an archive.
     """
     archive = zipfile.ZipFile(path)
     members = archive.infolist()
@@ -41,7 +41,7 @@ def check_hdf5(file, path):
 
     Args:
         file: an `h5py.File`.
-        path: of the file that it is, or that holds it.
+        path: path of this file, or of the archive that contains it.
     """
     sizes = []
 
@@ -55,7 +55,7 @@ def check_hdf5(file, path):
 
 
 def check_weights(archive, path):
-    """`check_hdf5` of the weights in a `.keras` file."""
+    """Runs `check_hdf5` on the weights in a `.keras` file."""
     content = io.BytesIO(archive.read("model.weights.h5"))
     with h5py.File(content) as file:
         check_hdf5(file, path)
@@ -72,7 +72,7 @@ def _is_plausible(size, path):
 def _refusal(path, size):
     return ValueError(
         f"Cannot load {str(path)!r}: its {pathlib.Path(path).stat().st_size} bytes claim "
-        f"to hold {size}, which no model does. Expected at most "
-        f"{_MAX_EXPANSION} times the size of the file; save it again without compression "
-        "if it is right."
+        f"to hold {size} bytes, which no model does. Expected at most "
+        f"{_MAX_EXPANSION} times the size of the file; if the file is valid, save it "
+        "again without compression."
     )

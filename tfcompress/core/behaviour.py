@@ -1,11 +1,11 @@
-"""What calls do to activations at inference: one answer for all methods."""
+"""How operations treat activations at inference: one answer for all methods."""
 
 import keras
 
 from tfcompress.core.keras_internals import all_layers
 
 L = keras.layers
-# Layers that pass on what they get at inference.
+# Layers that return their inputs unchanged at inference.
 PASSIVE = (
     L.Dropout,
     L.AlphaDropout,
@@ -20,7 +20,7 @@ PASSIVE = (
 
 
 def is_passive(operation):
-    """Whether an operation passes on what it gets at inference.
+    """Whether an operation returns its inputs unchanged at inference.
 
     >>> is_passive(keras.layers.AlphaDropout(0.5)), is_passive(keras.layers.ReLU())
     (True, False)
@@ -29,10 +29,10 @@ def is_passive(operation):
 
 
 def is_fake_quant(operation):
-    """Whether an operation rounds activations to levels of a range, and does no more.
+    """Whether an operation rounds activations to the levels of a range, and nothing else.
 
-    Layers of ours say so themselves (`is_fake_quant`); `tfc.strip` and quantization-aware
-    models of other tools leave an operation of Keras.
+    Our own layers declare it (`is_fake_quant`); `tfc.strip` and quantization-aware
+    models from other tools contain an operation of Keras.
 
     >>> is_fake_quant(tfc.layers.FakeQuant()), is_fake_quant(keras.layers.ReLU())
     (True, False)
@@ -42,7 +42,7 @@ def is_fake_quant(operation):
 
 
 def is_batch_norm(operation):
-    """Whether an operation normalises batches."""
+    """Whether an operation is a batch normalization."""
     return isinstance(operation, L.BatchNormalization)
 
 

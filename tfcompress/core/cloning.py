@@ -27,7 +27,7 @@ def remake(layer, config):
     try:
         made = type(layer).from_config(config, **trust)
         if is_lambda:
-            # Of the code in a configuration, global names are missing.
+            # The code in a configuration lacks its global names.
             made.function = layer.function
         return made
     except Exception as error:
@@ -41,13 +41,13 @@ def remake(layer, config):
 def clone_layer(layer):
     """A built copy of a layer or model with the same weights and state.
 
-    It is made from the configuration where that brings all of it back, and attribute by
-    attribute where it does not, as for layers that have no `get_config` or create what
-    they hold when they are first called. Layers that refer to one another, as tied ones
-    do, still do so when they are copied within one `rebuild`.
+    It is made from the configuration if that restores all of it, and attribute by
+    attribute otherwise, as for layers that have no `get_config` or create their
+    contents on their first call. Layers that refer to one another, such as tied ones,
+    still do so when they are copied within one `rebuild`.
 
     Raises:
-        ValueError: if it can be copied in neither way.
+        ValueError: if neither way of copying works.
     """
     if is_graph(layer):
         return rebuild(layer)
@@ -55,7 +55,7 @@ def clone_layer(layer):
         if copies.has_inside(layer):
             return copies[id(layer)]
         copy = None
-        # Configurations of operations know neither names nor what was set since.
+        # Configurations of operations contain neither names nor attributes set later.
         if isinstance(layer, keras.Layer) and not copies.has_part_of(layer):
             copy = _from_config(layer)
         if copy is None:
@@ -72,7 +72,7 @@ def _from_config(layer):
             copy.build_from_config(layer.get_build_config() or {})
         copy_state(layer, copy)
     except Exception:
-        # Users' code may raise anything, and the other way to copy is as good.
+        # Users' code may raise anything, and the other way to copy works as well.
         return None
     copy.built = layer.built
     return copy
@@ -85,7 +85,7 @@ def _fresh(layer):
 
 
 def _has_build(kind):
-    """Whether a class can make more than all layers do, which may warn of that."""
+    """Whether a class overrides `build` or `build_from_config`; the default may warn."""
     names = ("build", "build_from_config")
     return any(getattr(kind, n) is not getattr(keras.Layer, n) for n in names)
 
@@ -108,7 +108,7 @@ def _duplicated(layer, copies):
 
 @contextlib.contextmanager
 def _together():
-    """The copies made so far within the outermost block of this kind."""
+    """The copies made so far within the outermost `with` block of this function."""
     outer = _copies.get()
     if outer is not None:
         yield outer
@@ -121,10 +121,10 @@ def _together():
 
 
 def copy_state(source, target):
-    """Copies names, all variables, random seeds included, and what is kept beside them.
+    """Copies names, all variables, random seeds included, and other saved state.
 
-    That is the statistics of an adapted `Normalization`, the vocabulary of a lookup, and
-    whatever else layers put into files by methods of their own.
+    That includes the statistics of an adapted `Normalization`, the vocabulary of a
+    lookup, and whatever else layers save to files with their own methods.
 
     Raises:
         ValueError: if the target does not consist of the same layers and variables.
@@ -138,26 +138,26 @@ def copy_state(source, target):
     for old, new in zip(all_layers(source), all_layers(target), strict=True):
         _check_kind(old, new)
         _carry(old, new)
-    # Last, since some layers write other values to files than they compute with.
+    # Last, because some layers save other values than they compute with.
     for old, new in zip(source.variables, target.variables, strict=True):
         new.assign(old.value)
 
 
 def _check_kind(source, target):
-    """Precisions of layers inside follow settings that may have changed since."""
+    """The precision of inner layers follows settings that may have changed since."""
     kinds = [(type(a), a.dtype_policy.name) for a in (source, target)]
     if kinds[0] != kinds[1]:
         raise ValueError(f"The copy of {source.name!r} is {kinds[1]}, not {kinds[0]}.")
 
 
 def _carry(source, target):
-    """What a layer would take along in a file, its name, and whether it is trained."""
+    """Copies what a layer saves to files, its name, and whether it is trainable."""
     target.name = source.name
     if target.trainable != source.trainable:
         target.trainable = source.trainable
     kind = type(source)
     if kind.load_own_variables is not keras.Layer.load_own_variables and source.built:
-        # Of the class, since files leave out a weight that `Hashed` retired.
+        # The method of the class: files leave out a weight that `Hashed` retired.
         store = {}
         kind.save_own_variables(source, store)
         kind.load_own_variables(target, store)
@@ -194,7 +194,7 @@ _TRAINING = (
 
 
 def own_training(kind):
-    """What a class of models does in its own way when it is trained or evaluated.
+    """Names of the methods for training and evaluation that a model class overrides.
 
     >>> class Own(keras.Model):
     ...     def train_step(self, data):
@@ -208,15 +208,15 @@ def own_training(kind):
 def rebuild(model, replace=clone_layer, call=None):
     """A copy of a Sequential or Functional model, nested models included.
 
-    A model whose class trains in a way of its own stays of that class, with its own
-    attributes; files then hold it as a graph, since its constructor makes the original.
+    A model whose class overrides training keeps that class and its attributes; it is
+    then saved to files as a graph, since its constructor would make the original.
 
     Args:
         model: the model, which is not changed.
-        replace: `layer -> layer`, called once for each layer; what it returns takes
-            the layer's place and must have its weights set.
-        call: `(new layer, *args, **kwargs) -> outputs`, how the new layer is called;
-            functional models only.
+        replace: `layer -> layer`, called once for each layer; the result replaces the
+            layer and must have its weights set.
+        call: `(new layer, *args, **kwargs) -> outputs`, calls the new layer; functional
+            models only.
     """
     replaced = {}
 
@@ -240,7 +240,7 @@ def rebuild(model, replace=clone_layer, call=None):
 
 
 def _keep_class(model, copy, copies):
-    """Gives a copy the class of a model, and what that has beside the graph."""
+    """Gives a copy the class of a model, and its attributes besides the graph."""
 
     def counterpart(layer):
         return copies[id(layer)] if id(layer) in copies else clone_layer(layer)
@@ -255,8 +255,8 @@ def _keep_class(model, copy, copies):
         own = duplicate(own, copies)
     except TypeError as error:
         warn(
-            f"The copy of {model.name!r} trains as Keras does, not as "
-            f"{type(model).__name__} does, which cannot be copied: {error}.",
+            f"The copy of {model.name!r} uses Keras' training step, not that of "
+            f"{type(model).__name__}, which cannot be copied: {error}.",
         )
         return
     copy.__class__ = _saved_as_graph(type(model), type(copy))
@@ -266,7 +266,7 @@ def _keep_class(model, copy, copies):
 
 @functools.cache
 def _saved_as_graph(kind, graph_kind):
-    """A class of models that files take for graphs, unless it is saved so anyway."""
+    """A subclass whose models are saved as graphs, if the class itself is not."""
     if issubclass(kind, graph_kind) and kind.get_config is graph_kind.get_config:
         return kind
     attributes = {
@@ -277,7 +277,7 @@ def _saved_as_graph(kind, graph_kind):
 
 
 def _nested_copies(model, copy):
-    """`{id(nested model): its copy}`, which have the same names."""
+    """`{id(nested model): its copy}`, matched by name."""
     copied = {layer.name: layer for layer in copy.layers}
     found = {}
     for layer in model.layers:
@@ -288,7 +288,7 @@ def _nested_copies(model, copy):
 
 
 def _inputs_like(model):
-    """Inputs of the same names, which Keras forgets where they were given by itself."""
+    """Inputs with the same names, which Keras forgets if it chose them itself."""
     if isinstance(model, keras.Sequential):
         return None
     return keras.tree.map_structure(
@@ -302,10 +302,10 @@ def _inputs_like(model):
 
 
 def compile_scope(model):
-    """In it Keras finds what the model was compiled with, a user's own loss included.
+    """Within it, Keras finds all that the model was compiled with, custom losses included.
 
-    A copy of a compiled model is compiled from a configuration, which names functions
-    and classes only.
+    A copy of a compiled model is compiled from a configuration, which only contains the
+    names of functions and classes.
     """
     if not model.compiled:
         return keras.saving.custom_object_scope({})

@@ -1,4 +1,4 @@
-"""Signals of weights, gathered over data in one pass."""
+"""Signals of weights, collected over data in one pass."""
 
 import contextlib
 import dataclasses
@@ -22,40 +22,40 @@ _WITHOUT_LOSS = frozenset({"calls", "norm"})
 
 
 def collect(model, weights, data, needs, copy=None, batches=None):
-    """Gathers signals of weights, all of them in one pass over the data.
+    """Collects signals of weights, all of them in one pass over the data.
 
     Gradients are those of the compiled loss with respect to the effective weight (after
-    its transforms, so that masked weights have one too). The model runs as in inference.
-    Workers that train a model together add up what their data show.
+    its transforms, so that masked weights have one too). The model runs in inference
+    mode. Workers that train a model together add up their sums.
 
     Args:
         model: a Keras model, compiled if a signal needs gradients.
-        weights: list of `Treatment`, or of what has a `ref` and is `watched` like one; one
-            without transforms stands for a plain weight.
+        weights: list of `Treatment`, or of objects that have a `ref` and are `watched`
+            in the same way; one without transforms stands for a plain weight.
         data: an iterable of batches `(x, y)` or `(x, y, sample_weight)`, such as a
-            `tf.data.Dataset`; `x` alone where no signal needs gradients.
+            `tf.data.Dataset`; `x` alone if no signal needs gradients.
         needs: names of signals, or `Signal` objects.
-        copy: a model that computes the same, if it is the one that has the weights.
-        batches: how many batches are used at most; None for all.
+        copy: a model that computes the same, if that one has the weights.
+        batches: the maximum number of batches to use; None for all.
 
     Returns:
-        For each weight its `Signals`.
+        A list with the `Signals` of each weight.
 
     Raises:
-        ValueError: if a signal is not known or has nothing to say of a weight, there are
-            no data, or no compiled loss.
+        ValueError: if a signal is unknown or not defined for a weight, or if there is
+            no data or no compiled loss.
     """
     return Collector(model, weights, data, needs, copy, batches)()
 
 
 class Collector:
-    """Gathers signals as `collect` does, as often as it is called.
+    """Collects signals as `collect` does, each time it is called.
 
-    What has been made ready for the first time serves the next, when weights or masks
-    have other values.
+    What was prepared for the first call is reused by the next ones, when weights or
+    masks have changed.
 
     Args:
-        model, weights, data, needs, copy, batches: as of `collect`.
+        model, weights, data, needs, copy, batches: as in `collect`.
     """
 
     def __init__(self, model, weights, data, needs, copy=None, batches=None):
@@ -64,7 +64,7 @@ class Collector:
         self._stream = None
 
     def __call__(self):
-        """For each weight its `Signals`."""
+        """A list with the `Signals` of each weight."""
         source = self._source
         step = steps_done(
             source.model, [weight.ref.variable for weight in source.weights]
@@ -93,7 +93,7 @@ class Collector:
 
 @contextlib.contextmanager
 def _same_metrics(model):
-    """Takes back what asking for the loss adds to metrics, when a model is in training."""
+    """Restores the metrics, which computing the loss changes while a model trains."""
     strategy = model.distribute_strategy
     variables = [variable for metric in model.metrics for variable in metric.variables]
     parts = [
@@ -111,14 +111,15 @@ def _same_metrics(model):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What signals are measured on.
+    """What signals are measured with.
 
     Attributes:
-        model: the model, compiled if a loss or an optimizer is needed.
+        model: the model, compiled if a signal needs a loss or an optimizer.
         copy: the model that has the weights and computes the same.
-        weights: list of `Treatment`, or what has a `ref` and is `watched` like one.
+        weights: list of `Treatment`, or of objects that have a `ref` and are `watched`
+            in the same way.
         data: batches, or None.
-        batches: how many of them are used at most; None for all.
+        batches: the maximum number of them to use; None for all.
     """
 
     model: keras.Model
@@ -129,7 +130,7 @@ class Source:
     _prepared: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def prepared(self, signal, make):
-        """What `make()` gives, made once for all times that a signal is measured here.
+        """The result of `make()`, which is called once, however often a signal is measured.
 
         Args:
             signal: the `Signal`.
@@ -140,25 +141,24 @@ class Source:
         return self._prepared[signal]
 
     def check_data(self, needs):
-        """Raises unless there are data for signals of these names."""
+        """Raises unless there is data for the signals of these names."""
         if self.data is None:
             raise ValueError(
-                f"The signals {sorted(needs)} are gathered over data: pass data=, batches "
-                "(x, y)."
+                f"The signals {sorted(needs)} are collected over data: pass data=, an "
+                "iterable of batches (x, y)."
             )
 
     def check_compiled(self, needs):
-        """Raises unless there is a loss for signals of these names."""
+        """Raises unless there is a loss for the signals of these names."""
         if not self.model.compiled:
             raise ValueError(
-                f"What the signals {sorted(needs)} observe needs a loss: call "
+                f"The signals {sorted(needs)} need a loss: call "
                 "model.compile(loss=...) first."
             )
 
     def each_batch(self):
-        """Tensors `(x, y, sample_weight)` of the batches, None for what they lack."""
-        for batch in each_batch(self.data, self.batches):
-            yield tf.nest.map_structure(_tensor, batch)
+        """`(x, y, sample_weight)` of the batches, as the function `each_batch`."""
+        return each_batch(self.data, self.batches)
 
 
 class _Stream:
@@ -196,17 +196,19 @@ class _Stream:
 
 
 def each_batch(data, batches=None):
-    """`(x, y, sample_weight)` of batches, None for what they lack.
+    """Tensors `(x, y, sample_weight)` of batches, None for missing parts.
+
+    They are tensors, since models whose inputs are a list of one array warn about arrays.
 
     Args:
         data: an iterable of batches, `x`, `(x, y)` or `(x, y, sample_weight)`.
-        batches: how many at most; None for all.
+        batches: the maximum number of batches; None for all.
 
     Raises:
-        ValueError: if there is none, or `batches` is not a positive integer.
+        ValueError: if there are none, or `batches` is not a positive integer.
 
-    >>> [x for x, _, _ in each_batch([(1, 2), (3, 4)], batches=1)]
-    [1]
+    >>> [x.numpy() for x, _, _ in each_batch([(np.ones(2), 2), (3, 4)], batches=1)]
+    [array([1., 1.])]
     """
     if batches is not None:
         Integer(1).check("batches", batches)
@@ -216,17 +218,18 @@ def each_batch(data, batches=None):
             return
         count += 1
         parts = tuple(batch) if isinstance(batch, list) else batch
-        yield keras.utils.unpack_x_y_sample_weight(parts)
+        unpacked = keras.utils.unpack_x_y_sample_weight(parts)
+        yield tf.nest.map_structure(_tensor, unpacked)
     if not count:
         raise ValueError("data is empty: pass at least one batch (x, y).")
 
 
 def observe(model, layers, data, record, batches=None):
-    """Runs a model on batches as in inference and shows the calls of some layers.
+    """Runs a model on batches in inference mode and records the calls of some layers.
 
     Args:
         model: a Keras model.
-        layers: layers of it.
+        layers: layers of the model.
         data: as in `each_batch`.
         record: as in `tfcompress.core.recording.recorded`.
         batches: as in `each_batch`.
@@ -258,10 +261,10 @@ class Call:
         inputs: its first input, a tensor.
         outputs: its first output, a tensor.
         values: `{id(variable): effective value}` of the layer's variables.
-        output_gradient: of the loss of each sample in the output; None if no signal
-            observes it.
-        norm: the call of the batch normalization that reads its outputs; None if none
-            does, or no signal observes it.
+        output_gradient: gradient of each sample's loss with respect to the output; None
+            if no signal observes it.
+        norm: the call of the batch normalization that reads its outputs; None if there
+            is none, or no signal observes it.
     """
 
     output_gradient = None
@@ -270,15 +273,15 @@ class Call:
     def __init__(self, layer, inputs, outputs, args, kwargs):
         self.inputs = keras.tree.flatten(inputs)[0]
         self.outputs = keras.tree.flatten(outputs)[0]
-        # Where a layer is compressed, its variables stand for other values just now.
+        # In a compressed layer, the variables stand for other values during the call.
         self.values = {id(v): tf.convert_to_tensor(v.value) for v in layer.variables}
         self.layer, self._arguments = layer, (args, kwargs)
 
     def run(self, values, inputs):
-        """The first output of the same call on other inputs, as in inference.
+        """The first output of the same call on other inputs, in inference mode.
 
         Args:
-            values: `{id(variable): tensor}` of variables with another value.
+            values: `{id(variable): tensor}` of the variables to replace.
             inputs: some of the samples.
         """
         args, kwargs = with_main_argument(self.layer, inputs, *self._arguments)
@@ -290,15 +293,17 @@ class Call:
 
 @dataclasses.dataclass
 class Seen:
-    """What one batch shows of a weight.
+    """What one batch shows about a weight.
 
     Attributes:
         ref: its `WeightRef`.
         weight: the effective weight, a tensor.
-        calls: the `Call`s of the layer that has it; of a recurrent layer as a whole.
-        gradient: of the mean loss in the effective weight; None if no signal observes it.
-        curvature: `v * (H v)`, the mean over random signs `v`, with the Hessian `H` of
-            the mean loss; None if no signal observes it.
+        calls: the `Call`s of the layer that has it; for a cell, those of its recurrent
+            layer.
+        gradient: gradient of the mean loss with respect to the effective weight; None
+            if no signal observes it.
+        curvature: the mean of `v * (H v)` over random signs `v`, with the Hessian `H`
+            of the mean loss; None if no signal observes it.
     """
 
     ref: object
@@ -309,7 +314,7 @@ class Seen:
 
 
 class _Step:
-    """What a batch adds to all signals."""
+    """Computes the contribution of a batch to all signals."""
 
     def __init__(self, model, copy, weights, signals, observed):
         self._model, self._copy = model, copy
@@ -347,7 +352,7 @@ class _Step:
             calls = self._recorded(stack)
             outputs = self._copy(x, training=False)
             for weight, value in zip(self._weights, values, strict=True):
-                # Of a layer that does not run; gradients do not reach it.
+                # The layer does not run, so no gradients reach it.
                 value += [] if value else [weight.ref.variable.value]
             if "norm" in self._observed:
                 _join_norms(calls)
@@ -389,10 +394,10 @@ def norms_after(model, refs):
 
     Args:
         model: a Keras model, which is traced without data.
-        refs: list of `WeightRef` of it.
+        refs: list of its `WeightRef`s.
 
     Returns:
-        For each the layer, or None if there is none.
+        For each weight the layer, or None if there is none.
 
     >>> from tfcompress.core.walk import weight_refs
     >>> dense, norm = keras.layers.Dense(2), keras.layers.BatchNormalization(name="norm")
@@ -418,7 +423,7 @@ def norms_after(model, refs):
 
 
 def _join_norms(calls):
-    """Lets each call know the one of a batch normalization that reads its outputs."""
+    """Links each call to that of the batch normalization that reads its outputs."""
     each = [call for of_layer in calls.values() for call in of_layer]
     readers = {id(call.inputs): call for call in each if is_batch_norm(call.layer)}
     for call in each:
@@ -426,12 +431,12 @@ def _join_norms(calls):
 
 
 def _sum(gradients):
-    """Of a shared layer's weight: over its calls."""
+    """The sum over the calls of a shared layer."""
     return None if gradients[0] is None else tf.add_n(gradients)
 
 
 def _probes(values, gradients):
-    """Random signs for each weight, and the gradient along them, for each probe."""
+    """For each probe, random signs for each weight, and the gradient along them."""
     signs = [
         [tf.where(tf.random.uniform(v[0].shape) < 0.5, -1.0, 1.0) for v in values]
         for _ in range(_NUM_PROBES)
@@ -445,7 +450,7 @@ def _probes(values, gradients):
 
 
 def _curvatures(tape, values, signs, products):
-    """`v * (H v)` of each weight, the mean over the probes."""
+    """The mean of `v * (H v)` over the probes, for each weight."""
     found = [[] for _ in values]
     for probe, product in zip(signs, products, strict=True):
         columns = tape.gradient(

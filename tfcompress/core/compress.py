@@ -1,4 +1,4 @@
-"""`compress` puts transforms on the weights of a model, `strip` takes them off."""
+"""`compress` adds transforms to the weights of a model, `strip` removes them."""
 
 import keras
 
@@ -7,6 +7,7 @@ from tfcompress.core.cloning import clone_layer, is_graph, rebuild
 from tfcompress.core.compressed import (
     Compressed,
     CompressedLayer,
+    CompressedModel,
     compressed_model,
     treatments,
     untransformed,
@@ -30,22 +31,22 @@ def compress(
         "{'.*': 'mask'}",
     ),
     skip: PATTERNS = (),
-):
+) -> CompressedModel:
     """Returns a copy of `model` whose weights pass through transforms.
 
-    Every covered weight `w` is replaced, whenever its layer is called, by
-    `t_n(... t_1(w))`; training moves `w` and the transforms' own state. The model may
-    be Sequential, Functional (nested and shared layers too) or subclassed; it is not
-    changed. Layers without a rule stay as they are.
+    When a layer is called, every covered weight `w` is replaced by `t_n(... t_1(w))`;
+    training updates `w` and the transforms' own state. The model may be Sequential,
+    Functional (nested and shared layers too) or subclassed; it is not changed. Layers
+    without a rule stay as they are.
 
     Args:
         model: a built `keras.Model`.
-        rules: `{pattern: transform or list of transforms}`, later rules win. A pattern
+        rules: `{pattern: transform or list of transforms}`; later rules win. A pattern
             is a regular expression that must match a whole layer name, a layer class,
-            or a predicate `layer -> bool`. It covers the kernels of those layers;
-            biases and normalisation weights only if the expression names them, as in
-            `"conv.*/bias"`. Transforms are objects or names.
-        skip: patterns of weights to leave alone, whatever the rules say.
+            or a predicate `layer -> bool`. It covers the kernels of the matching
+            layers; biases and normalization weights only if the expression names them,
+            as in `"conv.*/bias"`. Transforms are objects or names.
+        skip: patterns of weights to leave unchanged, whatever the rules say.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
@@ -79,12 +80,12 @@ def compress(
 
 
 @checked
-def strip(model: BuiltModel()):
-    """Returns a plain Keras model that computes what the compressed `model` computes.
+def strip(model: BuiltModel()) -> keras.Model:
+    """Returns a plain Keras model that computes the same as the compressed `model`.
 
-    The transforms are evaluated once and written into ordinary weights; activation
-    ranges (`tfc.layers.FakeQuant`) become Keras' own fake-quantization operation. No
-    class of tfcompress is left, and predictions differ by at most 1e-6.
+    The transforms are evaluated once and their results stored in ordinary weights;
+    activation ranges (`tfc.layers.FakeQuant`) become Keras' own fake-quantization
+    operation. No tfcompress class is left, and predictions differ by at most 1e-6.
 
     Args:
         model: a model made by `tfc.compress` or `tfc.quantize_activations`; a plain
@@ -119,8 +120,8 @@ def _warn_of_waiting(model):
     if waiting:
         warn(
             f"Transforms of {len(waiting)} weights, such as {waiting[0]!r}, have not "
-            "begun and are missing in what is stripped: they wait for masks to come to "
-            "rest. Finish the training with the callback that lets them wait (Pruning or "
+            "started and are missing in the stripped model: they wait for masks to "
+            "settle. Finish the training with the callback that holds them (Pruning or "
             "Staging).",
         )
 
@@ -136,8 +137,8 @@ def _warn_of_unfinished(model):
         path, transform = next(iter(unfinished.items()))
         warn(
             f"Transforms of {len(unfinished)} weights, such as {transform!r} of "
-            f"{path!r}, are stripped as they are half way, not as they are meant to end. "
-            "Train to the end with the callback that leads them there: "
+            f"{path!r}, are stripped in an unfinished state. "
+            "Train to the end with the callback that completes them: "
             "model.fit(..., callbacks=[tfc.callbacks.Annealing()]).",
         )
 
@@ -163,7 +164,7 @@ def _as_list(value):
 
 
 def _assign(layer, plan):
-    """Fresh transforms for the weights of a layer, by position."""
+    """New transforms for the weights of a layer, by position."""
     return {
         ref.index: [transform.clone() for transform in plan[id(ref.variable)]]
         for ref in weight_refs(layer)
@@ -195,12 +196,12 @@ def _strip_layer(layer):
 
 
 def _is_plain_call(layer):
-    """Whether the layer stands for a plain operation that it knows how to call."""
+    """Whether the layer replaces a plain operation and can call it."""
     return hasattr(layer, "call_plain")
 
 
 def _has_plain_form(layer):
-    """Whether the layer knows one of Keras that computes the same."""
+    """Whether the layer can return a Keras layer that computes the same."""
     return hasattr(layer, "as_plain")
 
 

@@ -19,11 +19,11 @@ from tfcompress.core.recording import StandIn
 from tfcompress.core.substituted import substituted
 from tfcompress.core.walk import own_variables, sublayers, weight_refs
 
-# Ids of the compressed models whose calls are going on.
+# Ids of the compressed models that are being called.
 _calling = contextvars.ContextVar("calling", default=frozenset())
 
 
-# Where a weight is among the variables, and what is done with it.
+# The position of a weight among the variables, and its transforms.
 TRANSFORMS = Mapping(
     Integer(0),
     Each(PlugIn(WeightTransform), "transforms"),
@@ -34,15 +34,16 @@ TRANSFORMS = Mapping(
 class Treatment:
     """The transforms of one weight, in the order they are applied.
 
-    Where a transform that `waits` follows another one, callbacks may `hold` it, so that
-    the weight passes it by, until it should `begin`.
+    If a transform that `waits` follows another one, callbacks may `hold` it, so that
+    the weight bypasses it until they let it `begin`.
 
     Attributes:
         ref: the `WeightRef` of the treated variable.
-        transforms: list of `WeightTransform`; none of a weight that is left as it is.
-        waiting: boolean variable: whether transforms that wait are passed by; None if
-            there are none that ever do.
-        is_staged: whether a callback of its own says when they begin.
+        transforms: list of `WeightTransform`; empty for a weight that is left
+            unchanged.
+        waiting: boolean variable: whether transforms that wait are bypassed; None if
+            there are no such transforms.
+        is_staged: whether a dedicated callback decides when they begin.
         is_passed_by: whether calls see the latent weight (see `untransformed`).
     """
 
@@ -56,11 +57,11 @@ class Treatment:
 
     @property
     def variable(self):
-        """The latent weight, the one that the optimizer moves."""
+        """The latent weight, which the optimizer updates."""
         return self.ref.variable
 
     def __call__(self, training=False, count=None):
-        """The effective weight, a tensor; `count` of them where transforms draw each."""
+        """The effective weight, a tensor; or `count` of them, drawn independently."""
         value = tf.convert_to_tensor(self.variable.value)
         if count is not None:
             value = tf.broadcast_to(value, (count, *value.shape))
@@ -76,7 +77,7 @@ class Treatment:
         transformed = transform(value, training=training)
         if not self._may_wait(transform):
             return transformed
-        # Not a branch: gradients of their own kind do not pass out of one.
+        # Not a branch: custom gradients cannot leave one.
         return tf.where(self.waiting.value, value, transformed)
 
     def _may_wait(self, transform):
@@ -85,7 +86,7 @@ class Treatment:
 
     @property
     def has_moments(self):
-        """Whether what its last transform draws is normal."""
+        """Whether its last transform draws from a normal distribution."""
         last = type(self.transforms[-1]) if self.transforms else WeightTransform
         return last.moments is not WeightTransform.moments
 
@@ -99,12 +100,12 @@ class Treatment:
 
     @property
     def is_looked_at(self):
-        """Whether somebody relies on it that calls see this weight itself."""
+        """Whether a caller relies on this very weight being used in calls."""
         return self.is_passed_by or self._watch is not None
 
     @property
     def is_waiting(self):
-        """Whether some of its transforms are passed by now."""
+        """Whether some of its transforms are currently bypassed."""
         return self.waiting is not None and bool(self.waiting.numpy())
 
     def _waits(self, transform):
@@ -112,7 +113,7 @@ class Treatment:
 
     @contextlib.contextmanager
     def watched(self, *tapes):
-        """Within it, gradients reach the effective weights, which it lists, per call."""
+        """Within it, tapes watch the effective weights; yields a list with one per call."""
         values = []
 
         def watch(value):
@@ -142,7 +143,7 @@ class Treatment:
         return value
 
     def start(self):
-        """Lets the transforms begin on the weight that the variable holds."""
+        """Starts the transforms from the current value of the variable."""
         value = self.variable.numpy()
         latent = self._latent(value, self.transforms)
         if latent is not value:
@@ -156,16 +157,17 @@ class Treatment:
         return value
 
     def refresh(self, after=None):
-        """Lets each transform (that follows `after`) look at the values it now gets."""
+        """Refreshes each transform (that follows `after`) with the values it now gets."""
         start = 0 if after is None else self.transforms.index(after) + 1
         for transform in self.transforms[start:]:
             if not self._waits(transform):
                 transform.refresh(self.bake(upto=transform))
 
     def settle(self):
-        """Takes back what the latent weight did without effect.
+        """Reverts the changes of the latent weight that had no effect.
 
-        Where shared values stand for it, it has followed its own gradient all the same.
+        While shared values replace it, the latent weight still follows its own
+        gradient.
         """
         if self.waiting is None or self.is_waiting:
             return
@@ -177,13 +179,13 @@ class Treatment:
         self.variable.assign(np.where(settled != seen, moved, latent))
 
     def hold(self):
-        """Lets the weight pass by the transforms that wait, as it is now."""
+        """Lets the weight, in its current state, bypass the transforms that wait."""
         if self.waiting is not None:
             self.settle()
             self.waiting.assign(True)
 
     def begin(self):
-        """Starts the transforms that waited, on the weight as it is now."""
+        """Starts the transforms that waited, from the current weight."""
         if not self.is_waiting:
             return
         self.waiting.assign(False)
@@ -194,7 +196,7 @@ class Treatment:
         self.refresh(after=late[0])
 
     def described(self):
-        """Its transforms as text, with those that are passed by marked."""
+        """Its transforms as text; those that are bypassed are marked."""
         return tuple(
             f"{transform!r} (waits)" if self._waits(transform) else repr(transform)
             for transform in self.transforms
@@ -207,14 +209,15 @@ class Treatment:
 
 
 class Compressed:
-    """What `CompressedLayer` and `CompressedModel` share.
+    """The common base of `CompressedLayer` and `CompressedModel`.
 
     The inner layer is called with each treated variable standing for its transformed
     value (`call_substituted`). Gradients flow to the variable through the transforms;
     updates of non-trainable state (batch-norm statistics, random seeds) and losses
-    added inside are handed on; what a layer assigns to a treated weight moves the latent
-    weight by the same difference. Penalties of transforms count once per weight, however
-    often the layer is called: they belong to the variable, as Keras' regularizers do.
+    added inside are passed on; what a layer assigns to a treated weight changes the
+    latent weight by the same difference. Penalties of transforms count once per weight,
+    however often the layer is called: like Keras' regularizers, they belong to the
+    variable.
     """
 
     is_compressed = True
@@ -240,7 +243,7 @@ class Compressed:
                 _retire(ref)
             self.treatments.append(Treatment(ref, transforms))
             _penalize(self.treatments[-1])
-        # After all other variables, so that files without them can be told.
+        # After all other variables, so that files without them can be recognized.
         for treatment in self.treatments:
             if not any(transform.waits for transform in treatment.transforms[1:]):
                 continue
@@ -255,7 +258,7 @@ class Compressed:
     def load_own_variables(self, store):
         """Loads the state of the transforms.
 
-        Files from before transforms could wait have no `waiting`: they all had begun.
+        Files older than `waits` have no `waiting`: their transforms had all begun.
         """
         waiting = [t for t in self.treatments if t.waiting is not None]
         stored = {key: store[key] for key in store.keys()}  # noqa: SIM118
@@ -270,9 +273,9 @@ class Compressed:
         )
 
     def _call_within(self, outer, layer, call, training):
-        """Calls within a layer with transformed weights; `outer` gets the losses."""
+        """Runs `call` within a layer with transformed weights; `outer` gets the losses."""
         held = {id(variable) for variable in layer.variables}
-        # The layer around may compute in half precision.
+        # The enclosing layer may compute in half precision.
         with uncast():
             values = {
                 id(t.variable): t(training)
@@ -286,7 +289,7 @@ class Compressed:
             _calling.reset(token)
         for variable, value in done.updates:
             if id(variable) in values:
-                # What moves the effective weight moves the latent one as far.
+                # The latent weight changes by as much as the effective one.
                 value = variable.value + (value - values[id(variable)])
             variable.assign(value)
         for loss in done.losses:
@@ -335,9 +338,9 @@ class Compressed:
 class CompressedLayer(Compressed, keras.layers.Wrapper):
     """A layer that computes with transformed weights.
 
-    `y = layer(x)` with each treated weight `w` replaced by `t_n(... t_1(w))`. Works
-    for any layer, since the layer's own `call` is used. Normally made by
-    `tfc.compress`, which knows the positions of the weights.
+    `y = layer(x)` with each treated weight `w` replaced by `t_n(... t_1(w))`. Works for
+    any layer, since the layer's own `call` is used. Normally created by `tfc.compress`,
+    which knows the positions of the weights.
 
     Args:
         layer: the layer to wrap.
@@ -356,8 +359,8 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
         transforms: TRANSFORMS,
         **kwargs,
     ):
-        # Transforms compute in the precision of the variables, so nothing is cast
-        # here: the inner layer casts to its own compute dtype.
+        # Transforms compute in the precision of the variables, so nothing is cast here:
+        # the inner layer casts to its own compute dtype.
         kwargs = {"name": layer.name, "trainable": layer.trainable, **kwargs}
         kwargs.update(dtype="float32", autocast=False)
         super().__init__(layer, **kwargs)
@@ -371,12 +374,12 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
         return self.layer
 
     def build(self, input_shape=None):
-        """Builds the inner layer if it is new, then the transforms."""
+        """Builds the inner layer if necessary, then the transforms."""
         super().build(input_shape)
         self._build_transforms()
 
     def get_build_config(self):
-        """The inner layer's, since it decides all shapes."""
+        """The build configuration of the inner layer, which determines all shapes."""
         return {"layer": self.layer.get_build_config()}
 
     def build_from_config(self, config):
@@ -386,17 +389,18 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
         self.build()
 
     def compute_output_spec(self, *args, training=None, **kwargs):
-        """The inner layer's.
+        """The output spec of the inner layer.
 
-        Keras would call it in a graph of its own, in which no name may begin with _.
+        Keras would call it in a separate graph, in which no name may begin with _.
         """
         if "training" in self.layer.call_signature_parameters:
             kwargs["training"] = training
         return self.layer.compute_output_spec(*args, **kwargs)
 
     def call(self, *args, training=None, **kwargs):
-        """Calls the inner layer with transformed weights, and the arguments as given."""
-        if training and (call_drawn := how_drawn(self, args, kwargs)):
+        """Calls the inner layer with transformed weights and the given arguments."""
+        call_drawn = how_drawn(self, args, kwargs) if training else None
+        if call_drawn:
             return call_drawn(self, *args)
         return self._call_inner(args, kwargs, training)
 
@@ -419,13 +423,13 @@ class CompressedLayer(Compressed, keras.layers.Wrapper):
 
 @keras.saving.register_keras_serializable("tfcompress")
 class CompressedModel(Compressed, keras.Model):
-    """A whole model, however it is written, that computes with transformed weights.
+    """A whole model, of any kind, that computes with transformed weights.
 
-    Used for subclassed models, whose inside cannot be rewritten. If their class trains
-    in a way of its own (`train_step`, `compile`, `metrics` and the like), the compressed
-    model trains so too: it is then of that class as well, attributes of the model are
-    its own, and layers that the training code calls by themselves compute with
-    transformed weights.
+    Used for subclassed models, whose layers cannot be replaced. If their class
+    customizes training (`train_step`, `compile`, `metrics` and so on), the compressed
+    model trains in the same way: it is then an instance of that class as well, has the
+    attributes of the model, and layers that the training code calls directly compute
+    with transformed weights.
 
     Args:
         model: a built Keras model.
@@ -464,7 +468,7 @@ class CompressedModel(Compressed, keras.Model):
         # Keras scales the loss of models of this precision.
         is_scaled = model.dtype_policy.name == "mixed_float16"
         kwargs.update(dtype="mixed_float16" if is_scaled else "float32", autocast=False)
-        # The constructor of the model's own class comes before it, and has run.
+        # The constructor of the model's own class comes first, and has run.
         keras.Model.__init__(self, **kwargs)
         self.model = model
         call_like(self, model)
@@ -475,7 +479,7 @@ class CompressedModel(Compressed, keras.Model):
 
     def _build_transforms(self):
         super()._build_transforms()
-        # Training code of its own may call them by themselves.
+        # Custom training code may call them directly.
         for layer in sublayers(self.inner) if own_training(type(self)) else ():
             _Part(self, layer)
 
@@ -485,7 +489,7 @@ class CompressedModel(Compressed, keras.Model):
         return self.model
 
     def get_build_config(self):
-        """The inner model's."""
+        """The build configuration of the inner model."""
         return {"model": self.model.get_build_config()}
 
     def build_from_config(self, config):
@@ -496,7 +500,7 @@ class CompressedModel(Compressed, keras.Model):
         self.built = True
 
     def call(self, *args, training=None, **kwargs):
-        """Calls the inner model with transformed weights, and the arguments as given."""
+        """Calls the inner model with transformed weights and the given arguments."""
         return self._call_inner(args, kwargs, training)
 
     def get_config(self):
@@ -518,7 +522,7 @@ class CompressedModel(Compressed, keras.Model):
 class _Part(StandIn):
     """Calls a layer of a compressed model with transformed weights.
 
-    Calls of the whole model have them already.
+    In calls of the whole model they are already in place.
     """
 
     def __init__(self, compressed, layer):
@@ -535,13 +539,13 @@ class _Part(StandIn):
 
 
 def compressed_model(model, transforms, **kwargs):
-    """A `CompressedModel` that trains as the class of a model does."""
+    """A `CompressedModel` that trains like the class of a model."""
     return _training_like(type(model))(model, transforms, **kwargs)
 
 
 @functools.cache
 def _training_like(kind):
-    """The class of compressed models that train as those of a class do."""
+    """The class of compressed models that train like a model class."""
     if issubclass(kind, keras.Function) or not own_training(kind):
         return CompressedModel
     attributes = {"__module__": __name__, "__getattr__": _attribute_of_inner}
@@ -556,7 +560,7 @@ def _attribute_of_inner(self, name):
 
 
 def _penalize(treatment):
-    """Adds the penalties of its transforms to what the variable is regularized by."""
+    """Adds the penalties of the transforms to the variable's regularizer."""
     if all(type(t).penalty is WeightTransform.penalty for t in treatment.transforms):
         return
     regularizer = treatment.variable.regularizer
@@ -569,7 +573,7 @@ def _penalize(treatment):
 
 
 def _retire(ref):
-    """A weight that is never read is not trained, and files do without it."""
+    """Excludes a weight that is never read from training and from files."""
     owner, retired = ref.owner, ref.variable
     retired.trainable = False
     save_all, load_all = owner.save_own_variables, owner.load_own_variables
@@ -599,7 +603,7 @@ def compressed_parts(model):
 
 @contextlib.contextmanager
 def untransformed(model):
-    """In it a compressed model computes with its latent weights."""
+    """Within it, a compressed model computes with its latent weights."""
     found = [treatment for _, treatment in treatments(model)]
     for treatment in found:
         treatment.is_passed_by = True
@@ -611,7 +615,7 @@ def untransformed(model):
 
 
 def treatments(model):
-    """`[(path, Treatment)]` of every treated weight, the paths as in `WeightRef`."""
+    """`[(path, Treatment)]` of every treated weight, with paths as in `WeightRef`."""
     return [(ref.path, treatment) for ref, treatment in treated_refs(model)]
 
 

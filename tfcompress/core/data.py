@@ -1,4 +1,6 @@
-"""Data as users pass them: inputs alone, batches, or inputs with targets."""
+"""Data as users pass it: inputs alone, batches, or inputs with targets."""
+
+import math
 
 import keras
 import numpy as np
@@ -6,19 +8,19 @@ import tensorflow as tf
 
 from tfcompress.core.kinds import Kind
 
-# Of a dataset, where some samples do: to calibrate, and to score.
+# Samples read from a dataset where a subset suffices: to calibrate, and to score.
 _NUM_CALIBRATED, _NUM_SCORED = 512, 4096
 
 
 class Samples(Kind):
-    """Inputs of a model, without targets; of a dataset the first 512.
+    """Inputs of a model, without targets; the first 512 of a dataset.
 
     >>> x, y = np.ones((4, 2)), np.ones(4)
     >>> Samples().check("export_tflite(samples)", (x, y))
     Traceback (most recent call last):
     ValueError: export_tflite(samples): got (array of shape (4, 2) and dtype float64, array
     of shape (4,) and dtype float64), expected inputs such as x[:256], an array of numbers,
-    {input name: array} or a batched tf.data.Dataset. Of data (x, y), pass x alone.
+    {input name: array} or a batched tf.data.Dataset. If your data is (x, y), pass x alone.
     """
 
     expected = (
@@ -30,7 +32,7 @@ class Samples(Kind):
         if isinstance(value, tf.data.Dataset):
             value = first_rows(value, _NUM_CALIBRATED)[0]
         if isinstance(value, tuple):
-            self.refuse(name, value, "Of data (x, y), pass x alone.")
+            self.refuse(name, value, "If your data is (x, y), pass x alone.")
         parts = list(value.values()) if isinstance(value, dict) else [value]
         if not parts or not all(map(_is_numeric, parts)):
             self.refuse(name, value)
@@ -41,20 +43,20 @@ class Samples(Kind):
 
 
 class Batches(Kind):
-    """Batches of data, to be read once or more.
+    """Batches of data that are read once or several times.
 
     >>> Batches().check("prune(data)", (np.ones((4, 2)), np.ones(4)))
     Traceback (most recent call last):
     ValueError: prune(data): got (array of shape (4, 2) and dtype float64, array of shape
     (4,) and dtype float64), expected batches (x, y), a list of them or a batched
-    tf.data.Dataset. One batch is [(x, y)].
+    tf.data.Dataset. Pass a single batch as [(x, y)].
     """
 
     expected = "batches (x, y), a list of them or a batched tf.data.Dataset"
 
     def check(self, name, value):
         if isinstance(value, tuple) and all(map(_is_array, value)):
-            self.refuse(name, value, "One batch is [(x, y)].")
+            self.refuse(name, value, "Pass a single batch as [(x, y)].")
         is_iterable = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
         if not is_iterable or isinstance(value, (str, bytes, dict)) or _is_array(value):
             self.refuse(name, value)
@@ -68,12 +70,12 @@ class Batches(Kind):
 
 
 class Data(Kind):
-    """Inputs and their targets, which may be None where none are needed.
+    """Inputs and their targets, which may be None where they are not needed.
 
     Args:
-        or_dataset: whether a dataset of batches is passed on as it is. Else the first
-            4,096 samples of one are read.
-        or_inputs: whether inputs alone do, too.
+        or_dataset: whether a dataset of batches is passed on unchanged. Otherwise its
+            first 4,096 samples are read.
+        or_inputs: whether inputs alone are accepted, too.
 
     >>> Data().check("Recipe.run(data)", (np.ones((4, 2)), np.ones(3)))
     Traceback (most recent call last):
@@ -108,14 +110,15 @@ class Data(Kind):
         return ["x", 5, object(), [], (), {}, (x,), (x, np.ones(3)), ("x", "y")]
 
 
-def first_rows(dataset, count):
-    """The first samples of a dataset of batches, `(x, y)` in arrays; `y` may be None.
+def first_rows(dataset, count, most_bytes=math.inf):
+    """The first samples of a dataset of batches as arrays `(x, y)`; `y` may be None.
 
-    No more batches are read than hold them.
+    No more batches are read than necessary.
 
     Args:
         dataset: a `tf.data.Dataset` of batches `x`, `(x, y)` or `(x, y, sample_weight)`.
-        count: samples at most.
+        count: the maximum number of samples.
+        most_bytes: no further batch is read after this many bytes.
 
     Raises:
         ValueError: if there are none.
@@ -124,11 +127,13 @@ def first_rows(dataset, count):
     >>> first_rows(dataset, 6)
     (array([0, 1, 2, 3, 4, 5]), None)
     """
-    found, num_read = [], 0
+    found, num_read, num_bytes = [], 0, 0
     for batch in dataset.as_numpy_iterator():
         found.append(keras.utils.unpack_x_y_sample_weight(batch)[:2])
-        num_read += len(keras.tree.flatten(found[-1])[0])
-        if num_read >= count:
+        parts = keras.tree.flatten(found[-1])
+        num_read += len(parts[0])
+        num_bytes += sum(part.nbytes for part in parts if part is not None)
+        if num_read >= count or num_bytes >= most_bytes:
             break
     if not found:
         raise ValueError("The dataset is empty: pass at least one batch.")
@@ -147,7 +152,7 @@ def _are_pair(value):
 
 
 def _has_rows(structure):
-    """Whether it holds arrays, all of one length above zero."""
+    """Whether it contains arrays, all of the same positive length."""
     if isinstance(structure, (str, bytes)):
         return False
     leaves = [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
@@ -158,7 +163,7 @@ def _has_rows(structure):
 
 
 def _are_numbers(value):
-    """Whether it is a list of numbers: labels as Python writes them."""
+    """Whether it is a list of numbers, such as labels in plain Python."""
     is_list = isinstance(value, (list, tuple)) and len(value) > 0
     return is_list and all(isinstance(one, (int, float)) for one in value)
 

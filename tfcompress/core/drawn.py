@@ -1,4 +1,4 @@
-"""Layers whose weights are drawn while they train, for each example another one.
+"""Layers whose weights are drawn during training, separately for each example.
 
 One draw for a whole batch makes gradients noisy: all examples err in the same direction.
 """
@@ -12,17 +12,17 @@ from tfcompress.core.keras_internals import uncast
 from tfcompress.core.matrices import has_matrix
 from tfcompress.core.substituted import call_substituted
 
-# Added to variances, whose root has no gradient at zero.
+# Added to variances, whose square root has no gradient at zero.
 _LEAST_VARIANCE = 1e-8
 
 
 def how_drawn(compressed, args, kwargs):
-    """The function below by which a compressed layer is called while training, or None.
+    """The function below that calls a compressed layer during training, or None.
 
     Args:
         compressed: a `CompressedLayer`.
-        args: of its call.
-        kwargs: likewise.
+        args: positional arguments of its call.
+        kwargs: keyword arguments of its call.
     """
     treatments = compressed.treatments
     if len(args) != 1 or kwargs or any(t.is_looked_at for t in treatments):
@@ -34,7 +34,7 @@ def how_drawn(compressed, args, kwargs):
 
 
 def call_per_example(compressed, inputs):
-    """Calls a layer that takes a weight for each example."""
+    """Calls a layer with a separate weight for each example."""
     layer = compressed.inner
     with uncast():
         weights = compressed.treatments[0](True, count=tf.shape(inputs)[0])
@@ -42,9 +42,9 @@ def call_per_example(compressed, inputs):
 
 
 def call_with_drawn_outputs(compressed, inputs):
-    """Calls a layer that is linear in its kernel, and draws its outputs.
+    """Calls a layer that is linear in its kernel, drawing its outputs.
 
-    With weights of mean `m` and variance `v`, each for itself, an output before bias and
+    With independent weights of mean `m` and variance `v`, an output before bias and
     activation has the mean `x m` and the variance `x² v`.
 
     Source: Kingma et al., "Variational Dropout and the Local Reparameterization Trick"
@@ -69,11 +69,11 @@ def call_with_drawn_outputs(compressed, inputs):
 
 
 def _kernel(compressed):
-    """The treatment of a kernel whose draws can be made of the outputs, or None."""
+    """The treatment of a kernel for which outputs can be drawn instead, or None."""
     layer = compressed.inner
     if not has_matrix(layer) or layer.activity_regularizer:
         return None
-    # Squares leave the range of this precision.
+    # Squares exceed the range of this precision.
     if layer.compute_dtype == "float16":
         return None
     return next(
@@ -89,9 +89,9 @@ def _kernel(compressed):
 
 @contextlib.contextmanager
 def _without_activation(layer):
-    """Within it a layer is linear; gives its activation."""
+    """Within it, a layer is linear; yields its activation."""
     activation = layer.activation
-    # Past Keras, which would note another part of the layer's state.
+    # Bypasses Keras, which would track it as a part of the layer's state.
     object.__setattr__(layer, "activation", keras.activations.linear)
     try:
         yield activation

@@ -1,4 +1,4 @@
-"""Deep copies of layers that no configuration describes."""
+"""Deep copies of layers that cannot be recreated from a configuration."""
 
 import functools
 import io
@@ -20,12 +20,12 @@ from tfcompress.core.keras_internals import (
 from tfcompress.core.recording import StandIn
 
 _CODE = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
-# What these define and has no state that training changes.
+# Their objects are shared, unless training changes their state.
 _LIBRARIES = ("keras", "tensorflow", "numpy")
 
 
 class Copies(dict):
-    """`{id(layer or variable): its copy}` of what is copied together."""
+    """`{id(layer or variable): its copy}` of objects that are copied together."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -33,18 +33,18 @@ class Copies(dict):
         self._outermost = set()
 
     def note(self, layer, copy):
-        """Enters a layer and all that is inside."""
+        """Adds a layer and everything inside it."""
         self._outermost.add(id(layer))
         for old, new in zip(_parts(layer), _parts(copy), strict=True):
             self[id(old)] = new
             self._alive.append(old)
 
     def has_inside(self, layer):
-        """Whether a layer was copied as a part of another one."""
+        """Whether a layer was copied as part of another one."""
         return id(layer) in self and id(layer) not in self._outermost
 
     def has_part_of(self, layer):
-        """Whether a part of a layer was copied on its own or as a part of another one."""
+        """Whether a part of a layer was copied on its own or as part of another one."""
         if id(layer) in self._outermost:
             return False
         return any(id(part) in self for part in _parts(layer))
@@ -59,18 +59,18 @@ def _parts(layer):
 def duplicate(thing, copies):
     """A copy of a layer, attribute by attribute, without its constructor.
 
-    Layers, variables, metrics and seeds inside are copied, and so are containers and
-    objects of the user's own. Functions, arrays, optimizers and what cannot be copied
-    are shared. A model comes out uncompiled.
+    Layers, variables, metrics and seeds inside it are copied, and so are containers and
+    user-defined objects. Functions, arrays, optimizers and objects that cannot be
+    copied are shared. A copied model is not compiled.
 
     Args:
-        thing: a layer, a subclassed model, or a container of such.
-        copies: the `Copies` made before, which the copy refers to; gets the variables,
-            layers and the like that this call copies.
+        thing: a layer, a subclassed model, or a container of these.
+        copies: the `Copies` made before, which the copy refers to; objects that this
+            call copies are added to it.
 
     Raises:
-        TypeError: if it holds a function that holds layers or variables: the copy
-            would go on to use the original's.
+        TypeError: if it contains a function that refers to layers or variables: the
+            copy would keep using those of the original.
 
     >>> class Twice(keras.layers.Layer):
     ...     def __init__(self, inner):
@@ -98,7 +98,7 @@ def duplicate(thing, copies):
 
 
 class _Writer(pickle.Pickler):
-    """Writes down how things hang together; what holds numbers or code is passed on."""
+    """Records the structure of objects; those that hold numbers or code are passed on."""
 
     def __init__(self, file, copies):
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -107,7 +107,7 @@ class _Writer(pickle.Pickler):
         self._make = functools.partial(_make, self.made)
 
     def persistent_id(self, obj):
-        """A place in `passed` for what is not copied, or copied here already."""
+        """The position in `passed` of an object that is shared or was copied before."""
         if id(obj) in self.copies:
             return self._pass_on(self.copies[id(obj)])
         if isinstance(obj, (keras.Variable, tf.Variable)):
@@ -117,13 +117,13 @@ class _Writer(pickle.Pickler):
         return self._pass_on(obj) if self._is_shared(obj) else None
 
     def reducer_override(self, obj):
-        """How to make anew what pickles in its own way, or not at all."""
+        """How to recreate objects with custom pickling, or without any."""
         if is_stateful(obj):
             self.read.append(obj)
             return self._make, (type(obj),), _attributes(obj), None, None, _set
         if not hasattr(obj, "tracker"):
             return NotImplemented
-        # Keras' containers track what is put in, if they have a tracker already.
+        # Keras' containers track what is added to them once they have a tracker.
         if isinstance(obj, dict):
             return type(obj), (), vars(obj), None, iter(obj.items()), _set
         return type(obj), (list(obj),), vars(obj), None, None, _set
@@ -176,14 +176,14 @@ def _can_be_pickled(obj):
 
 
 def _check_function(obj):
-    """Raises for a function that would take the copy back to the original."""
+    """Raises for a function that would lead from the copy to the original."""
     if not isinstance(obj, types.FunctionType):
         return
     held = [cell.cell_contents for cell in obj.__closure__ or () if _is_filled(cell)]
     for part in keras.tree.flatten(held):
         if isinstance(part, (keras.Operation, keras.Variable, tf.Variable)):
             raise TypeError(
-                f"it holds the function {obj.__name__!r}, which holds {part.name!r}"
+                f"it has the function {obj.__name__!r}, which refers to {part.name!r}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Checks of what users pass in, each with one clear error."""
+"""Checks of user input, each with one clear error."""
 
 import difflib
 
@@ -13,7 +13,7 @@ _LONGEST = 120
 
 
 def refuse(name, value, expected, hint="", error=ValueError):
-    """Raises: what came, what is expected, and how to fix it.
+    """Raises an error: what was passed, what is expected, and how to fix it.
 
     >>> refuse("Uniform(bits)", "x", "an integer from 2 to 16")
     Traceback (most recent call last):
@@ -25,7 +25,7 @@ def refuse(name, value, expected, hint="", error=ValueError):
 
 
 def shown(value):
-    """A value in a message: arrays by their shape, models by their name, all in brief.
+    """A short form of a value for messages: arrays by shape, models by name.
 
     >>> shown((np.zeros((8, 2)), "x"))
     "(array of shape (8, 2) and dtype float64, 'x')"
@@ -49,24 +49,25 @@ def check_model(model, name):
     """Raises unless `model` is a built Keras 3 model with weights."""
     if not isinstance(model, keras.Model):
         if is_keras_2(model):
-            expected = "a Keras 3 model, and it is one of tf_keras (Keras 2)"
+            expected = "a Keras 3 model, not one of tf_keras (Keras 2)"
             hint = "Convert it with tfcompress.interop.tfmot.convert(model)."
         else:
             expected = "a keras.Model"
-            hint = "Load files with tfc.load_model(path)."
+            hint = "To load a file, call tfc.load_model(path)."
         refuse(name, model, expected, hint, TypeError)
     if not is_built(model):
         raise ValueError(
             f"{name}: got the model {model.name!r}, which is not built, so its weights "
             "do not exist yet; expected a built keras.Model. Add a keras.Input, or call "
-            "it once on data."
+            "the model once on data."
         )
 
 
 def is_built(model):
     """Whether a model has its weights.
 
-    Models that are never called themselves, as those that train others, do not say so.
+    Models that are never called themselves, such as trainers of other models, do not
+    set `built`.
     """
     held = direct_layers(model)
     return model.built or (bool(held) and all(layer.built for layer in held))
@@ -78,8 +79,8 @@ def check_finite(name, array):
     bad = array.size - np.count_nonzero(np.isfinite(array))
     if bad:
         raise ValueError(
-            f"{name} has {bad} NaN or infinite values of {array.size}. Find the step "
-            "that made them (often too high a learning rate) before compressing."
+            f"{name} has {bad} NaN or infinite values out of {array.size}. Find their "
+            "cause (often a learning rate that is too high) before compressing."
         )
 
 

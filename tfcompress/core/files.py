@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either complete or absent."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import stat
 
 
 def check_writable(path):
-    """The path, if a file can be made or replaced there.
+    """Returns the path, if a file can be created or replaced there.
 
     Raises:
         ValueError: if it names a folder, a device, a pipe, a socket or a read-only file,
@@ -22,7 +22,7 @@ def check_writable(path):
 
 
 def _obstacle(path):
-    """Why there can be no file, and how to mend that; None if there can be one."""
+    """Why no file can be written, and how to fix that; None if one can."""
     try:
         there = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -32,8 +32,8 @@ def _obstacle(path):
     if there and stat.S_ISDIR(there.st_mode):
         return "it is a folder; name a file in it"
     if there and not stat.S_ISREG(there.st_mode):
-        return "it is a device, a pipe or a socket and not a file; name another file"
-    # Root may write to every file; who took away all write bits meant root too.
+        return "it is a device, a pipe or a socket, not a file; name another file"
+    # Root may write to any file; whoever removed all write bits meant root too.
     if there and not (there.st_mode & 0o222 and os.access(path, os.W_OK)):
         return (
             f"the file is read-only; make it writable (chmod u+w {path}), delete it or "
@@ -41,14 +41,14 @@ def _obstacle(path):
         )
     folder = _target(path).parent
     if not folder.is_dir():
-        return f"the folder {str(folder)!r} does not exist; make it first"
+        return f"the folder {str(folder)!r} does not exist; create it first"
     if not os.access(folder, os.W_OK | os.X_OK):
-        return f"no permission to write in {str(folder)!r}"
+        return f"no permission to write to {str(folder)!r}"
     return None
 
 
 def write_atomically(path, content):
-    """Writes bytes or text to a file, see `replacing`; returns its path."""
+    """Writes bytes or text to a file as in `replacing`; returns its path."""
     content = content.encode() if isinstance(content, str) else content
     with replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -57,13 +57,13 @@ def write_atomically(path, content):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yields the path of an empty file that takes the place of `path` in the end.
+    """Yields the path of an empty file that replaces `path` at the end.
 
-    It is for what writes to a path itself, and has a name of its own with the suffix of
-    `path`. Readers see one whole file or another, however many processes and threads
-    write there; an earlier file stays whole if anything fails. A link stays, and what it
-    points to is written. An earlier file's permissions stay, and its owner as far as the
-    user may give files away; other hard links keep the earlier content.
+    It is meant for functions that write to a path, and has a unique name with the
+    suffix of `path`. Readers see one complete file or another, however many processes
+    and threads write there; an earlier file stays intact if anything fails. A symbolic
+    link is kept, and its target is written. An earlier file's permissions are kept, and
+    its owner if the user may change it; other hard links keep the earlier content.
 
     Raises:
         ValueError: if the path cannot be written.
@@ -87,22 +87,22 @@ def replacing(path):
     except OSError as error:
         raise OSError(
             error.errno,
-            f"Cannot write {str(path)!r}: {error.strerror or error}. Nothing was left "
-            "behind; free some space or choose another folder",
+            f"Cannot write {str(path)!r}: {error.strerror or error}. No partial file "
+            "was left; free some space or choose another folder",
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _target(path):
-    """What a link points to, there or not."""
+    """The target of a link, whether it exists or not."""
     return pathlib.Path(os.path.realpath(path))
 
 
 def _make_like(path, model):
-    """Makes an empty file that those may read who may read `model`, if that is there."""
+    """Creates an empty file with the permissions of `model`, if that exists."""
     there = os.stat(model) if model.exists() else None
-    # The system itself takes the umask off, which cannot be read without being set.
+    # The system applies the umask, which cannot be read without being set.
     mode = stat.S_IMODE(there.st_mode) if there else 0o666
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     if not there:

@@ -1,4 +1,4 @@
-"""Functional graphs: flattening, and who feeds whom."""
+"""Functional graphs: flattening, and which operation feeds which."""
 
 import functools
 import inspect
@@ -28,24 +28,23 @@ from tfcompress.core.warn import warn
 def as_graph(model, action):
     """The model itself, or a functional copy of a subclassed one.
 
-    See `as_graph_with_origins`, which also says which layer is a copy of which.
+    See `as_graph_with_origins`, which also returns which layer is a copy of which.
     """
     return as_graph_with_origins(model, action)[0]
 
 
 def as_graph_with_origins(model, action):
-    """The model itself, or a functional copy of a subclassed one, and what was copied.
+    """The model itself, or a functional copy of a subclassed one, and its origins.
 
     Args:
         model: a built model.
-        action: what is to be done with it, for the error.
+        action: a verb for what the caller does with it, for the error.
 
     Returns:
         `(model, {id(layer of a copy): layer of the model})`.
 
     Raises:
-        ValueError: if its `call` does what Keras cannot follow; names the first such
-            call.
+        ValueError: if Keras cannot trace its `call`; names the first line that fails.
     """
     if is_graph(model):
         return model, {}
@@ -60,7 +59,7 @@ def as_graph_with_origins(model, action):
     except Exception as error:
         raise ValueError(
             f"Cannot {action} {model.name!r}: {type(model).__name__} is a subclassed "
-            f"model, and {_place(error)} cannot be followed ({_first_line(error)}). Use "
+            f"model, and {_place(error)} cannot be traced ({_first_line(error)}). Use "
             "only Keras layers and keras.ops in call(), without branches on values, or "
             "build the model with the functional API."
         ) from error
@@ -72,7 +71,7 @@ def as_graph_with_origins(model, action):
 
 
 def _resolve_shapes(graph):
-    """Lets reshapes infer the batch, of which `keras.ops.shape` says None here."""
+    """Lets reshapes infer the batch size, for which `keras.ops.shape` returns None here."""
     for call in ordered_calls(graph):
         shape = list(getattr(call.operation, "newshape", None) or ())
         if shape[:1] != [None] or None in shape[1:]:
@@ -91,10 +90,10 @@ def editable(model, action):
 
     Args:
         model: a built model.
-        action: what is to be done with it, for errors and warnings.
+        action: a verb for what the caller does with it, for errors and warnings.
 
     Raises:
-        ValueError: as `as_graph`.
+        ValueError: see `as_graph_with_origins`.
     """
     flat = flatten(as_graph(model, action))
     warn_of_training(model, flat, action)
@@ -102,13 +101,13 @@ def editable(model, action):
 
 
 def warn_of_training(model, copy, action):
-    """Warns if a model trains in a way of its own, and a copy does not."""
+    """Warns if a model customizes training and its copy does not."""
     own = own_training(type(model))
     if own and not isinstance(copy, type(model)):
         warn(
-            f"To {action} {model.name!r}, it becomes a model that trains as Keras does: "
+            f"To {action} {model.name!r}, it becomes a model with Keras' training loop: "
             f"{', '.join(own)} of {type(model).__name__} are left out. Train the result "
-            "in your own loop, or give it to a model of your own.",
+            "in your own loop, or wrap it in your own model.",
         )
 
 
@@ -127,10 +126,10 @@ def _first_line(error):
 
 
 def flatten(model):
-    """A functional copy of a model in which nested models are written out.
+    """A functional copy of a model in which nested models are expanded.
 
-    Layers keep their names; one that stands in the way of another gets the name of its
-    nested model in front.
+    Layers keep their names; one that clashes with another is prefixed with the name of
+    its nested model.
 
     >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
     >>> outer = keras.Sequential([keras.Input((4,)), inner, keras.layers.ReLU(name="b")])
@@ -161,7 +160,7 @@ def flatten_with_origins(model):
             flat = keras.models.clone_model(
                 flat, clone_function=lambda layer: layer, call_function=_inline
             )
-    # Names are final now.
+    # From here on, names do not change.
     used = {operation.name for operation in flat.operations}
     origins = {copy.name: layer for copy, layer in copies if copy.name in used}
     flat = rebuild(flat) if was_nested else flat
@@ -211,7 +210,7 @@ class Graph:
         return [n for t in node.outputs for n in self._consumers.get(id(t), [])]
 
     def only_consumer(self, node):
-        """The node that alone reads the one output of `node`, or None."""
+        """The only reader of the single output of `node`, or None."""
         consumers = self.consumers(node)
         leaves_model = any(id(t) in self.outputs for t in node.outputs)
         return consumers[0] if len(consumers) == 1 and not leaves_model else None
@@ -242,19 +241,19 @@ class Node:
 
     @property
     def layer(self):
-        """The operation, or the layer inside a compressed one."""
+        """The operation, or the inner layer of a compressed one."""
         return getattr(self.operation, "inner", self.operation)
 
     def run(self, operation, values):
-        """What an operation makes of the arguments of this call, as in inference.
+        """The result of an operation on the arguments of this call, in inference mode.
 
         Args:
-            operation: the node's own, or one that stands for it.
+            operation: the node's own, or a replacement for it.
             values: `{id(symbolic tensor): value}`.
         """
         args, kwargs = self.arguments.fill_in(values)
         if isinstance(operation, keras.Layer):
-            # Called by themselves, layers may take it for granted that they are trained.
+            # Layers that are called on their own may assume that they train.
             kwargs = {**kwargs, "training": False}
         return operation(*args, **kwargs)
 
@@ -262,7 +261,7 @@ class Node:
     def data(self):
         """The inputs without masks, such as those of `Embedding(mask_zero=True)`.
 
-        Keras hands masks on as arguments; a layer can do without them.
+        Keras passes masks on as arguments; a layer can do without them.
         """
         if not isinstance(self.layer, keras.Layer):
             return self.inputs

@@ -1,4 +1,4 @@
-"""Finds the integer grid that weights lie on, if they do."""
+"""Finds the integer grid that weights lie on, if there is one."""
 
 import numpy as np
 
@@ -6,19 +6,19 @@ _TOLERANCE = 1e-3
 
 
 def integer_grid(matrix, max_level=127):
-    """The scale of each column at which all its weights are whole numbers.
+    """The scale of each column for which all its weights are whole numbers.
 
-    For each column the smallest `k <= max_level` is sought such that `w k / max|w|` is
-    whole for all its weights, and the scale is `max|w| / k`. Trained grids are found
-    again this way from the values alone, however the weights were made.
+    For each column this finds the smallest `k <= max_level` such that `w k / max|w|` is
+    whole for all its weights; the scale is `max|w| / k`. This recovers trained grids
+    from the values alone, however the weights were made.
 
     Args:
         matrix: array `(elements, columns)`.
         max_level: the largest allowed whole number.
 
     Returns:
-        `(scales, levels)`, arrays `(columns,)`; level 0 and scale 0 where there is no
-        such grid. An all-zero column has level 1 and scale 0.
+        `(scales, levels)`, arrays `(columns,)`; level 0 and scale 0 if there is no such
+        grid. An all-zero column has level 1 and scale 0.
 
     >>> scales, levels = integer_grid(np.array([[0.5, 0.1], [-1.0, 0.2], [0.0, 0.33]]))
     >>> scales, levels
@@ -27,7 +27,7 @@ def integer_grid(matrix, max_level=127):
     matrix = np.asarray(matrix, np.float64)
     peak = np.abs(matrix).max(axis=0, initial=0.0)
     unit = matrix / np.where(peak > 0, peak, 1.0)
-    # Few elements rule out nearly every candidate, so the rest is looked at rarely.
+    # A few elements rule out nearly every candidate, so the rest is rarely checked.
     sample = unit[np.linspace(0, len(unit) - 1, min(len(unit), 16), dtype=int)]
     levels = np.zeros(matrix.shape[1], int)
     levels[peak == 0] = 1
@@ -43,7 +43,7 @@ def _whole(values):
 
 
 def bits_of_level(level):
-    """Bits of a symmetric narrow-range integer that reaches `level`.
+    """Bits of the symmetric narrow-range integer that can hold `level`.
 
     >>> bits_of_level(1), bits_of_level(7), bits_of_level(127)
     (2, 4, 8)

@@ -1,7 +1,7 @@
-"""All that is read from private members of Keras, which may change with any version.
+"""All uses of private members of Keras, which may change with any version.
 
-Each function says what it returns, and `tests/core/test_keras_internals.py` holds it
-against what Keras does. No other module touches a private member of Keras.
+Each function documents what it returns, and `tests/core/test_keras_internals.py` checks
+it against Keras. No other module uses a private member of Keras.
 """
 
 import contextlib
@@ -16,19 +16,19 @@ from tfcompress.core.replicas import num_workers
 
 
 def direct_layers(layer):
-    """The layers that a layer or model holds itself, each once, as they were added."""
+    """The direct sublayers of a layer or model, each once, in the order they were added."""
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def all_layers(model, include_self=True):
     """Every layer of a model at any depth, each once.
 
-    Parents come before what they hold, and siblings in the order in which they were
-    added, whatever holds the model.
+    Parents come before their children, and siblings in the order in which they were
+    added, whatever contains the model.
 
     Args:
         model: a layer or model.
-        include_self: whether it comes first in the list.
+        include_self: whether the model itself comes first in the list.
 
     >>> inner = keras.Sequential([keras.layers.ReLU(name="a"), keras.layers.ReLU(name="b")])
     >>> outer = keras.Sequential([inner, keras.layers.ReLU(name="c")], name="outer")
@@ -48,7 +48,7 @@ def all_layers(model, include_self=True):
 
 
 def producer(tensor):
-    """The operation that made a symbolic tensor; None for everything else.
+    """The operation that produced a symbolic tensor; None for anything else.
 
     >>> producer(keras.Input((3,), name="x")).name
     'x'
@@ -66,31 +66,31 @@ def symbolic_calls(operation):
 
 
 def ordered_calls(model):
-    """The calls that make up a functional model, each behind those that feed it.
+    """The calls that make up a functional model, each after those that feed it.
 
-    They are of the kind that `symbolic_calls` returns.
+    They are objects as returned by `symbolic_calls`.
     """
     depths = sorted(model._nodes_by_depth, reverse=True)
     return [call for depth in depths for call in model._nodes_by_depth[depth]]
 
 
 def mask_of(tensor):
-    """The mask that Keras hands on with a tensor, None if there is none."""
+    """The mask that Keras attached to a tensor, None if there is none."""
     return keras.src.backend.get_keras_mask(tensor)
 
 
 def set_mask(tensor, mask):
-    """Has Keras hand on a mask with a tensor."""
+    """Makes Keras pass on a mask with a tensor."""
     if mask is not None:
         keras.src.backend.set_keras_mask(tensor, mask)
 
 
 def call_like(wrapper, layer):
-    """Has Keras take the arguments of a wrapper's calls for those of the wrapped layer.
+    """Makes Keras treat the arguments of a wrapper's calls as those of the wrapped layer.
 
-    It reads masks, the first argument and `training` off the names that `call` declares.
-    The wrapper's own `call` takes any arguments and `training`, even if the layer does
-    not.
+    It derives masks, the first argument and `training` from the names that `call`
+    declares. The wrapper's own `call` takes any arguments and `training`, even if the
+    layer does not.
     """
     signature = layer._call_signature
     parameters = list(signature.parameters.values())
@@ -112,10 +112,10 @@ def call_like(wrapper, layer):
 
 
 def is_state(layer, variable):
-    """Whether a layer made a variable of its own that is no parameter.
+    """Whether a variable that a layer created is state rather than a parameter.
 
-    Such are the statistics of batch normalization: they follow from the data or from
-    other weights. Weights of a layer that is frozen are parameters all the same.
+    The statistics of batch normalization are state: they follow from the data or from
+    other weights. The weights of a frozen layer are still parameters.
 
     >>> layer = keras.layers.BatchNormalization(trainable=False); layer.build((None, 2))
     >>> is_state(layer, layer.gamma), is_state(layer, layer.moving_mean)
@@ -125,7 +125,7 @@ def is_state(layer, variable):
 
 
 def compile_arguments(model):
-    """`{name: value}` of what a compiled model was given, objects as they are."""
+    """`{name: value}` of the arguments of `compile`, with objects unchanged."""
     return model._compile_config.config
 
 
@@ -135,9 +135,9 @@ def compiled_loss(model):
 
 
 def added_loss(model, loss):
-    """A loss of `model.losses` as a number that Keras may add to the compiled loss.
+    """A loss of `model.losses` in the form in which Keras adds it to the compiled loss.
 
-    On several devices it is divided by their number, since their losses are summed.
+    With several devices it is divided by their number, since their losses are summed.
     """
     return model._aggregate_additional_loss(loss)
 
@@ -145,9 +145,9 @@ def added_loss(model, loss):
 def mend_fit_on_workers():
     """Lets Keras' `fit` and `evaluate` run on several workers.
 
-    Keras 3.15 does not by itself, whatever the model. Of the first batch, whose shapes it
-    needs, it asks for the mean over workers as if the batch were one tensor; of metrics,
-    which are scalars, for a mean along their first axis. Models of one worker train as
+    Keras 3.15 does not support this for any model. It needs the shapes of the first
+    batch and reduces it over workers as if it were a single tensor, and it averages
+    metrics, which are scalars, along their first axis. Models on one worker train as
     before.
     """
     module = keras.src.backend.tensorflow.trainer
@@ -181,21 +181,21 @@ def _own_part(strategy, batch):
 
 
 def is_stateful(obj):
-    """Whether an object is a layer, operation, metric or the like, or a part of one.
+    """Whether an object is a layer, operation, metric or similar, or a part of one.
 
-    They have state that a copy must not share.
+    Such objects have state that a copy must not share.
     """
     saveable = keras.src.saving.keras_saveable.KerasSaveable
     return isinstance(obj, (saveable, keras.random.SeedGenerator)) or is_tracker(obj)
 
 
 def is_tracker(obj):
-    """Whether an object is what a layer lists its variables and layers in."""
+    """Whether an object is the tracker in which a layer lists its variables and layers."""
     return isinstance(obj, keras.src.utils.tracking.Tracker)
 
 
 def track_again(tracker):
-    """Makes a tracker, whose lists were filled by others, know what is in them."""
+    """Updates a tracker whose lists were filled from outside."""
     tracker.stored_ids = {
         name: {id(value) for value in values}
         for name, (_, values) in tracker.config.items()
@@ -203,10 +203,10 @@ def track_again(tracker):
 
 
 def blank(kind):
-    """An object of a class of Keras that waits for its attributes.
+    """An object of a Keras class without its attributes.
 
-    Its methods that Keras wraps for each object, such as `build`, are its own. Models
-    are as before `compile`.
+    Methods that Keras wraps for each object, such as `build`, are its own. Models are
+    in their state before `compile`.
     """
     made = kind.__new__(kind)
     if issubclass(kind, keras.Model):
@@ -215,9 +215,9 @@ def blank(kind):
 
 
 def lasting_attributes(obj):
-    """Attributes that a copy of an object has too, beside those of `blank`.
+    """The attributes that a copy of an object needs, in addition to those of `blank`.
 
-    Left out are calls with symbolic tensors and what `compile` and `fit` leave.
+    Calls with symbolic tensors and attributes set by `compile` and `fit` are left out.
     """
     left_out = {"build", "quantize"} if isinstance(obj, keras.Layer) else set()
     if isinstance(obj, keras.Model):
@@ -238,7 +238,7 @@ def _training_attributes():
 
 
 def copied_variable(variable):
-    """A variable of the same value, type and name that is another one."""
+    """A new variable with the same value, type and name."""
     if isinstance(variable, tf.Variable):
         return tf.Variable(variable, trainable=variable.trainable, name=variable.name)
     copy = object.__new__(type(variable))
@@ -249,10 +249,10 @@ def copied_variable(variable):
 
 @contextlib.contextmanager
 def plain_operations():
-    """In it `argmax`, `argmin` and `signbit` are the operations that LiteRT has.
+    """Within it, `argmax`, `argmin` and `signbit` use operations that LiteRT has.
 
-    Keras tells -0 from 0 by the bits of the number, with an operation that LiteRT lacks.
-    Integers know one zero only.
+    Keras distinguishes -0 from 0 by the bits of the number, with an operation that
+    LiteRT lacks. Integers have only one zero.
     """
     functions = {
         "argmax": _plain_extreme(tf.argmax),
@@ -285,7 +285,7 @@ def _plain_extreme(function):
 
 
 def recast(layer, dtype):
-    """Has a layer compute, keep its numbers and take its inputs in another precision.
+    """Makes a layer compute, store variables and take inputs in another precision.
 
     >>> layer = keras.layers.Dense(2, dtype="float16"); layer.build((None, 3))
     >>> recast(layer, "float32")
@@ -306,7 +306,7 @@ def recast(layer, dtype):
 
 
 def uncast():
-    """In it variables have the precision they are kept in, also in mixed precision.
+    """Within it, variables keep their storage precision, also in mixed precision.
 
     >>> weight = keras.Variable(np.ones(2, "float32"))
     >>> with uncast():
@@ -317,9 +317,9 @@ def uncast():
 
 
 def in_safe_mode():
-    """Whether Keras is loading something that may not run code of its own.
+    """Whether Keras is loading something in safe mode, which must not run its own code.
 
-    Outside of loading nothing is.
+    Outside of loading it is False.
 
     >>> in_safe_mode()
     False
@@ -331,12 +331,12 @@ def in_safe_mode():
 
 
 def in_mode(safe_mode):
-    """In it Keras loads in safe mode, or not."""
+    """Within it, Keras loads in safe mode, or not."""
     return keras.src.saving.serialization_lib.SafeModeScope(safe_mode)
 
 
 def is_keras_2(model):
-    """Whether an object is a model or layer of Keras 2, be it Keras 2 or tf_keras."""
+    """Whether an object is a model or layer of Keras 2 or tf_keras."""
     modules = [base.__module__ for base in type(model).__mro__]
     return modules[0].startswith("keras.src.engine") or any(
         module.startswith("tf_keras") for module in modules
@@ -377,10 +377,10 @@ def trained_variables(optimizer):
 
 
 def optimizer_slots(optimizer, variable):
-    """What an optimizer keeps for a variable in the variable's shape.
+    """The slots that an optimizer keeps for a variable, in the variable's shape.
 
-    These are momenta, velocities, accumulators and the like. Averages of weights
-    (`use_ema`) are none, nor is what `Adafactor` keeps of rows and columns.
+    These are momenta, velocities, accumulators and similar. Averages of weights
+    (`use_ema`) are not included, nor are the row and column statistics of `Adafactor`.
 
     Args:
         optimizer: any Keras optimizer, also one that wraps others.
@@ -409,7 +409,7 @@ def optimizer_slots(optimizer, variable):
     for name, values in vars(optimizer).items():
         if name in ("_variables", "_model_variables_moving_average"):
             continue
-        # Keras keeps each kind of slot as a list with a place for each variable.
+        # Keras keeps each kind of slot as a list with one entry per variable.
         if not isinstance(values, list) or len(values) != len(positions):
             continue
         slot = values[position]
@@ -419,10 +419,10 @@ def optimizer_slots(optimizer, variable):
 
 
 def merge_lora(layer):
-    """Adds the update of a layer with LoRA to its weight, in place, and ends LoRA.
+    """Merges the LoRA update of a layer into its weight, in place, and disables LoRA.
 
-    The layer computes the same, by one plain weight. Layers without LoRA, and those that
-    Keras quantized, stay as they are.
+    The layer computes the same with one plain weight. Layers without LoRA, and those
+    quantized by Keras, are left unchanged.
 
     >>> layer = keras.layers.Dense(2); layer.build((None, 3))
     >>> layer.enable_lora(1)
@@ -440,6 +440,6 @@ def merge_lora(layer):
             setattr(layer, part, None)
     layer.lora_enabled, layer.lora_rank, layer.lora_alpha = False, None, None
     weight = getattr(layer, f"_{name}")
-    # Keras froze it.
+    # `enable_lora` froze it.
     weight.trainable = True
     weight.assign(merged)

@@ -1,8 +1,8 @@
-"""What parameters take: declared as annotations, checked by `checked`, in one place.
+"""What parameters accept: declared as annotations and checked by `checked`.
 
-A kind says what it expects, checks a value and brings it into its normal form (NumPy
-integers become integers, names become plug-ins), and knows values that are wrong, with
-which benchmarks and tests ask every public function.
+A kind describes what it expects, checks a value and converts it to its normal form
+(NumPy integers become integers, names become plug-ins), and provides wrong values, with
+which benchmarks and tests call every public function.
 """
 
 import functools
@@ -18,47 +18,54 @@ from tfcompress.core.errors import check_model, did_you_mean, refuse
 
 
 class Kind:
-    """What a parameter takes.
+    """What a parameter accepts.
 
     Attributes:
-        expected: that in words, as it stands in a message.
+        expected: a description for messages.
         error: the class of the error.
+        hint: the type, as the stubs for type checkers have it (tests/typing/stubs.py).
     """
 
     expected = ""
     error = ValueError
+    hint = "Any"
 
     def check(self, name, value):
         """Returns the value in its normal form; raises for one of another kind.
 
         Args:
-            name: where it came, such as `"Uniform(bits)"`.
+            name: the function and parameter, such as `"Uniform(bits)"`.
             value: anything.
         """
         raise NotImplementedError
 
     def has_form(self, value):
-        """Whether only this of several kinds can be meant; its parts may be wrong."""
+        """Whether the value can only be meant for this kind; its parts may be wrong."""
         return False
 
     def wrong(self):
-        """Some values that `check` refuses."""
+        """Some values that `check` rejects."""
         return []
 
     def refuse(self, name, value, hint=""):
-        """Raises the one error."""
+        """Raises the error for a value."""
         refuse(name, value, self.expected, hint, self.error)
 
     def __or__(self, other):
         return Either(self, other)
 
     def __repr__(self):
-        # As signatures show it.
+        # The form shown in signatures.
         return f"<{self.expected}>"
 
 
+def full_name(cls):
+    """`module.Class`, from which the stubs find the public name."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 class Either(Kind):
-    """One of several kinds, the first that takes the value.
+    """One of several kinds; the first that accepts the value checks it.
 
     >>> (Integer(1) | Flag()).check("num_threads", np.int8(2))
     2
@@ -73,6 +80,10 @@ class Either(Kind):
         self.expected = " or ".join(kind.expected for kind in self.kinds)
         if all(kind.error is TypeError for kind in self.kinds):
             self.error = TypeError
+
+    @property
+    def hint(self):
+        return " | ".join(kind.hint for kind in self.kinds)
 
     def has_form(self, value):
         return any(kind.has_form(value) for kind in self.kinds)
@@ -108,11 +119,11 @@ class Number(Kind):
     """A finite number in an interval.
 
     Args:
-        least: the number is this or more.
-        most: the number is this or less.
-        above: the number is more.
-        below: the number is less.
-        meaning: what it says, if its name does not.
+        least: the lower bound, included.
+        most: the upper bound, included.
+        above: the lower bound, excluded.
+        below: the upper bound, excluded.
+        meaning: what the number means, if its name does not say so.
 
     >>> Number(0, below=1).check("Ternary(threshold)", np.float64(0.5))
     0.5
@@ -123,6 +134,7 @@ class Number(Kind):
 
     noun = "a number"
     type = numbers.Real
+    hint = "float"
 
     def __init__(self, least=None, most=None, above=None, below=None, meaning=""):
         self.low = least if above is None else above
@@ -147,7 +159,7 @@ class Number(Kind):
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, self.type):
             is_written = isinstance(value, str) and "e-" in value
-            self.refuse(name, value, is_written * "In YAML, 1e-3 is 1.0e-3.")
+            self.refuse(name, value, is_written * "In YAML, write 1e-3 as 1.0e-3.")
         if not -math.inf < value < math.inf or not self._holds(value):
             self.refuse(name, value)
         return value
@@ -180,6 +192,7 @@ class Integer(Number):
 
     noun = "an integer"
     type = numbers.Integral
+    hint = "int"
 
     def _interval(self):
         if self.low == 1 and self.high is None:
@@ -201,9 +214,10 @@ class Flag(Kind):
     """
 
     expected = "True or False"
+    hint = "bool"
 
     def check(self, name, value):
-        # 0 and 1 say as much.
+        # 0 and 1 mean the same.
         if isinstance(value, (bool, np.bool_, numbers.Integral)) and value in (0, 1):
             return bool(value)
         return self.refuse(name, value)
@@ -213,7 +227,7 @@ class Flag(Kind):
 
 
 class OneOf(Kind):
-    """One of some names or numbers.
+    """One of several names or numbers.
 
     >>> OneOf("max", "mse").check("quantize_weights(scales)", "mean")
     Traceback (most recent call last):
@@ -222,6 +236,7 @@ class OneOf(Kind):
 
     def __init__(self, *choices):
         self.choices = choices
+        self.hint = f"Literal[{', '.join(map(repr, choices))}]"
         *most, last = map(repr, choices)
         self.expected = f"{', '.join(most)} or {last}" if most else last
 
@@ -237,7 +252,7 @@ class OneOf(Kind):
         return ["nothing", -7, 2.5, [], object()]
 
 
-# What Keras takes, where a function prints as it goes.
+# What Keras accepts as `verbose`, for functions that print their progress.
 VERBOSE = OneOf(0, 1, 2, "auto")
 
 
@@ -245,6 +260,7 @@ class Text(Kind):
     """A string."""
 
     expected = "a string"
+    hint = "str"
 
     def check(self, name, value):
         return value if isinstance(value, str) else self.refuse(name, value)
@@ -254,7 +270,7 @@ class Text(Kind):
 
 
 class Name(Text):
-    """The name of a layer or model, or what it begins with."""
+    """The name of a layer or model, or a prefix of one."""
 
     expected = "a string without '/'"
 
@@ -271,7 +287,7 @@ class FilePath(Kind):
     """The path of a file or folder.
 
     Args:
-        of: what lies there.
+        of: what the path refers to.
 
     >>> FilePath().check("load_model(path)", 5)
     Traceback (most recent call last):
@@ -279,6 +295,7 @@ class FilePath(Kind):
     """
 
     error = TypeError
+    hint = "str | os.PathLike[str]"
 
     def __init__(self, of=""):
         self.expected = f"the path of {of}" if of else "a path"
@@ -301,6 +318,7 @@ class Content(Kind):
     """
 
     error = TypeError
+    hint = "bytes | bytearray | memoryview"
 
     def __init__(self, of):
         self.expected = f"the bytes of {of}"
@@ -321,6 +339,7 @@ class BuiltModel(Kind):
 
     expected = "a keras.Model"
     error = TypeError
+    hint = "keras.Model"
 
     def check(self, name, value):
         check_model(value, name)
@@ -335,13 +354,14 @@ class Instance(Kind):
 
     Args:
         cls: the class, or several.
-        expected: what that is in words.
+        expected: a description of it.
     """
 
     error = TypeError
 
     def __init__(self, cls, expected):
         self.cls, self.expected = cls, expected
+        self.hint = full_name(cls)
 
     def check(self, name, value):
         return value if isinstance(value, self.cls) else self.refuse(name, value)
@@ -351,18 +371,19 @@ class Instance(Kind):
 
 
 def is_function(value):
-    """Whether it is to be called; layers and models are called on tensors only."""
+    """Whether it is a function to call, rather than a layer or model."""
     return callable(value) and not isinstance(value, keras.Layer)
 
 
 class Function(Kind):
-    """Something to call.
+    """A function.
 
     Args:
-        called: how, such as `"train(model)"`.
+        called: the form of the call, such as `"train(model)"`.
     """
 
     error = TypeError
+    hint = "Callable[..., Any]"
 
     def __init__(self, called):
         self.expected = f"a function {called}"
@@ -378,10 +399,10 @@ class Each(Kind):
     """A list or tuple whose elements are of one kind.
 
     Args:
-        kind: of the elements.
-        plural: what they are in words.
-        count: how many; None for any number.
-        least: how many at least.
+        kind: the kind of the elements.
+        plural: a description of the elements.
+        count: the required number of elements; None for any number.
+        least: the minimum number of elements.
 
     >>> Each(Integer(0), "two numbers", count=2).check("epochs", [1, -2])
     Traceback (most recent call last):
@@ -391,6 +412,10 @@ class Each(Kind):
     def __init__(self, kind, plural, count=None, least=0):
         self.kind, self.count, self.least = kind, count, least
         self.expected = plural if count else f"a list of {plural}"
+
+    @property
+    def hint(self):
+        return f"Sequence[{self.kind.hint}]"
 
     def has_form(self, value):
         return isinstance(value, (list, tuple, range))
@@ -416,12 +441,17 @@ class Mapping(Kind):
     Args:
         key: the kind of the keys.
         value: the kind of the values.
-        expected: what it is in words.
-        least: how many entries at least.
+        expected: a description of the dictionary.
+        least: the minimum number of entries.
     """
 
     def __init__(self, key, value, expected, least=0):
         self.key, self.value, self.expected, self.least = key, value, expected, least
+
+    @property
+    def hint(self):
+        # Type checkers want the very type of the keys, not one that is narrower.
+        return f"Mapping[Any, {self.value.hint}]"
 
     def has_form(self, value):
         return isinstance(value, dict)
@@ -441,12 +471,12 @@ class Mapping(Kind):
 
 
 class Converted(Kind):
-    """What a function makes a value, or refuses with its own clear message.
+    """A value that a function converts, or rejects with its own clear message.
 
     Args:
-        convert: takes a value, raises TypeError or ValueError.
-        expected: what it takes, in words.
-        keep: whether the value is passed on as it came.
+        convert: converts a value, or raises TypeError or ValueError.
+        expected: a description of what it accepts.
+        keep: whether the original value is passed on.
     """
 
     def __init__(self, convert, expected, keep=False):
@@ -456,7 +486,7 @@ class Converted(Kind):
         try:
             made = self.convert(value)
         except (TypeError, ValueError) as error:
-            # Its own message is worth more than ours.
+            # Its own message is more helpful than ours.
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{name}: {error}") from error
         return value if self.keep else made
@@ -470,16 +500,26 @@ class PlugIn(Converted):
 
     def __init__(self, noun):
         expected = f"a {noun.__name__}, its name or {{name: arguments}}"
-        # Looked up late: some rooms set `get` of their own.
+        # Looked up late: some rooms replace `get`.
         super().__init__(lambda value: noun.get(value), expected)
+        self.noun = noun
+
+    @property
+    def hint(self):
+        if "get" in vars(self.noun):
+            return "Any"
+        name = full_name(self.noun)
+        plain = {cls for one in self.noun.registered.values() for cls in one.stands_for}
+        plain = sorted(map(full_name, plain))
+        return " | ".join([name, f"type[{name}]", "str", "Mapping[str, Any]", *plain])
 
 
 class Keras(Converted):
-    """What one of the `get` functions of Keras takes.
+    """What one of the `get` functions of Keras accepts.
 
     Args:
-        get: such as `keras.optimizers.get`.
-        expected: what it takes, in words.
+        get: the function, such as `keras.optimizers.get`.
+        expected: a description of what it accepts.
     """
 
     def __init__(self, get, expected):
@@ -494,10 +534,10 @@ class Keras(Converted):
 
 
 class Anything(Kind):
-    """What is checked further in, where more is known.
+    """A value that is checked later, when more is known.
 
     Args:
-        expected: what it should be, in words.
+        expected: a description of what it should be.
     """
 
     def __init__(self, expected):
@@ -508,15 +548,15 @@ class Anything(Kind):
 
 
 def is_declared(function):
-    """Whether a function says what its parameters take."""
+    """Whether a function declares what its parameters accept."""
     return any(isinstance(kind, Kind) for kind in function.__annotations__.values())
 
 
 def checked(function):
-    """Lets a function check its arguments by the kinds that annotate its parameters.
+    """Makes a function check its arguments with the kinds that annotate its parameters.
 
-    Defaults pass through them too, except None. Meant for what users call once, not
-    for what runs on each batch.
+    Defaults are checked too, except None. Meant for functions that users call once, not
+    for those that run on each batch.
 
     >>> @checked
     ... def double(times: Integer(1)):
@@ -534,26 +574,26 @@ def checked(function):
         bound = bind(signature, _called(function, args), args, kwargs)
         return function(*bound.args, **bound.kwargs)
 
-    # Keras reads it without following what is wrapped.
+    # Keras reads it without following `__wrapped__`.
     checking.__signature__ = signature
     return checking
 
 
 def _called(function, args):
-    """What users call: the class that is made, or the function."""
+    """What users call: the class that is instantiated, or the function."""
     if function.__name__ == "__init__":
         return type(args[0]).__name__
     return function.__name__
 
 
 def bind(signature, called, args, kwargs):
-    """Arguments that a call would have, checked and in their normal form.
+    """The arguments of a call, checked and in their normal form.
 
     Args:
         signature: `inspect.Signature` whose annotations are kinds.
-        called: what is called, for messages.
-        args: those of the call by position.
-        kwargs: those by name.
+        called: the name of what is called, for messages.
+        args: the positional arguments of the call.
+        kwargs: the keyword arguments of the call.
     """
     try:
         bound = signature.bind(*args, **kwargs)
@@ -567,7 +607,7 @@ def bind(signature, called, args, kwargs):
                 f"{did_you_mean(unknown[0], known)}"
             ) from None
         raise TypeError(f"{called}(): {error}; {takes}") from None
-    # They have a normal form too: names of plug-ins.
+    # Defaults have a normal form too: names of plug-ins.
     bound.apply_defaults()
     for name, value in bound.arguments.items():
         parameter = signature.parameters[name]

@@ -1,4 +1,4 @@
-"""Which axes of a weight make its outputs: one answer for all methods.
+"""Which axes of a weight are its outputs: one answer for all methods.
 
 A dense kernel is `(inputs, outputs)`, a convolution `(height, width, inputs,
 outputs)`, but a depthwise kernel is `(height, width, channels, multiplier)` and a
@@ -34,12 +34,12 @@ class Layout:
 
     shape: tuple
     output_axes: tuple
-    # Of input channels; of a depthwise kernel there are none.
+    # The axes of input channels; a depthwise kernel has none.
     input_axes: tuple = dataclasses.field(default=(), repr=False, compare=False)
 
     @property
     def reduction_axes(self):
-        """The axes that are not outputs: a filter's extent."""
+        """The axes that are not outputs, those within a filter."""
         return tuple(a for a in range(len(self.shape)) if a not in self.output_axes)
 
     @property

@@ -1,4 +1,4 @@
-"""What a function was asked for and did not do, as one warning."""
+"""One warning for what a function was asked to do and did not do."""
 
 import keras
 
@@ -7,16 +7,16 @@ from tfcompress.core.warn import warn
 
 L = keras.layers
 
-# Methods know what runs inside of them, as far as they can.
+# Methods handle what runs inside these, as far as possible.
 _OPENED = (L.RNN, L.Bidirectional, L.MultiHeadAttention, L.GroupQueryAttention)
 _NUM_NAMES = 4
 
 
 def closed_layers(flat):
-    """`{name: layer}` of what holds layers with kernels that no graph shows.
+    """`{name: layer}` of layers that contain layers with kernels that no graph shows.
 
-    That are own layers made of others, nested models that are no graphs, and wrappers.
-    What Keras brings along and methods look into (recurrent layers, attention) is left
+    These are custom layers made of others, nested models that are not graphs, and
+    wrappers. Keras layers that methods look into (recurrent layers, attention) are left
     out.
 
     >>> inside = keras.Sequential([keras.Input((3, 4)),
@@ -36,12 +36,12 @@ def _is_closed(layer):
 
 
 def warn_of(layers, what, why):
-    """Warns of what became of some layers.
+    """Warns about what happened to some layers.
 
     Args:
-        layers: `{path: layer}`; none for no warning.
-        what: a sentence with `{layers}` for how many there are.
-        why: sentences on the reason, and on what helps.
+        layers: `{path: layer}`; if empty, there is no warning.
+        what: a sentence in which `{layers}` stands for their number.
+        why: sentences that give the reason, and how to fix it.
 
     >>> import warnings
     >>> with warnings.catch_warnings(record=True) as caught:

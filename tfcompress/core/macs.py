@@ -20,11 +20,11 @@ _POSITIONS_OF_INPUT = (
 
 
 def input_specs(model, batch_size=1):
-    """A `tf.TensorSpec` for each input of a model, in the structure it is called with.
+    """A `tf.TensorSpec` for each input of a model, in the structure that it takes.
 
     Args:
         model: a built model.
-        batch_size: of the inputs, unless the model has a fixed one.
+        batch_size: batch size of the inputs, unless the model has a fixed one.
 
     Raises:
         ValueError: if the model's inputs are unknown or have unknown sizes.
@@ -56,7 +56,7 @@ def _recorded_shape(model):
         raise ValueError(
             f"Model {model.name!r} has no recorded input shape. Call it once on a batch "
             "of data, or build it from a keras.Input. If it was called, then Keras could "
-            "not follow its call(), which must not use .numpy() or branch on values."
+            "not trace its call(), which must not use .numpy() or branch on values."
         )
     return shape
 
@@ -70,13 +70,13 @@ def _spec(tensor, batch_size):
 
 
 def fixed_batch_size(model):
-    """The batch size that a model is made for; None if it takes any."""
+    """The batch size that a model requires; None if it accepts any."""
     specs = keras.tree.flatten(input_specs(model, None))
     return next((spec.shape[0] for spec in specs if spec.shape[0]), None)
 
 
 def macs(model):
-    """Multiply-accumulates of each weighted layer for one sample.
+    """Multiply-accumulate operations (MACs) of each layer with weights for one sample.
 
     A kernel is used once for each output position (input position for transposed
     convolutions, time step for recurrent layers), so that
@@ -87,8 +87,8 @@ def macs(model):
         model: a built model.
 
     Returns:
-        `{id(layer): MACs}`, summed over the calls of a shared layer; sizes that are
-        not known count as 1.
+        `{id(layer): MACs}`, summed over the calls of a shared layer; unknown sizes
+        count as 1.
     """
     counts = {}
 

@@ -1,9 +1,10 @@
-"""Kernels as matrices, and what their layers are fed as the rows that these multiply.
+"""Kernels as matrices, and the inputs of their layers as the rows that these multiply.
 
-A kernel is `(groups, inputs, outputs)`: one group for dense and convolution layers, one a
-channel for depthwise convolution. A convolution's inputs are the weights of its window, and
-its rows the patches that the window sees. The inputs of an `EinsumDense` are the axes that
-it sums over, its outputs those that it makes, both in the order of the kernel.
+A kernel is `(groups, inputs, outputs)`: one group for dense and convolution layers, one
+per channel for depthwise convolution. A convolution's inputs are the weights of its
+window, and its rows the patches that the window covers. The inputs of an `EinsumDense`
+are the axes that it sums over, its outputs those that it produces, both in the order of
+the kernel.
 """
 
 import math
@@ -16,7 +17,7 @@ L = keras.layers
 
 
 def has_matrix(layer):
-    """Whether a layer multiplies its inputs with a kernel as above."""
+    """Whether a layer multiplies its inputs by such a kernel."""
     if isinstance(layer, (L.Conv1D, L.Conv2D)):
         return layer.data_format == "channels_last" and layer.padding in (
             "same",
@@ -57,7 +58,7 @@ def _groups(layer):
 
 
 def bias_of(layer):
-    """The bias that is added to what the matrix makes, one number an output, or None."""
+    """The bias added to the outputs of the matrix, one number per output, or None."""
     bias = getattr(layer, "bias", None)
     if not isinstance(layer, L.EinsumDense) or bias is None:
         return bias
@@ -67,7 +68,7 @@ def bias_of(layer):
 
 
 def rows(layer, inputs):
-    """What the kernel multiplies, a tensor `(groups, rows, inputs)`."""
+    """The rows that the kernel multiplies, a tensor `(groups, rows, inputs)`."""
     if isinstance(layer, L.Dense):
         return tf.reshape(inputs, (1, -1, inputs.shape[-1]))
     if isinstance(layer, L.EinsumDense):
@@ -93,26 +94,26 @@ def rows(layer, inputs):
 
 
 def _labels(equation):
-    """Of the inputs, the kernel and the outputs."""
+    """The axis labels of the inputs, the kernel and the outputs."""
     operands, made = equation.replace(" ", "").split("->")
     return (*operands.split(","), made)
 
 
 def _is_product(equation):
-    """Whether each axis of the kernel is summed over or made, and no other is summed."""
+    """Whether each kernel axis is summed over or an output, and no other is summed."""
     read, kernel, made = (set(labels) - {"."} for labels in _labels(equation))
     return not kernel & read & made and kernel <= read | made and read <= kernel | made
 
 
 def _kernel_axes(equation):
-    """The axes of the kernel that are summed over, and those that are made."""
+    """The axes of the kernel that are summed over, and its output axes."""
     read, kernel, _ = _labels(equation)
     summed = tuple(axis for axis, label in enumerate(kernel) if label in read)
     return summed, tuple(axis for axis in range(len(kernel)) if axis not in summed)
 
 
 def _summed_last(layer, inputs):
-    """Rows of the inputs of an `EinsumDense`, their axes in the kernel's order."""
+    """Rows of the inputs of an `EinsumDense`, with axes in the kernel's order."""
     read, kernel, _ = _labels(layer.equation)
     rank = len(inputs.shape)
     before, _, after = read.partition("...")

@@ -1,10 +1,10 @@
-"""Two integers of 4 bits in a byte, the first one in the low half, as in TFLite."""
+"""Two 4-bit integers in a byte, the first one in the low half, as in TFLite."""
 
 import numpy as np
 
 
 def pack_nibbles(values):
-    """Integers from -8 to 7, or from 0 to 15, as bytes; a last half stays empty.
+    """Integers from -8 to 7, or from 0 to 15, as bytes; an unused last half is zero.
 
     >>> pack_nibbles([1, -1, 7]).tobytes().hex()
     'f107'
@@ -15,7 +15,7 @@ def pack_nibbles(values):
 
 
 def unpack_nibbles(packed, count):
-    """The first `count` integers, from -8 to 7, of packed ones.
+    """The first `count` packed integers, from -8 to 7.
 
     >>> unpack_nibbles(bytes.fromhex("f107"), 3)
     array([ 1, -1,  7], dtype=int8)

@@ -9,35 +9,46 @@ import tensorflow as tf
 
 from tfcompress.core.plugin import Plugin
 
-# How many values say where the others are, and how far beside their roots.
+# Size of the sample that locates a rank, and the margin around it in roots of that.
 _SAMPLE = 2**17
 _MARGIN = 4
-# A step that no training reaches.
+# A step that training never reaches.
 _NEVER = 2**62
 
 
 class WeightTransform(Plugin):
     """A function from a weight to a weight of the same shape, with its own state.
 
-    Transforms compose: a layer's list is applied first to last, on every call of the
-    layer, and gradients flow back through it.
+    Transforms compose: a weight's list is applied from first to last, on every call of
+    the layer, and gradients flow back through it.
 
     Attributes:
         shares_values: whether weights of different output channels get equal values. A
-            later transform then sees a layout without channels, so that what was
-            shared stays shared.
-        max_level: how many steps from zero its values reach on a symmetric grid with one
-            step for each output channel; infinite if they lie on another grid, None if
-            on none. Integer files hold up to 127 steps.
-        replaces_weight: whether the values do not depend on the weight any more once
+            later transform then sees a layout without channels, so that shared values
+            stay shared.
+        max_level: how many steps away from zero its values reach, on a symmetric grid
+            with one step size per output channel; infinite if they lie on another grid,
+            None if on none. Integer files hold up to 127 steps.
+        replaces_weight: whether the values no longer depend on the weight once
             `refresh` has seen it. That weight is then neither trained nor saved.
-        waits: whether it is so coarse that what comes before it in the list should have
-            come to rest first, such as masks that a callback changes. Callbacks then
-            let the weight pass it by until it begins.
-        draws_each: whether, called while training on a stack of weights `(count, *shape)`,
-            it draws other numbers for each.
-        is_finished: whether what it gives is what it was asked for, not a stage on the
-            way there that a callback leads on from.
+        waits: whether it is so coarse that earlier transforms in the list should settle
+            first, such as masks that a callback changes. Callbacks then let the weight
+            bypass it until it begins.
+        draws_each: whether, when called in training on a stack of weights
+            `(count, *shape)`, it draws different numbers for each of them.
+        is_finished: whether its values are final, not an intermediate stage that a
+            callback still has to complete.
+
+    Example:
+        >>> class Halved(tfc.transforms.WeightTransform):
+        ...     def __call__(self, weight, training=False):
+        ...         return weight / 2
+        >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 2))
+        >>> _ = layer.kernel.assign([[3.0], [1.0]])
+        >>> model = keras.Sequential([keras.Input((2,)), layer])
+        >>> model = tfc.compress(model, {".*": Halved()})
+        >>> tfc.strip(model).layers[0].kernel.numpy().ravel()
+        array([1.5, 0.5], dtype=float32)
     """
 
     shares_values = False
@@ -58,27 +69,27 @@ class WeightTransform(Plugin):
         """
 
     def latent(self, weight):
-        """What the variable must hold for a weight (NumPy array) to be in effect.
+        """The value of the variable for which a weight (NumPy array) is in effect.
 
-        Asked for when compression starts, by transforms that are not the identity then.
+        Used when compression starts, for transforms that are not the identity then.
         """
         return weight
 
     def refresh(self, weight):
-        """Recomputes what depends on the weight's values (NumPy array).
+        """Recomputes the state that depends on the weight's values (NumPy array).
 
-        Called when compression starts and whenever an earlier transform of the list
+        Called when compression starts and whenever an earlier transform in the list has
         changed, not on every step.
         """
 
     def reset(self):
-        """Forgets what `refresh` chose, so that the next one starts anew."""
+        """Discards what `refresh` chose, so that the next call starts afresh."""
 
     def settle(self, weight):
-        """The weight without changes that had no effect on what stands for it.
+        """The weight without the changes that had no effect on its transformed value.
 
-        Called before another choice is made by the weight (NumPy array), for transforms
-        that wait.
+        Called on transforms that wait, before a new choice is based on the weight
+        (NumPy array).
         """
         return weight
 
@@ -87,10 +98,11 @@ class WeightTransform(Plugin):
         raise NotImplementedError
 
     def moments(self, weight):
-        """`(mean, variance)` of what a call draws while training, tensors like the weight.
+        """`(mean, variance)` of what a call draws in training, tensors like the weight.
 
-        Only for transforms whose draws are normal, each weight for itself. Where layers
-        are linear in the weight, their outputs are drawn then, each for itself.
+        Only for transforms that draw each weight independently from a normal
+        distribution. In layers that are linear in the weight, outputs are then drawn
+        independently instead.
         """
         raise NotImplementedError
 
@@ -104,17 +116,17 @@ class WeightTransform(Plugin):
 
 
 class ActivationQuantizer(Plugin):
-    """A function of activations whose gradient is another function's.
+    """A function of activations with the gradient of another function.
 
-    It has no state, and needs no batch to know its levels.
+    It has no state and needs no data to determine its levels.
     """
 
     def forward(self, values):
-        """The quantized activations, by `keras.ops`, which any model can hold."""
+        """The quantized activations, by `keras.ops`, so that any model can contain them."""
         raise NotImplementedError
 
     def slope(self, values):
-        """What stands for the derivative of `forward`."""
+        """The surrogate for the derivative of `forward`."""
         raise NotImplementedError
 
     def __call__(self, values):
@@ -128,11 +140,11 @@ class ActivationQuantizer(Plugin):
 
 
 class Signals(dict):
-    """What is known of one weight beside its value: `{name: array}`.
+    """What is known about one weight besides its value: `{name: array}`.
 
     Attributes:
-        ref: the `WeightRef`; None where a criterion is called by hand.
-        step: iterations of the optimizer that trains the weight.
+        ref: the `WeightRef`; None if a criterion is called directly.
+        step: the iteration of the optimizer that trains the weight.
     """
 
     def __init__(self, values=(), ref=None, step=0):
@@ -142,30 +154,30 @@ class Signals(dict):
 
     @property
     def path(self):
-        """Name of the weight, empty where a criterion is called by hand."""
+        """Name of the weight, empty if a criterion is called directly."""
         return "" if self.ref is None else self.ref.path
 
 
 class Signal(Plugin):
-    """A statistic of a weight, mostly over batches of data.
+    """A statistic of a weight, usually over batches of data.
 
-    All signals that observe something of batches are gathered in one pass
-    (`tfcompress.core.collect`): what `update` gives for a batch is added up in float64,
-    and `result` makes the statistic of the sums. So nothing is held but sums. Signals
-    that observe nothing have a `measure` of their own instead.
+    All signals that observe batches are collected in one pass
+    (`tfcompress.core.collect`): what `update` returns for each batch is summed in
+    float64, and `result` computes the statistic from the sums. So only sums are kept.
+    Signals that observe nothing implement `measure` instead.
 
     Attributes:
-        observes: what `update` looks at, of `"gradient"`, `"calls"` (inputs and outputs
-            of the layer), `"norm"` (the batch normalization behind it),
+        observes: what `update` reads, among `"gradient"`, `"calls"` (inputs and outputs
+            of the layer), `"norm"` (the batch normalization after it),
             `"output_gradient"` (of those outputs) and `"curvature"`.
     """
 
-    # Criteria may be called like the signal that they read.
+    # A criterion may have the same name as the signal that it reads.
     package = "tfcompress.signals"
     observes = frozenset()
 
     def update(self, seen):
-        """What a batch adds: a tensor, or a tuple of tensors.
+        """The contribution of a batch: a tensor, or a tuple of tensors.
 
         Args:
             seen: a `tfcompress.core.collect.Seen`.
@@ -176,19 +188,19 @@ class Signal(Plugin):
         """The statistic, an array that broadcasts to the canonical form of the weight.
 
         Args:
-            totals: the sums of what `update` gave, arrays in float64.
-            ref: the `WeightRef`, whose `layout` has the axes.
+            totals: the sums of what `update` returned, float64 arrays.
+            ref: the `WeightRef`, whose `layout` describes the axes.
         """
         raise NotImplementedError
 
     def measure(self, source):
-        """The statistic of each weight, for signals that observe nothing of batches.
+        """The statistic of each weight, for signals that do not observe batches.
 
         Args:
             source: a `tfcompress.core.collect.Source`: the model, its weights, data.
 
         Returns:
-            A list of arrays as of `result`.
+            A list of arrays as returned by `result`.
         """
         raise NotImplementedError
 
@@ -196,13 +208,24 @@ class Signal(Plugin):
 class Criterion(Plugin):
     """How much each element of a weight matters: higher = keep.
 
-    Weights are seen in canonical form, outputs on the last axis, so that a criterion
-    need not know what kind of layer has them.
+    Weights are passed in canonical form, outputs on the last axis, so that a criterion
+    need not know what kind of layer they belong to.
 
     Attributes:
-        needs: names of the signals that must be gathered over data first.
-        rounds: in how many steps of equal ratio weights go, each scored anew among what
-            the steps before have left.
+        needs: names of the signals that must be collected over data first.
+        rounds: the number of steps, each with the same ratio, in which weights are
+            removed; each step scores again what the previous ones left.
+
+    Example:
+        >>> class Positive(tfc.criteria.Criterion):
+        ...     def __call__(self, weight, signals):
+        ...         return weight
+        >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 2))
+        >>> _ = layer.kernel.assign([[3.0], [-4.0]])
+        >>> model = keras.Sequential([keras.Input((2,)), layer])
+        >>> pruned = tfc.prune(model, 0.5, criterion=Positive)
+        >>> pruned.layers[0].kernel.numpy().ravel()
+        array([3., 0.], dtype=float32)
     """
 
     needs = frozenset()
@@ -212,41 +235,41 @@ class Criterion(Plugin):
         """Scores that broadcast to the shape of the weight.
 
         Args:
-            weight: NumPy array, the weight as it is in effect, `(..., inputs, outputs)`.
-            signals: a `Signals`, with an array for each name in `needs` that
-                broadcasts to the weight.
+            weight: NumPy array, the effective weight, `(..., inputs, outputs)`.
+            signals: a `Signals`, with an array for each name in `needs` that broadcasts
+                to the weight.
         """
         raise NotImplementedError
 
     def reduce(self, scores, axes):
-        """The score of a group from those of its elements, along `axes`.
+        """The score of a group from the scores of its elements, along `axes`.
 
-        Groups are those of a `Pattern`, or all weights that make one unit of coupled
+        Groups are those of a `Pattern`, or all weights that form one unit of coupled
         channels.
         """
         return np.mean(scores, axis=axes)
 
     def score_groups(self, members, pool):
-        """Scores of groups, as they are compared within and between weights.
+        """Scores of groups, which are compared within and between weights.
 
-        By default those of the elements, reduced. Methods that compare a group with
+        By default the reduced scores of the elements. Methods that compare a group with
         others of its weight, by rank or share, do so here.
 
         Args:
             members: list of `(weight, signals)`, as in `__call__`; one weight, or those
-                that make the same coupled channels.
-            pool: `(list of scores, one array for each member; reduce) -> scores of the
-                groups`.
+                that form the same coupled channels.
+            pool: `(list of scores, reduce) -> scores of the groups`, with one array of
+                scores per member.
         """
         return pool([self(*member) for member in members], self.reduce)
 
     @property
     def repairs(self):
-        """Whether it changes what stays."""
+        """Whether it changes the weights that stay."""
         return type(self).adjust is not Criterion.adjust
 
     def adjust(self, weight, keep, signals):
-        """The weight once the elements that go are gone, for methods that repair it.
+        """The weight after elements were removed, for methods that repair it.
 
         Args:
             weight: as in `__call__`.
@@ -257,9 +280,9 @@ class Criterion(Plugin):
 
 
 class Regularizer(Plugin, keras.regularizers.Regularizer):
-    """A penalty on a weight; Keras takes it wherever it takes a regularizer."""
+    """A penalty on a weight; Keras accepts it wherever it accepts a regularizer."""
 
-    # Some are called as criteria are.
+    # Some have the same name as a criterion.
     package = "tfcompress.regularizers"
 
     def __call__(self, weight):
@@ -269,7 +292,7 @@ class Regularizer(Plugin, keras.regularizers.Regularizer):
     def proximal(self, weight, step):
         """`argmin_v ½‖v - weight‖² + step penalty(v)`, a tensor like the weight.
 
-        What a step of gradient descent only comes near to is exactly zero here.
+        Values that gradient descent only brings close to zero become exactly zero here.
 
         Args:
             weight: tensor.
@@ -278,31 +301,45 @@ class Regularizer(Plugin, keras.regularizers.Regularizer):
         raise NotImplementedError
 
     def of_layout(self, layout):
-        """The same for weights of a `tfc.core.Layout`, whatever layer has them."""
+        """The same regularizer for weights of a `tfc.core.Layout`, whatever their layer."""
         return self
 
 
 class Pattern(Plugin):
-    """Which elements of a weight live or die together.
+    """Which elements of a weight are kept or removed together.
 
     Works on the canonical form of a weight: outputs on the last axis.
+
+    Example:
+        >>> class Rows(tfc.patterns.Pattern):
+        ...     def pool(self, scores, reduce=np.mean):
+        ...         return reduce(scores, -1)
+        ...
+        ...     def spread(self, group_mask, shape):
+        ...         return np.broadcast_to(group_mask[..., None], shape)
+        >>> layer = keras.layers.Dense(2, use_bias=False); layer.build((None, 2))
+        >>> _ = layer.kernel.assign([[3.0, -4.0], [1.0, 5.0]])
+        >>> model = keras.Sequential([keras.Input((2,)), layer])
+        >>> tfc.prune(model, 0.5, pattern=Rows).layers[0].kernel.numpy()
+        array([[ 3., -4.],
+               [ 0.,  0.]], dtype=float32)
     """
 
     def pool(self, scores, reduce=np.mean):
         """Scores of the groups, an array with one element per group.
 
         Args:
-            scores: of the elements.
-            reduce: `(scores, axes) -> scores` of groups, `Criterion.reduce`.
+            scores: scores of the elements.
+            reduce: `(scores, axes) -> scores` of groups, see `Criterion.reduce`.
         """
         raise NotImplementedError
 
     def spread(self, group_mask, shape):
-        """The mask of canonical `shape` that a mask of groups stands for."""
+        """The mask of canonical `shape` that corresponds to a mask of groups."""
         raise NotImplementedError
 
     def select(self, group_scores, num_kept):
-        """Mask of the groups that stay: the `num_kept` highest scores."""
+        """Mask of the groups that stay: those with the `num_kept` highest scores."""
         return top(group_scores, num_kept)
 
     def quota(self, shape):
@@ -312,37 +349,49 @@ class Pattern(Plugin):
             shape: canonical shape of the weight.
 
         Returns:
-            Whole numbers of that shape, the run that each element is in, and how many
-            groups of each run stay at least.
+            Integers of that shape, the run that each element belongs to, and the
+            minimum number of groups that stay in each run.
         """
         return None
 
 
 class Schedule(Plugin):
-    """A number that depends on the optimizer step."""
+    """A number that depends on the optimizer step.
+
+    Example:
+        >>> class Late(tfc.schedules.Schedule):
+        ...     def __call__(self, step):
+        ...         return 0.5 if step >= 10 else 0.0
+        ...
+        ...     def due(self, previous_step, step):
+        ...         return previous_step < 10 <= step
+        >>> schedule = Late()
+        >>> schedule(9), schedule(10), schedule.due(9, 10), schedule.last_step
+        (0.0, 0.5, True, 10)
+    """
 
     def __call__(self, step):
         """The value at `step`."""
         raise NotImplementedError
 
     def due(self, previous_step, step):
-        """Whether something must happen in the steps `(previous_step, step]`."""
+        """Whether something is due in the steps `(previous_step, step]`."""
         raise NotImplementedError
 
     def last_due(self, step):
-        """The last step up to `step` at which something happens; -1 if there is none."""
+        """The last step up to `step` at which something is due; -1 if there is none."""
         steps = range(-1, step + 1)
         return steps[
             bisect.bisect_left(steps, True, key=lambda s: not self.due(s, step))
         ]
 
     def is_over(self, step):
-        """Whether nothing happens any more after `step`."""
+        """Whether nothing is due after `step`."""
         return not self.due(step, _NEVER)
 
     @property
     def last_step(self):
-        """The last step at which something happens, None if there is no last one."""
+        """The last step at which something is due, None if there is no last one."""
         if not self.is_over(_NEVER // 2):
             return None
         steps = range(_NEVER // 2)
@@ -350,21 +399,21 @@ class Schedule(Plugin):
 
     @property
     def final_value(self):
-        """The value that it comes to in the end."""
+        """The value that it reaches in the end."""
         return self(_NEVER)
 
 
 class Scope(Plugin):
-    """How a sparsity for the whole model is shared out between its weights.
+    """How a sparsity for the whole model is distributed among its weights.
 
     Attributes:
-        reads_scores: whether that hangs on the scores, not only on how many there are.
+        reads_scores: whether it depends on the scores, not only on their number.
     """
 
     reads_scores = True
 
     def __call__(self, group_scores, shapes, sparsity):
-        """How many groups of each weight stay.
+        """Returns how many groups of each weight stay.
 
         Args:
             group_scores: list of arrays, the scores of each weight's groups.
@@ -378,16 +427,16 @@ class Scope(Plugin):
 
 
 class Solver(Plugin):
-    """Prunes the kernel of a layer by what the layer is fed, without training.
+    """Prunes the kernel of a layer based on the layer's inputs, without training.
 
-    Kernels are matrices `(groups, inputs, outputs)`, one group but for depthwise and
-    grouped convolutions, in float64.
+    Kernels are float64 matrices `(groups, inputs, outputs)`, with one group except in
+    depthwise and grouped convolutions.
 
     Attributes:
-        needs_inputs: whether it looks at what the layer is fed.
+        needs_inputs: whether it reads the inputs of the layer.
     """
 
-    # One is called as a criterion is.
+    # One has the same name as a criterion.
     package = "tfcompress.solvers"
     needs_inputs = False
 
@@ -406,7 +455,7 @@ class Solver(Plugin):
 
         Args:
             weight: as in `scores`.
-            num_kept: groups that stay.
+            num_kept: the number of groups that stay.
             pattern: as in `scores`.
             inputs: as in `scores`.
         """
@@ -414,10 +463,10 @@ class Solver(Plugin):
 
 
 class LayerRewrite(Plugin):
-    """Replaces a chain of layers by others that compute the same or nearly the same.
+    """Replaces a chain of layers with others that compute the same or nearly the same.
 
     Attributes:
-        length: how many consecutive layers it looks at.
+        length: the number of consecutive layers that it replaces.
     """
 
     length = 1
@@ -427,18 +476,18 @@ class LayerRewrite(Plugin):
         raise NotImplementedError
 
     def __call__(self, *layers):
-        """The list of layers that stand for them, built, with their weights set."""
+        """The list of layers that replace them, built, with their weights set."""
         raise NotImplementedError
 
 
 class Rank(Plugin):
-    """Chooses the ranks of a factorisation, one or several.
+    """Chooses the ranks of a factorization, one or several.
 
-    A factorisation shows one matrix for each rank that it needs: the truncated SVD of
-    that matrix is what the rank cuts. An SVD has one, a Tucker-2 decomposition two,
-    the unfoldings of the kernel along its inputs and its outputs.
+    A factorization provides one matrix for each rank that it needs: the rank truncates
+    the SVD of that matrix. An SVD has one, a Tucker-2 decomposition two, the unfoldings
+    of the kernel along its inputs and its outputs.
 
-    Wherever a rank is taken, an integer stands for `Fixed`, a float for `Fraction`,
+    Wherever a rank is expected, an integer stands for `Fixed`, a float for `Fraction`,
     and a name or `{name: arguments}` for the other plug-ins.
     """
 
@@ -448,14 +497,14 @@ class Rank(Plugin):
         Args:
             matrices: list of arrays `(rows, columns)`, one for each rank; or
                 `(count, rows, columns)`, matrices that share a rank.
-            limits: the full ranks, at which nothing is lost; without them
-                `min(rows, columns)`.
+            limits: the full ranks, at which nothing is lost; `min(rows, columns)` by
+                default.
             macs_ratio: `ranks -> MACs of the new layers / MACs of the old one`.
         """
         raise NotImplementedError
 
     def objection(self, least_ratio):
-        """Why a layer stays whose ranks of 1 need `least_ratio` of its MACs, or None."""
+        """Why a layer is kept whose ranks of 1 need `least_ratio` of its MACs, or None."""
 
 
 class Range(Plugin):
@@ -471,7 +520,7 @@ class Range(Plugin):
             counts: array `(bins,)`, how many values fell into each bin.
             edges: array `(bins + 1,)`, ascending and evenly spaced; the first and the
                 last are the smallest and the largest value.
-            bits: of the rounded activations.
+            bits: bit width of the rounded activations.
         """
         raise NotImplementedError
 
@@ -480,13 +529,13 @@ class Rounding(Plugin):
     """Chooses the integers that stand for the weights of a layer.
 
     Attributes:
-        needs_inputs: whether it looks at what the layer is fed.
+        needs_inputs: whether it reads the inputs of the layer.
     """
 
     needs_inputs = False
 
     def __call__(self, weight, scale, level, inputs=None):
-        """Whole numbers from `-level` to `level`, in an array like `weight`.
+        """Integers from `-level` to `level`, in an array like `weight`.
 
         Args:
             weight: array `(groups, inputs, outputs)`.
@@ -500,8 +549,8 @@ class Rounding(Plugin):
 class Codec(Plugin):
     """A way to write symbols as bytes.
 
-    Symbols are integers from 0 to 255. A stream holds all that its decoder needs but
-    the number of symbols.
+    Symbols are integers from 0 to 255. A stream contains everything that its decoder
+    needs except the number of symbols.
     """
 
     def encode(self, symbols):
@@ -512,50 +561,50 @@ class Codec(Plugin):
         """The `count` symbols of a stream, a `uint8` array.
 
         Raises:
-            ValueError: if the stream is damaged or does not hold so many.
+            ValueError: if the stream is damaged or contains fewer symbols.
         """
         raise NotImplementedError
 
     def decode_reference(self, stream, count):
-        """The same in NumPy, to read and to check the native decoder by."""
+        """The same in NumPy, as documentation and to check the native decoder."""
         raise NotImplementedError
 
 
 class ExitRule(Plugin):
-    """Says how sure a network with early exits is of its answer at each of them.
+    """Determines how confident a network with early exits is at each of them.
 
     A sample leaves at the first exit whose score is at least the exit's threshold.
     """
 
-    # One is called as a range of activations is.
+    # One has the same name as a range of activations.
     package = "tfcompress.exit_rules"
 
     def __call__(self, probabilities):
-        """Scores `(exits, samples)`, higher = surer.
+        """Scores `(exits, samples)`, higher = more confident.
 
         Args:
             probabilities: array `(exits, samples, classes)`, from the first exit to the
-                one that is asked.
+                current one.
         """
         raise NotImplementedError
 
 
 class SearchEngine(Plugin):
-    """Looks for the member of a space that does least harm within limits."""
+    """Searches a space for the member that does the least harm within limits."""
 
-    # One is called as a transform is.
+    # One has the same name as a transform.
     package = "tfcompress.search_engines"
 
     def propose(self, study, limits):
-        """The member to make next.
+        """The member to build next.
 
-        Called again with tighter limits if its file turns out above the budget, so what was
-        learned should be kept.
+        Called again with tighter limits if its file exceeds the budget, so keep what
+        was learned.
 
         Args:
             study: a `tfc.search.Study`.
-            limits: `{"macs": most, "kernel_bytes": most}`, or one of them, as
-                `study.proxy` counts both.
+            limits: `{"macs": most, "kernel_bytes": most}`, or one of them, counted as
+                in `study.proxy`.
 
         Returns:
             A member `{dimension: {name: choice}}` of `study.space` within the limits; None
@@ -568,17 +617,17 @@ class DistillationLoss(Plugin):
     """How far a student is from its teacher, one number for each prediction.
 
     Attributes:
-        student_reads: what `__call__` gets of the student, "outputs" (its logits) or
+        student_reads: what `__call__` gets from the student, "outputs" (its logits) or
             "features" (the outputs of some layers).
-        teacher_reads: the same of the teacher.
+        teacher_reads: the same for the teacher.
         student_layers: names of the layers whose outputs it gets; None to choose them
             by resolution.
-        teacher_layers: the same of the teacher.
-        last_layer_only: whether it gets the last hidden layer only, not one of each
-            resolution, where no layers are named.
-        adapters: layers that are trained with the student and then thrown away.
-        reads_constant: whether a number added to all logits makes a difference. Such a
-            loss cannot learn from probabilities.
+        teacher_layers: the same for the teacher.
+        last_layer_only: whether it gets only the last hidden layer, not one per
+            resolution, if no layers are named.
+        adapters: layers that are trained with the student and discarded afterwards.
+        reads_constant: whether a constant added to all logits makes a difference. Such
+            a loss cannot learn from probabilities.
     """
 
     student_reads = "outputs"
@@ -593,9 +642,9 @@ class DistillationLoss(Plugin):
         """Creates the adapters.
 
         Args:
-            student: shapes of what `__call__` gets, None for the batch; a list for
+            student: shapes of what `__call__` gets, with None for the batch; a list for
                 features.
-            teacher: the same of the teacher.
+            teacher: the same for the teacher.
         """
 
     def __call__(self, student, teacher, labels=None, step=0):
@@ -603,9 +652,9 @@ class DistillationLoss(Plugin):
 
         Args:
             student: logits `(batch, ..., classes)`, or a list of features.
-            teacher: the same of the teacher; no gradient flows into it.
-            labels: what `fit` was given for this output, or None.
-            step: optimizer iterations so far, for schedules.
+            teacher: the same for the teacher; no gradient flows into it.
+            labels: the targets passed to `fit` for this output, or None.
+            step: the number of optimizer iterations so far, for schedules.
 
         Returns:
             A tensor `(batch,)`, or `(batch, ...)` for logits of several positions.
@@ -614,7 +663,7 @@ class DistillationLoss(Plugin):
 
 
 def top(scores, count):
-    """Mask of exactly `count` highest scores; of equal scores the earlier ones.
+    """Mask of exactly the `count` highest scores; ties go to the earlier ones.
 
     >>> top(np.array([3.0, 1.0, 3.0, 3.0]), 2)
     array([ True, False,  True, False])
@@ -639,7 +688,7 @@ def nth_highest(arrays, count):
     """
     flat = [np.ravel(array) for array in arrays]
     total = sum(values.size for values in flat)
-    # A sample says about where it is; only what is near is sorted.
+    # A sample tells roughly where it is; only values near it are sorted.
     sample = np.sort(
         np.concatenate([values[:: total // _SAMPLE + 1] for values in flat])
     )

@@ -1,4 +1,4 @@
-"""Which optimizer trains a weight, and how far it is."""
+"""Which optimizer trains a weight, and at which step it is."""
 
 import contextlib
 
@@ -8,19 +8,19 @@ import tensorflow as tf
 
 from tfcompress.core.keras_internals import optimizer_slots, trained_variables, trains
 
-# SNFS divides by the root of Adam's second moment plus this.
+# SNFS divides by the square root of Adam's second moment plus this.
 _EPSILON = 1e-8
 
 
 def optimizer_of(model, variables):
     """The optimizer that trains some weights of a model; None if it has none.
 
-    That is the one it was compiled with, unless it keeps others and trains by those, as
+    That is the one it was compiled with, unless it has others and trains with those, as
     generative adversarial networks do.
 
     Args:
         model: a Keras model.
-        variables: weights of it.
+        variables: weights of the model.
 
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> model.compile("sgd")
@@ -31,22 +31,22 @@ def optimizer_of(model, variables):
     kinds = keras.optimizers.Optimizer
     found = [one for one in vars(model).values() if isinstance(one, kinds)]
     training = [o for o in found if any(trains(o, v) for v in variables)]
-    # Keras builds the one of `compile` for all weights, whether it is used or not.
+    # Keras builds the optimizer of `compile` for all weights, even if it is not used.
     return max([own, *training] if own else training, key=_steps, default=own)
 
 
 def steps_done(model, variables):
-    """Iterations of the optimizer that trains some weights of a model."""
+    """The iteration of the optimizer that trains some weights of a model."""
     return _steps(optimizer_of(model, variables))
 
 
 class StepCount:
-    """Where an optimizer stands, without reading it after every batch.
+    """The step of an optimizer, without reading it after every batch.
 
-    Reading takes longer than most of what hangs on it.
+    Reading it takes longer than most of what depends on it.
 
     Attributes:
-        read: the iteration that was read last; None in the beginning.
+        read: the iteration that was last read; None at first.
 
     >>> count, model = StepCount(), keras.Sequential()
     >>> count.begin(10)
@@ -59,27 +59,27 @@ class StepCount:
         self._batches = 0
 
     def begin(self, step):
-        """Notes what was read; None forgets it."""
+        """Records a step that was read; None resets the count."""
         self.read, self._batches = step, 0
 
     def add_batch(self, model):
-        """The iteration that a model is at by now, at most."""
+        """Counts a batch; returns the iteration that a model has reached at most."""
         self._batches += 1
         return self.read + self._batches * model.steps_per_execution
 
 
 def momentum_of(optimizer, variable):
-    """The running mean of gradients by which an optimizer moves a weight.
+    """The running mean of gradients with which an optimizer updates a weight.
 
-    `m` of optimizers with momentum, `m / (√v + ε)` of those that scale it by a second
-    moment (Adam and its like), `m / (u + ε)` of Adamax.
+    `m` for optimizers with momentum, `m / (√v + ε)` for those that scale it by a second
+    moment (Adam and its variants), `m / (u + ε)` for Adamax.
 
     Args:
         optimizer: a Keras optimizer, or None.
         variable: a weight.
 
     Returns:
-        An array of the weight's shape; None if the optimizer keeps none of it.
+        An array of the weight's shape; None if the optimizer keeps none.
 
     >>> weight = keras.Variable(np.ones(2), name="weight")
     >>> optimizer = keras.optimizers.SGD(0.1, momentum=0.5)
@@ -91,7 +91,7 @@ def momentum_of(optimizer, variable):
     found = {slot.name.rpartition("_")[2]: slot.numpy() for slot in slots}
     momentum = found.get("momentum")
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    # The momentum of RMSprop is one of scaled gradients.
+    # RMSprop accumulates gradients that are already scaled.
     if momentum is None or isinstance(inner, keras.optimizers.RMSprop):
         return momentum
     if "norm" in found:
@@ -103,16 +103,17 @@ def momentum_of(optimizer, variable):
 
 @contextlib.contextmanager
 def watched_steps(optimizer, variables, see):
-    """Within it `see(gradients, steps)` is called whenever an optimizer moves weights.
+    """Within it, `see(gradients, steps)` is called whenever an optimizer updates weights.
 
-    In the graph of the training step, if that is traced within. Gradients are those of the
-    loss before clipping, without what regularizers of the weights add; steps are what the
-    weights have moved by. Of several replicas each sees its own part of the gradients.
+    The call is part of the training step's graph if that is traced within the context.
+    Gradients are those of the loss before clipping, without those of the weights'
+    regularizers; steps are the changes of the weights. Each of several replicas sees
+    its own part of the gradients.
 
     Args:
         optimizer: a Keras optimizer, also one that scales the loss.
-        variables: weights; those that it does not move have zeros.
-        see: takes two lists of tensors, one for each weight.
+        variables: weights; those that it does not update get zeros.
+        see: a function of two lists of tensors, with one tensor per weight.
 
     >>> weight = keras.Variable(np.ones(2))
     >>> optimizer = keras.optimizers.SGD(0.5)
@@ -154,7 +155,7 @@ def watched_steps(optimizer, variables, see):
 
 
 def _slope(variable, value):
-    """The gradient of what regularizes a weight."""
+    """The gradient of a weight's regularizer."""
     if variable.regularizer is None:
         return tf.zeros_like(value)
     with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""What every plug-in shares: a configuration, a copy and a name to ask for it by."""
+"""What all plug-ins share: a configuration, copying and a name for look-up."""
 
 import inspect
 import re
@@ -13,15 +13,15 @@ class Plugin:
     """An object that is fully described by the arguments of its constructor.
 
     A subclass stores each constructor argument in an attribute of the same name;
-    the configuration, the copy, equality and the printed form follow from that. Direct
-    subclasses are the nouns; theirs are the plug-ins, which `get` finds. Arguments are
-    checked by the kinds that annotate them (`core/kinds.py`).
+    the configuration, copies, equality and the printed form follow from that. Direct
+    subclasses are the nouns; their subclasses are the plug-ins, which `get` finds.
+    Arguments are checked by the kinds that annotate them (`core/kinds.py`).
 
     Attributes:
         registered: `{name: class}` of a noun's own plug-ins.
-        stands_for: types of values that mean this plug-in with one argument, such as
-            a number in place of a constant schedule.
-        package: under which Keras knows the plug-ins of a noun.
+        stands_for: types of values that stand for this plug-in with one argument, such
+            as a number in place of a constant schedule.
+        package: the name under which Keras registers the plug-ins of a noun.
     """
 
     package = "tfcompress"
@@ -48,7 +48,7 @@ class Plugin:
         }
 
     def get_config(self):
-        """The constructor's arguments, ready for `keras.saving`."""
+        """The constructor's arguments, serializable by `keras.saving`."""
         return {
             name: keras.saving.serialize_keras_object(getattr(self, name))
             for name in self.arguments()
@@ -69,12 +69,13 @@ class Plugin:
         """The plug-in of a noun for a name, a class, a configuration or an object.
 
         Args:
-            identifier: an object, which is returned as it is; a class; the name of a
-                class, `"n_of_m"` or `"NOfM"`; `{name: arguments}`; or what
-                `keras.saving.serialize_keras_object` made of an object.
+            identifier: an object, which is returned unchanged; a class; the name of a
+                class, `"n_of_m"` or `"NOfM"`; `{name: arguments}`; or the result of
+                `keras.saving.serialize_keras_object`.
 
         Raises:
-            ValueError: if there is no such plug-in, or it takes other arguments.
+            ValueError: if there is no such plug-in, or it does not take these
+                arguments.
         """
         if isinstance(identifier, cls):
             return identifier
@@ -94,7 +95,7 @@ class Plugin:
         return _make(found, name, arguments)
 
     def clone(self):
-        """A fresh object with the same arguments and no state."""
+        """A new object with the same arguments and no state."""
         return type(self).from_config(self.get_config())
 
     def __eq__(self, other):
@@ -105,7 +106,7 @@ class Plugin:
 
     def __repr__(self):
         values = {name: getattr(self, name) for name in self.arguments()}
-        # The first argument says what it is; others count where they are unusual.
+        # The first argument is always shown, others if they are not the default.
         shown = [
             f"{name}={values[name]!r}"
             for position, (name, default) in enumerate(self.arguments().items())
@@ -115,9 +116,9 @@ class Plugin:
 
 
 def register(noun, *classes):
-    """Adds plug-ins to those of a noun; they become loadable from `.keras` files.
+    """Registers plug-ins of a noun, so that they can be loaded from `.keras` files.
 
-    Each room registers its own, so that no room needs to know those above it.
+    Each room registers its own plug-ins, so that no room depends on those above it.
 
     Args:
         noun: the base class of the plug-ins.
@@ -129,7 +130,7 @@ def register(noun, *classes):
 
 
 def _find(noun, name):
-    """The class of a name: a registered one, else the newest that a user defined."""
+    """The class with a name: a registered one, otherwise the user's most recent one."""
     if not isinstance(name, str):
         return None
     known = [*noun.registered.values(), *reversed(_subclasses(noun))]
@@ -142,7 +143,7 @@ def _subclasses(cls):
 
 
 def _key(name):
-    # So that "rigl", "rig_l" and "RigL" are one name.
+    # So that "rigl", "rig_l" and "RigL" are the same name.
     return name.replace("_", "").lower()
 
 

@@ -1,4 +1,4 @@
-"""Native libraries print to the terminal; only what matters may pass."""
+"""Native libraries print to the terminal; only what matters is let through."""
 
 import contextlib
 import fcntl
@@ -12,7 +12,7 @@ _NOTES = re.compile(
     rb"I0000 |INFO: |To enable the following instructions:"
     rb"|WARNING: All log messages before absl::InitializeLog\(\)"
 )
-# What the converter and the runtime say of models that they refuse is raised as well.
+# What the converter and the runtime print about rejected models is raised as well.
 _WARNINGS = re.compile(
     _NOTES.pattern + rb"|[WE]0000 |WARNING: |WARNING:absl:|ERROR: |fully_quantize: "
     rb"|loc\(|error: |note: |<unknown>:|\S+:\d+:\d+: (error|note): "
@@ -26,12 +26,12 @@ _STDERR = 2
 def native_notes_dropped(with_warnings=False):
     """Drops informational lines that native code prints inside the context.
 
-    Standard error is held back in a file meanwhile, for all threads, and what is not
-    dropped appears when the context ends. Lines are known by how they begin. Contexts
-    may be nested and overlap in several threads: they share one file, and standard
-    error is back when the last one ends. A forked child has it at once; a program that
-    another thread starts meanwhile writes to the file for good, as a new process gets
-    the descriptors of its parent.
+    Meanwhile standard error is redirected to a file, for all threads, and what is not
+    dropped appears when the context ends. Lines are recognized by their beginning.
+    Contexts may be nested and may overlap in several threads: they share one file, and
+    standard error is restored when the last one ends. In a forked child it is restored
+    at once; a program that another thread starts meanwhile keeps writing to the file,
+    since a new process inherits the descriptors of its parent.
 
     Args:
         with_warnings: whether native warnings and errors are dropped too.
@@ -46,13 +46,13 @@ def native_notes_dropped(with_warnings=False):
 
 
 def _flush():
-    # None without a terminal; programs may have closed it.
+    # None without a terminal; programs may also have closed it.
     with contextlib.suppress(AttributeError, OSError, ValueError):
         sys.stderr.flush()
 
 
 class _Detour:
-    """Standard error, held back in a file.
+    """Standard error, redirected to a file.
 
     Attributes:
         users: `with_warnings` of each open context.
@@ -62,7 +62,8 @@ class _Detour:
         self.users = []
         self._passed = 0
         with tempfile.TemporaryFile() as file, contextlib.ExitStack() as undo:
-            # Not 0 to 2, which may be free: others take those for what they were.
+            # Not 0 to 2, even if free: others still take those for the standard
+            # streams.
             self._file = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
             undo.callback(os.close, self._file)
             self._kept = fcntl.fcntl(_STDERR, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -70,11 +71,11 @@ class _Detour:
         os.dup2(self._file, _STDERR)
 
     def end(self):
-        """Puts standard error back."""
+        """Restores standard error."""
         os.dup2(self._kept, _STDERR)
 
     def pass_on(self, dropped, is_last):
-        """Prints what came in and does not match; an open line waits for its end."""
+        """Prints the lines so far that do not match; an incomplete line has to wait."""
         # Reading must not move the position at which others write.
         size = os.fstat(self._file).st_size - self._passed
         output = os.pread(self._file, size, self._passed)
@@ -82,7 +83,7 @@ class _Detour:
             output = output[: output.rfind(b"\n") + 1]
         self._passed += len(output)
         lines = output.splitlines(keepends=True)
-        # Nobody may be there any more who reads it.
+        # The reading end may be closed by now.
         with (
             contextlib.suppress(OSError),
             open(self._kept, "wb", closefd=False) as file,
@@ -90,7 +91,7 @@ class _Detour:
             file.writelines(line for line in lines if not dropped.match(line))
 
     def close(self):
-        """Frees the file."""
+        """Closes the file."""
         os.close(self._kept)
         os.close(self._file)
 
@@ -100,12 +101,12 @@ _detour = None
 
 
 def _enter(with_warnings):
-    """The detour, begun if need be; None where there is no standard error."""
+    """The detour, started if necessary; None if there is no standard error."""
     global _detour
     with _lock:
-        # Where Python started without it, its number may be any file's by now.
+        # If Python started without it, its descriptor may belong to any file by now.
         if _detour is None and sys.__stderr__ is not None:
-            # It may be closed since, and there may be no room for a file.
+            # It may have been closed since, or the disk may be full.
             with contextlib.suppress(OSError):
                 _detour = _Detour()
         if _detour is not None:
@@ -116,7 +117,7 @@ def _enter(with_warnings):
 def _leave(detour, with_warnings):
     global _detour
     with _lock:
-        # A forked child has left already.
+        # A forked child has left the context already.
         if detour is None or detour is not _detour:
             return
         dropped = _WARNINGS if any(detour.users) else _NOTES

@@ -12,13 +12,14 @@ _lock = threading.Lock()
 def recorded(layers, record):
     """Calls `record` whenever one of the layers is called.
 
-    Only calls of the same thread count: replicas of a distribution strategy trace a
+    Only calls from the same thread count: replicas of a distribution strategy trace a
     model at the same time.
 
     Args:
         layers: the layers.
-        record: `(layer, inputs, outputs, args, kwargs)`, the first argument of the call
-            that holds a tensor, what it returned, and all arguments as they were written.
+        record: a function of `(layer, inputs, outputs, args, kwargs)`: the first
+            argument of the call that holds a tensor, the result, and all arguments as
+            passed.
     """
     thread = threading.get_ident()
     with _lock:
@@ -35,16 +36,16 @@ def recorded(layers, record):
 
 
 def _watched(layer):
-    """What stands for the layer's `call` as long as somebody records it."""
+    """The stand-in for the layer's `call` while it is recorded."""
     return layer.call if isinstance(layer.call, _Watched) else _Watched(layer)
 
 
 class StandIn:
-    """What is called in place of a layer's `call`, as long as it is not taken away.
+    """Is called in place of a layer's `call` until it is removed.
 
     Attributes:
         layer: the layer.
-        call: what it stands for.
+        call: the method that it replaces.
     """
 
     def __init__(self, layer):
@@ -53,7 +54,7 @@ class StandIn:
         object.__setattr__(layer, "call", self)
 
     def leave(self):
-        """Puts back what was there before."""
+        """Restores the previous state."""
         object.__delattr__(self.layer, "call")
         if isinstance(self.call, StandIn):
             object.__setattr__(self.layer, "call", self.call)
@@ -93,7 +94,7 @@ def with_main_argument(layer, value, args, kwargs):
 
 
 def _main_place(layer, args, kwargs):
-    """Its position, or its name if it was given by name."""
+    """Its position, or its name if it was passed by name."""
     names = getattr(layer, "call_signature_parameters", ())
     places = [*range(len(args)), *(n for n in names if n in kwargs), *kwargs]
     given = dict(enumerate(args)) | kwargs

@@ -1,8 +1,8 @@
-"""What replicas and workers agree on that train one model together.
+"""Agreement between the replicas and workers that train one model together.
 
-A replica is a copy of the model on one device, a worker a process that has one or more of
-them. What follows from equal weights by equal steps is equal anyway. What batches show is
-not: each worker has batches of its own.
+A replica is a copy of the model on one device; a worker is a process with one or more
+replicas. Results computed from equal weights by equal steps are equal anyway. Those
+computed from batches are not, since each worker has its own batches.
 """
 
 import functools
@@ -15,7 +15,7 @@ _INTEGER = tf.TensorSpec([], "int32")
 
 
 def gathered(*numbers):
-    """In a training step, for each number a vector of what all replicas have there.
+    """In a training step, a vector of the values in all replicas for each number.
 
     Args:
         numbers: scalar tensors of one type.
@@ -30,13 +30,13 @@ def gathered(*numbers):
 
 
 def own_variable(shape, dtype):
-    """A variable of zeros that each replica has for itself; reading adds them up.
+    """A zero-initialized variable that each replica has its own copy of; reading sums them.
 
-    Of booleans that of the first replica is read.
+    For booleans, the copy of the first replica is read.
 
     Args:
-        shape: of the variable.
-        dtype: of the variable.
+        shape: shape of the variable.
+        dtype: dtype of the variable.
     """
     aggregation = tf.VariableAggregation
     return tf.Variable(
@@ -64,14 +64,14 @@ def num_workers(strategy):
 
 
 def summed(strategy, values):
-    """Arrays added up over all workers, each of which must call this.
+    """Arrays summed over all workers, each of which must call this.
 
     Args:
         strategy: a `tf.distribute.Strategy`.
         values: a structure of arrays, of the same shapes on all workers.
 
     Returns:
-        The structure with the sums; of one worker, the values themselves.
+        The structure with the sums; the values themselves if there is one worker.
 
     >>> summed(tf.distribute.get_strategy(), [np.ones(2)])
     [array([1., 1.])]
@@ -81,7 +81,7 @@ def summed(strategy, values):
 
 
 def averaged(strategy, values):
-    """The means of arrays over all workers, as `summed` adds them up."""
+    """Arrays averaged over all workers, each of which must call this."""
     count = num_workers(strategy)
     if count == 1:
         return values
@@ -89,41 +89,41 @@ def averaged(strategy, values):
 
 
 def of_first(strategy, values):
-    """Arrays of the first worker, which all must ask for at the same time.
+    """The arrays of the first worker; all workers must call this at the same time.
 
-    Where processors differ, so do last bits, and a choice by the highest score does not
-    forgive that.
+    On different processors the last bits differ, which can change a choice of the
+    highest score.
 
     Args:
-        strategy: as of `summed`.
-        values: as of `summed`.
+        strategy: as in `summed`.
+        values: as in `summed`.
     """
     return _reduced(strategy, values, strategy.num_replicas_in_sync)
 
 
 def check_same_step(strategy, step):
-    """Raises unless all workers stand at the same optimizer step.
+    """Raises unless all workers are at the same optimizer step.
 
     Args:
-        strategy: as of `summed`.
-        step: where this worker stands.
+        strategy: as in `summed`.
+        step: the optimizer step of this worker.
 
     Raises:
-        ValueError: if they do not, so that masks would come apart.
+        ValueError: if they are not, since their masks would diverge.
     """
     first = int(of_first(strategy, np.asarray(step)))
     num_apart = int(summed(strategy, np.asarray(int(step != first))))
     if num_apart:
         raise ValueError(
             f"This worker is at optimizer step {step}, the first worker at {first}; "
-            f"{num_apart} of {num_workers(strategy)} workers are elsewhere than the first. "
+            f"{num_apart} of {num_workers(strategy)} workers are not at that step. "
             "Resume all workers from the same backup: copy the backup_dir of one worker "
             "to the others."
         )
 
 
 def _reduced(strategy, values, period):
-    """Sums of arrays of each replica whose number `period` divides."""
+    """Sums of the arrays of each replica whose index is divisible by `period`."""
     if num_workers(strategy) == 1:
         return values
     given = [np.asarray(value) for value in keras.tree.flatten(values)]
@@ -139,7 +139,7 @@ def _reduced(strategy, values, period):
 
 @functools.cache
 def _adder(strategy):
-    """Adds up vectors of any length, so that it is traced once."""
+    """Sums vectors of any length, so that it is traced only once."""
 
     def add(vector, period):
         context = tf.distribute.get_replica_context()

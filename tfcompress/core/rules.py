@@ -1,4 +1,4 @@
-"""Rules say which transforms each weight gets."""
+"""Rules determine which transforms each weight gets."""
 
 import inspect
 import re
@@ -17,6 +17,7 @@ class Pattern(Kind):
         "of a layer"
     )
     error = TypeError
+    hint = "str | Callable[..., Any]"
 
     def check(self, name, value):
         if not isinstance(value, str) and not is_function(value):
@@ -26,7 +27,7 @@ class Pattern(Kind):
                 re.compile(value)
             except re.error as error:
                 hint = (
-                    f"{value!r} is not a regular expression: {error}. To match any text "
+                    f"{value!r} is not a regular expression: {error}. To match any text, "
                     "write '.*', not '*'."
                 )
                 refuse(name, value, self.expected, hint)
@@ -40,12 +41,12 @@ PATTERNS = Each(Pattern(), "patterns of layers")
 
 
 class Rules(Mapping):
-    """`{pattern: what goes for the layers it matches}`.
+    """`{pattern: value for the layers it matches}`.
 
     Args:
-        kind: of what the patterns stand for.
-        plural: what that is in words.
-        example: rules, as they are written.
+        kind: the kind of the values.
+        plural: a description of the values.
+        example: an example of such rules.
         least: how many at least.
     """
 
@@ -55,13 +56,13 @@ class Rules(Mapping):
 
 
 class Rule:
-    """A pattern with what it stands for.
+    """A pattern and its value.
 
     Args:
         pattern: a regular expression, a layer class, or a predicate `layer -> bool`.
             An expression must match a whole layer name (`"conv.*"`) or path in nested
             models (`"backbone/conv.*"`) and covers the kernels of those layers; with
-            a weight's name at its end (`"conv.*/bias"`) it covers that weight.
+            the name of a weight at the end (`"conv.*/bias"`) it covers that weight.
         value: what to use where the pattern matches.
     """
 
@@ -89,7 +90,7 @@ class Rule:
 
 
 def _layers(ref):
-    """The layers on the way to a weight; the whole model only if it has it itself."""
+    """The layers on the way to a weight; includes the whole model only if it owns it."""
     owners = named(ref.owners)
     return owners[1:] or owners
 

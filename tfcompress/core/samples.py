@@ -7,9 +7,9 @@ import tensorflow as tf
 from tfcompress.core.errors import check_finite
 from tfcompress.core.macs import fixed_batch_size, input_specs
 
-# Stands for sizes that a model leaves open.
+# Used for sizes that a model leaves open.
 _SIZE = 32
-# Samples that an error lists.
+# Maximum number of samples that an error lists.
 _NUM_LISTED = 8
 
 
@@ -48,12 +48,12 @@ def check_samples(samples, specs):
     if not isinstance(samples, dict):
         if len(specs) > 1:
             raise ValueError(
-                f"The model has the inputs {list(specs)}: pass {{name: array}}."
+                f"The model has inputs {list(specs)}: pass {{name: array}}."
             )
         samples = {next(iter(specs)): samples}
     if set(samples) != set(specs):
         raise ValueError(
-            f"samples has the inputs {sorted(samples)}, the model {sorted(specs)}."
+            f"samples has inputs {sorted(samples)}, the model {sorted(specs)}."
         )
     arrays = {name: _checked(name, samples[name], spec) for name, spec in specs.items()}
     if len({len(array) for array in arrays.values()}) > 1:
@@ -84,11 +84,11 @@ def _checked(name, samples, spec):
 
 
 def check_outputs(model, parts):
-    """Raises for samples of which a model makes NaN, such as by a division by zero.
+    """Raises if a model outputs NaN for some samples, such as from a division by zero.
 
     Args:
-        model: a Keras model, for its name.
-        parts: what it made of batches of samples, one after the other, in any structure.
+        model: the Keras model, for its name.
+        parts: its outputs for consecutive batches of samples, in any structure.
 
     Raises:
         ValueError: names the samples.
@@ -102,9 +102,9 @@ def check_outputs(model, parts):
     if rows:
         listed = ", ".join(map(str, sorted(rows)[:_NUM_LISTED]))
         raise ValueError(
-            f"Model {model.name!r} makes NaN of {len(rows)} samples (at {listed}"
+            f"Model {model.name!r} returns NaN for {len(rows)} samples (at {listed}"
             f"{', ...' if len(rows) > _NUM_LISTED else ''}). Leave them out, or guard the "
-            "division, root or logarithm that they break."
+            "division, root or logarithm that causes it."
         )
 
 
@@ -116,7 +116,7 @@ def _rows_with_nan(array):
 
 
 def rounded_up(count, size):
-    """The samples in as many whole batches as hold the count.
+    """The number of samples in the whole batches needed for `count` samples.
 
     >>> rounded_up(10, 4)
     12
@@ -130,8 +130,8 @@ def batches(model, samples, size=32):
     Args:
         model: a flat functional model.
         samples: an array, or `{input name: array}`; the first axis counts samples.
-        size: samples in a batch; the last may have fewer. Models that are made for a
-            batch size get whole batches of that, with samples repeated if need be.
+        size: samples per batch; the last may have fewer. Models with a fixed batch size
+            get whole batches of that size, with samples repeated if necessary.
 
     Raises:
         ValueError: if samples are missing or do not fit the inputs.
@@ -152,13 +152,13 @@ def batches(model, samples, size=32):
 
 
 def checked_batches(model, samples):
-    """`batches` of samples of which the model makes no NaN.
+    """`batches` of samples for which the model does not return NaN.
 
     Raises:
-        ValueError: as `batches` and `check_outputs`.
+        ValueError: see `batches` and `check_outputs`.
     """
     parts = batches(model, samples)
-    # They are lists, whatever structure the inputs have.
+    # Batches are lists, whatever structure the inputs have.
     listed = keras.Model(model.inputs, model.outputs)
     check_outputs(model, (listed(part, training=False) for part in parts))
     return parts

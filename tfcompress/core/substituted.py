@@ -1,4 +1,4 @@
-"""The one mechanism for weights: call a layer with variables standing for other values."""
+"""The one mechanism for weights: call a layer with other values for its variables."""
 
 import dataclasses
 
@@ -10,15 +10,15 @@ from tfcompress.core.behaviour import kept_states
 
 @dataclasses.dataclass(frozen=True)
 class Substituted:
-    """What such a call did.
+    """The result of a call with substituted variables.
 
     Attributes:
-        outputs: of the layer.
-        updates: `[(variable, new value)]` of what the call assigned, such as the
+        outputs: the outputs of the layer.
+        updates: `[(variable, new value)]` that the call assigned, such as the
             statistics of batch normalization, the kernel that spectral normalization
-            divides by its norm, or what stateful layers keep. The variables themselves
-            keep their values.
-        losses: those that layers inside added.
+            divides by its norm, or the state of stateful layers. The variables
+            themselves keep their values.
+        losses: the losses that inner layers added.
     """
 
     outputs: object
@@ -27,23 +27,23 @@ class Substituted:
 
 
 def call_substituted(layer, values, *args, **kwargs):
-    """Calls a layer in which variables stand for other values.
+    """Calls a layer with other values in place of its variables.
 
-    Gradients flow through the values. Nothing is assigned: who calls decides what
-    becomes of changed state and of losses.
+    Gradients flow through the values. Nothing is assigned: the caller decides what to
+    do with changed state and with losses.
 
     Args:
         layer: a built layer or model.
-        values: `{id(variable): tensor}`, of the variable's shape; the other variables
-            stand for themselves.
-        *args: of the call.
-        **kwargs: of the call.
+        values: `{id(variable): tensor}`, of the variable's shape; all other variables
+            keep their values.
+        *args: positional arguments of the call.
+        **kwargs: keyword arguments of the call.
 
     Returns:
         A `Substituted`.
 
     Raises:
-        ValueError: by Keras, if a value has another shape than its variable.
+        ValueError: from Keras, if the shape of a value differs from its variable's.
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False)
@@ -56,23 +56,21 @@ def call_substituted(layer, values, *args, **kwargs):
 
 
 def substituted(layer, values, call):
-    """`call_substituted` for any `call` without arguments that calls within the layer."""
+    """`call_substituted` for any `call` without arguments that runs parts of the layer."""
     variables = [*layer.variables, *kept_states(layer)]
     mapping = [(v, values.get(id(v), v.value)) for v in variables]
     with _Scope(mapping, collect_losses=True) as scope:
-        # What the scope keeps may be a cast of what it was given.
+        # The scope may hold a cast of the value that it was given.
         given = {id(v): scope.get_current_value(v) for v in variables}
         outputs = call()
-    updates = [
-        (variable, value)
-        for variable in variables
-        if (value := scope.get_current_value(variable)) is not given[id(variable)]
-    ]
+    # No := in what graphs are traced of: AutoGraph cannot read it, and warns users.
+    left = [(v, scope.get_current_value(v)) for v in variables]
+    updates = [(v, value) for v, value in left if value is not given[id(v)]]
     return Substituted(outputs, updates, scope.losses)
 
 
 class _Scope(keras.StatelessScope):
-    """In it gradients of an assigned value are those of the variable, as outside of it."""
+    """A scope in which an assigned value has the gradients of the variable, as outside."""
 
     def add_update(self, update):
         variable, value = update

@@ -8,7 +8,7 @@ import rich.text
 
 
 class Table(rich.table.Table):
-    """A `rich.table.Table` that says what it is given: brackets are no markup in it.
+    """A `rich.table.Table` that prints text literally: brackets are not markup.
 
     >>> table = Table("layer", title="[bold]")
     >>> table.add_row("[/x] :fire:")
@@ -36,7 +36,7 @@ def _literal(cell):
 
 
 def as_text(*parts, width=120):
-    """What `rich` prints of tables and lines, as a string.
+    """The output of `rich` for tables and lines, as a string.
 
     >>> as_text("a line", "another").splitlines()
     ['a line', 'another']

@@ -22,16 +22,16 @@ _NOT_KERNELS = {"bias", "gamma", "beta", "alpha"}
 
 @dataclasses.dataclass(frozen=True)
 class WeightRef:
-    """A variable together with the layers on the way to it.
+    """A variable together with the layers that lead to it.
 
     Attributes:
-        path: what it is called everywhere: the names of the layers on the way, without
-            the outermost and without wrappers of compressed layers, and its own, such
-            as `block1/conv/kernel`; one that is taken already gets a number.
+        path: its name everywhere: the names of the layers on the way, without the
+            outermost and without wrappers of compressed layers, and its own, such as
+            `block1/conv/kernel`; duplicates are numbered.
         index: position in the variables of the layer that the walk started from; it
-            stays the same when the layer is rebuilt from its configuration.
+            stays the same when the layer is recreated from its configuration.
         variable: the Keras variable.
-        owners: the layers on the way, outermost first; the last one owns it.
+        owners: the layers on the way, outermost first; the last one owns the variable.
     """
 
     path: str
@@ -46,14 +46,14 @@ class WeightRef:
 
     @property
     def layout(self) -> Layout:
-        """Axes of the variable."""
+        """The layout of the variable's axes."""
         return layout(self.owner, self.variable)
 
     @property
     def is_kernel(self):
         """Whether a rule covers it without naming it.
 
-        Not biases, what normalizes or scales channels, one by one, and state.
+        Excluded are biases, weights that normalize or scale single channels, and state.
         """
         return (
             len(self.variable.shape) >= 2
@@ -66,7 +66,7 @@ class WeightRef:
 
 
 def _scales_channels(layer, weight):
-    """Whether a depthwise convolution of one position multiplies each channel."""
+    """Whether it is a depthwise kernel of size 1, which only scales channels."""
     is_depthwise = isinstance(
         layer, (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
     )
@@ -126,25 +126,25 @@ def _new_path(owners, variable, taken):
 
 
 def named(owners):
-    """The layers on the way to a weight without those that only wrap another one.
+    """The layers on the way to a weight, without those that only wrap another one.
 
-    Wrappers of compressed layers and models that train another one say so themselves.
+    Wrappers of compressed layers and models that train another one declare themselves.
     """
     return [o for o in owners if not (is_compressed(o) or hasattr(o, "wraps_model"))]
 
 
 def is_compressed(layer):
-    """Whether a layer is the wrapper around one whose weights are transformed."""
+    """Whether a layer wraps a layer whose weights are transformed."""
     return getattr(layer, "is_compressed", False)
 
 
 def tied_layers(graph):
     """`{name: layer}` of layers that share variables with another layer of a graph.
 
-    That is what layers do that were given another one, or a part of it.
+    This happens when a layer is given another one, or a part of it.
 
     Args:
-        graph: a Sequential or Functional model; nested ones are looked through.
+        graph: a Sequential or Functional model; nested models are included.
 
     >>> dense = keras.layers.Dense(4, name="a")
     >>> again = keras.layers.TimeDistributed(dense, name="b")
@@ -165,10 +165,10 @@ def tied_layers(graph):
 
 
 def leaves(model):
-    """`(path, layer)` of the layers that hold weights of their own.
+    """`(path, layer)` of the layers that own weights.
 
-    A recurrent layer counts as one, since its cell runs once a time step. Compressed
-    layers are looked through: the layer inside is the one that computes.
+    A recurrent layer counts as one layer, since its cell runs once per time step. For
+    compressed layers, the inner layer is listed.
     """
     found, seen = [], set()
 
@@ -191,13 +191,13 @@ def leaves(model):
 
 
 def leaf_of(ref):
-    """The leaf that a weight counts for: its owner, or the recurrent layer around it."""
+    """The leaf that a weight belongs to: its owner, or the recurrent layer around it."""
     recurrent = [a for a in ref.owners if isinstance(a, keras.layers.RNN)]
     return recurrent[0] if recurrent else ref.owner
 
 
 def leaf_refs(layer):
-    """The weights that count for a leaf: its own, and its cell's if it is recurrent."""
+    """The weights that belong to a leaf: its own, and its cell's if it is recurrent."""
     refs = weight_refs(layer)
     if isinstance(layer, keras.layers.RNN):
         return refs

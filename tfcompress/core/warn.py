@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's that they are about."""
+"""Warnings that point at the line of user code that caused them."""
 
 import inspect
 import warnings
@@ -7,7 +7,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def warn(message):
-    """Warns of the nearest line that is not ours, however deep inside this is called."""
+    """Warns at the nearest line outside tfcompress, however deep the call is."""
     frame, level = inspect.currentframe(), 1
     while frame.f_back and frame.f_globals["__name__"].split(".")[0] == _PACKAGE:
         frame, level = frame.f_back, level + 1

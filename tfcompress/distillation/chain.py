@@ -18,20 +18,20 @@ def chain(
     train: Function("train(model)"),
     **arguments,
 ):
-    """Lets each student learn from the one before it, the first from the teacher.
+    """Trains each student on the one before it, and the first one on the teacher.
 
-    With students of falling size, those in the middle are teacher assistants: a small
-    network learns more from a middle-sized one than from a large one.
+    If the students decrease in size, those in the middle act as teacher assistants: a
+    small network learns more from a medium-sized one than from a large one.
 
     Args:
         teacher: what `Distiller` takes as a teacher.
-        students: built Keras models, or functions that return one when its turn comes,
+        students: built Keras models, or functions that build one when it is needed,
             which saves memory.
         train: `train(distiller)` compiles and fits; called once for each student.
-        **arguments: of each `Distiller`: `losses`, `weights`, `alpha`.
+        **arguments: passed to each `Distiller`: `losses`, `weights`, `alpha`.
 
     Returns:
-        The trained students, a list.
+        A list of the trained students.
 
     Raises:
         ValueError: if there is no student, or one cannot learn from the one before it.
@@ -66,19 +66,19 @@ def born_again(
     generations: Integer(1, 1000) = 3,
     **arguments,
 ):
-    """Trains a network, and then others of its size, each on the one before it.
+    """Trains a network, then more of the same size, each on the one before it.
 
-    All together are a good ensemble: `tfc.distillation.Ensemble(models)`.
+    Together they form a good ensemble: `tfc.distillation.Ensemble(models)`.
 
     Args:
         build: `build()` returns a new network with fresh weights.
-        train: `train(model)` compiles and fits, the first network itself and then a
-            `Distiller` for each other one.
-        generations: how many learn from another, at least 1.
-        **arguments: of each `Distiller`: `losses`, `weights`, `alpha`.
+        train: `train(model)` compiles and fits; called with the first network itself,
+            then with a `Distiller` for each of the others.
+        generations: number of networks that learn from another one, 1 to 1000.
+        **arguments: passed to each `Distiller`: `losses`, `weights`, `alpha`.
 
     Returns:
-        The trained networks, `generations + 1` of them.
+        A list of the `generations + 1` trained networks.
 
     Raises:
         ValueError: if `generations` is below 1.

@@ -1,4 +1,4 @@
-"""A Keras model that trains a student beside its teacher."""
+"""A Keras model that trains a student with the help of a teacher."""
 
 import threading
 import types
@@ -33,44 +33,44 @@ from tfcompress.distillation.terms import Run, make_terms
 
 @keras.saving.register_keras_serializable("tfcompress")
 class Distiller(keras.Model):
-    """Trains a student on labels and on what its teacher says.
+    """Trains a student on labels and on the answers of its teacher.
 
         L = L_task(y, student) + Σ_i w_i L_i(student, teacher)
 
-    or, with `alpha`, `L = alpha L_task + (1 - alpha) Σ_i w_i L_i` with weights that sum
-    to one. `L_task` is what `compile` gets; without a loss there, inputs need no labels.
-    The penalties of the student are added as they are.
+    or, with `alpha`, `L = alpha L_task + (1 - alpha) Σ_i w_i L_i`, where the weights sum
+    to one. `L_task` is the loss passed to `compile`; without one, no labels are needed.
+    The penalties of the student are added unchanged.
 
     It compiles, trains, evaluates, predicts and saves like any Keras model, with the
-    student's outputs; `distiller.student` is the model to keep, the object that was
-    passed in. Student and teacher run once for each batch. The teacher runs in inference
-    mode, gets no gradient and is no layer of the distiller, so that callbacks see the
-    student only; files hold its weights all the same. Sample weights and masks count for
-    all losses. The student may be compressed and pruned or quantized meanwhile. Losses
+    student's outputs; `distiller.student` is the model to keep, the same object that was
+    passed in. Student and teacher run once per batch. The teacher runs in inference mode,
+    gets no gradient and is not a layer of the distiller, so callbacks see only the
+    student; its weights are saved nevertheless. Sample weights and masks apply to all
+    losses. The student may be compressed, and pruned or quantized during training. Losses
     that compare samples see the batch of one replica.
 
-    Outputs may be logits or probabilities of a softmax or sigmoid: the losses get the
-    logits. All of them count if there are several outputs, and several positions.
+    Outputs may be logits, or probabilities from a softmax or sigmoid: the losses get
+    logits. If there are several outputs or positions, all of them count.
 
     Args:
         student: a built Keras model, which is trained.
         teacher: a built Keras model; the path of a `.keras` or `.tflite` file or of a
             SavedModel; a list of these, which becomes an `Ensemble`; or `SoftLabels`,
-            which `attach` puts into `y`. None for losses by which a model teaches
-            itself.
+            whose `attach` puts the logits into `y`. None for losses with which a model
+            teaches itself.
         losses: a `tfc.distillation` loss, a name, `{name: arguments}`, or a list of
             them; or `{output name: these}` for several outputs.
-        weights: a number for each loss, not negative; by default 1, or equal parts of
-            one if there is an `alpha`. A loss of logits is added up over the outputs.
+        weights: one non-negative number per loss; by default 1 each, or equal weights
+            that sum to 1 if `alpha` is given. A loss on logits is summed over the outputs.
         alpha: weight of the task's loss, from 0 to 1.
-        name: of the model.
+        name: name of the model.
 
     Raises:
-        TypeError: if the student is no Keras model.
-        ValueError: if student and teacher do not fit, a layer or a loss is unknown, or
-            the weights are wrong.
+        TypeError: if the student is not a Keras model.
+        ValueError: if student and teacher do not match, a layer or loss is unknown, or
+            the weights are invalid.
 
-    Metrics: `task_loss`, if there is one, and each loss under its name.
+    Metrics: `task_loss`, if there is one, and each distillation loss under its name.
 
     Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015).
 
@@ -86,7 +86,7 @@ class Distiller(keras.Model):
         ['accuracy', 'kl', 'loss', 'task_loss']
     """
 
-    # Weights of the student have the same names and rules in here.
+    # Rules that name weights of the student apply to the distiller too.
     wraps_model = True
 
     @checked
@@ -97,7 +97,7 @@ class Distiller(keras.Model):
         losses: Anything(
             "a distillation loss, a list of them or {output name: losses}"
         ) = "kl",
-        weights: Number(0) | Each(Number(0), "numbers, one for each loss") = None,
+        weights: Number(0) | Each(Number(0), "numbers, one per loss") = None,
         alpha: Number(0, 1, meaning="0 for the teacher only, 1 for labels only") = None,
         name: Name() = None,
     ):
@@ -115,24 +115,24 @@ class Distiller(keras.Model):
 
     @property
     def teacher(self):
-        """What `teacher` was, as a `tfc.distillation.Teacher`, or None."""
+        """The teacher as a `tfc.distillation.Teacher`, or None."""
         return self._teacher
 
     @property
     def output_names(self):
-        """The student's, by which losses and metrics may be given."""
+        """The student's output names, usable as keys for losses and metrics."""
         return getattr(
             getattr(self.student, "inner", self.student), "output_names", None
         )
 
     @property
     def metrics(self):
-        """Those of Keras, and one for each loss."""
+        """The metrics of Keras, and one for each distillation loss."""
         unused = self._task_metric if compiled_loss(self) is None else None
         return [metric for metric in super().metrics if metric is not unused]
 
     def _meet(self):
-        """Runs student and teacher once, to see what they return."""
+        """Runs student and teacher once to see what they return."""
         inputs = random_inputs(self.student, batch_size=2)
         outputs = self.student(inputs, training=False)
         self._kinds = output_kinds(self.student, outputs)
@@ -167,10 +167,11 @@ class Distiller(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """The weighted sum of all losses; each goes into its metric."""
+        """The weighted sum of all losses, each of which updates its metric."""
         labels, taught = y if isinstance(y, Taught) else (y, None)
         total = sum(added_loss(self, loss) for loss in self.losses)
-        if (task_loss := compiled_loss(self)) is not None:
+        task_loss = compiled_loss(self)
+        if task_loss is not None:
             task = task_loss(labels, y_pred, sample_weight)
             show(self._task_metric, task, x)
             total += task if self.alpha is None else self.alpha * task
@@ -193,14 +194,14 @@ class Distiller(keras.Model):
         outputs, features = getattr(self._latest, "run", ([None], {}))
         watches = any(term.student_layers for term in self._terms)
         if watches and outputs[0] is not flat[0]:
-            # Keras, or a user, asks for the loss apart from the call.
+            # Keras, or a user, asks for the loss without the call.
             self.call(x, training=training)
             features = self._latest.run[1]
         logits = map(to_logits, flat, self._kinds)
         return Run(list(logits), features)
 
     def _teacher_run(self, x, taught, student):
-        """What the teacher does with the same inputs; gradients end here."""
+        """The teacher's run on the same inputs; no gradient passes."""
         layers = [layer for term in self._terms for layer in term.teacher_layers]
         features, logits = {}, student.logits
         if self._teacher and (layers or taught is None):
@@ -210,18 +211,18 @@ class Distiller(keras.Model):
             logits = checked_logits(taught, student.logits)
         elif self._teacher is None and any(t.reads_outputs for t in self._terms):
             raise ValueError(
-                "There is no teacher to learn from: pass one to Distiller, or soft "
-                "labels as y, see tfc.distillation.precompute."
+                "There is no teacher to learn from: pass one to Distiller, or pass "
+                "soft labels as y, see tfc.distillation.precompute."
             )
         return Run(*keras.tree.map_structure(ops.stop_gradient, (logits, features)))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """The compiled metrics, which see the labels only."""
+        """The compiled metrics, which see only the labels."""
         labels = y.labels if isinstance(y, Taught) else y
         return super().compute_metrics(x, labels, y_pred, sample_weight)
 
     def save_own_variables(self, store):
-        """Saves the teacher, since it is no layer."""
+        """Saves the teacher, which is not a layer."""
         for i, variable in enumerate(self._teacher.variables if self._teacher else ()):
             store[str(i)] = variable
 

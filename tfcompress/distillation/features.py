@@ -13,7 +13,7 @@ from tfcompress.core.walk import sublayers
 def named_layers(model):
     """`{path: layer}` of all layers in a model; paths look like `block1/conv`.
 
-    Compressed layers stand for the layers inside them.
+    A compressed layer stands for the layer inside it.
 
     >>> inner = keras.Sequential([keras.layers.ReLU(name="relu")], name="block")
     >>> list(named_layers(keras.Sequential([inner])))
@@ -34,10 +34,10 @@ def named_layers(model):
 
 
 def find_layers(model, names):
-    """The layers of these names or paths.
+    """The layers with these names or paths.
 
     Raises:
-        ValueError: if a name is unknown, or stands for several layers.
+        ValueError: if a name is unknown or ambiguous.
     """
     known = named_layers(model)
     return [_find(model, known, name) for name in names]
@@ -51,7 +51,7 @@ def _find(model, known, name):
         return known[fitting[0]]
     if fitting:
         raise ValueError(
-            f"Model {model.name!r} has several layers {name!r}: name one of {fitting}."
+            f"Model {model.name!r} has several layers {name!r}: choose one of {fitting}."
         )
     raise ValueError(
         f"Model {model.name!r} has no layer {name!r}; it has {', '.join(known)}."
@@ -61,10 +61,10 @@ def _find(model, known, name):
 
 @contextlib.contextmanager
 def watched(layers):
-    """Within it, the last output of each layer is found in the dictionary `{id: output}`.
+    """A context that records the last output of each layer: `{id of the layer: output}`.
 
-    Of layers with several outputs, as recurrent ones that return their state, it is the
-    first.
+    For layers with several outputs, such as recurrent ones that return their state, it is
+    the first output.
     """
     outputs = {}
 
@@ -78,8 +78,8 @@ def watched(layers):
 def matching_layers(student, teacher):
     """Pairs of layers whose outputs can be compared: two lists of paths.
 
-    The last layer of each resolution that both models have, but for the head; where
-    there is none in common, as in dense networks, the one before the head.
+    The last layer of each resolution that both models have, except the head; if they have
+    none in common, as in dense networks, the layer before the head.
 
     >>> def network(width):
     ...     return keras.Sequential([
@@ -119,7 +119,7 @@ def last_layers(student, teacher):
 
 
 def _body(model):
-    """`(path, output shape)` of the layers in the order they run, without the head."""
+    """`(path, output shape)` of the layers in execution order, without the head."""
     paths = {id(layer): path for path, layer in _steps(model).items()}
     called = []
 
@@ -140,7 +140,7 @@ def _body(model):
 
 
 def _steps(model):
-    """The layers that models are made of, not those inside of other layers."""
+    """The layers that models consist of, not those inside other layers."""
     known = named_layers(model)
     models = {path for path, layer in known.items() if _is_model(layer)} | {""}
     return {
@@ -148,7 +148,7 @@ def _steps(model):
         for path, layer in known.items()
         if path.rpartition("/")[0] in models
         and not _is_model(layer)
-        # What only pads has no resolution of its own.
+        # Padding does not create a resolution of its own.
         and not isinstance(layer, (keras.layers.InputLayer, keras.layers.ZeroPadding2D))
     }
 

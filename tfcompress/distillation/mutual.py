@@ -13,28 +13,28 @@ from tfcompress.distillation.reduction import reduced, show
 
 @keras.saving.register_keras_serializable("tfcompress")
 class MutualLearning(keras.Model):
-    """Trains several students at once, each on the labels and on the others' answers.
+    """Trains several students together, each on labels and on the others' answers.
 
         L = Σ_k ( L_task(y, k) + weight / (K - 1) Σ_{l ≠ k} L_mutual(k, l) )
 
-    where no gradient flows into the one that teaches, `l`. All of them learn in the same
-    step, from the answers they give in training; the paper updates one after the other.
+    where no gradient flows into the teaching student `l`. All of them learn in the same
+    step, from their answers in training; the paper updates one after another.
 
-    The model returns `{name of the student: its output}`. A loss in `compile` counts for
-    each of them, metrics are given as `{name: [metric, ...]}`. Any of the students may be
-    compressed. Keep the best one, or all as an ensemble.
+    The model returns `{name of the student: its output}`. A loss in `compile` applies to
+    each of them; metrics are given as `{name: [metric, ...]}`. Any of the students may be
+    compressed. Keep the best one, or all of them as an ensemble.
 
     Args:
-        students: two or more built Keras models of different names, each with one output
-            of the same classes.
+        students: two or more built Keras models with different names, each with one
+            output and the same classes.
         loss: a `tfc.distillation` loss on outputs, its name, or `{name: arguments}`.
-        weight: of the mutual loss, not negative.
-        name: of the model.
+        weight: weight of the mutual loss, at least 0.
+        name: name of the model.
 
     Raises:
-        TypeError: if a student is no Keras model.
-        ValueError: if the students do not fit, the loss reads features, or the weight is
-            negative.
+        TypeError: if a student is not a Keras model.
+        ValueError: if the students do not match, the loss reads features, or the weight
+            is negative.
 
     Metrics: the mutual loss of each student, such as `small_kl`.
 
@@ -65,11 +65,11 @@ class MutualLearning(keras.Model):
         names = [student.name for student in students]
         if len(students) < 2 or len(set(names)) < len(names):
             raise ValueError(
-                f"students={names}: expected two or more models of different names."
+                f"students={names}: expected two or more models with different names."
             )
         if "features" in (loss.student_reads, loss.teacher_reads):
             raise ValueError(
-                f"{loss!r} reads features: students teach each other by their outputs, "
+                f"{loss!r} reads features: students teach each other through outputs, "
                 "with a loss such as 'kl'."
             )
         super().__init__(name=name, dtype=students[0].dtype_policy, autocast=False)
@@ -93,7 +93,7 @@ class MutualLearning(keras.Model):
         ):
             raise ValueError(
                 f"The students' outputs have the shapes {shapes}: expected one output "
-                "each, of the same classes."
+                "each, with the same classes."
             )
         return [
             output_kinds(student, outputs[student.name])[0] for student in self.students

@@ -1,4 +1,4 @@
-"""What models return, as logits."""
+"""The outputs of models, as logits."""
 
 import keras
 import numpy as np
@@ -9,15 +9,15 @@ from tfcompress.core.cloning import is_graph
 from tfcompress.core.keras_internals import producer
 from tfcompress.core.samples import random_inputs
 
-# Of a sum of probabilities, which may be rounded.
+# Tolerance of a sum of probabilities, which may be rounded.
 _TOLERANCE = 0.01
 
 
 def output_kinds(model, outputs):
-    """What each output of a model is: "logits", "softmax" or "sigmoid".
+    """The kind of each output of a model: "logits", "softmax" or "sigmoid".
 
-    A softmax shows in the graph, or else in the values, which sum to one; a sigmoid in the
-    graph only. All else counts as logits, numbers of a regression too.
+    A softmax is recognised in the graph, or else by its values, which sum to one; a
+    sigmoid only in the graph. Everything else counts as logits, including regression.
 
     Args:
         model: a Keras model.
@@ -41,7 +41,7 @@ def output_kinds(model, outputs):
 
 
 def ends_in_softmax(model):
-    """Whether a model returns probabilities of classes; it runs if it has no graph.
+    """Whether a model returns class probabilities; it is run if it has no graph.
 
     >>> ends_in_softmax(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
     False
@@ -53,7 +53,7 @@ def ends_in_softmax(model):
 
 
 def sums_to_one(output):
-    """Whether the last axis holds probabilities of classes.
+    """Whether the last axis holds class probabilities.
 
     >>> sums_to_one(np.array([[0.2, 0.8]])), sums_to_one(np.array([[0.2, 0.9]]))
     (True, False)
@@ -95,7 +95,7 @@ def to_logits(output, kind):
 
         softmax p: log p, up to a constant;  sigmoid p: log p - log(1 - p)
 
-    Several sigmoids get a last axis of one unit, since each is a choice of its own.
+    Several sigmoids get a last axis of one unit, since each is a separate choice.
 
     >>> np.round(to_logits(np.array([[0.25, 0.75]]), "softmax"), 3)
     array([[-1.386, -0.288]], dtype=float32)
@@ -116,10 +116,10 @@ def _log(probabilities):
 
 
 def flat_like(values, outputs):
-    """The leaves of `values` in the order of those of `outputs`, which has as many.
+    """The leaves of `values` in the order of those of `outputs`.
 
     Raises:
-        ValueError: if names or numbers of outputs differ.
+        ValueError: if the names or the number of outputs differ.
 
     >>> flat_like({"b": 2, "a": 1}, {"a": 0.0, "b": 0.0})
     [1, 2]
@@ -140,7 +140,7 @@ def flat_like(values, outputs):
 
 
 def output_names(model, outputs):
-    """A name for each output: its key, that of its layer, or its number.
+    """A name for each output: its key, its layer's name, or its number.
 
     >>> a, b = (keras.layers.Dense(2, name=name) for name in "ab")
     >>> x = keras.Input((4,))
@@ -156,9 +156,9 @@ def output_names(model, outputs):
 
 
 def parts_like(value, outputs):
-    """Labels or sample weights as a list, one for each output.
+    """Labels or sample weights as a list with one entry per output.
 
-    A single one stands for all outputs.
+    A single one applies to all outputs.
 
     >>> parts_like({"b": 2, "a": 1}, {"a": 0.0, "b": 0.0}), parts_like(None, [0.0, 0.0])
     ([1, 2], [None, None])

@@ -1,4 +1,4 @@
-"""Asks a teacher once, for all epochs to come."""
+"""Runs a teacher once, for all epochs."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ from tfcompress.distillation.teachers.soft_labels import (
     unpacked,
 )
 
-# Rows in a batch of arrays.
+# Rows per batch of arrays.
 _BATCH = 128
 
 
@@ -41,31 +41,31 @@ def precompute(
     dataset: Anything("a tf.data.Dataset of batches, or arrays"),
     path: FilePath(),
     verbose: VERBOSE = 1,
-):
+) -> SoftLabels:
     """Writes a teacher's logits for a dataset to a folder.
 
-    Samples are known by their content. A run that was cut off goes on where it was;
-    what is there is not asked again unless it is damaged, equal samples are stored once,
-    and more data may be added later. A row takes four bytes for each number and 16 for
-    its key. Sequences of different lengths have to be padded to one if there is an answer
-    for each position. One run at a time may write to a folder, a second one is refused;
-    others may read meanwhile.
+    Samples are identified by their content. An interrupted run continues where it
+    stopped; stored answers are not computed again unless they are damaged, equal samples
+    are stored once, and more data may be added later. A row takes four bytes per number
+    and 16 for its key. Sequences of different lengths have to be padded to the same length
+    if there is an answer per position. One run at a time may write to a folder, and a
+    second one is refused; others may read at the same time.
 
     Args:
-        teacher: what `Distiller` takes.
+        teacher: what `Distiller` takes as a teacher.
         dataset: a `tf.data.Dataset` of batches `x`, `(x, y)` or `(x, y, sample_weight)`;
             or such arrays, where only a tuple separates x and y. Without augmentation:
             samples that change are never found again.
-        path: of the folder.
-        verbose: 0 for silence, 1 for Keras' progress bar, 2 for its last line.
+        path: path of the folder.
+        verbose: 0 for silence, 1 for Keras' progress bar, 2 for its last line only.
 
     Returns:
         `SoftLabels`.
 
     Raises:
         TypeError: if the data is something else.
-        ValueError: if the data is endless or empty, the teacher cannot be called on it
-            or answers with NaN, the folder has answers of another teacher or for other
+        ValueError: if the data is infinite or empty, the teacher cannot be called on it
+            or returns NaN, the folder holds answers of another teacher or for other
             inputs, or another run is writing to it.
 
     Example:
@@ -80,7 +80,7 @@ def precompute(
     """
     inputs = described(dataset)
     batches, count = _batches(dataset)
-    # Keras prints to what may not be there.
+    # Keras prints to a stream that may not exist.
     verbose = verbose if sys.stdout else 0
     progress = keras.utils.Progbar(count, verbose=verbose, unit_name="batch")
     number = 0
@@ -90,7 +90,7 @@ def precompute(
             answers.add(unpacked(batch)[0])
             progress.update(number, finalize=False)
     if not number:
-        raise ValueError("The dataset is empty: there is nothing to ask the teacher.")
+        raise ValueError("The dataset is empty: it has no samples for the teacher.")
     progress.update(number, finalize=True)
     return SoftLabels(path)
 
@@ -100,7 +100,7 @@ def _batches(data):
     if isinstance(data, tf.data.Dataset):
         count = int(data.cardinality())
         if count == tf.data.INFINITE_CARDINALITY:
-            raise ValueError("The dataset is endless: precompute before .repeat().")
+            raise ValueError("The dataset is infinite: precompute before .repeat().")
         return data, None if count < 0 else count
     x, _, _ = unpacked(data)
     starts = range(0, len(keras.tree.flatten(x)[0]), _BATCH)
@@ -112,10 +112,10 @@ def _batches(data):
 
 
 class _Answers:
-    """A teacher's answers in a folder, which it completes.
+    """A teacher's answers in a folder, completed as samples come in.
 
-    The teacher is asked as late as possible: never, if all is there. From then on `lock`,
-    an `ExitStack`, keeps others from writing to the folder.
+    The teacher runs as late as possible: never, if all answers are there. From then on
+    `lock`, an `ExitStack`, keeps others from writing to the folder.
     """
 
     def __init__(self, teacher, inputs, path, lock):
@@ -125,7 +125,7 @@ class _Answers:
         self._read()
 
     def _read(self):
-        """Gets to know what is there."""
+        """Reads which answers are there."""
         if not pathlib.Path(self._path, INDEX).is_file():
             return
         self._index = read_index(self._path)
@@ -137,10 +137,10 @@ class _Answers:
         self._known = set(keys[are_whole(prints, logits)[rows]].tolist())
 
     def add(self, x):
-        """Asks for the samples of a batch that are not there."""
+        """Adds answers for the samples of a batch that have none."""
         keys, places = np.unique(fingerprints(x).numpy(), return_index=True)
         if not self._ask and self._unknown(keys).any():
-            # What the outputs are shows in many values better than in few.
+            # Many values show better than few what the outputs are.
             self._open(x)
         new = self._unknown(keys)
         if not new.any():
@@ -154,7 +154,7 @@ class _Answers:
         return np.array([key not in self._known for key in keys.tolist()])
 
     def _open(self, x):
-        """Gets to know the teacher by a batch, and takes the folder."""
+        """Builds the teacher on a batch, and locks the folder."""
         self._teacher.build(x)
         index = Index(
             teacher=self._fingerprint,
@@ -164,7 +164,7 @@ class _Answers:
             structure=_plain(self._teacher.structure),
         )
         self._lock.enter_context(locked(self._path))
-        # Another run may have written since.
+        # Another run may have written in the meantime.
         self._read()
         if self._index is None:
             write_index(self._path, index)
@@ -192,12 +192,12 @@ class _Answers:
     def _check(self, is_same):
         if not is_same:
             raise ValueError(
-                f"{str(self._path)!r} holds the answers of another teacher than "
-                f"{self._teacher.name!r}, or of this one before it was trained further: "
+                f"{str(self._path)!r} holds the answers of another teacher, not of "
+                f"{self._teacher.name!r}, or of this one before further training: "
                 "choose a new folder, or delete this one."
             )
 
 
 def _plain(structure):
-    """As JSON gives it back."""
+    """The structure as JSON returns it."""
     return json.loads(json.dumps(structure))

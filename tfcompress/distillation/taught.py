@@ -1,13 +1,13 @@
-"""Soft labels beside labels."""
+"""Labels together with soft labels."""
 
 import typing
 
 
 class Taught(typing.NamedTuple):
-    """Labels with a teacher's logits beside them, as `y` for `fit` and `evaluate`.
+    """Labels together with a teacher's logits, as `y` for `fit` and `evaluate`.
 
     Attributes:
-        labels: what the compiled loss gets, or None.
+        labels: the labels for the compiled loss, or None.
         logits: float32, in the structure of the student's outputs.
     """
 

@@ -1,4 +1,4 @@
-"""The losses of a distiller: what each one reads, and how much it counts."""
+"""The losses of a distiller: what each one reads, and its weight."""
 
 import dataclasses
 import math
@@ -18,10 +18,10 @@ from tfcompress.distillation.reduction import reduced
 
 
 class Run(typing.NamedTuple):
-    """What a model did with a batch.
+    """What a model computed for a batch.
 
     Attributes:
-        logits: list of float32 logits, one for each output.
+        logits: list of float32 logits, one entry per output.
         features: `{id(layer): output}` of the watched layers.
     """
 
@@ -31,15 +31,15 @@ class Run(typing.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """A loss at its place.
+    """A loss with its inputs and its weight.
 
     Attributes:
-        name: of the metric.
+        name: name of the metric.
         loss: the `DistillationLoss`.
         weight: factor in the sum.
-        output: which of the outputs it reads; None if it reads features only.
-        student_layers: the layers whose features it reads.
-        teacher_layers: the same of the teacher.
+        output: index of the output it reads; None if it reads only features.
+        student_layers: the student's layers whose features it reads.
+        teacher_layers: the teacher's layers whose features it reads.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Term:
 
     @property
     def reads_outputs(self):
-        """Whether it compares outputs, so that a model cannot teach itself by it."""
+        """Whether it compares outputs, so that a model cannot teach itself with it."""
         return self.loss.student_reads == "outputs"
 
     def build(self, student, teacher):
-        """Creates the adapters for what student and teacher did, each a `Run`."""
+        """Creates the adapters for a `Run` of the student and one of the teacher."""
         shapes = keras.tree.map_structure(
             lambda tensor: (None, *tensor.shape[1:]), self._views(student, teacher)
         )
@@ -67,7 +67,7 @@ class Term:
         Args:
             student: its `Run`.
             teacher: its `Run`.
-            labels: list, one for each output.
+            labels: list with one entry per output.
             step: optimizer iterations so far.
         """
         labels = labels[self.output or 0] if self._has_labels(labels) else None
@@ -77,7 +77,7 @@ class Term:
         return self.output is not None or len(labels) == 1
 
     def reduce(self, values, outputs, sample_weights):
-        """The mean over predictions, as Keras has it for its own losses."""
+        """The mean over predictions, as Keras computes it for its own losses."""
         if self.output is not None:
             output = keras.tree.flatten(outputs)[self.output]
             return reduced(values, output, sample_weights[self.output])
@@ -87,7 +87,7 @@ class Term:
         return reduced(values, values, weight)
 
     def _views(self, student, teacher):
-        """What the loss gets of student and teacher."""
+        """What the loss gets from student and teacher."""
         return (
             self._view(self.loss.student_reads, self.student_layers, student),
             self._view(self.loss.teacher_reads, self.teacher_layers, teacher),
@@ -106,13 +106,13 @@ def make_terms(student, teacher, names, kinds, losses, weights, alpha):
         student: the student.
         teacher: its `Teacher`, or None.
         names: names of the student's outputs.
-        kinds: what they are, see `output_kinds`.
-        losses: as users gave them.
-        weights: as users gave them.
-        alpha: as users gave it.
+        kinds: their kinds, see `output_kinds`.
+        losses: as passed by users.
+        weights: as passed by users.
+        alpha: as passed by users.
 
     Raises:
-        ValueError: if they make no sense.
+        ValueError: if they are inconsistent.
     """
     places = _places(losses, names)
     weights = _checked_weights(weights, len(places), alpha)
@@ -162,16 +162,14 @@ def _checked_weights(weights, count, alpha):
         return [1.0 if alpha is None else 1.0 / count] * count
     weights = list(weights) if isinstance(weights, (list, tuple)) else [weights]
     if len(weights) != count:
-        raise ValueError(
-            f"weights={weights}: expected {count}, one number for each loss."
-        )
+        raise ValueError(f"weights={weights}: expected {count} numbers, one per loss.")
     if not any(weights):
         raise ValueError(f"weights={weights}: expected one of them above 0.")
     if alpha is not None and not math.isclose(sum(weights), 1, rel_tol=1e-6):
         raise ValueError(
-            f"weights={weights} sum to {sum(weights):.6g}: beside alpha={alpha}, which "
-            "shares out the whole, they have to sum to 1. Leave alpha away to weigh the "
-            "losses freely beside the task's."
+            f"weights={weights} sum to {sum(weights):.6g}: with alpha={alpha}, they have "
+            "to sum to 1. Omit alpha to weight the losses freely relative to the task's "
+            "loss."
         )
     return weights
 
@@ -181,8 +179,8 @@ def _check_kinds(loss, teacher, kinds, index):
         return
     if "softmax" in (kinds[index], teacher and teacher.kinds[index]):
         raise ValueError(
-            f"{loss!r} compares numbers, and probabilities of a softmax give logits up to "
-            "a constant only. Let the loss take the mean off (centered=True), or use "
+            f"{loss!r} compares numbers, but probabilities of a softmax give logits only "
+            "up to a constant. Let the loss subtract the mean (centered=True), or use "
             "models without a softmax at the end."
         )
 
@@ -207,11 +205,11 @@ def _layers(loss, student, teacher):
         choose = last_layers if loss.last_layer_only else matching_layers
         names = choose(student, model)
     else:
-        # Networks of a family often have the same names.
+        # Networks of the same family often use the same layer names.
         names = (names[0] or names[1], names[1] or names[0])
     if len(names[0]) != len(names[1]):
         raise ValueError(
             f"{loss!r}: {len(names[0])} layers of the student cannot be paired with "
-            f"{len(names[1])} of the teacher; name as many of each."
+            f"{len(names[1])} of the teacher; name the same number of each."
         )
     return tuple(find_layers(student, names[0])), tuple(find_layers(model, names[1]))

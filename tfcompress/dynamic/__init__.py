@@ -1,4 +1,4 @@
-"""Networks that spend only what a sample, the battery and the device need."""
+"""Networks that adapt their cost to the sample, the battery and the device."""
 
 from tfcompress.dynamic import exit_rules
 from tfcompress.dynamic.early_exit import EarlyExit

@@ -28,23 +28,23 @@ from tfcompress.distillation.reduction import reduced
 from tfcompress.dynamic.stages import ancestors, cumulative_macs
 from tfcompress.dynamic.thresholds import all_plans, solve_thresholds
 
-# Of the last exit's loss, if the first one's is 1.
+# The weight of the last exit's loss, if the first one's is 1.
 _LAST_WEIGHT = 0.3
 _HEAD = Function("head(tensor) that returns the exit's answer, a symbolic tensor")
 
 
 @keras.saving.register_keras_serializable("tfcompress")
 class EarlyExit(keras.Model):
-    """A classifier with exits: easy samples leave early, and save what comes after.
+    """A classifier with exits: easy samples leave early and skip the remaining layers.
 
         L = Σ_i w_i (L_task(y, e_i) + D(e_i, e_K))
 
-    over the exits `e_1 ... e_K`, of which the last is the model's own output; `D` is a
-    distillation loss with the last exit as teacher, from which no gradient flows to it,
-    and is left out without `distillation`. It compiles, trains and evaluates like any
-    Keras model: `compile` takes one loss, and metrics that each exit gets for itself; its
-    outputs are `{"exit_1": ..., "exit_2": ...}`. `network` is the functional model
-    inside, with an output for each exit, which can be compressed like any other.
+    over the exits `e_1 ... e_K`, the last of which is the model's own output. `D` is a
+    distillation loss with the last exit as teacher, to which it passes no gradient; it is
+    omitted if `distillation` is None. The model compiles, trains and evaluates like any
+    Keras model: `compile` takes one loss, and metrics that are created for each exit; its
+    outputs are `{"exit_1": ..., "exit_2": ...}`. `network` is the functional model inside,
+    with one output per exit, which can be compressed like any other.
 
         exits = tfc.dynamic.EarlyExit(model, at=["stage1", "stage2"])
         exits.compile("adam", loss, metrics=["accuracy"])
@@ -54,33 +54,33 @@ class EarlyExit(keras.Model):
 
     Args:
         model: a built classifier with one output, compressed or not, which is copied; or
-            a network that has several outputs already, earliest exit first, whose layers
-            are taken as they are.
-        at: names of layers after which there is an exit, on the way from the input to
+            a network that already has several outputs, earliest exit first, whose layers
+            are used as they are.
+        at: names of layers after which an exit is added, on the path from the input to
             the output and in this order; none for a network with several outputs.
-        heads: what makes an answer of what such a layer returns: a function of a
-            symbolic tensor, or one for each exit. By default global average pooling,
-            where there are positions, and a dense layer with the last layer's activation.
-        weights: `"early"`: from 1 for the first exit down to 0.3 for the last, each the
-            same factor smaller; `"equal"`: 1 for each; or a number for each exit.
-        distillation: a `tfc.distillation` loss of logits, or its name; earlier exits
+        heads: a function that computes an exit's answer from such a layer's output, a
+            symbolic tensor; or one function per exit. By default, global average pooling
+            if there are positions, and a dense layer with the last layer's activation.
+        weights: `"early"`: from 1 for the first exit down to 0.3 for the last, by a
+            constant factor; `"equal"`: 1 for each; or one number per exit.
+        distillation: a `tfc.distillation` loss on logits, or its name; earlier exits
             learn from the last. `KL(temperature=1)` weighs as much as the task; at
             temperature T its gradients are about T times as large.
-        freeze: whether only the heads are trained, and the model stays what it is. For a
-            trained model, train them first, then all with
-            `exits.network.trainable = True` and a lower rate: heads that know nothing
-            yet would undo what the model knows.
-        name: of the model.
+        freeze: whether only the heads are trained and the model stays as it is. For a
+            trained model, train the heads first, then everything with
+            `exits.network.trainable = True` and a lower learning rate: untrained heads
+            would undo what the model has learned.
+        name: name of the model.
 
     Attributes:
         network: the functional model.
-        macs: list of the multiply-accumulates until each exit has answered.
+        macs: list of the multiply-accumulates up to the answer of each exit.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if a layer is unknown, the output does not depend on it, no weights
-            follow it, the layers are not in order, a head returns another shape than
-            the model, there are no exits, or the model keeps state between calls.
+            follow it, the layers are not in order, the output shape of a head differs
+            from the model's, there are no exits, or the model keeps state between calls.
 
     Source: Teerapittayanon et al., "BranchyNet: Fast Inference via Early Exiting from
     Deep Neural Networks" (2016), section III; distillation from the last exit as in
@@ -98,7 +98,7 @@ class EarlyExit(keras.Model):
         ['exit_1_loss', 'exit_2_loss', 'loss']
     """
 
-    # Weights of the network have the same names and rules in here.
+    # Rules that name weights of the network apply to this model too.
     wraps_model = True
 
     @checked
@@ -106,9 +106,9 @@ class EarlyExit(keras.Model):
         self,
         model: BuiltModel(),
         at: Each(Text(), "names of layers") = (),
-        heads: _HEAD | Each(_HEAD, "functions, one for each exit") = None,
+        heads: _HEAD | Each(_HEAD, "functions, one per exit") = None,
         weights: OneOf("early", "equal")
-        | Each(Number(0), "numbers, one for each exit") = "early",
+        | Each(Number(0), "numbers, one per exit") = "early",
         distillation: PlugIn(DistillationLoss) = None,
         freeze: Flag() = False,
         name: Name() = None,
@@ -116,7 +116,7 @@ class EarlyExit(keras.Model):
         super().__init__(name=name)
         if not at and (heads is not None or freeze):
             raise ValueError(
-                "EarlyExit(at): heads and freeze are for exits that are added: expected "
+                "EarlyExit(at): heads and freeze only apply to added exits: expected "
                 "names of layers, at=[...]."
             )
         self.network = _with_exits(model, at, heads, freeze) if at else model
@@ -125,17 +125,17 @@ class EarlyExit(keras.Model):
             raise ValueError(
                 f"EarlyExit: {model.name!r} has outputs of the shapes "
                 f"{[tuple(o.shape) for o in self.network.outputs]}; expected several of "
-                "one shape, or names of layers to put exits after: at=[...]."
+                "equal shape, or names of layers to add exits after: at=[...]."
             )
         if len(self.network.inputs) != 1:
             raise ValueError(
                 f"EarlyExit: {model.name!r} has {len(self.network.inputs)} inputs: "
-                "expected one, of which samples leave by themselves."
+                "expected one, so that each sample can leave on its own."
             )
         if kept_states(self.network):
             raise ValueError(
                 f"EarlyExit: {model.name!r} keeps state between calls, which would miss "
-                "the samples that leave early: expected one without stateful layers."
+                "samples that leave early: expected a model without stateful layers."
             )
         self.exit_names = [
             f"exit_{number + 1}" for number in range(len(self.network.outputs))
@@ -148,7 +148,7 @@ class EarlyExit(keras.Model):
 
     @property
     def output_names(self):
-        """Of the exits, by which losses and metrics may be given."""
+        """The exits' names, usable as keys for losses and metrics."""
         return self.exit_names
 
     def call(self, inputs, training=None):
@@ -157,7 +157,7 @@ class EarlyExit(keras.Model):
         return dict(zip(self.exit_names, keras.tree.flatten(outputs), strict=True))
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
-        """As for any Keras model; one loss, and metrics, are given to each exit.
+        """As for any Keras model; the loss and the metrics are applied to each exit.
 
         Args:
             optimizer: as for any Keras model.
@@ -171,7 +171,7 @@ class EarlyExit(keras.Model):
         super().compile(optimizer, loss, metrics=self._for_each(metrics), **kwargs)
 
     def compile_from_config(self, config):
-        """Compiles as `compile` was called before the model was saved."""
+        """Compiles with the arguments used before the model was saved."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
@@ -211,11 +211,11 @@ class EarlyExit(keras.Model):
 
     @checked
     def probabilities(self, x, batch_size: Integer(1) = 256):
-        """What each exit makes of samples, an array `(exits, samples, classes)`.
+        """The answers of all exits for samples, an array `(exits, samples, classes)`.
 
         Args:
             x: inputs, as for `predict`.
-            batch_size: samples in a batch.
+            batch_size: samples per batch.
         """
         outputs = self.predict(x, batch_size=batch_size, verbose=0)
         stacked = np.stack([outputs[name] for name in self.exit_names])
@@ -234,21 +234,21 @@ class EarlyExit(keras.Model):
         """Chooses the thresholds at which samples leave, see `solve_thresholds`.
 
         Args:
-            data: `(x, y)`, or `x` for a budget of MACs; not the samples trained on, on
-                which every exit is surer than it should be.
-            macs: the average of multiply-accumulates for a sample, up to 1 a fraction of
-                those of all exits.
-            accuracy_drop: how much less accurate than the last exit alone all may be,
-                a fraction such as 0.01; the cheapest thresholds within it.
-            rule: what tells how sure an exit is: a `tfc.dynamic.exit_rules` object or
-                its name.
+            data: `(x, y)`, or `x` for a budget of MACs; not the training samples, on
+                which every exit is overconfident.
+            macs: average multiply-accumulates per sample; values up to 1 are a fraction
+                of those of all exits.
+            accuracy_drop: how much accuracy may be lost compared with the last exit
+                alone, a fraction such as 0.01; chooses the cheapest thresholds.
+            rule: how the confidence of an exit is measured: a `tfc.dynamic.exit_rules`
+                object or its name.
 
         Returns:
             An `ExitPlan`.
 
         Raises:
             ValueError: if neither or both of `macs` and `accuracy_drop` are given, labels
-                are missing, or no exit meets the budget; says the smallest.
+                are missing, or no exit meets the budget; the message gives the smallest.
         """
         x, y = data if isinstance(data, (tuple, list)) else (data, None)
         return solve_thresholds(
@@ -257,9 +257,9 @@ class EarlyExit(keras.Model):
 
     @checked
     def plans(self, data: Data(), rule: PlugIn(ExitRule) = "confidence"):
-        """All that `calibrate` chooses among, the cheapest first.
+        """All plans that `calibrate` chooses from, the cheapest first.
 
-        From them follow the operating points of a `Policy`:
+        They give the operating points of a `Policy`:
 
             points = [
                 tfc.dynamic.OperatingPoint(
@@ -269,7 +269,7 @@ class EarlyExit(keras.Model):
             ]
 
         Args:
-            data: `(x, y)`, samples that were not trained on.
+            data: `(x, y)`, samples not used for training.
             rule: as in `calibrate`.
 
         Returns:
@@ -280,7 +280,7 @@ class EarlyExit(keras.Model):
         return sorted(plans, key=lambda plan: plan.macs)
 
     def get_config(self):
-        """The network, whose exits are its outputs, and how it is trained."""
+        """The network, whose outputs are the exits, and the training arguments."""
         return {
             "model": keras.saving.serialize_keras_object(self.network),
             "weights": list(self.weights_of_loss.values()),
@@ -296,7 +296,7 @@ class EarlyExit(keras.Model):
 
 
 def _fresh(metric):
-    """Metrics have state, which exits must not share."""
+    """A copy of a metric, since exits must not share its state."""
     if not isinstance(metric, keras.Metric):
         return metric
     return type(metric).from_config(metric.get_config())
@@ -312,7 +312,7 @@ def _loss_weights(weights, names):
     if len(weights) != len(names):
         raise ValueError(
             f"EarlyExit(weights): got {len(weights)} numbers for the exits {names}; "
-            "expected one for each, the last included."
+            "expected one per exit, including the last."
         )
     return dict(zip(names, weights, strict=True))
 
@@ -323,7 +323,7 @@ def _with_exits(model, at, heads, freeze):
     if len(flat.outputs) != 1:
         raise ValueError(
             f"EarlyExit: {model.name!r} has {len(flat.outputs)} outputs: expected one to "
-            "add exits to, or at=() if they are the exits already."
+            "add exits to, or at=() if they are already the exits."
         )
     tensors = _exit_tensors(flat, at)
     if freeze:
@@ -335,7 +335,7 @@ def _with_exits(model, at, heads, freeze):
     if len(heads) != len(at):
         raise ValueError(
             f"EarlyExit(heads): got {len(heads)} functions for {len(at)} exits: expected "
-            "one for each layer of `at`, or one for all."
+            "one per layer of `at`, or one for all."
         )
     answers = [head(tensor) for head, tensor in zip(heads, tensors, strict=True)]
     for layer, answer in zip(at, answers, strict=True):
@@ -350,7 +350,7 @@ def _with_exits(model, at, heads, freeze):
 
 
 def _make_names_unique(flat, answers):
-    """Renames operations of heads that are called like others, as Keras calls them."""
+    """Renames operations of heads whose names are taken, as Keras would."""
     known = {id(operation) for operation in flat.operations}
     taken = {operation.name for operation in flat.operations}
     waiting = list(answers)
@@ -368,7 +368,7 @@ def _make_names_unique(flat, answers):
 
 
 def _exit_tensors(flat, at):
-    """What the named layers return, checked to be on the way to the output."""
+    """The outputs of the named layers, checked to be on the path to the output."""
     graph = Graph(flat)
     nodes = {node.operation.name: node for node in graph.nodes}
     on_path = ancestors(graph, flat.outputs)
@@ -386,19 +386,19 @@ def _exit_tensors(flat, at):
         node = nodes[name]
         if id(node) not in on_path or len(node.outputs) != 1:
             raise ValueError(
-                f"EarlyExit(at): {name!r} is not on the way to the output of "
+                f"EarlyExit(at): {name!r} is not on the path to the output of "
                 f"{flat.name!r}: expected a layer that it depends on."
             )
         places.append(graph.nodes.index(node))
         if places[-1] >= last:
             raise ValueError(
                 f"EarlyExit(at): nothing with weights follows {name!r} in {flat.name!r}, "
-                "so that an exit there would save nothing: name an earlier layer."
+                "so an exit there would save nothing: name an earlier layer."
             )
     if places != sorted(set(places)):
         raise ValueError(
             f"EarlyExit(at): {list(at)} do not follow each other in {flat.name!r}: "
-            "expected different layers, the one that runs first in front."
+            "expected different layers in execution order."
         )
     return [nodes[name].outputs[0] for name in at]
 

@@ -15,9 +15,10 @@ from tfcompress.dynamic.early_exit import EarlyExit
 from tfcompress.dynamic.thresholds import ExitPlan
 from tfcompress.export import export_tflite
 from tfcompress.export.precisions import PRECISIONS, precision_of
-from tfcompress.export.verify import VerificationError
+from tfcompress.export.verify import ExportResult, VerificationError
 from tfcompress.runtime.cascade import CASCADE, Cascade
 from tfcompress.runtime.interpreter import Interpreter
+from tfcompress.tflite.edit import name_ends
 from tfcompress.tflite.metadata import set_metadata
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.stages import split_stages
@@ -28,38 +29,38 @@ _NUM_CHECKED = 16
 @checked
 def export_cascade(
     exits: Instance(EarlyExit, "a tfc.dynamic.EarlyExit"),
-    plan: Instance(ExitPlan, "an ExitPlan, which exits.calibrate(...) returns"),
+    plan: Instance(ExitPlan, "an ExitPlan, as exits.calibrate(...) returns"),
     path: FilePath("the .tflite file to write"),
     precision: OneOf(*PRECISIONS) = "float32",
     samples: Samples() = None,
     **options,
-):
-    """Writes a network with early exits as a `.tflite` file with a signature per exit.
+) -> ExportResult:
+    """Writes a network with early exits as a `.tflite` file with one signature per exit.
 
-    `exit_1` takes the model's inputs; each later signature takes tensors that earlier
-    ones hand on, named `carried_1` and so on, and computes nothing again, so that the
-    file is hardly larger than the network. Rule and thresholds are JSON in its metadata,
-    `tfc.cascade`. `tfc.runtime.Cascade` runs it.
+    `exit_1` takes the model's inputs; each later signature takes tensors that earlier ones
+    pass on, named `carried_1` and so on, and computes nothing twice, so the file is hardly
+    larger than the network. Rule and thresholds are stored as JSON in its metadata
+    `tfc.cascade`. `tfc.runtime.Cascade` runs the file.
 
-    Integer files round what exits answer. Their thresholds are chosen anew by the file's
-    own answers on `samples`, so that as many leave at each exit as in the plan; give
-    samples that were not trained on.
+    Integer files round the answers of exits. Their thresholds are therefore chosen again
+    from the file's own answers on `samples`, so that the same number leaves at each exit
+    as in the plan; pass samples that were not used for training.
 
     Args:
         exits: the network.
-        plan: when samples leave.
-        path: where the file goes.
+        plan: the thresholds at which samples leave.
+        path: path of the file.
         precision: as in `tfc.export_tflite`.
         samples: an array as in `tfc.export_tflite`; needed for integer precisions.
-        **options: others of `tfc.export_tflite`, such as `codec` and `profile`.
+        **options: other arguments of `tfc.export_tflite`, such as `codec` and `profile`.
 
     Returns:
         The `ExportResult`; the last note says when samples leave.
 
     Raises:
-        TypeError: if `exits` or `plan` are of another kind.
+        TypeError: if `exits` or `plan` is of another type.
         ValueError: as `tfc.export_tflite`; or if samples are missing, or the plan is for
-            another number of exits.
+            a different number of exits.
         VerificationError: if the file's outputs differ from the network's.
 
     Example:
@@ -76,12 +77,12 @@ def export_cascade(
     if len(plan.thresholds) != len(exits.exit_names) - 1:
         raise ValueError(
             f"The plan has {len(plan.thresholds)} thresholds for the exits "
-            f"{exits.exit_names}: expected one of exits.calibrate(...)."
+            f"{exits.exit_names}: expected a plan from exits.calibrate(...)."
         )
     if precision.is_integer and samples is None:
         raise ValueError(
-            f"precision={precision.name!r} rounds the answers of exits, so that their "
-            "thresholds are chosen anew: pass samples, such as those of calibrate."
+            f"precision={precision.name!r} rounds the answers of exits, so their "
+            "thresholds are chosen again: pass samples, such as those of calibrate."
         )
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder, path.name)
@@ -103,9 +104,10 @@ def export_cascade(
 
 
 def _staged(whole, exits, plan):
-    """The bytes of the file of stages."""
+    """The bytes of the file with one signature per stage."""
     file = read(whole)
     split_stages(file, exits.exit_names)
+    name_ends(file)
     about = {
         "rule": snake_case(type(plan.rule).__name__),
         "thresholds": plan.thresholds,
@@ -128,6 +130,6 @@ def _check(whole, content, exits, samples):
     answers = Cascade(content).answers(few)
     if not np.array_equal(answers, np.stack(expected)):
         raise VerificationError(
-            "The stages of the file answer otherwise than the network as a whole; nothing "
+            "The stages of the file give other answers than the whole network; nothing "
             "was written. Please report the model."
         )

@@ -1,4 +1,4 @@
-"""Writes a slimmable network as one `.tflite` file, or one for each width."""
+"""Writes a slimmable network as one `.tflite` file, or one per width."""
 
 import dataclasses
 import pathlib
@@ -34,33 +34,34 @@ def export_widths(
     data: Batches() = None,
     **options,
 ):
-    """Writes all widths of a slimmable network, in one file or one for each.
+    """Writes all widths of a slimmable network, in one file or one file each.
 
-    With `profile="custom"`, one file has a signature for each width, `width_0.5`, which
+    With `profile="custom"`, one file has a signature per width, such as `width_0.5`, which
     `tfc.Interpreter(path, signature="width_0.5")` runs. Narrower networks read slices of
-    the widest one's constants, taken when the file is loaded. In integer files kernels
-    are shared although each width has batch norms of its own, since these become part of
-    the channels' scales; in float files those that a batch norm follows are stored once
-    for each width.
+    the widest one's constants, taken when the file is loaded. In integer files, kernels
+    are shared although each width has its own batch norms, since these become part of the
+    channels' scales; in float files, kernels followed by a batch norm are stored once per
+    width.
 
-    With `profile="builtin"` there is a file for each width, `name_0.5.tflite` next to
+    With `profile="builtin"`, there is one file per width, `name_0.5.tflite` next to
     `path`, for runtimes without our delegate.
 
     Args:
         slimmable: the network.
-        path: where the file goes.
+        path: path of the file.
         precision: as in `tfc.export_tflite`.
         samples: as in `tfc.export_tflite`.
         profile: as in `tfc.export_tflite`.
-        data: batches on which shared batch norms are measured.
-        **options: others of `tfc.export_tflite`; no `codec` with `profile="custom"`.
+        data: batches on which the statistics of shared batch norms are measured.
+        **options: other arguments of `tfc.export_tflite`; `codec` only with
+            `profile="builtin"`.
 
     Returns:
-        `{width: ExportResult}`. In one file, notes say what is not shared, and why.
+        `{width: ExportResult}`. For one file, notes list what is not shared, and why.
 
     Raises:
-        TypeError: if `slimmable` is of another kind.
-        ValueError: as `tfc.export_tflite` and `Slimmable.at`; or if there is a `codec`.
+        TypeError: if `slimmable` is of another type.
+        ValueError: as `tfc.export_tflite` and `Slimmable.at`; or if a `codec` is given.
         VerificationError: if a width's outputs differ from the network's.
 
     Example:
@@ -84,7 +85,7 @@ def export_widths(
     if options.get("codec"):
         raise ValueError(
             "export_widths(codec) encodes one width at a time: pass profile='builtin' "
-            "for a file of each, or codec=None."
+            "for one file per width, or codec=None."
         )
     with tempfile.TemporaryDirectory() as folder:
         files = {
@@ -97,7 +98,7 @@ def export_widths(
         file = merge({_signature(w): read(f.read_bytes()) for w, f in files.items()})
     notes = share_slices(file, _signature(slimmable.widths[-1]))
     set_metadata(file, WIDTHS, {_signature(width): width for width in models})
-    # Last: what it shares, it shares as objects.
+    # Last, since it shares constants as objects.
     slim(file)
     content = write(file)
     if options.get("verify", True):

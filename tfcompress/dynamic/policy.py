@@ -1,4 +1,4 @@
-"""From what a device can spend to how much of a network runs."""
+"""Chooses how much of a network runs from what a device can spend."""
 
 import dataclasses
 import json
@@ -16,11 +16,11 @@ class OperatingPoint:
     """One way to run a network, and what it costs on average.
 
     Attributes:
-        setting: what to do: `{"width": 0.5}`, or `{"thresholds": [0.9, 0.8]}` of a
-            cascade; anything that JSON holds.
-        macs: multiply-accumulates of a sample.
-        accuracy: fraction of right answers.
-        latency_ms: time of a sample, None if it was not measured.
+        setting: how to run it: `{"width": 0.5}`, or `{"thresholds": [0.9, 0.8]}` for a
+            cascade; anything that JSON can hold.
+        macs: multiply-accumulates per sample.
+        accuracy: fraction of correct answers.
+        latency_ms: time per sample, None if it was not measured.
     """
 
     setting: dict
@@ -33,11 +33,11 @@ class Policy:
     """A table of operating points, from which a budget chooses one.
 
     Args:
-        points: list of `OperatingPoint`; those that cost more than one as accurate are
-            left out.
+        points: list of `OperatingPoint`; those that cost more than a point of at least the
+            same accuracy are dropped.
 
     Attributes:
-        points: the others, the cheapest first.
+        points: the remaining points, the cheapest first.
 
     Raises:
         ValueError: if there are none.
@@ -77,25 +77,25 @@ class Policy:
     ):
         """The most accurate point within a budget.
 
-        Battery and heat lower what may be spent: with `level = min(battery, headroom)`
-        below `comfortable`, multiply-accumulates may be at most
+        A low battery or heat lowers the budget: if `level = min(battery, headroom)` is
+        below `comfortable`, the multiply-accumulates may be at most
 
             cheapest + level / comfortable * (dearest - cheapest)
 
-        so that an empty battery or a hot device runs the cheapest point, whose budget is
-        never refused for that.
+        so that an empty battery or a hot device runs the cheapest point, which is never
+        refused for that reason.
 
         Args:
-            latency_ms: at most, of a sample.
-            macs: at most, of a sample.
-            battery: from 0, empty, to 1.
-            headroom: from 0, about to throttle, to 1, cool. Android's
-                `getThermalHeadroom` counts the other way: `1 - min(1, h)`.
-            comfortable: level from which nothing is saved.
+            latency_ms: upper limit of the time per sample.
+            macs: upper limit of the multiply-accumulates per sample.
+            battery: charge from 0 (empty) to 1 (full).
+            headroom: from 0 (about to throttle) to 1 (cool). Android's
+                `getThermalHeadroom` h counts the other way: pass `1 - min(1, h)`.
+            comfortable: level from which on nothing is saved.
 
         Raises:
-            ValueError: if no point meets the latency or the multiply-accumulates; says
-                the smallest.
+            ValueError: if no point meets the latency or the multiply-accumulates; the
+                message gives the smallest.
         """
         allowed = self._within("latency_ms", latency_ms, self.points)
         allowed = self._within("macs", macs, allowed)
@@ -114,8 +114,8 @@ class Policy:
             return points
         if any(getattr(point, name) is None for point in self.points):
             raise ValueError(
-                f"Policy.choose({name}): not all points have a {name}; expected points "
-                "that were measured."
+                f"Policy.choose({name}): not all points have a {name}; expected "
+                "measured points."
             )
         found = [point for point in points if getattr(point, name) <= most]
         if not found:
@@ -127,7 +127,7 @@ class Policy:
 
     @checked
     def save(self, path: FilePath("the .json file to write")):
-        """Writes the table as JSON, which the Android app reads too."""
+        """Writes the table as JSON, which the Android app also reads."""
         points = [dataclasses.asdict(point) for point in self.points]
         text = json.dumps({"version": _VERSION, "points": points}, indent=2)
         return write_atomically(check_writable(path), text)
@@ -138,7 +138,7 @@ class Policy:
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: if the file is no such table.
+            ValueError: if the file is not such a table.
         """
         try:
             table = json.loads(pathlib.Path(path).read_text("utf-8"))
@@ -146,8 +146,8 @@ class Policy:
             known = table["version"] == _VERSION
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path} is no table of operating points ({error}); expected a file that "
-                "Policy.save wrote."
+                f"{path} is not a table of operating points ({error}); expected a file "
+                "that Policy.save wrote."
             ) from error
         if not known:
             raise ValueError(

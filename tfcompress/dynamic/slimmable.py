@@ -49,41 +49,42 @@ _DISTILLATION = KL(temperature=1.0)
 
 @keras.saving.register_keras_serializable("tfcompress")
 class Slimmable(keras.Model):
-    """A network whose first channels are networks of their own.
+    """A network whose first channels form smaller networks.
 
     For each width `w`, a smaller network has the first `round(w n)` channels of each
     group of n coupled channels (`tfc.channel_groups`), with slices of the same weights.
-    They learn together:
+    They are trained together:
 
         L = L_task(y, f_1) + Σ_{w<1} D(f_w, f_1)
 
-    where `D` is a distillation loss with the widest as teacher, to which no gradient
-    flows from it; without one, narrower networks learn from the labels too. The model
-    itself computes and evaluates at full width; `at(w)` is an ordinary small model.
+    where `D` is a distillation loss with the widest network as teacher, to which it passes
+    no gradient; without it, narrower networks learn from the labels too. The model itself
+    computes and evaluates at full width; `at(w)` returns an ordinary small model.
 
         slimmable = tfc.dynamic.Slimmable(model, widths=[0.25, 0.5, 0.75, 1.0])
         slimmable.compile("adam", loss, metrics=["accuracy"])
         slimmable.fit(x, y)
         small = slimmable.at(0.5)
 
-    Channels are sorted by importance first, so that a trained model gives its narrower
+    Channels are first sorted by importance, so that a trained model gives its narrower
     networks the best start.
 
     Args:
-        model: a built model, compressed ones are stripped; it is copied.
-        widths: fractions of the channels, 1 included; in any order.
-        batch_norm: `"own"`: each width has batch norms of its own. `"shared"`: they share
-            scales and offsets, and statistics are measured when a width is asked for, any
-            width (universally slimmable networks).
+        model: a built model, which is copied; a compressed one is stripped first.
+        widths: fractions of the channels in (0, 1], including 1, in any order.
+        batch_norm: `"own"`: each width has its own batch norms. `"shared"`: the widths
+            share scales and offsets, and statistics are measured when a network of any
+            width is requested (universally slimmable networks).
         per_step: `"all"`: each step trains all widths. `"sandwich"`: the widest, the
-            narrowest, and two others by chance.
-        criterion: what channels are sorted by, a name or object; None leaves them.
-        data: batches for criteria that need some.
-        ignore: patterns of layers whose outputs stay whole, as in `tfc.compress`.
-        round_to: groups keep a multiple of this many channels, where they have as many.
-        distillation: a `tfc.distillation` loss of logits or its name; None for labels. By
+            narrowest, and two random others.
+        criterion: criterion by which channels are sorted, a name or object; None keeps
+            their order.
+        data: batches for criteria that need data.
+        ignore: patterns of layers whose outputs are not cut, as in `tfc.compress`.
+        round_to: groups with at least this many channels keep a multiple of it.
+        distillation: a `tfc.distillation` loss on logits or its name; None for labels. By
             default `KL(temperature=1)`.
-        name: of the model.
+        name: name of the model.
 
     Attributes:
         network: the functional model of full width.
@@ -92,7 +93,7 @@ class Slimmable(keras.Model):
     Raises:
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if there is nothing to cut, 1 is missing from the widths, two widths
-            keep the same channels, or the model cannot be followed.
+            keep the same channels, or the model's graph cannot be followed.
 
     Source: Yu et al., "Slimmable Neural Networks" (2019); US-Nets: Yu and Huang,
     "Universally Slimmable Networks and Improved Training Techniques" (2019), sections
@@ -108,7 +109,7 @@ class Slimmable(keras.Model):
         [(8, 4), (4,), (4, 3), (3,)]
     """
 
-    # Weights of the network have the same names and rules in here.
+    # Rules that name weights of the network apply to this model too.
     wraps_model = True
 
     @checked
@@ -141,7 +142,7 @@ class Slimmable(keras.Model):
         self._kinds = output_kinds(self.network, self._random_outputs())
         keeps = [self._keep(width) for width in self.widths]
         self._check(keeps)
-        # Plain objects: what they share with the widest is not theirs to train or save.
+        # Plain objects, so that shared weights are trained and saved only once.
         self._narrow = [self._part(keep) for keep in keeps[:-1]]
         self.norms = [norm for part in self._narrow for norm in part.norms]
         self.built = True
@@ -159,12 +160,12 @@ class Slimmable(keras.Model):
         if self.widths[-1] != 1:
             raise ValueError(
                 f"Slimmable(widths): got {self.widths}; expected 1, the whole network, "
-                "among them."
+                "to be among them."
             )
         if not self._groups:
             raise ValueError(
                 f"Slimmable found no channels of {self.network.name!r} that can be cut. "
-                "tfc.channel_groups lists them, and why they are left whole."
+                "tfc.channel_groups lists them, and why they are not cut."
             )
         for width, next_width, keep, more in zip(
             self.widths, self.widths[1:], keeps, keeps[1:], strict=False
@@ -184,7 +185,7 @@ class Slimmable(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """That of the widest, in training with those of narrower ones."""
+        """The loss of the widest network, in training plus those of narrower ones."""
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if not training:
             return loss
@@ -201,7 +202,7 @@ class Slimmable(keras.Model):
         )
 
     def _loss(self, run, y, y_pred, sample_weight):
-        """Of one narrower network."""
+        """The loss of one narrower network."""
         outputs = run()
         if self.distillation is None:
             return compiled_loss(self)(y, outputs, sample_weight)
@@ -213,20 +214,20 @@ class Slimmable(keras.Model):
         )
 
     def _distance(self, narrow, wide, kind):
-        """Of each prediction from what the widest makes of it."""
+        """The distance of each prediction from that of the widest network."""
         target = ops.stop_gradient(to_logits(wide, kind))
         return self.distillation(to_logits(narrow, kind), target)
 
     @checked
     def at(self, width: _WIDTH, data: Batches() = None):
-        """The network of one width, a plain model of its own.
+        """The network of one width, as a separate plain model.
 
         Args:
-            width: one of `widths`; with shared batch norms, any.
+            width: one of `widths`; with shared batch norms, any fraction in (0, 1].
             data: batches on which the statistics of shared batch norms are measured.
 
         Raises:
-            ValueError: if the width was not trained, or data are missing.
+            ValueError: if the width was not trained, or data is missing.
         """
         if width == 1:
             return rebuild(self.network)
@@ -251,7 +252,7 @@ class Slimmable(keras.Model):
         return recalibrate_batch_norm(small, data)
 
     def get_config(self):
-        """The network, whose channels are in order, and how it is trained."""
+        """The network, whose channels are sorted, and the training arguments."""
         serialize = keras.saving.serialize_keras_object
         return {
             "model": serialize(self.network),
@@ -273,7 +274,7 @@ class Slimmable(keras.Model):
 
 
 class _Part:
-    """A narrower network that computes with slices of the weights of the widest.
+    """A narrower network that computes with slices of the widest network's weights.
 
     Attributes:
         norms: its own batch norms.
@@ -291,7 +292,7 @@ class _Part:
         }
 
     def __call__(self, inputs):
-        """The outputs in training; its own state follows."""
+        """The outputs in training; updates its own state."""
         values = {key: part() for key, part in self._slices.items()}
         called = call_substituted(self._model, values, inputs, training=True)
         for variable, value in called.updates:

@@ -25,13 +25,13 @@ def ancestors(graph, tensors):
 
 
 def stages(network):
-    """The nodes of each stage: what an exit needs that no earlier one does.
+    """The nodes of each stage: those that an exit needs and no earlier exit does.
 
     Args:
-        network: a flat functional model, one output for each exit.
+        network: a flat functional model with one output per exit.
 
     Returns:
-        A list of lists in the order they run.
+        A list of lists in execution order.
     """
     graph, taken, found = Graph(network), set(), []
     for output in network.outputs:
@@ -42,7 +42,7 @@ def stages(network):
 
 
 def cumulative_macs(network):
-    """Multiply-accumulates until each exit has answered, heads of earlier exits included.
+    """Multiply-accumulates up to the answer of each exit, including earlier heads.
 
     >>> x = keras.Input((4,))
     >>> y = keras.layers.Dense(8)(x)
@@ -59,5 +59,5 @@ def cumulative_macs(network):
 
 
 def _layers(operation):
-    """A layer and all inside of it, such as a nested model's; none of an operation."""
+    """A layer and all layers inside it; none for an operation."""
     return all_layers(operation) if isinstance(operation, keras.Layer) else []

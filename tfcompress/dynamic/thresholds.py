@@ -6,23 +6,23 @@ import numpy as np
 
 from tfcompress.core.nouns import ExitRule
 
-# Exits get shares of the samples that fall or rise by a constant factor.
+# Shares of the samples that leave at consecutive exits differ by a constant factor.
 _FACTORS = np.exp(np.linspace(-6.0, 6.0, 481))
-# A score that no sample has; JSON has no infinity.
+# A score that no sample reaches; JSON has no infinity.
 _NEVER = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
 class ExitPlan:
-    """At which exits samples leave, and what that costs on average.
+    """Decides at which exits samples leave, with the average cost.
 
     Attributes:
-        rule: the `ExitRule` that says how sure an exit is.
-        thresholds: the scores from which samples leave, one for each exit but the last.
+        rule: the `ExitRule` that measures how confident an exit is.
+        thresholds: the scores from which samples leave, one per exit except the last.
         shares: fractions of the samples that leave at each exit.
-        macs: average multiply-accumulates of a sample.
+        macs: average multiply-accumulates per sample.
         macs_ratio: the same as a fraction of those of all exits.
-        accuracy: fraction of right answers, None without labels.
+        accuracy: fraction of correct answers, None without labels.
     """
 
     rule: ExitRule
@@ -33,7 +33,7 @@ class ExitPlan:
     accuracy: float | None = None
 
     def exits(self, probabilities):
-        """The exit, from 0, at which each sample leaves.
+        """The index of the exit at which each sample leaves.
 
         Args:
             probabilities: array `(exits, samples, classes)`.
@@ -41,12 +41,12 @@ class ExitPlan:
         return _leaving(self.rule(probabilities), self.thresholds)
 
     def transferred(self, probabilities, macs):
-        """The plan by which as many samples leave at each exit of another network.
+        """A plan with which the same number of samples leaves at each exit of a network.
 
         Args:
             probabilities: array `(exits, samples, classes)` of that network, such as the
-                same one with rounded outputs.
-            macs: multiply-accumulates until each exit has answered.
+                original one with rounded outputs.
+            macs: multiply-accumulates up to the answer of each exit.
         """
         scores = self.rule(np.asarray(probabilities))
         thresholds = _thresholds(scores, self.shares)
@@ -63,22 +63,24 @@ class ExitPlan:
 def solve_thresholds(
     probabilities, macs, labels=None, budget=None, accuracy_drop=None, rule="confidence"
 ):
-    """Thresholds that keep a budget of multiply-accumulates, or an accuracy.
+    """Finds thresholds within a budget of multiply-accumulates or accuracy.
 
-    Of the samples, exit k of K shall take a share `p_k ~ q^k`. For each q, thresholds
-    follow exit by exit: below the lowest score among the surest of those still inside
-    that make up the share, half way to the next. Of the q within a budget the most
-    accurate is taken, without labels the largest; of those within an accuracy the
-    cheapest. What is reported is measured with the thresholds, ties included.
+    Exit k of K should take a share `p_k ~ q^k` of the samples. For each q, thresholds are
+    chosen exit by exit: the share is filled with the most confident of the remaining
+    samples, and the threshold lies half way between the lowest score among them and the
+    next lower one. Within a budget of MACs, the most accurate plan is taken, or the most
+    expensive without labels; within an accuracy drop, the cheapest. Reported numbers are
+    measured with the thresholds, including ties.
 
     Args:
-        probabilities: array `(exits, samples, classes)` of samples that were not trained
-            on.
-        macs: multiply-accumulates until each exit has answered.
-        labels: right classes of the samples.
-        budget: average multiply-accumulates of a sample; up to 1 a fraction of the last
-            exit's.
-        accuracy_drop: how much less accurate than the last exit alone, a fraction.
+        probabilities: array `(exits, samples, classes)` for samples that were not used in
+            training.
+        macs: multiply-accumulates up to the answer of each exit.
+        labels: correct classes of the samples.
+        budget: average multiply-accumulates per sample; values up to 1 are a fraction of
+            the last exit's.
+        accuracy_drop: allowed loss of accuracy compared with the last exit alone, a
+            fraction.
         rule: an `ExitRule` or its name.
 
     Returns:
@@ -112,9 +114,9 @@ def solve_thresholds(
         plans = [plan for plan in plans if plan.macs <= limit]
         if not plans:
             raise ValueError(
-                f"No exit meets a budget of {limit:,.0f} MACs: when all samples leave at "
-                f"the first exit they take {macs[0]:,.0f} ({macs[0] / macs[-1]:.1%} of "
-                "all). Ask for more, or put an exit earlier."
+                f"No exit meets a budget of {limit:,.0f} MACs: if all samples leave at "
+                f"the first exit, they take {macs[0]:,.0f} ({macs[0] / macs[-1]:.1%} of "
+                "all). Raise the budget, or add an earlier exit."
             )
         return max(plans, key=lambda plan: (plan.accuracy or 0, plan.macs))
     alone = np.mean(np.argmax(probabilities[-1], axis=-1) == np.ravel(labels))
@@ -135,7 +137,7 @@ def all_plans(probabilities, macs, labels, rule):
     count = len(macs)
     if probabilities.shape[:1] != (count,) or not probabilities.size:
         raise ValueError(
-            f"Thresholds need samples to be chosen by: got probabilities of the shape "
+            f"Choosing thresholds needs samples: got probabilities of the shape "
             f"{probabilities.shape} for {count} exits; expected (exits, samples, classes)."
         )
     scores = rule(probabilities)
@@ -159,7 +161,7 @@ def _shares(factor, count):
 
 
 def _thresholds(scores, shares):
-    """One for each exit but the last; infinite where none shall leave."""
+    """One per exit except the last; infinite where no sample should leave."""
     inside, thresholds = np.ones(scores.shape[1], bool), []
     for of_exit, share in zip(scores[:-1], shares, strict=False):
         left = np.sort(of_exit[inside])[::-1]
@@ -171,13 +173,13 @@ def _thresholds(scores, shares):
 
 
 def _between(scores, wanted):
-    """What so many scores reach, and no others, ties apart.
+    """A threshold that the given number of scores reach, except for ties.
 
-    Half way to the next score, so that rounding elsewhere does not matter.
+    It lies half way to the next score, so that rounding elsewhere does not matter.
 
     Args:
-        scores: the highest first.
-        wanted: how many.
+        scores: in descending order.
+        wanted: the number of scores.
     """
     if not wanted:
         return _NEVER

@@ -1,4 +1,4 @@
-"""Channels in the order of their importance, and the first of them as smaller models."""
+"""Sorts channels by importance, and makes smaller models of the first of them."""
 
 import math
 
@@ -16,11 +16,11 @@ L = keras.layers
 
 
 def sort_channels(graph, select):
-    """Reorders the weights of a graph's model, so that important channels come first.
+    """Reorders the weights of a graph's model so that important channels come first.
 
     Args:
         graph: a `ChannelGraph`, whose model is edited in place.
-        select: the `Selection` whose scores tell.
+        select: the `Selection` that scores the channels.
     """
     before = rebuild(graph.flat)
     source = np.arange(graph.num_units)
@@ -33,7 +33,7 @@ def sort_channels(graph, select):
 
 
 def _order(units, source):
-    """Which position each one takes over: that of the unit whose place it gets."""
+    """For each unit, the position of the unit whose place it takes."""
     by_unit = np.argsort(units, kind="stable")
     starts = np.searchsorted(units[by_unit], units)
     within = np.empty(units.size, int)
@@ -42,13 +42,13 @@ def _order(units, source):
 
 
 def first_units(graph, groups, width, round_to):
-    """Which units a width keeps: of each group the first, at least one.
+    """Which units a width keeps: the first of each group, at least one.
 
     Args:
         graph: a `ChannelGraph`.
-        groups: those that may be cut.
+        groups: the groups that may be cut.
         width: fraction of the channels, in (0, 1].
-        round_to: groups keep a multiple of this many channels, where they have as many.
+        round_to: groups with at least this many channels keep a multiple of it.
     """
     keep = np.ones(graph.num_units, bool)
     for group in groups:
@@ -58,11 +58,11 @@ def first_units(graph, groups, width, round_to):
 
 
 def make_scales_positive(flat):
-    """Turns channels around whose batch norm has a negative scale, in place.
+    """Negates, in place, channels whose batch norm has a negative scale.
 
     `γ (w x + b - μ) / σ = -γ (-w x - b + μ) / σ`. The scales then stay at or above 0 in
-    training, so that integer files of several widths can share their weights: those of
-    batch norms go into the scales of the channels, which have no sign.
+    training, so that integer files of several widths can share their weights: scales of
+    batch norms become part of the scales of the channels, which have no sign.
     """
     before, graph = rebuild(flat), Graph(flat)
     for node in graph.nodes:
@@ -92,10 +92,10 @@ def _is_shared(*layers):
 
 
 class Slice:
-    """What a smaller model has of a variable: positions along some of its axes.
+    """The part of a variable that a smaller model has: positions along some axes.
 
     Args:
-        variable: of the whole model.
+        variable: a variable of the whole model.
         axes: `{axis: positions}`.
     """
 
@@ -105,7 +105,7 @@ class Slice:
 
     @property
     def dtype(self):
-        """Of the variable."""
+        """The variable's."""
         return self.variable.dtype
 
     def __call__(self):
@@ -127,7 +127,7 @@ def slices(graph, keep, small):
     Args:
         graph: the `ChannelGraph` of the whole model.
         keep: `(number of units,)` booleans.
-        small: what `cut` made of them.
+        small: the model that `cut` made of them.
     """
     axes = {}
     for slot in graph.trace.slots.values():

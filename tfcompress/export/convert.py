@@ -20,9 +20,9 @@ from tfcompress.export.prepare import (
     with_binary_layers,
 )
 from tfcompress.export.trace import named_specs
-from tfcompress.export.verify import describe_result, verify_outputs
+from tfcompress.export.verify import ExportResult, describe_result, verify_outputs
 from tfcompress.export.weights import dense_kernels, grid_values
-from tfcompress.tflite.edit import order_ends
+from tfcompress.tflite.edit import name_ends, order_ends
 from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.exact_grids import store_exact_grids
 from tfcompress.tflite.int4 import pack_int4
@@ -32,7 +32,7 @@ from tfcompress.tflite.read import read, write
 from tfcompress.tflite.reversals import rescale_reversals
 from tfcompress.tflite.sparsity import SPARSE, store_sparse
 
-# In a batch.
+# Samples per batch.
 _MOST_SAMPLES = 2**20
 
 
@@ -47,99 +47,97 @@ def export_tflite(
     sparse: OneOf(*SPARSE) = "auto",
     codec: OneOf(*CODECS, None) = None,
     batch_size: Integer(1, _MOST_SAMPLES) = None,
-):
+) -> ExportResult:
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
     Compressed models are stripped first. Weights that lie on an integer grid (trained
     with `Uniform`, `LearnedStep`, `PowerOfTwo`, `Ternary`, `Binary` or a codebook on a
-    grid) keep exactly that grid in integer files.
-    Activation ranges are those trained with `tfc.quantize_activations`; without them
-    they are measured on `samples`, in loops and branches too. Recurrent layers keep their
-    loop, except in int16x8 files; with `unroll=True` they are written out step by step,
-    which is faster and takes more bytes with each step.
+    grid) keep exactly that grid in integer files. Activation ranges are those trained with
+    `tfc.quantize_activations`; without them, they are measured on `samples`, also inside
+    loops and branches. Recurrent layers keep their loop, except in int16x8 files; layers
+    with `unroll=True` are unrolled, which is faster and takes more bytes with each step.
 
     Dense and convolution layers whose kernels have the values `-s` and `s`, or `-s`, 0
-    and `s`, with one `s` for each output channel, become custom operations with one or
-    two bits a weight: `tfc.BDense` and `tfc.BConv2D`. Where their inputs are signs
-    (`tfc.activations.Sign`), those are bits too, and stay so up to the next binary
-    layer: what is between, such as batch norm, ReLU, PReLU and max pooling, becomes a
-    threshold for each channel or `tfc.BMaxPool2D`, if its sign rises or falls with the
-    sum. Other inputs are multiplied as they are; with a `codec`, such layers' weights are
-    packed by that instead, and unpacked when the file is loaded, for the runtime's own
+    and `s`, with one `s` per output channel, become custom operations with one or two bits
+    per weight: `tfc.BDense` and `tfc.BConv2D`. If their inputs are signs
+    (`tfc.activations.Sign`), these are bits too, and stay bits up to the next binary
+    layer: layers in between, such as batch norm, ReLU, PReLU and max pooling, become one
+    threshold per channel or `tfc.BMaxPool2D`, if their sign is monotone in the sum. Other
+    inputs are multiplied as they are; with a `codec`, the weights of such layers are
+    packed by the codec instead and unpacked when the file is loaded, for the runtime's own
     kernels, which are faster in int8 files. The native core runs the binary operations;
     int4 and int16x8 files have none.
 
-    Zeros make float32 files smaller and faster where LiteRT can skip them: in dense
-    layers that see one row of inputs, stored as blocks of 4 consecutive inputs of a
-    neuron (`patterns.Block(4, 1)`) or as single weights. A layer
-    is stored and run so if
+    Zeros make float32 files smaller and faster where LiteRT can skip them: in dense layers
+    with a single row of inputs, stored as blocks of 4 consecutive inputs of a neuron
+    (`patterns.Block(4, 1)`) or as single weights. A layer is stored and run this way if
 
         c + 3 / inputs <= 0.045, 0.07 from 2^19 weights on, 0.11 from 2^20 weights on,
 
-    where c is 1.25 times the stored blocks, or the stored single weights, divided by the
-    weights of the kernel: about 90 % of zeros in blocks for 256 x 256 weights; 70 % in
-    blocks or 90 % anywhere for 1024 x 1024. The limits were measured on one thread of an
-    x86 server with AVX-512; more threads speed up dense layers only. Other precisions
-    make no use of zeros: LiteRT refuses such files, runs them slower or computes
-    wrongly.
+    where c is 1.25 times the number of stored blocks, or the number of stored single
+    weights, divided by the number of weights in the kernel: about 90 % zeros in blocks for
+    256 x 256 weights; 70 % in blocks or 90 % anywhere for 1024 x 1024. The limits were
+    measured on one thread of an x86 server with AVX-512; more threads speed up only dense
+    kernels. Other precisions do not use zeros: LiteRT refuses such files, runs them slower
+    or computes wrong results.
 
     Args:
-        model: a built Keras model with fixed input sizes, plain or compressed. Recurrent
-            layers that are stateful keep their state in the file as well, which begins
-            with the one that they have.
-        path: where the file goes. It is written under another name and renamed, so
-            that an earlier file stays whole if anything fails.
+        model: a built Keras model with fixed input sizes, plain or compressed. Stateful
+            recurrent layers also keep their state in the file, starting from their
+            current state.
+        path: path of the file. It is written under another name and renamed, so that an
+            earlier file stays intact if anything fails.
         precision: `"float32"`; `"float16"` weights; `"dynamic"`: int8 weights and float
             activations; `"int8"`: weights, activations, inputs and outputs;
             `"int16x8"`: int16 activations, int8 weights; `"int4"`: like int8, with
-            4-bit kernels of dense layers and of ordinary convolutions in one or two
-            dimensions (depthwise, separable and transposed ones stay at 8, and so do
-            kernels that lie on a grid of more bits; the result says which).
-        samples: an array, `{input name: array}` or a dataset of batches, typical
-            inputs. Needed for integer precisions of a model without trained ranges;
-            also used for the check, which draws random inputs without them.
-        profile: `"custom"` allows custom operations, `"builtin"` does not, as for NPUs
-            and for runtimes without our delegate; binary kernels then are int8 in
-            integer files.
+            4-bit kernels in dense layers and in ordinary convolutions in one or two
+            dimensions (depthwise, separable and transposed ones stay at 8 bits, and so do
+            kernels on a grid with more bits; the result lists them).
+        samples: typical inputs: an array, `{input name: array}` or a dataset of batches.
+            Required for integer precisions of a model without trained ranges; also used
+            for the check, which otherwise draws random inputs.
+        profile: `"custom"` allows custom operations; `"builtin"` does not, for NPUs and
+            for runtimes without our delegate: binary kernels are then int8 in integer
+            files.
         verify: whether to run the file and compare it with `model` on up to 64 samples,
-            each channel of each output by the noise over its own spread. More than is
-            usual in this precision is said in `notes`; more than it explains is an
-            error, and so are outputs that do not follow the inputs.
+            each channel of each output by noise relative to its own spread. More noise
+            than is usual for this precision is reported in `notes`; more than it explains
+            is an error, and so are outputs that do not follow the inputs.
         sparse: `"auto"`: as above. `"always"`: the other dense and convolution kernels
-            are stored without their zeros too if that is smaller (half of the weights
-            as in `patterns.NOfM(2, 4)`: 0.75 of the bytes; 90 % zeros: 0.15), and made
-            dense when the file is loaded, which takes 7 to 17 ms for a million
-            weights and both forms' memory; they run as before. `"never"`: for runtimes
-            without sparse kernels, such as those for microcontrollers. With a `codec`,
-            kernels that take fewer bytes encoded are left to that.
-        codec: how constants of at most 256 different values, in all or in each output
-            channel (integers, or floats from a `Codebook`, batch norm folded in or
-            not), are written, to be decoded once when the file is loaded; None leaves
-            them as they are. `"lut"`: packed indices of a table; `"huffman"`;
-            `"prune"`: a bit for each weight and the weights that are not zero;
-            `"rans"`: asymmetric numeral systems, with fixed tables or, for up to 4
-            million decisions in a file, learned contexts; `"auto"`: the smallest of
-            all for each constant. What would not become smaller stays, and what several
-            operations read is decoded once. Names of inner tensors are left out.
-            `tfc.Interpreter` reads such files, `tfc.decode_tflite` gives ordinary ones.
-            TFLite Micro, unless it is given memory apart for decoding, reads `"lut"` of
+            are also stored without their zeros if that is smaller (half of the weights
+            as in `patterns.NOfM(2, 4)`: 0.75 of the bytes; 90 % zeros: 0.15) and made
+            dense when the file is loaded, which takes 7 to 17 ms per million weights and
+            the memory of both forms; they run as before. `"never"`: for runtimes without
+            sparse kernels, such as those for microcontrollers. With a `codec`, kernels
+            that take fewer bytes encoded are left to the codec.
+        codec: how constants with at most 256 different values, in total or per output
+            channel (integers, or floats from a `Codebook`, with or without a folded batch
+            norm), are written, to be decoded once when the file is loaded; None leaves
+            them unchanged. `"lut"`: packed indices into a table; `"huffman"`;
+            `"prune"`: one bit per weight and the nonzero weights; `"rans"`: asymmetric
+            numeral systems, with fixed tables or, for up to 4 million decisions in a
+            file, learned contexts; `"auto"`: the smallest of all for each constant.
+            Constants that would not become smaller are left unchanged, and constants read
+            by several operations are decoded once. Names of inner tensors are dropped.
+            `tfc.Interpreter` reads such files, `tfc.decode_tflite` makes ordinary ones.
+            TFLite Micro, unless it gets separate memory for decoding, reads `"lut"` with
             up to 128 different values, `"huffman"` of int8 files, and `"prune"`.
-        batch_size: how many samples the file takes at a time; None stands for what the
-            model is made for (`keras.Input(batch_shape=...)`), else for 1.
+        batch_size: number of samples that the file takes at a time; None for the model's
+            fixed batch size (`keras.Input(batch_shape=...)`), or else 1.
 
     Returns:
-        An `ExportResult`; its `noise` says how well the file agrees with the model, its
-        `notes` what to know before it is used, its `sparsity` what became of kernels
-        with many zeros, its `constants` what became of constants with a `codec`, its
-        `binary` which layers became binary operations, and why others did not.
+        An `ExportResult`: `noise` tells how well the file agrees with the model, `notes`
+        what to know before using it, `sparsity` what became of kernels with many zeros,
+        `constants` what became of constants with a `codec`, and `binary` which layers
+        became binary operations, and why others did not.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if an argument is unknown, samples are missing or do not fit, or
+        ValueError: if an argument is unknown, samples are missing or do not match, or
             stripping would lose something that the file should have.
         NativeError: if binary operations have to be checked without the native core.
-        VerificationError: if the file's outputs differ from the model's by more than
-            the precision explains; no file is left behind.
+        VerificationError: if the file's outputs differ from the model's by more than the
+            precision explains; no file is written.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -163,7 +161,7 @@ def export_tflite(
     elif precision.is_integer and not has_ranges(plain):
         raise ValueError(
             f"precision={precision.name!r} needs samples: typical inputs, such as "
-            "x[:256], on which activation ranges are measured. Or train ranges with "
+            "x[:256], to measure activation ranges on. Or train ranges with "
             "tfc.quantize_activations."
         )
     made, binary = with_binary_layers(
@@ -172,7 +170,7 @@ def export_tflite(
     if verify and any(layer.operation for layer in binary):
         native.require(
             "Running binary layers (profile='builtin' writes builtin operations instead; "
-            "verify=False leaves the file unchecked)"
+            "verify=False skips the check of the file)"
         )
     file, notes = convert(made, precision, samples, batch_size)
     sparsity = store_sparse(file, plain, sparse, precision.without_sparse, codec)
@@ -195,7 +193,7 @@ def export_tflite(
 
 
 def convert(model, precision, samples=None, batch_size=1):
-    """The object form of a `.tflite` model, and lines on what was not done as asked.
+    """The object form of a `.tflite` model, and notes on what was not done as asked.
 
     `export_tflite` writes and checks it.
 
@@ -203,11 +201,11 @@ def convert(model, precision, samples=None, batch_size=1):
         model: a plain Keras model in float32.
         precision: a `Precision`.
         samples: `{input name: array}` or None.
-        batch_size: of the file, unless the model is made for one.
+        batch_size: batch size of the file, unless the model has a fixed one.
     """
     model = prepared(model, precision)
     values = grid_values(model) if precision.is_integer else {}
-    # A graph with trained ranges holds them already; measuring would replace them.
+    # A graph with trained ranges already holds them; measuring would replace them.
     is_measured = precision.is_integer and not has_ranges(model)
     few = {k: array[:NUM_CALIBRATION_SAMPLES] for k, array in (samples or {}).items()}
     content, outputs = converted(
@@ -223,6 +221,7 @@ def convert(model, precision, samples=None, batch_size=1):
     notes = pack_int4(file) if precision.weight_bits == 4 else ()
     notes = (*notes, *float_ends(file)) if precision.is_integer else notes
     connect_directly(file, model)
+    name_ends(file)
     return file, notes
 
 
@@ -233,7 +232,7 @@ def _batch_size(model, asked):
         return fixed or 1
     if fixed and asked != fixed:
         raise ValueError(
-            f"batch_size={asked}: model {model.name!r} is made for batches of {fixed}. "
-            "Leave batch_size out, or rebuild the model on a keras.Input of any batch."
+            f"batch_size={asked}: model {model.name!r} has the fixed batch size {fixed}. "
+            "Omit batch_size, or rebuild the model on a keras.Input of any batch size."
         )
     return asked

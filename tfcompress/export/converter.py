@@ -1,4 +1,4 @@
-"""TensorFlow's converter, here or in a process of its own, which may crash."""
+"""TensorFlow's converter, in this process or in a separate one that may crash."""
 
 import itertools
 import os
@@ -23,24 +23,24 @@ from tfcompress.tflite.read import read, write
 
 
 def converted(model, precision, values, samples, batch_size):
-    """A Keras model as TensorFlow converts it.
+    """A Keras model as converted by TensorFlow.
 
-    With sizes that are all known the converter fails at times where it does not with a
-    batch of any size, such as at a product along an axis of one element. Then it is asked
-    so, and the batch is set to 1 afterwards.
+    If all sizes are known, the converter sometimes fails where it does not for an unknown
+    batch size, for instance at a product along an axis of one element. It is then called
+    with an unknown batch size, which is set to 1 afterwards.
 
     Args:
-        model: as the converter takes it, from `prepared`.
+        model: a model that the converter takes, from `prepared`.
         precision: a `Precision`.
         values: as for `inference_function`.
         samples: `{input name: array}` to measure ranges on, or None.
-        batch_size: of the file, unless the model is made for one.
+        batch_size: batch size of the file, unless the model has a fixed one.
 
     Returns:
         `(content, output names in order)`.
 
     Raises:
-        ValueError: names what cannot be converted.
+        ValueError: if something cannot be converted; names it.
     """
     function, module = inference_function(model, values, batch_size)
     check_operations(function, model, precision)
@@ -62,7 +62,7 @@ def converted(model, precision, values, samples, batch_size):
 
 
 def _converted_open(model, values, task):
-    """The bytes of a file that was converted for any batch size; None if that fails."""
+    """The bytes of a file converted for an unknown batch size; None if that fails."""
     try:
         content = _convert(*inference_function(model, values, None), *task)
     except Exception:
@@ -70,7 +70,7 @@ def _converted_open(model, values, task):
     file = read(content)
     for graph in file.subgraphs:
         for tensor in graph.tensors:
-            # The shape itself has 1 where this leaves sizes open.
+            # The shape itself has 1 where the signature has unknown sizes.
             tensor.shapeSignature = None
     return write(file)
 
@@ -82,18 +82,18 @@ def _convert(function, module, precision, samples, has_flow):
 
 
 def _suspects(flow):
-    """What is likely to be the reason, where there are loops or branches."""
+    """The likely reason, if there are loops or branches."""
     if not flow:
         return ""
     return (
         f". The reason may be the loop or branch in {', '.join(dict.fromkeys(flow))}: "
-        "write it out step by step, or export without integer activations, as with "
+        "unroll it, or export without integer activations, for instance with "
         "precision='dynamic'"
     )
 
 
 def _summary(error):
-    """The first lines of a converter's error, which may go on for pages."""
+    """The first lines of a converter's error, which may be pages long."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:3])[:400] or type(error).__name__
 
@@ -103,7 +103,7 @@ def convert_function(function, module, precision, samples, inside=True):
 
     Args:
         function: the traced `tf.ConcreteFunction`.
-        module: what holds its variables.
+        module: the object that holds its variables.
         precision: a `Precision`.
         samples: `{input name: array}` to measure ranges on, or None.
         inside: whether loops and branches are quantized too.
@@ -112,7 +112,7 @@ def convert_function(function, module, precision, samples, inside=True):
         MissingOperations: if the graph has operations that LiteRT lacks.
     """
     converter = MeasuredConverter.from_concrete_functions([function], module)
-    # Ours are; others are found here, to be told by the layers that they come from.
+    # For our own operations; others are found later, to name the layers they come from.
     converter.allow_custom_ops = True
     precision.set_up(converter)
     if samples:
@@ -123,7 +123,7 @@ def convert_function(function, module, precision, samples, inside=True):
 
 
 def _with_possible_ends(converter):
-    """Inputs or outputs stay float if what reads or writes them has no 16-bit kernel."""
+    """Inputs or outputs stay float if their operation has no 16-bit kernel."""
     kinds = converter.inference_input_type, converter.inference_output_type
     *tried, last = itertools.product(*((kind, tf.float32) for kind in kinds))
     for ends in tried:
@@ -138,18 +138,18 @@ def _with_possible_ends(converter):
 
 
 def convert_in_child(function, module, precision, samples):
-    """`convert_function` in a process of its own, which may crash.
+    """`convert_function` in a separate process, which may crash.
 
-    Loops and branches stay float if LiteRT ends at what they become in integers.
+    Loops and branches stay float if their integer form makes LiteRT end the process.
 
     Args:
-        function: as in `convert_function`, and so on.
-        module: likewise.
-        precision: likewise.
-        samples: likewise.
+        function: as in `convert_function`, like all arguments.
+        module: as above.
+        precision: as above.
+        samples: as above.
 
     Raises:
-        RuntimeError: with the converter's message, or the signal that ended it.
+        RuntimeError: if it fails; has the converter's message, or the signal that ended it.
     """
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)

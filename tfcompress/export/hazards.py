@@ -1,4 +1,4 @@
-"""Operations that the converter cannot take, found before it ends Python."""
+"""Finds operations that the converter cannot take before it ends Python."""
 
 import re
 
@@ -8,39 +8,39 @@ from tfcompress.export.measured_converter import MissingOperations
 _FLOW = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 _PYTHON = {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
 _RANDOM = "(Stateless)?(Random|TruncatedNormal|ParameterizedTruncated)"
-# LiteRT has these, of floats.
+# LiteRT has these for floats.
 _RANDOM_IN_LITERT = {"RandomStandardNormal", "RandomUniform", "Multinomial"}
 
-# What to do without an operation, by what its name has.
+# What to do without an operation, by a part of its name.
 _CURES = {
-    "String|Regex|Unicode|Substr|Lookup|Table": "Look text and keys up before the model, "
+    "String|Regex|Unicode|Substr|Lookup|Table": "Look up text and keys before the model, "
     "and feed it numbers",
-    "FFT|Complex|Real|Imag|Angle": "Take the transform before the model, or write it as "
+    "FFT|Complex|Real|Imag|Angle": "Apply the transform before the model, or write it as "
     "products with constant matrices",
     "Pool3D": "Pool over two axes, with a Reshape around MaxPooling2D, then over the third",
     "Conv3D": "Write the convolution as a sum of Conv2D over the slices",
     "Bitwise|Shift": "Write it with comparisons and arithmetic",
-    "": "Write it with operations that it has",
+    "": "Write it with operations that LiteRT has",
 }
 
 
 def check_operations(function, model, precision):
-    """Raises for a layer that no file, or no file of a precision, can hold.
+    """Raises for a layer that no file, or no file of this precision, can hold.
 
     Args:
         function: the traced `tf.ConcreteFunction`.
-        model: what it was traced from, for names.
+        model: the model it was traced from, for names.
         precision: a `Precision`.
 
     Raises:
-        ValueError: names the layer, and what to do.
+        ValueError: if there is one; names the layer, and what to do.
     """
     for operation, kinds in _operations(function):
         where = place(operation, model)
         if kinds & _PYTHON:
             raise ValueError(
-                f"{where} runs Python code, which a TFLite file cannot hold. Write it in "
-                "keras.ops, or do it before or after the model."
+                f"{where} runs Python code, which a TFLite file cannot hold. Write it with "
+                "keras.ops, or move it before or after the model."
             )
         if any(map(_is_random, kinds)) and (
             precision.is_integer or not kinds & _RANDOM_IN_LITERT
@@ -48,21 +48,21 @@ def check_operations(function, model, precision):
             raise ValueError(
                 f"{where} draws random numbers ({operation.type}), which LiteRT cannot in "
                 f"{precision.name} files. Export a model without it, such as "
-                "keras.Model(model.inputs, outputs of the layers before it), or feed the "
-                "numbers through an input."
+                "keras.Model(model.inputs, outputs of the layers before it), or pass the "
+                "numbers in as an input."
             )
 
 
 def check_missing(error, function, model):
-    """Raises for layers with operations that LiteRT lacks, if that is what an error says.
+    """Raises for layers with operations that LiteRT lacks, if an error says so.
 
     Args:
-        error: of the converter, here or in a process of its own.
+        error: error of the converter, in this process or in a separate one.
         function: the traced `tf.ConcreteFunction`.
-        model: what it was traced from, for names.
+        model: the model it was traced from, for names.
 
     Raises:
-        ValueError: names the first such layer, the operation, and what to do.
+        ValueError: if so; names the first such layer, the operation, and what to do.
     """
     _, found, names = str(error).rpartition(f"{MissingOperations.__name__}: ")
     if not found and not isinstance(error, MissingOperations):
@@ -73,11 +73,11 @@ def check_missing(error, function, model):
             raise ValueError(
                 f"{place(operation, model)} needs the operation {name}, which LiteRT "
                 f"does not have. {_cure(name)}, or export the part of the model before "
-                "or after it, as with keras.Model(model.inputs, outputs of a layer)."
+                "or after it, with keras.Model(model.inputs, outputs of a layer)."
             ) from error
     raise ValueError(
         f"Model {model.name!r} needs the operations {', '.join(sorted(missing))}, which "
-        "LiteRT does not have. Write them with others."
+        "LiteRT does not have. Use other operations."
     ) from error
 
 
@@ -105,9 +105,9 @@ def place(operation, model):
 
 
 def _operations(function):
-    """`(operation, types of it and of all that it calls)` of what outputs depend on.
+    """`(operation, its type and those of all it calls)`, for what outputs depend on.
 
-    Keras leaves behind what it made for training, such as masks of dropout.
+    Keras leaves operations for training in the graph, such as masks of dropout.
     """
     library = {
         body.signature.name: body
@@ -133,7 +133,7 @@ def _operations(function):
 
 
 def _needed_nodes(body):
-    """The nodes of a function in the library that what it returns depends on."""
+    """The nodes of a library function that its results depend on."""
     if body is None:
         return []
     nodes = {node.name: node for node in body.node_def}

@@ -11,20 +11,20 @@ from tfcompress.tflite.operations import is_own
 from tfcompress.tflite.read import custom_operations, read, write
 from tfcompress.tflite.tensor_ranges import set_ranges
 
-# How much outputs may change, over their spread, when constants are bounded: less than
-# rounding does with so many bits.
+# How much outputs may change, relative to their spread, when constants are bounded: less
+# than by rounding to this number of bits.
 _TOLERANCES = {8: 1e-3, 16: 1e-5}
 
 
 class MissingOperations(ValueError):
-    """A graph has operations that LiteRT lacks; the message has their names only."""
+    """A graph has operations that LiteRT lacks; the message holds only their names."""
 
 
 def check_known(content):
-    """Raises for custom operations of a file that nobody runs.
+    """Raises if a file has custom operations that no runtime has.
 
     Raises:
-        MissingOperations: if there are some.
+        MissingOperations: if there are any.
     """
     missing = [name for name in custom_operations(content) if not is_own(name)]
     if missing:
@@ -32,21 +32,21 @@ def check_known(content):
 
 
 class MeasuredConverter(tf.lite.TFLiteConverter):
-    """Quantizes by the values that tensors have on samples.
+    """Quantizes with ranges measured on samples.
 
-    The converter's own calibrator logs tensors after later operations have overwritten
-    them, ends the process at loops, and lets infinite constants into ranges.
+    The converter's own calibrator reads tensors after later operations have overwritten
+    them, ends the process at loops, and lets infinite constants enter ranges.
     """
 
     def measure(self, samples, inside):
-        """Has ranges measured.
+        """Requests that ranges are measured.
 
         Args:
             samples: `{input name: array}`.
-            inside: whether of loops and branches too; else these stay float.
+            inside: whether inside loops and branches too; otherwise these stay float.
         """
         self._samples, self._inside = samples, inside
-        # Its own calibrator would read them; here they say that there are some.
+        # Its own calibrator would read this; here it only tells that there are samples.
         self.representative_dataset = lambda: ()
 
     def _quantize(self, result, input_type, output_type, activations_type, *rest):
@@ -63,7 +63,7 @@ class MeasuredConverter(tf.lite.TFLiteConverter):
         set_ranges(file, ends, bits)
         content = write(file)
         if bits == 16:
-            # Without samples it keeps the ranges that are there.
+            # Without samples, it keeps the existing ranges.
             return Calibrator(content).calibrate_and_quantize(
                 lambda: (), input_type, output_type, allow_float, tf.int16, bias_type
             )

@@ -1,40 +1,41 @@
-"""How far the outputs of a file lie from a model's, measured by their own spread."""
+"""How far the outputs of a file are from a model's, relative to their own spread."""
 
 import dataclasses
 
 import numpy as np
 
-# Fewer values than this do not tell how far a channel spreads.
+# Fewer values than this do not tell the spread of a channel.
 _LEAST_VALUES = 8
 _LEAST_CORRELATION = 0.2
-# Steps above this share of the values are a fault and excuse nothing; softmax, sigmoid
-# and tanh have fixed steps up to 1/128.
+# Steps above this share of the values are a defect and do not excuse errors; softmax,
+# sigmoid and tanh have fixed steps up to 1/128.
 _MOST_STEP = 1 / 64
 _FIXED_STEP = 1 / 128
-# Channels that vary less than this share of their values are constant.
+# Channels that vary by less than this share of their values count as constant.
 _LEAST_SPREAD = 1e-6
-# Errors this small are none, and values of which no integer scale is a step.
+# Errors this small count as none; no integer scale has steps this small.
 _TINY = 1e-9
 _SMALL = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class OutputNoise:
-    """The noise of an output, and the channels of its last axis that have too much.
+    """The noise of an output, and the channels (last axis) that have too much.
 
         noise = sqrt(mean((file - model)²)) / sqrt(mean((model - mean of the channel)²))
 
     Attributes:
-        noise: of the whole output; infinite if the model's is constant and the file's
-            is another, by more than rounding.
-        channels: the same of each channel.
-        noisy: places of channels with more noise than usual.
-        lost: places of channels with noise above the limit that is no more than what
-            values of this output are rounded by: their spread is small next to the
-            step of its scale, or to the spread of other channels.
-        wrong: places of channels with noise above the limit that is more than that.
-        follows: whether the file's values move with the inputs where the model's do.
-        step: of the file's integers; 0 for floats.
+        noise: noise of the whole output; infinite if the model's output is constant and
+            the file's differs from it by more than rounding.
+        channels: the noise of each channel.
+        noisy: indices of channels with more noise than usual.
+        lost: indices of channels with noise above the limit that rounding of this output
+            explains: their spread is small compared with the step of its scale, or with
+            the spread of other channels.
+        wrong: indices of channels with noise above the limit that rounding does not
+            explain.
+        follows: whether the file's values change with the inputs where the model's do.
+        step: step of the file's integers; 0 for floats.
     """
 
     noise: float
@@ -49,14 +50,14 @@ class OutputNoise:
 def output_noise(expected, actual, step, tolerance, limit):
     """Compares an output of a file with that of a model.
 
-    Values that are not finite in the model are left out. The values of small samples
-    are taken for those of one channel, and so are classes, whose noise is the share
-    that differs over the share that would by chance.
+    Values that are not finite in the model are left out. Small samples are treated as one
+    channel, and so are classes, whose noise is the share that differs divided by the share
+    that would differ by chance.
 
     Args:
-        expected: array `(samples, ...)` of the model.
-        actual: the file's.
-        step: of the file's integers, 0 for floats.
+        expected: the model's output, an array `(samples, ...)`.
+        actual: the file's output, likewise.
+        step: step of the file's integers, 0 for floats.
         tolerance: a `Tolerance`.
         limit: the highest noise.
 
@@ -100,7 +101,7 @@ def _moments(expected, errors, known):
     expected, errors, known = parts
     count = np.maximum(known.sum(axis=0), 1)
     centred = np.where(known, expected - expected.sum(axis=0) / count, 0.0)
-    # Errors that are not finite stay so, and are above any limit.
+    # Errors that are not finite stay so, and exceed any limit.
     error, spread = (
         np.sqrt((part**2).sum(axis=0) / count) for part in (errors, centred)
     )
@@ -114,16 +115,16 @@ def _by_channel(array):
 
 
 def _disagreement(expected, errors, known):
-    """How many classes differ, over how many would if they were drawn by chance."""
+    """How many classes differ, divided by how many would differ by chance."""
     _, counts = np.unique(expected[known], return_counts=True)
     chance = 1 - np.sum((counts / max(counts.sum(), 1)) ** 2)
     return _ratio(np.mean(errors[known] != 0), chance)
 
 
 def _follows(expected, actual, known, step, tolerance):
-    """Whether values move from sample to sample as the model's do.
+    """Whether values change from sample to sample as the model's do.
 
-    Moves that rounding may swallow say nothing.
+    Changes that rounding may hide are ignored.
     """
     known = known.all(axis=0, keepdims=True)
     moved, follower = (
@@ -137,7 +138,7 @@ def _follows(expected, actual, known, step, tolerance):
 
 
 def _ratio(error, spread):
-    """Error over spread; none over none is none."""
+    """Error divided by spread; 0 / 0 is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(error <= _TINY, 0.0, np.divide(error, spread))
 

@@ -1,4 +1,4 @@
-"""The precisions of files, in one table: nothing else asks for the name of one."""
+"""The precisions of files, in one table: no other code depends on their names."""
 
 import dataclasses
 
@@ -13,14 +13,14 @@ _INT16_ACTIVATIONS = (
 class Tolerance:
     """How far the outputs of a file may be from those of the Keras model.
 
-    Errors are measured for each channel, as noise: over the spread of its own values.
+    Errors are measured per channel as noise: relative to the spread of its own values.
 
     Attributes:
-        usual: noise up to which nothing is said.
+        usual: noise up to which nothing is reported.
         most: noise above which the file is refused.
-        of_signs: the same of models that take signs of values: there the least error
-            changes those of values that are nearly zero.
-        floor: error that numbers of this precision have anyhow, as a fraction of the
+        of_signs: the same limit for models that take signs of values: there, the smallest
+            error changes the signs of values close to zero.
+        floor: unavoidable error of numbers of this precision, as a fraction of the
             largest value.
     """
 
@@ -30,7 +30,7 @@ class Tolerance:
     floor: float
 
 
-# Of models that compute in half precision themselves.
+# For models that themselves compute in half precision.
 HALF = Tolerance(usual=0.05, most=0.3, of_signs=1.0, floor=1e-2)
 
 
@@ -39,14 +39,14 @@ class Precision:
     """Which numbers a file holds and computes with, and what follows from that.
 
     Attributes:
-        name: such as `"int8"`.
-        weight_bits: bits of a weight in the file.
-        activation_bits: bits of an activation; below 32 they are integers.
-        tolerance: of the check against the Keras model.
+        name: name, such as `"int8"`.
+        weight_bits: bits per weight in the file.
+        activation_bits: bits per activation; integers if below 32.
+        tolerance: tolerance of the check against the Keras model.
         without_sparse: why no kernel runs sparse; None if kernels may.
         without_binary: why no layer becomes a binary operation; None if layers may.
-        converted_weights: type of weights that the converter is asked for, if it is not
-            the one that goes with the activations.
+        converted_weights: weight type requested from the converter, if it is not the one
+            that matches the activations.
     """
 
     name: str
@@ -59,34 +59,34 @@ class Precision:
 
     @property
     def is_integer(self):
-        """Whether activations are integers, for which ranges are needed."""
+        """Whether activations are integers, which need ranges."""
         return self.activation_bits < 32
 
     @property
     def holds_ranges(self):
-        """Whether ranges that were trained for 8 bits survive."""
+        """Whether ranges trained for 8 bits are kept."""
         return self.activation_bits == 8
 
     @property
     def holds_grids(self):
-        """Whether kernels can have the scale of the grid that they lie on.
+        """Whether kernels can have the scale of the grid on which they lie.
 
-        Biases have to follow it, which those of 64 bits, beside int16, do not.
+        Biases have to follow it, which the 64-bit biases used with int16 do not.
         """
         return self.activation_bits == 8
 
     @property
     def unrolls_loops(self):
-        """Whether loops are written out, which would stay float otherwise."""
+        """Whether loops are unrolled, since they would stay float otherwise."""
         return self.activation_bits == 16
 
     @property
     def is_exact(self):
-        """Whether nothing is rounded but sums."""
+        """Whether only sums are rounded."""
         return self.weight_bits == 32
 
     def set_up(self, converter):
-        """Tells TensorFlow's converter."""
+        """Sets the options of TensorFlow's converter."""
         if self.is_exact:
             return
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -141,16 +141,16 @@ _TABLE = {
             8,
             16,
             Tolerance(usual=0.05, most=0.3, of_signs=1.0, floor=1e-2),
-            without_sparse="LiteRT miscomputes with sparse weights",
+            without_sparse="LiteRT computes wrong results with sparse weights",
             without_binary="binary operations do not read int16x8 activations",
         ),
-        # Beside 4-bit kernels int8 activations stay with builtin operations.
+        # With 4-bit kernels, int8 activations stay with builtin operations.
         Precision(
             "int4",
             4,
             8,
             Tolerance(usual=0.2, most=0.7, of_signs=1.0, floor=6e-2),
-            without_sparse="LiteRT was not tried with sparse 4-bit weights",
+            without_sparse="LiteRT was not tested with sparse 4-bit weights",
             without_binary="binary operations do not read int4 activations",
         ),
     )

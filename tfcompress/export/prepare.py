@@ -1,4 +1,4 @@
-"""From a Keras model to the plain one that is converted."""
+"""Turns a Keras model into the plain one that is converted."""
 
 import keras
 import numpy as np
@@ -26,9 +26,9 @@ from tfcompress.transforms.uniform import Uniform
 PROFILES = ("custom", "builtin")
 # Numbers from here on may stand for infinity, by the operation that reads them, ...
 _LEAST_INFINITE = {"Add": 1e4, "Subtract": 1e4, "Multiply": 1e8}
-# ... if they are so many times as far from 0 as any range of the model.
+# ... if they are this many times as far from 0 as any range of the model.
 _TIMES_AS_FAR = 4
-# Steps from zero of an int8 weight, which is what the converter writes.
+# Steps from zero of an int8 weight, as the converter writes it.
 _INT8_LEVELS = 127
 NUM_CALIBRATION_SAMPLES = 256
 
@@ -41,8 +41,7 @@ def plain_model(model, precision):
         precision: a `Precision`.
 
     Raises:
-        ValueError: if the file could not hold what was trained, or a weight is not
-            finite.
+        ValueError: if the file cannot hold what was trained, or a weight is not finite.
     """
     plain = _in_float32(_stripped(model, precision))
     for ref in weight_refs(plain):
@@ -51,7 +50,7 @@ def plain_model(model, precision):
 
 
 def with_binary_layers(model, precision, samples, profile, only_signs):
-    """The model with binary operations, and a `BinaryLayer` for each that may be one.
+    """The model with binary operations, and a `BinaryLayer` for each candidate.
 
     Args:
         model: from `plain_model`.
@@ -67,7 +66,7 @@ def with_binary_layers(model, precision, samples, profile, only_signs):
     rewritten, layers = with_binary_operations(model, only_signs)
     is_measured = precision.is_integer and not has_ranges(model)
     if rewritten is not model and is_measured:
-        # The converter cannot run binary operations to measure what they write.
+        # The converter cannot run binary operations to measure their outputs.
         few = {
             tensor.name: array[:NUM_CALIBRATION_SAMPLES]
             for tensor, array in zip(rewritten.inputs, samples.values(), strict=True)
@@ -79,7 +78,7 @@ def with_binary_layers(model, precision, samples, profile, only_signs):
 
 
 def prepared(model, precision):
-    """The model as the converter can take it; the model itself where it can already.
+    """A form of the model that the converter can take; the model itself if it can.
 
     Args:
         model: a plain Keras model in float32.
@@ -87,7 +86,7 @@ def prepared(model, precision):
     """
     is_ranged = has_ranges(model)
     if precision.holds_ranges and is_ranged:
-        # Batch norm without a convolution to fold into would be two operations, with no
+        # Batch norm without a convolution to fold into would become two operations, with no
         # range between them.
         model = flatten(model)
         for rewrite in (FoldBatchNorm(), AffineAsConvolution(batch_norm=True)):
@@ -100,10 +99,10 @@ def prepared(model, precision):
 
 
 def _with_bounded_numbers(model):
-    """The model itself, or its copy without numbers that stand for infinity.
+    """The model itself, or a copy without numbers that stand for infinity.
 
-    They are cut off by the ranges behind them anyhow, and integer kernels end the process
-    at the scales that they would have.
+    The ranges that follow clip them anyway, and integer kernels end the process at the
+    scales that they would have.
     """
     nodes = Graph(model).nodes
     ranges = [node.arguments for node in nodes if is_fake_quant(node.operation)]
@@ -140,7 +139,7 @@ def _with_bounded_numbers(model):
 
 
 def _stripped(model, precision):
-    """The plain model, unless the file could not hold what was trained."""
+    """The plain model; raises if the file cannot hold what was trained."""
     if not precision.holds_ranges and has_ranges(model):
         raise ValueError(
             f"Model {model.name!r} has trained 8-bit activation ranges, which a "
@@ -160,13 +159,13 @@ def _stripped(model, precision):
 
 
 def _in_float32(model):
-    """The model itself, or its copy in float32, the one float that files compute in."""
+    """The model itself, or a copy in float32, the only float type of files."""
     if not any(map(_is_other_float, all_layers(model))):
         return model
     copy = clone_layer(model)
     for layer in all_layers(copy):
         recast(layer, "float32")
-    # Its symbolic tensors have the precision of before.
+    # Its symbolic tensors have the old precision.
     return rebuild(copy) if is_graph(copy) else copy
 
 
@@ -176,9 +175,9 @@ def _is_other_float(layer):
 
 
 def _unrolled(model):
-    """The model itself, or its copy with recurrent layers written out step by step.
+    """The model itself, or a copy with unrolled recurrent layers.
 
-    What is in a loop stays float.
+    Operations inside a loop stay float.
     """
     if not any(map(_has_loop, all_layers(model))):
         return model
@@ -193,7 +192,7 @@ def _has_loop(layer):
 
 
 def _on_grids(model, bits):
-    """A copy whose kernels lie on integer grids; those that did already are kept."""
+    """A copy whose kernels lie on integer grids; those that already do are kept."""
 
     def needs_grid(layer):
         kinds = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)

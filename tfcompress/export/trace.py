@@ -1,4 +1,4 @@
-"""The graph of a model that the converter gets."""
+"""The graph of a model for the converter."""
 
 import functools
 import itertools
@@ -14,26 +14,27 @@ from tfcompress.core.keras_internals import plain_operations, producer
 from tfcompress.core.macs import input_specs
 from tfcompress.core.substituted import call_substituted
 
-# Constants are fast to convert, but the converter copies them some ten times over.
+# Constants are fast to convert, but the converter copies them about ten times.
 _MOST_CONSTANT_BYTES = 100 * 2**20
 
 
 def inference_function(model, values=None, batch_size=1):
     """Traces `model` for inference.
 
-    What stateful layers keep between calls is in variables of the graph, which begin with
-    the values that they have.
+    The states of stateful layers are variables of the graph, which start with their
+    current values.
 
     Args:
         model: a built Keras model in float32.
         values: `{id(variable): tensor function}`, called in the graph for variables
-            that stand for something else than their plain value.
-        batch_size: of the traced inputs, unless the model has a fixed one; None for any.
+            that stand for something other than their plain value.
+        batch_size: batch size of the traced inputs, unless the model has a fixed one; None
+            for any.
 
     Returns:
         A `tf.ConcreteFunction` with named inputs and outputs, and the `tf.Module` that
-        holds its variables: states, and weights above 100 MB, which otherwise are
-        constants of the graph.
+        holds its variables: states, and weights if they exceed 100 MB; otherwise weights
+        are constants of the graph.
 
     Raises:
         ValueError: if an input has an unknown size.
@@ -81,15 +82,15 @@ def named_specs(model, batch_size=1):
             raise ValueError(
                 f"Input {name!r} of model {model.name!r} has shape "
                 f"{tuple(spec.shape)} with unknown sizes; a TFLite file needs fixed "
-                "ones. Rebuild the model on a keras.Input of the wanted size."
+                "sizes. Rebuild the model on a keras.Input of the wanted size."
             )
         named[name] = tf.TensorSpec(spec.shape, spec.dtype, name)
     return named
 
 
 def structured(model, inputs):
-    """Named inputs in the structure that the model is called with."""
-    # Not in their own order: functions sort what they are given by name.
+    """Named inputs in the structure in which the model takes them."""
+    # Not in the given order: functions sort their arguments by name.
     ordered = [inputs[name] for name in named_specs(model)]
     return keras.tree.pack_sequence_as(input_specs(model), ordered)
 
@@ -110,7 +111,7 @@ def _outputs(model):
 
 
 def _identifiers(names):
-    """Names that a file can hold, each once: `a-1` and `a_1` become `a_1` and `a_1_2`."""
+    """Unique names that a file can hold: `a-1` and `a_1` become `a_1` and `a_1_2`."""
     known = []
     for name in map(_identifier, names):
         numbered = (f"{name}_{number}" for number in itertools.count(2))
@@ -123,5 +124,5 @@ def _identifiers(names):
 def _identifier(name):
     name = "".join(c if c.isalnum() else "_" for c in name)
     is_usable = name.isidentifier() and not keyword.iskeyword(name)
-    # Functions take an underscore off.
+    # Functions strip a leading underscore.
     return name if is_usable and name[0] != "_" else f"tensor_{name}"

@@ -9,15 +9,15 @@ from tfcompress.core.samples import rounded_up
 
 _COUNT = 16
 _BYTES = 256
-# Values that move less than this share of their size are taken for constants.
+# Values that vary by less than this share of their size count as constants.
 _LEAST_MOVE = 1e-3
 
 
 def trial_inputs(model, specs, run):
-    """Inputs on which the outputs of a model are finite and move, as far as there are.
+    """Inputs for which the outputs of a model are finite and vary, if possible.
 
-    Normal values come first, then images of bytes and ever smaller values; tokens are
-    those of the smallest vocabulary without 0, which often is padding.
+    Normal values are tried first, then images of bytes and smaller and smaller values;
+    tokens are those of the smallest vocabulary without 0, which is often padding.
 
     Args:
         model: a Keras model.

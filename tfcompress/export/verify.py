@@ -1,4 +1,4 @@
-"""No file is believed before it ran."""
+"""Runs each file before it is trusted."""
 
 import dataclasses
 import pathlib
@@ -22,9 +22,9 @@ from tfcompress.tflite.operations import count_operations, float_operations
 from tfcompress.tflite.sparsity import sparsity_lines
 
 _NUM_SAMPLES = 64
-# Rounding changes far less between batches of different sizes.
+# Rounding differs far less between batches of different sizes.
 _MIXED = 1e-2
-# Channels that a line lists.
+# Most channels that a line lists.
 _NUM_LISTED = 8
 
 
@@ -38,30 +38,30 @@ class ExportResult:
 
     Attributes:
         path: the file.
-        precision: as asked for.
-        size_bytes: of the file.
+        precision: the requested precision.
+        size_bytes: size of the file.
         operations: `{name: count}`.
         float_operations: `{name: (count, reason)}` of operations that stayed float in an
             integer file.
-        sparsity: a `KernelSparsity` for each kernel of which at least half is zero:
-            whether it runs sparse, and why not.
+        sparsity: a `KernelSparsity` for each kernel with at least half zeros: whether it
+            runs sparse, and why not.
         constants: an `EncodedConstant` for each constant of at least 64 bytes, if a
-            codec was asked for.
+            codec was requested.
         binary: a `BinaryLayer` for each layer whose kernel has two or three values:
             which operation it became, or why it stayed ordinary.
         max_error: largest absolute difference of an output; None without verification.
         mean_error: mean absolute difference.
         top1_agreement: fraction of samples with the same largest output, for a
             classifier (one output of shape `(batch, classes)`); else None.
-        seconds: time the export took.
-        notes: lines on what was not done as asked, such as kernels that stay at 8 bits in
-            int4 files; on channels of outputs that have more noise than is usual, or
-            that are lost since they spread less than the output is rounded; and on what
-            could not be checked.
-        noise: `{output: noise}`, the root of the mean squared difference over the
-            standard deviation that the channels of the output (its last axis) have in
-            the Keras model. Classes are compared by how many differ, over how many
-            would by chance. None without verification.
+        seconds: duration of the export.
+        notes: lines on what was not done as requested, such as kernels that stay at 8
+            bits in int4 files; on channels of outputs that have more noise than usual, or
+            that are lost because they spread less than the rounding of the output; and on
+            what could not be checked.
+        noise: `{output: noise}`, the root mean squared difference divided by the standard
+            deviation of the channels of the output (its last axis) in the Keras model.
+            For classes, how many differ divided by how many would differ by chance. None
+            without verification.
     """
 
     path: pathlib.Path
@@ -80,7 +80,7 @@ class ExportResult:
     noise: dict | None = None
 
     def timed(self, seconds):
-        """The same result with its time."""
+        """A copy of the result with its duration."""
         return dataclasses.replace(self, seconds=seconds)
 
     def to_dict(self):
@@ -112,13 +112,13 @@ def describe_result(
 
     Args:
         file: the object form of the file.
-        path: where it goes.
+        path: its path.
         precision: a `Precision`.
-        size_bytes: of the file.
-        sparsity: as in the result, and so on.
-        constants: likewise.
-        binary: likewise.
-        notes: likewise.
+        size_bytes: size of the file.
+        sparsity: as in the result.
+        constants: as in the result.
+        binary: as in the result.
+        notes: as in the result.
     """
     return ExportResult(
         path=pathlib.Path(path),
@@ -143,24 +143,24 @@ def verify_outputs(
     batch_size=1,
     signature=None,
 ):
-    """Runs the file beside the Keras model and adds the errors to the result.
+    """Compares the file with the Keras model and adds the errors to the result.
 
     Args:
         result: an `ExportResult` without errors.
-        model: what the file should compute. Where it computes in half precision, its
-            copy in float32 stands for it, if the two agree within that.
+        model: the model that the file should match. If it computes in half precision, its
+            float32 copy replaces it, provided that the two agree within half precision.
         plain: the plain copy in float32, or the model itself.
         content: bytes of the file.
         samples: `{input name: array}` or None.
-        converted: the model with binary operations that the file was made of, if it has
-            such. Sums that are zero but for rounding may have other signs in it than in
-            `model`, so the limits are wide there; float32 files have to do the same.
-        batch_size: of the file.
-        signature: which to run, of a file with several.
+        converted: the model with binary operations from which the file was made, if there
+            are any. Sums that are zero up to rounding may have other signs in it than in
+            `model`, so the limits are wide there; float32 files have to match it.
+        batch_size: batch size of the file.
+        signature: the signature to run, for a file with several.
 
     Raises:
         VerificationError: if they differ by more than the precision explains.
-        ValueError: if the model makes NaN of samples.
+        ValueError: if the model returns NaN for samples.
     """
     reference = plain if _is_half(model) else model
 
@@ -189,8 +189,8 @@ def verify_outputs(
         expected = _keras_outputs(reference, samples, plain, together)
         result = _noted(
             result,
-            "what the model computes of a sample depends on the others in its batch: the "
-            f"file agrees with batches of {batch_size}",
+            "the model's output for a sample depends on the others in its batch: the file "
+            f"agrees with batches of {batch_size}",
         )
     _check_survival(result, content)
     with Interpreter(content, signature=signature) as interpreter:
@@ -208,7 +208,7 @@ def verify_outputs(
 
 
 def _check_survival(result, content):
-    """Raises for files that would end Python, which only 16-bit kernels have done."""
+    """Raises for files that would end Python, as some 16-bit kernels do."""
     if precision_of(result.precision).activation_bits != 16:
         return
     name = ended_by(content)
@@ -229,16 +229,16 @@ def _is_half(model):
 
 
 def _few(samples, batch_size):
-    """Some of the samples, in whole batches, for which they are repeated if need be."""
+    """Some of the samples in whole batches, repeated if necessary."""
     count = len(next(iter(samples.values())))
     rows = np.arange(rounded_up(min(count, _NUM_SAMPLES), batch_size)) % count
     return {name: array[rows] for name, array in samples.items()}
 
 
 def _mixes_samples(model, samples, plain, expected, batch_size):
-    """Whether batches of the file's size give something else than they do among others.
+    """Whether batches of the file's size give other results than larger batches.
 
-    The first and the last are tried: who comes first may be served first.
+    The first and the last are tried, since results may depend on the position.
     """
     ends = {
         name: np.concatenate([array[:batch_size], array[-batch_size:]])
@@ -260,8 +260,8 @@ def _agrees(ends, whole):
 def _keras_outputs(model, samples, plain, batch_size=None):
     """`{name: array}` under the names that the outputs have in the file.
 
-    Models that are made for a batch size run batch by batch, and go on with the states
-    that they keep, as the file does; those of the model itself stay as they are.
+    Models with a fixed batch size run batch by batch and keep their states in between, as
+    the file does; the states of the model itself are not changed.
     """
     arrays, specs = list(samples.values()), input_specs(model)
     count = len(arrays[0])
@@ -292,18 +292,18 @@ def _step(details, name):
 
 
 def _has_signs(result):
-    # Outside of binary operations a sign is a comparison with zero.
+    # Outside of binary operations, a sign is a comparison with zero.
     reads_signs = any(layer.input != "values" for layer in result.binary)
     return reads_signs or "GREATER_EQUAL" in result.operations
 
 
 def _check_half(result, model, plain):
-    """Raises if the copy in float32 is not the model but for half precision."""
+    """Raises if the float32 copy differs from the model by more than half precision."""
     for name, expected in plain.items():
         found = output_noise(expected, model[name], 0.0, HALF, HALF.most)
         if found.wrong:
             raise VerificationError(
-                f"Output {name!r}: the float32 copy of which the {result.precision} file "
+                f"Output {name!r}: the float32 copy from which the {result.precision} file "
                 f"is made differs from the model, in half precision, by "
                 f"{found.noise:.2g} of the spread. No file was written. Compare the "
                 "model with dtype_policy='float32'; verify=False writes the file anyway."
@@ -311,7 +311,7 @@ def _check_half(result, model, plain):
 
 
 def _checked(result, expected, actual, tolerance, limit=None, details=None):
-    """`{output: OutputNoise}` of outputs that are as they should be."""
+    """`{output: OutputNoise}`; raises if an output is wrong."""
     limit = tolerance.most if limit is None else limit
     noises = {}
     for name, array in expected.items():
@@ -342,11 +342,11 @@ def _refusal(result, name, found, limit, error):
 
 
 def _more_bits(result):
-    """What else helps where few bits are the reason."""
+    """What else helps if the number of bits is the reason."""
     if precision_of(result.precision).activation_bits != 8:
         return ""
     return (
-        ", train with tfc.quantize_activations, or take more bits, as with "
+        ", train with tfc.quantize_activations, or use more bits, as with "
         "precision='int16x8'"
     )
 
@@ -373,9 +373,9 @@ def _noise_lines(result, noises):
         if found.lost:
             yield (
                 f"output {name!r}: values are lost{_in_channels(found, found.lost)}: they "
-                "spread less than the output is rounded, which has one scale"
+                "spread less than the rounding of the output, which has one scale"
                 f"{f' with steps of {found.step:.3g}' if found.step else ''}. Make them "
-                "an output of their own, around zero, if they matter"
+                "a separate output, centered around zero, if they matter"
             )
 
 
@@ -384,7 +384,7 @@ def _noted(result, *lines):
 
 
 def _measured(result, expected, actual, noises):
-    """The result with errors, of the values that are finite in the Keras model."""
+    """The result with errors, for the values that are finite in the Keras model."""
     with np.errstate(invalid="ignore"):
         joined = np.concatenate(
             [

@@ -17,17 +17,17 @@ _PER_TENSOR = (keras.layers.Dense, keras.layers.EinsumDense)
 def grid_values(model):
     """Fake quantization for the kernels whose grid the converter would not find itself.
 
-    The converter chooses the scale `max|w| / 127` for each output channel. Where weights
-    are whole multiples of a larger step, as after 4-bit or codebook training, that
-    scale is named by a fake quantization that reaches to 127 steps, so that the file
-    holds the trained values exactly. (The converter takes this per channel for
+    The converter chooses the scale `max|w| / 127` for each output channel. If weights are
+    whole multiples of a larger step, as after 4-bit or codebook training, a fake
+    quantization whose range is 127 such steps passes this step to the converter, so that
+    the file holds the trained values exactly. (The converter accepts it per channel for
     convolutions, and per tensor for dense layers.)
 
     Args:
         model: a plain Keras model.
 
     Returns:
-        `{id(variable): function that makes the tensor}`.
+        `{id(variable): function that returns the tensor}`.
     """
     values = {}
     for ref in weight_refs(model):
@@ -51,7 +51,7 @@ def grid_values(model):
 
 
 def dense_kernels(model):
-    """The kernels of a plain model's dense layers, arrays `(outputs, inputs)`."""
+    """The kernels of a plain model's dense layers, as arrays `(outputs, inputs)`."""
     return [
         ref.variable.numpy().T
         for ref in weight_refs(model)
@@ -60,7 +60,7 @@ def dense_kernels(model):
 
 
 def lies_on_grid(layer, max_level):
-    """Whether the kernel of a layer lies on a grid, with one step for each output."""
+    """Whether the kernel of a layer lies on a grid, with one step per output."""
     kernel_layout = layout(layer, layer.kernel)
     matrix = kernel_layout.to_canonical(layer.kernel.numpy())
     _, levels = integer_grid(matrix.reshape(-1, kernel_layout.num_outputs), max_level)
@@ -75,7 +75,7 @@ def _fake_quant_tensor(kernel, scales):
 
 
 def _fake_quant_channels(kernel, scales):
-    # A depthwise kernel's outputs lie on two axes, and only the last one can have scales.
+    # A depthwise kernel's outputs span two axes, and only the last one can have scales.
     reach = scales * 127
     merged = tf.constant(kernel.reshape(*kernel.shape[:2], -1, len(scales)))
     rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(

@@ -1,4 +1,4 @@
-"""Layers as several smaller ones."""
+"""Factorises layers into several smaller ones."""
 
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import register

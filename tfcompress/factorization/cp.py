@@ -20,28 +20,28 @@ from tfcompress.factorization.factorizer import (
 
 
 class CP(Factorizer):
-    """Writes a convolution as 1x1, depthwise k x 1, depthwise 1 x k and 1x1.
+    """Splits a convolution into 1x1, depthwise k x 1, depthwise 1 x k and 1x1.
 
     `W[h, w, i, o] ≈ Σ_r A[i, r] B[h, r] C[w, r] D[r, o]`, fitted by alternating least
-    squares from a fixed random start, with the norms shared out evenly. Each depthwise
-    layer has the strides, the dilation and the padding of its axis. Names: `<name>_in`,
+    squares from a fixed random start, with the norms distributed evenly. Each depthwise
+    layer has the strides, dilation and padding of its axis. Names: `<name>_in`,
     `<name>_height`, `<name>_width`, `<name>`; a Conv1D has no height.
 
-    Unstable, unlike the others: a best approximation need not exist, terms may grow
-    while they cancel each other, and another start gives another result. After it,
-    training wants a learning rate ten to a hundred times lower, and may still fail.
-    Use `Tucker` or `SpatialSVD` unless the file must be as small as possible.
+    Unlike the other methods, it is unstable: a best approximation may not exist, terms may
+    grow while cancelling each other, and another start gives another result. Training
+    afterwards needs a learning rate ten to a hundred times lower, and may still fail. Use
+    `Tucker` or `SpatialSVD` unless the file must be as small as possible.
 
     `MACs = inputs r positions_in + r (height positions_1 + width positions)
     + r outputs positions` instead of `height width inputs outputs positions`.
 
     Args:
-        rank: a `Rank`, an integer, or a fraction of the rank at which any kernel of
-            this shape can be written exactly: the product of its sizes without the
-            largest. `Energy` and `EVBMF` look at the unfoldings along inputs and
-            outputs and take the larger rank, the least at which a CP can do as well.
-        num_iterations: rounds of the fit at most; it ends when the relative error
-            changes by less than 1e-8.
+        rank: a `Rank`, an integer, or a fraction of the rank at which any kernel of this
+            shape can be represented exactly: the product of its sizes without the
+            largest. `Energy` and `EVBMF` consider the unfoldings along inputs and outputs
+            and take the larger rank, the smallest at which a CP can be as accurate.
+        num_iterations: maximum number of rounds of the fit; it ends when the relative
+            error changes by less than 1e-8.
 
     Raises:
         ValueError: if an argument is out of range or the kernel has NaN.
@@ -65,7 +65,7 @@ class CP(Factorizer):
         self.num_iterations = num_iterations
 
     def reason(self, layer):
-        """A 1x1 kernel, or causal padding."""
+        """Refuses 1x1 kernels and causal padding."""
         if math.prod(layer.kernel_size) == 1:
             return "1x1 kernel: use svd"
         if layer.padding == "causal":
@@ -89,11 +89,11 @@ class CP(Factorizer):
         return (tensor.size // max(tensor.shape),) * 2
 
     def feasible(self, ranks, shape):
-        """One rank that serves both unfoldings."""
+        """One rank for both unfoldings."""
         return (max(ranks),)
 
     def decompose(self, tensor, ranks):
-        """`A (inputs, r)`, then `(size, r)` of each spatial axis, then `(r, outputs)`."""
+        """`A (inputs, r)`, then `(size, r)` for each spatial axis, then `(r, outputs)`."""
         with tensorly.backend_context("numpy", local_threadsafe=True):
             weights, factors = tensorly.decomposition.parafac(
                 tensor,
@@ -117,7 +117,7 @@ class CP(Factorizer):
         ).reshape(shape)
 
     def chain(self, ranks, layer):
-        """Two 1x1 convolutions, with a depthwise one for each axis between them."""
+        """Two 1x1 convolutions, with one depthwise convolution per axis between them."""
         (rank,) = ranks
         axes = enumerate(axis_names(layer))
         return [

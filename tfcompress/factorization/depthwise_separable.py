@@ -1,4 +1,4 @@
-"""A trained convolution as a depthwise one and a 1x1."""
+"""Approximates a trained convolution by a depthwise and a 1x1 convolution."""
 
 import math
 
@@ -17,21 +17,20 @@ from tfcompress.factorization.factorizer import (
 
 
 class DepthwiseSeparable(Factorizer):
-    """Replaces a convolution by a depthwise convolution, then 1x1.
+    """Replaces a convolution by a depthwise and a 1x1 convolution.
 
-    `W[h, w, i, o] ≈ Σ_{j≤m} D[h, w, i, j] P[i, j, o]`: for each input channel the
-    truncated SVD of its matrix `(height width, outputs)`, so that no other depthwise
-    layer with `m` filters a channel comes nearer in least squares. The start of
-    fine-tuning rather than its end: with `m = 1` the error is seldom small. The
-    depthwise layer has the strides, the dilation and the padding. Names:
-    `<name>_depthwise`, `<name>`.
+    `W[h, w, i, o] ≈ Σ_{j≤m} D[h, w, i, j] P[i, j, o]`: for each input channel, the
+    truncated SVD of its matrix `(height width, outputs)`, which is the best least squares
+    approximation with `m` depthwise filters per channel. It is a starting point for
+    fine-tuning: with `m = 1`, the error is seldom small. The depthwise layer has the
+    strides, dilation and padding. Names: `<name>_depthwise`, `<name>`.
 
     `MACs = inputs m (k^d + outputs) positions` instead of
     `k^d inputs outputs positions`.
 
     Args:
-        rank: the depth multiplier `m`: a `Rank`, an integer, or a fraction of
-            `min(k^d, outputs)`. All input channels have the same.
+        rank: the depth multiplier `m`, the same for all input channels: a `Rank`, an
+            integer, or a fraction of `min(k^d, outputs)`.
 
     Raises:
         ValueError: if the rank is out of range or the kernel has NaN.
@@ -53,7 +52,7 @@ class DepthwiseSeparable(Factorizer):
         self.rank = rank
 
     def reason(self, layer):
-        """A 1x1 kernel, or causal padding."""
+        """Refuses 1x1 kernels and causal padding."""
         if math.prod(layer.kernel_size) == 1:
             return "1x1 kernel: use svd"
         if layer.padding == "causal":
@@ -70,7 +69,7 @@ class DepthwiseSeparable(Factorizer):
         return tensor.swapaxes(0, 1).reshape(layer.kernel.shape)
 
     def matrices(self, tensor):
-        """One matrix an input channel; they share the rank."""
+        """One matrix per input channel; they share the rank."""
         return [tensor]
 
     def decompose(self, tensor, ranks):

@@ -1,8 +1,9 @@
-"""Factorises the layers of a model where it pays, and says what it did."""
+"""Factorises the layers of a model where it pays off, and reports the result."""
 
 import dataclasses
 import itertools
 
+import keras
 import rich.text
 
 from tfcompress.core.graph import as_graph, flatten_with_origins, warn_of_training
@@ -23,7 +24,7 @@ _CLOSED = "Layers inside another layer are not replaced."
 _TIED = "It shares weights with another layer."
 
 
-# Rules in the end, whatever users write.
+# Converted to rules, whatever users pass.
 REWRITES = Converted(
     lambda value: _rules(value), "a factorizer or {pattern: factorizer}"
 )
@@ -31,18 +32,18 @@ REWRITES = Converted(
 
 @dataclasses.dataclass(frozen=True)
 class LayerFactorization:
-    """What becomes of one layer.
+    """The factorisation of one layer.
 
     Attributes:
-        name: of the layer.
+        name: name of the layer.
         layer: its class.
         rewrite: the `Factorizer`.
-        shape: of its kernel.
-        ranks: chosen, empty if it never came to that.
+        shape: shape of its kernel.
+        ranks: the chosen ranks; empty if none were chosen.
         macs_before: multiply-accumulates for one sample, over all calls of the layer.
-        macs_after: of the layers in its place; those of the layer itself if it stays.
-        parameters_before: weights and biases.
-        parameters_after: of the layers in its place.
+        macs_after: those of the layers in its place, or of the layer itself if it stays.
+        parameters_before: number of weights and biases.
+        parameters_after: number of weights and biases of the layers in its place.
         error: `‖W - Ŵ‖ / ‖W‖` of the kernel, Frobenius norms; None if the layer stays.
         skipped: why it stays, or None.
     """
@@ -62,11 +63,11 @@ class LayerFactorization:
 
 @dataclasses.dataclass(frozen=True)
 class FactorizationPlan:
-    """What becomes of the layers that were asked for; prints as a table.
+    """The factorisations of the requested layers; prints as a table.
 
     Attributes:
         model: name of the model.
-        layers: `LayerFactorization` of each.
+        layers: list of `LayerFactorization`.
     """
 
     model: str
@@ -79,21 +80,21 @@ class FactorizationPlan:
 
     @property
     def macs_after(self):
-        """Multiply-accumulates of what they become."""
+        """Multiply-accumulates of the resulting layers."""
         return sum(row.macs_after for row in self.layers)
 
     @property
     def parameters_before(self):
-        """Weights and biases of the layers."""
+        """Number of weights and biases of the layers."""
         return sum(row.parameters_before for row in self.layers)
 
     @property
     def parameters_after(self):
-        """Weights and biases of what they become."""
+        """Number of weights and biases of the resulting layers."""
         return sum(row.parameters_after for row in self.layers)
 
     def __getitem__(self, name):
-        """The row of a layer by its name."""
+        """The row of a layer, by name."""
         by_name = {row.name: row for row in self.layers}
         if name not in by_name:
             raise KeyError(
@@ -148,33 +149,33 @@ def factorize(
     rewrite: REWRITES = "svd",
     where: Pattern() | PATTERNS = ".*",
     verbose: VERBOSE = 1,
-):
-    """Returns a copy of `model` with layers split in cheaper ones where it pays.
+) -> keras.Model:
+    """Returns a copy of `model` with layers split into cheaper ones where it pays off.
 
-    A layer is replaced if the new layers need fewer MACs, and with that fewer weights,
-    since none of them is used less often than the old one; all others stay, and the
-    plan says why. Nested models are written out. Layers that hold layers of their own are
-    not opened; a warning names them. Layers that are called several times stay shared.
-    Factorise first, train, then prune, quantize and export: every new layer is an
-    ordinary Keras layer, and its name starts with the name of the old one.
+    A layer is replaced if the new layers need fewer MACs, and therefore also fewer weights,
+    since none of them is used less often than the old one; all others stay, and the plan
+    gives the reason. Nested models are expanded. Layers that contain other layers are not
+    opened; a warning names them. Layers that are called several times stay shared.
+    Factorise first, train, then prune, quantize and export: every new layer is an ordinary
+    Keras layer whose name starts with the name of the old one.
 
     Args:
-        model: a built `keras.Model`; compressed layers stay as they are.
+        model: a built `keras.Model`; compressed layers are not changed.
         rewrite: a `tfc.rewrites.Factorizer` object or name: `"svd"`, `"spatial_svd"`,
             `"tucker"`, `"cp"`, `"tensor_train"`, `"depthwise_separable"`,
-            `"global_average_head"`; or `{pattern: rewrite}`, of which later ones win.
+            `"global_average_head"`; or `{pattern: rewrite}`, where later patterns win.
         where: which layers: a regular expression that must match a whole layer name or
             path, a layer class, a predicate `layer -> bool`, or a list of them.
         verbose: 1 prints the plan.
 
     Returns:
-        A functional model. Until it is trained it computes the approximation.
+        A functional model, which computes the approximation until it is trained.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if the model is not built or cannot be followed, `where` or a pattern
-            matches nothing, the rewrite is not known or not a factoriser, a rank is out
-            of range, or a kernel has NaN.
+        ValueError: if the model is not built or its graph cannot be followed, `where` or a
+            pattern matches nothing, the rewrite is unknown or not a factoriser, a rank is
+            out of range, or a kernel has NaN.
 
     Example:
         >>> x = keras.Input((16, 16, 8))
@@ -193,7 +194,7 @@ def factorize(
         closed,
         "factorize left {layers} unchanged" + kept * ", and replaced no other layer",
         _CLOSED
-        + " Write them into the model, by the functional API, to factorise them.",
+        + " Build them into the model with the functional API to factorise them.",
     )
     warn_of(tied, "factorize left {layers} unchanged", _TIED)
     if kept and not closed and not tied:
@@ -208,7 +209,7 @@ def factorize(
 @checked
 def plan_factorization(
     model: BuiltModel(), rewrite: REWRITES = "svd", where: Pattern() | PATTERNS = ".*"
-):
+) -> FactorizationPlan:
     """What `factorize` would do: ranks, MACs, parameters and error of every layer.
 
     Args:
@@ -290,7 +291,7 @@ def _places(where):
 
 
 def _assign(model, origins, rules, places):
-    """`{layer of the flat model: rule}` for the layers to look at, by name."""
+    """`{layer name in the flat model: rule}` for the layers to consider."""
     names = {id(layer): name for name, layer in origins.items()}
     refs = [ref for ref in weight_refs(model) if ref.is_kernel]
     matched = {}
@@ -325,19 +326,19 @@ def _rows(flat, rewrites, closed, reasons):
             parameters_before=parameters,
             parameters_after=parameters,
             skipped=reasons.get(
-                name, "nothing before it that could be replaced together with it"
+                name, "no layer before it that could be replaced together with it"
             ),
         )
     return rows
 
 
 class _Survey(LayerRewrite):
-    """A factoriser that looks at some layers only, weighs them and keeps record.
+    """A factoriser that considers only some layers, and records the result for each.
 
     Args:
         rewrite: the factoriser.
-        rows: `{layer name: LayerFactorization}` of the layers to look at.
-        taken: names of layers that the model has.
+        rows: `{layer name: LayerFactorization}` of the layers to consider.
+        taken: names of the model's layers.
     """
 
     def __init__(self, rewrite, rows, taken):
@@ -350,7 +351,7 @@ class _Survey(LayerRewrite):
 
     def matches(self, *layers):
         name = layers[-1].name
-        # A shared layer comes by once a call.
+        # A shared layer is offered once per call.
         if name in self.rows and name not in self._seen:
             self._seen.add(name)
             self.rows[name] = self._weigh(self.rows[name], *layers)
@@ -381,7 +382,7 @@ class _Survey(LayerRewrite):
         )
 
     def _rename(self, name):
-        """Numbers the new layers whose names the model has already."""
+        """Numbers new layers whose names are already taken in the model."""
         for layer in self._new[name]:
             if layer.name != name and layer.name in self._taken:
                 names = (f"{layer.name}_{number}" for number in itertools.count(2))

@@ -1,4 +1,4 @@
-"""What all rewrites that approximate a kernel by smaller ones share."""
+"""Base of all rewrites that approximate a kernel by smaller ones."""
 
 import math
 
@@ -15,7 +15,7 @@ _DEPTHWISE = {
     keras.layers.Conv2D: keras.layers.DepthwiseConv2D,
 }
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-# What the layers before the last one of a chain do not have.
+# Arguments that only the last layer of a chain has.
 _INNER = {
     "use_bias": False,
     "activation": "linear",
@@ -26,16 +26,16 @@ _INNER = {
 
 
 class Factorizer(LayerRewrite):
-    """Replaces the kernel of a layer by smaller kernels, layers that run in a row.
+    """Replaces a layer by a chain of layers with smaller kernels.
 
-    The last of the new layers keeps the name, the bias and the activation; the others
-    are called `<name>_<role>`. Every kernel keeps the regulariser; a constraint on the
-    kernel says nothing about its factors and is dropped. A new method implements
-    `reason`, `tensor`, `kernel`, `matrices`, `decompose`, `compose` and `chain`.
+    The last of the new layers keeps the name, bias and activation; the others are called
+    `<name>_<role>`. Every kernel keeps the regulariser; a constraint on the kernel does not
+    apply to its factors and is dropped. A new method implements `reason`, `tensor`,
+    `kernel`, `matrices`, `decompose`, `compose` and `chain`.
 
     Attributes:
-        kinds: the layer classes that it treats; a subclass of them may compute
-            something else, and is left alone.
+        kinds: the layer classes that it replaces; subclasses are not replaced, since they
+            may compute something else.
         rank: a `Rank`.
     """
 
@@ -43,18 +43,18 @@ class Factorizer(LayerRewrite):
     rank = Fixed(1)
 
     def reason(self, *layers):
-        """Why layers of the right kind are left alone, or None."""
+        """Why layers of the right class are not replaced, or None."""
 
     def tensor(self, *layers):
-        """The kernel as an array, its elements in the order that is decomposed."""
+        """The kernel as an array with its axes in the order for the decomposition."""
         raise NotImplementedError
 
     def kernel(self, tensor, *layers):
-        """The inverse of `tensor`: the array with its elements in their places."""
+        """The inverse of `tensor`: the array in the layout of the kernel."""
         raise NotImplementedError
 
     def matrices(self, tensor):
-        """One matrix, or stack of matrices, for each rank."""
+        """One matrix, or stack of matrices, per rank."""
         raise NotImplementedError
 
     def limits(self, tensor):
@@ -62,23 +62,23 @@ class Factorizer(LayerRewrite):
         return full_ranks(self.matrices(tensor))
 
     def feasible(self, ranks, shape):
-        """Ranks without what other ranks make useless."""
+        """Ranks reduced to what the other ranks allow to be used."""
         return ranks
 
     def decompose(self, tensor, ranks):
-        """Kernels of the weighted layers of the chain, without axes of size 1."""
+        """Kernels of the layers in the chain that have weights, without axes of size 1."""
         raise NotImplementedError
 
     def compose(self, factors, shape):
-        """The tensor, an array of `shape`, that `decompose` approximates."""
+        """The approximation from the factors of `decompose`, an array of `shape`."""
         raise NotImplementedError
 
     def chain(self, ranks, *layers):
-        """The new layers, not built."""
+        """The new layers, not yet built."""
         raise NotImplementedError
 
     def objection(self, *layers):
-        """Why the layers are left alone, a text, or None."""
+        """Why the layers are not replaced, as text, or None."""
         layer = layers[-1]
         if getattr(layer, "is_compressed", False):
             return "compressed: factorise before tfc.compress, or after tfc.strip"
@@ -88,7 +88,7 @@ class Factorizer(LayerRewrite):
         if layer.dtype_policy.quantization_mode is not None:
             return "quantized by Keras: factorise before layer.quantize"
         if getattr(layer, "lora_enabled", False):
-            return "has LoRA weights besides its kernel"
+            return "has LoRA weights in addition to its kernel"
         if getattr(layer, "groups", 1) > 1:
             return f"convolution in {layer.groups} groups"
         return self.reason(*layers) or self._value_objection(*layers)
@@ -107,7 +107,7 @@ class Factorizer(LayerRewrite):
         return self.objection(*layers) is None
 
     def ranks(self, *layers):
-        """The ranks that `rank` chooses, a tuple of integers."""
+        """The ranks that `rank` chooses, as a tuple of integers."""
         tensor = self.tensor(*layers)
 
         def macs_ratio(ranks):
@@ -123,7 +123,7 @@ class Factorizer(LayerRewrite):
         return after / before
 
     def approximated(self, *layers):
-        """The kernel that the new layers amount to, in the shape of the old one."""
+        """The kernel that the new layers represent, in the shape of the old one."""
         tensor = self.tensor(*layers)
         factors = self.decompose(tensor, self.ranks(*layers))
         kernel = self.compose(factors, tensor.shape)
@@ -164,7 +164,7 @@ def kernel_of(layer):
 
 
 def unfold(tensor, axis):
-    """The matrix with `axis` as rows and all others as columns.
+    """The matrix with `axis` as rows and all other axes as columns.
 
     >>> unfold(np.arange(8).reshape(2, 2, 2), 1)
     array([[0, 1, 4, 5],
@@ -174,10 +174,10 @@ def unfold(tensor, axis):
 
 
 def truncated_svd(matrix, rank):
-    """`(U sqrt(S), sqrt(S) V)` of the largest singular values, also of a stack.
+    """`(U sqrt(S), sqrt(S) V)` for the largest singular values, also for a stack.
 
-    The singular values are shared out evenly, so that both factors get the same range
-    of values, for training and for quantization.
+    The singular values are divided evenly between the factors, so that both get the same
+    range of values, for training and for quantization.
 
     >>> left, right = truncated_svd(np.diag([4.0, 1.0]), 1)
     >>> left @ right
@@ -195,8 +195,8 @@ def like(layer, role=None, **changes):
 
     Args:
         layer: a convolution or dense layer.
-        role: end of the name of a layer before the last one; None for the last, which
-            keeps the name, the bias and the activation.
+        role: suffix of the name of a layer before the last one; None for the last, which
+            keeps the name, bias and activation.
         **changes: other arguments.
 
     >>> dense = keras.layers.Dense(8, activation="relu", name="fc")
@@ -214,7 +214,7 @@ def like(layer, role=None, **changes):
 
 
 def pointwise(layer, role=None, filters=None, **changes):
-    """`like`, as a 1x1 convolution; a dense layer stays one."""
+    """`like`, as a 1x1 convolution; a dense layer stays a dense layer."""
     if isinstance(layer, keras.layers.Dense):
         return like(layer, role, units=filters or layer.units)
     one = {"kernel_size": 1, "strides": 1, "dilation_rate": 1, "padding": "valid"}
@@ -222,7 +222,7 @@ def pointwise(layer, role=None, filters=None, **changes):
 
 
 def along(layer, axis, role=None, filters=None):
-    """`like`, with the kernel, strides and dilation of one axis only.
+    """`like`, with the kernel size, strides and dilation of only one axis.
 
     >>> convolution = keras.layers.Conv2D(8, 3, strides=2, name="c")
     >>> column = along(convolution, 0, "height", filters=4)
@@ -234,7 +234,7 @@ def along(layer, axis, role=None, filters=None):
 
 
 def depthwise(layer, role, axis=None, depth_multiplier=1):
-    """A depthwise convolution with the kernel of `layer`, or of one axis of it."""
+    """A depthwise convolution with the kernel size of `layer`, or of one of its axes."""
     return _DEPTHWISE[type(layer)](
         depth_multiplier=depth_multiplier,
         padding=layer.padding,
@@ -254,7 +254,7 @@ def axis_names(layer):
 
 
 def _of_axis(layer, axis=None):
-    """The arguments that one axis of a convolution has; all axes without `axis`."""
+    """The arguments of a convolution for one axis, or for all without `axis`."""
     return {
         name: tuple(
             size if axis in (i, None) else 1
@@ -265,14 +265,14 @@ def _of_axis(layer, axis=None):
 
 
 def work(layers, shape):
-    """MACs and kernel elements of a chain of layers that need not be built.
+    """MACs and kernel elements of a chain of layers, built or not.
 
-    As `tfc.report` counts: `MACs = kernel elements * positions`, for one sample; sizes
-    that are not known count as 1.
+    Counted as in `tfc.report`: `MACs = kernel elements * positions`, for one sample;
+    unknown sizes count as 1.
 
     Args:
         layers: dense, convolution and einsum layers, and layers without weights.
-        shape: of the input, with the batch.
+        shape: shape of the input, with the batch.
 
     >>> work([keras.layers.Conv2D(4, 3), keras.layers.Conv2D(2, 1)], (None, 8, 8, 3))
     (4176, 116)

@@ -1,4 +1,4 @@
-"""A wide dense head as global average pooling and a narrow one."""
+"""Replaces a wide dense head by global average pooling and a narrow head."""
 
 import keras
 import numpy as np
@@ -15,11 +15,11 @@ _POOLING = {
 class GlobalAverageHead(Factorizer):
     """Replaces Flatten, Dense by GlobalAveragePooling, Dense.
 
-    `y = Σ_p x_p W_p ≈ mean_p(x_p) Σ_p W_p` over the `P` positions of a map. Of all
-    kernels that are the same at every position `Σ_p W_p / P` is the nearest in least
-    squares; exact where they are equal or the map is constant. A head that looks at
-    places needs fine-tuning after it. Names: `<name>_pool`, `<name>` of the dense
-    layer.
+    `y = Σ_p x_p W_p ≈ mean_p(x_p) Σ_p W_p` over the `P` positions of a map. Of all kernels
+    that are the same at every position, `Σ_p W_p / P` is the best least squares
+    approximation; it is exact if the `W_p` are equal or the map is constant. A head that
+    depends on positions needs fine-tuning afterwards. Names: `<name>_pool`, `<name>`, where
+    `<name>` is that of the dense layer.
 
     `MACs = channels outputs` instead of `P channels outputs`.
 
@@ -40,9 +40,9 @@ class GlobalAverageHead(Factorizer):
     kinds = (keras.layers.Dense,)
 
     def reason(self, flatten, dense):
-        """No Flatten of a map of known size, channels last."""
+        """Refuses all but a Flatten of a map of known size, channels last."""
         if type(flatten) is not keras.layers.Flatten:
-            return f"behind {type(flatten).__name__}, not Flatten"
+            return f"after {type(flatten).__name__}, not Flatten"
         if flatten.data_format == "channels_first":
             return "the Flatten before it has its channels first"
         shape = flatten.input.shape
@@ -56,11 +56,11 @@ class GlobalAverageHead(Factorizer):
         return kernel.reshape(-1, flatten.input.shape[-1], kernel.shape[-1])
 
     def kernel(self, tensor, flatten, dense):
-        """The same with positions and channels in one axis."""
+        """`(positions channels, outputs)`."""
         return tensor.reshape(dense.kernel.shape)
 
     def matrices(self, tensor):
-        """None: there is no rank to choose."""
+        """No matrices, since there is no rank to choose."""
         return []
 
     def decompose(self, tensor, ranks):

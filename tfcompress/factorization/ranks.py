@@ -1,4 +1,4 @@
-"""How many components a factorisation keeps."""
+"""Chooses how many components a factorisation keeps."""
 
 import bisect
 import math
@@ -17,11 +17,11 @@ class Fixed(Rank):
     `r_i = min(rank_i, limit_i)`
 
     Args:
-        rank: positive integer, or a tuple with one for each rank of the factorisation.
+        rank: positive integer, or a tuple with one per rank of the factorisation.
 
     Raises:
-        ValueError: if it is not a positive integer; on call, if a tuple has another
-            length than there are ranks.
+        ValueError: if it is not a positive integer; on call, if the length of a tuple
+            differs from the number of ranks.
 
     Example:
         >>> Fixed(4)([np.ones((8, 6)), np.ones((8, 3))])
@@ -35,7 +35,7 @@ class Fixed(Rank):
         rank: Integer(1)
         | Each(
             Integer(1),
-            "positive integers, one for each rank of the factorisation",
+            "positive integers, one per rank of the factorisation",
             least=1,
         ) = 8,
     ):
@@ -48,7 +48,7 @@ class Fixed(Rank):
             ranks *= len(limits)
         if len(ranks) != len(limits):
             raise ValueError(
-                f"{self!r} has {len(ranks)} ranks, and this factorisation needs "
+                f"{self!r} has {len(ranks)} ranks, but this factorisation needs "
                 f"{len(limits)}. Pass as many, or one integer for all."
             )
         return tuple(map(min, ranks, limits))
@@ -57,11 +57,11 @@ class Fixed(Rank):
 class Fraction(Rank):
     """A fraction of the full rank.
 
-    `r_i = round(fraction limit_i)`; an axis of which the fraction is less than one
-    component, such as a quarter of 3 colours or classes, keeps them all.
+    `r_i = round(fraction limit_i)`; if the fraction is less than one component, such as a
+    quarter of 3 colours or classes, the axis keeps all components.
 
     Args:
-        fraction: in (0, 1]; 1 loses nothing.
+        fraction: in (0, 1]; 1 is exact.
 
     Raises:
         ValueError: if the fraction is not in (0, 1].
@@ -90,10 +90,10 @@ class Fraction(Rank):
 class Energy(Rank):
     """The smallest rank that keeps a share of the squared singular values.
 
-    `r = min {r : Σ_{i≤r} σ_i² ≥ energy Σ_i σ_i²}`, so that a single truncated SVD has
-    the relative error `sqrt(1 - energy)` at most. Matrices that share a rank share
-    the sum. Of several ranks each keeps its share of its own unfolding; the squared
-    error of the kernel is at most the sum of what they lose.
+    `r = min {r : Σ_{i≤r} σ_i² ≥ energy Σ_i σ_i²}`, so a single truncated SVD has a relative
+    error of at most `sqrt(1 - energy)`. Matrices that share a rank share the sum. With
+    several ranks, each keeps this share of its own unfolding; the squared error of the
+    kernel is at most the sum of their losses.
 
     Args:
         energy: share to keep, in (0, 1].
@@ -119,16 +119,16 @@ class Energy(Rank):
     def _rank(self, matrix):
         energies = singular_values(matrix) ** 2
         kept = np.cumsum(energies.reshape(-1, energies.shape[-1]).sum(axis=0))
-        # The sum of n numbers is known to about n roundings only.
+        # The sum of n numbers has an error of up to about n roundings.
         wanted = self.energy * kept[-1] * (1 - kept.size * np.finfo(float).eps)
         return int(np.searchsorted(kept, wanted)) + 1
 
 
 class TargetMacs(Rank):
-    """The largest rank whose layers need at most a ratio of the layer's MACs.
+    """The largest rank with which the new layers meet a ratio of the layer's MACs.
 
-    Several ranks are the same fraction of their limits. A layer in which even ranks
-    of 1 need more is left alone.
+    Several ranks are the same fraction of their limits. A layer that needs more even with
+    ranks of 1 is not replaced.
 
     Args:
         ratio: MACs after / MACs before, in (0, 1].
@@ -148,8 +148,8 @@ class TargetMacs(Rank):
     def __call__(self, matrices, limits=None, macs_ratio=None):
         if macs_ratio is None:
             raise ValueError(
-                "TargetMacs needs macs_ratio, a function from the ranks to the share "
-                "of the layer's MACs; got None."
+                "TargetMacs needs macs_ratio, a function from the ranks to the ratio "
+                "of MACs to those of the layer; got None."
             )
         limits = limits or full_ranks(matrices)
         fractions = np.unique(
@@ -166,23 +166,23 @@ class TargetMacs(Rank):
         if least_ratio <= self.ratio:
             return None
         return (
-            f"even rank 1 needs {least_ratio:.0%} of the MACs, and {self.ratio:.0%} "
-            "are asked for"
+            f"even rank 1 needs {least_ratio:.0%} of the MACs, but {self.ratio:.0%} "
+            "are requested"
         )
 
 
 class EVBMF(Rank):
-    """The rank that stands out of the noise: empirical variational Bayes.
+    """The number of components above the noise: empirical variational Bayes.
 
-    The matrix (`L x M`, `L ≤ M`, `α = L / M`) is taken for a product of two random
+    The matrix (`L x M`, `L ≤ M`, `α = L / M`) is modelled as a product of two random
     factors plus Gaussian noise of variance `σ²`. In closed form, a component with the
-    singular value `γ` stays if `γ² > M σ² x̲` with `x̲ = (1 + τ)(1 + α / τ)` and
-    `τ = 2.5129 sqrt(α)`. The variance minimises the free energy
-    `Σ_h ψ(γ_h² / (M σ²))`, where `ψ(x) = x - log x`, plus, above `x̲`,
+    singular value `γ` stays if `γ² > M σ² x̲`, where `x̲ = (1 + τ)(1 + α / τ)` and
+    `τ = 2.5129 sqrt(α)`. The variance minimises the free energy `Σ_h ψ(γ_h² / (M σ²))`,
+    where `ψ(x) = x - log x` plus, above `x̲`,
     `log(τ(x) + 1) + α log(τ(x) / α + 1) - τ(x)` with
     `τ(x) = (x - 1 - α + sqrt((x - 1 - α)² - 4 α)) / 2`. It has several minima, so it is
-    looked for on a grid, twice. At least one component stays. Of matrices that share
-    a rank the largest counts.
+    searched on a grid and then on a finer one. At least one component stays. If several
+    matrices share a rank, the largest is used.
 
     Source: Nakajima et al., "Global Analytic Solution of Fully-observed Variational
     Bayesian Matrix Factorization" (2013), the empirical case; the closed-form
@@ -210,7 +210,7 @@ register(Rank, Fixed, Fraction, Energy, TargetMacs, EVBMF)
 
 
 def full_ranks(matrices):
-    """The rank of each matrix if nothing is special about it.
+    """The rank of each matrix in the generic case.
 
     >>> full_ranks([np.ones((8, 6)), np.ones((5, 2, 3))])
     (6, 2)
@@ -219,12 +219,12 @@ def full_ranks(matrices):
 
 
 def singular_values(matrix):
-    """Singular values of a matrix or of each of a stack, falling."""
+    """Singular values of a matrix, or of each of a stack, in descending order."""
     return np.linalg.svd(matrix, compute_uv=False)
 
 
 def _at_fraction(fraction, limits, to_integer=round):
-    # k / n * n may come out just under k.
+    # k / n * n may be slightly below k.
     ranks = (to_integer(fraction * limit + 1e-9) for limit in limits)
     return tuple(max(1, rank) for rank in ranks)
 
@@ -239,7 +239,7 @@ def _evbmf_rank(matrix):
     if not values.size:
         return 1
     rows, columns = sorted(matrix.shape[-2:])
-    # Zeros are as good as what rounding leaves of them, and have a logarithm.
+    # Zeros become as large as rounding errors, which have a logarithm.
     floor = values[:, :1] * np.finfo(float).eps
     energies = np.maximum(values, floor) ** 2 / columns
     alpha = rows / columns
@@ -251,7 +251,7 @@ def _evbmf_rank(matrix):
 
 
 def _noise_variance(energies, alpha, threshold):
-    """`σ²` of each row of `γ² / M` (matrices, L), by a grid and a finer one."""
+    """`σ²` for each row of `γ² / M` (matrices, L), from a grid and a finer one."""
     rows = energies.shape[-1]
     # At most this many components can stand out, which bounds the variance.
     most = max(min(math.ceil(rows / (1 + alpha)) - 1, rows - 1), 0)

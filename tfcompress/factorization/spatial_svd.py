@@ -1,4 +1,4 @@
-"""A k x k convolution as a column and a row."""
+"""Splits a k x k convolution into a column and a row."""
 
 import keras
 import numpy as np
@@ -14,16 +14,16 @@ from tfcompress.factorization.factorizer import (
 
 
 class SpatialSVD(Factorizer):
-    """Splits a `k x k` convolution in `k x 1`, then `1 x k`.
+    """Splits a `k x k` convolution into `k x 1`, then `1 x k`.
 
     `W[h, w, i, o] ≈ Σ_r V[h, i, r] H[w, r, o]`, the truncated SVD of the matrix
-    `(height inputs, width outputs)` and so the best approximation of rank `r`. Each
-    layer has the strides, the dilation and the padding of its axis. Names:
-    `<name>_height`, `<name>`.
+    `(height inputs, width outputs)` and therefore the best approximation of rank `r`. Each
+    layer has the strides, dilation and padding of its axis. Names: `<name>_height`,
+    `<name>`.
 
-    `MACs = r (height inputs positions_1 + width outputs positions)` with the
-    `positions_1` of the column, whose output is strided along the height only, instead
-    of `height width inputs outputs positions`.
+    `MACs = r (height inputs positions_1 + width outputs positions)` instead of
+    `height width inputs outputs positions`, with `positions_1` of the column, whose output
+    is strided only along the height.
 
     Args:
         rank: a `Rank`, an integer, or a fraction of
@@ -49,10 +49,10 @@ class SpatialSVD(Factorizer):
         self.rank = rank
 
     def reason(self, layer):
-        """A kernel that is flat already."""
+        """Refuses kernels that are already flat."""
         if min(layer.kernel_size) > 1:
             return None
-        return f"kernel {'x'.join(map(str, layer.kernel_size))} is flat already"
+        return f"kernel {'x'.join(map(str, layer.kernel_size))} is already flat"
 
     def tensor(self, layer):
         """`(height, inputs, width, outputs)`."""

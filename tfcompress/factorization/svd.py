@@ -1,4 +1,4 @@
-"""A matrix as a product of two thin ones."""
+"""Approximates a matrix by a product of two thin ones."""
 
 import math
 
@@ -18,9 +18,9 @@ from tfcompress.factorization.factorizer import (
 class SVD(Factorizer):
     """Splits a dense layer or a 1x1 convolution in two by a truncated SVD.
 
-    `W ≈ (U_r sqrt(S_r)) (sqrt(S_r) V_rᵀ)`: the best approximation of rank `r`, with
-    the relative error `sqrt(Σ_{i>r} σ_i² / Σ_i σ_i²)`. A strided convolution strides
-    in the first layer. Names: `<name>_in`, `<name>`.
+    `W ≈ (U_r sqrt(S_r)) (sqrt(S_r) V_rᵀ)`: the best approximation of rank `r`, with the
+    relative error `sqrt(Σ_{i>r} σ_i² / Σ_i σ_i²)`. The strides of a convolution are in the
+    first layer. Names: `<name>_in`, `<name>`.
 
     `MACs = r (inputs + outputs) positions` instead of `inputs outputs positions`.
 
@@ -45,7 +45,7 @@ class SVD(Factorizer):
         self.rank = rank
 
     def reason(self, layer):
-        """A larger kernel than 1x1."""
+        """Refuses kernels larger than 1x1."""
         size = getattr(layer, "kernel_size", (1,))
         if math.prod(size) == 1:
             return None
@@ -57,7 +57,7 @@ class SVD(Factorizer):
         return kernel.reshape(kernel.shape[-2:])
 
     def kernel(self, tensor, layer):
-        """The same with axes of size 1."""
+        """The kernel with its axes of size 1."""
         return tensor.reshape(layer.kernel.shape)
 
     def matrices(self, tensor):
@@ -69,12 +69,12 @@ class SVD(Factorizer):
         return truncated_svd(tensor, *ranks)
 
     def compose(self, factors, shape):
-        """Their product."""
+        """The product of the two factors."""
         first, last = factors
         return first @ last
 
     def chain(self, ranks, layer):
-        """Two layers of the kind of the old one."""
+        """Two layers of the same class as the old one."""
         (rank,) = ranks
         strides = {"strides": getattr(layer, "strides", 1)}
         return [pointwise(layer, "in", rank, **strides), pointwise(layer)]

@@ -1,4 +1,4 @@
-"""A kernel as a train of small tensors, each connected to the next."""
+"""Splits a kernel into a train of small tensors, each connected to the next."""
 
 import math
 
@@ -20,30 +20,31 @@ from tfcompress.factorization.factorizer import (
 
 
 class TensorTrain(Factorizer):
-    """Splits a kernel in a tensor train and runs its cores as layers.
+    """Splits a kernel into a tensor train and runs its cores as layers.
 
-    Convolutions: `W[h, w, i, o] ≈ Σ A[i, r] B[h, r, s] C[w, s, t] D[t, o]`, executed
-    as convolutions 1x1, k x 1, 1 x k and 1x1, where those of an axis have its strides,
+    Convolutions: `W[h, w, i, o] ≈ Σ A[i, r] B[h, r, s] C[w, s, t] D[t, o]`, executed as
+    1x1, k x 1, 1 x k and 1x1 convolutions, where those along an axis have its strides,
     dilation and padding. Names: `<name>_in`, `<name>_height`, `<name>_width`, `<name>`.
     `MACs = inputs r positions_in + height r s positions_1 + (width s t
     + t outputs) positions`.
 
-    Dense: inputs and outputs are split in `num_modes` factors each,
-    `inputs = i_1 ⋯ i_d` and `outputs = j_1 ⋯ j_d`, as even as they go, and
+    Dense: inputs and outputs are split into `num_modes` factors each,
+    `inputs = i_1 ⋯ i_d` and `outputs = j_1 ⋯ j_d`, as even as possible, and
     `W[i_1 ⋯ i_d, j_1 ⋯ j_d] ≈ Σ G_1[i_1, j_1, r_1] G_2[i_2, j_2, r_1, r_2] ⋯
-    G_d[r_{d-1}, i_d, j_d]`. It runs as Reshape, one EinsumDense a core, Reshape, and
-    the activation if there is one. Names: `<name>_modes`, `<name>_core1`, …, `<name>`
-    for the last core, `<name>_flat`, `<name>_activation`. Core `k` takes
-    `MACs = r_{k-1} r_k i_k ⋯ i_d j_1 ⋯ j_k`: far fewer weights, but the ranks must be
-    low for fewer MACs.
+    G_d[r_{d-1}, i_d, j_d]`. It runs as Reshape, one EinsumDense per core, Reshape, and the
+    activation if there is one. Names: `<name>_modes`, `<name>_core1`, …, `<name>` for the
+    last core, `<name>_flat`, `<name>_activation`. Core `k` takes
+    `MACs = r_{k-1} r_k i_k ⋯ i_d j_1 ⋯ j_k`: there are far fewer weights, but fewer MACs
+    only for low ranks.
 
-    The cores come from successive truncated SVDs; the squared error is at most the sum
-    of what each of them cuts off.
+    The cores come from successive truncated SVDs; the squared error is at most the sum of
+    what each of them truncates.
 
     Args:
-        rank: a `Rank`, integers, one for each connection, or a fraction of the full
-            ranks of the unfoldings.
-        num_modes: factors of the inputs and outputs of a dense layer, at least 2.
+        rank: a `Rank`; integers, one per connection; or a fraction of the full ranks of
+            the unfoldings.
+        num_modes: number of factors of the inputs and of the outputs of a dense layer, at
+            least 2.
 
     Raises:
         ValueError: if an argument is out of range or the kernel has NaN.
@@ -66,10 +67,10 @@ class TensorTrain(Factorizer):
         self.num_modes = num_modes
 
     def reason(self, layer):
-        """A 1x1 kernel, or a dense layer on more than vectors."""
+        """Refuses 1x1 kernels, and dense layers on more than vectors."""
         if isinstance(layer, keras.layers.Dense):
             is_vector = len(layer.input.shape) == 2
-            return None if is_vector else "dense on inputs of more than one axis"
+            return None if is_vector else "dense on inputs with more than one axis"
         if math.prod(layer.kernel_size) == 1:
             return "1x1 kernel: use svd"
         return None
@@ -95,12 +96,12 @@ class TensorTrain(Factorizer):
         )
 
     def matrices(self, tensor):
-        """The unfoldings that have the first `k` axes as rows."""
+        """The unfoldings with the first `k` axes as rows."""
         rows = np.cumprod(tensor.shape)[:-1]
         return [tensor.reshape(count, -1) for count in rows]
 
     def feasible(self, ranks, shape):
-        """No more than a core and its other connection can tell apart."""
+        """Ranks limited to what a core and its other connection can represent."""
         ranks = [1, *ranks, 1]
         for k in range(1, len(shape)):
             ranks[k] = min(ranks[k], ranks[k - 1] * shape[k - 1])
@@ -159,7 +160,7 @@ class TensorTrain(Factorizer):
 
 
 def _pairs(count):
-    """The order in which axes `(i_1, …, i_d, j_1, …, j_d)` stand in pairs."""
+    """The order that puts axes `(i_1, …, i_d, j_1, …, j_d)` in pairs."""
     return [axis + half for axis in range(count) for half in (0, count)]
 
 
@@ -196,8 +197,8 @@ _OUTPUT_LABELS = "mnopqrstuvwx"
 def _core_equation(k, inputs, outputs, ranks):
     """The einsum of core `k`, and the shape of its result.
 
-    Of the axes of the state the inputs that are left come first, then the outputs that
-    are made, then the connection. The batch is Z, the connections X and Y.
+    The axes of the state are the remaining inputs, then the outputs made so far, then the
+    connection. The batch is Z, the connections are X and Y.
     """
     is_first, is_last = k == 0, k == len(inputs) - 1
     waiting, made = _INPUT_LABELS[k + 1 : len(inputs)], _OUTPUT_LABELS[:k]
@@ -213,7 +214,7 @@ def _core_equation(k, inputs, outputs, ranks):
 
 
 def even_factors(number, count):
-    """`count` factors of a number, as equal as its prime factors allow, rising.
+    """`count` ascending factors of a number, as even as its prime factors allow.
 
     >>> even_factors(64, 2), even_factors(10, 3), even_factors(360, 3)
     ((8, 8), (1, 2, 5), (6, 6, 10))

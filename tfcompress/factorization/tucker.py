@@ -1,4 +1,4 @@
-"""A convolution between fewer channels, with 1x1 convolutions around it."""
+"""Splits off 1x1 convolutions, so that a convolution has fewer channels."""
 
 import math
 
@@ -20,13 +20,13 @@ _LEAST_GAIN = 1e-4
 
 
 class Tucker(Factorizer):
-    """Writes a convolution as 1x1, k x k and 1x1: Tucker-2.
+    """Splits a convolution into 1x1, k x k and 1x1: Tucker-2.
 
-    `W[..., i, o] ≈ Σ_{r, s} U[i, r] C[..., r, s] V[s, o]`, found by higher-order
-    orthogonal iteration: `U` and `V` in turn become the leading singular vectors of the
-    unfolding that the other leaves, until the error no longer falls by 1e-4 of the
-    norm. The middle layer has the strides, the dilation and the padding. Names:
-    `<name>_in`, `<name>_core`, `<name>`.
+    `W[..., i, o] ≈ Σ_{r, s} U[i, r] C[..., r, s] V[s, o]`, found by higher-order orthogonal
+    iteration: `U` and `V` alternately become the leading singular vectors of the unfolding
+    projected by the other, until the error decreases by less than 1e-4 of the norm. The
+    middle layer has the strides, dilation and padding. Names: `<name>_in`, `<name>_core`,
+    `<name>`.
 
     `MACs = inputs r positions_in + (k^d r s + s outputs) positions`, where
     `positions_in` are those of the input, instead of `k^d inputs outputs positions`.
@@ -56,7 +56,7 @@ class Tucker(Factorizer):
         self.rank = rank
 
     def reason(self, layer):
-        """A 1x1 kernel, which is a matrix."""
+        """Refuses 1x1 kernels, which are matrices."""
         return "1x1 kernel: use svd" if math.prod(layer.kernel_size) == 1 else None
 
     def tensor(self, layer):
@@ -65,7 +65,7 @@ class Tucker(Factorizer):
         return kernel.reshape(-1, *kernel.shape[-2:])
 
     def kernel(self, tensor, layer):
-        """The same with the axes of the kernel apart."""
+        """The kernel with separate spatial axes."""
         return tensor.reshape(layer.kernel.shape)
 
     def matrices(self, tensor):
@@ -73,7 +73,7 @@ class Tucker(Factorizer):
         return [unfold(tensor, axis) for axis in (1, 2)]
 
     def feasible(self, ranks, shape):
-        """Channels that the core can tell apart."""
+        """Ranks limited to what the core can represent."""
         window = shape[0]
         first, last = ranks
         first = min(first, window * last)
@@ -90,7 +90,7 @@ class Tucker(Factorizer):
             inside = np.tensordot(tensor, first, axes=(1, 0)).swapaxes(1, 2)
             last = _leading_vectors(unfold(inside, 2), last_rank)
             core = inside @ last
-            # The factors are orthonormal: the core has all that is kept.
+            # The factors are orthonormal, so the core has the whole norm that is kept.
             kept = np.linalg.norm(core) / norm
             previous, error = error, np.sqrt(max(1 - kept**2, 0.0))
             if previous - error < _LEAST_GAIN:

@@ -1,4 +1,4 @@
-"""Models from elsewhere: what the Keras 2 toolkit leaves behind, as Keras 3."""
+"""Loads models from elsewhere: Keras 2 and its optimization toolkit, as Keras 3."""
 
 from tfcompress.interop import tfmot
 

@@ -1,8 +1,8 @@
 """Rebuilds a Keras 2 model from its `.h5` file, without Keras 2.
 
-Keras 3 reads such files too, but not depthwise or transposed convolutions, recurrent
+Keras 3 also reads such files, but not depthwise or transposed convolutions, recurrent
 layers, nested models, tensors passed by keyword, TensorFlow operators, layer names
-with a slash or mixed precision, and it takes the old `hard_sigmoid` for the new one.
+with a slash or mixed precision, and it confuses the old `hard_sigmoid` with the new one.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ import keras
 
 from tfcompress.core.keras_internals import all_layers, in_mode, in_safe_mode, producer
 
-# Options that Keras 3 dropped: of which layers, which, and under which values they did
-# nothing, so that nothing is lost without them.
+# Options that Keras 3 dropped: their layers, names, and the values for which they had no
+# effect, so that nothing is lost without them.
 _OFF = (None, False)
 _ONE = (None, 1)
 _ANY = None
@@ -32,8 +32,8 @@ _DROPPED = (
     ("Embedding", "input_length", _ANY),
 )
 
-# TensorFlow functions on Keras tensors: the one of keras.ops that computes the same,
-# and the names of its arguments where they differ.
+# TensorFlow functions on Keras tensors: the function of keras.ops that computes the
+# same, and the names of its arguments where they differ.
 _OPERATORS = {
     "__operators__.add": ("add", {"y": "x2"}),
     "math.add": ("add", {"y": "x2"}),
@@ -91,7 +91,7 @@ def hard_sigmoid_of_keras2(x):
 
 
 def is_known_operator(function):
-    """Whether Keras 3 has what computes the same as a function of TensorFlow.
+    """Whether Keras 3 has an equivalent of a TensorFlow function.
 
     >>> is_known_operator("math.add"), is_known_operator("io.write_file")
     (True, False)
@@ -100,15 +100,15 @@ def is_known_operator(function):
 
 
 def load_h5(path, safe_mode=True):
-    """The Keras 3 model of a `.h5` file that Keras 2 wrote, without its optimizer.
+    """The Keras 3 model from a `.h5` file that Keras 2 wrote, without its optimizer.
 
     Args:
-        path: a file of `model.save` in Keras 2 (`tf.keras` up to TensorFlow 2.15, or
+        path: a file from `model.save` in Keras 2 (`tf.keras` up to TensorFlow 2.15, or
             `tf_keras`).
-        safe_mode: whether Lambda layers, which are Python code, are refused.
+        safe_mode: whether to refuse Lambda layers, which are Python code.
 
     Raises:
-        ValueError: if Keras 3 has nothing that computes the same as a layer.
+        ValueError: if Keras 3 has no equivalent of a layer.
     """
     with h5py.File(path) as file, in_mode(safe_mode):
         config = json.loads(file.attrs["model_config"])
@@ -120,7 +120,7 @@ def load_h5(path, safe_mode=True):
 
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """A rebuilt layer; of a model also its layers, in the order of Keras 2."""
+    """A rebuilt layer; for a model also its layers, in the order of Keras 2."""
 
     layer: keras.Layer
     children: dict | None = None
@@ -190,7 +190,7 @@ class _FunctionalBuilder:
             self.children[name] = _build(entry)
 
     def _call_ready(self, name, nodes):
-        """Makes the calls of a layer whose inputs exist; returns how many."""
+        """Makes the calls of a layer whose inputs exist; returns their number."""
         count = 0
         while nodes and all(map(self._exists, _references(nodes[0]))):
             outputs = self._call(name, nodes.pop(0))
@@ -214,7 +214,7 @@ class _FunctionalBuilder:
 
     def _index(self, reference):
         name, index = reference[:2]
-        # Keras 2 counts the making of a nested model as its first call.
+        # Keras 2 counts the construction of a nested model as its first call.
         return index - int(_starts_with_input(self.entries[name]))
 
     def _values(self, data):
@@ -262,7 +262,7 @@ def _references(data):
 
 
 def _options(node):
-    """The keyword arguments of a saved call; they stand at its first tensor."""
+    """The keyword arguments of a saved call, which are stored with its first tensor."""
     if isinstance(node, dict):
         return _options(next(iter(node.values())))
     if not (_is_reference(node) or _is_constant(node)):
@@ -276,7 +276,7 @@ def _single(values):
 
 
 def _operate(config, inputs, options):
-    """Calls what `keras.ops` has for a TensorFlow function."""
+    """Calls the `keras.ops` equivalent of a TensorFlow function."""
     function = config.get("function")
     described = f"Layer {config['name']!r} of the Keras 2 model calls TensorFlow's "
     if not is_known_operator(function):
@@ -284,7 +284,7 @@ def _operate(config, inputs, options):
             f"{described}{function!r}, for which no Keras 3 operation is known. "
             f"{_ADVICE}"
         )
-    # TensorFlow writes out its defaults, among them options that Keras does not have.
+    # TensorFlow stores its defaults, including options that Keras does not have.
     options = {k: v for k, v in options.items() if k != "name" and v is not False}
     try:
         output = _call_operator(function, inputs, options)
@@ -293,7 +293,7 @@ def _operate(config, inputs, options):
             f"{described}{function!r} with arguments that Keras 3 does not know: "
             f"{sorted(options)}. {_ADVICE}"
         ) from error
-    # The automatic name may be one that a layer of the model has.
+    # The automatic name may already be that of a layer of the model.
     producer(output).name = _name(config)
     return output
 
@@ -352,10 +352,10 @@ def _build_layer(entry):
 
 
 def _build_lambda(described, config):
-    """A layer of Python code, from the bytecode in the file."""
+    """A layer with Python code, from the bytecode in the file."""
     if in_safe_mode():
         raise ValueError(
-            f"{described} holds Python code. If you trust whoever made it, pass "
+            f"{described} holds Python code. If you trust its author, pass "
             f"safe_mode=False. {_ADVICE}"
         )
     options = {"name": _name(config), "arguments": config.get("arguments") or {}}
@@ -388,7 +388,7 @@ def _is_dropped(described, class_name, option, value):
 
 
 def _upgrade(key, value):
-    """One option of a layer, as Keras 3 writes it."""
+    """One option of a layer, in the form of Keras 3."""
     if key == "dtype":
         return _dtype(value)
     if key == "axis" and isinstance(value, list) and len(value) == 1:
@@ -411,7 +411,7 @@ def _dtype(value):
 
 
 def _name(config):
-    """The name of a layer; Keras 3 allows no slash in it."""
+    """The name of a layer without slashes, which Keras 3 does not allow."""
     name = config.get("name")
     return name and name.replace("/", "_")
 
@@ -428,7 +428,7 @@ def _read_weights(group, name):
 
 
 def _read_names(attributes, name):
-    """A list of names, which Keras 2 splits over several attributes if it is long."""
+    """A list of names, which Keras 2 splits into several attributes if it is long."""
     if name in attributes:
         chunks = [attributes[name]]
     else:

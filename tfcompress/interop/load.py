@@ -1,4 +1,4 @@
-"""Loads a model from whatever file or directory holds it."""
+"""Loads a model from a file or directory of any supported format."""
 
 import contextlib
 import json
@@ -15,8 +15,8 @@ from tfcompress.core.kinds import FilePath, Flag, checked
 from tfcompress.interop import keras2, tfmot
 
 _EXPECTED = (
-    "a .keras file, an .h5 or .hdf5 file of model.save, or a SavedModel directory of "
-    "Keras 2"
+    "a .keras file, an .h5 or .hdf5 file from model.save, or a SavedModel directory "
+    "from Keras 2"
 )
 _KERAS_MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 _DAMAGE = (
@@ -35,36 +35,36 @@ _DAMAGE = (
 def load_model(
     path: FilePath(_EXPECTED),
     safe_mode: Flag() = True,
-):
+) -> keras.Model:
     """Loads a model from a file or directory as a Keras 3 model.
 
-    - `.keras`: with its compile state. Files of Keras 2 (tf_keras) are converted.
-    - `.h5`, `.hdf5`: of Keras 2 or 3, with architecture and weights; not compiled,
-      since optimizers of Keras 2 do not carry over.
-    - A SavedModel directory of Keras 2 is converted; it comes back not compiled. A
-      SavedModel without Keras data is a graph without layers and cannot be compressed.
+    - `.keras`: with its compile state. Files from Keras 2 (tf_keras) are converted.
+    - `.h5`, `.hdf5`: from Keras 2 or 3, with architecture and weights; not compiled,
+      since optimizers from Keras 2 cannot be transferred.
+    - A SavedModel directory from Keras 2 is converted, and is not compiled. A SavedModel
+      without Keras data is a graph without layers and cannot be compressed.
 
-    `.keras` files and SavedModels of Keras 2, and models that are wrapped by
-    tensorflow-model-optimization, go through `tfc.interop.tfmot.convert`, which needs
-    `pip install "tfcompress[tfmot]"`. Classes of your own must be registered with
+    `.keras` files and SavedModels from Keras 2, and models wrapped by
+    tensorflow-model-optimization, are loaded by `tfc.interop.tfmot.convert`, which needs
+    `pip install "tfcompress[tfmot]"`. Custom classes must be registered with
     `keras.saving.register_keras_serializable`.
 
-    Python code in a file, such as a Lambda layer's, and functions that a file names are
-    refused before anything of them runs, as Keras does; graphs of SavedModels are never
-    run. A file that claims to hold more than 256 MiB and 100 times its own size is
-    refused before it is read. The layers of a model take the memory that they ask for.
+    As in Keras, Python code in a file, such as that of a Lambda layer, and functions that a
+    file names are refused before any of it runs; graphs of SavedModels are never run. A
+    file that claims to hold more than 256 MiB and more than 100 times its own size is
+    refused before it is read. The memory that layers of a model request is not limited.
 
     Args:
         path: string or path-like.
-        safe_mode: whether code in the file is refused. Pass False for files of people
-            you trust only: loading them may do anything. It does as well to open the
-            SavedModel that teaches in a saved `tfc.distillation.Distiller`.
+        safe_mode: whether to refuse code in the file. Pass False only for files from
+            people you trust: loading them may do anything. False also allows a saved
+            `tfc.distillation.Distiller` to open its teacher's SavedModel.
 
     Raises:
         TypeError: if `path` is not a path.
-        ValueError: if there is no model at `path`, or a damaged one, or one whose
-            layers cannot be restored, or that holds code in safe mode.
-        ImportError: if the file needs the extra and it is not installed.
+        ValueError: if there is no model at `path`, it is damaged, its layers cannot be
+            restored, or it holds code in safe mode.
+        ImportError: if the file needs the extra `tfmot` and it is not installed.
 
     Example:
         >>> import tempfile
@@ -140,8 +140,8 @@ def _load_h5(path, safe_mode):
         check_hdf5(file, path)
     if config is None:
         raise ValueError(
-            f"Cannot load {str(path)!r}: it holds weights without an architecture. "
-            "Build the model and call model.load_weights(path), or save all of it with "
+            f"Cannot load {str(path)!r}: it holds weights without an architecture. Build "
+            "the model and call model.load_weights(path), or save the whole model with "
             "model.save."
         )
     if any(name in str(config) for name in tfmot.WRAPPERS):

@@ -1,4 +1,4 @@
-"""Finds what a model of Keras 2 would run when it is loaded."""
+"""Finds code that a Keras 2 model would run when it is loaded."""
 
 import json
 
@@ -11,7 +11,7 @@ from google.protobuf import (
 
 from tfcompress.interop.keras2 import is_known_operator
 
-# Of functions and classes that Keras looks up by the name of their module.
+# Modules of functions and classes that Keras looks up by name.
 _PACKAGES = ("builtins", "keras", "tf_keras", "tensorflow_model_optimization")
 # Layers that stand for functions, methods and operations of TensorFlow.
 _CALLS = (
@@ -40,34 +40,34 @@ message_type {
 
 
 def check_no_code(config, path):
-    """Raises if a configuration of Keras 2 holds code or names code outside of Keras.
+    """Raises if a Keras 2 configuration holds code or names code outside of Keras.
 
-    Lambda layers are Python code, or call any function by its name; so do layers of
-    TensorFlow functions, of which those with a counterpart in Keras 3 are harmless.
+    Lambda layers hold Python code, or call any function by name; so do layers of TensorFlow
+    functions, of which those with an equivalent in Keras 3 are harmless.
 
     Args:
-        config: of a model, as JSON has it.
-        path: of its file, for the message.
+        config: configuration of a model, as parsed from JSON.
+        path: path of its file, for the message.
 
     Raises:
-        ValueError: naming what was found.
+        ValueError: if there is such code; names it.
     """
     for found in _code(config):
         raise ValueError(
-            f"Cannot load {str(path)!r}: {found}, which would run as it is loaded. "
-            "Expected a model without classes of your own, or without such layers. If "
-            "you trust whoever made it, pass safe_mode=False (--safe-mode=false on the "
-            "command line)."
+            f"Cannot load {str(path)!r}: {found}, which would run when it is loaded. "
+            "Expected a model without custom classes and without such layers. If you "
+            "trust its author, pass safe_mode=False (--safe-mode=false on the command "
+            "line)."
         )
 
 
 def saved_model_config(path):
-    """What `keras_metadata.pb` of a SavedModel says of its model.
+    """The model configuration in the `keras_metadata.pb` of a SavedModel.
 
-    The graph in the folder is not read: it can do anything, from its initializers on.
+    The graph in the folder is not read, since even its initializers can do anything.
 
     Args:
-        path: of the folder.
+        path: path of the folder.
 
     Returns:
         `{"class_name": ..., "config": ...}`.
@@ -95,7 +95,7 @@ def _metadata_class():
 
 
 def _code(config):
-    """Says of each place of a configuration that is or names code what it is."""
+    """Descriptions of all places in a configuration that hold or name code."""
     if isinstance(config, list):
         for item in config:
             yield from _code(item)

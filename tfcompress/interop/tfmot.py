@@ -1,4 +1,4 @@
-"""Models of tf_keras and tensorflow-model-optimization (tfmot) as Keras 3 models."""
+"""Converts models of tf_keras and tensorflow-model-optimization (tfmot) to Keras 3."""
 
 import importlib.util
 import json
@@ -61,39 +61,38 @@ def convert(
     path_or_model: FilePath("a .h5 or .keras file or a SavedModel") | _Keras2Model(),
     activations: Flag() = False,
     safe_mode: Flag() = True,
-):
-    """Turns a tf_keras model, wrapped by tfmot or plain, into a Keras 3 model.
+) -> keras.Model:
+    """Converts a tf_keras model, wrapped by tfmot or plain, to a Keras 3 model.
 
     Names, weights and predictions are those of the model without its wrappers; what a
-    wrapper did to a weight becomes transforms, so that training can go on:
+    wrapper did to a weight becomes transforms, so that training can continue:
 
-    - `prune_low_magnitude`: `Mask()` with the mask as it was.
-    - `cluster_weights`: `Codebook(number_of_clusters)`, after a `Mask()` if sparsity
-      was preserved (zero then is one of the clusters, and not of the codebook; tfmot
-      does not save that mask, so it is what was zero in the last training step). One
-      codebook a channel becomes one large codebook a weight.
-    - `quantize_model`, `quantize_apply` and `quantize_annotate_model`: `Uniform(bits)`,
-      per channel where tfmot is; after a `Mask()` if the weight has zeros.
+    - `prune_low_magnitude`: `Mask()` with the same mask.
+    - `cluster_weights`: `Codebook(number_of_clusters)`, after a `Mask()` if sparsity was
+      preserved (zero is then one of the clusters, but not in the codebook; tfmot does not
+      save this mask, so it is taken from the zeros in the last training step). One codebook
+      per channel becomes one large codebook per weight.
+    - `quantize_model`, `quantize_apply` and `quantize_annotate_model`: `Uniform(bits)`, per
+      channel where tfmot is; after a `Mask()` if the weight has zeros.
 
-    A plain model comes back plain. tfmot runs in a process of its own, since importing
-    it turns a whole process to Keras 2; it needs `pip install "tfcompress[tfmot]"`.
+    A plain model stays plain. tfmot runs in a separate process, since importing it switches
+    a whole process to Keras 2; it needs `pip install "tfcompress[tfmot]"`.
 
     Args:
         path_or_model: a `.h5` or `.keras` file, a SavedModel directory, or a tf_keras
             model, Sequential or functional.
-        activations: whether the ranges that quantize-aware training measured are put
-            into the model as `tfc.layers.FakeQuant`. See `tfc.quantize_activations`.
-        safe_mode: whether Python code in the model is refused, see `tfc.load_model`.
+        activations: whether to add the ranges measured by quantization-aware training to
+            the model as `tfc.layers.FakeQuant`. See `tfc.quantize_activations`.
+        safe_mode: whether to refuse Python code in the model, see `tfc.load_model`.
 
     Returns:
-        A `keras.Model`, compressed where the old one was, without optimizer.
+        A `keras.Model`, compressed where the original was, without optimizer.
 
     Raises:
         ImportError: if tf_keras or tensorflow-model-optimization is not installed.
         TypeError: if `path_or_model` is neither a path nor a tf_keras model.
-        ValueError: if the model cannot be read, has a layer that Keras 3 lacks or
-            holds Python code, or if `activations` is asked of a model without measured
-            ranges.
+        ValueError: if the model cannot be read, has a layer that Keras 3 lacks or holds
+            Python code, or if `activations` is True for a model without measured ranges.
 
     Example:
         >>> model = convert("pruned.h5")  # doctest: +SKIP
@@ -118,13 +117,13 @@ def convert(
     if not wrapped["ranges"]:
         raise ValueError(
             f"activations=True, but {source} has no measured activation ranges: expected "
-            "a model that was trained with quantize_model or quantize_apply. Call "
-            "tfc.quantize_activations(model) and train instead."
+            "a model trained with quantize_model or quantize_apply. Call "
+            "tfc.quantize_activations(model) and train it instead."
         )
     return _with_ranges(quantize_activations(model), wrapped["ranges"])
 
 
-def is_installed():
+def is_installed() -> bool:
     """Whether `convert` can run here."""
     return not _missing_packages()
 
@@ -153,7 +152,7 @@ def _save_or_check(path_or_model, folder):
             f"convert() got the model {path_or_model.name!r}, which is not built and "
             "has no weights. Call it once on data."
         )
-    # tf_keras cannot read quantized models from .keras files, nor write pruned
+    # tf_keras can neither read quantized models from .keras files nor write pruned
     # recurrent layers to .h5 files.
     wrappers = {type(layer).__name__ for layer in path_or_model.layers}
     suffix = ".h5" if "QuantizeWrapperV2" in wrappers else ".keras"
@@ -170,7 +169,7 @@ def _check_path(path):
         )
     if path.suffix == ".keras" and "QuantizeWrapper" in json.dumps(_config(path)):
         raise ValueError(
-            f"{path} holds a quantize-aware model, and tf_keras cannot read those from "
+            f"{path} holds a quantization-aware model, which tf_keras cannot read from "
             ".keras files. Save it as .h5 or SavedModel, or pass the model itself."
         )
 
@@ -183,7 +182,7 @@ def _config(path):
         return json.loads(_config_text(path))
     except (OSError, KeyError, RecursionError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path} holds no model of Keras 2, or is damaged ({error}): save it again."
+            f"{path} holds no Keras 2 model, or is damaged ({error}): save it again."
         ) from error
 
 
@@ -218,7 +217,7 @@ def _run_child(source, folder, safe_mode):
     reason = failure.read_text() if failure.exists() else lines[-1]
     raise ValueError(
         f"tf_keras cannot load or convert {source.name}: {reason}. Expected a "
-        "Sequential or functional tf_keras model without classes of your own."
+        "Sequential or functional tf_keras model without custom classes."
     )
 
 
@@ -272,7 +271,7 @@ def _set_mask(treatment, mask):
 
 
 def _with_ranges(model, ranges):
-    """Sets the ranges of a model; those that tfmot did not measure stay open."""
+    """Sets the ranges of a model; those that tfmot did not measure stay unset."""
     for layer in model.layers:
         name = layer.name.removesuffix("_range")
         if isinstance(layer, FakeQuant) and not layer.is_fixed and name in ranges:

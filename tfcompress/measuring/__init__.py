@@ -1,1 +1,1 @@
-"""What models cost: reports, times, comparisons and pages of them."""
+"""Measures what models cost: reports, times, comparisons and HTML pages."""

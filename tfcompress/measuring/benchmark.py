@@ -1,4 +1,4 @@
-"""How fast and how large a model is on this host."""
+"""Measures how fast and how large a model is on this host."""
 
 import dataclasses
 import json
@@ -30,13 +30,14 @@ class Benchmark:
 
     Attributes:
         name: file or model name.
-        size_bytes: of the file.
+        size_bytes: size of the file.
         num_threads: threads used.
         runs: number of timed runs of one batch.
         warm_up: runs before them that are not counted.
-        median_ms, p50_ms, p90_ms, p99_ms, min_ms: of the timed runs.
-        init_ms: from the file's bytes to a model that is ready to run.
-        peak_memory_bytes: what loading and running added to the process's largest
+        median_ms, p50_ms, p90_ms, p99_ms, min_ms: percentiles and minimum of the timed
+            runs.
+        init_ms: time from the file's bytes to a model that is ready to run.
+        peak_memory_bytes: how much loading and running added to the process's peak
             resident size.
         cpu: name of the processor.
     """
@@ -55,7 +56,7 @@ class Benchmark:
     cpu: str
 
     @property
-    def median_ms(self):
+    def median_ms(self) -> float:
         """The 50th percentile, the number to quote."""
         return self.p50_ms
 
@@ -81,8 +82,8 @@ class Benchmarks:
     """Several models, measured on this host or on devices; prints as a table.
 
     Attributes:
-        rows: objects with the attributes of `Benchmark`, and on devices `accuracy`,
-            `same_top1` and `error` as well; what is not known is None.
+        rows: objects with the attributes of `Benchmark`, and on devices also `accuracy`,
+            `same_top1` and `error`; unknown values are None.
         about: the device and how it ran the models.
     """
 
@@ -155,18 +156,18 @@ def benchmark(
     runs: Integer(1) = 50,
     warm_up: Integer(0) = 5,
     min_seconds: Number(0) = 0.5,
-):
-    """Times a model in LiteRT, in a process of its own.
+) -> Benchmark:
+    """Times a model in LiteRT, in a separate process.
 
-    A fresh process makes memory figures comparable: nothing of TensorFlow is loaded.
+    A fresh process makes memory figures comparable: TensorFlow is not loaded.
 
     Args:
         model: path of a `.tflite` file, its bytes, or a Keras model, which is exported
             as float32 first.
         num_threads: threads that kernels may use.
-        runs: timed runs at least.
-        warm_up: runs before them.
-        min_seconds: goes on with timed runs until this much time has passed.
+        runs: minimum number of timed runs.
+        warm_up: runs before the timed ones.
+        min_seconds: timed runs continue until this much time has passed.
 
     Returns:
         A `Benchmark`.
@@ -230,7 +231,7 @@ def _as_file(model, folder):
 
 
 def cpu_name():
-    """The processor's name, as the system tells it."""
+    """The processor's name, as reported by the system."""
     try:
         for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

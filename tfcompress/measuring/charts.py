@@ -1,4 +1,4 @@
-"""Charts as inline SVG, drawn without a browser; the page's style colours them."""
+"""Charts as inline SVG, drawn without a browser and coloured by the page's style."""
 
 import dataclasses
 import html
@@ -8,10 +8,10 @@ import numpy as np
 
 from tfcompress.measuring.labels import NEAR, place_labels
 
-# Odd, so that zero has a bin of its own.
+# Odd, so that zero has its own bin.
 NUM_BINS = 61
 
-# Of 13 px text in a wide system font; too narrow a guess lets labels touch.
+# For 13 px text in a wide system font; with a narrower guess, labels may touch.
 _CHARACTER_WIDTH = 7.8
 _LINE_HEIGHT = 15
 _MARGIN = {"left": 52, "right": 14, "top": 30, "bottom": 46}
@@ -22,12 +22,12 @@ class Point:
     """One labelled bubble of a scatter chart.
 
     Attributes:
-        label: first line beside the bubble.
+        label: first line next to the bubble.
         detail: second line.
         x: a positive number.
         y: a number.
         area: the bubble's area in any unit; None for a small bubble.
-        kind: class for the style.
+        kind: CSS class.
     """
 
     label: str
@@ -44,7 +44,7 @@ def bar(fraction, title, kind=""):
     Args:
         fraction: filled part, in [0, 1].
         title: tooltip.
-        kind: class for the style.
+        kind: CSS class.
 
     Example:
         >>> 'width="80"' in bar(0.8, "80% zeros")
@@ -59,10 +59,10 @@ def bar(fraction, title, kind=""):
 
 
 def histogram(title, parts):
-    """Histograms one above the other, with log counts and one symmetric axis of values.
+    """Histograms above each other, with log counts and a common symmetric value axis.
 
     Args:
-        title: what a screen reader says.
+        title: text for screen readers.
         parts: `{label: array or None}`, drawn from top to bottom.
 
     Example:
@@ -83,7 +83,7 @@ def histogram(title, parts):
     for position, (label, value) in enumerate(values.items()):
         base = top + strip * (position + 1) - 3
         if parts[label] is None:
-            shapes.append(_text(1, base - 44, f"{label}: not there", "tick", "start"))
+            shapes.append(_text(1, base - 44, f"{label}: missing", "tick", "start"))
             continue
         shapes += _strip(label, value, counts[label], highest, width, base)
     for anchor, x, end in (
@@ -99,16 +99,16 @@ def histogram(title, parts):
 def scatter(points, title, x_title, y_title, x_format, y_format, size=(720, 400)):
     """A chart of labelled bubbles with a logarithmic x axis.
 
-    Labels stand in the nearest free spot, tied to their bubble by a line if it is not
-    next to it. A label that finds no room is left to its bubble's tooltip.
+    Labels are placed in the nearest free spot and connected to their bubble by a line if
+    it is not next to them. Without a free spot, only the bubble's tooltip has the label.
 
     Args:
         points: list of `Point`, at least one.
-        title: what a screen reader says.
-        x_title: name of the axis, under it.
-        y_title: name of the axis, above it.
+        title: text for screen readers.
+        x_title: name of the x axis, below it.
+        y_title: name of the y axis, above it.
         x_format: function from a tick's number to its text.
-        y_format: likewise.
+        y_format: likewise for the y axis.
         size: width and height in pixels.
 
     Example:
@@ -121,7 +121,7 @@ def scatter(points, title, x_title, y_title, x_format, y_format, size=(720, 400)
     top, bottom = _MARGIN["top"], height - _MARGIN["bottom"]
     logs = [math.log(point.x) for point in points]
     x_low, x_high = _padded(logs, 0.12, least=0.25)
-    # A difference of half a percent must not look like a cliff.
+    # A difference of half a percent must not look dramatic.
     most = max(abs(point.y) for point in points)
     y_low, y_high = _padded([p.y for p in points], 0.15, least=0.005 * most or 1.0)
 
@@ -157,7 +157,7 @@ def _finite(value):
 
 
 def _strip(label, value, count, highest, width, base):
-    """One histogram that stands on `base`, 40 high, with a line a decade."""
+    """One histogram on the line `base`, 40 high, with one line per decade."""
     scale = 40 / math.log10(highest + 1)
     powers = range(int(math.log10(highest)) + 1)
     heights = [base - scale * math.log10(10**power + 1) for power in powers]
@@ -214,7 +214,7 @@ def _label(lines, size, corner, bubble):
     (x, y, radius), (u, v), (wide, tall) = bubble, corner, size
     near_x, near_y = np.clip(x, u, u + wide), np.clip(y, v, v + tall)
     gap = math.hypot(near_x - x, near_y - y)
-    # Text leans on the side that looks at the bubble.
+    # Text is aligned to the side facing the bubble.
     leaning, anchor = (u, "start") if u + wide / 2 >= x else (u + wide, "end")
     shapes = []
     if gap > radius + NEAR:

@@ -1,5 +1,6 @@
-"""One table over Keras models and `.tflite` files."""
+"""Compares Keras models and `.tflite` files in one table."""
 
+import contextlib
 import dataclasses
 import gzip
 import json
@@ -9,6 +10,7 @@ import tempfile
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfcompress.core.compress import strip
 from tfcompress.core.data import Data
@@ -34,26 +36,28 @@ from tfcompress.tflite.decode import decode
 from tfcompress.tflite.operations import count_macs, count_parameters
 from tfcompress.tflite.read import read
 
+_UNMARKED = {"accuracy": None, "agreement": None}
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One model of a comparison.
 
     Attributes:
-        label: as given.
+        label: the given label.
         kind: `"keras"` or `"tflite"`.
-        size_bytes: of the `.tflite` file, or of the model saved as `.keras` (weights
-            only, no optimizer).
-        zipped_bytes: the same through gzip, level 9.
+        size_bytes: size of the `.tflite` file, or of the model saved as `.keras` (only
+            weights, no optimizer).
+        zipped_bytes: the size after gzip, level 9.
         parameters: number of weights.
-        nonzero_parameters: of these, not zero.
+        nonzero_parameters: number of weights that are not zero.
         macs: multiply-accumulates of kernels for one sample.
-        latency_ms: median in LiteRT, one thread; Keras models as float32 files.
-        accuracy: fraction of right answers (classes, or yes and no, in each place of a
-            segmentation), or minus the mean squared error (values); of several outputs
-            the mean; None without targets.
-        agreement: fraction of the answers of the first model, or the mean absolute
-            difference from it where outputs are values.
+        latency_ms: median in LiteRT with one thread; Keras models as float32 files.
+        accuracy: fraction of correct answers (classes, or yes and no, at each position of
+            a segmentation), or minus the mean squared error (values); the mean over
+            several outputs; None without targets.
+        agreement: fraction of answers equal to those of the first model, or the mean
+            absolute difference from it if outputs are values.
     """
 
     label: str
@@ -70,13 +74,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Rows, the first of which is the one to compare with; prints as a table."""
+    """Rows, compared with the first one; prints as a table."""
 
     rows: tuple
     classifies: bool = True
 
     def __getitem__(self, label):
-        """The row of a label."""
+        """The row with a label."""
         return {row.label: row for row in self.rows}[label]
 
     def to_dict(self):
@@ -137,25 +141,26 @@ def compare(
     batch_size: Integer(1) = 256,
     num_threads: Integer(1) = 1,
     latency: Flag() = True,
-):
-    """Puts Keras models and `.tflite` files side by side.
+) -> Comparison:
+    """Compares Keras models and `.tflite` files side by side.
 
     Args:
         models: `{label: model or path}`; the first is the reference. Compressed models
             are stripped first.
         data: `(x, y)`, or `x`, or a `tf.data.Dataset` of such batches; `y` are class
-            labels, one-hot labels, zeros and ones, or values: the loss that the first
-            model is compiled with says which, else their shapes do. With several
-            outputs `y` is a list or a dictionary.
-        batch_size: for Keras models.
-        num_threads: for latency.
-        latency: whether to measure it.
+            labels, one-hot labels, zeros and ones, or values: this is determined by the
+            loss with which the first model was compiled, or else by their shapes. For
+            several outputs, `y` is a list or a dictionary.
+        batch_size: batch size for arrays. A dataset is read batch by batch, and at most
+            one batch is held in memory.
+        num_threads: number of threads for latency.
+        latency: whether to measure latency.
 
     Returns:
         A `Comparison`.
 
     Raises:
-        ValueError: if there is no model, or data do not fit.
+        ValueError: if there is no model, or the data does not match.
         FileNotFoundError: if a file does not exist.
 
     Example:
@@ -165,61 +170,101 @@ def compare(
         >>> table["8 bits"].parameters
         10
     """
-    inputs, targets = _arrays(data)
-    rows, reference, tasks = [], None, None
-    for label, model in models.items():
-        with tempfile.TemporaryDirectory() as folder:
-            facts, predict = _facts(model, pathlib.Path(folder), num_threads, latency)
-            outputs = None if inputs is None else predict(inputs, batch_size)
-        quality = closeness = None
-        if outputs is not None:
-            if reference is None:
-                reference = outputs
-                targets = targets and in_order(targets[0], reference)
-                tasks = tasks_of(model, outputs, targets)
-            ordered = in_order(outputs, reference)
-            closeness = agreement(tasks, reference.values(), ordered)
-            quality = None if targets is None else score(tasks, ordered, targets)
-        rows.append(Row(label, **facts, accuracy=quality, agreement=closeness))
-    classifies = tasks is None or all(task.classifies for task in tasks)
-    return Comparison(tuple(rows), classifies)
+    with contextlib.ExitStack() as stack:
+        opened = {
+            label: _opened(model, stack, num_threads, latency)
+            for label, model in models.items()
+        }
+        first = next(iter(models.values()))
+        tasks, marks = _marks(first, opened, _batches(data, batch_size))
+    rows = [
+        Row(label, **facts, **marks.get(label, _UNMARKED))
+        for label, (facts, _) in opened.items()
+    ]
+    return Comparison(tuple(rows), all(task.classifies for task in tasks))
 
 
-def _facts(model, folder, num_threads, latency):
-    """What is known without data, and a function that predicts."""
+def _marks(model, opened, batches):
+    """The `Task` of each output, and `{label: accuracy and agreement}`, over all batches.
+
+    Args:
+        model: the model whose loss determines the task of each output.
+        opened: `{label: (facts, function that predicts)}`.
+        batches: iterable of `(x, y)`; `y` may be None.
+    """
+    tasks, found, counts = [], [], []
+    for x, y in batches:
+        outputs = [predict(x) for _, predict in opened.values()]
+        names = outputs[0]
+        targets = None if y is None else in_order(y, names)
+        tasks = tasks or tasks_of(model, names, targets)
+        ordered = [in_order(of_model, names) for of_model in outputs]
+        found.append(
+            [
+                [
+                    np.nan if targets is None else score(tasks, one, targets),
+                    agreement(tasks, ordered[0], one),
+                ]
+                for one in ordered
+            ]
+        )
+        counts.append(len(ordered[0][0]))
+    if not found:
+        return tasks, {}
+    means = np.average(found, axis=0, weights=counts).tolist()
+    return tasks, {
+        label: {
+            "accuracy": None if np.isnan(accuracy) else accuracy,
+            "agreement": closeness,
+        }
+        for label, (accuracy, closeness) in zip(opened, means, strict=True)
+    }
+
+
+def _opened(model, stack, num_threads, latency):
+    """The values that need no data, and a function that predicts a batch.
+
+    Files stay open until the stack is closed.
+    """
     if (
         isinstance(model, (str, os.PathLike))
         and pathlib.Path(model).suffix == ".tflite"
     ):
-        return _file_facts(pathlib.Path(model), num_threads, latency)
+        return _opened_file(pathlib.Path(model), stack, num_threads, latency)
     if isinstance(model, (str, os.PathLike)):
         model = load_model(model)
     plain = strip(model)
     measured = report(plain)
-    path = folder / "model.keras"
-    plain.save(path, include_optimizer=False)
+    size_bytes, zipped_bytes = _saved_sizes(plain)
     facts = {
         "kind": "keras",
-        "size_bytes": path.stat().st_size,
-        "zipped_bytes": _zipped(path),
+        "size_bytes": size_bytes,
+        "zipped_bytes": zipped_bytes,
         "parameters": measured.parameters,
         "nonzero_parameters": measured.nonzero_parameters,
         "macs": measured.macs,
         "latency_ms": benchmark(plain, num_threads).median_ms if latency else None,
     }
 
-    def predict(x, size):
+    def predict(x):
         _check_fits(x, plain)
-        return named_outputs(plain, plain.predict(x, batch_size=size, verbose=0))
+        return named_outputs(plain, plain.predict_on_batch(x))
 
     return facts, predict
+
+
+def _saved_sizes(plain):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.keras"
+        plain.save(path, include_optimizer=False)
+        return path.stat().st_size, _zipped(path)
 
 
 def _check_fits(x, model):
     specs = keras.tree.flatten(input_specs(model))
     arrays = keras.tree.flatten(x)
     shapes = [tuple(spec.shape) for spec in specs]
-    # Lists of numbers are one array, too.
+    # A list of numbers is one array, too.
     if len(arrays) == len(specs) and not all(map(_fits, arrays, shapes)):
         refuse(
             "compare(data)",
@@ -235,14 +280,14 @@ def _fits(array, shape):
     )
 
 
-def _file_facts(path, num_threads, latency):
-    def predict(x, _):
-        with Interpreter(path, num_threads) as interpreter:
-            outputs = interpreter.run(x)
-            names = interpreter.output_details
+def _opened_file(path, stack, num_threads, latency):
+    interpreter = stack.enter_context(Interpreter(path, num_threads))
+
+    def predict(x):
+        outputs = interpreter.run(x)
+        names = interpreter.output_details
         return outputs if isinstance(outputs, dict) else {next(iter(names)): outputs}
 
-    Interpreter(path).close()
     file = read(path.read_bytes())
     decode(file)
     parameters, nonzero = count_parameters(file)
@@ -262,23 +307,23 @@ def _zipped(path):
     return len(gzip.compress(path.read_bytes(), compresslevel=9))
 
 
-def _arrays(data):
-    """Inputs, and targets in a tuple of one, or None."""
+def _batches(data, batch_size):
+    """Batches `(x, y)`, one after the other; `y` may be None."""
     if data is None:
-        return None, None
-    if hasattr(data, "as_numpy_iterator"):
-        batches = list(data.as_numpy_iterator())
-        if isinstance(batches[0], tuple):
-            x, y = (_joined([batch[i] for batch in batches]) for i in (0, 1))
-            return x, (y,)
-        return _joined(batches), None
-    if isinstance(data, (tuple, list)):
-        return data[0], None if data[1] is None else (data[1],)
-    return data, None
-
-
-def _joined(batches):
-    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
+        return
+    if isinstance(data, tf.data.Dataset):
+        for batch in data.as_numpy_iterator():
+            yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
+        return
+    x, y = data if isinstance(data, (tuple, list)) else (data, None)
+    arrays = keras.tree.map_structure(
+        lambda part: None if part is None else np.asarray(part), (x, y)
+    )
+    for start in range(0, len(keras.tree.flatten(arrays)[0]), batch_size):
+        rows = slice(start, start + batch_size)
+        yield keras.tree.map_structure(
+            lambda part, rows=rows: None if part is None else part[rows], arrays
+        )
 
 
 def _kilobytes(size):

@@ -1,4 +1,4 @@
-"""Benchmarks of this host and of devices as one HTML file that needs nothing else."""
+"""Benchmarks of this host and of devices as one self-contained HTML file."""
 
 import html
 
@@ -15,19 +15,19 @@ from tfcompress.measuring.wording import (
 _UNKNOWN = "–"
 _EXPLANATION = (
     "Ratios are to the first model in the same place. Init is the time from the file's "
-    "bytes to a model that is ready to run. Memory is what opening and running the model "
-    "added at most. Agreement is with this host's answers."
+    "bytes to a model that is ready to run. Memory is the most that opening and running "
+    "the model added. Agreement is with this host's answers."
 )
 
 
 def write_html_benchmark(path, benchmarks, title="Benchmark"):
     """Writes one HTML page with a table of all models; it opens without a network.
 
-    Each model is set against the first one that was measured in the same place.
+    Each model is compared with the first one measured in the same place.
 
     Args:
-        path: where the page goes.
-        benchmarks: `Benchmarks`, of this host, of devices, or of both.
+        path: path of the page.
+        benchmarks: `Benchmarks` of this host, of devices, or of both.
         title: heading of the page.
 
     Returns:
@@ -82,7 +82,7 @@ def _models(rows):
 
 
 def _known_columns(rows):
-    """`{name: cells}` without columns of which nothing is known."""
+    """`{name: cells}` without columns that have no values."""
     firsts = {}
     for row in rows:
         firsts.setdefault(row.cpu, row)
@@ -106,7 +106,7 @@ def _how(row):
     return ", ".join(filter(None, words))
 
 
-# Cells: text, and what is printed small below it.
+# Cells: text, and small print below it.
 
 
 def _size(row, first):

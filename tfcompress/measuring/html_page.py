@@ -1,7 +1,7 @@
-"""What pages about measurements share: style, footer, and pieces of HTML.
+"""Shared parts of pages about measurements: style, footer, and pieces of HTML.
 
-Contents are escaped by the caller. Roles are spelt out because browsers drop them from
-tables that a phone's style restacks.
+Contents are escaped by the caller. Roles are explicit because browsers drop them from
+tables that the style for phones restacks.
 """
 
 import datetime
@@ -20,7 +20,7 @@ _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 
 
 def whole_page(title, lead, figures, sections, footer):
-    """A page that needs nothing else; only the title is escaped here."""
+    """A self-contained page; only the title is escaped here."""
     return string.Template(_TEMPLATE.read_text("utf-8")).substitute(
         title=html.escape(title),
         lead=lead,
@@ -58,18 +58,18 @@ def _version(package):
 
 
 def section(heading, explanation, content):
-    """A heading with what follows; the explanation may be empty."""
+    """A heading with its content; the explanation may be empty."""
     lead = f'<p class="soft">{explanation}</p>' if explanation else ""
     return f"<section><h2>{heading}</h2>{lead}{content}</section>"
 
 
 def details(summary, content):
-    """What a click on the summary opens."""
+    """Content that a click on the summary opens."""
     return f"<details><summary>{summary}</summary>{content}</details>"
 
 
 def table(kind, label, names, rows):
-    """A table that scrolls; `kind` is its class, `label` what a screen reader says."""
+    """A scrolling table; `kind` is its class, `label` its text for screen readers."""
     heads = (f'<th role="columnheader" scope="col">{name}</th>' for name in names)
     return (
         f'<div class="scroll {kind}" role="region" aria-label="{label}" tabindex="0">'
@@ -85,7 +85,7 @@ def row(name, cells, kind=""):
 
 
 def td(content, label="", small="", title=""):
-    """A cell; a phone shows the label, and `small` stands below the content."""
+    """A cell; phones show the label, and `small` is printed below the content."""
     small = f"<small>{small}</small>" if small else ""
     label = f' data-label="{label}"' if label else ""
     title = f' title="{title}"' if title else ""
@@ -93,5 +93,5 @@ def td(content, label="", small="", title=""):
 
 
 def breakable(name):
-    """A name whose lines may break behind slashes and underscores."""
+    """A name that may wrap after slashes and underscores."""
     return html.escape(name).replace("/", "/<wbr>").replace("_", "_<wbr>")

@@ -1,4 +1,4 @@
-"""A comparison and a report as one HTML file that needs nothing else."""
+"""A comparison and a report as one self-contained HTML file."""
 
 import html
 import math
@@ -48,17 +48,17 @@ def write_html_report(
 ):
     """Writes one HTML page about a compressed model; it opens without a network.
 
-    The headline sets the last row of the comparison against the first.
+    The headline compares the last row of the comparison with the first.
 
     Args:
-        path: where the page goes.
-        comparison: what `tfc.compare` returns.
-        report: what `tfc.report` returns for the compressed model; adds its layers.
+        path: path of the page.
+        comparison: result of `tfc.compare`.
+        report: result of `tfc.report` for the compressed model; adds its layers.
         before: the dense Keras model; adds histograms of its kernels.
         after: the compressed Keras model, stripped or not; likewise.
         title: heading of the page.
-        notes: sentences to print under the headline.
-        num_threads: that latency was measured with.
+        notes: sentences to print below the headline.
+        num_threads: number of threads with which latency was measured.
 
     Returns:
         The path.
@@ -277,10 +277,10 @@ def _layers(report):
     most_bits = max(32, *(w.bits for w in kernels))
     body = [_layer(w, most_bits) for w in kernels]
     explanation = (
-        "Bits are those of the smallest integer grid that holds the weight, 1 if all of "
-        "a channel are a number or its negative: all of the model take "
-        f"{bytes_text(report.memory_bytes)}. Entropy is the bits that an ideal code "
-        f"needs for one weight: {bytes_text(report.entropy_bytes)} for all of the model."
+        "Bits are those of the smallest integer grid that holds the weight, 1 if each "
+        "channel has only one number and its negative: the whole model takes "
+        f"{bytes_text(report.memory_bytes)}. Entropy is the number of bits per weight of "
+        f"an ideal code: {bytes_text(report.entropy_bytes)} for the whole model."
     )
     table = html_page.table("layers", "Weights of the layers", _LAYER_COLUMNS, body)
     return html_page.section("Layers", explanation, table)
@@ -330,7 +330,7 @@ def _histograms(models):
 
 
 def _kernels(model):
-    """`{name as in the report: array}` of all kernels and all treated weights."""
+    """`{name as in the report: array}` of all kernels and all weights with transforms."""
     treated = {id(t.variable): t for _, t in treatments(model)}
     found, paths = {}, weight_paths(model)
     for _, layer in leaves(model):

@@ -1,10 +1,10 @@
-"""Places for labels beside the points of a chart."""
+"""Places labels next to the points of a chart."""
 
 import math
 
 import numpy as np
 
-# A label further than this from its bubble is tied to it by a line.
+# A label further than this from its bubble is connected to it by a line.
 NEAR = 8
 
 _NUM_ORDERS = 24
@@ -15,18 +15,18 @@ _NO_ROOM = 1e4
 
 
 def place_labels(bubbles, sizes, bounds):
-    """Upper left corners of labels that cover no bubble, no label and no line.
+    """Upper left corners of labels that cover no bubble, label or line.
 
-    Each label takes the free spot nearest to its bubble, one after the other; of many
-    orders the one with the shortest ways is kept.
+    One label after another takes the free spot nearest to its bubble; of many orders, the
+    one with the shortest distances is used.
 
     Args:
         bubbles: list of `(x, y, radius)`.
         sizes: width and height of each label.
-        bounds: left, top, right and bottom that labels keep to.
+        bounds: left, top, right and bottom limits for labels.
 
     Returns:
-        A list of `(x, y)`, with None for a label that finds no room.
+        A list of `(x, y)`, with None for a label without a free spot.
 
     Example:
         >>> place_labels([(50, 50, 5)], [(40, 20)], (0, 0, 100, 100))
@@ -62,10 +62,10 @@ def _best_spot(bubble, size, bounds, taken, in_the_way):
 
     Args:
         bubble: `(x, y, radius)`.
-        size: of the label.
-        bounds: of the chart.
+        size: size of the label.
+        bounds: limits of the chart.
         taken: boxes that the label must not touch.
-        in_the_way: boxes that its line had better not cross.
+        in_the_way: boxes that its line should not cross.
     """
     (x, y, radius), (wide, tall), (left, top, right, bottom) = bubble, size, bounds
     columns = np.append(np.arange(left, right - wide, _GRID), x + radius + 4)
@@ -81,7 +81,7 @@ def _best_spot(bubble, size, bounds, taken, in_the_way):
         for p, q in line:
             crosses |= (p > a) & (p < c) & (q > b) & (q < d)
     gap = np.hypot(near_x - x, near_y - y)
-    # Of spots equally near, the one level with the bubble, on its right.
+    # Of equally near spots, prefer the one level with the bubble, on its right.
     cost = gap + 0.2 * np.abs(v + tall / 2 - y) + 2.0 * (u < x) + _CROSSING * crosses
     best = np.argmin(np.where(free, cost, np.inf))
     if not free.flat[best]:
@@ -92,5 +92,5 @@ def _best_spot(bubble, size, bounds, taken, in_the_way):
 
 
 def _apart(bubble, other):
-    """Whether a line from the one need not start inside the other."""
+    """Whether a line from one bubble does not have to start inside the other."""
     return math.dist(bubble[:2], other[:2]) > bubble[2] + other[2] + 3

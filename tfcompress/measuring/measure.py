@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter, load_delegate
 
 
 def measure(path, num_threads, runs, warm_up, min_seconds, delegate=None):
-    """The figures of `Benchmark` that only the process itself can know."""
+    """The figures of `Benchmark` that only the measured process can know."""
     content = pathlib.Path(path).read_bytes()
     before = _forget_peak_memory()
     start = time.perf_counter()
@@ -49,7 +49,7 @@ def set_examples(interpreter):
 
 
 def times_ms(run, runs, min_seconds):
-    """Milliseconds of each of so many runs, or of more, for so long at least."""
+    """Milliseconds of each run, for at least this many runs and seconds."""
     times, end = [], time.perf_counter() + min_seconds
     while len(times) < runs or time.perf_counter() < end:
         start = time.perf_counter()
@@ -59,7 +59,7 @@ def times_ms(run, runs, min_seconds):
 
 
 def _forget_peak_memory():
-    """Starts a new peak where the system can, and returns the bytes in use now."""
+    """Resets the peak if the system can, and returns the bytes in use now."""
     try:
         pathlib.Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -1,4 +1,4 @@
-"""What a model's weights look like: sizes, zeros, distinct values, bits, work."""
+"""Describes a model's weights: sizes, zeros, distinct values, bits, work."""
 
 import collections
 import dataclasses
@@ -24,25 +24,25 @@ class WeightReport:
     """One weight of a model.
 
     Attributes:
-        name: path of the layer and the weight, `conv1/kernel`.
+        name: path of the layer and the weight, such as `conv1/kernel`.
         layer: class of the layer.
-        shape: of the weight.
+        shape: shape of the weight.
         parameters: number of elements.
         macs: multiply-accumulates of its layer for one sample; None for weights that
             are not kernels.
-        binary_macs: those of them that can be done on bits: of a kernel of one bit, or
-            of three values, which are two planes of bits, whose inputs are all signs.
+        binary_macs: those of them that can be done on bits: for a kernel with one bit, or
+            with three values (two planes of bits), whose inputs are all signs.
             `tfc.export_tflite` finds the same kernels and signs.
         sparsity: fraction of zeros.
-        unique_values: distinct values.
-        bits: bits of the smallest symmetric integer grid, one scale an output channel,
-            that holds the weight exactly; 1 where each channel has only the values of
-            its scale and minus its scale; the data type's bits if there is no grid.
-        memory_bytes: bytes at these bits, without scales; what neither is a kernel nor
-            has transforms has the bytes of its data type.
+        unique_values: number of distinct values.
+        bits: bits of the smallest symmetric integer grid, with one scale per output
+            channel, that holds the weight exactly; 1 if each channel has only its scale
+            and minus its scale as values; the data type's bits if there is no grid.
+        memory_bytes: bytes at these bits, without scales; weights that are neither kernels
+            nor have transforms count with the bytes of their data type.
         entropy: bits per weight that an ideal code for single weights needs.
-        transforms: what is applied to it, in order.
-        skipped: why nothing is, or None.
+        transforms: transforms applied to it, in order.
+        skipped: why there are none, or None.
     """
 
     name: str
@@ -89,22 +89,22 @@ class Report:
 
     @property
     def binary_macs(self):
-        """Those of them that can be done on bits."""
+        """Multiply-accumulates that can be done on bits."""
         return sum(w.binary_macs or 0 for w in self.weights)
 
     @property
     def real_macs(self):
-        """The others; where only the weights are binary, they are additions."""
+        """The other multiply-accumulates; additions if only the weights are binary."""
         return self.macs - self.binary_macs
 
     @property
     def memory_bytes(self):
-        """Bytes of all weights, each at its bits."""
+        """Bytes of all weights, each with its own bits."""
         return sum(w.memory_bytes for w in self.weights)
 
     @property
     def float32_bytes(self):
-        """Bytes of all weights at 32 bits."""
+        """Bytes of all weights with 32 bits."""
         return 4 * self.parameters
 
     @property
@@ -224,9 +224,9 @@ class Report:
 
 
 _CAPTION = (
-    "1-bit MACs: kernels of one bit, or of three values, whose inputs are all -1 or 1. "
-    "All others count as 32-bit MACs, those of binary kernels and real inputs too, which "
-    "are additions. Zeros in total: those of kernels. Bytes: without scales."
+    "1-bit MACs: kernels with one bit, or three values, whose inputs are all -1 or 1. "
+    "All others count as 32-bit MACs, including those of binary kernels with real "
+    "inputs, which are additions. Total zeros: those of kernels. Bytes: without scales."
 )
 
 
@@ -239,18 +239,18 @@ def _macs_cells(weight):
 
 
 @checked
-def report(model: BuiltModel()):
+def report(model: BuiltModel()) -> Report:
     """Measures every weight of a model, compressed or plain.
 
-    Compressed weights are measured as they will be when stripped. What no transform
-    treats stands in the table with the reason.
+    Compressed weights are measured as they will be after `tfc.strip`. Weights without a
+    transform are listed with the reason.
 
     Args:
         model: a built Keras model.
 
     Returns:
-        A `Report`. Where kernels are binary the graph of the model tells which of them
-        read signs; a subclassed model that cannot be followed has none.
+        A `Report`. The graph of the model tells which binary kernels read signs; in a
+        subclassed model whose graph cannot be followed, none do.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
@@ -282,9 +282,9 @@ def report(model: BuiltModel()):
 
 
 def _with_binary_macs(model, rows, binary):
-    """The rows; binary kernels that read signs work on bits."""
+    """The rows, with binary MACs for binary kernels that read signs."""
     kernels = collections.Counter(id(layer) for layer, w in rows if w.macs is not None)
-    # With several kernels, as of LSTM, it is unknown which one reads the input.
+    # With several kernels, as in LSTM, it is unknown which one reads the input.
     binary = {row for row, layer in binary.items() if kernels[id(layer)] == 1}
     readers = reads_signs(model) if binary else ()
     for layer, weight in rows:
@@ -317,9 +317,9 @@ def _measure(name, ref, treatment, value, work):
 
 
 def _codes(matrix):
-    """The weights as whole numbers of an integer grid, and its bits, if there is one."""
+    """The weights as integers on a grid, and its bits, if there is a grid."""
     scales, levels = integer_grid(matrix)
-    # A channel of one weight is always a scale times one.
+    # A channel with a single weight always is a scale times one.
     if not levels.all() or not np.any(matrix) or len(matrix) == 1:
         return matrix, matrix.dtype.itemsize * 8
     codes = np.rint(matrix / np.where(scales > 0, scales, 1.0))
@@ -368,5 +368,5 @@ def _untreatable(path, layer, variable):
         memory_bytes=value.nbytes,
         entropy=_entropy(counts),
         transforms=(),
-        skipped=f"{variable.dtype} weights: transforms work on floating point",
+        skipped=f"{variable.dtype} weights: transforms need floating point",
     )

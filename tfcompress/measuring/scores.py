@@ -1,4 +1,4 @@
-"""How right the outputs of a model are, in the sense of the loss that it was trained by."""
+"""Scores the outputs of a model, according to the loss it was trained with."""
 
 import dataclasses
 
@@ -8,16 +8,18 @@ import numpy as np
 from tfcompress.core.keras_internals import compile_arguments
 
 CLASSES, BINARY, VALUES = "classes", "binary", "values"
+# Parts of the names of losses on values.
+_ERRORS = ("square", "absolute", "huber", "logcosh")
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What an output is for.
+    """The task of an output.
 
     Attributes:
-        kind: `"classes"`: the largest entry of the last axis is the class, in each place
-            of a segmentation too; `"binary"`: each entry says yes or no; `"values"`.
-        threshold: from which on a binary entry says yes.
+        kind: `"classes"`: the largest entry of the last axis is the class, also at each
+            position of a segmentation; `"binary"`: each entry means yes or no; `"values"`.
+        threshold: value from which a binary entry means yes.
     """
 
     kind: str
@@ -25,17 +27,17 @@ class Task:
 
     @property
     def classifies(self):
-        """Whether scores are shares of right answers."""
+        """Whether scores are fractions of correct answers."""
         return self.kind != VALUES
 
     def decided(self, outputs):
-        """Classes, or yes and no; values as they are."""
+        """Classes, or yes and no; values are returned unchanged."""
         if self.kind == CLASSES:
             return outputs.argmax(axis=-1)
         return outputs > self.threshold if self.kind == BINARY else outputs
 
     def score(self, outputs, targets):
-        """The share of right answers, or minus the mean squared error.
+        """The fraction of correct answers, or minus the mean squared error.
 
         Args:
             outputs: array `(samples, ..., entries)`.
@@ -56,7 +58,7 @@ class Task:
         return float(np.mean(found == wanted))
 
     def agreement(self, outputs, others):
-        """The share of equal answers, or the mean absolute difference."""
+        """The fraction of equal answers, or the mean absolute difference."""
         if self.classifies:
             return float(np.mean(self.decided(outputs) == self.decided(others)))
         return float(np.mean(np.abs(outputs - others)))
@@ -65,13 +67,13 @@ class Task:
 def tasks_of(model, outputs, targets=None, loss=None):
     """The `Task` of each output.
 
-    The loss that a model is compiled with says it; without one, or with one that is not
-    known, the shapes and values of outputs and targets do.
+    It is determined by the loss with which the model was compiled; without a known loss, by
+    the shapes and values of outputs and targets.
 
     Args:
         model: a Keras model, or None.
         outputs: `{name: array}`, some outputs.
-        targets: list of arrays, what they should be; None if that is not known.
+        targets: list of arrays, the expected outputs; None if unknown.
         loss: as in `compile`, if it is not the model's own.
     """
     losses = _losses(loss or own_loss(model), list(outputs))
@@ -83,7 +85,7 @@ def tasks_of(model, outputs, targets=None, loss=None):
 
 
 def score(tasks, outputs, targets):
-    """The mean over all outputs; minus infinity where an output is not finite."""
+    """The mean score of all outputs; minus infinity if an output is not finite."""
     if not all(np.isfinite(output).all() for output in outputs):
         return -float("inf")
     parts = [
@@ -94,7 +96,7 @@ def score(tasks, outputs, targets):
 
 
 def agreement(tasks, outputs, others):
-    """The mean over all outputs."""
+    """The mean agreement of all outputs."""
     parts = [
         task.agreement(output, other)
         for task, output, other in zip(tasks, outputs, others, strict=True)
@@ -103,14 +105,14 @@ def agreement(tasks, outputs, others):
 
 
 def in_order(values, names):
-    """Outputs or targets, however they are structured, as a list of arrays.
+    """Outputs or targets in any structure, as a list of arrays.
 
     Args:
         values: an array, a list of arrays for several outputs, or `{name: array}`.
-        names: of the outputs, in their order.
+        names: names of the outputs, in order.
 
     Raises:
-        ValueError: if there are others.
+        ValueError: if names or number of arrays differ.
 
     >>> [a.tolist() for a in in_order({"b": [1, 2], "a": np.zeros(1)}, ["a", "b"])]
     [[0.0], [1, 2]]
@@ -120,21 +122,21 @@ def in_order(values, names):
     elif isinstance(values, dict):
         if not set(values).isdisjoint(names):
             raise ValueError(
-                f"There are the outputs {list(names)}, and arrays for {list(values)}."
+                f"The outputs are {list(names)}, but there are arrays for {list(values)}."
             )
-        # Files may have other names than their models.
+        # Names in files may differ from those of their models.
         values = list(values.values())
     elif len(names) == 1:
         values = [values]
     if len(values) != len(names):
         raise ValueError(
-            f"There are the outputs {list(names)}, and {len(values)} arrays for them."
+            f"The outputs are {list(names)}, but there are {len(values)} arrays for them."
         )
     return [np.asarray(value) for value in values]
 
 
 def own_loss(model):
-    """The loss that a model is compiled with, as it was given; None without one.
+    """The loss passed to a model's `compile`, or None.
 
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> model.compile(loss="mse")
@@ -146,7 +148,7 @@ def own_loss(model):
 
 
 def _losses(given, names):
-    """The loss of each output, None where there is none."""
+    """The loss of each output, or None."""
     if isinstance(given, dict):
         return [given.get(name) for name in names]
     if isinstance(given, (list, tuple)):
@@ -155,14 +157,17 @@ def _losses(given, names):
 
 
 def _by_loss(loss):
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
-    name = (name or type(loss).__name__).replace("_", "").lower()
+    if isinstance(loss, str):
+        # "mse" is an abbreviation.
+        loss = keras.losses.get(loss)
+    name = getattr(loss, "__name__", None) or type(loss).__name__
+    name = name.replace("_", "").lower()
     if "binary" in name:
         return Task(BINARY, 0.0 if getattr(loss, "from_logits", False) else 0.5)
     if "categorical" in name:
         return Task(CLASSES)
-    is_known = hasattr(keras.losses, type(loss).__name__) or isinstance(loss, str)
-    return Task(VALUES) if loss is not None and is_known and "square" in name else None
+    is_known = hasattr(keras.losses, getattr(loss, "__name__", type(loss).__name__))
+    return Task(VALUES) if is_known and any(map(name.__contains__, _ERRORS)) else None
 
 
 def _by_values(output, target):
@@ -182,7 +187,7 @@ def _by_values(output, target):
 
 
 def _is_whole(target):
-    """Whether numbers may be labels; files often hold labels as floats."""
+    """Whether numbers may be labels, since files often hold labels as floats."""
     return target.dtype.kind in "iub" or bool((target == np.round(target)).all())
 
 

@@ -1,4 +1,4 @@
-"""What happens to the weights, in TensorBoard."""
+"""Logs compressed weights to TensorBoard."""
 
 import importlib.util
 
@@ -15,15 +15,15 @@ class TensorBoardLogger(keras.callbacks.Callback):
     """Writes sparsity, distinct values and a histogram of each compressed weight.
 
     Tags are `sparsity/<weight>`, `unique_values/<weight>`, `weights/<weight>` and
-    `sparsity/all`, of the effective weights (after their transforms), at the
-    optimizer's step, after each epoch.
+    `sparsity/all`, for the effective weights (after their transforms), written after each
+    epoch at the optimizer's step.
 
     Args:
-        log_dir: folder of the event files; a sub-folder `compression` is made in it.
-        every: epochs between records.
+        log_dir: folder of the event files; a subfolder `compression` is created in it.
+        every: number of epochs between records.
 
     Raises:
-        ImportError: if TensorBoard is not installed, which TensorFlow writes with.
+        ImportError: if TensorBoard is not installed, which TensorFlow needs for writing.
         ValueError: if the model has no compressed weight.
 
     Example:

@@ -1,4 +1,4 @@
-"""Numbers as short text: sizes, times, ratios, in three digits."""
+"""Numbers as short text with three digits: sizes, times, ratios."""
 
 
 def bytes_text(value, digits="#.3g"):
@@ -33,12 +33,12 @@ def time_text(value):
 
 
 def ratio_text(first, value, words):
-    """How many times `value` is less or more than `first`; "" if it is the same.
+    """How many times `value` is smaller or larger than `first`; "" if they are equal.
 
     Args:
         first: the number to compare with.
         value: the other number.
-        words: what to say for less and for more.
+        words: the words for less and for more.
 
     Example:
         >>> ratio_text(12.0, 4.0, ("faster", "slower"))
@@ -65,7 +65,7 @@ def points_text(first, value):
 
 
 def listed(names):
-    """Names as a sentence has them.
+    """Names as an enumeration in a sentence.
 
     >>> listed(["a", "b", "c"])
     'a, b and c'

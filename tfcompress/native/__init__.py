@@ -11,7 +11,7 @@ _STATUS = {1: "corrupt data", 2: "an unknown encoding", 3: "not enough memory"}
 
 
 class NativeError(RuntimeError):
-    """Something needs the native core, which is not there."""
+    """Raised if the native core is needed but missing."""
 
 
 @functools.cache
@@ -46,16 +46,16 @@ def require(purpose):
 
 
 def decode(name, stream, count, reference):
-    """Symbols `(count,)` as `uint8` that a decoder of the core reads from bytes.
+    """Symbols, `uint8` array `(count,)`, that a decoder of the core reads from bytes.
 
     Args:
-        name: of the decoder.
+        name: name of the decoder.
         stream: bytes.
         count: number of symbols.
-        reference: decodes `(stream, count)` where the core is missing.
+        reference: a function that decodes `(stream, count)` if the core is missing.
 
     Raises:
-        ValueError: if the decoder refuses the stream.
+        ValueError: if the decoder rejects the stream.
     """
     if library() is None:
         return reference(stream, count)
@@ -74,7 +74,7 @@ def encode(function, *values, capacity):
 
 
 def arguments(*values):
-    """Arrays and sizes as a function of the core takes them."""
+    """Arrays and sizes in the form that functions of the core expect."""
     return [
         pointer(v) if isinstance(v, np.ndarray) else ctypes.c_size_t(v) for v in values
     ]
@@ -84,8 +84,8 @@ def check(status, what):
     """Turns a status of the core into an error.
 
     Raises:
-        MemoryError: if memory was short.
-        ValueError: if the core refused the data.
+        MemoryError: if there was not enough memory.
+        ValueError: if the core rejected the data.
     """
     if status == 0:
         return

@@ -2,7 +2,7 @@
 
    Bits: the last axis, of `channels` values, is stored in ceil(channels / 32) words of
    32 bits. Value c is bit c % 32 of word c / 32, counted from the lowest; a set bit is
-   -1, a clear bit +1. Bits behind the last value are clear. */
+   -1, a clear bit +1. Bits after the last value are clear. */
 #ifndef TFC_FORMAT_H
 #define TFC_FORMAT_H
 

@@ -1,4 +1,4 @@
-/* Instruction sets that operations are written for. All compute the same bits. */
+/* Instruction sets that operations support. All compute the same bits. */
 #ifndef TFC_ISA_H
 #define TFC_ISA_H
 
@@ -7,7 +7,7 @@
 #include "status.h"
 
 typedef enum {
-  TFC_ISA_BEST = 0, /* the fastest one that this processor has */
+  TFC_ISA_BEST = 0, /* the fastest that this processor supports */
   TFC_ISA_REFERENCE = 1,
   TFC_ISA_PORTABLE = 2,
   TFC_ISA_AVX2 = 3,

@@ -1,4 +1,4 @@
-/* Windows that slide along one axis: sizes and padding as TensorFlow has them. */
+/* Windows that slide along one axis: sizes and padding as in TensorFlow. */
 #ifndef TFC_WINDOW_H
 #define TFC_WINDOW_H
 
@@ -9,7 +9,7 @@ typedef struct {
   int32_t in, kernel, stride, dilation;
   int32_t out;
   int32_t padding; /* before the first input */
-  int32_t covered; /* from the first place of the first window to the last of the last */
+  int32_t covered; /* from the start of the first window to the end of the last */
 } tfc_window;
 
 /* False if a size is not positive or too large, or if no window fits. */
@@ -35,12 +35,12 @@ static inline bool tfc_window_create(int32_t in, int32_t kernel, int32_t stride,
   return true;
 }
 
-/* From first to before end. */
+/* The range [first, end). */
 typedef struct {
   int32_t first, end;
 } tfc_span;
 
-/* The places of window `index` that lie inside of the input. */
+/* The positions of window `index` that lie inside the input. */
 static inline tfc_span tfc_window_inside(const tfc_window* window, int32_t index) {
   const int64_t start = (int64_t)index * window->stride - window->padding;
   const int64_t dilation = window->dilation;

@@ -1,4 +1,4 @@
-"""Weights, neurons and channels that can go."""
+"""Removes weights, neurons and channels."""
 
 from tfcompress.pruning import tickets
 

@@ -1,4 +1,4 @@
-"""Magnitude pruning and its relatives, as a Keras callback."""
+"""Magnitude pruning and related methods as a Keras callback."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ from tfcompress.pruning.prune import (
 )
 from tfcompress.schedules import Scaled
 
-# The part of the training after the last change of masks in which weights recover.
+# Weights recover for 1 / 3 of the training that remains after the last pruning.
 _RECOVERY = 3
 
 
@@ -29,47 +29,48 @@ SCHEDULES = Converted(
 
 
 class Pruning(keras.callbacks.Callback):
-    """Assigns the masks of a model while it trains.
+    """Updates the masks of a model while it trains.
 
-    Whenever the schedule is due, the weights with the lowest scores are masked:
-    exactly as many as the schedule's sparsity says, chosen by `criterion` among the
-    groups of `pattern`, shared out between the weights by `scope`. Weights are scored
-    as they are before their mask, so that a masked weight can return later.
+    Whenever the schedule is due, the weights with the lowest scores are masked: exactly
+    as many as the schedule's sparsity requires, chosen by `criterion` among the groups
+    of `pattern`, and distributed among the weights by `scope`. Weights are scored
+    before their mask is applied, so that a masked weight can return later.
 
     Steps are optimizer iterations: `steps_per_execution`, resumed training and custom
     loops (call `update(step)` yourself) all keep their place in the schedule. Masks are
-    variables of the model and are saved with it. A training that begins with fewer zeros
-    than the schedule asks for by then, as after an earlier one to a lower sparsity or
-    with weights that were restored, catches up at once.
+    variables of the model and are saved with it. If training starts with fewer zeros
+    than the schedule requires at that step, for example after training to a lower
+    sparsity or after restoring weights, the model is pruned at once to catch up.
 
-    Workers that train together (`tf.distribute.MultiWorkerMirroredStrategy`) have the same
-    masks, those that the first of them chose.
+    Workers that train together (`tf.distribute.MultiWorkerMirroredStrategy`) have the
+    same masks, chosen by the first worker.
 
     Transforms after a mask that share values or have very few (`Codebook`, `Binary`,
-    `Ternary`, `TrainedTernary`, grids of 2 or 3 bits) wait until the schedule is over and
-    a third of the remaining training has made up for the last weights that went; one
-    training then does as well as one for the masks and another for the values. Where
-    the length of the training is not known they wait for the end of the schedule; at the
-    end of the training they begin in any case. `tfc.callbacks.Staging` overrules this.
+    `Ternary`, `TrainedTernary`, grids of 2 or 3 bits) wait until the schedule is over
+    and the model has recovered from the last pruning for a third of the remaining
+    training; a single training then does as well as one for the masks and another for
+    the values. If the length of the training is unknown, they wait for the end of the
+    schedule; at the end of training they start in any case. `tfc.callbacks.Staging`
+    takes precedence over this.
 
     Args:
         schedule: a `tfc.schedules` object, or a number for a constant sparsity; or
             `{pattern: schedule}` with patterns as in `tfc.compress`. Each pattern's
-            sparsity is shared out between the weights that it covers; masks of other
-            weights are left alone.
+            sparsity is distributed among the weights that it covers; masks of other
+            weights are left unchanged.
         criterion: a `tfc.criteria` object or name.
         pattern: a `tfc.patterns` object or name.
         scope: a `tfc.scopes` object or name.
-        data: batches over which criteria that need signals gather them; of several
-            workers each may pass others, and all of them count.
-        num_kept: how many weights stay in the end, or `{pattern: count}`; the schedule
-            is scaled so that it ends there. Exact as in `tfc.prune`.
+        data: batches over which criteria that need signals collect them; each of
+            several workers may pass its own, and all of them count.
+        num_kept: the number of weights that stay in the end, or `{pattern: count}`; the
+            schedule is scaled to end there. Exact as in `tfc.prune`.
 
     Raises:
-        ValueError: if the model has no `Mask` transform, a pattern matches none of
-            those that have, weights are not finite, or workers resume from different
-            steps; if `num_kept` is more than there
-            are, or comes with schedules for patterns or with one that ends at 0.
+        ValueError: if the model has no `Mask` transform, a pattern matches no masked
+            weight, weights are not finite, or workers resume from different steps; if
+            `num_kept` exceeds the number of weights, or is combined with schedules for
+            patterns or with one that ends at 0.
 
     Source: Zhu and Gupta, "To prune, or not to prune" (2017).
 
@@ -104,17 +105,17 @@ class Pruning(keras.callbacks.Callback):
 
     @property
     def criterion(self):
-        """How much weights matter."""
+        """The criterion that scores weights."""
         return self.engine.criterion
 
     @property
     def pattern(self):
-        """Which of them go together."""
+        """Which weights are pruned together."""
         return self.engine.pattern
 
     @property
     def scope(self):
-        """How the sparsity is shared out."""
+        """How the sparsity is distributed."""
         return self.engine.scope
 
     def set_model(self, model):
@@ -125,13 +126,13 @@ class Pruning(keras.callbacks.Callback):
         self._find_stages()
 
     def _find_parts(self):
-        """What is masked, and `[(schedule, members)]`."""
+        """The masked weights, and `[(schedule, members)]`."""
         if self.num_kept is None:
             return self._masked, by_rule(self.schedule, self._masked)
         if isinstance(self.schedule, dict) or not self.schedule.final_value:
             raise ValueError(
                 f"Pruning(num_kept={self.num_kept}) got schedule={self.schedule}, expected "
-                "one schedule for all weights that ends above 0, which is scaled."
+                "a single schedule for all weights that ends above 0, to be scaled."
             )
         parts = by_count("Pruning", self.num_kept, self._masked)
         return self._masked, [
@@ -140,11 +141,11 @@ class Pruning(keras.callbacks.Callback):
         ]
 
     def on_train_begin(self, logs=None):
-        """Forgets where the last training stood."""
+        """Discards the step of the previous training."""
         self._count.begin(None)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Takes up the schedule where the optimizer stands, after all restoring."""
+        """Resumes the schedule at the optimizer's step, once all state is restored."""
         if self._count.read is not None:
             return
         step = self._steps_done()
@@ -157,7 +158,7 @@ class Pruning(keras.callbacks.Callback):
             (schedule(schedule.last_due(step)), members)
             for schedule, members in self._parts
         ]
-        # Restored masks stay where they are what the schedule says.
+        # Restored masks stay if they agree with the schedule.
         if behind := [part for part in asked if self._is_behind(*part)]:
             self._prune(behind)
 
@@ -166,7 +167,7 @@ class Pruning(keras.callbacks.Callback):
         return steps_done(self.model, trained)
 
     def _steps_to_come(self, epoch):
-        """Optimizer iterations of this training, 0 if that is not known."""
+        """Optimizer iterations of this training, 0 if unknown."""
         steps_per_epoch = self.params.get("steps") or 0
         return (self.params.get("epochs", epoch) - epoch) * steps_per_epoch
 
@@ -175,7 +176,7 @@ class Pruning(keras.callbacks.Callback):
         return sparsity > (masked + self._tolerance(members) if masked else 0)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Prunes if the schedule says so."""
+        """Prunes if the schedule is due."""
         if self._is_due(self._count.read, self._count.add_batch(self.model)):
             self.update(self._steps_done())
 
@@ -190,7 +191,7 @@ class Pruning(keras.callbacks.Callback):
             logs["sparsity"] = self.sparsity
 
     def on_train_end(self, logs=None):
-        """Starts what still waits."""
+        """Starts transforms that are still waiting."""
         for _, treatments in self._stages:
             for treatment in treatments:
                 treatment.begin()
@@ -199,7 +200,7 @@ class Pruning(keras.callbacks.Callback):
         """Prunes if the schedule is due at `step`; for custom training loops.
 
         Args:
-            step: optimizer iterations so far.
+            step: the number of optimizer iterations so far.
         """
         previous = self._count.read
         self._count.begin(step)
@@ -213,7 +214,7 @@ class Pruning(keras.callbacks.Callback):
         self._stage(step)
 
     def _find_stages(self, last_step=0):
-        """When what waits for masks begins: `[(step, treatments)]`."""
+        """When transforms that wait for masks start: `[(step, treatments)]`."""
         self._stages = []
         for schedule, members in self._parts:
             treatments = [
@@ -244,7 +245,7 @@ class Pruning(keras.callbacks.Callback):
         self._prune([(sparsity, members) for _, members in self._parts])
 
     def _prune(self, parts):
-        """Masks members of the model; `[(sparsity, members)]`."""
+        """Masks members of the model, given as `[(sparsity, members)]`."""
         self.engine.prune(self.model, parts, self.data)
         self.sparsity = self._masked_fraction()
 
@@ -255,13 +256,13 @@ class Pruning(keras.callbacks.Callback):
         return self._fraction(self._members)
 
     def _fraction(self, members):
-        """What part of some members is masked."""
+        """The masked fraction of some members."""
         masks = [weight.kept() for weight in members]
         kept = sum(np.count_nonzero(mask) for mask in masks)
         return float(1 - kept / sum(mask.size for mask in masks))
 
     def _tolerance(self, members):
-        """What part of some members can stay beyond what the schedule says."""
+        """The fraction of some members that may stay beyond the schedule."""
         sizes = [
             (np.prod(shape), self.pattern.pool(np.zeros(shape, bool)).size)
             for shape in (weight.layout.canonical_shape for weight in members)
@@ -271,7 +272,7 @@ class Pruning(keras.callbacks.Callback):
 
 
 def _schedules(value):
-    """A `Schedule`, or `{pattern: Schedule}`; a name with arguments is no pattern."""
+    """A `Schedule`, or `{pattern: Schedule}`; a name with arguments is not a pattern."""
     is_rules = isinstance(value, dict) and not (
         "class_name" in value
         or (

@@ -1,4 +1,4 @@
-"""How much weights matter, gathered while they train."""
+"""The importance of weights, accumulated while they train."""
 
 import contextlib
 
@@ -13,7 +13,7 @@ from tfcompress.core.replicas import own_variable
 from tfcompress.pruning.criteria.lifelong import Lifelong
 from tfcompress.pruning.prune import kernels
 
-# Of each measure: its signal over data, and the power of the weight it is multiplied by.
+# For each measure: its signal over data, and the power of the weight that multiplies it.
 _SIGNALS = {
     "fisher": ("squared_gradient", 2),
     "memory_aware_synapses": ("output_sensitivity", 1),
@@ -22,33 +22,33 @@ _SIGNALS = {
 
 
 class LifelongImportance(keras.callbacks.Callback):
-    """Gathers over the training how much each weight matters.
+    """Accumulates the importance of each weight during training.
 
     - `"synaptic_intelligence"`: `ω += -g Δθ` at each step, with the gradient `g` of the
       loss without regularizers and the actual step `Δθ` of the optimizer; for each
-      training `Ω += max(0, ω / (Δ² + ξ))`, with the whole way `Δ` since it began. In the
-      graph of the training step, without data of its own.
+      training `Ω += max(0, ω / (Δ² + ξ))`, with the total change `Δ` since it began.
+      Computed in the graph of the training step, without additional data.
     - `"fisher"`: `Ω += E_n[(dL_n/dw)²]` over the samples of `data`, after each epoch
       (elastic weight consolidation).
     - `"memory_aware_synapses"`: `Ω += E_b |d‖f(x)‖²/dw|` over the batches of `data`,
       after each epoch; no labels are needed.
 
-    Kernels are looked at. A later `fit` with the same object adds to what is there. The
-    result is the attribute `criterion`, for `tfc.prune`, `tfc.prune_channels` and the
-    callbacks that prune, in later trainings or, from the second epoch on, in this one. It
-    multiplies `Ω` by `w²`, with memory aware synapses by `|w|`.
+    Only kernels are measured. A later `fit` with the same object adds to the existing
+    values. The result is the attribute `criterion`, for `tfc.prune`,
+    `tfc.prune_channels` and pruning callbacks, in later trainings or, from the second
+    epoch on, in this one. It multiplies `Ω` by `w²`, or by `|w|` for memory aware synapses.
 
     Args:
         measure: one of the three.
-        data: batches `(x, y)`, or `x` for memory aware synapses; none for synaptic
+        data: batches `(x, y)`, or `x` for memory aware synapses; None for synaptic
             intelligence.
-        damping: `ξ`, keeps weights that hardly moved from mattering beyond measure.
+        damping: `ξ`, limits the importance of weights that hardly moved.
 
     Attributes:
-        criterion: a `tfc.criteria.Lifelong`, as of the last epoch.
+        criterion: a `tfc.criteria.Lifelong` with the values after the last epoch.
 
     Raises:
-        ValueError: if data are missing, or there are some that nobody looks at.
+        ValueError: if data is missing, or given although it is not used.
 
     Source: SI: Zenke et al., "Continual learning through synaptic intelligence" (2017),
     equations 3 to 5; EWC: Kirkpatrick et al., "Overcoming catastrophic forgetting in
@@ -74,9 +74,7 @@ class LifelongImportance(keras.callbacks.Callback):
         super().__init__()
         self._signal, power = _SIGNALS[measure]
         if (data is None) != (self._signal is None):
-            what = (
-                "takes none, but some were given" if data is not None else "needs data="
-            )
+            what = "takes no data, but got some" if data is not None else "needs data="
             raise ValueError(
                 f"LifelongImportance({measure!r}) gathers over data: {what}."
             )
@@ -86,12 +84,12 @@ class LifelongImportance(keras.callbacks.Callback):
         self._watching = contextlib.ExitStack()
 
     def on_train_begin(self, logs=None):
-        """Begins to watch the optimizer."""
+        """Starts watching the optimizer."""
         self._weights = kernels(self.model)
         self._before = dict(self.criterion.values)
         if self._signal is not None:
             return
-        # Where an earlier training broke off.
+        # In case an earlier training was interrupted.
         self._watching.close()
         variables = [weight.ref.variable for weight in self._weights]
         self._start = [variable.numpy() for variable in variables]
@@ -99,7 +97,7 @@ class LifelongImportance(keras.callbacks.Callback):
             self._path = [own_variable(v.shape, v.dtype) for v in variables]
         optimizer = optimizer_of(self.model, variables)
         self._watching.enter_context(watched_steps(optimizer, variables, self._see))
-        # The step may have been traced by an earlier training.
+        # The step may have been traced in an earlier training.
         self.model.make_train_function(force=True)
 
     def _see(self, gradients, steps):
@@ -107,7 +105,7 @@ class LifelongImportance(keras.callbacks.Callback):
             path.assign_sub(gradient * step)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds up."""
+        """Accumulates the importance."""
         if self._signal is None:
             self._sum(self._before, self._of_this_training())
             return
@@ -128,7 +126,7 @@ class LifelongImportance(keras.callbacks.Callback):
             self.criterion.values[path] = before.get(path, 0) + value
 
     def on_train_end(self, logs=None):
-        """Leaves the optimizer alone."""
+        """Stops watching the optimizer."""
         if self._signal is None:
             self._watching.close()
             self.model.make_train_function(force=True)

@@ -1,4 +1,4 @@
-"""Bits per weight that a learned uncertainty leaves."""
+"""Bits per weight that a learned uncertainty justifies."""
 
 import math
 
@@ -18,22 +18,22 @@ _FLOAT = 32
 
 @checked
 def posterior_bits(model: BuiltModel()):
-    """The bits that each weight of a kernel needs, read off its posterior.
+    """Returns the bits that each weight of a kernel needs, according to its posterior.
 
-    Of a weight with standard deviation `σ`, `t` significant bits matter while the
-    round-off stays above the noise, `2 σ < 2^(1 - t) / 2`, and at most 23. A kernel gets
-    the mean over its weights that are not 0, rounded up, a bit for the sign, and
+    For a weight with standard deviation `σ`, `t` significant bits matter as long as the
+    round-off exceeds the noise, `2 σ < 2^(1 - t) / 2`, but at most 23. A kernel gets
+    the mean over its nonzero weights, rounded up, one bit for the sign, and
     `log2(log2(max|w| + 1) + 1)` bits, rounded up, for the exponent.
 
-    Gates of `tfc.gate_channels` belong to the kernels that `tfc.shrink` writes them into:
-    a weight `w z` has the variance `E[w²] E[z²] - E[w]² E[z]²`.
+    Gates of `tfc.gate_channels` count for the kernels that `tfc.shrink` folds them
+    into: a weight `w z` has the variance `E[w²] E[z²] - E[w]² E[z]²`.
 
-    This counts bits of a float format that no runtime has. For a file, take it as a hint
-    for the bits of `tfc.quantize_weights`.
+    This counts the bits of a float format that no runtime supports. For a file, use it
+    as a hint for the bits of `tfc.quantize_weights`.
 
     Args:
-        model: a compressed Functional model, layers not nested, with `GaussianWeights`,
-            `GroupNormalJeffreys` or `SparseVariationalDropout`.
+        model: a compressed Functional model without nested layers, with
+            `GaussianWeights`, `GroupNormalJeffreys` or `SparseVariationalDropout`.
 
     Returns:
         `{path of the kernel: bits}`; 32 without a posterior, 0 where nothing is left.
@@ -75,7 +75,7 @@ def posterior_bits(model: BuiltModel()):
 
 
 def _write_squares(model, squares):
-    """Writes `E[w²]` of all weights with a posterior; names of their layers."""
+    """Writes `E[w²]` of all weights with a posterior; returns the names of their layers."""
     known = set()
     for part in compressed_parts(model):
         for treatment in part.treatments:
@@ -83,7 +83,7 @@ def _write_squares(model, squares):
                 continue
             mean, variance = (np.asarray(x, np.float64) for x in treatment.moments())
             layer = squares.get_layer(part.name)
-            # What is cut has no noise either.
+            # Weights that are cut have no noise either.
             square = np.where(treatment.bake() == 0, 0.0, np.square(mean) + variance)
             layer.variables[treatment.ref.index].assign(square)
             known.add(part.name)
@@ -99,7 +99,7 @@ def _bits(mean, square):
     if not kept.any():
         return 0
     variance = square[kept] - np.square(mean[kept])
-    # Below the rounding of float32 nothing is known.
+    # Nothing is known below float32 rounding.
     deviation = np.sqrt(np.maximum(variance, np.spacing(square[kept])))
     significant = np.ceil(-np.log2(2 * deviation)) - 1
     significant = math.ceil(np.clip(significant, 0, _MANTISSA).mean())

@@ -1,10 +1,11 @@
-"""One pruning engine: signals, scores, groups, how many stay, masks."""
+"""The one pruning engine: signals, scores, groups, how many stay, masks."""
 
 import contextlib
 import dataclasses
 import functools
 import math
 
+import keras
 import numpy as np
 
 from tfcompress.core import nouns
@@ -29,9 +30,9 @@ _FRACTION = Number(0, below=1, meaning="the fraction of weights to remove")
 _COUNT = Integer(1, meaning="how many weights stay")
 SPARSITY = _FRACTION | Rules(_FRACTION, "fractions", "{'dense.*': 0.9}", least=1)
 NUM_KEPT = _COUNT | Rules(_COUNT, "counts", "{'dense.*': 5000}", least=1)
-# Groups of an even share from which on it is worth a word that only one is left.
+# If an even share is at least this many groups, a single remaining one is reported.
 _SHARE_TO_MISS = 4
-# Paths that an error lists.
+# Maximum number of paths that an error lists.
 _NUM_LISTED = 8
 
 
@@ -44,36 +45,36 @@ def prune(
     scope: PlugIn(Scope) = "local",
     data: Batches() = None,
     num_kept: NUM_KEPT = None,
-):
+) -> keras.Model:
     """Returns a copy of a model without its least important weights.
 
-    At once and without training; `tfc.callbacks.Pruning` does the same step by step
-    while a model trains. If the model has masks (`tfc.transforms.Mask`) they are set, and
-    training keeps the zeros; else the model is stripped, and its kernels become zero where
-    nothing stays.
+    Prunes at once and without training; `tfc.callbacks.Pruning` does the same step by
+    step while a model trains. If the model has masks (`tfc.transforms.Mask`), they are
+    set, and training keeps the zeros; otherwise the model is stripped, and pruned
+    elements of its kernels become zero.
 
     Args:
         model: a built Keras model, compressed or plain, which is not changed.
         sparsity: fraction of the weights to remove, in [0, 1); or
             `{pattern: fraction}` with patterns as in `tfc.compress`: weights without a
-            pattern stay as they are, and each pattern's fraction is shared out
-            between the weights that it covers.
+            pattern are left unchanged, and each pattern's fraction is distributed among
+            the weights that it covers.
         criterion: a `tfc.criteria` object or name.
         pattern: a `tfc.patterns` object or name.
         scope: a `tfc.scopes` object or name.
         data: batches `(x, y)` for criteria that need signals; gradients are those of
             the compiled loss.
-        num_kept: in place of `sparsity`, how many weights stay; or `{pattern: count}`.
-            Exact over all weights that share it; the scope "local" rounds for each
-            weight by itself.
+        num_kept: in place of `sparsity`, the number of weights that stay; or
+            `{pattern: count}`. Exact over all weights that share it; the scope "local"
+            rounds for each weight separately.
 
     Returns:
-        A compressed model if `model` has masks, else a plain one.
+        A compressed model if `model` has masks, otherwise a plain one.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if an argument is out of range, a pattern matches nothing, weights
-            are not finite, data are missing, or both or none of `sparsity` and
+            are not finite, data is missing, or both or neither of `sparsity` and
             `num_kept` are given.
 
     Source: Han et al., "Learning both Weights and Connections for Efficient Neural
@@ -110,12 +111,12 @@ def prune(
 
 @dataclasses.dataclass(frozen=True)
 class Prunable:
-    """A weight that can lose elements.
+    """A weight that can be pruned.
 
     Attributes:
         ref: its `WeightRef`, as seen from the model.
-        treatment: its `Treatment`, one without transforms for a plain weight.
-        mask: the `Mask` that says what stays; None for a plain weight.
+        treatment: its `Treatment`, without transforms for a plain weight.
+        mask: the `Mask` that determines what stays; None for a plain weight.
     """
 
     ref: WeightRef
@@ -129,7 +130,7 @@ class Prunable:
 
     @property
     def watched(self):
-        """As of its `Treatment`."""
+        """See `Treatment.watched`."""
         return self.treatment.watched
 
     @property
@@ -138,17 +139,17 @@ class Prunable:
         return self.ref.layout
 
     def bake(self):
-        """The weight in effect, in the variable's shape."""
+        """The effective weight, in the variable's shape."""
         return self.treatment.bake()
 
     def value(self):
-        """The weight in effect before its mask, in canonical form."""
+        """The effective weight before its mask, in canonical form."""
         value = self.treatment.bake(upto=self.mask)
         check_finite(f"Weight {self.path}", value)
         return self.layout.to_canonical(value)
 
     def kept(self):
-        """What stays now, booleans of the variable's shape."""
+        """The elements that currently stay, booleans of the variable's shape."""
         if self.mask is None:
             return self.treatment.variable.numpy() != 0
         return self.mask.mask.numpy()
@@ -173,7 +174,7 @@ def needed_masks(model, method):
 
     Args:
         model: a Keras model.
-        method: what needs them, for the error.
+        method: the name of the method that needs them, for the error.
 
     Raises:
         ValueError: if there are none.
@@ -202,10 +203,10 @@ def unmasked(ref):
 
 
 def by_rule(value, weights):
-    """`[(value, weights)]`: what one value for all, or a rule each, means for weights.
+    """`[(value, weights)]` for one value for all weights, or for rules.
 
     Args:
-        value: one for all, or `{pattern: value}`, later rules win.
+        value: one for all, or `{pattern: value}`; later rules win.
         weights: list of `Prunable`.
 
     Raises:
@@ -225,16 +226,16 @@ def by_rule(value, weights):
 
 
 def by_count(called, num_kept, weights):
-    """`[(sparsity, weights)]` of counts of the weights that stay.
+    """`[(sparsity, weights)]` for counts of the weights that stay.
 
     Args:
-        called: what was called, for the error.
+        called: the name of the function, for the error.
         num_kept: one count for all, or `{pattern: count}`.
         weights: list of `Prunable`.
 
     Raises:
-        ValueError: if there are not so many, or fewer than one for each weight, or a
-            pattern matches nothing.
+        ValueError: if a count exceeds the number of elements or is less than one per
+            weight, or a pattern matches nothing.
     """
     parts = by_rule(num_kept, weights)
     return [(_sparsity_of(called, count, part), part) for count, part in parts]
@@ -248,19 +249,19 @@ def _sparsity_of(called, count, weights):
     return refuse(
         f"{called}(num_kept)",
         count,
-        f"a count from {len(paths)}, one for each kernel, to {total}, all elements of "
+        f"a count from {len(paths)}, one per kernel, to {total}, all elements of "
         f"{', '.join(paths[:_NUM_LISTED])}{', …' if len(paths) > _NUM_LISTED else ''}",
     )
 
 
 class Engine:
-    """Chooses what stays of weights, and lets it be so.
+    """Chooses which elements of weights stay, and prunes the others.
 
     Args:
         criterion: a `Criterion` or its name.
         pattern: a `Pattern` or its name.
         scope: a `Scope` or its name.
-        may_return: whether what is masked already may stay this time.
+        may_return: whether masked elements may return.
     """
 
     def __init__(self, criterion, pattern="weight", scope="local", may_return=True):
@@ -273,11 +274,11 @@ class Engine:
         """Masks weights so that each part has its sparsity.
 
         Args:
-            model: the model, compiled if the criterion needs gradients. What its
-                optimizer knows of weights that come back is forgotten.
+            model: the model, compiled if the criterion needs gradients. Its optimizer's
+                slots are reset for weights that return.
             parts: `[(sparsity, list of Prunable)]`.
             data: batches for the signals of the criterion.
-            copy: a model that computes the same, if it is the one that has the weights.
+            copy: a model that computes the same, if that one has the weights.
         """
         weights = [weight for _, part in parts for weight in part]
         for weight in weights:
@@ -299,22 +300,22 @@ class Engine:
             self.adjusted(weight, keep, signals[weight.path])
             for weight, keep in zip(weights, masks, strict=True)
         ]
-        # Only now, so that nothing has changed if anything fails.
+        # Only now, so that nothing has changed if something fails.
         for weight, keep, value in zip(weights, masks, values, strict=True):
             self.assign(weight, keep, value, model)
 
     def measurement(self, model, weights, data=None, copy=None):
-        """What measures the signals that the criterion needs, once or in rounds.
+        """A function that measures the signals that the criterion needs, once or in rounds.
 
         Args:
-            model: as of `prune`.
+            model: as in `prune`.
             weights: list of `Prunable`.
-            data: as of `prune`.
-            copy: as of `prune`.
+            data: as in `prune`.
+            copy: as in `prune`.
 
         Returns:
-            A function of `{path: canonical mask}` of what earlier rounds have left, None
-            in the first one, that returns `{path: Signals}`.
+            A function that takes the `{path: canonical mask}` left by earlier rounds,
+            None in the first one, and returns `{path: Signals}`.
         """
         collector = Collector(model, weights, data, self.criterion.needs, copy)
 
@@ -331,10 +332,10 @@ class Engine:
         return measure
 
     def shares(self):
-        """What part of a sparsity each round of the criterion is to reach.
+        """The part of a sparsity that each round of the criterion should reach.
 
-        A list of functions of the last sparsity, `1 - (1 - sparsity)^(k / rounds)`, which
-        in the last round is the sparsity itself.
+        A list of functions of the final sparsity, `1 - (1 - sparsity)^(k / rounds)`,
+        which in the last round is the sparsity itself.
         """
         count = self.criterion.rounds
         early = [
@@ -349,10 +350,11 @@ class Engine:
         Args:
             weights: list of `Prunable`.
             signals: `{path: Signals}`.
-            pool: as of `Criterion.score_groups`.
+            pool: as in `Criterion.score_groups`.
 
         Raises:
-            ValueError: if a weight or scores are not finite, or scores have another shape.
+            ValueError: if a weight or scores are not finite, or scores have the wrong
+                shape.
         """
 
         def pool_checked(scores, reduce):
@@ -375,7 +377,7 @@ class Engine:
             signals: its `Signals`.
 
         Raises:
-            ValueError: as of `score_groups`.
+            ValueError: see `score_groups`.
         """
         return self.score_groups(
             [weight], {weight.path: signals}, lambda scores, reduce: scores[0]
@@ -396,7 +398,7 @@ class Engine:
         return scores
 
     def group_scores(self, weight, signals):
-        """Scores of the groups that the pattern makes of a weight.
+        """Scores of the groups into which the pattern divides a weight.
 
         Args:
             weight: a `Prunable`.
@@ -409,11 +411,11 @@ class Engine:
         )
 
     def groups_kept(self, weight):
-        """Which groups of a weight have something left now."""
+        """Which groups of a weight currently have elements left."""
         return self.pattern.pool(weight.kept_canonical(), np.any)
 
     def _choose(self, weights, signals, sparsity, masks, is_last):
-        """Canonical masks of weights that share a sparsity, within those before."""
+        """Canonical masks of weights that share a sparsity, within the previous ones."""
         scores = [self.group_scores(weight, signals) for weight in weights]
         shapes = [weight.layout.canonical_shape for weight in weights]
         if masks is not None:
@@ -424,7 +426,7 @@ class Engine:
             ]
         counts = self.scope(scores, shapes, sparsity)
         if masks is not None:
-            # Scopes that round may ask for one more than there is.
+            # Scopes that round may request one more than there is.
             most = map(np.count_nonzero, left)
             counts = [min(pair) for pair in zip(counts, most, strict=True)]
         if is_last:
@@ -435,13 +437,13 @@ class Engine:
         ]
 
     def assign(self, weight, keep, value, model):
-        """Lets a weight keep what stays, refreshed and with what repairs it.
+        """Sets the mask and the repaired value of a weight, and refreshes what follows.
 
         Args:
             weight: a `Prunable`.
             keep: booleans in canonical form.
             value: from `adjusted`.
-            model: whose optimizer forgets what it knows of weights that come back.
+            model: the model whose optimizer resets its slots for weights that return.
         """
         variable, strategy = weight.treatment.variable, model.distribute_strategy
         if value is not None:
@@ -463,11 +465,11 @@ class Engine:
         Args:
             weight: a `Prunable`.
             keep: booleans in canonical form.
-            signals: its `Signals`; None if it was not scored, such as a bias that goes with
-                its channel.
+            signals: its `Signals`; None if it was not scored, such as a bias that is
+                removed with its channel.
 
         Raises:
-            ValueError: if another transform would undo it, or it is not finite.
+            ValueError: if another transform would undo the repair, or it is not finite.
         """
         if not self.criterion.repairs or signals is None:
             return None
@@ -484,7 +486,7 @@ class Engine:
 
 
 def warn_of_floors(scope, weights, scores, counts, sparsity):
-    """Says where a scope keeps more than was asked for, or all but cuts a weight off."""
+    """Warns if a scope keeps more than requested, or nearly cuts off a weight."""
     if not hasattr(scope, "floors"):
         return
     shapes = [weight.layout.canonical_shape for weight in weights]
@@ -494,8 +496,9 @@ def warn_of_floors(scope, weights, scores, counts, sparsity):
     if kept > (allowed := round(scope.allowed(scores, shapes, sparsity))):
         bound = [weight.path for weight, _, _, count, floor in parts if count == floor]
         warn(
-            f"{kept} elements stay where sparsity={sparsity:g} lets {allowed}: {scope!r} "
-            f"keeps its min_density, or one group, of each weight. That binds in {bound}.",
+            f"{kept} elements stay although sparsity={sparsity:g} allows {allowed}: "
+            f"{scope!r} keeps its min_density, or one group, of each weight. That limit "
+            f"applies to {bound}.",
         )
     cut = [
         weight.path
@@ -504,7 +507,7 @@ def warn_of_floors(scope, weights, scores, counts, sparsity):
     ]
     if cut:
         warn(
-            f"{scope!r} leaves one group, the least there is, of {cut}, and far more of "
+            f"{scope!r} leaves one group, the minimum, of {cut}, and far more of "
             "other weights: hardly anything passes these layers. Give the scope a "
             "min_density, such as 0.01, or use scope='local'.",
         )
@@ -512,7 +515,7 @@ def warn_of_floors(scope, weights, scores, counts, sparsity):
 
 @contextlib.contextmanager
 def _left(weights, masks):
-    """Within it weights have only what canonical masks `{path: mask}` leave of them."""
+    """Within it, weights have only the elements left by canonical masks `{path: mask}`."""
     changed = []
     try:
         for weight in (one for one in weights if one.path in masks):
@@ -530,7 +533,7 @@ def _left(weights, masks):
 
 
 def forget(optimizer, variable, places):
-    """Zeroes what an optimizer knows of some elements of a weight."""
+    """Zeroes the slots of an optimizer for some elements of a weight."""
     if optimizer is None:
         return
     for slot in optimizer_slots(optimizer, variable):

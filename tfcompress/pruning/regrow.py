@@ -1,4 +1,4 @@
-"""One regrow for all dynamic sparse training: some weights go, others come."""
+"""One regrow function for all dynamic sparse training: it drops and grows weights."""
 
 import numpy as np
 
@@ -6,26 +6,27 @@ from tfcompress.core.nouns import top
 
 
 def regrow(mask, drop_scores, grow_scores, count, grow_count=None, may_return=True):
-    """A mask in which the weights that mattered least made room for others.
+    """A mask in which the least important weights were exchanged for others.
 
-    Of the weights that stay the `count` with the lowest `drop_scores` go; of all that are
-    then masked the `grow_count` with the highest `grow_scores` come. So the new mask has
-    exactly `count - grow_count` weights fewer. Of equal drop scores the later element
-    goes, of equal grow scores the earlier one comes.
+    Of the current weights, the `count` with the lowest `drop_scores` are dropped; of
+    all that are then masked, the `grow_count` with the highest `grow_scores` are grown.
+    So the new mask has exactly `count - grow_count` fewer weights. If drop scores are
+    equal, the later element is dropped; if grow scores are equal, the earlier one is grown.
 
     Args:
         mask: booleans of any shape, True = keep.
         drop_scores: an array of that shape, higher = keep.
         grow_scores: an array of that shape, higher = grow.
-        count: how many go, at most as many as there are.
-        grow_count: how many come; None for as many as go.
-        may_return: whether what went may come back at once.
+        count: the number to drop, at most the number of weights.
+        grow_count: the number to grow; None for as many as are dropped.
+        may_return: whether dropped weights may be grown again at once.
 
     Returns:
         The new mask.
 
     Raises:
-        ValueError: if fewer weights are there than go, or fewer places than come.
+        ValueError: if `count` exceeds the number of weights, or `grow_count` the number
+            of places.
 
     Source: Mocanu et al., "Scalable training of artificial neural networks with adaptive
     sparse connectivity" (2018), algorithm 1; Evci et al., "Rigging the Lottery" (2020),

@@ -1,4 +1,4 @@
-"""How a sparsity is shared out between the weights of a model."""
+"""How a sparsity is distributed among the weights of a model."""
 
 import math
 
@@ -13,9 +13,9 @@ _ROUNDING = 1e-6
 
 
 class _WithFloor(Scope):
-    """A scope that keeps at least `min_density` of each weight, and one group.
+    """A scope that keeps at least `min_density`, and one group, of each weight.
 
-    Where the floors of all weights add up to more than may be kept, the floors win.
+    If the floors of all weights add up to more than may be kept, the floors win.
     """
 
     def __init__(
@@ -27,11 +27,11 @@ class _WithFloor(Scope):
         self.min_density = min_density
 
     def floors(self, group_scores):
-        """Groups of each weight that stay in any case."""
+        """The number of groups of each weight that always stay."""
         return [max(1, math.ceil(self.min_density * s.size)) for s in group_scores]
 
     def allowed(self, group_scores, shapes, sparsity):
-        """How many elements of all weights together a sparsity lets stay."""
+        """The number of elements of all weights together that a sparsity allows to stay."""
         total = sum(map(math.prod, shapes))
         return total - rounded(sparsity * total)
 
@@ -42,7 +42,10 @@ class Local(_WithFloor):
     `kept_l = groups_l - round(sparsity * groups_l)`, halves rounded up.
 
     Args:
-        min_density: fraction of each weight that stays in any case.
+        min_density: fraction of each weight that always stays, in [0, 1].
+
+    Raises:
+        ValueError: if `min_density` is outside [0, 1].
 
     >>> Local()([np.zeros(8), np.zeros(4)], [(8,), (4,)], 0.5)
     [4, 2]
@@ -51,35 +54,38 @@ class Local(_WithFloor):
     reads_scores = False
 
     def __call__(self, group_scores, shapes, sparsity):
-        """Groups kept in each weight."""
+        """The number of groups kept in each weight."""
         floors = self.floors(group_scores)
         counts = _local_counts(group_scores, sparsity)
         return [max(pair) for pair in zip(floors, counts, strict=True)]
 
     def allowed(self, group_scores, shapes, sparsity):
-        """How many elements stay where no floor binds."""
+        """The number of elements that stay if no floor applies."""
         counts = _local_counts(group_scores, sparsity)
         sizes = _group_sizes(group_scores, shapes)
         return sum(c * size for c, size in zip(counts, sizes, strict=True))
 
 
 class Global(_WithFloor):
-    """The lowest scores of the whole model go, wherever they are.
+    """Removes the lowest scores of the whole model, wherever they are.
 
-    Exactly `round(sparsity * total)` elements are removed if all groups have one size,
-    else as many whole groups as fit. Of equal scores the earlier weight, then the
-    earlier element stays. One group of each weight stays in any case.
+    Exactly `round(sparsity * total)` elements are removed if all groups have the same
+    size, otherwise as many whole groups as fit. If scores are equal, the earlier weight
+    and then the earlier element stays. One group of each weight always stays.
 
     Args:
-        min_density: fraction of each weight that stays in any case; a few percent keep
-            layers of low scores from being all but cut off.
+        min_density: fraction of each weight that always stays, in [0, 1]; a few percent
+            prevent layers with low scores from being nearly cut off.
+
+    Raises:
+        ValueError: if `min_density` is outside [0, 1].
 
     >>> Global()([np.array([1.0, 2.0]), np.array([3.0, 4.0])], [(2,), (2,)], 0.25)
     [1, 2]
     """
 
     def __call__(self, group_scores, shapes, sparsity):
-        """Groups kept in each weight."""
+        """The number of groups kept in each weight."""
         sizes = _group_sizes(group_scores, shapes)
         total = sum(math.prod(shape) for shape in shapes)
         budget = total - rounded(sparsity * total)
@@ -105,11 +111,14 @@ class ErdosRenyi(_WithFloor):
     """Large layers get a higher sparsity than small ones.
 
     `density_l = min(1, ε (n_in + n_out) / (n_in n_out))`, with `ε` such that the whole
-    model has the wanted sparsity. Counts are exact for the model. One group of each
-    weight stays in any case.
+    model has the desired sparsity. Counts are exact for the model. One group of each
+    weight always stays.
 
     Args:
-        min_density: fraction of each weight that stays in any case.
+        min_density: fraction of each weight that always stays, in [0, 1].
+
+    Raises:
+        ValueError: if `min_density` is outside [0, 1].
 
     Source: Mocanu et al., "Scalable training of artificial neural networks with
     adaptive sparse connectivity" (2018), equation 1.
@@ -121,7 +130,7 @@ class ErdosRenyi(_WithFloor):
     reads_scores = False
 
     def __call__(self, group_scores, shapes, sparsity):
-        """Groups kept in each weight."""
+        """The number of groups kept in each weight."""
         sizes = np.array(_group_sizes(group_scores, shapes))
         groups = np.array([s.size for s in group_scores])
         total = int(groups @ sizes)
@@ -132,7 +141,7 @@ class ErdosRenyi(_WithFloor):
         def share(epsilon):
             return np.clip(epsilon * ideal, floors, groups)
 
-        # The whole grows with ε.
+        # The total grows with ε.
         low, high = 0.0, float(np.max(groups / ideal))
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
@@ -150,6 +159,12 @@ class ErdosRenyiKernel(ErdosRenyi):
 
     `density_l = min(1, ε (n_in + n_out + h + w) / (n_in n_out h w))`.
 
+    Args:
+        min_density: fraction of each weight that always stays, in [0, 1].
+
+    Raises:
+        ValueError: if `min_density` is outside [0, 1].
+
     Source: Evci et al., "Rigging the Lottery" (2020), section 3.
 
     >>> ErdosRenyiKernel()._ratio((3, 3, 4, 8))
@@ -161,7 +176,7 @@ class ErdosRenyiKernel(ErdosRenyi):
 
 
 def rounded(value):
-    """The nearest integer, halves up."""
+    """The nearest integer, with halves rounded up."""
     return math.floor(value + 0.5)
 
 
@@ -177,7 +192,7 @@ def _group_sizes(group_scores, shapes):
 
 
 def _highest(group_scores, sizes, budget):
-    """How many of the globally highest groups each array has, within a budget."""
+    """The number of globally highest groups in each array, within a budget."""
     if len(set(sizes)) == 1:
         return _highest_of(group_scores, int(budget // sizes[0]))
     flat = np.concatenate([np.ravel(s) for s in group_scores])
@@ -188,7 +203,7 @@ def _highest(group_scores, sizes, budget):
 
 
 def _highest_of(group_scores, count):
-    """How many of the `count` highest groups each array has."""
+    """The number of the `count` highest groups in each array."""
     if count <= 0:
         return [0] * len(group_scores)
     if count >= sum(s.size for s in group_scores):
@@ -202,7 +217,7 @@ def _highest_of(group_scores, count):
 
 
 def _apportion(ideal, groups, sizes, budget):
-    """Whole numbers near `ideal` that use up the budget: largest remainders first."""
+    """Integers near `ideal` that use up the budget: largest remainders first."""
     counts = np.floor(ideal + _ROUNDING).astype(int)
     for i in np.argsort(counts - ideal, kind="stable"):
         if counts[i] < groups[i] and counts @ sizes + sizes[i] <= budget:

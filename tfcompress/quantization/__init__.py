@@ -1,1 +1,1 @@
-"""Few-valued weights and activations: ranges, training with them, and without."""
+"""Quantization of weights and activations, with and without training."""

@@ -1,4 +1,4 @@
-"""Fewer and fewer bits while a model trains."""
+"""Reduces bits step by step during training."""
 
 import keras
 
@@ -10,24 +10,24 @@ from tfcompress.transforms.k_bit import KBit
 
 
 class BitAnnealing(keras.callbacks.Callback):
-    """Changes the bits of `Uniform` and `LearnedStep` weights while a model trains.
+    """Changes the bits of `Uniform` and `LearnedStep` weights during training.
 
-    A stage begins whenever the schedule gives another number of bits: all such weights
-    go to the new grid (a learned step starts anew), and the learning rate is set back if
-    there is one. The number of levels is a variable of the model, so nothing is compiled
-    again; files and export have the bits of the last stage.
+    A stage begins whenever the schedule returns a different number of bits: all such
+    weights move to the new grid (learned steps are initialised again), and the learning
+    rate is reset if one is given. The number of levels is a variable of the model, so
+    nothing is recompiled; saved files and exports have the bits of the last stage.
 
     Args:
         schedule: a `tfc.schedules` object whose values are bits, 2 to 16.
-        learning_rate: None leaves the optimizer's alone; a number is set where each
-            stage begins, whatever other callbacks made of it; a
+        learning_rate: None keeps the optimizer's; a number is set at the beginning of
+            each stage, whatever other callbacks have set; a
             `keras.optimizers.schedules.LearningRateSchedule` is followed from the
             beginning of each stage.
 
     Raises:
         ValueError: if the model has no weight with such a transform.
-        TypeError: by Keras, if `learning_rate` is given and the optimizer has a schedule
-            of its own: compile with a number.
+        TypeError: from Keras, if `learning_rate` is given and the optimizer has its own
+            schedule: compile with a number.
 
     Source: Zhuang et al., "Towards Effective Low-bitwidth Convolutional Neural Networks"
     (2018), progressive quantization.
@@ -74,12 +74,12 @@ class BitAnnealing(keras.callbacks.Callback):
             )
 
     def on_train_begin(self, logs=None):
-        """Takes up the schedule anew."""
+        """Restarts the schedule."""
         self._previous_step = self._begin_step = -1
 
     def on_train_batch_begin(self, batch, logs=None):
         """Begins the stages that are due."""
-        # Not at the end of a batch: what is restored for this training comes later.
+        # Not when training begins or a batch ends: state may still be restored after that.
         trained = [treatment.variable for treatment, _ in self._grids]
         self.update(steps_done(self.model, trained))
 
@@ -105,7 +105,7 @@ class BitAnnealing(keras.callbacks.Callback):
             self.model.optimizer.learning_rate = rate
 
     def change_bits(self, bits):
-        """Takes all weights to grids of so many bits now, those that are not there yet.
+        """Moves all weights to grids with this number of bits, unless they are there.
 
         Args:
             bits: 2 to 16.

@@ -13,11 +13,11 @@ from tfcompress.quantization.ranges import NUM_BINS
 def calibrate(model, samples, setting):
     """Sets every range of `model` that is not fixed; changes the model.
 
-    Two passes over the float model: one for the smallest and the largest values, one
-    for histograms of 2048 bins between them.
+    It takes two passes over the float model: one for the smallest and largest values, one
+    for histograms with 2048 bins between them.
 
     Args:
-        model: a functional model whose `FakeQuant` layers have seen nothing yet.
+        model: a functional model whose `FakeQuant` layers have not seen any data.
         samples: an array, or `{input name: array}`.
         setting: a `tfcompress.quantization.ranges.Range`.
     """
@@ -39,7 +39,7 @@ def calibrate(model, samples, setting):
         values = bounded(tf.cast(inputs, tf.float32)).numpy().ravel()
         counts[id(layer)] += _histogram(values, *limits[id(layer)])
 
-    # Samples come as lists, whatever structure the inputs have.
+    # Samples come as lists, whatever the structure of the inputs.
     listed = keras.Model(model.inputs, model.outputs)
     for record in (widen, count):
         observe(listed, layers, data, record)

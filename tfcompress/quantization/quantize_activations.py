@@ -1,4 +1,4 @@
-"""One pass over the graph that places activation ranges where TFLite int8 needs them."""
+"""Places activation ranges in a graph where TFLite int8 needs them."""
 
 import keras
 
@@ -65,7 +65,7 @@ _SAME_RANGE_OPS = {
     "Concatenate",
     "ConvertToTensor",
 }
-# Rounded numbers are other places of a table, other categories.
+# Rounding would change indices into a table, or categories.
 _READ_PLACES = (
     L.Embedding,
     L.CategoryEncoding,
@@ -79,7 +79,7 @@ _FIXED_RANGES = {
     "sigmoid": (0.0, 255 / 256),
     "tanh": (-1.0, 127 / 128),
 }
-# What these return is what their activation does; a GRU makes means of such.
+# Their outputs are those of their activation; a GRU averages them.
 _ENDS_IN_ONE = (
     L.Activation,
     L.Conv1DTranspose,
@@ -99,49 +99,47 @@ def quantize_activations(
     ranges: OneOf(*RANGES, LEARNED_STEP) | PlugIn(Range) = "moving_average",
     momentum: Number(0, below=1) = 0.99,
     samples: Samples() = None,
-):
+) -> keras.Model:
     """Returns a copy of `model` with `tfc.layers.FakeQuant` where int8 needs a range.
 
-    A range stands behind the inputs and behind every operation whose int8 kernel
-    writes its own scale: convolution and dense layers (after the batch norm and the
-    ReLU that the converter fuses into them), add, multiply, global pooling, and so on.
-    Operations that keep their input's scale (max pooling, padding, reshape) get none,
-    and everything that meets in a concatenation shares one range. Activations that run
-    as an operation of their own (sigmoid, SiLU, softmax) are split off, with a range
-    before them; softmax, sigmoid and tanh have the fixed range of their kernels, and signs
-    one that holds -1, 0 and 1 exactly.
+    A range is placed after the inputs and after every operation whose int8 kernel writes
+    its own scale: convolution and dense layers (after the batch norm and the ReLU that the
+    converter fuses into them), add, multiply, global pooling, and so on. Operations that
+    keep their input's scale (max pooling, padding, reshape) get none, and all inputs of a
+    concatenation share one range. Activations that run as a separate operation (sigmoid,
+    SiLU, softmax) are split off, with a range before them; softmax, sigmoid and tanh have
+    the fixed range of their kernels, and signs one that represents -1, 0 and 1 exactly.
 
     Batch norm trains unfolded: the converter folds it into the scales exactly.
-    Normalization and Rescaling layers on images become 1x1 depthwise convolutions,
-    since two separate int8 operations would need a range between them. Separable
-    convolutions are split in two for the same reason. Attention (`MultiHeadAttention`,
+    Normalization and Rescaling layers on images become 1x1 depthwise convolutions, since
+    two separate int8 operations would need a range between them. Separable convolutions
+    are split in two for the same reason. Attention (`MultiHeadAttention`,
     `GroupQueryAttention`) and normalization over the last axis (`LayerNormalization`,
-    `RMSNormalization`) are written out: projections become layers `<name>_query` and so
-    on, scale and offset a 1x1 depthwise convolution. All that is left alone in layers that
-    are compressed already: compress after this step then. Other layers that hold layers
-    are not opened; a warning names them.
+    `RMSNormalization`) are expanded into operations: projections become layers
+    `<name>_query` and so on, scale and offset become a 1x1 depthwise convolution. Layers
+    that are already compressed are not changed in this way, so compress after this step.
+    Other layers that contain layers are not expanded; a warning names them.
 
     Args:
         model: a Sequential or Functional model, compressed or not; nested models are
-            written out.
+            expanded.
         bits: bits of the activations, 2 to 16; TFLite's int8 needs 8.
-        ranges: how ranges are trained, `"moving_average"`, `"learned"` (both ends, as
-            PACT does) or `"learned_step"` (`tfc.layers.LearnedStepQuant`; fixed ranges
-            stay fixed); or how they are set from `samples` without training: a
+        ranges: how ranges are trained, `"moving_average"`, `"learned"` (both ends, as in
+            PACT) or `"learned_step"` (`tfc.layers.LearnedStepQuant`; fixed ranges stay
+            fixed); or how they are set from `samples` without training: a
             `tfc.ranges.Range` or its name, `"min_max"`, `"percentile"`, `"mse"` or
             `"entropy"`. If such a model is trained later, its ranges follow the moving
             average.
-        momentum: of the moving average.
-        samples: an array, `{input name: array}` or a dataset of batches, typical
-            inputs. Ranges that are to be trained start at their smallest and largest
-            values.
+        momentum: momentum of the moving average, in [0, 1).
+        samples: typical inputs: an array, `{input name: array}` or a dataset of batches.
+            Ranges to be trained start at the smallest and largest values for them.
 
     Returns:
-        A functional model with the same weights. Without samples only the fixed ranges
-        round until it is trained (or called with `training=True`) on data.
+        A functional model with the same weights. Without samples, only fixed ranges round
+        until it is trained (or called with `training=True`) on data.
 
     Raises:
-        ValueError: if the model is subclassed, or samples are missing or do not fit.
+        ValueError: if the model is subclassed, or samples are missing or do not match.
 
     Source: TFLite 8-bit quantization specification; Jacob et al. (2018), section 3.
 
@@ -154,23 +152,23 @@ def quantize_activations(
     setting = MinMax() if is_trained else Range.get(ranges)
     if samples is not None and ranges == LEARNED_STEP:
         raise ValueError(
-            "ranges='learned_step' takes no samples: the first batch of the training "
-            "sets the steps."
+            "ranges='learned_step' takes no samples: the first batch of training sets "
+            "the steps."
         )
     if samples is None and not is_trained:
         raise ValueError(
-            f"ranges={ranges!r} needs samples: typical inputs, such as x[:256], on "
-            "which activations are measured."
+            f"ranges={ranges!r} needs samples: typical inputs, such as x[:256], to "
+            "measure activations on."
         )
     training = ranges if ranges in RANGES else "moving_average"
     flat = written_out(editable(model, "quantize the activations of"))
     warn_of(
         closed_layers(flat) | unwritten(flat),
         "quantize_activations placed no ranges inside {layers}",
-        "Layers that hold others are not opened, nor are compressed ones: their inputs and "
-        "outputs are rounded, what is in between is not. Write them into the model, by "
-        "the functional API, compress it after this step, or let tfc.export_tflite "
-        "calibrate the whole file from samples.",
+        "Layers that contain layers are not expanded, nor are compressed ones: only their "
+        "inputs and outputs are rounded, not the tensors in between. Build them into the "
+        "model with the functional API, compress it after this step, or let "
+        "tfc.export_tflite calibrate the whole file from samples.",
     )
     for rewrite in (SplitSeparable(), AffineAsConvolution()):
         flat = apply_to_flat(flat, rewrite)
@@ -184,7 +182,7 @@ def quantize_activations(
         if key not in groups:
             return tensors
         if key in one_hot:
-            # The converter would give its two values scales of their own.
+            # The converter would give its two values different scales.
             tensors = keras.ops.relu(tensors)
         group = groups[key]
         if group.name not in layers:
@@ -265,7 +263,7 @@ def _place(graph):
 def _behind_max_pooling(graph, node):
     """A max pooling that alone reads `node`, or else `node`.
 
-    Rounding in one range commutes with the maximum, and the pool has fewer values.
+    Rounding in one range commutes with the maximum, and pooled tensors are smaller.
     """
     following = graph.only_consumer(node)
     if following is None or not isinstance(following.layer, _MAX_POOLING):
@@ -287,7 +285,7 @@ def _writes_float(node):
 
 
 def _is_of_indices(graph, node):
-    """Whether an input of floats is read as places in tables, which rounding changes."""
+    """Whether a float input is read as indices into tables, which rounding changes."""
     return isinstance(node.layer, L.InputLayer) and _is_looked_up(graph, node)
 
 
@@ -307,7 +305,7 @@ def _holds_table(layer):
 
 
 def _is_fused(graph, node):
-    """Whether the converter merges this call into the next, so that no tensor is left."""
+    """Whether the converter merges this call into the next, without a tensor between."""
     following = graph.only_consumer(node)
     if following is None:
         return False
@@ -371,7 +369,7 @@ def _is_one_hot(operation):
 
 
 def _split_activations(model):
-    """Writes activations that TFLite does not fuse as layers of their own."""
+    """Splits activations that TFLite does not fuse into separate layers."""
     functions = {
         node.operation.name: node.layer.activation
         for node in Graph(model).nodes
@@ -391,7 +389,7 @@ def _split_activations(model):
 
 
 def _runs_by_itself(layer):
-    """Whether the layer's activation becomes an operation of its own."""
+    """Whether the layer's activation becomes a separate operation."""
     if isinstance(layer, L.Conv2DTranspose):
         return _activation(layer) != "linear"
     computes = (*_FOLDS_BATCH_NORM, L.SeparableConv2D, L.EinsumDense)

@@ -1,4 +1,4 @@
-"""The range of activations, chosen from a histogram of them."""
+"""Ranges of activations, chosen from their histogram."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class MinMax(Range):
 
 
 class Percentile(Range):
-    """All values but the same share at each end.
+    """All values except the same share at each end.
 
         (quantile(1 - p / 100), quantile(p / 100))
 
@@ -54,13 +54,12 @@ class Percentile(Range):
 
 
 class MSE(Range):
-    """The least mean squared error of rounding and clipping.
+    """The smallest mean squared error of rounding and clipping.
 
         E(a, b) = s² / 12 · P(a <= x <= b, x not 0) + E[(x - clip(x, a, b))²]
         s = (b - a) / (2^bits - 1)
 
-    minimised over 128 values of `a` times 128 of `b`. Zero has no error, since it is a
-    level.
+    minimised over 128 x 128 values of `a` and `b`. Zero has no error, since it is a level.
 
     Source: Banner et al., "Post training 4-bit quantization of convolutional networks
     for rapid-deployment" (2019); Nagel et al., "A White Paper on Neural Network
@@ -82,7 +81,7 @@ class MSE(Range):
         highs = high * shares if high > 0 else np.zeros(1)
         clipped = _tail(-centers[::-1], counts[::-1], -lows)[:, None]
         clipped = clipped + _tail(centers, counts, highs)
-        # Where values other than zero are rounded.
+        # The rounding error of values other than zero.
         count = np.concatenate([[0.0], np.cumsum(counts * ~holds_zero)])
         inside = np.interp(highs, edges, count) - np.interp(lows, edges, count)[:, None]
         step = (highs - lows[:, None]) / (2**bits - 1)
@@ -102,15 +101,15 @@ def _tail(centers, counts, limits):
 
 
 class Entropy(Range):
-    """The least information lost by clipping at `±t` and merging bins into levels.
+    """The smallest loss of information by clipping at `±t` and merging bins into levels.
 
-    `P` is the histogram of `|x|` up to `t` with all that lies above in its last bin; `Q`
-    spreads the sum of each of the levels evenly over its bins that are not empty.
+    `P` is the histogram of `|x|` up to `t` with all larger values in its last bin; `Q`
+    spreads the sum of each level evenly over its nonempty bins.
 
         t = argmin KL(P || Q)
 
-    over every sixteenth bin edge. 2^(bits - 1) levels where values have both signs,
-    2^bits otherwise.
+    over every sixteenth bin edge, with 2^(bits - 1) levels if values have both signs, else
+    2^bits.
 
     Source: Migacz, "8-bit Inference with TensorRT" (GTC 2017).
 
@@ -145,7 +144,7 @@ def _divergence(counts, length, levels):
     merged = np.where(full, (sums / filled)[level], 0.0)
     reference = kept.astype(np.float64)
     reference[-1] += counts[length:].sum()
-    # Something must stand for what was clipped into an empty last bin.
+    # Something must represent the values clipped into an empty last bin.
     merged[-1] = max(merged[-1], 1e-3) if reference[-1] else 0.0
     p, q = reference / reference.sum(), merged / max(merged.sum(), 1e-12)
     some = p > 0

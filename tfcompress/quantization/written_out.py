@@ -1,4 +1,4 @@
-"""Layers that compute several things in a row, as the operations that int8 runs."""
+"""Expands layers that compute several steps into operations that int8 runs."""
 
 import keras
 import numpy as np
@@ -21,23 +21,23 @@ _SEVERAL = (
     L.GroupNormalization,
     L.UnitNormalization,
 )
-# Far below all scores; a range behind it begins 20 below the others.
+# Far below all scores; a range after it begins 20 below the others.
 _MASKED = -1e9
 
 
 def written_out(flat):
-    """A flat model in which attention and layer normalization are graphs of operations.
+    """A flat model with attention and layer normalization expanded into operations.
 
-    Each operation can have a range of its own then. The projections of an attention layer
-    keep its name in front of theirs; scale and offset of a normalization become a
-    depthwise convolution of one position, that keeps the name of the layer.
+    Each operation can then have its own range. The names of the projections of an attention
+    layer start with its name; scale and offset of a normalization become a depthwise
+    convolution of one position that keeps the name of the layer.
 
     Layer normalization over the last axis:
 
         d = x - mean(x),    y = γ d / sqrt(mean(d²) + ε) + β
 
     Args:
-        flat: a fresh flat functional model. Compressed layers stay as they are, and so do
+        flat: a fresh flat functional model. Compressed layers are not changed, nor are
             normalizations over other axes or in half precision.
 
     >>> x = keras.Input((4, 8))
@@ -58,7 +58,7 @@ def written_out(flat):
         set_mask(keras.tree.flatten(outputs)[0], mask)
         return outputs
 
-    # Attention brings a softmax along.
+    # Attention contains a softmax layer.
     while any((writers := writing.writers(written)).values()):
         written = rewire(written, call)
     if written is not flat:
@@ -67,7 +67,7 @@ def written_out(flat):
 
 
 def unwritten(flat):
-    """`{name: layer}` of what computes several things in a row and is not written out."""
+    """`{name: layer}` of layers with several steps that are not expanded."""
     return {
         layer.name: layer
         for layer in flat.layers
@@ -76,15 +76,15 @@ def unwritten(flat):
 
 
 class _Writing:
-    """What is written for calls, and what calls of a layer have in common."""
+    """Expands calls, and holds what calls of the same layer share."""
 
     def __init__(self):
         self._convolutions = {}
-        # Names of layers that share out evenly where all is masked, instead of nothing.
+        # Names of layers whose fully masked scores give uniform weights, not zeros.
         self._evenly = set()
 
     def writers(self, flat):
-        """`{node key: function that writes out the call, None if it stays as it is}`."""
+        """`{node key: function that expands the call, None if it stays unchanged}`."""
         return {node.key: self._writer(node) for node in Graph(flat).nodes}
 
     def _writer(self, node):
@@ -104,7 +104,7 @@ class _Writing:
         for name in ("query", "value", "key"):
             given.setdefault(f"{name}_mask", mask_of(given.get(name)))
         if given.get("use_causal_mask") and given.get("attention_mask") is None:
-            # Else Keras makes the mask where it does not know the lengths any more.
+            # Otherwise Keras makes the mask where it no longer knows the lengths.
             given["attention_mask"] = np.ones((1, 1, 1), bool)
         query = given["query"]
         is_one_operation = (
@@ -115,11 +115,11 @@ class _Writing:
                 inside.name = f"{layer.name}_{inside.name}"
             if isinstance(inside, L.Softmax) and is_one_operation:
                 self._evenly.add(inside.name)
-        # Without scores it would be one operation of Keras.
+        # Unless scores are returned, Keras would use a single operation.
         outputs, scores = layer.call(**given, return_attention_scores=True)
         lengths = query.shape[1:-1]
         if None not in lengths:
-            # Projections leave them open.
+            # Projections leave these sizes unknown.
             outputs = ops.reshape(outputs, (-1, *lengths, outputs.shape[-1]))
         return (outputs, scores) if with_scores else outputs
 

@@ -94,7 +94,7 @@ def deep_compression(
     precision: OneOf(*PRECISIONS) = "float32",
     codec: OneOf(*CODECS, None) = "auto",
     verbose: VERBOSE = 0,
-):
+) -> DeepCompression:
     """Makes a model many times smaller: prune, retrain, share, retrain, encode.
 
     1. Sparsity rises along a cubic curve (`tfc.schedules.Polynomial`) during the first

@@ -124,7 +124,9 @@ def _outputs(model, x):
     """Outputs as arrays, of inputs that need not fit into memory at once."""
     starts = range(0, len(keras.tree.flatten(x)[0]), _BATCH_SIZE)
     batches = [
-        keras.tree.map_structure(lambda a, i=i: a[i : i + _BATCH_SIZE], x)
+        keras.tree.map_structure(
+            lambda a, i=i: keras.ops.convert_to_tensor(a[i : i + _BATCH_SIZE]), x
+        )
         for i in starts
     ]
     return keras.tree.map_structure(

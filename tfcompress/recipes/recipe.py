@@ -27,19 +27,25 @@ from tfcompress.core.kinds import (
     Mapping,
     Number,
     OneOf,
+    PlugIn,
     Text,
     bind,
     checked,
 )
 from tfcompress.core.plugin import did_you_mean, snake_case
+from tfcompress.core.warn import warn
 from tfcompress.distillation import Distiller
+from tfcompress.distillation.teachers import Teacher
 from tfcompress.export import export_tflite
 from tfcompress.factorization import factorize
+from tfcompress.measuring.fit_check import fit_check
+from tfcompress.measuring.scores import own_loss
 from tfcompress.pruning.channels.prune_channels import prune_channels
 from tfcompress.pruning.channels.shrink import shrink
 from tfcompress.pruning.solvers.prune_weights import prune_weights
 from tfcompress.quantization.post_training.quantize_weights import quantize_weights
 from tfcompress.quantization.quantize_activations import quantize_activations
+from tfcompress.recipes.deep_compression import deep_compression
 from tfcompress.recipes.objective import LOSS, objective
 from tfcompress.rewrites.apply import apply
 
@@ -47,6 +53,10 @@ _BATCH_SIZE = 64
 _NUM_SAMPLES = 2048
 _NUM_CORRECTED = 1024
 _MOST_VALUES = 10_000
+_FOLDER = pathlib.Path(__file__).with_name("files")
+_NAMES = tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+# Stands for a teacher: the model that the recipe got.
+ORIGINAL = "original"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,14 +97,18 @@ class Recipe:
       `keras.callbacks` (`EarlyStopping`); `pruning` and `channel_pruning`, the arguments
       of these two without a list; and `distillation`, those of
       `tfc.distillation.Distiller`
+    - `deep_compression`: the arguments of `tfc.recipes.deep_compression`
     - `shrink`
     - `strip`
     - `export`: `path`, `precision`, `profile`, `sparse`, `codec`
+    - `fit_check`: `chips`; warns if the last exported file is too big for one of them
 
-    Transforms, schedules and so on are names or `{name: arguments}`.
+    Transforms, schedules and so on are names or `{name: arguments}`. `teacher: original`,
+    in `distillation` and in `deep_compression`, is the model that the recipe got.
 
     Args:
         steps: list of steps.
+        description: what the recipe does, in one line.
 
     Raises:
         ValueError: if a step is not known or its arguments are wrong. What the model
@@ -108,7 +122,12 @@ class Recipe:
     """
 
     @checked
-    def __init__(self, steps: Each(Anything("a step"), "steps, at least one", least=1)):
+    def __init__(
+        self,
+        steps: Each(Anything("a step"), "steps, at least one", least=1),
+        description: Text() = "",
+    ):
+        self.description = description
         self.steps = [_step(step) for step in steps]
         for position, (name, arguments) in enumerate(self.steps, start=1):
             with _named_step(position, name):
@@ -116,8 +135,52 @@ class Recipe:
 
     @classmethod
     @checked
-    def from_yaml(cls, path: FilePath("a YAML file")):
-        """Reads a YAML file that holds `steps:`, a list.
+    def named(cls, name: OneOf(*_NAMES)) -> "Recipe":
+        """A recipe that comes with the package.
+
+        Args:
+            name: one of `Recipe.names()`.
+
+        Raises:
+            ValueError: if there is no recipe of that name.
+
+        Example:
+            >>> Recipe.named("half_the_file").steps
+            [('export', {'path': 'half_the_file.tflite', 'precision': 'dynamic'})]
+        """
+        return cls.from_yaml(cls.file(name))
+
+    @staticmethod
+    @checked
+    def file(name: OneOf(*_NAMES)) -> pathlib.Path:
+        """The path of the YAML file of a recipe that comes with the package.
+
+        Args:
+            name: one of `Recipe.names()`.
+
+        Raises:
+            ValueError: if there is no recipe of that name.
+
+        Example:
+            >>> Recipe.file("binary").name
+            'binary.yaml'
+        """
+        return _FOLDER / f"{name}.yaml"
+
+    @staticmethod
+    def names() -> tuple:
+        """The names of the recipes that come with the package.
+
+        Example:
+            >>> "smallest_download" in Recipe.names()
+            True
+        """
+        return _NAMES
+
+    @classmethod
+    @checked
+    def from_yaml(cls, path: FilePath("a YAML file")) -> "Recipe":
+        """Reads a YAML file that holds `steps:`, a list, and maybe `description:`, a line.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -146,7 +209,7 @@ class Recipe:
                 f"{path.name} is not a recipe: expected 'steps:' and a list under it."
             )
         try:
-            return cls(content["steps"])
+            return cls(content["steps"], content.get("description", ""))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path.name}: {error}") from error
 
@@ -161,7 +224,9 @@ class Recipe:
         steps = [
             {name: arguments} if arguments else name for name, arguments in self.steps
         ]
-        write_atomically(path, yaml.safe_dump({"steps": steps}, sort_keys=False))
+        content = {"description": self.description} if self.description else {}
+        content["steps"] = steps
+        write_atomically(path, yaml.safe_dump(content, sort_keys=False))
 
     @checked
     def run(
@@ -171,7 +236,7 @@ class Recipe:
         folder: FilePath() = ".",
         validation_data: Data(or_dataset=True) = None,
         verbose: VERBOSE = 0,
-    ):
+    ) -> RecipeResult:
         """Runs all steps.
 
         Args:
@@ -294,11 +359,11 @@ class _Run:
             raise ValueError("training needs targets: the data has x and no y.")
         learner = self.model
         if distillation is not None:
-            learner = Distiller(self.model, **distillation)
+            learner = Distiller(self.model, **self._with_teacher(distillation))
         # Copies may be compiled for a training that came before.
         aim = objective(self._given, x, y, loss)
         if decay:
-            steps = epochs * _num_batches(self._data, batch_size)
+            steps = epochs * num_batches(self._data, batch_size)
             learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
         aim.compile(learner, keras.optimizers.Adam(learning_rate))
         history = learner.fit(
@@ -310,8 +375,40 @@ class _Run:
         )
         self.histories.append(history.history)
 
+    def deep_compression(self, path=None, **arguments):
+        if self._data is None:
+            raise ValueError("training needs data: pass (x, y).")
+        # Copies may have no loss, or that of another training.
+        arguments.setdefault("loss", own_loss(self._given))
+        made = deep_compression(
+            self.model,
+            self._data,
+            path and self._folder / path,
+            validation_data=self._validation_data,
+            verbose=self._verbose,
+            **self._with_teacher(arguments),
+        )
+        self.model = made.model
+        self.histories += made.history.values()
+        if made.export:
+            self.exports.append(made.export)
+
+    def _with_teacher(self, arguments):
+        """Arguments in which the word for the given model stands for that model."""
+        if arguments.get("teacher") != ORIGINAL:
+            return arguments
+        return {**arguments, "teacher": self._given}
+
     def strip(self):
         self.model = strip(self.model)
+
+    def fit_check(self, **arguments):
+        if not self.exports:
+            raise ValueError("fit_check needs a file: put it after an export.")
+        found = fit_check(self.exports[-1].path, **arguments)
+        if not all(row.fits for row in found.rows):
+            # An error would lose a trained model.
+            warn(f"The recipe did not reach its aim.\n{found}")
 
     def export(
         self, path, precision="float32", profile="custom", sparse="auto", codec=None
@@ -343,13 +440,18 @@ def _fed(data, aim, batch_size):
     return {"x": data[0], "y": aim.ordered(data[1]), "batch_size": batch_size}
 
 
-def _num_batches(data, batch_size):
+def num_batches(data, batch_size):
+    """How many steps an epoch has.
+
+    Raises:
+        ValueError: if a dataset does not know.
+    """
     if not isinstance(data, tf.data.Dataset):
         return math.ceil(len(keras.tree.flatten(data[0])[0]) / batch_size)
     if int(data.cardinality()) < 1:
         raise ValueError(
-            "decay needs a dataset of known length: give it one with "
-            "dataset.apply(tf.data.experimental.assert_cardinality(batches))."
+            "A learning rate that falls to zero needs a dataset of known length: give it "
+            "one with dataset.apply(tf.data.experimental.assert_cardinality(batches))."
         )
     return int(data.cardinality())
 
@@ -362,9 +464,12 @@ def _compared(data, aim):
 
 
 # What a recipe itself passes on.
-_OWN = ("self", "model", "data", "samples", "verbose", "verify")
-# What it passes on of its data if it is asked to.
-_ASKED = {"reconstruct": Flag()}
+_OWN = ("self", "model", "data", "validation_data", "samples", "verbose", "verify")
+# What it passes on of its data or its model if it is asked to: kind and default.
+_ASKED = {
+    "reconstruct": (Flag(), False),
+    "teacher": (OneOf(ORIGINAL) | PlugIn(Teacher), None),
+}
 _FUNCTIONS = {
     "compress": compress,
     "quantize_activations": quantize_activations,
@@ -375,8 +480,10 @@ _FUNCTIONS = {
     "quantize_weights": quantize_weights,
     "shrink": shrink,
     "fit": _Run.fit,
+    "deep_compression": deep_compression,
     "strip": strip,
     "export": export_tflite,
+    "fit_check": fit_check,
 }
 
 
@@ -384,7 +491,9 @@ def _signature(step):
     """What a step takes of the function behind it."""
     signature = inspect.signature(_FUNCTIONS[step])
     kept = [
-        p.replace(annotation=_ASKED[name], default=False) if name in _ASKED else p
+        p.replace(annotation=_ASKED[name][0], default=_ASKED[name][1])
+        if name in _ASKED
+        else p
         for name, p in signature.parameters.items()
         if name not in _OWN
     ]

@@ -132,7 +132,7 @@ def storage(
     model: BuiltModel(),
     convolution_index_bits: Integer(1, 16) = CONVOLUTION_INDEX_BITS,
     dense_index_bits: Integer(1, 16) = DENSE_INDEX_BITS,
-):
+) -> Storage:
     """Measures what a model takes in the file format of Deep Compression.
 
     A kernel with zeros is stored as its other weights in order, each as the number of

@@ -1,4 +1,4 @@
-"""Replacements of layers by others that compute the same."""
+"""Replaces layers by others that compute the same."""
 
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import register

@@ -12,12 +12,12 @@ class AffineAsConvolution(LayerRewrite):
     """Writes fixed scaling of images as a 1x1 depthwise convolution.
 
     `y_c = a_c x_c + b_c` with kernel `a` and bias `b`, for Normalization and Rescaling,
-    and for BatchNormalization at inference. In TFLite these layers are a
-    multiplication and an addition; int8 needs a range between the two, and a
-    convolution does not. The new layer is not trainable.
+    and for BatchNormalization at inference. In TFLite, these layers are a multiplication
+    and an addition; int8 needs a range between the two, but not for a convolution. The new
+    layer is not trainable.
 
     Args:
-        batch_norm: whether BatchNormalization is replaced too; only for inference.
+        batch_norm: whether to replace BatchNormalization too; only for inference.
 
     >>> x = keras.Input((4, 4, 3))
     >>> model = keras.Model(x, keras.layers.Rescaling(1 / 255)(x))
@@ -29,7 +29,7 @@ class AffineAsConvolution(LayerRewrite):
         self.batch_norm = batch_norm
 
     def matches(self, layer):
-        """Fixed scaling of float images, channels last."""
+        """Whether it is fixed scaling of float images with channels last."""
         if isinstance(layer, keras.layers.Normalization):
             known = layer.axis in ((-1,), (3,)) and not layer.invert
         elif isinstance(layer, keras.layers.BatchNormalization):
@@ -66,7 +66,7 @@ def _scale_and_offset(layer):
 
 
 def batch_norm_scale_and_offset(norm):
-    """`g = γ / sqrt(σ² + ε)` and `β - μ g` of a BatchNormalization, arrays."""
+    """`g = γ / sqrt(σ² + ε)` and `β - μ g` of a BatchNormalization, as arrays."""
     mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
     gamma = norm.gamma.numpy() if norm.scale else np.ones_like(mean)
     beta = norm.beta.numpy() if norm.center else np.zeros_like(mean)

@@ -11,13 +11,13 @@ from tfcompress.core.recording import main_argument
 
 
 @checked
-def apply(model: BuiltModel(), rewrite: PlugIn(LayerRewrite)):
+def apply(model: BuiltModel(), rewrite: PlugIn(LayerRewrite)) -> keras.Model:
     """Returns a copy of `model` in which matching chains of layers are replaced.
 
     Args:
-        model: a Sequential or Functional model; nested models are written out.
-        rewrite: a `LayerRewrite` object or name. One that looks at several layers sees
-            those that feed only each other and are not shared.
+        model: a Sequential or Functional model; nested models are expanded.
+        rewrite: a `LayerRewrite` object or name. A rewrite of several layers is offered
+            chains of layers that feed only each other and are not shared.
 
     Raises:
         ValueError: if the model is subclassed.
@@ -47,7 +47,7 @@ def apply_to_flat(flat, rewrite):
         return flat
 
     def replace(layer):
-        # New layers are called in `call`; here they only take the old one's place.
+        # New layers are called in `call`; here they only replace the old one.
         return layer if layer.name in replaced else clone_layer(layer)
 
     def call(key, operation, /, *args, **kwargs):
@@ -65,7 +65,7 @@ def apply_to_flat(flat, rewrite):
 
 
 def _chain(graph, node, length):
-    """`length` layers from `node` on, or an empty list if there are not as many."""
+    """`length` layers from `node` on, or an empty list if there are fewer."""
     nodes = [node]
     while len(nodes) < length and (following := graph.only_consumer(nodes[-1])):
         nodes.append(following)

@@ -1,7 +1,8 @@
-"""Statistics of batch normalisation, measured again."""
+"""Measures statistics of batch normalisation again."""
 
 import contextlib
 
+import keras
 import numpy as np
 
 from tfcompress.core.agreement import copy_model
@@ -12,17 +13,17 @@ from tfcompress.core.kinds import BuiltModel, checked
 
 
 @checked
-def recalibrate_batch_norm(model: BuiltModel(), data: Batches()):
+def recalibrate_batch_norm(model: BuiltModel(), data: Batches()) -> keras.Model:
     """Returns a copy of `model` whose batch norms have the statistics of `data`.
 
-    Cutting or quantizing weights moves the distributions behind them, and the moving
-    averages of training no longer fit. Over all batches `b` of equal size
+    Pruning or quantizing weights shifts the distributions after them, so that the moving
+    averages of training no longer match. Over all batches `b` of equal size
 
     `μ = mean_b(μ_b)`, `σ² = mean_b(σ²_b + μ_b²) - μ²`
 
-    which are exactly the statistics of all samples if the model has one batch norm;
-    with several, each is measured behind others that normalise batch by batch. All
-    other layers run as in inference.
+    which are exactly the statistics of all samples if the model has one batch norm; with
+    several, each is measured after others that normalise batch by batch. All other layers
+    run as at inference.
 
     Args:
         model: a built Keras model.
@@ -51,14 +52,14 @@ def recalibrate_batch_norm(model: BuiltModel(), data: Batches()):
 
 
 def statistics(model, data):
-    """Mean and variance for each batch norm of a model, as `recalibrate_batch_norm` does.
+    """Mean and variance for each batch norm of a model, as in `recalibrate_batch_norm`.
 
     Args:
-        model: a built Keras model, which is the same afterwards.
+        model: a built Keras model, which is not changed.
         data: an iterable of batches, `x` or `(x, y)`.
 
     Returns:
-        `[(mean, variance)]`, arrays with a number for each channel.
+        `[(mean, variance)]`, arrays with one number per channel.
     """
     norms = batch_norms(model)
     before = [(n.moving_mean.numpy(), n.moving_variance.numpy()) for n in norms]
@@ -85,7 +86,7 @@ def statistics(model, data):
 
 
 def before_batch_norm(graph):
-    """Ids of the operations that only a batch norm reads, which takes off their means.
+    """Ids of the operations read only by a batch norm, which subtracts their means.
 
     Args:
         graph: a `tfcompress.core.graph.Graph`.
@@ -99,32 +100,31 @@ def before_batch_norm(graph):
 
 
 def move_statistics(norm, exact_inputs, inputs, channels=slice(None)):
-    """Moves the statistics of a batch norm as its inputs were moved.
+    """Shifts the statistics of a batch norm like its inputs.
 
-    Such that what it makes of inputs `z` of the compressed model has the mean and variance
-    of what that of the exact model makes of `x`:
+    Afterwards, its outputs for inputs `z` of the compressed model have the mean and
+    variance of the exact model's outputs for `x`:
 
         σ² + ε *= r,    μ <- E[z] - √r (E[x] - μ),    r = Var[z] / Var[x]
 
-    So they stay those of all training data where nothing has changed. `σ²` stays at 0 at
-    least.
+    So they stay those of all training data if nothing has changed. `σ²` stays at least 0.
 
     Args:
         norm: the batch norm of the compressed model.
-        exact_inputs: list of tensors `x`, one a batch.
-        inputs: list of tensors `z`, one a batch.
-        channels: those of `x` that `z` still has.
+        exact_inputs: list of tensors `x`, one per batch.
+        inputs: list of tensors `z`, one per batch.
+        channels: the channels of `x` that `z` still has.
     """
     exact = (a[channels] for a in _statistics(norm, exact_inputs))
     move(norm, exact, _statistics(norm, inputs))
 
 
 def move(norm, exact, now):
-    """`move_statistics` by statistics that were measured before.
+    """`move_statistics` from statistics measured before.
 
     Args:
         norm: the batch norm of the compressed model.
-        exact: `(E[x], Var[x])`, arrays with a number for each channel.
+        exact: `(E[x], Var[x])`, arrays with one number per channel.
         now: `(E[z], Var[z])`.
     """
     (exact_mean, exact_variance), (mean, variance) = exact, now
@@ -152,7 +152,7 @@ def _statistics(norm, inputs):
 
 @contextlib.contextmanager
 def by_batch(norm):
-    """In it a batch norm takes the statistics of the batch for its own."""
+    """A context in which a batch norm uses the statistics of the batch."""
     momentum, call = norm.momentum, norm.call
 
     def call_in_training(*args, **kwargs):

@@ -1,4 +1,4 @@
-"""Batch normalisation written into the layer before it."""
+"""Folds batch normalisation into the layer before it."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ class FoldBatchNorm(LayerRewrite):
     length = 2
 
     def matches(self, layer, norm):
-        """A linear convolution or dense layer, then batch norm over its channels."""
+        """Whether a linear convolution or dense layer precedes batch norm over channels."""
         foldable = (
             keras.layers.Conv1D,
             keras.layers.Conv2D,

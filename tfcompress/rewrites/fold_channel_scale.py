@@ -1,4 +1,4 @@
-"""Factors of channels written into a layer next to them."""
+"""Folds factors of channels into a layer next to them."""
 
 import keras
 
@@ -11,7 +11,7 @@ from tfcompress.rewrites.apply import apply_to_flat
 
 L = keras.layers
 _CONVOLUTIONS = (L.Conv1D, L.Conv2D, L.Conv3D)
-# Layers whose outputs are linear in a kernel, an output channel each.
+# Layers that are linear in a kernel, with one slice of it per output channel.
 MAKERS = (
     *_CONVOLUTIONS,
     L.Conv1DTranspose,
@@ -24,10 +24,10 @@ MAKERS = (
 
 
 class FoldChannelScale(LayerRewrite):
-    """Writes factors of channels into the layer before or after them.
+    """Folds factors of channels into the layer before or after them.
 
-    The factors `s` are the kernel of an `EinsumDense` such as `"...a,a->...a"`, which is
-    what `tfc.strip` makes of the gates of `tfc.gate_channels`:
+    The factors `s` are the kernel of an `EinsumDense` such as `"...a,a->...a"`, into which
+    `tfc.strip` turns the gates of `tfc.gate_channels`:
 
     - after a linear dense or convolution layer, `kernel' = kernel s` and `bias' = bias s`
       for each output channel;
@@ -44,7 +44,7 @@ class FoldChannelScale(LayerRewrite):
     length = 2
 
     def matches(self, first, second):
-        """Factors and a layer that can take them."""
+        """Whether the layers are factors and a layer that can absorb them."""
         if _is_scale(second):
             return _scaled_axis(second) == _axis_made(first)
         return _is_scale(first) and _scaled_axis(first) == _axis_read(second)
@@ -60,7 +60,7 @@ class FoldChannelScale(LayerRewrite):
 
 
 def fold_channel_scales(flat):
-    """`FoldChannelScale` wherever it matches, shared factors at each place for itself.
+    """`FoldChannelScale` wherever it matches, for shared factors at each place.
 
     Args:
         flat: a fresh flat model.
@@ -97,7 +97,7 @@ def _terms(layer):
 
 
 def _scaled_axis(layer):
-    """Counted from the end."""
+    """The axis that is scaled, counted from the end."""
     inputs, kernel, _ = _terms(layer)
     before, _, behind = inputs.partition(kernel)
     if "..." in behind:
@@ -106,7 +106,7 @@ def _scaled_axis(layer):
 
 
 def _axis_made(layer):
-    """The axis of a layer's outputs whose channels it can scale, from the end, or None."""
+    """The output axis whose channels a layer can scale, from the end, or None."""
     if isinstance(layer, L.BatchNormalization):
         rank = len(layer.output.shape)
         return layer.axis if layer.axis < 0 else layer.axis - rank

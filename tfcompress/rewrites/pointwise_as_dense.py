@@ -1,4 +1,4 @@
-"""A 1x1 convolution as the dense layer that it is."""
+"""Turns a 1x1 convolution into a dense layer."""
 
 import keras
 
@@ -11,10 +11,10 @@ class PointwiseAsDense(LayerRewrite):
     """Writes a 1x1 convolution as a Dense layer over the channels of every pixel.
 
     `y_p = f(x_p W + b)` at every pixel `p`; strides become a max pooling of one pixel
-    that drops the others, named `<name>_stride`. In TFLite the layer is a
+    that drops the others, named `<name>_stride`. In TFLite, the layer is a
     FULLY_CONNECTED operation, whose int4 kernels stay packed while it runs; those of a
-    convolution are unpacked at every run. `tfc.post_training.faster_pointwise` measures
-    where that is faster.
+    convolution are unpacked on every run. `tfc.post_training.faster_pointwise` measures
+    where this is faster.
 
     Example:
         >>> x = keras.Input((8, 8, 16))
@@ -25,7 +25,7 @@ class PointwiseAsDense(LayerRewrite):
     """
 
     def matches(self, layer):
-        """A Conv2D with a 1x1 window over all channels, channels last."""
+        """Whether it is a Conv2D with a 1x1 window over all channels, channels last."""
         return (
             isinstance(layer, L.Conv2D)
             and tuple(layer.kernel_size) == (1, 1)
@@ -34,7 +34,7 @@ class PointwiseAsDense(LayerRewrite):
         )
 
     def __call__(self, layer):
-        """A Dense layer, behind a pooling if there are strides."""
+        """A Dense layer, after a pooling if there are strides."""
         dense = L.Dense(
             layer.filters,
             activation=layer.activation,

@@ -1,4 +1,4 @@
-"""A separable convolution as the two convolutions it is."""
+"""Splits a separable convolution into two convolutions."""
 
 import keras
 
@@ -6,10 +6,10 @@ from tfcompress.core.nouns import LayerRewrite
 
 
 class SplitSeparable(LayerRewrite):
-    """Writes SeparableConv2D as DepthwiseConv2D, then a 1x1 Conv2D.
+    """Replaces SeparableConv2D by DepthwiseConv2D and a 1x1 Conv2D.
 
-    Inference and gradients stay the same; what lies between the two becomes a tensor
-    of the graph, which int8 needs a range for.
+    Inference and gradients stay the same; the intermediate result becomes a tensor of the
+    graph, for which int8 needs a range.
 
     Source: Chollet, "Xception" (2017), section 2.
 
@@ -21,7 +21,7 @@ class SplitSeparable(LayerRewrite):
     """
 
     def matches(self, layer):
-        """A SeparableConv2D with channels last."""
+        """Whether it is a SeparableConv2D with channels last."""
         return (
             isinstance(layer, keras.layers.SeparableConv2D)
             and layer.data_format == "channels_last"

@@ -1,4 +1,4 @@
-"""A convolution that reads each channel at one place, as the two convolutions it is."""
+"""Splits a convolution that reads each channel at one position in two."""
 
 import keras
 import numpy as np
@@ -9,12 +9,12 @@ L = keras.layers
 
 
 class SplitShift(LayerRewrite):
-    """Writes a convolution of shifted channels as DepthwiseConv2D, then a 1x1 Conv2D.
+    """Replaces a convolution of shifted channels by DepthwiseConv2D and a 1x1 Conv2D.
 
-    Where all filters read an input channel at the same place of the window, as after
-    `tfc.transforms.ShiftAttention`, the kernel is a one-hot `k x k` kernel for each
-    channel, which moves it, and a `1 x 1` kernel. The function is exactly the same, with
-    `k² + n` MACs for each channel and place instead of `k² n` for `n` filters.
+    If all filters read an input channel at the same position of the window, as after
+    `tfc.transforms.ShiftAttention`, the kernel is equal to a one-hot `k x k` kernel per
+    channel, which shifts it, and a `1 x 1` kernel. The function is exactly the same, with
+    `k² + n` MACs per channel and position instead of `k² n` for `n` filters.
 
     Source: Hacene et al., "Attention Based Pruning for Shift Networks" (2019), section 3;
     as a depthwise convolution, since TFLite has no shift.
@@ -28,7 +28,7 @@ class SplitShift(LayerRewrite):
     """
 
     def matches(self, layer):
-        """A Conv2D, channels last, that reads each channel at one place of its window."""
+        """Whether it is a Conv2D, channels last, that reads channels at one position."""
         return (
             isinstance(layer, L.Conv2D)
             and np.prod(layer.kernel_size) > 1
@@ -74,5 +74,5 @@ class SplitShift(LayerRewrite):
 
 
 def _places(layer):
-    """Where a kernel reads each input channel, booleans `(height, width, inputs)`."""
+    """Positions where a kernel reads each input, booleans `(height, width, inputs)`."""
     return layer.kernel.numpy().any(axis=-1)

@@ -1,4 +1,4 @@
-"""Runs `.tflite` files whose network may answer before its last stage."""
+"""Runs `.tflite` files with early exits."""
 
 import threading
 from typing import NamedTuple
@@ -16,11 +16,11 @@ CASCADE = "tfc.cascade"
 
 
 class Answers(NamedTuple):
-    """What a cascade makes of a batch.
+    """The answers of a cascade for a batch.
 
     Attributes:
         outputs: array `(samples, classes)`.
-        exits: the exit, from 0, at which each sample left.
+        exits: index of the exit at which each sample left.
     """
 
     outputs: np.ndarray
@@ -30,19 +30,19 @@ class Answers(NamedTuple):
 class Cascade:
     """A loaded `.tflite` model with early exits: each sample runs until it may leave.
 
-    The file has a signature for each stage, which `tfc.dynamic.export_cascade` wrote, and
-    says how sure an exit must be. Stages hand tensors on to each other as they are.
-    Inputs and outputs are real numbers as in `tfc.Interpreter`.
+    The file, written by `tfc.dynamic.export_cascade`, has one signature per stage, and
+    holds the thresholds that decide at which exit a sample leaves. Stages pass tensors on
+    unchanged. Inputs and outputs are real numbers as in `tfc.Interpreter`.
 
     Args:
         model: path of a file, or its bytes.
         num_threads: threads that kernels may use.
-        thresholds: in place of the file's, one for each exit but the last; the lower,
+        thresholds: replace those of the file, one per exit except the last; the lower,
             the more samples leave.
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if the file has no stages, cannot be loaded, or the number of
+        ValueError: if the file has no stages or cannot be loaded, or the number of
             thresholds is wrong.
 
     Example:
@@ -62,13 +62,13 @@ class Cascade:
         self,
         model: FilePath("a .tflite file") | Content("one"),
         num_threads: Integer(1) = 1,
-        thresholds: Each(Number(), "numbers, one for each exit but the last") = None,
+        thresholds: Each(Number(), "numbers, one per exit except the last") = None,
     ):
         content, self.name = read_model(model)
         about = metadata(content, CASCADE)
         if not isinstance(about, dict):
             raise ValueError(
-                f"{self.name} is no cascade: expected a file of stages that "
+                f"{self.name} is not a cascade: expected a file of stages that "
                 "tfc.dynamic.export_cascade wrote."
             )
         _check(about, self.name)
@@ -78,34 +78,34 @@ class Cascade:
         )
         if len(self.thresholds) != len(about["stages"]) - 1:
             raise ValueError(
-                f"{self.name} has {len(about['stages'])} exits: expected a threshold for "
-                f"each but the last, got {self.thresholds}."
+                f"{self.name} has {len(about['stages'])} exits: expected one threshold per "
+                f"exit except the last, got {self.thresholds}."
             )
         self._has_softmax = about["outputs"] == "probabilities"
         self._lock = threading.Lock()
-        # Stages share it, and with it the constants of the file.
+        # Stages share it, and so the constants of the file.
         interpreter = loaded(content, num_threads, self.name)
         signatures = {name: Signature(interpreter, name) for name in about["stages"]}
         read = {name for signature in signatures.values() for name in signature.inputs}
         self._stages = [_Stage(*item, read) for item in signatures.items()]
 
     def run(self, inputs):
-        """Runs samples one after the other, each until it may leave.
+        """Runs samples one after another, each until it may leave.
 
         Args:
-            inputs: array, the first axis counts samples.
+            inputs: array `(samples, ...)`.
 
         Returns:
             `Answers`: `(outputs, exits)`.
 
         Raises:
-            ValueError: if the shape does not fit, or values are no finite real numbers.
+            ValueError: if the shape does not match, or values are not finite real numbers.
         """
         outputs, exits = zip(*self._each(inputs, self._run_one), strict=True)
         return Answers(np.concatenate(outputs), np.array(exits))
 
     def answers(self, inputs):
-        """What every exit answers, an array `(exits, samples, classes)`.
+        """The answers of all exits, an array `(exits, samples, classes)`.
 
         Args:
             inputs: as for `run`.
@@ -113,7 +113,7 @@ class Cascade:
         return np.concatenate(self._each(inputs, self._run_all), axis=1)
 
     def probabilities(self, inputs):
-        """The same as probabilities, by which exits are chosen.
+        """The answers as probabilities, by which exits are chosen.
 
         Args:
             inputs: as for `run`.
@@ -155,7 +155,7 @@ class Cascade:
 
 
 def _check(about, name):
-    """Raises unless the metadata say what a cascade needs."""
+    """Raises unless the metadata describe a cascade."""
     stages, thresholds = about.get("stages"), about.get("thresholds")
     are_names = isinstance(stages, list) and all(isinstance(s, str) for s in stages)
     are_numbers = isinstance(thresholds, list) and all(
@@ -186,7 +186,7 @@ class _Stage:
         return dequantized(self._signature.output(self._name), self._output)
 
     def hand_on(self, carried):
-        """Adds to what is carried what later stages need."""
+        """Adds the tensors that later stages need to those carried."""
         for name in self._handed_on:
             carried[name] = self._signature.output(name)
 

@@ -1,4 +1,6 @@
-"""Which files need the native delegate, and how LiteRT gets to run them."""
+"""Which files need the native delegate, and how LiteRT runs them."""
+
+import pathlib
 
 from tfcompress import native
 from tfcompress.coding.wire import DECODE
@@ -8,7 +10,7 @@ from tfcompress.tflite.operations import is_own
 from tfcompress.tflite.read import custom_operations, read
 
 
-def delegate_path():
+def delegate_path() -> pathlib.Path:
     """The path of the external delegate that decodes weights and runs binary operations.
 
     For programs that load `.tflite` files without `tfc.Interpreter`.
@@ -28,14 +30,14 @@ def delegate_path():
 
 
 def loadable(content):
-    """What LiteRT can load of a model.
+    """A form of a model that LiteRT can load.
 
     Args:
         content: bytes of a `.tflite` file.
 
     Returns:
-        The bytes, decoded where the delegate cannot do that, and the path of the
-        delegate that they need, or None.
+        The bytes, decoded if the delegate cannot do that, and the path of the delegate
+        that they need, or None.
 
     Raises:
         NativeError: if binary operations need the native core, which was not built.
@@ -58,7 +60,7 @@ def loadable(content):
 
 
 def decoded(content):
-    """`loadable` without leaving the decoding to the delegate."""
+    """Like `loadable`, but always decoded here instead of by the delegate."""
     content = decode_tflite(content)
     path = native.library_path() if has_binary_operations(content) else None
     return content, str(path) if path else None

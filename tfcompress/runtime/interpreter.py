@@ -22,21 +22,21 @@ _USUAL_SIGNATURE = "serving_default"
 class Interpreter:
     """A loaded `.tflite` model: arrays in, arrays out.
 
-    Inputs and outputs go by their signature names. Arrays hold real numbers, whatever
-    their type: they are quantized for integer inputs, and integer outputs are
-    dequantized, with the scales in the file, so that a float and an int8 file of one
-    model are called alike, with images of bytes too. Batches larger than the file's run
-    one part after the other, the last one filled up. Encoded weights and binary
-    operations are the native delegate's. What stateful layers keep goes on from one
-    sample, and one call, to the next; a new interpreter begins anew. Threads that share
-    one run one after the other, as it has one set of tensors; with one each they run at
-    the same time.
+    Inputs and outputs have their signature names. Arrays hold real numbers, whatever their
+    type: they are quantized for integer inputs, and integer outputs are dequantized, with
+    the scales in the file, so that a float file and an int8 file of the same model are
+    called in the same way, also with images of bytes. Batches larger than the file's run in
+    parts, the last one filled up. The native delegate handles encoded weights and binary
+    operations. Stateful layers keep their state from one sample, and one call, to the next;
+    a new interpreter starts from the initial state. Threads that share an interpreter run
+    one after another, since it has one set of tensors; with separate interpreters, they run
+    at the same time.
 
     Args:
         model: path of a file, or its bytes.
         num_threads: threads that kernels may use.
-        signature: name of the signature to run, of a file with several; None stands for
-            `"serving_default"`, else for the first by name.
+        signature: name of the signature to run, for a file with several; None for
+            `"serving_default"`, or else the first by name.
 
     Raises:
         FileNotFoundError: if the path does not exist.
@@ -99,9 +99,9 @@ class Interpreter:
         return signature
 
     def _use(self, runner, is_first):
-        """Takes the names of a signature, and its runner if it has a graph of its own.
+        """Reads the names of a signature, and keeps its runner if it has its own graph.
 
-        Graphs alike but for their sizes may have ends of the same names and places.
+        Graphs that differ only in sizes may have ends with equal names and indices.
         """
         found = runner.get_input_details(), runner.get_output_details()
         own = self._inputs, self._outputs
@@ -114,7 +114,7 @@ class Interpreter:
             self._runner = runner
             self._inputs, self._outputs = found
             return
-        # Several names may stand for one tensor.
+        # Several names may stand for the same tensor.
         self._inputs, self._outputs = (
             dict(sorted(side.items(), key=lambda item: order[_tensor(item[1])]))
             for side, order in zip(found, places, strict=True)
@@ -136,16 +136,16 @@ class Interpreter:
         Args:
             inputs: an array, or `{name: array}` for several inputs; the first axis is
                 the batch.
-            raw: whether integers are the file's own, neither quantized on the way in
-                nor dequantized on the way out.
+            raw: whether integers are the file's own, neither quantized as inputs
+                nor dequantized as outputs.
 
         Returns:
             An array, or `{name: array}` for several outputs.
 
         Raises:
-            ValueError: if a name or a shape does not fit, or values are no real numbers,
-                not finite, integers that the input cannot hold, or such that an
-                operation fails. Floats beyond the range of an integer input are clipped.
+            ValueError: if a name or shape does not match, or values are not real or not
+                finite, are integers that the input cannot hold, or make an operation
+                fail. Floats beyond the range of an integer input are clipped.
         """
         arrays = self._named(inputs)
         batches = {
@@ -220,7 +220,7 @@ class Interpreter:
         except RuntimeError as error:
             raise ValueError(
                 f"{self.name} cannot run on these inputs: {str(error).splitlines()[0]} "
-                "Expected values that its operations take, such as places that its "
+                "Expected values that its operations take, such as indices that its "
                 "tables have."
             ) from error
         if raw:
@@ -240,7 +240,7 @@ class Interpreter:
         }
 
     def close(self):
-        """Frees the model, as soon as no other thread runs it."""
+        """Frees the model as soon as no other thread runs it."""
         with self._lock:
             self._interpreter = self._runner = None
 
@@ -265,7 +265,7 @@ def loaded(content, num_threads, name):
     Args:
         content: bytes of a `.tflite` model.
         num_threads: threads that kernels may use.
-        name: of the model, for errors.
+        name: name of the model, for errors.
 
     Raises:
         ValueError: if it cannot be loaded.
@@ -290,8 +290,8 @@ def _with_delegate(content, num_threads):
     except (ValueError, RuntimeError):
         if not delegate or not has_encoded_weights(content):
             raise
-    # LiteRT itself refuses encoded bytes that keep the scales of each channel, as
-    # TFLite Micro's compressor leaves them.
+    # LiteRT itself refuses encoded bytes with per-channel scales, as written by
+    # TFLite Micro's compressor.
     plain, delegate = decoded(content)
     return _allocated(plain, num_threads, delegate)
 
@@ -310,10 +310,10 @@ def _allocated(content, num_threads, delegate):
 
 
 def quantized(array, detail):
-    """Real numbers in a tensor's dtype: rounded to its scale if that is an integer type.
+    """Real numbers in a tensor's dtype, rounded to its scale for integer types.
 
     Raises:
-        ValueError: if they are no real numbers, not finite, or integers that the tensor
+        ValueError: if they are not real or not finite, or are integers that the tensor
             cannot hold.
     """
     dtype, name = np.dtype(detail["dtype"]), f"Input {detail['name']!r}"
@@ -338,7 +338,7 @@ def quantized(array, detail):
 
 
 def _as_they_are(array, detail):
-    """Numbers in a tensor's dtype, if it has them."""
+    """Numbers in a tensor's dtype, without scaling; raises if it cannot hold them."""
     dtype, name = np.dtype(detail["dtype"]), f"Input {detail['name']!r}"
     if dtype.kind not in "iu":
         return array.astype(dtype)
@@ -370,7 +370,7 @@ def dequantized(array, detail):
 
 
 def read_model(model):
-    """The bytes of a model and its name, of a path or of bytes."""
+    """The bytes and the name of a model given as a path or as bytes."""
     if isinstance(model, (bytes, bytearray)):
         return _checked(bytes(model), "The model"), "The model"
     path = pathlib.Path(model)

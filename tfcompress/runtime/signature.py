@@ -1,16 +1,16 @@
-"""One signature of a loaded `.tflite` model, for calls of fixed shapes."""
+"""One signature of a loaded `.tflite` model, for calls with fixed shapes."""
 
 
 class Signature:
     """Runs a signature whose shapes never change.
 
-    LiteRT's own runner sets all shapes and plans the memory anew on each call, and
-    fetches all outputs. This reads private members of it, and nothing else does;
-    `tests/runtime/test_signature.py` fails when they change.
+    LiteRT's own runner sets all shapes and plans the memory again on each call, and fetches
+    all outputs. Only this class reads its private members;
+    `tests/runtime/test_signature.py` fails if they change.
 
     Args:
-        interpreter: LiteRT's.
-        name: of the signature.
+        interpreter: LiteRT's interpreter.
+        name: name of the signature.
 
     Attributes:
         inputs: `{name: details}`.
@@ -21,7 +21,7 @@ class Signature:
         runner = interpreter.get_signature_runner(name)
         self.inputs = runner.get_input_details()
         self.outputs = runner.get_output_details()
-        # It holds the bytes that the model reads, which nothing else does.
+        # Only the interpreter keeps alive the bytes that the model reads.
         self._interpreter = interpreter
         self._model = runner._interpreter_wrapper
         self._graph = runner._subgraph_index
@@ -33,7 +33,7 @@ class Signature:
         """Runs on arrays in the shapes and types of the inputs.
 
         Args:
-            values: `{name: array}`; others are left out of account.
+            values: `{name: array}`; other names are ignored.
         """
         for name, place in self._input_places.items():
             self._model.SetTensor(place, values[name], self._graph)

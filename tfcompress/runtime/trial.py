@@ -1,4 +1,4 @@
-"""Whether LiteRT survives a file, found out in a process that it may end."""
+"""Tests in a separate process whether LiteRT survives a file."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ interpreter.invoke()
 
 
 def ended_by(content):
-    """The signal by which a file without custom operations ends LiteRT, or None.
+    """The signal with which a file without custom operations ends LiteRT, or None.
 
-    Kernels check some of what they need by ending the process.
+    Kernels end the process if some of their requirements are not met.
 
     Args:
         content: bytes of the file.
@@ -28,5 +28,5 @@ def ended_by(content):
         input=content,
         capture_output=True,
     )
-    # Errors that are no signals are told by whoever runs the file here.
+    # Errors that are not signals are reported when the file runs in this process.
     return signal.Signals(-done.returncode).name if done.returncode < 0 else None

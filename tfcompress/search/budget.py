@@ -29,6 +29,7 @@ class Limits(Kind):
     """
 
     expected = "a budget such as {'size_bytes': 30_000, 'macs': 0.5}"
+    hint = "Mapping[str, float]"
 
     def has_form(self, value):
         return isinstance(value, dict)

@@ -24,14 +24,18 @@ from tfcompress.export import CODECS, PRECISIONS
 from tfcompress.measuring.benchmark import benchmark
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.quantization.post_training.folded import plain_flat
+from tfcompress.recipes.recipe import num_batches
 from tfcompress.search import engines  # noqa: F401
 from tfcompress.search.budget import Budget, Limits
 from tfcompress.search.fit import Fit
+from tfcompress.search.result import SearchResult
 from tfcompress.search.space import Choices, Space, usual_dimensions
 from tfcompress.search.steps import Making
 from tfcompress.search.study import Study, compiled_like
 
 _MOST_CALIBRATED, _MOST_SCORED = 2048, 4096
+# Of a dataset, held in memory.
+_MOST_BYTES = 2**29
 
 
 @checked
@@ -52,7 +56,7 @@ def compress_to(
     round_to: Integer(1) = 1,
     latency: Function("latency(path) that returns milliseconds") = None,
     verbose: VERBOSE = 1,
-):
+) -> SearchResult:
     """Searches for the most accurate model within a budget.
 
     What may become of each layer is the `space`; an engine looks for the best member of
@@ -74,7 +78,9 @@ def compress_to(
             - `"accuracy_drop"`: largest loss against the float32 file. Alone it asks for
               the smallest file.
         data: `(x, y)`, or a dataset of batches of which the first 6,144 samples are
-            read. Up to 2,048 samples calibrate, up to 4,096 others say how accurate
+            read, or half a gibibyte of them; training streams all of it, and needs to
+            know how many batches there are. Up to 2,048 samples calibrate, up to 4,096
+            others say how accurate
             candidates are, unless there are `validation_data`.
         space: `{dimension: choices}`, choices for all layers or `{pattern: choices}` with
             patterns as in `tfc.compress`; what changes nothing is always a choice. By
@@ -93,7 +99,9 @@ def compress_to(
             None stands for a new temporary folder.
         validation_data: to say how accurate candidates are. Needed with `epochs`.
         epochs: of training of the best candidate: with its zeros, on the grids of its
-            bits, or with its shared values.
+            bits, or with its shared values; where outputs are classes, 0.3 of the loss is
+            that of the labels, and the rest that of the given model's outputs
+            (`tfc.distillation.KL`).
         learning_rate: that the training starts with; it falls to zero along a cosine.
         precision: of the files; by default `"int8"` if bits are searched, or zeros that
             no shared values go with: codecs make use of zeros among few values only. Else
@@ -134,6 +142,9 @@ def compress_to(
             "on says little. Pass (x, y) that are not in data."
         )
     calibration, scored = _split(data, validation_data, bool(epochs))
+    training = data if epochs and isinstance(data, tf.data.Dataset) else None
+    if training is not None:
+        num_batches(training, 1)
     flat = compiled_like(plain_flat(model, "search"), model)
     graph = ChannelGraph(plain_flat(model, "search"))
     dimensions = space or usual_dimensions(budget)
@@ -146,7 +157,16 @@ def compress_to(
         latency = _host_latency
     folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="tfcompress_"))
     study = Study(
-        flat, found, graph, calibration, scored, making, folder, latency, bool(verbose)
+        flat,
+        found,
+        graph,
+        calibration,
+        scored,
+        making,
+        folder,
+        latency,
+        bool(verbose),
+        training,
     )
     limits = Budget.of(budget, study.dense.costs)
     return Fit(study, engine, limits).result()
@@ -162,12 +182,7 @@ def _host_latency(path):
 
 
 def _split(data, validation_data, is_trained):
-    """`(x, y)` to calibrate or train on, and `(x, y)` to score on."""
-    if is_trained and isinstance(data, tf.data.Dataset):
-        raise ValueError(
-            "compress_to(data): got a dataset and epochs, expected arrays (x, y) to train "
-            "on. Or search without epochs, and fit result.best.model."
-        )
+    """`(x, y)` to calibrate on, arrays also to train on, and `(x, y)` to score on."""
     x, y = _first(data, _MOST_CALIBRATED + _MOST_SCORED)
     if y is None:
         raise ValueError(
@@ -188,7 +203,7 @@ def _split(data, validation_data, is_trained):
 def _first(data, count):
     """`(x, y)` as arrays; of a dataset no more than `count` samples."""
     if isinstance(data, tf.data.Dataset):
-        return first_rows(data, count)
+        return first_rows(data, count, _MOST_BYTES)
     return tuple(
         part if part is None else keras.tree.map_structure(np.asarray, part)
         for part in data

@@ -51,12 +51,24 @@ def drops_of_score(model, flat, edits, samples):
         if tasks is None:
             targets = in_order(y, expected)
             tasks = tasks_of(model, expected, targets)
-        before, after = (
-            score(tasks, found.values(), targets) for found in (expected, outputs)
-        )
-        return max(before - after, 0.0) + _TIE * error_by_spread(outputs, expected)
+        return drop_of_score(tasks, targets, outputs, expected)
 
     return _harms(flat, edits, x, drop)
+
+
+def drop_of_score(tasks, targets, outputs, expected):
+    """How much worse outputs are than the expected ones; if they are not, by their error.
+
+    Args:
+        tasks: the `Task` of each output.
+        targets: list of arrays.
+        outputs: `{name: array}`.
+        expected: the same of the model as it is.
+    """
+    before, after = (
+        score(tasks, found.values(), targets) for found in (expected, outputs)
+    )
+    return max(before - after, 0.0) + _TIE * error_by_spread(outputs, expected)
 
 
 def rises_of_loss(model, flat, edits, data):

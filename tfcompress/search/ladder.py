@@ -117,7 +117,7 @@ def quantize_ladder(
     max_drop: Number(0) = 0.003,
     precision: OneOf(*_ALLOWED) = "int8",
     verbose: VERBOSE = 1,
-):
+) -> Ladder:
     """Quantizes without training, with the cheapest method that keeps the score.
 
     The rungs, in order of cost:

@@ -125,7 +125,7 @@ def mixed_precision(
         8,
     ),
     sensitivity: OneOf(*SENSITIVITIES) = "output_error",
-):
+) -> MixedPrecision:
     """Chooses the bits of each kernel so that the model is harmed least.
 
         minimise  Σ_l Ω_l(b_l)    subject to    Σ_l n_l b_l <= 8 budget_bytes

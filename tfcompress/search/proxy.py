@@ -1,6 +1,7 @@
 """What a member of a space is worth, without making the model or a file of it."""
 
 import contextlib
+import functools
 import itertools
 import math
 
@@ -8,24 +9,33 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.core.agreement import copy_model
 from tfcompress.core.behaviour import batch_norms
 from tfcompress.core.samples import batches
 from tfcompress.export.trace import named_outputs
 from tfcompress.measuring.scores import in_order, score, tasks_of
+from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.pruning.channels.masks import unit_masks
+from tfcompress.pruning.channels.reconstruct import fit_readers
 from tfcompress.pruning.channels.selection import Cost, places, rounded, selection
 from tfcompress.pruning.prune import Engine
 from tfcompress.quantization.post_training.folded import matrix_layers
 from tfcompress.rewrites.batch_norm import move, statistics
 from tfcompress.search import kernels
-from tfcompress.search.harms import error_by_spread
+from tfcompress.search.harms import drop_of_score, error_by_spread
+from tfcompress.search.hessian import hessian_traces
 from tfcompress.search.space import of_layer
+
+_MOST_FITTED = 256
+# What `Proxy.harm` can go by.
+HARMS = ("output_error", "score", "hessian_trace")
 
 
 class Proxy:
     """A model whose weights are written over for each member, and written back.
 
-    Channels are zeros where they are made, kernels are what is left of them, and the
+    Channels are zeros where they are made, and what reads them is fitted to do without, as
+    it is in the model that is made of the member; kernels are what is left of them. The
     statistics of batch normalisation follow for each member: without that the order of
     pruned networks is chance.
 
@@ -33,7 +43,8 @@ class Proxy:
         model: the model whose loss says what the score is.
         graph: the `ChannelGraph` of a flat model that computes the same; its weights are
             the ones that are written over.
-        samples: inputs for the statistics of batch normalisation.
+        samples: inputs for the statistics of batch normalisation, the first 256 of them
+            for fits.
         scored: `(x, y)` to score on.
         criterion: that ranks channels.
         round_to: channels that groups keep a multiple of.
@@ -51,7 +62,7 @@ class Proxy:
     def __init__(
         self, model, graph, samples, scored, criterion="l2", round_to=1, data=None
     ):
-        self.graph = graph
+        self.graph, self._model, self._data = graph, model, data
         self.layers = matrix_layers(graph.flat)
         select = selection(model, graph, Engine(criterion, "filter", "local"), data)
         self.groups, self._round_to = select.groups, round_to
@@ -61,6 +72,8 @@ class Proxy:
             self._group_of[group.units] = position
         self._cost, self._sizes = Cost(graph), {}
         flat = graph.flat
+        self._exact_graph = ChannelGraph(copy_model(flat))
+        self._fitted_on = keras.tree.map_structure(lambda a: a[:_MOST_FITTED], samples)
         self.samples = [self._fed(part) for part in batches(flat, samples, 128)]
         self._norms = batch_norms(flat)
         self._statistics = statistics(flat, self.samples)
@@ -179,18 +192,44 @@ class Proxy:
         with self._written(member):
             return score(self.tasks, self._outputs().values(), self._targets)
 
-    def error(self, member):
-        """The squared error of the outputs, by their spread."""
+    def harm(self, member, sensitivity="output_error"):
+        """What a member loses, at least 0: see `tfc.search.engines.Knapsack`.
+
+        Args:
+            member: of the space.
+            sensitivity: one of `HARMS`.
+        """
+        if sensitivity == "hessian_trace":
+            return self._rise(member)
         with self._written(member):
-            return error_by_spread(self._outputs(), self.exact)
+            outputs = self._outputs()
+        if sensitivity == "score":
+            return drop_of_score(self.tasks, self._targets, outputs, self.exact)
+        return error_by_spread(outputs, self.exact)
+
+    def _rise(self, member):
+        before = {path: layer.kernel.numpy() for path, layer in self.layers.items()}
+        with self._written(member, is_followed=False):
+            return sum(
+                trace * float(np.mean(np.square(layer.kernel.numpy() - before[path])))
+                for (path, layer), trace in zip(
+                    self.layers.items(), self._traces, strict=True
+                )
+            )
+
+    @functools.cached_property
+    def _traces(self):
+        kernels = [layer.kernel for layer in self.layers.values()]
+        return hessian_traces(self._model, kernels, self._data, self.graph.flat)
 
     @contextlib.contextmanager
-    def _written(self, member):
+    def _written(self, member, is_followed=True):
         variables = self.graph.flat.variables
         before = [variable.numpy() for variable in variables]
         try:
             self._write(member)
-            self._follow()
+            if is_followed:
+                self._repair(member)
             yield
         finally:
             for variable, value in zip(variables, before, strict=True):
@@ -207,10 +246,16 @@ class Proxy:
             if choice:
                 layer.kernel.assign(kernels.changed(layer, choice))
 
+    def _repair(self, member):
+        """Fits what reads cut channels, and moves the statistics of batch norms."""
+        flat, keep = self.graph.flat, self.keep(member)
+        if not keep.all():
+            fit_readers(self._exact_graph, keep, flat, self._fitted_on, is_cut=False)
+        elif self._norms:
+            self._follow()
+
     def _follow(self):
         """Moves the statistics of batch normalisation as its inputs were moved."""
-        if not self._norms:
-            return
         found = statistics(self.graph.flat, self.samples)
         for norm, exact, now in zip(self._norms, self._statistics, found, strict=True):
             move(norm, exact, now)

@@ -68,9 +68,10 @@ class Candidate:
 
     @property
     def command(self):
-        """The command that makes it again; None if its data are in no one file.
+        """The command that makes it again; None if its data are not in one file.
 
-        That is so for several inputs or outputs: then `recipe.run` makes it again.
+        That is the case for several inputs or outputs, and for datasets that were trained
+        on: `recipe.run` makes it again then.
         """
         folder = self.path.parent
         if not (folder / DATA).is_file():

@@ -120,7 +120,7 @@ def sensitivity(
     rank: Each(_FRACTION, "fractions of the rank to keep") = (0.5, 0.25),
     channels: Each(_FRACTION, "fractions of channels to remove") = (0.25, 0.5),
     measure: OneOf(*MEASURES) = "output_error",
-):
+) -> Sensitivity:
     """Tries changes of each layer alone, and says what they cost.
 
     A change is written into a copy, with batch norm folded: a kernel rounded to the

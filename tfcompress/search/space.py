@@ -59,6 +59,7 @@ class Choices(Kind):
     """`{dimension: choices}`, the choices for all layers or `{pattern: choices}`."""
 
     expected = "a space such as {'bits': [8, 4], 'sparsity': {'conv.*': [0.5, 0.75]}}"
+    hint = "Mapping[str, Any]"
 
     def check(self, name, value):
         if not isinstance(value, dict) or not value:

@@ -7,11 +7,13 @@ from tfcompress.core.nouns import Criterion
 from tfcompress.core.plugin import snake_case
 from tfcompress.export.precisions import precision_of
 from tfcompress.pruning.criteria import L2
+from tfcompress.recipes.recipe import ORIGINAL
 from tfcompress.search import kernels
 from tfcompress.search.space import of_layer
 
 _SOLVER = "sparse_gpt"
 _FILE = "float32"
+_SHARE_OF_LABELS = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Making:
     learning_rate: float = 1e-3
 
 
-def steps_of(member, layers, making, path, is_trained=False):
+def steps_of(member, layers, making, path, is_trained=False, is_taught=False):
     """The steps of a `tfc.Recipe`.
 
     Args:
@@ -45,15 +47,19 @@ def steps_of(member, layers, making, path, is_trained=False):
         path: of the file.
         is_trained: whether weights are trained in the end, on the grids, with the zeros
             and the shared values that were chosen for them.
+        is_taught: whether the training learns from the outputs of the original model, too.
     """
-    finish = _training if is_trained else _storage
     profile = "custom" if making.codec else "builtin"
     export = {"path": path, "precision": making.precision, "profile": profile}
     if making.codec:
         export["codec"] = making.codec
     return [
         *_structure(member, layers, making),
-        *finish(member, layers, making),
+        *(
+            _training(member, layers, making, is_taught)
+            if is_trained
+            else _storage(member, layers)
+        ),
         {"export": export},
     ]
 
@@ -88,7 +94,7 @@ def _written(plugin):
     return {name: arguments} if arguments else name
 
 
-def _storage(member, layers, making):
+def _storage(member, layers):
     """What is done without training, each layer corrected for those before it."""
     sparse = _rules(member, layers, "sparsity")
     bits = _rules(member, layers, "bits", but=())
@@ -104,7 +110,7 @@ def _storage(member, layers, making):
         yield "strip"
 
 
-def _training(member, layers, making):
+def _training(member, layers, making, is_taught):
     """The same with transforms that hold while weights are trained."""
     sparse = _rules(member, layers, "sparsity")
     if sparse:
@@ -118,8 +124,14 @@ def _training(member, layers, making):
         yield {"compress": {"rules": rules}}
     if precision_of(making.precision).holds_ranges:
         yield "quantize_activations"
-    fit = {"epochs": making.epochs, "learning_rate": making.learning_rate}
-    yield {"fit": {**fit, "decay": "cosine"}}
+    fit = {
+        "epochs": making.epochs,
+        "learning_rate": making.learning_rate,
+        "decay": "cosine",
+    }
+    if is_taught:
+        fit["distillation"] = {"teacher": ORIGINAL, "alpha": _SHARE_OF_LABELS}
+    yield {"fit": fit}
     yield "strip"
 
 

@@ -13,7 +13,7 @@ from tfcompress.core.compress import strip
 from tfcompress.core.files import replacing, write_atomically
 from tfcompress.core.macs import macs
 from tfcompress.export import export_tflite
-from tfcompress.measuring.scores import in_order, own_loss, score, tasks_of
+from tfcompress.measuring.scores import CLASSES, in_order, own_loss, score, tasks_of
 from tfcompress.recipes.recipe import Recipe
 from tfcompress.runtime.interpreter import Interpreter
 from tfcompress.search.proxy import Proxy
@@ -26,6 +26,8 @@ _DENSE = "dense"
 # Samples for each member that is not made: to follow with batch norm, and to score.
 _MOST_FOLLOWED, _MOST_SKETCHED = 512, 1024
 _BATCH_SIZE = 64
+# What a harm is known by.
+_HARM = ("sensitivity", "dimension", "name", "choice")
 
 
 class Study:
@@ -38,18 +40,19 @@ class Study:
         flat: the flat functional model, compiled if the given one was.
         space: the `Space`.
         graph: the `ChannelGraph` that the space is of.
-        data: `(x, y)` for calibration and training.
+        data: `(x, y)` for calibration, and for training if there is nothing else.
         scored: `(x, y)` to score on.
         making: the `Making`.
         folder: of the files.
         latency: function of a file's path that returns milliseconds; None if latency
             does not count.
         verbose: whether to print each candidate.
+        training: a dataset to train on.
 
     Attributes:
         proxy: the `Proxy` of the model.
         dense: the model as it came, a `Candidate` with a float32 file.
-        candidates: list of `Candidate`, in the order they were made.
+        candidates: list of `Candidate`, in the order they were asked for.
         mark: a text that is different for other models, spaces and data.
 
     Raises:
@@ -57,13 +60,25 @@ class Study:
     """
 
     def __init__(
-        self, flat, space, graph, data, scored, making, folder, latency, verbose
+        self,
+        flat,
+        space,
+        graph,
+        data,
+        scored,
+        making,
+        folder,
+        latency,
+        verbose,
+        training=None,
     ):
         self.flat, self.space, self.making = flat, space, making
         self.folder = pathlib.Path(folder)
-        self._data, self._scored = data, scored
+        self._data, self._scored, self._training = data, scored, training
         self._latency, self._verbose = latency, verbose
         self.candidates, self._harms, self._scores = [], {}, {}
+        # Of an earlier run: not yet asked for in this one, so that both go the same way.
+        self._recalled = []
         self._tasks, self._num_made = None, 0
         self._open(graph)
         samples = _first(data[0], _MOST_FOLLOWED)
@@ -94,8 +109,7 @@ class Study:
             )
         for line in lines[1:]:
             if "harm" in line:
-                key = line["dimension"], line["name"], line["choice"]
-                self._harms[key] = line["harm"]
+                self._harms[tuple(line[part] for part in _HARM)] = line["harm"]
             elif "score" in line:
                 self._scores[_key(line["member"])] = line["score"]
             else:
@@ -105,15 +119,14 @@ class Study:
         """Takes in a candidate of the journal, if all is there that is needed of it."""
         path = self.folder / line["path"]
         is_timed = self._latency is None or line["latency_ms"] is not None
-        if is_timed and path.is_file():
-            self._known(Candidate(**{**line, "path": path}))
-
-    def _known(self, candidate):
-        if candidate.name == _DENSE:
-            self.dense = candidate
+        if not is_timed or not path.is_file():
             return
-        self.candidates.append(candidate)
-        self._num_made = max(self._num_made, int(candidate.name) + 1)
+        found = Candidate(**{**line, "path": path})
+        if found.name == _DENSE:
+            self.dense = found
+            return
+        self._recalled.append(found)
+        self._num_made = max(self._num_made, int(found.name) + 1)
 
     def _batches(self):
         """Batches for criteria that need signals."""
@@ -128,9 +141,10 @@ class Study:
         """Changes with all that candidates depend on."""
         found = hashlib.sha256()
         for weight in graph.flat.weights:
-            found.update(np.ascontiguousarray(weight.numpy()).tobytes())
+            found.update(np.ascontiguousarray(weight.numpy()))
         for array in (*_arrays(self._data), *_arrays(self._scored)):
-            found.update(str(array.shape).encode() + array.tobytes())
+            found.update(str(array.shape).encode())
+            found.update(np.ascontiguousarray(array))
         found.update(repr((self.space.choices, self.making)).encode())
         return found.hexdigest()
 
@@ -147,35 +161,43 @@ class Study:
         start = time.perf_counter()
         (self.folder / AGAIN).mkdir(exist_ok=True)
         _save(self.flat, self.folder / "model.keras")
-        arrays = dict(zip("xy", self._data, strict=True))
-        if all(isinstance(array, np.ndarray) for array in arrays.values()):
-            with (
-                replacing(self.folder / DATA) as temporary,
-                open(temporary, "wb") as file,
-            ):
-                np.savez(file, **arrays)
+        self._save_data()
         export_tflite(self.flat, path, verify=False)
         return self._measured(_DENSE, {}, 0, self.flat, path, start)
+
+    def _save_data(self):
+        """Writes what a command makes candidates again with, if one file can hold it."""
+        arrays = dict(zip("xy", self._data, strict=True))
+        is_whole = all(isinstance(array, np.ndarray) for array in arrays.values())
+        if self._training is not None or not is_whole:
+            return
+        with replacing(self.folder / DATA) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
 
     def candidate(self, member, is_trained=False):
         """The `Candidate` of a member, made now or before."""
         epochs = self.making.epochs if is_trained else 0
-        known = [
-            c for c in self.candidates if c.member == member and c.epochs == epochs
-        ]
-        if known:
-            return known[0]
+        for found in (*self.candidates, *self._recalled):
+            if (found.member, found.epochs) == (member, epochs):
+                return self._asked(found)
         name = f"{self._num_made:03d}"
+        self._num_made += 1
         start = time.perf_counter()
         path = self.folder / f"{name}.tflite"
         layers = self.proxy.layers
-        recipe = Recipe(steps_of(member, layers, self.making, path.name, is_trained))
+        is_taught = all(task.kind == CLASSES for task in self.proxy.tasks)
+        recipe = Recipe(
+            steps_of(member, layers, self.making, path.name, is_trained, is_taught)
+        )
         recipe.to_yaml(path.with_suffix(".yaml"))
         verbose = self._verbose if is_trained else 0
-        result = recipe.run(self.flat, self._data, self.folder, verbose=verbose)
+        data = self._data
+        if is_trained and self._training is not None:
+            data = self._training
+        result = recipe.run(self.flat, data, self.folder, verbose=verbose)
         made = strip(result.model)
         _save(made, path.with_suffix(".keras"))
-        found = self._measured(name, member, epochs, made, path, start)
+        found = self._asked(self._measured(name, member, epochs, made, path, start))
         if self._verbose:
             costs = [f"{found.size_bytes:,} bytes", f"{found.macs:,} MACs"]
             if found.latency_ms is not None:
@@ -198,8 +220,12 @@ class Study:
             seconds=time.perf_counter() - start,
         )
         self._append(found.to_dict())
-        self._known(found)
         return found
+
+    def _asked(self, candidate):
+        if candidate not in self.candidates:
+            self.candidates.append(candidate)
+        return candidate
 
     def _accuracy(self, path):
         """Of a file, as it runs in LiteRT."""
@@ -220,14 +246,15 @@ class Study:
             self._append({"member": member, "score": self._scores[key]})
         return self._scores[key]
 
-    def harms(self, rows):
-        """The errors of the outputs that choices cost, each alone, an array for each row.
+    def harms(self, rows, sensitivity="output_error"):
+        """What choices harm, each alone: an array for each row.
 
         Args:
             rows: `[(dimension, name, choices)]`.
+            sensitivity: what harm is, as in `Proxy.harm`.
         """
         bar = self.progress(sum(len(choices) for _, _, choices in rows), "choice")
-        return [self._harms_of(*row, bar) for row in rows]
+        return [self._harms_of(sensitivity, *row, bar) for row in rows]
 
     def progress(self, total, unit):
         """A bar, which is silent where the study is.
@@ -238,14 +265,14 @@ class Study:
         """
         return keras.utils.Progbar(total, verbose=int(self._verbose), unit_name=unit)
 
-    def _harms_of(self, dimension, name, choices, bar):
+    def _harms_of(self, sensitivity, dimension, name, choices, bar):
         found = []
         for position, choice in enumerate(choices):
-            key = dimension, name, choice
+            key = sensitivity, dimension, name, choice
             if position and key not in self._harms:
-                harm = self.proxy.error({dimension: {name: choice}})
+                harm = self.proxy.harm({dimension: {name: choice}}, sensitivity)
                 self._harms[key] = harm if math.isfinite(harm) else math.inf
-                line = dict(zip(("dimension", "name", "choice"), key, strict=True))
+                line = dict(zip(_HARM, key, strict=True))
                 self._append({**line, "harm": self._harms[key]})
             bar.add(1)
             found.append(self._harms[key] if position else 0.0)

@@ -1,4 +1,4 @@
-"""Constants that stand for infinity, such as those of masks, need not be huge."""
+"""Replaces constants that stand for infinity, such as those of masks."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -18,17 +18,17 @@ _SPARE = 1.5
 def bound_constants(file, samples, tolerance):
     """Moves infinite and huge constants as close to zero as the outputs allow.
 
-    `-inf` around what is pooled, and `-1e9` where attention looks away, would be the
-    ends of integer ranges that have no step left for anything else. The smallest bound
-    is searched that leaves the file's outputs as they are on some samples.
+    `-inf` as padding of pooling, and `-1e9` in attention masks, would become the ends of
+    integer ranges whose steps are too large for anything else. It searches the smallest
+    bound that does not change the file's outputs on some samples.
 
     Args:
         file: the object form of a float file, edited in place.
         samples: `{input name: array}`.
-        tolerance: how much outputs may change, as a share of their spread.
+        tolerance: how much outputs may change, as a fraction of their spread.
 
     Returns:
-        How many constants were moved.
+        The number of constants that were moved.
     """
     groups = _huge_constants(file)
     if not groups:
@@ -56,7 +56,7 @@ def bound_constants(file, samples, tolerance):
 
 
 def _huge_constants(file):
-    """Lists of `(tensor, values)`: what pads, and all else."""
+    """Lists of `(tensor, values)`: constants for padding, and all others."""
     graph = file.subgraphs[0]
     readers = {
         int(i): operation_name(file, operation)
@@ -76,7 +76,7 @@ def _huge_constants(file):
 
 
 def _bound(group, agrees):
-    """Bounds a group if some bound agrees, and leaves it as it was if none does."""
+    """Bounds a group if some bound agrees, else leaves it unchanged."""
     low, high = 0, len(_BOUNDS)
     while low < high:
         middle = (low + high) // 2
@@ -95,7 +95,7 @@ def _set(file, group, bound):
 
 
 def _is_close(actual, expected, tolerance):
-    """Whether outputs differ by no more than a share of their spread."""
+    """Whether outputs differ by no more than a fraction of their spread."""
     for found, wanted in zip(actual, expected, strict=True):
         known = np.isfinite(wanted)
         if wanted.dtype.kind != "f":

@@ -1,7 +1,7 @@
-"""What a model says of its tensors, and LiteRT does not look at.
+"""Checks what a model claims about its tensors and LiteRT does not check.
 
-LiteRT takes memory for tensors of any size, and writes the values of sparse ones where
-their indices point.
+LiteRT allocates memory for tensors of any size, and writes the values of sparse tensors
+wherever their indices point.
 """
 
 import collections
@@ -17,7 +17,7 @@ from tfcompress.tflite.read import (
     written_tensors,
 )
 
-# Of 4 bytes as a rule.
+# Usually of 4 bytes.
 _MOST_ELEMENTS = (1 << 29) - 1
 _ITEM_SIZES = {
     schema.TensorType.FLOAT32: 4,
@@ -27,16 +27,16 @@ _ITEM_SIZES = {
 
 
 def check_tensors(content):
-    """Raises if a tensor of a model cannot be what it says.
+    """Raises if a tensor of a model contradicts itself.
 
-    It is larger than 2 GiB, has a size below zero, stores values of which it has none,
-    is written twice, or its sparse values lie beside it.
+    It is larger than 2 GiB, has a negative size, stores values although it has no elements,
+    is written twice, or its sparse values lie outside of it.
 
     Args:
         content: bytes of a `.tflite` model.
 
     Raises:
-        ValueError: naming the tensor.
+        ValueError: if there is one; names it.
     """
     shapes, are_sparse = tensor_shapes(content)
     for shape, stored in shapes:
@@ -44,8 +44,8 @@ def check_tensors(content):
         if count > _MOST_ELEMENTS or min(shape) < 0 or (stored and not count):
             raise ValueError(
                 f"A tensor of shape {shape} with {stored} stored bytes contradicts "
-                f"itself: expected sizes from 0, at most {_MOST_ELEMENTS} elements, and "
-                "none without any. Copy or export the file again."
+                f"itself: expected sizes of at least 0, at most {_MOST_ELEMENTS} elements, "
+                "and no bytes without elements. Copy or export the file again."
             )
     for places in written_tensors(content):
         twice = [
@@ -56,7 +56,7 @@ def check_tensors(content):
         if twice:
             raise ValueError(
                 f"The tensors {twice} are written by several operations: expected one "
-                "for each tensor. Copy or export the file again."
+                "per tensor. Copy or export the file again."
             )
     if not are_sparse:
         return
@@ -82,7 +82,7 @@ def _check(file, tensor):
 
 
 def _count_stored(tensor):
-    """Values that a sparse tensor stores; None if its indices do not fit."""
+    """The number of values that a sparse tensor stores; None for invalid indices."""
     sizes = _sizes(tensor)
     if sizes is None:
         return None
@@ -101,9 +101,9 @@ def _count_stored(tensor):
 
 
 def _sizes(tensor):
-    """The size of each axis of storage, in its order; None if there is no such order.
+    """The size of each storage axis, in storage order; None if the order is invalid.
 
-    Axes from the rank on are the insides of blocks.
+    Axes from the rank on are the axes inside blocks.
     """
     shape, axes = [int(size) for size in tensor.shape], tensor.sparsity.dimMetadata
     order = [int(axis) for axis in tensor.sparsity.traversalOrder]
@@ -127,7 +127,7 @@ def _numbers(vector):
 
 
 def _are_rows(segments, indices, count, size):
-    """Whether `count` rows of rising indices below `size` are what is stored."""
+    """Whether exactly `count` rows of increasing indices below `size` are stored."""
     if len(segments) != count + 1 or segments[0] != 0 or segments[-1] != len(indices):
         return False
     is_first = np.zeros(len(indices) + 1, bool)

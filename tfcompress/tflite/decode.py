@@ -1,4 +1,4 @@
-"""From an encoded `.tflite` file to the ordinary one."""
+"""Turns an encoded `.tflite` file into an ordinary one."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -10,7 +10,7 @@ from tfcompress.tflite.edit import drop_buffers, drop_tensors
 from tfcompress.tflite.operations import operation_name
 from tfcompress.tflite.read import naming_contradictions, read, write
 
-# Of `schema.TensorType`, which counts differently from the runtime.
+# Codes of `schema.TensorType`, which differ from those of the runtime.
 TYPES = {
     schema.TensorType.FLOAT32: 1,
     schema.TensorType.INT32: 2,
@@ -22,8 +22,8 @@ TYPES = {
 }
 
 
-# What is decoded may be so much larger than the file, or of this size in any case: a
-# weight takes no bits at all where all are alike, and sparse ones a thousandth.
+# Decoded data may be this many times larger than the file, or have this size in any
+# case: weights take no bits at all if all are equal, and sparse ones a thousandth.
 _MAX_EXPANSION = 1000
 _SMALL_BYTES = 1 << 28
 # No file holds more.
@@ -31,21 +31,23 @@ _LARGEST_BYTES = (1 << 31) - 1
 
 
 @checked
-def decode_tflite(content: Content("a .tflite model"), max_bytes: Integer(1) = None):
-    """Writes the constants of an encoded `.tflite` model out.
+def decode_tflite(
+    content: Content("a .tflite model"), max_bytes: Integer(1) = None
+) -> bytes:
+    """Decodes the constants of an encoded `.tflite` model.
 
-    What `tfc.export_tflite(codec=...)` encoded becomes an ordinary model of builtin
-    operations, byte for byte the one that was encoded; so do models that TFLite Micro's
-    own compression wrote. Other models come back as they are.
+    A model from `tfc.export_tflite(codec=...)` becomes an ordinary model of builtin
+    operations, byte for byte the one that was encoded; so do models written by TFLite
+    Micro's own compression. Other models are returned unchanged.
 
-    Memory is taken for twice what the tensors say they hold, not more; for those of 4
-    bits, for a byte of each element besides.
+    It uses at most twice the memory that the tensors claim to hold; for 4-bit tensors, one
+    more byte per element.
 
     Args:
         content: bytes of a `.tflite` model.
-        max_bytes: the most that its encoded tensors may say they hold together. By
+        max_bytes: the most bytes that its encoded tensors may claim to hold together. By
             default 256 MiB, or 1000 times the size of the file if that is more; never
-            more than 2 GiB, which no file can hold.
+            more than 2 GiB, the limit of the format.
 
     Returns:
         The bytes of the ordinary model.
@@ -69,11 +71,11 @@ def decode_tflite(content: Content("a .tflite model"), max_bytes: Integer(1) = N
 
 
 def check_claims(file, size_bytes, max_bytes=None):
-    """Raises if encoded constants claim to hold far more than a file of its size does.
+    """Raises if encoded constants claim far more than a file of this size can hold.
 
     Args:
         file: the object form of a model.
-        size_bytes: of the file.
+        size_bytes: size of the file.
         max_bytes: see `decode_tflite`.
 
     Raises:
@@ -93,12 +95,12 @@ def check_claims(file, size_bytes, max_bytes=None):
         raise ValueError(
             f"Encoded tensors in a file of {size_bytes} bytes claim to hold {claimed}: "
             f"expected at most {min(max_bytes, _LARGEST_BYTES)}. Copy or export the file "
-            "again; if it is right, call tfc.decode_tflite(content, max_bytes=...)."
+            "again; if it is correct, call tfc.decode_tflite(content, max_bytes=...)."
         )
 
 
 def decode(file):
-    """Writes the encoded constants of a model out, in place.
+    """Decodes the encoded constants of a model, in place.
 
     Args:
         file: the object form of a model.
@@ -129,7 +131,7 @@ def _decodes(model, operation):
 
 
 def tensor_of(tensor):
-    """What the model says of a constant, as a `wire.Tensor`.
+    """The model's description of a constant, as a `wire.Tensor`.
 
     Raises:
         ValueError: if tensors of its type cannot be encoded.
@@ -156,10 +158,10 @@ class _Constants:
         self._sources = set()
 
     def decode(self, encoded, ancillary, output):
-        """Lets the tensor `output` hold what two others encode."""
+        """Makes the tensor `output` hold what two others encode."""
         if encoded.buffer == 0 or ancillary.buffer == 0:
             raise ValueError(
-                f"A {DECODE} operation reads a tensor that is no constant."
+                f"A {DECODE} operation reads a tensor that is not a constant."
             )
         tensor = tensor_of(output)
         key = (encoded.buffer, ancillary.buffer, tensor)
@@ -180,7 +182,7 @@ class _Constants:
         return b"" if data is None else np.asarray(data, np.uint8).tobytes()
 
     def write(self):
-        """Puts the constants in the place of what encoded them."""
+        """Replaces the encoded tensors by the constants."""
         buffers = self._model.buffers
         for place, content in sorted(self._contents.items()):
             if place == len(buffers):
@@ -192,12 +194,12 @@ class _Constants:
 
 
 def _is_slice(ancillary):
-    """Whether others read what is encoded as it is."""
+    """Whether the encoded tensor is also read as it is."""
     return ancillary[:1] == bytes([wire.Kind.SLICE])
 
 
 def _decode_graph(model, index, graph, constants):
-    """Replaces the operations of a graph by constants."""
+    """Replaces the decoding operations of a graph by constants."""
     decoded, replaced, extra = {}, {}, set()
     for operation in [o for o in graph.operators if _decodes(model, o)]:
         _check_places(graph, operation)
@@ -218,7 +220,7 @@ def _decode_graph(model, index, graph, constants):
 def _check_places(graph, operation):
     inputs, outputs = list(operation.inputs), list(operation.outputs)
     if len(inputs) != 2 * len(outputs):
-        raise ValueError(f"A {DECODE} operation needs two inputs for an output.")
+        raise ValueError(f"A {DECODE} operation needs two inputs per output.")
     if any(not 0 <= place < len(graph.tensors) for place in inputs + outputs):
         raise ValueError(f"A {DECODE} operation lacks a tensor.")
     if {*inputs} & {*outputs}:

@@ -1,4 +1,4 @@
-"""What a `.tflite` file holds, in a few lines."""
+"""Describes a `.tflite` file in a few lines."""
 
 import collections
 import dataclasses
@@ -21,20 +21,20 @@ from tfcompress.tflite.read import naming_contradictions, read
 
 @dataclasses.dataclass(frozen=True)
 class FileDescription:
-    """What a `.tflite` file holds; prints as a short text.
+    """The contents of a `.tflite` file; prints as a short text.
 
     Attributes:
         path: the file.
-        size_bytes: of the file.
+        size_bytes: size of the file.
         inputs: `[(name, shape, type)]`.
-        outputs: likewise.
+        outputs: `[(name, shape, type)]`.
         operations: `{name: count}`.
-        parameters: stored weights.
-        nonzero_parameters: of these, not zero.
+        parameters: number of weights.
+        nonzero_parameters: number of weights that are not zero.
         macs: multiply-accumulates for one batch.
         binary_macs: those of them that are done on bits.
-        weight_bytes: `{type: bytes}` of the stored constants; the places of sparse
-            weights count as type `"INDICES"`, encoded weights as `"UINT8"`.
+        weight_bytes: `{type: bytes}` of the stored constants; indices of sparse weights
+            count as type `"INDICES"`, encoded weights as `"UINT8"`.
         sparse_weights: `[(name, shape, block shape, fraction not zero)]` of the tensors
             that are stored sparse.
     """
@@ -139,7 +139,7 @@ def _sparse_weight(model, tensor):
     block = [1] * len(shape)
     order = list(tensor.sparsity.traversalOrder)
     blocked = tensor.sparsity.blockMap
-    # Axes from the rank on stand for the insides of blocks.
+    # Axes from the rank on are the axes inside blocks.
     for position, axis in enumerate([] if blocked is None else blocked, len(shape)):
         block[axis] = tensor.sparsity.dimMetadata[order.index(position)].denseSize
     nonzero = int(np.count_nonzero(constant(model, tensor)))

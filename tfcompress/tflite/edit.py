@@ -1,5 +1,7 @@
 """Small edits that passes share."""
 
+import itertools
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -15,7 +17,7 @@ def int8_constant(file, tensor):
 
 
 def set_constant(file, tensor, array):
-    """Replaces a tensor's constant; a buffer that others use too is left to them."""
+    """Replaces a tensor's constant; a buffer that others also use is not changed."""
     users = sum(t.buffer == tensor.buffer for g in file.subgraphs for t in g.tensors)
     if users > 1:
         file.buffers.append(schema.BufferT())
@@ -24,7 +26,7 @@ def set_constant(file, tensor, array):
 
 
 def opcode_index(file, code):
-    """The place of a kind of operation in a file, which is added if it is new."""
+    """The index of an operation code in a file, which is added if it is new."""
     known = [vars(other) for other in file.operatorCodes]
     if vars(code) not in known:
         file.operatorCodes.append(code)
@@ -33,12 +35,12 @@ def opcode_index(file, code):
 
 
 def order_ends(file, inputs, outputs):
-    """Puts inputs and outputs in order, which the converter sorts by name.
+    """Restores the order of inputs and outputs, which the converter sorts by name.
 
     Args:
         file: the object form of a model, edited in place.
-        inputs: names in its signature, in order.
-        outputs: likewise.
+        inputs: names of inputs in its signature, in order.
+        outputs: names of outputs, likewise.
     """
     (signature,), graph = file.signatureDefs, file.subgraphs[0]
     for side, names in ("inputs", inputs), ("outputs", outputs):
@@ -50,8 +52,40 @@ def order_ends(file, inputs, outputs):
             setattr(graph, side, np.array(places, np.int32))
 
 
+def name_ends(file):
+    """Gives inputs and outputs the names that they have in their signature.
+
+    The converter calls them after its own operations. Viewers and runtimes without
+    signatures show these names, so that each is there once in a graph: what else has it
+    gets a number, and so does an output that is called as an input is.
+
+    Args:
+        file: the object form of a model, edited in place.
+    """
+    for signature in file.signatureDefs or ():
+        tensors = file.subgraphs[signature.subgraphIndex].tensors
+        names = {}
+        for entry in (*signature.inputs, *signature.outputs):
+            names.setdefault(int(entry.tensorIndex), entry.name)
+        given = set()
+        for place, name in names.items():
+            tensors[place].name = _numbered(name, given)
+            given.add(tensors[place].name)
+        for place, tensor in enumerate(tensors):
+            if place not in names and tensor.name in given:
+                tensor.name = _numbered(
+                    tensor.name, {*given, *(t.name for t in tensors)}
+                )
+
+
+def _numbered(name, taken):
+    """The name, or `name_2`, `name_3` ... where that is taken."""
+    numbered = (name + b"_%d" % number for number in itertools.count(2))
+    return next(n for n in itertools.chain([name], numbered) if n not in taken)
+
+
 def drop_unused_codes(file):
-    """Removes kinds of operations that no operation is of any more."""
+    """Removes operation codes that are no longer used."""
     operations = [op for graph in file.subgraphs for op in graph.operators]
     kept = sorted({op.opcodeIndex for op in operations})
     places = {old: new for new, old in enumerate(kept)}
@@ -61,7 +95,7 @@ def drop_unused_codes(file):
 
 
 def drop_buffers(file, dropped):
-    """Removes buffers, by their places, that nothing shows any more."""
+    """Removes buffers, by index, that no tensor uses any more."""
     kept = [i for i in range(len(file.buffers)) if i not in dropped]
     places = {old: new for new, old in enumerate(kept)}
     file.buffers = [file.buffers[i] for i in kept]
@@ -71,13 +105,13 @@ def drop_buffers(file, dropped):
 
 
 def drop_tensors(file, index, dropped, replaced=None):
-    """Removes tensors of a graph, by their places.
+    """Removes tensors of a graph, by index.
 
     Args:
         file: the object form of a `.tflite` file.
-        index: of the graph.
-        dropped: set of places.
-        replaced: `{place: place of the tensor that is read in its stead}`.
+        index: index of the graph.
+        dropped: set of tensor indices.
+        replaced: `{index: index of the tensor that is read instead}`.
     """
     graph = file.subgraphs[index]
     kept = [i for i in range(len(graph.tensors)) if i not in dropped]
@@ -86,7 +120,7 @@ def drop_tensors(file, index, dropped, replaced=None):
     for old, new in (replaced or {}).items():
         places[old] = places[new]
     graph.tensors = [graph.tensors[i] for i in kept]
-    # The last place stands for -1, an input that is left out.
+    # The last entry stands for -1, an omitted input.
     for holder in [graph, *graph.operators]:
         for side in ("inputs", "outputs", "intermediates"):
             if getattr(holder, side, None) is not None:

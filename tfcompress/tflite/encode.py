@@ -1,4 +1,4 @@
-"""Constants that are decoded when a `.tflite` file is loaded."""
+"""Encodes constants, to be decoded when a `.tflite` file is loaded."""
 
 import collections
 import dataclasses
@@ -21,26 +21,26 @@ _METHODS = {
     "rans": encoders.rans,
 }
 CODECS = ("auto", *_METHODS)
-# Bytes that two more tensors with their buffers and a share of an operation take.
+# Bytes taken by two more tensors with their buffers and a share of an operation.
 OVERHEAD = 160
 MIN_SIZE = 64
-# Adaptive decoding takes about 60 ns a decision: about 0.2 s for a file.
+# Adaptive decoding takes about 60 ns per decision: about 0.2 s for a file.
 _MAX_DECISIONS = 4_000_000
-# Stands for an operation that lets its constants be encoded.
+# Stands for an operation whose constants may be encoded.
 _ANY_READER = "FULLY_CONNECTED"
 
 
 @dataclasses.dataclass(frozen=True)
 class EncodedConstant:
-    """What became of one constant of a file.
+    """How one constant of a file was written.
 
     Attributes:
-        name: of its tensor.
-        shape: of its tensor.
-        plain_bytes: its size as it was.
+        name: name of its tensor.
+        shape: shape of its tensor.
+        plain_bytes: its size before encoding.
         encoded_bytes: its size in the file.
-        encoding: such as `"huffman"`; `""` if it stays as it was.
-        reason: why it stays.
+        encoding: name, such as `"huffman"`; `""` if it was not encoded.
+        reason: why it was not encoded.
     """
 
     name: str
@@ -54,7 +54,7 @@ class EncodedConstant:
 def encode_tflite(file, codec="auto"):
     """Encodes the constants of a `.tflite` model, see `export_tflite`.
 
-    The last pass: it writes the file, to see that it decodes to what it was.
+    This is the last pass: it writes the file and checks that it decodes to the original.
 
     Args:
         file: the object form of a model, edited in place.
@@ -84,18 +84,18 @@ def encode_tflite(file, codec="auto"):
     content = write(file)
     if decode_tflite(content) != decoded:
         raise RuntimeError(
-            "The encoded file does not decode to what was encoded. Nothing was written; "
+            "The encoded file does not decode to the original. Nothing was written; "
             "please report the model."
         )
     if len(content) < len(plain):
         return content, tuple(results)
-    # What is added for the first constant may be more than all save.
+    # The overhead of the first constant may exceed all savings.
     vars(file).update(vars(read(plain)))
     return plain, tuple(map(_left, results))
 
 
 def _left(result):
-    """What is said of a constant that stays although it would be smaller by itself."""
+    """The result for a constant that stays although it would be smaller by itself."""
     if not result.encoding:
         return result
     return dataclasses.replace(
@@ -107,11 +107,11 @@ def _left(result):
 
 
 def encoded_size(file, tensor, codec):
-    """The bytes that a constant takes with a codec, or as it is if that is less.
+    """The bytes that a constant takes with a codec, or unencoded if that is less.
 
     Args:
         file: the object form of a model.
-        tensor: a tensor of it that shows a constant.
+        tensor: one of its tensors that holds a constant.
         codec: one of `CODECS`.
     """
     constant = _Constant(file, tensor.buffer, [tensor], {_ANY_READER})
@@ -120,7 +120,7 @@ def encoded_size(file, tensor, codec):
 
 
 class _Constant:
-    """A buffer of a model, the tensors that show it, and views of it as symbols."""
+    """A buffer of a model, the tensors that use it, and views of it as symbols."""
 
     def __init__(self, model, buffer, tensors, readers):
         self.buffer = buffer
@@ -140,7 +140,7 @@ class _Constant:
         if any(tensor.sparsity for tensor in tensors):
             return "stored sparse; sparse='never' lets it be encoded"
         if DECODE in readers:
-            return "it is encoded already, or slices of it are"
+            return "it is already encoded, or slices of it are"
         if tensors[0].type not in TYPES:
             return "its type cannot be encoded"
         if not readers:
@@ -172,7 +172,7 @@ def _constants(model):
 
 
 def _encode(constant, codec, budget):
-    """The smallest encoding or None, what to say of it, and its adaptive decisions."""
+    """The smallest encoding or None, its `EncodedConstant`, its adaptive decisions."""
     size, encoded, method, num_decisions = len(constant.data), None, "", 0
     reason = constant.reason
     if not reason:
@@ -194,16 +194,16 @@ def _encode(constant, codec, budget):
 
 
 def _options(views, codec, budget):
-    """`(encoded, name, adaptive decisions)` of all that may be chosen."""
+    """`(encoded, name, adaptive decisions)` of all candidates."""
     names = _METHODS if codec == "auto" else [codec]
     if codec not in ("auto", "rans"):
-        # What TFLite Micro reads, where there is such.
+        # Candidates that TFLite Micro reads, if there are any.
         views = views[:1]
     options = []
     for symbols in views:
         for name in names:
             for encoded in _METHODS[name](symbols):
-                # Huffman codes leave biases to packed indices.
+                # Biases use packed indices instead of Huffman codes.
                 is_lut = encoded.ancillary[0] == wire.Kind.LUT
                 options.append((encoded, "lut" if is_lut else name, 0))
         cost = encoders.num_decisions(symbols)
@@ -213,7 +213,7 @@ def _options(views, codec, budget):
 
 
 def _insert(model, chosen):
-    """Puts encoded constants in, and operations that decode them for their readers."""
+    """Inserts encoded constants, and operations that decode them for their readers."""
     ancillary = {}
     for buffer, encoded in chosen.items():
         model.buffers[buffer].data = np.frombuffer(encoded.content, np.uint8)
@@ -225,7 +225,7 @@ def _insert(model, chosen):
 
 
 def _insert_in_graph(model, graph, ancillary):
-    """Before the first operation that reads a constant, it is decoded for all."""
+    """Decodes each constant for all readers, before the first one."""
     operations = []
     for operation in graph.operators:
         read = [i for i in dict.fromkeys(map(int, operation.inputs)) if i >= 0]
@@ -238,7 +238,7 @@ def _insert_in_graph(model, graph, ancillary):
 
 
 def _add_pair(model, graph, index, ancillary):
-    """Adds the encoded and the ancillary tensor of a constant, which is none any more."""
+    """Adds the encoded and ancillary tensors; the tensor is no longer a constant."""
     tensor = graph.tensors[index]
     parts = tensor.buffer, ancillary[tensor.buffer]
     tensor.buffer = 0
@@ -246,7 +246,7 @@ def _add_pair(model, graph, index, ancillary):
 
 
 def add_part(model, graph, buffer):
-    """The place of a new tensor of a graph, which shows a buffer as bytes."""
+    """The index of a new tensor of a graph that shows a buffer as bytes."""
     part = schema.TensorT()
     part.type = schema.TensorType.UINT8
     part.shape = np.array([len(model.buffers[buffer].data)], np.int32)
@@ -259,9 +259,9 @@ def decode_operation(model, outputs, pairs):
     """An operation that decodes constants.
 
     Args:
-        model: the object form of a model, which gets the kind of operation.
-        outputs: places of the decoded tensors.
-        pairs: for each of them, the places of the encoded and the ancillary bytes.
+        model: the object form of a model; the operation code is added to it.
+        outputs: indices of the decoded tensors.
+        pairs: for each of them, the indices of the encoded and the ancillary bytes.
     """
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
@@ -274,7 +274,7 @@ def decode_operation(model, outputs, pairs):
 
 
 def encoding_lines(constants):
-    """One line for each way of writing constants, and for each reason against it."""
+    """One line per encoding, and one per reason for not encoding."""
     groups = collections.defaultdict(list)
     for constant in constants:
         groups[constant.encoding or f"not encoded: {constant.reason}"].append(constant)

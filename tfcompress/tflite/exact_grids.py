@@ -1,4 +1,4 @@
-"""Kernels that lie on a coarse grid have the scales of that grid."""
+"""Gives kernels that lie on a coarse grid the scales of that grid."""
 
 import numpy as np
 
@@ -15,11 +15,11 @@ _TOLERANCE = 1e-3
 def store_exact_grids(file, kernels=()):
     """Gives kernels that lie on a coarse grid the scales of that grid.
 
-    The converter quantizes a dense kernel with `max|w| / 127` for each output and takes
-    no other scale for each output; nor does it for convolutions where it measures ranges
-    itself. Weights on a grid of `k < 127` steps then sit at `round(127 j / k)`; here
-    they become `j`, with the scale and the bias to match. The codes themselves tell
-    coarse grids; of finer ones only the trained kernel does.
+    The converter quantizes a dense kernel with the scale `max|w| / 127` per output and
+    accepts no other scales; the same holds for convolutions if it measures ranges itself.
+    Weights on a grid of `k < 127` steps then become `round(127 j / k)`; here they become
+    `j`, with matching scale and bias. Coarse grids can be recognised from the codes
+    themselves, finer ones only from the trained kernel.
 
     Args:
         file: the object form of an int8 model, edited in place.
@@ -37,7 +37,7 @@ def _coarsen(file, graph, operation, kernels):
     codes = int8_constant(file, weight)
     if codes is None:
         return
-    # Each operation that shares a kernel has a bias of its own in the kernel's scale.
+    # Each operation that shares a kernel has its own bias in the kernel's scale.
     if sum(index in other.inputs for other in graph.operators) > 1:
         return
     if len(weight.quantization.scale) != len(codes):
@@ -63,7 +63,7 @@ def _coarsen(file, graph, operation, kernels):
 
 
 def _trained_levels(codes, kernels):
-    """The coarse grid of each row, or 0; None if the codes are of none of the kernels.
+    """The coarse grid of each row, or 0; None if the codes match none of the kernels.
 
     Batch norm may have changed the sign of a row.
     """

@@ -1,4 +1,4 @@
-"""The operations of a `.tflite` model as the runtime fuses them, each as a model itself."""
+"""The operations of a `.tflite` model as fused by the runtime, each as its own model."""
 
 import collections
 import copy
@@ -22,8 +22,8 @@ from tfcompress.tflite.stages import (
 _KINDS = schema.TensorType
 _TYPES = {code: name.lower() for name, code in vars(_KINDS).items() if name.isupper()}
 _INTEGERS = {_KINDS.INT32: np.int32, _KINDS.INT64: np.int64}
-# Integers without a scale are shapes, axes, paddings, and change what there is to do;
-# more of them are places in a table, which do not.
+# Integers without a scale are shapes, axes or paddings, which change the work to do; more
+# of them than this are indices into a table, which do not.
 _MOST_INTEGERS = 64
 
 
@@ -33,14 +33,14 @@ class FusedOperation:
     Attributes:
         key: what their time depends on, as text: types, options, shapes, dtypes, which
             tensors have the same scale, small integer constants; not values of weights.
-        names: of the operations.
-        constant_bytes: of what they read and the file holds.
-        output_bytes: of what they hand on.
+        names: names of the operations.
+        constant_bytes: size of the constants they read.
+        output_bytes: size of their outputs.
 
     Args:
         file: the object form of a model.
-        operations: of its first graph, in the order they run.
-        held: places of the tensors that the file holds.
+        operations: operations of its first graph, in execution order.
+        held: indices of the tensors that the file holds.
     """
 
     def __init__(self, file, operations, held):
@@ -56,7 +56,7 @@ class FusedOperation:
         )
 
     def content(self, copies=1):
-        """Bytes of a model of nothing else, with random weights.
+        """Bytes of a model with only these operations and random weights.
 
         Args:
             copies: how often it computes them, each time from the same inputs.
@@ -85,14 +85,14 @@ class FusedOperation:
 def fused_operations(file):
     """The operations of the first graph of a model, as the runtime fuses them.
 
-    Operations that only read constants belong to each operation that reads what they
-    make.
+    Operations that only read constants belong to each operation that reads their
+    outputs.
 
     Args:
         file: the object form of a model.
 
     Returns:
-        A list of `FusedOperation`, in the order they run.
+        A list of `FusedOperation`, in execution order.
     """
     graph = file.subgraphs[0]
     held, operations = constants(file, graph), graph.operators
@@ -105,12 +105,12 @@ def fused_operations(file):
 class _Groups:
     """Which operations of a graph run as one.
 
-    What XNNPACK fuses is what shortened the time of a pair in LiteRT 2.3, in its default
-    delegate: the zeros around images with what convolves them; in float32, limits with
-    what sums or pools; in 8 bits, functions of each value, which become one table.
+    XNNPACK is taken to fuse what reduced the time of a pair in LiteRT 2.3, with its default
+    delegate: zero padding with the convolution that follows; in float32, clipping with the
+    operation that sums or pools; in 8 bits, elementwise functions, which become one table.
 
     Attributes:
-        groups: lists of the operations' places.
+        groups: lists of the operations' indices.
     """
 
     _PADDED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
@@ -137,7 +137,7 @@ class _Groups:
         }
         self._readers = collections.Counter(map(int, self._graph.outputs))
         self._readers.update(t for op in operations for t in read_tensors(op))
-        # `{place of the last operation: places}`, and what a table is a function of.
+        # `{index of the last operation: indices}`, and the input of each table.
         self._found, self._sources = {}, {}
         for i, operation in enumerate(operations):
             if i not in self._of_constants:
@@ -161,7 +161,7 @@ class _Groups:
         return [maker] if pads or limits else []
 
     def _is_made_for(self, operation, tensor):
-        """Whether a group makes a tensor that only this operation reads."""
+        """Whether a group computes a tensor that only this operation reads."""
         times_read = read_tensors(operation).count(tensor)
         is_made = self._makers.get(tensor) in self._found
         return is_made and self._readers[tensor] == times_read
@@ -196,7 +196,7 @@ class _Groups:
         return self._graph.tensors[tensor].type
 
     def _whole(self, group):
-        """A group with the operations of constants that it needs, in order."""
+        """A group with the operations on constants that it needs, in order."""
         found, waiting = set(), list(group)
         while waiting:
             i = waiting.pop()
@@ -222,7 +222,7 @@ def _repeat(graph, own, copies):
 
 
 def _drawn(tensor, buffer, generator):
-    """A buffer with random weights: those of a file may be denormal, which are slow."""
+    """A buffer with random weights, since denormal ones in the file would be slow."""
     if buffer.data is None or not len(buffer.data) or tensor.sparsity:
         return buffer
     drawn = generator.standard_normal(1 << 12, np.float32)
@@ -238,13 +238,13 @@ def _drawn(tensor, buffer, generator):
 
 
 def _key(file, graph, operations, held):
-    """See `FusedOperation`."""
+    """The `key` of a `FusedOperation`."""
     describe = _Description(file, graph, held)
     return "; ".join(map(describe.operation, operations))
 
 
 class _Description:
-    """Says what operations of a graph do, in text."""
+    """Describes operations of a graph as text."""
 
     def __init__(self, file, graph, held):
         self._file, self._graph, self._held = file, graph, held
@@ -305,7 +305,7 @@ def _scales(tensor):
 
 
 def _plain(options):
-    """Options as what has the same text each time."""
+    """Options in a form whose text is always the same."""
     if hasattr(options, "tolist"):
         return options.tolist()
     if hasattr(options, "__dict__"):

@@ -1,4 +1,4 @@
-"""Kernels whose codes fit in 4 bits take 4 bits."""
+"""Stores kernels whose codes fit in 4 bits with 4 bits."""
 
 import collections
 
@@ -19,7 +19,7 @@ def pack_int4(file):
         file: the object form of an int8 model, edited in place.
 
     Returns:
-        A line for each kind of operation that keeps kernels of 8 bits.
+        One line per kind of operation that keeps 8-bit kernels.
     """
     kept = collections.Counter()
     for graph in file.subgraphs:
@@ -45,4 +45,4 @@ def pack_int4(file):
 def _reason(name):
     if name in OUTPUTS_FIRST:
         return "they lie on a finer grid"
-    return "only dense and ordinary convolution layers have kernels of 4 bits"
+    return "only dense and ordinary convolution layers have 4-bit kernels"

@@ -1,4 +1,4 @@
-"""Operations that integers cannot run, or run wrongly, in the form that they can."""
+"""Rewrites operations whose integer kernels are missing or wrong."""
 
 import collections
 
@@ -16,18 +16,18 @@ _KEEP_CONSTANTS = """
 def rewrite_for_integers(file, bits):
     """Rewrites operations of a float file whose integer kernels fail.
 
-    For 8 and 16 bits `ONE_HOT`, whose values would get scales of their own, makes whole
-    numbers, which are converted. For 16 bits:
+    For 8 and 16 bits, `ONE_HOT`, whose two values would get different scales, returns
+    integers, which are converted. For 16 bits:
 
         SQUARED_DIFFERENCE(a, b) = (a - b) (a - b),    SQUARE(a) = a a,
         SUM(a) = n MEAN(a),    PADV2(a, c) = PAD(a - c) + c
 
-    and convolutions and dense layers get biases of their own, whose scales are those of
-    their inputs and weights: a shared one would have that of one reader only.
+    and convolutions and dense layers get separate biases, whose scales follow from their
+    inputs and weights: a shared bias would have the scale of only one of its readers.
 
     Args:
         file: the object form of the file, edited in place.
-        bits: of the activations.
+        bits: bits of the activations.
     """
     forms = _FORMS if bits == 16 else {"ONE_HOT": _whole_one_hot}
     for graph in file.subgraphs:
@@ -40,7 +40,7 @@ def rewrite_for_integers(file, bits):
             named = file, graph, operation, readers
             steps = form(_Rewrite(*named)) if form else None
             graph.operators += steps or [operation]
-    # The quantizer knows only what it finds in use.
+    # The quantizer only knows operation codes that are in use.
     drop_unused_codes(file)
 
 
@@ -59,7 +59,7 @@ class _Rewrite:
         return self.graph.tensors[place]
 
     def float_constant(self, place):
-        """The place, and the values of a constant of floats there, else None."""
+        """An index, and the values of the float constant there, else None."""
         tensor = self.tensor(place)
         values = constant(self.file, tensor)
         if values is None or tensor.type != schema.TensorType.FLOAT32:
@@ -67,7 +67,7 @@ class _Rewrite:
         return place, values.reshape(tensor.shape)
 
     def constant(self, array, name=b"constant"):
-        """The place of a new constant."""
+        """The index of a new constant."""
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
         self.file.buffers.append(buffer)
@@ -77,8 +77,8 @@ class _Rewrite:
         )
 
     def between(self, like, kind=schema.TensorType.FLOAT32):
-        """The place of a new tensor in the shape of another."""
-        # What has no data shows the first buffer, which is empty.
+        """The index of a new tensor in the shape of another."""
+        # Tensors without data use the first buffer, which is empty.
         return self._add(self.tensor(like).shape, kind, b"between", 0)
 
     def _add(self, shape, kind, name, buffer):
@@ -156,10 +156,10 @@ def _zero_padding(rewrite):
 
 
 def _own_constants(rewrite):
-    """The same with constants that nothing else reads.
+    """The same operation with constants that nothing else reads.
 
-    These operations stay float where they read constants. What others read becomes an
-    integer.
+    These operations keep constants that they read as float. A constant that others read
+    too would become an integer.
     """
     inputs = [
         place if values is None else rewrite.constant(values)
@@ -178,7 +178,7 @@ def _own_bias(rewrite):
     _, values = rewrite.float_constant(place)
     if values is None:
         return None
-    # The last of its readers keeps it.
+    # The last of its readers keeps the original.
     rewrite.readers[place] -= 1
     rewrite.operation.inputs[-1] = rewrite.constant(values, b"bias")
     return [rewrite.operation]

@@ -1,4 +1,4 @@
-"""Loops that carry integers from one round to the next, branches that pass them on."""
+"""Makes loops carry integers between rounds, and branches pass them on."""
 
 import collections
 import copy
@@ -10,19 +10,19 @@ from tfcompress.tflite.edit import drop_tensors, opcode_index, set_constant
 from tfcompress.tflite.observe import called
 from tfcompress.tflite.operations import constant, operation_name
 
-# Operations that move the values of their first input, whatever these are.
+# Operations that only move the values of their first input.
 _MOVES = """
     EXPAND_DIMS GATHER RESHAPE REVERSE_V2 SLICE SQUEEZE STRIDED_SLICE TRANSPOSE
 """.split()
 
 
 def carry_integers(file):
-    """Lets what loops carry and branches take and give be integers.
+    """Turns values that loops carry and branches take and return into integers.
 
-    The converter quantizes what a loop computes, but has it carry floats, which every
-    round quantizes when it begins, the whole sequence that it reads among them, and
-    dequantizes when it ends. Scales do not change in between. Likewise branches: one
-    that only passes on what it is given should cost nothing.
+    The converter quantizes what a loop computes but lets it carry floats, which every round
+    quantizes at its start, including the whole sequence that it reads, and dequantizes at
+    its end. Scales do not change in between. The same holds for branches: one that only
+    passes on its inputs should cost nothing.
 
     Args:
         file: the object form of a model, edited in place.
@@ -33,7 +33,7 @@ def carry_integers(file):
         for operation in graph.operators
         for index in called(file, operation)
     )
-    # Inner loops come later in a file; outer ones depend on what they take.
+    # Inner loops come later in a file, and outer ones depend on their inputs.
     for index in reversed(range(len(file.subgraphs))):
         for operation in list(file.subgraphs[index].operators):
             carry = _CARRY.get(operation_name(file, operation))
@@ -50,7 +50,7 @@ def _carry_round(file, index, loop):
         given, result = int(body.graph.inputs[k]), int(body.graph.outputs[k])
         kind = body.quantized_as(given, result)
         is_compared = condition.readers(int(condition.graph.inputs[k]))
-        # Then it is the next value of another variable too.
+        # Then it is also the next value of another variable.
         is_passed_on = list(map(int, body.graph.outputs)).count(given) > (
             given == result
         )
@@ -94,9 +94,9 @@ class _Graph:
         return [op for op in self.graph.operators if place in list(op.inputs)]
 
     def quantized_as(self, given, result):
-        """A tensor in the integers that all make of a float input, or None.
+        """A tensor in the integer form to which all readers convert a float input, or None.
 
-        If nothing reads the input, those that the next round's is made from.
+        If nothing reads the input, the form from which the next round's value is made.
         """
         readers = self.readers(given)
         if any(operation_name(self.file, op) != "QUANTIZE" for op in readers):
@@ -106,7 +106,7 @@ class _Graph:
         return kinds[0] if kinds and all(_same(kinds[0], k) for k in kinds) else None
 
     def _source(self, place):
-        """The place of the integers that a float tensor is made from, in a list."""
+        """The index of the integers from which a float tensor is made, in a list."""
         return [
             int(operation.inputs[0])
             for operation in self.graph.operators
@@ -115,13 +115,13 @@ class _Graph:
         ]
 
     def made_of(self, place):
-        """The tensor of integers that a float tensor is made from, or None."""
+        """The integer tensor from which a float tensor is made, or None."""
         return next((self.graph.tensors[i] for i in self._source(place)), None)
 
     def rounded_to(self, place):
-        """A tensor in the integers that are made of a float result, or None.
+        """A tensor in the integer form to which a float result is converted, or None.
 
-        Whoever else reads it must be a branch, which rounds it, or passes it on.
+        Any other reader must be a branch, which rounds it or passes it on.
         """
         readers = self.readers(place)
         names = [operation_name(self.file, reader) for reader in readers]
@@ -135,20 +135,20 @@ class _Graph:
         return kinds[0] if kinds and all(_same(kinds[0], k) for k in kinds) else None
 
     def take_integers(self, k, kind):
-        """Has an input be integers, of which floats are made for those who need them."""
+        """Makes an input integer; readers that need it get a conversion to float."""
         given = int(self.graph.inputs[k])
         self.graph.inputs[k] = made = self._add_like(given, kind)
         self._insert("DEQUANTIZE", made, given, 0)
         self._read_as_integers(given, made, kind)
 
     def retype(self, place, kind):
-        """Makes a float tensor one of integers."""
+        """Turns a float tensor into an integer tensor."""
         self._read_as_integers(place, place, kind)
         tensor = self.graph.tensors[place]
         tensor.type, tensor.quantization = kind.type, copy.deepcopy(kind.quantization)
 
     def _read_as_integers(self, place, integers, kind):
-        """Has what reads a float tensor read the integers that it is made from."""
+        """Makes readers of a float tensor read the integers from which it is made."""
         for reader in self.readers(place):
             name = operation_name(self.file, reader)
             is_moved = name in _MOVES and list(reader.inputs).index(place) == 0
@@ -173,7 +173,7 @@ class _Graph:
         self.graph.outputs = np.where(outputs == old, new, outputs).astype(np.int32)
 
     def quantized(self, place, kind, before=None):
-        """The place of a float tensor in integers, made before an operation or last."""
+        """The index of a float tensor's integer form, made before an operation or last."""
         (source,) = self._source(place) or [place]
         if _same(self.graph.tensors[source], kind):
             return source
@@ -186,7 +186,7 @@ class _Graph:
         return made
 
     def dequantize_after(self, place, kind, after):
-        """The place of integers that an operation writes instead of a float tensor."""
+        """The index of the integers that an operation writes instead of a float tensor."""
         made = self._add_like(place, kind)
         self._insert("DEQUANTIZE", made, place, self._position(after) + 1)
         self._read_as_integers(place, made, kind)
@@ -221,7 +221,7 @@ class _Graph:
 
 
 def _same(first, second):
-    """Whether two tensors hold integers of one kind and scale."""
+    """Whether two tensors hold integers of the same type and scale."""
     return first.type == second.type and _scale(first) == _scale(second)
 
 
@@ -240,7 +240,7 @@ def _quantized(values, kind):
 
 
 def _drop_unused(file, index):
-    """Removes tensors, and conversions that make them, that nothing reads any more."""
+    """Removes tensors that nothing reads any more, and the conversions that make them."""
     graph = file.subgraphs[index]
     read = {int(i) for op in graph.operators for i in op.inputs}
     read.update(map(int, graph.outputs))

@@ -1,4 +1,4 @@
-"""What the activations of a file take while it runs."""
+"""The memory that activations of a file take while it runs."""
 
 import math
 
@@ -21,19 +21,19 @@ _USUAL_SIZE = 4
 
 @naming_contradictions()
 def activation_bytes(model):
-    """The largest sum of activations that are needed at one time.
+    """The largest total size of activations that are needed at the same time.
 
         max_t Σ_a size(a) [made at or before t, read at or after t]
 
-    over the operations `t` of the first graph: what a runtime needs that plans without
-    gaps. Room that kernels need for themselves, and weights, also those that are decoded
-    when the file is loaded, are not among them.
+    over the operations `t` of the first graph: what a runtime needs if it plans memory
+    without gaps. Scratch memory of kernels and weights, including those decoded when the
+    file is loaded, are not counted.
 
     Args:
         model: the bytes of a `.tflite` file, or its object form.
 
     Returns:
-        Bytes.
+        The number of bytes.
     """
     model = read(model)
     graph = model.subgraphs[0]
@@ -57,6 +57,6 @@ def activation_bytes(model):
 
 
 def tensor_bytes(tensor):
-    """What a tensor takes while a file runs."""
+    """The bytes that a tensor takes while a file runs."""
     shape = [] if tensor.shape is None else tensor.shape
     return math.prod(map(int, shape)) * _ITEM_SIZES.get(tensor.type, _USUAL_SIZE)

@@ -10,26 +10,26 @@ from tfcompress.tflite.edit import opcode_index
 from tfcompress.tflite.operations import operation_name
 
 _VERSION = 3
-# Names the runtime goes by; what it says of graphs by their places cannot be joined.
+# Metadata that the runtime reads; what it says about graphs by index cannot be merged.
 _CONTROL_DEPENDENCIES = b"model_control_dependencies"
 
 
 def merge(files):
-    """One model with a signature for each of several.
+    """Merges several models into one with a signature for each.
 
-    Constants of equal bytes and equal metadata are kept once. Graphs keep their order:
-    first those of the first model, which begin with the one that runs where nobody
-    chooses a signature. Variables that models would share by their names stay apart.
+    Constants with equal bytes and equal metadata are stored once. Graphs keep their order:
+    those of the first model come first, starting with the one that runs if no signature is
+    chosen. Variables with the same name in several models stay separate.
 
     Args:
         files: `{name of the signature: object form of a model}`; each has one
-            signature. They stay as they are.
+            signature. They are not changed.
 
     Returns:
         The object form of the merged model.
 
     Raises:
-        ValueError: if there are none, or one cannot be merged.
+        ValueError: if there are no models, or one cannot be merged.
     """
     if not files:
         raise ValueError("Nothing to merge: expected at least one model.")
@@ -60,9 +60,9 @@ def _check(name, file):
         )
     if any(note.name == _CONTROL_DEPENDENCIES for note in file.metadata or ()):
         raise ValueError(
-            f"The model for the signature {name!r} states an order of operations that "
-            "have effects, such as assignments to variables: such models cannot be "
-            "merged. Keep it in a file of its own."
+            f"The model for the signature {name!r} prescribes an order of operations "
+            "with side effects, such as assignments to variables: such models cannot "
+            "be merged. Keep it in a separate file."
         )
 
 
@@ -74,7 +74,7 @@ class _Buffers:
         self._places = {}
 
     def place(self, buffer):
-        """The place of a buffer with the same content; 0 for one without."""
+        """The index of a buffer with the same content; 0 for an empty one."""
         if buffer.data is None:
             return 0
         data = np.ascontiguousarray(buffer.data, np.uint8)
@@ -107,7 +107,7 @@ def _add_graphs(merged, name, file, buffers):
 
 
 def _move_calls(operation, by):
-    """Moves the places of the graphs that an operation runs."""
+    """Shifts the indices of the graphs that an operation runs."""
     for options in (operation.builtinOptions, operation.builtinOptions2):
         for name, place in vars(options).items() if options else ():
             if (

@@ -1,4 +1,4 @@
-"""What a `.tflite` model says beside its graph: JSON under a name."""
+"""Metadata of a `.tflite` model: JSON values with names."""
 
 import json
 
@@ -9,11 +9,11 @@ from tfcompress.tflite.read import naming_contradictions, read
 
 
 def set_metadata(file, name, value):
-    """Puts a value that JSON can hold into a model, in place of an earlier one.
+    """Stores a value that JSON can hold in a model, replacing an earlier one.
 
     Args:
         file: the object form of a model, edited in place.
-        name: of the entry.
+        name: name of the entry.
         value: dictionaries, lists, numbers and text.
     """
     content = json.dumps(value, separators=(",", ":")).encode()
@@ -26,11 +26,11 @@ def set_metadata(file, name, value):
 
 
 def metadata(content, name):
-    """The value of an entry, None if the model has none of that name.
+    """The value of an entry, or None if the model has none with this name.
 
     Args:
         content: bytes of a `.tflite` model.
-        name: of the entry.
+        name: name of the entry.
 
     Raises:
         ValueError: if the model is damaged.

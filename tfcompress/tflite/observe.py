@@ -1,4 +1,4 @@
-"""What a float file computes inside: the ends of the values of every tensor."""
+"""Observes the smallest and largest values of all tensors in a float file."""
 
 import functools
 
@@ -16,22 +16,22 @@ _CALLED = {
     "WHILE": ("condSubgraphIndex", "bodySubgraphIndex"),
     "IF": ("thenSubgraphIndex", "elseSubgraphIndex"),
 }
-# A round takes some 0.3 ms. Long sequences would take hours; so many rounds have shown
+# A round takes about 0.3 ms. Long sequences would take hours, and this many rounds are
 # enough.
 _MOST_ROUNDS = 50_000
-# The ends of no values.
+# The ends of an empty set of values.
 _NOTHING = np.inf, -np.inf
 
 
 class FloatFile:
-    """A file of floats that can be looked into while it runs, loops and branches too.
+    """A float file whose tensors can be observed while it runs, also in loops and branches.
 
     Args:
         model: bytes, or the object form.
-        index: of the graph that runs.
+        index: index of the graph that runs.
 
     Attributes:
-        num_runs: how often it was observed.
+        num_runs: number of observed runs.
     """
 
     def __init__(self, model, index=0):
@@ -40,13 +40,13 @@ class FloatFile:
         with native_notes_dropped():
             self._interpreter = litert.Interpreter(
                 model_content=write(_led_by(self.file, index)),
-                # Else tensors are overwritten by what is computed later.
+                # Otherwise, later operations overwrite tensors.
                 experimental_preserve_all_tensors=True,
                 experimental_op_resolver_type=_WITHOUT_DELEGATES,
             )
             self._interpreter.allocate_tensors()
-        # LiteRT keeps no inputs, and no results of loops, that nothing reads. What a
-        # branch passes on is read, too.
+        # LiteRT does not keep unread inputs or results of loops. What a branch passes
+        # on is read, too.
         self._read = {int(i) for op in self._graph.operators for i in op.inputs}
         self._read.update(map(int, self._graph.outputs))
         self._floats = self._kept_floats()
@@ -65,12 +65,12 @@ class FloatFile:
         ]
 
     def outputs(self, samples):
-        """The outputs for `{input name: array}`, a list of arrays, one for each."""
+        """The outputs for `{input name: array}`, a list with one array per output."""
         rows = [self._run(inputs) for inputs in self._batches(samples)]
         return [np.stack(parts) for parts in zip(*rows, strict=True)]
 
     def ends(self, samples):
-        """`{(graph, place of a float tensor): (smallest, largest value)}` on samples."""
+        """`{(graph, index of a float tensor): (smallest, largest value)}` on samples."""
         found = {}
         for inputs in self._batches(samples):
             self._observe(inputs, found)
@@ -81,7 +81,7 @@ class FloatFile:
         }
 
     def _batches(self, samples):
-        """Lists of arrays, as many rows as the file takes; the last are filled up."""
+        """Lists of arrays in the file's batch size; the last ones are filled up."""
         (signature,) = self.file.signatureDefs[:1]
         places = {e.name.decode(): int(e.tensorIndex) for e in signature.inputs}
         names = {place: name for name, place in places.items()}
@@ -105,7 +105,7 @@ class FloatFile:
         ]
 
     def _resize(self, given):
-        """Takes the sizes of what is given, which the file may leave open in loops."""
+        """Resizes inputs to the given arrays, since sizes may be unknown in loops."""
         shapes = {place: np.shape(array) for place, array in given.items()}
         changed = [place for place in shapes if shapes[place] != self._shapes[place]]
         for place in changed:
@@ -115,7 +115,7 @@ class FloatFile:
             self._shapes = shapes
 
     def _observe(self, inputs, found):
-        """Runs, and widens the ends that were found before."""
+        """Runs the file, and widens the ends that were found before."""
         self.num_runs += 1
         outputs = self._run(inputs)
         for place in self._floats:
@@ -138,10 +138,10 @@ class FloatFile:
 
     def _ends(self, place):
         try:
-            # A view, which must be gone when the file runs again.
+            # A view, which must be released before the file runs again.
             values = self._interpreter.tensor(place)()
         except ValueError:
-            # There is none of what is empty.
+            # Empty tensors have no values.
             return _NOTHING
         return (values.min(), values.max()) if values.size else _NOTHING
 
@@ -153,7 +153,7 @@ def called(file, operation):
 
 
 def _led_by(file, index):
-    """A copy of a file in which the graph is the first one, which LiteRT runs."""
+    """A copy of a file with the graph in first place, so that LiteRT runs it."""
     if index == 0:
         return file
     copy = read(write(file))

@@ -1,6 +1,6 @@
-"""What a `.tflite` file consists of.
+"""Counts what a `.tflite` file consists of.
 
-A model is the bytes of a file or what `read` made of them.
+A model is the bytes of a file, or their object form from `read`.
 """
 
 import collections
@@ -16,7 +16,7 @@ from tfcompress.tflite.read import naming_contradictions, read
 
 # Operations whose kernels have the output channel as their first axis.
 OUTPUTS_FIRST = ("FULLY_CONNECTED", "CONV_2D")
-# What names of our own operations begin with.
+# Prefix of the names of our own operations.
 _OWN = "tfc."
 _BINARY = ("tfc.BConv2D", "tfc.BDense")
 # TFLite 8-bit quantization specification, and later kernels of LiteRT.
@@ -41,7 +41,7 @@ def _builtin_names():
 
 
 def operation_name(model, operation):
-    """Name of an operation, `CONV_2D`; of a custom one its own name."""
+    """Name of an operation, such as `CONV_2D`; for a custom one, its own name."""
     code = model.operatorCodes[operation.opcodeIndex]
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
     if builtin == schema.BuiltinOperator.CUSTOM:
@@ -50,7 +50,7 @@ def operation_name(model, operation):
 
 
 def is_own(name):
-    """Whether an operation is one that only our delegate runs.
+    """Whether only our delegate runs an operation.
 
     >>> is_own("tfc.BConv2D"), is_own("CONV_2D")
     (True, False)
@@ -90,12 +90,12 @@ def float_operations(model):
 
 
 def float_ends(model):
-    """A line for each input and output of an integer file that stayed float."""
+    """One line for each input and output of an integer file that stayed float."""
     model = read(model)
     tensors = model.subgraphs[0].tensors
     return [
         f"{side} {entry.name.decode()!r} stays float32: no integer kernel "
-        f"{'reads' if side == 'input' else 'writes'} it, or no range stands behind it"
+        f"{'reads' if side == 'input' else 'writes'} it, or no range follows it"
         for side in ("input", "output")
         for entry in getattr(model.signatureDefs[0], f"{side}s")
         if tensors[entry.tensorIndex].type == schema.TensorType.FLOAT32
@@ -104,7 +104,7 @@ def float_ends(model):
 
 def _reason(name):
     if name in _HAS_INT8_KERNEL:
-        return "no range stands behind its output"
+        return "no range follows its output"
     return "LiteRT has no int8 kernel for it"
 
 
@@ -112,9 +112,9 @@ def _reason(name):
 def count_parameters(model):
     """`(all, non-zero)` weights stored in a `.tflite` model.
 
-    Constants of integer inputs such as shapes and axes are not weights: what counts are
-    the constant float and quantized tensors, and packed bits. The zeros that a sparse
-    tensor leaves out count among all weights.
+    Only constant float and quantized tensors, and packed bits, count as weights; constants
+    such as shapes and axes do not. Zeros omitted by a sparse tensor count among all
+    weights.
     """
     model = read(model)
     total = nonzero = 0
@@ -133,7 +133,7 @@ def count_parameters(model):
 
 
 def _binary_weights(graph, operation):
-    """How many weights a filter `[planes, outputs, ..., words]` of bits holds."""
+    """The number of weights in a filter `[planes, outputs, ..., words]` of bits."""
     shape = graph.tensors[operation.inputs[1]].shape
     return math.prod(map(int, shape[1:-1])) * _attribute(operation, "channels")
 
@@ -143,7 +143,7 @@ def _attribute(operation, name):
 
 
 def _binary_zeros(model, graph, operation):
-    """Where two planes of bits differ."""
+    """The number of zero weights: bits in which two planes differ."""
     tensor = graph.tensors[operation.inputs[1]]
     octets = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.uint8)
     planes = octets.reshape(tensor.shape[0], -1)
@@ -179,7 +179,7 @@ def constant(model, tensor):
 def count_macs(model):
     """Multiply-accumulates of convolution and dense operations, for one batch.
 
-    Those of single bits count too.
+    Operations on single bits are included.
     """
     model = read(model)
     return sum(
@@ -191,7 +191,7 @@ def count_macs(model):
 
 @naming_contradictions()
 def count_binary_macs(model):
-    """Those of `count_macs` whose inputs are signs and whose weights are bits."""
+    """The part of `count_macs` with signs as inputs and bits as weights."""
     model = read(model)
     return sum(
         _operation_macs(graph, op, operation_name(model, op))

@@ -16,7 +16,7 @@ _CONTRADICTIONS = (
     TypeError,
     UnicodeDecodeError,
 )
-# Room for what is not in buffers.
+# Space for everything that is not in buffers.
 _SPARE_BYTES = 1 << 16
 
 
@@ -26,7 +26,7 @@ def read(model):
     Its buffers are views of the bytes, so that large models are not copied.
 
     Args:
-        model: bytes; an object form is returned as it is.
+        model: bytes; an object form is returned unchanged.
 
     Raises:
         ValueError: if the bytes are not a complete TFLite model.
@@ -38,10 +38,10 @@ def read(model):
 
 @contextlib.contextmanager
 def naming_contradictions():
-    """In it, places and types that a model does not have are one clear error.
+    """A context that turns errors from invalid indices and types into one clear error.
 
     Raises:
-        ValueError: instead of what Python says of them.
+        ValueError: in place of Python's own errors.
     """
     try:
         yield
@@ -57,12 +57,12 @@ def write(file, consume=False):
 
     Args:
         file: the model.
-        consume: whether it is of no use afterwards: its buffers go as soon as they are
-            written, so that they are not in memory thrice.
+        consume: whether it is not used afterwards: buffers are freed as soon as they are
+            written, so that they are not in memory three times.
     """
     data = (buffer.data for buffer in file.buffers)
     size = sum(len(part) for part in data if part is not None)
-    # A builder doubles its room, with a copy, whenever it is too small.
+    # A builder doubles its buffer, with a copy, whenever it is too small.
     builder = _Builder(size + _SPARE_BYTES)
     builder.Finish(file.Pack(builder), file_identifier=_MARK)
     if consume:
@@ -71,9 +71,9 @@ def write(file, consume=False):
 
 
 class _Builder(flatbuffers.Builder):
-    """Writes bytes in without copies on the way, which would take memory thrice.
+    """Writes bytes without intermediate copies, which would take three times the memory.
 
-    One array in several places of a model is written once.
+    An array used several times in a model is written once.
     """
 
     def __init__(self, size):
@@ -83,7 +83,7 @@ class _Builder(flatbuffers.Builder):
     def CreateNumpyVector(self, x):
         if x.dtype != np.uint8:
             if id(x) not in self._written:
-                # With the array, so that no other one gets its identity.
+                # With the array, so that no other array gets the same id.
                 self._written[id(x)] = super().CreateNumpyVector(x), x
             return self._written[id(x)][0]
         self.StartVector(1, x.size, 1)
@@ -94,7 +94,7 @@ class _Builder(flatbuffers.Builder):
 
 
 def custom_operations(content):
-    """Names of the custom operations of a model; nothing else of it is read.
+    """Names of the custom operations of a model; nothing else is read.
 
     Args:
         content: bytes of a `.tflite` model.
@@ -113,7 +113,7 @@ def _custom_operations(content):
 
 
 def signature_graphs(content):
-    """`{name of a signature: place of its graph}` of a model; nothing else is read.
+    """`{name of a signature: index of its graph}` of a model; nothing else is read.
 
     Args:
         content: bytes of a `.tflite` model.
@@ -161,7 +161,7 @@ def _tensor_shapes(content):
 
 
 def written_tensors(content):
-    """For each graph, the places of its inputs and of what its operations write.
+    """For each graph, the indices of its inputs and of tensors its operations write.
 
     Args:
         content: bytes of a `.tflite` model.
@@ -187,7 +187,7 @@ def _written_tensors(content):
 
 
 def _complete(content, reader):
-    """What a function reads of a model's bytes, if they are all there."""
+    """What a function reads from a model's bytes, if they are complete."""
     error = None
     if content[4:8] == _MARK:
         try:

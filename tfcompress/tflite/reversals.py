@@ -1,4 +1,4 @@
-"""Integers are rescaled before they are reversed."""
+"""Rescales integers before they are reversed."""
 
 import copy
 
@@ -10,10 +10,10 @@ from tfcompress.tflite.operations import operation_name
 
 
 def rescale_reversals(file):
-    """Lets integers be rescaled before they are reversed, as behind backward LSTMs.
+    """Rescales integers before they are reversed, for instance after backward LSTMs.
 
-    REVERSE_V2 moves integers as they are, but the converter may give its output another
-    scale than its input has.
+    REVERSE_V2 moves integers without rescaling, but the converter may give its output a
+    different scale from its input.
 
     Args:
         file: the object form of a quantized model, edited in place.
@@ -37,7 +37,7 @@ def _scale(graph, tensors):
 
 
 def _rescale_first(file, graph, operation):
-    """Puts a QUANTIZE before an operation, to the scale of its output."""
+    """Inserts a QUANTIZE to the scale of its output before an operation."""
     rescaled = copy.copy(graph.tensors[operation.inputs[0]])
     rescaled.name += b"/rescaled"
     rescaled.quantization = graph.tensors[operation.outputs[0]].quantization

@@ -1,4 +1,4 @@
-"""Narrower networks that take their kernels from the widest one in a file."""
+"""Lets narrower networks read slices of the kernels of the widest one in a file."""
 
 import collections
 import dataclasses
@@ -17,22 +17,22 @@ from tfcompress.tflite.observe import called
 from tfcompress.tflite.operations import operation_name
 from tfcompress.tflite.read import naming_contradictions
 
-# The place of the bias among the inputs of operations with a kernel.
+# The index of the bias among the inputs of operations with a kernel.
 _BIAS_INPUTS = {
     "CONV_2D": 2,
     "DEPTHWISE_CONV_2D": 2,
     "FULLY_CONNECTED": 2,
     "TRANSPOSE_CONV": 3,
 }
-# Rounding to integers, and what float32 adds where a weight lies between two.
+# Rounding to integers, plus float32 errors where a weight lies between two integers.
 _HALF_STEP = 0.5 + 1e-3
-# Of the scale of a channel that is zero, which the converter makes so small that its bias
-# takes 24 bits: now it takes 29.
+# Factor for the scale of a channel that is zero, which the converter makes so small that
+# its bias takes 24 bits: with the factor it takes 29.
 _DEAD_STEP = 1 / 32
-# Of the integers of a kernel, and of inputs without their zero point.
+# Largest integers of a kernel, and of inputs minus their zero point.
 _LARGEST, _LARGEST_INPUT = 127, 255
-# Ways of cutting axes into blocks that are tried, and places of each axis that are
-# compared before all are.
+# Ways of cutting axes into blocks that are tried, and positions on each axis that are
+# compared before all others.
 _MOST_TRIES = 256
 _FEW = 8
 
@@ -41,28 +41,28 @@ _FEW = 8
 def share_slices(file, whole):
     """Lets narrower networks of a file read slices of the kernels of the widest one.
 
-    Of each axis of a kernel, a slice keeps the first elements, or the first ones of each
-    of several blocks, such as the positions that a `Flatten` joins with channels. It is
-    taken when the file is loaded.
+    A slice keeps the first elements of each axis of a kernel, or the first ones of each of
+    several blocks, such as the positions that a `Flatten` merges with channels. It is taken
+    when the file is loaded.
 
-    Kernels of 8 bits that were rounded with other scales, as folded batch norm gives
-    each width its own, also share integers: `q` of the slice, and `q'` with the scale
-    `s'` of the narrow network, are roundings of the same weights if each output channel
+    8-bit kernels that were rounded with different scales, since each width has its own
+    folded batch norm, can also share integers: `q` of the slice and `q'` of the narrow
+    network, with the scale `s'`, are roundings of the same weights if each output channel
     has an `f > 0` such that for all elements
 
         |q' s' - q f| <= (s' + f) / 2
 
-    The slice then has the scale `f`, the one nearest to `<q' s', q> / <q, q>`, and the
-    bias is rounded to its own new scale. A channel that is zero in the narrow network
-    alone gets a scale with which it is less than what rounding takes from the others.
+    The slice then gets the scale `f` nearest to `<q' s', q> / <q, q>`, and the bias is
+    rounded to its own new scale. A channel that is zero only in the narrow network gets a
+    scale so small that its values stay below the rounding errors of the others.
 
     Args:
-        file: the object form of a model, such as `merge` makes; edited in place.
+        file: the object form of a model, such as one from `merge`; edited in place.
         whole: name of the signature of the widest network.
 
     Returns:
-        For each other signature a line on what it shares, and one on each constant of
-        at least 64 bytes that it does not share, biases apart, and why.
+        For each other signature, a line on what it shares, and one on each constant of at
+        least 64 bytes that it does not share (except biases), and why.
 
     Raises:
         ValueError: if there is no such signature.
@@ -86,16 +86,16 @@ class _Constant:
     """A constant of a narrower network, and what becomes of it.
 
     Attributes:
-        name: of its tensor.
+        name: name of its tensor.
         reason: why it stays as it is, if it does.
-        graph: that it is in.
-        place: of its tensor.
-        size_bytes: of it.
-        source: place of the buffer of the constant that it is a slice of.
-        ancillary: of the slice; none if it is all of that constant.
-        scales: new ones, if they change.
-        bias: `(tensor, values, scales)` that go with them.
-        step_ratio: how many times larger the largest of them has become.
+        graph: its graph.
+        place: index of its tensor.
+        size_bytes: its size.
+        source: index of the buffer of the constant of which it is a slice.
+        ancillary: ancillary bytes of the slice; none if it is the whole constant.
+        scales: new scales, if they change.
+        bias: the matching `(tensor, values, scales)`.
+        step_ratio: largest ratio of a new scale to the old one.
     """
 
     name: str
@@ -119,12 +119,12 @@ class _Constant:
 
 
 def _compared(file, wide, narrow):
-    """The constants of a graph, and of those that it runs, against a wider one's."""
+    """Compares the constants of a graph, and of graphs it runs, with a wider one's."""
     pairs = list(itertools.zip_longest(wide.operators, narrow.operators))
     names = [[op and operation_name(file, op) for op in pair] for pair in pairs]
     if any(a != b for a, b in names):
         graph = (narrow.name or b"its graph").decode()
-        yield _Constant(graph, "its operations are not those of the widest network")
+        yield _Constant(graph, "its operations differ from those of the widest network")
         return
     seen = set()
     for operations, (name, _) in zip(pairs, names, strict=True):
@@ -154,13 +154,13 @@ def _size(file, tensor):
 
 
 def _decide(file, constant, source, operation):
-    """Finds how a constant is a slice, or the reason why it stays.
+    """Finds how a constant is a slice, or the reason why it stays as it is.
 
     Args:
         file: the object form of a model.
         constant: a `_Constant`, edited in place.
         source: the tensor that it may be a slice of.
-        operation: what reads it as its kernel, or None.
+        operation: the operation that reads it as its kernel, or None.
     """
     tensor = constant.tensor
     constant.reason = _unfit(file, tensor, source)
@@ -171,7 +171,7 @@ def _decide(file, constant, source, operation):
     if found:
         constant.ancillary, _ = found
         return
-    constant.reason = "it is no slice of the widest network's"
+    constant.reason = "it is not a slice of the widest network's"
     if operation is None or not _has_scales(tensor):
         return
     channels = _channel_axis(tensor)
@@ -189,35 +189,35 @@ def _unfit(file, tensor, source):
     if not _size(file, source):
         return "the widest network computes it"
     if tensor.type != source.type:
-        return "the widest network's is of another type"
+        return "the widest network's has another type"
     if tensor.type not in TYPES or tensor.type == schema.TensorType.INT4:
         return "its type cannot be sliced"
     if tensor.sparsity or source.sparsity:
         return "stored sparse"
     fits = len(shapes[0]) == len(shapes[1]) <= wire.MAX_RANK
     if not fits or any(a > b for a, b in zip(*shapes, strict=True)):
-        return f"its shape {shapes[0]} is no part of {shapes[1]}"
+        return f"its shape {shapes[0]} is not part of {shapes[1]}"
     return ""
 
 
 def _bits(file, tensor):
-    """The elements of a constant as integers of as many bits."""
+    """The elements of a constant as integers with the same number of bits."""
     octets = np.asarray(file.buffers[tensor.buffer].data, np.uint8)
     size = wire.Tensor(TYPES[tensor.type], ()).dtype.itemsize
     return octets.view(f"i{size}").reshape(tensor.shape)
 
 
 def _search(whole, parts, fit):
-    """The first way of cutting that fits.
+    """Finds the first way of cutting that fits.
 
     Args:
         whole: an array.
-        parts: arrays of the shape of the slice.
-        fit: `fit(slice, *parts)` says what to make of it, None if it does not
-            fit; elements of it alone have to fit as well.
+        parts: arrays with the shape of the slice.
+        fit: `fit(slice, *parts)` returns a result, or None if the slice does not fit;
+            subsets of its elements have to fit as well.
 
     Returns:
-        `(ancillary bytes, what `fit` says)`, or None; no bytes if nothing is cut.
+        `(ancillary bytes, result of `fit`)`, or None; no bytes if nothing is cut.
     """
     sizes, kept = whole.shape, parts[0].shape
     few = [np.unique(np.linspace(0, size - 1, _FEW).astype(int)) for size in kept]
@@ -236,7 +236,7 @@ def _search(whole, parts, fit):
 
 
 def _common_divisors(size, kept):
-    """Numbers of blocks that an axis may have."""
+    """The numbers of blocks that an axis may have."""
     common = 1 if size == kept else math.gcd(size, kept)
     return [blocks for blocks in range(1, common + 1) if common % blocks == 0]
 
@@ -250,22 +250,22 @@ def _has_scales(tensor):
 
 
 def _channel_axis(tensor):
-    """The axis along which a constant has scales; -1 if it has one."""
+    """The axis along which a constant has scales; -1 for a single scale."""
     quantization = tensor.quantization
     return int(quantization.quantizedDimension) if len(quantization.scale) > 1 else -1
 
 
 def _factors(channels, whole, part, scales):
-    """The scales with which other integers are roundings of the same weights.
+    """Scales with which other integers are roundings of the same weights.
 
     Args:
-        channels: axis of the channels, -1 if there is one for all.
+        channels: axis of the channels, -1 for a single scale.
         whole: the other integers.
-        part: the integers that a constant has now.
-        scales: theirs.
+        part: the current integers of a constant.
+        scales: their scales.
 
     Returns:
-        One for each channel, None if some channel has none.
+        One scale per channel, or None if a channel has none.
     """
     q, p, scales = (_rows(array, channels) for array in (whole, part, scales))
     size, along = np.abs(q), np.where(q == 0, np.abs(p), p * np.sign(q))
@@ -274,7 +274,7 @@ def _factors(channels, whole, part, scales):
     most = np.where(q == 0, np.inf, most).min(axis=1)
     norm, scale = (q * q).sum(axis=1), scales[:, 0]
     nearest = (p * scales * q).sum(axis=1) / np.maximum(norm, 1)
-    # Where all integers are zero, the scale stays that is there.
+    # If all integers are zero, the scale stays the same.
     factors = np.clip(np.where(norm == 0, scale, nearest), least, most)
     is_dead = ~p.any(axis=1) & (norm > 0)
     negligible = _HALF_STEP / _LARGEST * factors[~is_dead].min(initial=np.inf)
@@ -284,7 +284,7 @@ def _factors(channels, whole, part, scales):
 
 
 def _rows(array, channels):
-    """The elements of each channel; all are one row for `channels=-1`."""
+    """The elements of each channel as rows; one row for `channels=-1`."""
     if channels < 0:
         return np.float64(array).reshape(1, -1)
     array = np.moveaxis(np.float64(array), channels, 0)
@@ -292,7 +292,7 @@ def _rows(array, channels):
 
 
 def _rescale(file, constant, operation, scales):
-    """Notes new scales of a kernel; returns why it cannot have them, or nothing."""
+    """Notes new scales of a kernel; returns why it cannot have them, if so."""
     graph, tensor = constant.graph, constant.tensor
     if _num_readers(graph, constant.place) > 1:
         return "several operations read it, with biases in its scale"
@@ -304,7 +304,7 @@ def _rescale(file, constant, operation, scales):
         return ""
     bias = graph.tensors[place]
     if not _size(file, bias) or _num_readers(graph, place) > 1:
-        return "its bias is not its own"
+        return "other operations share its bias"
     bias_scales = graph.tensors[operation.inputs[0]].quantization.scale * scales
     values = _bits(file, bias)
     values = np.rint(values * np.float64(bias.quantization.scale) / bias_scales)
@@ -322,7 +322,7 @@ def _num_readers(graph, place):
 
 
 def _leave_what_does_not_pay(file, constants):
-    """A buffer goes only if all that show it become slices."""
+    """Keeps constants as they are unless all that share a buffer become slices."""
     shown = collections.Counter(t.buffer for g in file.subgraphs for t in g.tensors)
     by_buffer = collections.defaultdict(list)
     for constant in constants:
@@ -337,7 +337,7 @@ def _leave_what_does_not_pay(file, constants):
 
 
 def _insert(file, constants):
-    """Puts slices in the place of constants."""
+    """Replaces constants by slices."""
     left = {constant.tensor.buffer for constant in constants}
     headers = {}
     for graph in file.subgraphs:
@@ -365,7 +365,7 @@ def _requantize(file, constant):
 
 
 def _parts(file, graph, constants, headers):
-    """Places of the encoded and the ancillary bytes of slices; equal ones are shared."""
+    """Indices of the encoded and ancillary bytes of slices; equal ones are shared."""
     places, pairs = {}, []
     for constant in constants:
         header = constant.ancillary

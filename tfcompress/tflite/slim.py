@@ -1,14 +1,14 @@
-"""What a `.tflite` file holds and no runtime needs."""
+"""Removes what a `.tflite` file holds and no runtime needs."""
 
 from tfcompress.tflite.edit import drop_buffers
 
 
 def slim(file):
-    """Drops what nothing needs: the converter's notes, names, repeated zero points.
+    """Drops the converter's notes, names and repeated zero points, which nothing needs.
 
-    Names of inputs and outputs stay. Zero points are written for each channel of each
-    kernel and bias, though nearly all are zeros: equal ones become one array, which
-    `write` writes once. Each narrower network in a file would repeat all of that.
+    Names of inputs and outputs stay. Zero points are stored for each channel of each kernel
+    and bias, although nearly all are zero: equal ones become one array, which `write`
+    writes once. Each narrower network in a file would otherwise repeat all of this.
 
     Args:
         file: the object form of a model, edited in place.
@@ -25,7 +25,7 @@ def slim(file):
 
 
 def drop_notes(file):
-    """Drops what the converter says of itself."""
+    """Drops what the converter notes about itself."""
     notes = [n for n in file.metadata or () if n.name == b"CONVERSION_METADATA"]
     file.metadata = [note for note in file.metadata or () if note not in notes]
     drop_buffers(file, {note.buffer for note in notes})

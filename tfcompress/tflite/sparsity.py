@@ -1,13 +1,13 @@
-"""Kernels whose zeros pay: which a `.tflite` file stores, and LiteRT runs, sparse.
+"""Decides which kernels a `.tflite` file stores, and LiteRT runs, sparse.
 
-LiteRT's own float32 kernel of fully connected layers takes sparse weights, as blocks of
+LiteRT's own float32 kernel for fully connected layers takes sparse weights, as blocks of
 4 consecutive inputs of one output or as single weights, and skips the rest. XNNPACK,
-which runs dense layers, has no such kernel and leaves operation version 8 alone; a
-sparse tensor under any other version it reads as if it were dense.
+which runs dense layers, has no such kernel and ignores operation version 8; with any
+other version, it reads a sparse tensor as if it were dense.
 
-So each operation that runs sparse gets that version for itself. (The converter's own
+So each operation that runs sparse gets this version separately. (The converter's own
 `EXPERIMENTAL_SPARSITY` gives it to all fully connected layers of the file, which takes
-the dense ones away from XNNPACK, and looks at zeros but not at speed.)
+the dense ones away from XNNPACK, and considers zeros but not speed.)
 """
 
 import collections
@@ -25,30 +25,30 @@ from tfcompress.tflite.encode import encoded_size
 from tfcompress.tflite.operations import OUTPUTS_FIRST, operation_name
 
 SPARSE = ("auto", "always", "never")
-# A denser kernel would gain too little to be worth a word.
+# A denser kernel would gain too little to be mentioned.
 MAX_DENSITY = 0.5
 
-# What LiteRT's sparse kernel spends on a stored block of so many weights, beside a
-# stored single weight: about 1 ns on a server with AVX-512, whose cache holds 2 MB.
+# Cost of a stored block of this many weights in LiteRT's sparse kernel, relative to a
+# stored single weight: about 1 ns on a server with AVX-512 and a cache of 2 MB.
 _BLOCK_COSTS = {4: 1.25, 1: 1.0}
 _SPARSE_VERSION = 8
-# What XNNPACK's dense kernel spends on a weight, from so many weights on, in the same
-# units. Weights that do not fit into a cache have to be waited for, and then zeros pay
-# sooner. Set for one row of inputs and one thread, so that a sparse layer at the limit
-# takes about 0.9 of the dense one's time or less; not measured on ARM.
+# Cost of a weight in XNNPACK's dense kernel, from this many weights on, in the same
+# units. Weights that do not fit into a cache cause waiting, so that zeros pay off sooner.
+# Set for one row of inputs and one thread, so that a sparse layer at the limit takes
+# about 0.9 of the dense one's time or less; not measured on ARM.
 _DENSE_COSTS = ((2**20, 0.11), (2**19, 0.07), (0, 0.045))
-# What the sparse kernel spends on an output beside its weights.
+# Cost of an output in the sparse kernel, in addition to its weights.
 _OUTPUT_COST = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class KernelSparsity:
-    """How a file stores a kernel of which at least half is zero.
+    """How a file stores a kernel with at least half zeros.
 
     Attributes:
-        name: of the weight, `hidden/kernel`; of the file's tensor if a rewrite changed
-            its zeros.
-        shape: in the file, outputs first.
+        name: name of the weight, such as `hidden/kernel`; of the file's tensor if a
+            rewrite changed its zeros.
+        shape: shape in the file, outputs first.
         density: fraction of the weights that are not zero.
         block: how many consecutive inputs of an output are stored together, 4 or 1;
             None if the kernel is stored dense.
@@ -72,18 +72,18 @@ class KernelSparsity:
 
 
 def store_sparse(file, model, sparse, obstacle=None, codec=None):
-    """Makes kernels of a file sparse where that pays.
+    """Stores kernels of a file sparse if that pays off.
 
     Args:
         file: the object form of a `.tflite` model, edited in place.
         model: the plain Keras model that it was converted from, for names.
         sparse: one of `SPARSE`; see `export_tflite`.
         obstacle: why LiteRT runs no kernel of such a file sparse, or None.
-        codec: how constants are encoded afterwards; what takes fewer bytes so is left
-            alone.
+        codec: how constants are encoded afterwards; kernels that take fewer bytes encoded
+            are left unchanged.
 
     Returns:
-        A tuple with a `KernelSparsity` for each kernel of which at least half is zero.
+        A tuple with a `KernelSparsity` for each kernel with at least half zeros.
     """
     if obstacle:
         return _unused(model, obstacle)
@@ -95,7 +95,7 @@ def store_sparse(file, model, sparse, obstacle=None, codec=None):
 
 
 def sparsity_lines(kernels):
-    """Lines of text: kernels that share their fate in one line."""
+    """Lines of text, with kernels of the same outcome on one line."""
 
     def fate(kernel):
         return kernel.reason or "", kernel.block or 0, kernel.unpacked
@@ -141,10 +141,10 @@ def _kernel_matrices(model):
 
 
 def _names_by_zeros(model):
-    """`{places of the weights that are not zero: names}`.
+    """`{positions of the nonzero weights: names}`.
 
-    The file's tensors have other names, and folding a batch norm changes their values,
-    but not where the zeros are.
+    The file's tensors have other names, and folding a batch norm changes their values, but
+    not the positions of zeros.
     """
     names = collections.defaultdict(list)
     for name, matrix in _kernel_matrices(model):
@@ -169,7 +169,7 @@ class _Kernel:
 
 
 def _sparse_kernels(file, graph):
-    """The float kernels of a graph of which at least half is zero."""
+    """The float kernels of a graph with at least half zeros."""
     readers = collections.defaultdict(list)
     for operation in graph.operators:
         for place, index in enumerate(operation.inputs):
@@ -205,7 +205,7 @@ def _obstacle(graph, places, kinds):
 
 
 def _store(file, graph, kernel, names, sparse, codec):
-    """Stores a kernel as it pays, and says how."""
+    """Stores a kernel in the form that pays off, and returns its `KernelSparsity`."""
     same_zeros = names[_zeros(kernel.values.reshape(len(kernel.values), -1))]
     state = KernelSparsity(
         name=same_zeros.pop(0) if same_zeros else kernel.tensor.name.decode(),
@@ -238,7 +238,7 @@ def _store(file, graph, kernel, names, sparse, codec):
 
 
 def _affordable(values):
-    """The cost of a form with which the sparse kernel is as fast as the dense one."""
+    """The cost at which the sparse kernel is as fast as the dense one."""
     cost = next(cost for size, cost in _DENSE_COSTS if values.size >= size)
     return cost * values.size - _OUTPUT_COST * len(values)
 
@@ -251,9 +251,9 @@ def _too_slow(values):
 
 @dataclasses.dataclass(frozen=True)
 class _Form:
-    """A kernel without the blocks that are zero.
+    """A kernel without its zero blocks.
 
-    The last axis is stored as a compressed sparse row for each place on the others:
+    The last axis is stored as a compressed sparse row for each position on the others:
     `indices[segments[r]:segments[r + 1]]` are the blocks that row `r` keeps.
     """
 
@@ -311,7 +311,7 @@ _VECTORS = {
 
 
 def _index_vector(indices):
-    """`(type code, vector)` as the schema wants them."""
+    """`(type code, vector)` as required by the schema."""
     indices = _narrow(indices)
     code, vector = _VECTORS[indices.dtype]
     made = vector()
@@ -320,7 +320,7 @@ def _index_vector(indices):
 
 
 def _keep_only(file, tensor, form):
-    """Replaces a tensor's constant by what the form keeps of it."""
+    """Replaces a tensor's constant by its sparse form."""
     sparse_axis = schema.DimensionMetadataT()
     sparse_axis.format = schema.DimensionType.SPARSE_CSR
     sparse_axis.arraySegmentsType, sparse_axis.arraySegments = _index_vector(
@@ -352,7 +352,7 @@ def _sparse_opcode(file, operation):
 
 
 def _unpack_when_loaded(file, graph, kernel):
-    """Puts an operation before the kernel's users that makes it dense."""
+    """Inserts an operation that makes the kernel dense before its readers."""
     dense = copy.copy(kernel.tensor)
     dense.name += b"/dense"
     dense.buffer = 0

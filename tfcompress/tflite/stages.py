@@ -9,20 +9,20 @@ _CARRIED = "carried_"
 
 
 def split_stages(file, names):
-    """Gives each output a signature that computes what earlier ones did not.
+    """Gives each output a signature that computes what earlier ones have not.
 
-    The signature of an output has as inputs those of the model and tensors of earlier
-    stages, and as outputs the output and what later stages need. A tensor has the same
-    name wherever it is handed on: `carried_1`, or that of its stage if it is an output.
-    Constants are shared, and operations that only read constants, such as those that
-    decode them, are in each stage that needs them; nothing else is there twice.
+    The inputs of a signature are those of the model and tensors of earlier stages; its
+    outputs are the output and what later stages need. A tensor has the same name wherever
+    it is passed on: `carried_1`, or that of its stage if it is an output. Constants are
+    shared, and operations that only read constants, such as those that decode them, are
+    repeated in each stage that needs them; nothing else is.
 
     Args:
         file: the object form of a model with one signature, edited in place.
-        names: of the stages, one for each output in the order of the signature.
+        names: names of the stages, one per output in the order of the signature.
 
     Raises:
-        ValueError: if there are not as many names as outputs.
+        ValueError: if the number of names differs from the number of outputs.
     """
     (signature,), graph = file.signatureDefs, file.subgraphs[0]
     if len(names) != len(signature.outputs):
@@ -40,7 +40,7 @@ def split_stages(file, names):
     }
     others = file.subgraphs[1:]
     made = [subgraph(graph, *stage) for stage in plan.stages]
-    # Bodies of loops and branches keep their places.
+    # Bodies of loops and branches keep their indices.
     places = [0, *range(len(others) + 1, len(others) + len(made))]
     file.subgraphs = [made[0][0], *others, *(stage for stage, _ in made[1:])]
     file.signatureDefs = [
@@ -55,8 +55,8 @@ class _Plan:
     """Which operations, inputs and outputs each stage has.
 
     Attributes:
-        stages: list of `(operations, inputs, outputs)`; tensors are their places.
-        carried: tensors that one stage hands on to another, in order.
+        stages: list of `(operations, inputs, outputs)`; tensors are given by index.
+        carried: tensors that one stage passes on to another, in order.
     """
 
     def __init__(self, file, graph, outputs):
@@ -105,7 +105,7 @@ class _Plan:
 
 
 def constants(file, graph):
-    """Places of the tensors of a graph that the file holds."""
+    """Indices of the tensors of a graph that the file holds."""
     return {
         i
         for i, tensor in enumerate(graph.tensors)
@@ -115,7 +115,7 @@ def constants(file, graph):
 
 
 def operations_of_constants(file, graph):
-    """Places of the operations of a graph that compute the same each time."""
+    """Indices of the operations of a graph that always compute the same."""
     known, found = constants(file, graph), set()
     for i, operation in enumerate(graph.operators):
         tensors = read_tensors(operation)
@@ -126,16 +126,16 @@ def operations_of_constants(file, graph):
 
 
 def read_tensors(operation):
-    """Places of the tensors that an operation reads, without those left out."""
+    """Indices of the tensors that an operation reads, without omitted inputs."""
     return [int(t) for t in operation.inputs if t >= 0]
 
 
 def subgraph(graph, operations, inputs, outputs):
-    """A graph of some of the operations, and `{place of a tensor: its new place}`."""
+    """A graph of some of the operations, and `{index of a tensor: its new index}`."""
     used = [t for op in operations for t in (*read_tensors(op), *map(int, op.outputs))]
     kept = sorted({*used, *inputs, *outputs})
     mapping = {old: new for new, old in enumerate(kept)}
-    # An input that is left out.
+    # An omitted input.
     mapping[-1] = -1
     made = copy.copy(graph)
     made.tensors = [graph.tensors[t] for t in kept]
@@ -145,7 +145,7 @@ def subgraph(graph, operations, inputs, outputs):
 
 
 def moved(operation, mapping):
-    """A copy of an operation whose tensors lie in other places."""
+    """A copy of an operation whose tensors have other indices."""
     made = copy.copy(operation)
     for side in ("inputs", "outputs", "intermediates"):
         if getattr(made, side, None) is not None:

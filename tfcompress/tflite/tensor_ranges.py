@@ -1,4 +1,4 @@
-"""The ranges of a file's tensors, from which its integers get their scales."""
+"""The ranges of a file's tensors, which determine the scales of its integers."""
 
 import collections
 
@@ -7,7 +7,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tfcompress.tflite.observe import called
 from tfcompress.tflite.operations import operation_name
 
-# Their integer kernels read and write one scale.
+# Their integer kernels read and write the same scale.
 _SAME_SCALE = frozenset(
     """
     AVERAGE_POOL_2D BATCH_TO_SPACE_ND BROADCAST_TO CONCATENATION DEPTH_TO_SPACE
@@ -23,7 +23,7 @@ _INTEGERS = (
     schema.TensorType.BOOL,
 )
 _SELECT = ("SELECT", "SELECT_V2")
-# What is nothing but zeros gets a range all the same.
+# Tensors with only zeros also need a range.
 _LEAST_REACH = 1e-10
 _DEAD = (0.0, 1.0)
 # Steps of 1 in 16 bits.
@@ -31,20 +31,21 @@ _WHOLE_NUMBERS = (-32767.0, 32767.0)
 
 
 def set_ranges(file, ends, bits):
-    """Gives the tensors of a float file the ranges that quantization is to use.
+    """Gives the tensors of a float file the ranges for quantization.
 
-    A tensor that is read by several operations, of which one keeps its scale, shares
-    the widest range with what that writes. Else the converter takes the narrower one
-    for all: `min(x, 0)` would cut `x` off at 0 for everybody. What is selected from
-    has one range always, since for 16 bits the converter gives it several. What is cast
-    to integers, such as indices that come as floats, gets none and stays float: steps
-    of a scale would cut 2.999 down to 2. For 16 bits integers need a range as well, which
-    is not used, and indices too, which is if they are moved: they get steps of 1.
+    If several operations read a tensor and one of them keeps its scale, the tensor shares
+    the widest range with that operation's output. Otherwise the converter would take the
+    narrower range for all: `min(x, 0)` would clip `x` at 0 for every reader. Inputs of a
+    selection always share one range, since the converter gives them several for 16 bits.
+    Values cast to integers, such as indices that come as floats, get no range and stay
+    float: a quantization step would turn 2.999 into 2. For 16 bits, integers also need a
+    range, which is not used, and so do indices, for which it is used if they are moved:
+    they get steps of 1.
 
     Args:
         file: the object form of the file, edited in place.
-        ends: `{(graph, place of a tensor): (smallest, largest value)}`.
-        bits: of the integers.
+        ends: `{(graph, index of a tensor): (smallest, largest value)}`.
+        bits: bits of the integers.
     """
     whole, unused = [], []
     for index, graph in enumerate(file.subgraphs):
@@ -68,7 +69,7 @@ def set_ranges(file, ends, bits):
 
 
 def _integers(graph):
-    """Places of integers and truth values that are read or written."""
+    """Indices of integer and boolean tensors that are read or written."""
     written = {int(i) for op in graph.operators for i in op.outputs}
     return [
         place
@@ -78,7 +79,7 @@ def _integers(graph):
 
 
 def _indices(file, graph):
-    """Places of the floats that are cast to integers, be they moved about before."""
+    """Indices of floats that are cast to integers, also if they are moved before."""
     found, readers = set(), collections.Counter(int(i) for i in graph.outputs)
     good = collections.Counter()
     for operation in graph.operators:
@@ -91,7 +92,7 @@ def _indices(file, graph):
         is_cast = name == "CAST" and graph.tensors[min(outputs)].type in _INTEGERS
         is_moved = name in _SAME_SCALE and outputs <= found
         good[first] += is_cast or is_moved
-        # Whoever reads it before comes later here.
+        # In this order, earlier readers come later.
         if good[first] == readers[first]:
             found.add(first)
     return found
@@ -102,7 +103,7 @@ def _with_zero(low, high):
 
 
 def _groups(file, ranges, bits):
-    """Sets of tensors of one scale, some of which are also read otherwise."""
+    """Sets of tensors with the same scale, some of which have other readers too."""
     parent = {}
 
     def find(place):
@@ -146,7 +147,7 @@ def _groups(file, ranges, bits):
 
 
 def _passed(file, index, operation):
-    """Tuples of the places that one value has outside and inside of a loop or branch."""
+    """Tuples of the indices of one value outside and inside of a loop or branch."""
     inside = called(file, operation)
     if not inside:
         return []
@@ -164,5 +165,5 @@ def _passed(file, index, operation):
     if operation_name(file, operation) == "IF":
         sides = (outside[0], *inputs), (outside[1], *outputs)
         return [values for side in sides for values in zip(*side, strict=True)]
-    # The first graph of a loop gives a condition, the other the next values.
+    # The first graph of a loop computes the condition, the other the next values.
     return [*zip(*outside, *inputs, outputs[1], strict=True)]

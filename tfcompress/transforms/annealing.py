@@ -1,4 +1,4 @@
-"""Transforms that change as a training goes on, and the callback that leads them."""
+"""Transforms that change during training, and the callback that controls them."""
 
 import functools
 
@@ -10,14 +10,14 @@ from tfcompress.core.kinds import Integer, checked
 from tfcompress.core.nouns import WeightTransform
 from tfcompress.core.optimizers import StepCount, steps_done
 
-# In a training, if nothing else is asked for: choosing masks takes time.
+# Updates per training by default: choosing masks takes time.
 _UPDATES = 1000
-# The progress by which sparsities are reached, so that the weights that stay recover.
+# The progress at which sparsities are reached, so that remaining weights can recover.
 _REACHED = 2 / 3
 
 
 def ramp(progress, power=1):
-    """How much of a sparsity is reached, from 0 to 1, which it is at two thirds.
+    """The fraction of a sparsity that is reached; it is 1 from a progress of 2/3 on.
 
     >>> [round(ramp(p, power=3), 3) for p in (0, 1 / 3, 2 / 3, 1)]
     [0.0, 0.875, 1.0, 1.0]
@@ -26,11 +26,12 @@ def ramp(progress, power=1):
 
 
 class Annealed(WeightTransform):
-    """A transform that depends on how far the training is.
+    """A transform that depends on the progress of training.
 
-    Its formula has the progress `p`, from 0 to 1, and says how sparse or how hard it is
-    there. `p` is a variable of the layer: a compiled training step sees it change, and
-    files hold it. `tfc.callbacks.Annealing` moves it; without that it stays 0.
+    Its formula contains the progress `p`, from 0 to 1, which determines how sparse or
+    how hard it is. `p` is a variable of the layer: a compiled training step sees it
+    change, and files contain it. `tfc.callbacks.Annealing` updates it; without that it
+    stays 0.
 
     Attributes:
         progress: variable `p`.
@@ -52,46 +53,48 @@ class Annealed(WeightTransform):
         return bool(self.progress.numpy() >= 1)
 
     def advance(self, progress, weight):
-        """Goes to a progress.
+        """Sets the progress.
 
         Args:
             progress: from 0 to 1.
-            weight: function without arguments that gives the values that this transform
+            weight: function without arguments that returns the values this transform
                 receives, a NumPy array.
         """
         self.progress.assign(progress)
 
 
 class Annealing(keras.callbacks.Callback):
-    """Leads transforms that change while a model trains from their beginning to their end.
+    """Advances transforms that change while a model trains, from start to finish.
 
     These are `ContinuousSparsification`, `EdgePopup`, `Movement`, `PDP`,
     `ShiftAttention`, `SoftMovement` and all others that are `Annealed`. Their progress is
 
         p = clip((t - begin_step) / (end_step - begin_step), 0, 1)
 
-    at optimizer iteration `t`; what it means, and how early they are as sparse as they
-    should be, is said by each of them. At `p = 1` they are hard: they give exactly what
-    is stripped and exported, and what is left of the training trains the weights that
-    stayed. The progress is logged as `progress`.
+    at optimizer iteration `t`; each transform documents what it means, and how early
+    the final sparsity is reached. At `p = 1` they are hard: they return exactly what is
+    stripped and exported, and the rest of the training trains the remaining weights.
+    The progress is logged as `progress`.
 
-    A training that ends before `end_step`, by `EarlyStopping` or because it is only the
-    first of several, leaves them where they are, and `tfc.strip` says so.
+    If training ends before `end_step`, through `EarlyStopping` or because it is only
+    the first of several runs, they stay unfinished, and `tfc.strip` warns about it.
 
     Args:
-        begin_step: optimizer iterations before they begin; None: where this training
+        begin_step: optimizer iteration at which they start; None: where this training
             began, however often it was resumed.
-        end_step: at which they are done; None: the end of this training.
-        frequency: optimizer iterations between two steps of progress, at which masks are
-            chosen anew; None: a thousandth of the way. Large masks take as long to choose
-            as a step of the training.
+        end_step: optimizer iteration at which they are finished; None: the end of this
+            training.
+        frequency: optimizer iterations between updates of the progress, at which masks
+            are chosen again; None: a thousandth of the total. Choosing large masks
+            takes as long as a training step.
 
     Raises:
-        ValueError: if `end_step` is not after `begin_step`, the length of the training is
-            not known and no `end_step` is given, or the model has no such transform.
+        ValueError: if `end_step` is not after `begin_step`, if the length of the
+            training is unknown and no `end_step` is given, or if the model has no such
+            transform.
 
     Source: Savarese et al., "Winning the Lottery with Continuous Sparsification" (2020),
-    section 4, for a mask that hardens by a schedule.
+    section 4, for a mask that hardens on a schedule.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -124,7 +127,7 @@ class Annealing(keras.callbacks.Callback):
         self.frequency = frequency
 
     def set_model(self, model):
-        """Finds what changes."""
+        """Finds the transforms to advance."""
         super().set_model(model)
         self._annealed = [
             (treatment, transform)
@@ -134,27 +137,27 @@ class Annealing(keras.callbacks.Callback):
         ]
         if not self._annealed:
             raise ValueError(
-                f"Annealing found nothing that changes in model {model.name!r}. Add "
-                "such transforms first: tfc.compress(model, {'.*': "
+                f"Annealing found no transforms to anneal in model {model.name!r}. Add "
+                "some first: tfc.compress(model, {'.*': "
                 "'continuous_sparsification'})."
             )
         self._from, self._to = self.begin_step or 0, self.end_step
         self._progress, self._count = None, StepCount()
 
     def on_train_begin(self, logs=None):
-        """Forgets where the last training stood."""
+        """Discards the step of the previous training."""
         self._progress = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Takes up the progress where the optimizer stands, after all restoring."""
+        """Resumes the progress at the optimizer's step, once all state is restored."""
         if self._progress is not None:
             return
         step = self._steps_done()
         steps_per_epoch = self.params.get("steps")
         if steps_per_epoch is None and self.end_step is None:
             raise ValueError(
-                "Annealing does not know how long the training is, since the data do not "
-                "say how many batches they are. Give Annealing(end_step=...), or "
+                "Annealing does not know how long the training is, since the number of "
+                "batches in the data is unknown. Pass Annealing(end_step=...), or "
                 "fit(..., steps_per_epoch=...)."
             )
         steps_per_epoch = steps_per_epoch or 0
@@ -167,7 +170,7 @@ class Annealing(keras.callbacks.Callback):
         self._count.begin(step)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Goes on."""
+        """Advances the progress."""
         if self._is_due(self._count.add_batch(self.model)):
             self._count.begin(self._steps_done())
             self.update(self._count.read)
@@ -191,12 +194,12 @@ class Annealing(keras.callbacks.Callback):
         return min(1.0, max(0.0, (step - self._from) / length))
 
     def update(self, step):
-        """Goes to where the transforms are at `step`; for custom training loops.
+        """Advances the transforms to `step`; for custom training loops.
 
-        These must give `end_step`.
+        These must pass `end_step` to the constructor.
 
         Args:
-            step: optimizer iterations so far.
+            step: the number of optimizer iterations so far.
         """
         if self._to is None:
             raise ValueError("Annealing.update(step) needs Annealing(end_step=...).")

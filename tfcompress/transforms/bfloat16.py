@@ -1,4 +1,4 @@
-"""Weights that bfloat16 holds."""
+"""Weights that bfloat16 can represent."""
 
 import tensorflow as tf
 
@@ -8,9 +8,9 @@ from tfcompress.transforms.half import Half
 class BFloat16(Half):
     """Rounds weights or activations to bfloat16: 8 significant bits.
 
-    The exponents are those of float32.
+    The exponent range is that of float32.
 
-    `y = bfloat16(w)`, to the nearest, ties to even; the largest are kept finite.
+    `y = bfloat16(w)`, to the nearest, ties to even; the largest values stay finite.
 
     Gradient: `dL/dw = dL/dy` (straight-through estimator).
 

@@ -9,46 +9,47 @@ from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.drawn import add_seed_generator
 from tfcompress.transforms.scales import mean_magnitude, scale_axes
 
-# Zeros fewer than this part of a kernel are drawn ones, not pruned ones.
+# If a smaller fraction of a kernel is zero, its zeros were drawn, not pruned.
 _FEW = 1e-3
 _TINY = 1e-6
 
 
 class Binary(WeightTransform):
-    """Replaces weights by their signs, with or without a scale.
+    """Replaces weights with their signs, with or without a scale.
 
-    Without scale (BinaryConnect, BNN), and with one for each output channel (XNOR-Net):
+    Without a scale (BinaryConnect, BNN), or with one per output channel (XNOR-Net):
 
         y = sign(w)    or    y = a sign(w),  a = mean|w|
 
-    `stochastic`: while training, the sign is positive with probability
-    `clip((w + 1) / 2, 0, 1)`. Inference always uses the sign, so that it computes what is
-    exported. (Courbariaux uses the real weights there, which are no smaller.) Small latent
-    weights, as most are at first, make the draws nearly even: that needs high learning
-    rates and many more epochs than without draws.
+    `stochastic`: in training, the sign is positive with probability
+    `clip((w + 1) / 2, 0, 1)`. Inference always uses the sign, so that it matches the
+    exported model. (Courbariaux uses the real weights there, which saves no memory.)
+    Small latent weights, which most are at first, make the draws nearly even: that
+    needs high learning rates and many more epochs than deterministic signs.
 
     Gradients: `dL/dw = 1[|w| <= 1] dL/dy` through the sign, drawn or not. With a scale,
     for the `n` weights of a channel,
 
         dL/dw_i = 1[|w_i| <= 1] a dL/dy_i + sign(w_i) / n sum_j(sign(w_j) dL/dy_j)
 
-    the gradient of the formula. (XNOR-Net's own keeps of the sum only the term `j = i`.)
+    the gradient of the formula. (XNOR-Net itself keeps only the term `j = i` of the sum.)
 
-    The latent weights are clipped to [-1, 1] after each step of the optimizer (as a
-    constraint of the Keras variable, behind the one that it may have), since beyond they
-    would never come back.
+    The latent weights are clipped to [-1, 1] after each optimizer step (as a constraint
+    of the Keras variable, after any existing one), since they could never return from
+    beyond that range.
 
-    A weight that is exactly zero stays zero and does not count in the mean. So a `Mask`
-    before it keeps what was pruned. But where less than one weight in a thousand is zero
-    when compression starts, as a few of millions of random ones are, those become tiny and
-    positive: without a mask, and unless a new bias is covered, there are two values.
+    A weight that is exactly zero stays zero and does not count in the mean, so weights
+    pruned by a preceding `Mask` stay pruned. But if fewer than one weight in a thousand
+    is zero when compression starts, as a few of millions of random ones are, those
+    become tiny and positive: without a mask, and unless a new bias is covered, there
+    are two values.
 
     Args:
-        scale: `None` or `"mean"`. Behind a transform that shares values between
-            channels, such as `Codebook`, there is one scale.
-        stochastic: whether signs are drawn while training.
-        seed: integer for the draws; by default one is drawn itself, by the generator
-            that `keras.utils.set_random_seed` sets.
+        scale: `None` or `"mean"`. After a transform that shares values between
+            channels, such as `Codebook`, there is a single scale.
+        stochastic: whether signs are drawn at random in training.
+        seed: integer seed for the draws; by default it is itself random, from the
+            generator that `keras.utils.set_random_seed` seeds.
 
     Attributes:
         seed_generator: `keras.random.SeedGenerator`, whose state is the layer's, if
@@ -86,11 +87,11 @@ class Binary(WeightTransform):
 
     @property
     def shares_values(self):
-        """Without scales all channels have the same values."""
+        """Without scales, all channels have the same values."""
         return self.scale is None
 
     def build(self, layer, weight, layout):
-        """Has the latent weight clipped and, for draws, gives the layer their state."""
+        """Adds the clipping constraint and, for draws, their state to the layer."""
         self.axes = scale_axes(layout, per_channel=True)
         weight.constraint = _clipped_behind(weight.constraint)
         is_zero = weight.numpy() == 0

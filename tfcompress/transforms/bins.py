@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def sum_by_bin(values, bins, num_bins):
-    """For each of `num_bins` bins, the sum of the values that are in it.
+    """The sum of the values in each of `num_bins` bins.
 
     Args:
         values: floating-point tensor.
@@ -14,7 +14,7 @@ def sum_by_bin(values, bins, num_bins):
     >>> sum_by_bin(tf.constant([1.0, 2.0, 4.0]), tf.constant([0, 2, 0]), 3).numpy()
     array([5., 0., 2.], dtype=float32)
     """
-    # A segment sum does the same ten times slower.
+    # A segment sum is ten times slower.
     sums = tf.raw_ops.Bincount(
         arr=tf.reshape(bins, [-1]),
         size=num_bins,

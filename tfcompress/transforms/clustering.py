@@ -4,16 +4,16 @@ import numpy as np
 
 from tfcompress import native
 
-# Without the native library: sums of this many pairs take about a minute and 1 GB.
+# Without the native library, sums of this many pairs take about a minute and 1 GB.
 MAX_REFERENCE_SIZE = 2**27
 
 
 def optimal_clusters(points, num_clusters):
-    """k-means in one dimension, with the smallest squared error there is.
+    """k-means in one dimension, with the smallest possible squared error.
 
-    `minimise sum_i (x_i - v[a_i])²` over all `num_clusters` values `v` and assignments
-    `a`. No restarts and no starting values: the result is optimal but for the rounding
-    of float64. 25 million weights take a few seconds.
+    Minimizes `sum_i (x_i - v[a_i])²` over all `num_clusters` values `v` and assignments
+    `a`. There are no restarts and no starting values: the result is optimal up to
+    float64 rounding. 25 million weights take a few seconds.
 
     Args:
         points: array of any shape, floating or integer, finite.
@@ -21,12 +21,12 @@ def optimal_clusters(points, num_clusters):
 
     Returns:
         `(values, assignments)`: `num_clusters` values in ascending order, float32 for
-        float32 points and else float64, the last repeated if there are fewer distinct
-        points; and for each point, in C order, the index of its value, `int32`.
+        float32 points and float64 otherwise, the last repeated if there are fewer
+        distinct points; and for each point, in C order, the index of its value, `int32`.
 
     Raises:
-        ValueError: if there are infinite points or NaN, or num_clusters is less than 1,
-            or if the native library is missing and there are too many points for NumPy.
+        ValueError: if points are infinite or NaN, if num_clusters is less than 1, or if
+            the native library is missing and there are too many points for NumPy.
 
     Source: Grønlund et al., "Fast exact k-means, k-medians and Bregman divergence
     clustering in 1D" (2017).
@@ -47,12 +47,12 @@ def optimal_clusters(points, num_clusters):
     distinct, counts = _distinct(np.sort(points))
     if not np.isfinite(distinct[[0, -1]]).all():
         raise ValueError(
-            "The points hold NaN or infinite values, which have no mean: remove them."
+            "The points contain NaN or infinite values, which have no mean: remove them."
         )
     if distinct.size <= num_clusters:
         values = np.pad(distinct, (0, num_clusters - distinct.size), mode="edge")
         return values, np.searchsorted(distinct, points).astype(np.int32)
-    # A power of two, so that squares neither overflow nor vanish and nothing is rounded.
+    # A power of two, so that squares neither overflow nor vanish and scaling is exact.
     scale = max(np.frexp(np.abs(distinct[[0, -1]]).max())[1], -1000)
     solve = _solve_natively if native.library() else _solve_in_numpy
     bounds, means = solve(
@@ -84,9 +84,9 @@ def _solve_in_numpy(values, counts, num_clusters):
     """The textbook recursion, `D[k, j] = min_i D[k-1, i] + cost(i, j)`.
 
     The best `i` never moves left as `j` moves right, which halves the range for each
-    `j`: layer by layer, all `j` of one depth of the bisection at once. Distances are
-    from one centre: clusters more than about 1e8 of their widths away from it are cut
-    inexactly. The native solver has no such limit.
+    `j`: level by level, all `j` of one depth of the bisection at once. Distances are
+    measured from one center: clusters farther from it than about 1e8 times their width
+    are split inexactly. The native solver has no such limit.
     """
     if values.size * num_clusters > MAX_REFERENCE_SIZE:
         raise ValueError(
@@ -129,7 +129,7 @@ def _next_layer(best, cost, num_clusters):
         ends = ends[ends > num_clusters]
         if not ends.size:
             continue
-        # The places one step to either side are known.
+        # The results one step to either side are known.
         low = np.maximum(start[ends - step], num_clusters)
         after = np.minimum(ends + step, size)
         high = np.minimum(np.append(start, size)[after], ends - 1)

@@ -9,7 +9,7 @@ from tfcompress.core.nouns import WeightTransform
 from tfcompress.transforms.bins import sum_by_bin
 from tfcompress.transforms.clustering import optimal_clusters
 
-# Means that are equal but for rounding.
+# Tolerance for means that are equal up to rounding.
 _CLOSE = 1e-4
 _MOST_DRAWN_FROM = 2**15
 
@@ -24,7 +24,7 @@ def _density(order, num_clusters):
 
 
 def _k_means_plus_plus(order, num_clusters):
-    # Quantiles stand for the points: enough to draw from, and many times fewer.
+    # Quantiles represent the points: enough to draw from, and far fewer.
     size = max(_MOST_DRAWN_FROM, 4 * num_clusters)
     if order.size > size:
         order = order[np.linspace(0, order.size - 1, size, dtype=int)]
@@ -52,30 +52,30 @@ STARTS = {
 
 
 class Codebook(WeightTransform):
-    """Replaces each weight by the value of its cluster.
+    """Replaces each weight with the value of its cluster.
 
-    `y_i = c[a_i]`, with `num_clusters` values `c` that are trained and assignments `a`
-    that stay until `refresh`. Zeros are a cluster of their own that is never moved, so
-    that a pruned weight stays pruned: at most `num_clusters + 1` distinct values.
+    `y_i = c[a_i]`, with `num_clusters` trained values `c` and assignments `a` that are
+    fixed until `refresh`. Zeros form a separate cluster that never moves, so that a
+    pruned weight stays pruned: at most `num_clusters + 1` distinct values.
 
     Gradients: `dL/dc_k` is the sum of `dL/dy_i` over the cluster (`a_i = k`);
     `dL/dw_i = dL/dy_i`, so that transforms before it in the list keep learning.
 
-    Refreshing clusters the current weights by k-means; at most `num_clusters` distinct
+    Refreshing clusters the current weights with k-means; up to `num_clusters` distinct
     values are reproduced exactly. After a `Mask` that a callback still changes, sharing
-    waits until the schedule is over: clusters made of weights that are yet to go serve
-    none of those that stay. If a mask changes after that, latent weights first take the
-    values that stand for them, since each had followed its own gradient while that had
-    no effect.
+    waits until the schedule is over: clusters that include weights still to be pruned
+    do not fit those that stay. If a mask changes after that, latent weights first take
+    on their shared values, since each had followed its own gradient while that had no
+    effect.
 
     Args:
         num_clusters: number of shared non-zero values, 1 to 65535.
-        initialization: where k-means starts, see `cluster`: `"linear"` keeps the few
-            large weights apart, which is best for accuracy in the paper; `"density"` has
-            more values where there are more weights; `"k-means++"` lies between;
-            `"optimal"` has the smallest squared error there is.
-        per_channel: whether each output channel has its own values. Behind a transform
-            that shares values between channels there is one set.
+        initialization: the initial values of k-means, see `cluster`: `"linear"` keeps
+            the few large weights apart, which is best for accuracy in the paper;
+            `"density"` places more values where there are more weights; `"k-means++"`
+            lies in between; `"optimal"` has the smallest possible squared error.
+        per_channel: whether each output channel has its own values. After a transform
+            that shares values between channels, there is a single set.
 
     Attributes:
         values: variable `(num_clusters,)`, the shared values `c`; with `per_channel`
@@ -132,7 +132,7 @@ class Codebook(WeightTransform):
         )
 
     def refresh(self, weight):
-        """Clusters the weight anew, each channel for itself if it has its own values."""
+        """Clusters the weight again, each channel separately if it has its own values."""
         canonical = self.layout.to_canonical(weight)
         num_sets = canonical.shape[-1]
         values = np.empty((num_sets, self.num_clusters), weight.dtype)
@@ -147,20 +147,20 @@ class Codebook(WeightTransform):
         self.assignments.assign(self.layout.from_canonical(codes))
 
     def settle(self, weight):
-        """Weights take their cluster's value unless that is still their mean."""
+        """Sets weights to their cluster's value unless that is still their mean."""
         codes = np.where(weight != 0, self.assignments.numpy(), 0).ravel()
         values = np.concatenate([[0.0], self.values.numpy()])
         counts = np.bincount(codes, minlength=values.size)
         means = np.bincount(codes, weight.ravel(), values.size) / np.maximum(counts, 1)
         has_moved = np.abs(means - values) > _CLOSE * np.abs(values).max()
-        # Weights without a cluster have come back; nothing stands for them yet.
+        # Weights without a cluster have regrown; they have no shared value yet.
         has_moved[0] = False
         settled = np.where(has_moved[codes], values[codes], weight.ravel())
         return settled.astype(weight.dtype).reshape(weight.shape)
 
     def __call__(self, weight, training=False):
-        """The shared values in the weight's place."""
-        # What an earlier transform made zero stays zero, learned masks included.
+        """The shared values in place of the weight."""
+        # Zeros from an earlier transform stay zero, including those of learned masks.
         codes = tf.convert_to_tensor(self.assignments.value)
         codes = tf.where(weight != 0, codes, tf.zeros_like(codes))
 
@@ -171,7 +171,7 @@ class Codebook(WeightTransform):
                 return upstream, sums[1:]
 
             table = tf.concat([tf.zeros((1,), values.dtype), values], axis=0)
-            # gather_nd, since gather takes twice as long for single numbers.
+            # gather_nd, because gather takes twice as long for single numbers.
             return tf.gather_nd(table, codes[..., tf.newaxis]), gradient
 
         return look_up(weight, tf.convert_to_tensor(self.values.value))
@@ -186,18 +186,18 @@ class Codebook(WeightTransform):
 def cluster(points, num_clusters, initialization="linear", num_iterations=1000):
     """k-means in one dimension.
 
-    Sorts once; after that each iteration costs `num_clusters` binary searches, since a
-    cluster is an interval of the sorted points and its mean comes from prefix sums.
+    Sorts once; after that, each iteration costs `num_clusters` binary searches, since a
+    cluster is an interval of the sorted points and its mean follows from prefix sums.
 
     Args:
         points: array of any size, without NaN.
         num_clusters: number of clusters.
         initialization: `"linear"`: values evenly spaced from the smallest point to the
-            largest; `"density"`: as many points between each two values, which are
-            quantiles; `"k-means++"`: points drawn, always with the same seed, with a
-            probability proportional to the squared distance from those drawn before;
-            `"optimal"`: the best values, see `tfcompress.transforms.clustering`.
-        num_iterations: at most this many; it stops when nothing moves.
+            largest; `"density"`: quantiles, with equally many points between neighbors;
+            `"k-means++"`: points drawn, always with the same seed, with a probability
+            proportional to the squared distance from those drawn before; `"optimal"`:
+            the best values, see `tfcompress.transforms.clustering`.
+        num_iterations: maximum number of iterations; it stops when nothing changes.
 
     Returns:
         `(values, assignments)`: `num_clusters` sorted values (the last repeated if
@@ -225,7 +225,7 @@ def cluster(points, num_clusters, initialization="linear", num_iterations=1000):
 
 
 def _settle(order, values, num_iterations):
-    """Moves sorted values to the means of their clusters until nothing moves."""
+    """Moves sorted values to the means of their clusters until nothing changes."""
     prefix = np.concatenate([[0.0], np.cumsum(order, dtype=np.float64)])
     for _ in range(num_iterations):
         edges = np.searchsorted(order, (values[1:] + values[:-1]) / 2)

@@ -1,4 +1,4 @@
-"""Masks that harden from a sigmoid to a step."""
+"""Masks that harden from a sigmoid into a step."""
 
 import math
 
@@ -8,33 +8,34 @@ import tensorflow as tf
 from tfcompress.core.kinds import Number
 from tfcompress.transforms.annealing import Annealed
 
-# The slope at which the sigmoid is taken for a step.
+# The slope at which the sigmoid is treated as a step.
 _STEEPEST = 200.0
 
 
 class ContinuousSparsification(Annealed):
-    """Multiplies weights by sigmoids that are trained, and steepened until they are steps.
+    """Multiplies weights by trained sigmoids, which become steeper until they are steps.
 
     With the trained `v`, which starts at 0, and the progress `p` of
     `tfc.callbacks.Annealing`:
 
         y = w σ(β s) / σ(s_0),    s = s_0 + rate v,    β = 200^p
 
-    and at `p = 1` exactly `y = w / σ(s_0)` where `s > 0`, else 0. The constant `1 / σ(s_0)`
-    keeps the scale: nothing changes at first. The loss gets `λ sum σ(β s)`. How many
-    weights stay is not asked for: those whose `s` the loss pulls above 0 before `β` is so
-    large that it has no gradient left. It follows from `s_0` and `rate`, and from how long
-    the training is; try a few. With `Annealing(end_step=...)` at two thirds of the training
-    the weights that stay have time to recover.
+    and at `p = 1` exactly `y = w / σ(s_0)` where `s > 0`, else 0. The constant
+    `1 / σ(s_0)` preserves the scale: nothing changes at first. The penalty
+    `λ sum σ(β s)` is added to the loss. The number of weights that stay is not
+    specified: they are those whose `s` the loss pulls above 0 before `β` is so large
+    that no gradient is left. It depends on `s_0`, `rate` and the length of training;
+    try a few values. With `Annealing(end_step=...)` at two thirds of the training, the
+    remaining weights have time to recover.
 
-    `v` must be spared weight decay: `optimizer.exclude_from_weight_decay(var_names=
-    ["soft_mask"])` before the training.
+    `v` must be excluded from weight decay: call
+    `optimizer.exclude_from_weight_decay(var_names=["soft_mask"])` before training.
 
     Args:
         initial: `s_0`, usually -0.3 to 0.3; the lower, the fewer weights stay.
         penalty_weight: `λ`, at least 0.
-        rate: how many times as fast as other weights `s` is trained by Adam, above 0; by
-            SGD its square.
+        rate: factor, above 0, by which Adam trains `s` faster than other weights; with
+            SGD the factor is its square.
 
     Attributes:
         soft_mask: variable `v`, of the weight's shape.
@@ -103,7 +104,8 @@ class ContinuousSparsification(Annealed):
     def next_round(self):
         """Softens the mask again: `s = min(β s, s_0)`, `β = 1`.
 
-        What was pruned is so far below 0 that it hardly comes back; the rest starts anew.
+        Pruned weights are so far below 0 that they hardly ever return; the rest starts
+        again.
         """
         logits = np.minimum(self._steepness() * self._logits(), self.initial)
         self.soft_mask.assign((logits - self.initial) / self.rate)

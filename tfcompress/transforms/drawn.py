@@ -1,11 +1,11 @@
-"""What transforms share that draw numbers while they train."""
+"""The common base of transforms that draw random numbers in training."""
 
 import keras
 import tensorflow as tf
 
 from tfcompress.core.nouns import WeightTransform
 
-# The root has no gradient at zero.
+# The square root has no gradient at zero.
 _LEAST_VARIANCE = 1e-12
 
 
@@ -17,26 +17,26 @@ def add_seed_generator(layer, seed):
 
 
 class Drawn(WeightTransform):
-    """A transform that draws numbers while training, and pays for what it knows.
+    """A transform that draws random numbers in training and has a cost in the loss.
 
-    Subclasses have the argument `seed`, and `cost`; where that is a divergence, the
-    arguments `kl_weight` and `num_samples`.
+    Subclasses have the argument `seed` and the method `cost`; if that is a divergence,
+    also the arguments `kl_weight` and `num_samples`.
 
     Attributes:
         seed_generator: `keras.random.SeedGenerator`, whose state is the layer's.
         penalty_factor: scalar variable that multiplies the penalty, 1 unless
-            `tfc.callbacks.PenaltyWarmup` leads it there.
+            `tfc.callbacks.PenaltyWarmup` raises it to that.
     """
 
     draws_each = True
 
     @property
     def penalty_weight(self):
-        """Of the cost in the loss, which is a mean over samples."""
+        """The weight of the cost in the loss, which is a mean over samples."""
         return self.kl_weight / self.num_samples
 
     def build(self, layer, weight, layout):
-        """Gives the layer the state of the draws, and the factor."""
+        """Creates the random state and the factor in the layer."""
         self._weight = weight
         self.seed_generator = add_seed_generator(layer, self.seed)
         self.penalty_factor = layer.add_weight(
@@ -47,7 +47,7 @@ class Drawn(WeightTransform):
         )
 
     def add_trained(self, layer, name, value, constraint=None):
-        """A variable like the weight that is trained with it."""
+        """A variable of the weight's shape that is trained together with it."""
         return layer.add_weight(
             name=f"{self._weight.name}_{name}",
             shape=self._weight.shape,
@@ -58,7 +58,7 @@ class Drawn(WeightTransform):
         )
 
     def cost(self, weight):
-        """What it pays for the weight (tensor), a scalar."""
+        """The cost of the weight (tensor), a scalar."""
         raise NotImplementedError
 
     def penalty(self):
@@ -68,18 +68,18 @@ class Drawn(WeightTransform):
 
 
 class Normal(Drawn):
-    """A transform that draws normal weights, each for itself.
+    """A transform that draws weights independently from normal distributions.
 
-    Subclasses have `moments`, and `mean`, which is used at inference. Dense and
+    Subclasses implement `moments`, and `mean`, which is used at inference. Dense and
     convolution layers draw their outputs instead of their kernels.
     """
 
     def mean(self, weight):
-        """What is used at inference, and is the mean while training."""
+        """The value used at inference, which is the mean in training."""
         raise NotImplementedError
 
     def __call__(self, weight, training=False):
-        """A draw, or the mean."""
+        """A draw in training, otherwise the mean."""
         weight = tf.convert_to_tensor(weight)
         if not training:
             return self.mean(weight)
@@ -87,7 +87,7 @@ class Normal(Drawn):
         return self.draw(mean, variance + _LEAST_VARIANCE)
 
     def draw(self, mean, variance):
-        """A normal draw for each element."""
+        """A normally distributed draw for each element."""
         noise = keras.random.normal(
             tf.shape(mean), dtype=mean.dtype, seed=self.seed_generator
         )

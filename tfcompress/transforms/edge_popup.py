@@ -1,4 +1,4 @@
-"""Networks found within random ones, by trained scores."""
+"""Subnetworks of random networks, found with trained scores."""
 
 import keras
 import numpy as np
@@ -10,22 +10,22 @@ from tfcompress.transforms.signed_constant import signed_constant
 
 
 class EdgePopup(ScoredMask):
-    """Trains which of the weights stay, and leaves their values as they are.
+    """Trains which of the weights stay and leaves their values unchanged.
 
-    `y = c w m`, where `m` keeps the largest of the magnitudes `|S|` of trained scores, and
-    `c = 1 / sqrt(1 - sparsity)` keeps the scale, or is 1. Gradient, straight through the
-    choice: `dL/d|S| = c w dL/dy`. The weight has none: it stays at its random beginning.
-    `tfc.callbacks.Annealing(frequency=1)` chooses the mask anew with each batch, as the
-    paper does; without a callback the first mask stays.
+    `y = c w m`, where `m` keeps the largest of the magnitudes `|S|` of trained scores,
+    and `c = 1 / sqrt(1 - sparsity)` preserves the scale, or is 1. Gradient, straight
+    through the choice: `dL/d|S| = c w dL/dy`. The weight has none: it keeps its random
+    initial value. `tfc.callbacks.Annealing(frequency=1)` chooses the mask again for
+    each batch, as the paper does; without a callback the first mask stays.
 
     Scores start uniformly random within `± 1 / sqrt(inputs)`.
 
     Args:
-        sparsity: fraction of this weight that is removed, in [0, 1); the paper's best is
-            about 0.5.
-        signed_constant: whether the standard deviation of the weight, with the sign of each
-            of its elements, stands for them: one value for each sign.
-        rescale: whether `c` keeps the scale.
+        sparsity: fraction of this weight to remove, in [0, 1); about 0.5 is best in the
+            paper.
+        signed_constant: whether elements are replaced with the standard deviation of
+            the weight, with their own sign: one value per sign.
+        rescale: whether `c` preserves the scale.
 
     Attributes:
         scores: variable `S`, of the weight's shape.
@@ -63,12 +63,12 @@ class EdgePopup(ScoredMask):
         self.rescale = rescale
 
     def build(self, layer, weight, layout):
-        """Creates the state; the weight is not trained any more."""
+        """Creates the state; the weight is no longer trained."""
         super().build(layer, weight, layout)
         weight.trainable = False
 
     def sparsity_at(self, progress):
-        """The same from the beginning."""
+        """The same sparsity from the start."""
         return self.sparsity
 
     def ranked(self):

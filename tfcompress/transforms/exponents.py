@@ -8,8 +8,7 @@ _MANTISSA_BITS = 23
 def leading_power(values):
     """`2^floor(log2 |x|)`, exactly; 0 for numbers below the normal range of float32.
 
-    A logarithm would be off by one at some powers of two. Every operation exists in
-    TFLite.
+    A logarithm would be off by one at some powers of two. All operations exist in TFLite.
 
     >>> leading_power(np.array([0.75, 1.0, -5.0, 0.0], "float32")).numpy()
     array([0.5, 1. , 4. , 0. ], dtype=float32)

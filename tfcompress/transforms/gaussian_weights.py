@@ -8,27 +8,30 @@ from tfcompress.transforms.drawn import Normal
 
 
 class GaussianWeights(Normal):
-    """Learns a normal distribution of each weight.
+    """Learns a normal distribution for each weight.
 
-    Weights are normal with mean `w` and a trained variance `σ²`; inference uses the mean.
-    Dense and convolution layers draw their outputs, other layers one weight for each
-    batch. The penalty is the divergence from the prior `N(0, 1)`,
+    Weights are normally distributed with mean `w` and a trained variance `σ²`;
+    inference uses the mean. Dense and convolution layers draw their outputs, other
+    layers one weight per batch. The penalty is the divergence from the prior `N(0, 1)`,
 
         kl_weight / num_samples sum(σ² + w² - 1 - log σ²) / 2
 
-    The loss must be a mean over examples. It prunes nothing: that is for
-    `GroupNormalJeffreys` on gates. Where `σ` is large, few bits of `w` matter.
+    The loss must be a mean over examples. It does not prune: use `GroupNormalJeffreys`
+    on gates for that. Where `σ` is large, few bits of `w` matter.
 
     Args:
         num_samples: number of training samples.
-        kl_weight: 1 for the bound on the likelihood.
-        initial_log_variance: `log σ²` at first.
-        max_deviation: `σ` at most, after each step of the optimizer; in the first layer
-            0.2 keeps training stable.
-        seed: integer for the draws.
+        kl_weight: weight of the divergence, at least 0; 1 for the bound on the likelihood.
+        initial_log_variance: initial `log σ²`.
+        max_deviation: upper limit of `σ`, above 0, applied after each optimizer step;
+            in the first layer, 0.2 keeps training stable. None for no limit.
+        seed: integer seed for the draws; random by default.
 
     Attributes:
         log_variance: variable of the weight's shape.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Louizos et al., "Bayesian Compression for Deep Learning" (2017), section 4.1
     and appendix A.

@@ -1,30 +1,33 @@
-"""Noise of whole groups of weights, as large as it can be."""
+"""Noise on whole groups of weights, as large as possible."""
 
 from tfcompress.core.kinds import Integer, Number
 from tfcompress.transforms.sparse_variational_dropout import SparseVariationalDropout
 
 
 class GroupNormalJeffreys(SparseVariationalDropout):
-    """Learns how much noise each channel bears, and cuts those that are only noise.
+    """Learns how much noise each channel tolerates, and cuts those that are only noise.
 
-    For `scale` of the gates of `tfc.gate_channels`: the factor `z` of a channel is normal
-    with mean `s` and variance `α s²`, drawn for each example, under the prior
-    `p(z) ~ 1 / |z|`. The formulas are those of `SparseVariationalDropout`, with a channel
-    in place of a weight. Give the kernels `GaussianWeights`, so that together they are
-    the group normal-Jeffreys posterior, whose variance says how many bits each layer
+    For the `scale` of the gates of `tfc.gate_channels`: the factor `z` of a channel is
+    normal with mean `s` and variance `α s²`, drawn for each example, under the prior
+    `p(z) ~ 1 / |z|`. The formulas are those of `SparseVariationalDropout`, with a
+    channel in place of a weight. Add `GaussianWeights` to the kernels to obtain the
+    full group normal-Jeffreys posterior, whose variance tells how many bits each layer
     needs (`tfc.transforms.posterior_bits`).
 
     Args:
         num_samples: number of training samples.
-        threshold: `log α` beyond which a channel is cut. The paper reads it from the
-            histogram of each layer, which has a gap; it can be set after the training:
-            `transform.threshold = ...`, then `tfc.shrink`.
-        kl_weight: 1 for the bound on the likelihood.
-        initial_log_variance: `log σ²` at first.
-        seed: integer for the draws.
+        threshold: `log α`, in [-8, 8], above which a channel is cut. The paper reads it
+            off the histogram of each layer, which has a gap; it can be set after
+            training: `transform.threshold = ...`, then `tfc.shrink`.
+        kl_weight: weight of the divergence, at least 0; 1 for the bound on the likelihood.
+        initial_log_variance: initial `log σ²`.
+        seed: integer seed for the draws; random by default.
 
     Attributes:
         log_variance: variable of the weight's shape.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Louizos et al., "Bayesian Compression for Deep Learning" (2017), section 4.1.
 

@@ -1,4 +1,4 @@
-"""Weights that 16-bit floating point holds."""
+"""Weights that 16-bit floating point can represent."""
 
 import keras
 import tensorflow as tf
@@ -10,8 +10,8 @@ from tfcompress.transforms.straight_through import straight_through
 class Half(WeightTransform, ActivationQuantizer):
     """Rounds weights or activations to float16: 11 significant bits.
 
-    `y = float16(clip(w, -65504, 65504))`, to the nearest, ties to even; what is smaller
-    than `2^-25` becomes zero. Files with `precision="float16"` hold such weights exactly.
+    `y = float16(clip(w, -65504, 65504))`, to the nearest, ties to even; magnitudes
+    below `2^-25` become zero. Files with `precision="float16"` store such weights exactly.
 
     Gradient: `dL/dw = dL/dy` (straight-through estimator).
 
@@ -34,7 +34,7 @@ class Half(WeightTransform, ActivationQuantizer):
 
     def forward(self, values):
         """The rounded values."""
-        # In float32, which has both limits and all 16-bit numbers.
+        # In float32, which can represent both limits and all 16-bit numbers.
         single = keras.ops.cast(values, "float32")
         largest = float(self.dtype.max)
         single = keras.ops.clip(single, -largest, largest)

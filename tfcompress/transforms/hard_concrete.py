@@ -11,41 +11,44 @@ from tfcompress.transforms.drawn import Drawn
 _BETA, _LOW, _HIGH = 2 / 3, -0.1, 1.1
 _SHIFT = _BETA * math.log(-_LOW / _HIGH)
 _MOST_LOG_ALPHA = math.log(100)
-# Of uniform draws, from 0 and from 1.
+# Distance of uniform draws from 0 and from 1.
 _MARGIN = 1e-6
 
 
 class HardConcrete(Drawn):
-    """Multiplies each weight with a gate from 0 to 1, and pays for those that are not 0.
+    """Multiplies each weight by a gate from 0 to 1, and penalizes gates that are not 0.
 
-    With a trained `log α` for each weight, while training
+    With a trained `log α` for each weight, in training
 
         s = sigmoid((log u - log(1 - u) + log α) / β),  u uniform in (0, 1)
         z = clip(s (ζ - γ) + γ, 0, 1),    y = w z
 
-    with `β = 2/3`, `γ = -0.1`, `ζ = 1.1`; at inference `sigmoid(log α)` stands for `s`.
-    The penalty is the expected number of gates that are not 0,
+    with `β = 2/3`, `γ = -0.1`, `ζ = 1.1`; at inference `s` is `sigmoid(log α)`. The
+    penalty is the expected number of gates that are not 0,
 
         strength weights_per_gate sum(P(z > 0)),
         P(z > 0) = sigmoid(log α - β log(-γ / ζ))
 
     Gradients are those of the formulas; `log α` stays within ±log(100).
 
-    For the loss of the paper, which is `λ / N` for each weight and `N` training samples,
-    `strength` is `λ / N`. On `scale` of the gates of `tfc.gate_channels`, a gate is a whole
-    channel, and each example has its own draws.
+    For the loss of the paper, which is `λ / N` per weight with `N` training samples,
+    set `strength` to `λ / N`. On the `scale` of the gates of `tfc.gate_channels`, a
+    gate controls a whole channel, and each example has its own draws.
 
     Args:
-        strength: of the penalty, in units of the loss for each weight.
-        weights_per_gate: how many weights a gate stands for.
-        initial_rate: probability that a gate of `log α` is not open at first, in (0, 1):
-            `log α = log((1 - rate) / rate)`. Gates of a trained network should be open
-            at first: at 0.05 they are.
-        seed: integer for the draws; by default one is drawn itself, by the generator
-            that `keras.utils.set_random_seed` sets.
+        strength: strength of the penalty, at least 0, in units of the loss per weight.
+        weights_per_gate: the number of weights that a gate controls, at least 1.
+        initial_rate: initial probability that a gate is not open, in (0, 1):
+            `log α = log((1 - rate) / rate)`. Gates of a trained network should start
+            open: at 0.05 they do.
+        seed: integer seed for the draws; by default it is itself random, from the
+            generator that `keras.utils.set_random_seed` seeds.
 
     Attributes:
         log_alpha: variable of the weight's shape.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Louizos et al., "Learning Sparse Neural Networks through L0 Regularization"
     (2018), equations 10 to 13.
@@ -73,7 +76,7 @@ class HardConcrete(Drawn):
 
     @property
     def penalty_weight(self):
-        """What an open gate costs."""
+        """The cost of an open gate."""
         return self.strength * self.weights_per_gate
 
     def build(self, layer, weight, layout):

@@ -13,31 +13,32 @@ _PRIMES = (2246822519, 3266489917, 668265263, 374761393)
 
 
 class Hashed(WeightTransform):
-    """Replaces a weight of `n` elements by `round(compression n)` trained values.
+    """Replaces a weight of `n` elements with `round(compression n)` trained values.
 
         y_i = s_i v[h_i],    h_i = hash(i, seed) mod len(v),    s_i = ±1 by another hash
 
-    where `i` is the position in the flattened weight. Nothing is stored but the values
-    `v` (the "buckets") and the seed, which stands in the configuration: `h` and `s` are
-    computed when the layer is built. The latent weight is not trained, has no optimizer
-    state, and is left out of `.keras` and weight files. Stripping gives the whole weight.
+    where `i` is the position in the flattened weight. Only the values `v` (the
+    "buckets") and the seed, which is part of the configuration, are stored: `h` and `s`
+    are computed when the layer is built. The latent weight is not trained, has no
+    optimizer state, and is left out of `.keras` and weight files. Stripping restores
+    the full weight.
 
     Gradient: `dL/dv_k` is the sum of `s_i dL/dy_i` over `h_i = k`; `dL/dw = 0`.
 
-    The buckets start as the least-squares fit `v_k = mean of s_i w_i`, multiplied by what
-    gives `y` the root mean square of `w`, and are not set anew. A weight that has been
-    hashed with the same seed is reproduced; of any other one little is left at 1/8, so
-    training begins here.
+    The buckets start as the least-squares fit `v_k = mean of s_i w_i`, scaled so that
+    `y` has the root mean square of `w`, and are not initialized again. A weight that
+    was hashed with the same seed is reproduced; little is left of any other at 1/8, so
+    start training here.
 
-    What is before this transform in a list has no effect, zeros of a mask included: put
-    the mask behind it.
+    Transforms before this one in a list have no effect, zeros of a mask included: put
+    the mask after it.
 
     Args:
-        compression: number of buckets for each weight, in (0, 1].
+        compression: number of buckets per element, in (0, 1].
         seed: integer in [0, 2^32) that chooses the hash.
 
     Attributes:
-        buckets: variable `(round(compression n),)`, one bucket at least.
+        buckets: variable `(round(compression n),)`, at least one bucket.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -59,7 +60,7 @@ class Hashed(WeightTransform):
     def __init__(
         self,
         compression: Number(
-            above=0, most=1, meaning="buckets for each weight, such as 1/8"
+            above=0, most=1, meaning="buckets per weight, such as 1/8"
         ) = 1 / 8,
         seed: Integer(0, 2**32 - 1) = 0,
     ):
@@ -67,7 +68,7 @@ class Hashed(WeightTransform):
         self.seed = seed
 
     def build(self, layer, weight, layout):
-        """Creates the buckets and computes which weight is in which."""
+        """Creates the buckets and assigns each weight to one of them."""
         size = math.prod(layout.shape)
         num_buckets = max(round(self.compression * size), 1)
         self.buckets = layer.add_weight(

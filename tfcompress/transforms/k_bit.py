@@ -13,7 +13,7 @@ class KBit(WeightTransform):
     """A transform with `2^(bits-1) - 1` levels on each side of zero.
 
     The number of levels is a variable of the layer: a compiled training step sees it
-    change, files hold it, and `bits` reads it.
+    change, files contain it, and `bits` reads it.
     """
 
     _levels = None
@@ -25,8 +25,8 @@ class KBit(WeightTransform):
 
     @property
     def bits(self):
-        """Bits of the grid as it is now."""
-        # While a function is traced, the variable has no number to show.
+        """The current bit width of the grid."""
+        # While a function is traced, the variable has no value to read.
         if self._levels is not None and tf.executing_eagerly():
             self._known_bits = int(self._levels.numpy()).bit_length() + 1
         return self._known_bits
@@ -42,16 +42,16 @@ class KBit(WeightTransform):
         )
 
     def change_bits(self, bits, weight):
-        """Goes to another grid while training.
+        """Changes the grid during training.
 
         Args:
-            bits: 2 to 16.
+            bits: new bit width, 2 to 16.
             weight: NumPy array, the values that this transform receives.
         """
         bits = Integer(2, 16).check(f"{type(self).__name__}.change_bits(bits)", bits)
         if self.bits == 1:
             raise ValueError(
-                f"{self!r} has two values and no grid whose bits could change. Start "
-                "from 2 bits or more."
+                f"{self!r} has two values and no grid whose bit width could change. "
+                "Start with 2 bits or more."
             )
         self._levels.assign(2 ** (bits - 1) - 1)

@@ -1,4 +1,4 @@
-"""Evenly spaced levels whose distance is trained."""
+"""Evenly spaced levels with a trained step size."""
 
 import math
 
@@ -11,7 +11,7 @@ from tfcompress.transforms.scales import mean_magnitude, scale_axes, scale_shape
 
 
 class LearnedStep(KBit):
-    """Rounds weights to a symmetric grid whose step is trained (LSQ).
+    """Rounds weights to a symmetric grid with a trained step size (LSQ).
 
     With `Q = 2^(bits-1) - 1` levels on each side of zero and the trained step `s`:
 
@@ -23,20 +23,20 @@ class LearnedStep(KBit):
         dL/ds = g sum(dL/dy d),   d = round(w / s) - w / s where |w / s| < Q,
                                   d = Q sign(w) elsewhere
 
-    with `g = 1 / sqrt(N Q)` for `N` weights that share the step, so that a step moves
-    about as fast as a weight, in proportion to its size. It starts at
+    with `g = 1 / sqrt(N Q)` for `N` weights that share the step, so that a step changes
+    about as fast as a weight, relative to its size. It starts at
     `s = 2 mean|w| / sqrt(Q)`, the mean taken over the weights that are not zero
-    (`s = 1 / Q` if all are), and is not set anew when masks change. At 8 bits this start
-    uses about a tenth of the levels; training makes the step smaller if that helps.
+    (`s = 1 / Q` if all are), and is not reset when masks change. At 8 bits this initial
+    step uses about a tenth of the levels; training makes it smaller if that helps.
 
-    Unlike the paper's, the range is narrow: no level `-2^(bits-1)`, so that integer
-    files hold the grid exactly.
+    Unlike in the paper, the range is narrow: there is no level `-2^(bits-1)`, so that
+    integer files represent the grid exactly.
 
     Args:
-        bits: 2 to 16; `tfc.callbacks.BitAnnealing` changes it while training.
-        per_channel: whether each output channel has its own step; the paper has one a
-            layer. Behind a transform that shares values between channels, such as
-            `Codebook`, there is one.
+        bits: 2 to 16; `tfc.callbacks.BitAnnealing` changes it during training.
+        per_channel: whether each output channel has its own step; the paper has one per
+            layer. After a transform that shares values between channels, such as
+            `Codebook`, there is a single step.
 
     Attributes:
         step: variable `s`, of a shape that broadcasts to the weight's.
@@ -83,7 +83,7 @@ class LearnedStep(KBit):
         )
 
     def reset(self):
-        """Forgets the step."""
+        """Discards the step."""
         self.step.assign(np.zeros(self.step.shape))
 
     def refresh(self, weight):
@@ -95,7 +95,7 @@ class LearnedStep(KBit):
         self.step.assign(np.where(mean > 0, start, 1 / self.max_level))
 
     def change_bits(self, bits, weight):
-        """Goes to another grid, whose step starts anew."""
+        """Changes the grid and initializes its step again."""
         super().change_bits(bits, weight)
         self.reset()
         self.refresh(weight)
@@ -113,12 +113,12 @@ def round_to_step(values, step, low, high, axes, num_sharing):
 
     Args:
         values: tensor `x`.
-        step: tensor `s` that broadcasts to it; it has the sum of its gradients over
-            `axes`, multiplied by `1 / sqrt(num_sharing high)`.
-        low: least whole number, a float tensor.
-        high: largest whole number, a float tensor.
-        axes: tuple of axes that share a step.
-        num_sharing: how many values share a step.
+        step: tensor `s` that broadcasts to it; its gradient is the sum over `axes`,
+            multiplied by `1 / sqrt(num_sharing high)`.
+        low: smallest integer level, a float tensor.
+        high: largest integer level, a float tensor.
+        axes: tuple of axes over which a step is shared.
+        num_sharing: the number of values that share a step.
 
     >>> x, s = tf.constant([0.4, 1.6, 9.0]), tf.constant([1.0])
     >>> round_to_step(x, s, tf.constant(0.0), tf.constant(3.0), (0,), 3).numpy()

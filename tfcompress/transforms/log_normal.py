@@ -1,4 +1,4 @@
-"""Log-normal noise, as large as it can be, on what is multiplied with it."""
+"""Multiplicative log-normal noise, as large as possible."""
 
 import math
 
@@ -8,23 +8,23 @@ import tensorflow as tf
 from tfcompress.core.kinds import Integer, Number
 from tfcompress.transforms.drawn import Drawn
 
-# Where log θ lies.
+# The range of log θ.
 _LOWEST, _HIGHEST = -20.0, 0.0
 _LIMITS_OF_MU = (-20.0, 5.0)
 _LIMITS_OF_LOG_SIGMA = (-20.0, 5.0)
-# Of the quantiles that are drawn.
+# Margin of the quantiles that are drawn, from 0 and from 1.
 _MARGIN = 1e-5
 _LOG_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
 _ROOT_HALF = math.sqrt(0.5)
-# Below it the series is as exact as float32.
+# Below it, the series is as accurate as float32.
 _FAR = -10.0
 
 
 class LogNormal(Drawn):
-    """Multiplies with learned noise between 0 and 1, and cuts what is mostly noise.
+    """Multiplies by learned noise between 0 and 1, and cuts what is mostly noise.
 
     `y = w θ`, where `log θ` is normal with a trained mean `μ` and deviation `σ`,
-    truncated to [-20, 0]. While training, `θ` is drawn; at inference
+    truncated to [-20, 0]. In training, `θ` is drawn; at inference
 
         y = w E[θ]  if  E[θ] / sqrt(Var[θ]) > 1,  else 0
 
@@ -36,19 +36,23 @@ class LogNormal(Drawn):
             log 20 - log(sqrt(2 π e) σ Z) - (a φ(a) - b φ(b)) / (2 Z))
         E[θ^k] = exp(k μ + k² σ² / 2) (Φ(b - k σ) - Φ(a - k σ)) / Z
 
-    For `scale` of the gates of `tfc.gate_channels`: each example has its own draws. It
-    starts from a trained network; the loss must be a mean over examples.
+    For the `scale` of the gates of `tfc.gate_channels`: each example has its own draws.
+    Start from a trained network; the loss must be a mean over examples.
 
     Args:
         num_samples: number of training samples.
-        kl_weight: 1 for the bound on the likelihood; more removes more.
-        initial_log_deviation: `log σ` at first; `μ` is 0.
-        seed: integer for the draws; by default one is drawn itself, by the generator
-            that `keras.utils.set_random_seed` sets.
+        kl_weight: weight of the divergence, at least 0; 1 for the bound on the
+            likelihood, larger values remove more.
+        initial_log_deviation: initial `log σ`, in [-20, 5]; `μ` starts at 0.
+        seed: integer seed for the draws; by default it is itself random, from the
+            generator that `keras.utils.set_random_seed` seeds.
 
     Attributes:
         mu: variable of the weight's shape.
-        log_sigma: likewise.
+        log_sigma: variable of the weight's shape.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Neklyudov et al., "Structured Bayesian Pruning via Log-Normal Multiplicative
     Noise" (2017), section 3.
@@ -88,7 +92,7 @@ class LogNormal(Drawn):
         )
 
     def _mu_and_sigma(self):
-        """In double precision, since the closed forms are differences of large numbers."""
+        """In double precision, since the closed forms subtract large numbers."""
         mu, log_sigma = (
             tf.cast(value, tf.float64)
             for value in (self.mu.value, self.log_sigma.value)
@@ -96,7 +100,7 @@ class LogNormal(Drawn):
         return mu, tf.exp(log_sigma)
 
     def gate(self):
-        """What stands for `θ` at inference."""
+        """The factor used for `θ` at inference."""
         mu, sigma = self._mu_and_sigma()
         log_mean = log_moment(mu, sigma, 1)
         # Var / E² = E[θ²] / E[θ]² - 1
@@ -125,7 +129,7 @@ class LogNormal(Drawn):
 
 
 def divergence(mu, sigma):
-    """Of the truncated log-normals from the prior, tensors like `mu`."""
+    """Divergence of the truncated log-normals from the prior, tensors like `mu`."""
     a, b = (_LOWEST - mu) / sigma, (_HIGHEST - mu) / sigma
     log_z = _log_mass(a, b)
     slope = sum(
@@ -146,7 +150,7 @@ def log_moment(mu, sigma, order):
 
 def _log_mass(a, b):
     """`log(Φ(b) - Φ(a))` for `a < b`."""
-    # In the tail of smaller numbers, where differences are exact.
+    # In the lower tail, where differences are exact.
     is_right = a > 0
     low, high = tf.where(is_right, -b, a), tf.where(is_right, -a, b)
     log_low, log_high = log_ndtr(low), log_ndtr(high)
@@ -155,7 +159,7 @@ def _log_mass(a, b):
 
 @tf.custom_gradient
 def log_ndtr(x):
-    """`log Φ(x)`, exact far below zero, with the gradient `φ(x) / Φ(x)`.
+    """`log Φ(x)`, accurate far below zero, with the gradient `φ(x) / Φ(x)`.
 
     >>> log_ndtr(tf.constant([-100.0, -1.0, 0.0])).numpy().round(3)
     array([-5.005524e+03, -1.841000e+00, -6.930000e-01], dtype=float32)

@@ -7,7 +7,7 @@ from tfcompress.core.nouns import WeightTransform
 
 
 class Mask(WeightTransform):
-    """Keeps the weights where the mask is True, and makes the others zero.
+    """Keeps the weights where the mask is True and sets the others to zero.
 
     `y_i = w_i` if `m_i` else `0`, so that `dL/dw_i = m_i dL/dy_i`. The latent weight
     keeps its value and can grow back. Pruning methods assign `mask`; a weight that is
@@ -16,8 +16,8 @@ class Mask(WeightTransform):
 
     Attributes:
         mask: boolean variable of the weight's shape; True = keep.
-        watch: what sees the masked weight of a training step, a function `tensor ->
-            tensor`; set by methods that need the gradient of masked weights, else None.
+        watch: a function `tensor -> tensor` applied to the masked weight in a training
+            step; set by methods that need the gradient of masked weights, otherwise None.
 
     Source: Han et al., "Learning both Weights and Connections for Efficient Neural
     Networks" (2015), section 3.
@@ -44,12 +44,12 @@ class Mask(WeightTransform):
         )
 
     def refresh(self, weight):
-        """Drops the zeros of a weight that has some, unless a mask is set already."""
+        """Masks the zeros of a weight that has some, unless a mask is already set."""
         if self.mask.numpy().all() and weight.any():
             self.mask.assign(weight != 0)
 
     def __call__(self, weight, training=False):
-        """`weight` where the mask is True, else 0; a product is faster than a choice."""
+        """`weight` where the mask is True, else 0; a product is faster than a selection."""
         masked = weight * keras.ops.cast(self.mask, weight.dtype)
         return self.watch(masked) if self.watch and training else masked
 

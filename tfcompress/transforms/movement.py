@@ -6,16 +6,16 @@ from tfcompress.transforms.scored_mask import ScoredMask
 
 
 class Movement(ScoredMask):
-    """Keeps the weights that a training moves away from zero; masks the others.
+    """Keeps the weights that training moves away from zero; masks the others.
 
     `y = w m`, where `m` keeps the highest of the trained scores `S`, which start at 0.
     Gradients: `dL/dw = m dL/dy` and, straight through the choice, `dL/dS = w dL/dy`: a
-    score rises where the loss would have the weight grow in magnitude. Meant for the
-    fine-tuning of a trained model, whose magnitudes say what mattered to another task.
+    score rises where the loss would increase the magnitude of the weight. Meant for
+    fine-tuning a pretrained model, whose magnitudes tell what mattered for another task.
 
     At the progress `p` of `tfc.callbacks.Annealing` the sparsity is
-    `sparsity (1 - (1 - min(1, 3/2 p))³)`; masks are chosen anew with each step of `p`
-    (in the paper with each batch).
+    `sparsity (1 - (1 - min(1, 3/2 p))³)`; masks are chosen again at each update of `p`
+    (in the paper, for each batch).
 
     Args:
         sparsity: fraction of this weight that is removed at the end, in [0, 1).
@@ -47,5 +47,5 @@ class Movement(ScoredMask):
         self.sparsity = sparsity
 
     def sparsity_at(self, progress):
-        """Rises quickly at first, then ever more slowly."""
+        """Rises quickly at first, then more and more slowly."""
         return self.sparsity * ramp(progress, power=3)

@@ -1,4 +1,4 @@
-"""Soft masks without parameters of their own."""
+"""Soft masks without additional parameters."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,27 +8,27 @@ from tfcompress.transforms.annealing import Annealed, ramp
 
 
 class PDP(Annealed):
-    """Lets weights decide softly on which side of a threshold they are.
+    """Softly masks weights according to their distance from a threshold (PDP).
 
-    With the threshold `t` that `r` of the weights are below, in magnitude:
+    With the threshold `t` below which a fraction `r` of the magnitudes lies:
 
         y = w m,    m = exp(w² / τ) / (exp(t² / τ) + exp(w² / τ))
 
-    whose gradient, `t` being held, is
+    whose gradient, with `t` held constant, is
 
         dy/dw = m + 2 w² m (1 - m) / τ
 
-    so that weights near the threshold are pushed away from it, and what was taken for zero
-    can come back. At the progress `p` of `tfc.callbacks.Annealing` `r` is
-    `sparsity min(1, 3/2 p)`; `t` lies half way between the weights that it parts, and is
-    chosen anew with each step of `p`. (The paper chooses it with each batch, and
-    lets the gradient into the two weights.) At `p = 1` the mask is exactly
+    so that weights near the threshold are pushed away from it, and masked weights can
+    return. At the progress `p` of `tfc.callbacks.Annealing`, `r` is
+    `sparsity min(1, 3/2 p)`; `t` lies halfway between the weights that it separates,
+    and is chosen again at each update of `p`. (The paper chooses it for each batch and
+    lets gradients flow into the two weights.) At `p = 1` the mask is exactly
     `m = 1[|w| >= t]`.
 
     Args:
         sparsity: fraction of this weight that is removed at the end, in [0, 1).
-        temperature: `τ`, above 0: how far from the threshold masks are soft, in squares
-            of weights.
+        temperature: `τ`, above 0: how far from the threshold masks are soft, in units
+            of squared weights.
 
     Attributes:
         threshold: variable `t`.
@@ -83,7 +83,7 @@ class PDP(Annealed):
 
 
 def _threshold(magnitudes, sparsity):
-    """What lies between the magnitudes that go and those that stay.
+    """The midpoint between the magnitudes that go and those that stay.
 
     >>> float(_threshold(np.array([3.0, 1.0, 2.0, 5.0]), 0.5))
     2.5

@@ -1,4 +1,4 @@
-"""Regularizers on the weights of a model that exists."""
+"""Regularizers on the weights of an existing model."""
 
 import keras
 
@@ -13,7 +13,7 @@ _EXPECTED = (
 
 
 def as_regularizer(value):
-    """A regularizer of ours or Keras'."""
+    """A regularizer from tfcompress or Keras."""
     if isinstance(value, keras.regularizers.Regularizer):
         return value
     if isinstance(value, (str, dict)):
@@ -25,19 +25,19 @@ REGULARIZER = Converted(as_regularizer, _EXPECTED)
 
 
 class Penalty(WeightTransform):
-    """Leaves a weight as it is, and adds a penalty on it to the loss.
+    """Leaves a weight unchanged and adds a penalty on it to the loss.
 
-    `y = w`, `loss + r(w)`: what `kernel_regularizer=` does for a layer that is yet to be
-    built. It goes together with other transforms; the penalty is on the latent weight,
-    before all of them, so that behind a `Mask` what is masked shrinks too. A regularizer
-    that the layer has already is added to it. `tfc.strip` takes it off.
+    `y = w`, `loss + r(w)`: what `kernel_regularizer=` does for a layer that is not yet
+    built. It can be combined with other transforms; the penalty is on the latent
+    weight, before all of them, so that masked weights shrink too, even after a `Mask`.
+    An existing regularizer of the layer is added to it. `tfc.strip` removes it.
 
     Args:
         regularizer: a `tfc.regularizers` or `keras.regularizers` object, or the name or
             `{name: arguments}` of one of `tfc.regularizers`.
 
     Raises:
-        ValueError: if it is none, or knows nothing of a weight of that shape.
+        ValueError: if it is not a regularizer, or does not support weights of that shape.
 
     Source: Krogh and Hertz, "A Simple Weight Decay Can Improve Generalization" (1991).
 
@@ -54,7 +54,7 @@ class Penalty(WeightTransform):
         self.regularizer = regularizer
 
     def build(self, layer, weight, layout):
-        """Remembers the weight, and where its filters and channels are."""
+        """Stores the weight and the axes of its filters and channels."""
         self._weight = weight
         self._of_weight = self.regularizer
         if isinstance(self.regularizer, Regularizer):
@@ -65,7 +65,7 @@ class Penalty(WeightTransform):
         return weight
 
     def penalty(self):
-        """What the regularizer says of the weight."""
+        """The regularizer's penalty on the weight."""
         return self._of_weight(keras.ops.convert_to_tensor(self._weight))
 
     def bake(self, weight):

@@ -1,4 +1,4 @@
-"""Penalties that begin late."""
+"""Penalties that start late."""
 
 import keras
 
@@ -10,19 +10,19 @@ from tfcompress.transforms.drawn import Drawn
 
 
 class PenaltyWarmup(keras.callbacks.Callback):
-    """Lets the penalties of learned noise and gates begin late, and grow.
+    """Makes the penalties of learned noise and gates start late and grow.
 
     The penalties of `GaussianWeights`, `GroupNormalJeffreys`, `HardConcrete`, `LogNormal`
     and `SparseVariationalDropout` are multiplied by
 
         clip((t - begin_step) / (end_step - begin_step), 0, 1)
 
-    at optimizer iteration `t`. Without it, they count from the first step on, and a
+    at optimizer iteration `t`. Without it, they apply from the first step on, and a
     network that has not learned anything yet may lose all of its weights.
 
     Args:
-        begin_step: optimizer iterations without penalty.
-        end_step: when it counts in full.
+        begin_step: number of optimizer iterations without a penalty.
+        end_step: optimizer iteration from which it applies in full.
 
     Raises:
         ValueError: if `end_step` is not after `begin_step`, or the model has no such
@@ -73,7 +73,7 @@ class PenaltyWarmup(keras.callbacks.Callback):
         self._factor = None
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Goes on."""
+        """Updates the factors."""
         if self._factor != 1.0:
             self.update(steps_done(self.model, self.model.trainable_variables))
 
@@ -81,7 +81,7 @@ class PenaltyWarmup(keras.callbacks.Callback):
         """Sets the factors for a step; for custom training loops.
 
         Args:
-            step: optimizer iterations so far.
+            step: the number of optimizer iterations so far.
         """
         progress = (step - self.begin_step) / (self.end_step - self.begin_step)
         factor = min(max(progress, 0.0), 1.0)

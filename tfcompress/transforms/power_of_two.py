@@ -1,4 +1,4 @@
-"""Weights by which a shift multiplies."""
+"""Weights whose multiplication is a bit shift."""
 
 import keras
 
@@ -12,29 +12,28 @@ from tfcompress.transforms.straight_through import straight_through
 class PowerOfTwo(WeightTransform, ActivationQuantizer):
     """Rounds weights or activations to signed powers of two, or zero.
 
-    With `n = 2^(bits-1) - 1` exponents, the highest of which is `k_1`:
+    With `n = 2^(bits-1) - 1` exponents, the largest of which is `k_1`:
 
         k_1 = floor(log2(4/3 max|w|))
         k   = max(floor(log2(4/3 |w|)), k_1 - n + 1)
         y   = sign(w) 2^k  where |w| >= 2^(k_1 - n) , else 0
 
     which is the nearest of `0, ±2^k_1, ±2^(k_1 - 1), ..., ±2^(k_1 - n + 1)`, the larger
-    one of two equally near. A multiplication by such a weight is a shift of bits.
+    one in case of a tie. Multiplying by such a weight is a bit shift.
 
     Gradient: `dL/dw = dL/dy` (straight-through estimator).
 
     Args:
-        bits: 2 to 8, so that there are `2^bits - 1` values. int8 files hold up to 4 bits
-            exactly.
+        bits: 2 to 8, for `2^bits - 1` values. int8 files represent up to 4 bits exactly.
         per_channel: whether each output channel has its own highest power; the paper
-            has one a layer.
-        max_value: None: the highest power is that of the weights as they are; or the
-            positive number that stands for `max|w|`, beyond which values are clipped.
-            Activations need it: it is 6 behind ReLU6.
+            has one per layer.
+        max_value: None: the highest power follows from the current weights; or a
+            positive number used for `max|w|`, beyond which values are clipped. Required
+            for activations: it is 6 after ReLU6.
 
     Raises:
-        ValueError: if `bits` is not an integer in [2, 8], `max_value` is not positive,
-            or it is None and the values are activations.
+        ValueError: if `bits` is not an integer in [2, 8], if `max_value` is not
+            positive, or if it is None and the values are activations.
 
     Source: INQ: Zhou et al., "Incremental Network Quantization" (2017), section 2.1;
     Miyashita et al., "Convolutional Neural Networks using Logarithmic Data
@@ -69,11 +68,11 @@ class PowerOfTwo(WeightTransform, ActivationQuantizer):
 
     @property
     def max_level(self):
-        """The highest power over the lowest."""
+        """The highest power divided by the lowest."""
         return 2 ** (self.num_exponents - 1)
 
     def build(self, layer, weight, layout):
-        """Remembers over which axes the highest power is shared."""
+        """Stores the axes over which the highest power is shared."""
         self.axes = scale_axes(layout, self.per_channel)
 
     def __call__(self, values, training=False):
@@ -82,7 +81,7 @@ class PowerOfTwo(WeightTransform, ActivationQuantizer):
 
     def forward(self, values):
         """The rounded values."""
-        # Not by operators, whose result depends on how TensorFlow promotes types.
+        # Not with operators, whose result depends on how TensorFlow promotes types.
         multiply = keras.ops.multiply
         magnitude = keras.ops.abs(values)
         highest = leading_power(multiply(self._peak(magnitude), 4 / 3))
@@ -99,7 +98,7 @@ class PowerOfTwo(WeightTransform, ActivationQuantizer):
             return keras.ops.convert_to_tensor(self.max_value, magnitude.dtype)
         if self.axes is None:
             raise ValueError(
-                "PowerOfTwo(max_value=None): activations have no largest value that is "
-                "known beforehand. Give max_value, such as 6 behind ReLU6."
+                "PowerOfTwo(max_value=None): the largest value of activations is not "
+                "known beforehand. Pass max_value, such as 6 after ReLU6."
             )
         return keras.ops.max(magnitude, self.axes, keepdims=True)

@@ -8,15 +8,15 @@ from tfcompress.core.nouns import WeightTransform
 
 
 class Powerpropagation(WeightTransform):
-    """Trains a root of each weight, so that large weights move more and small ones less.
+    """Trains a root of each weight, so that large weights change more and small ones less.
 
     `w = θ |θ|^(α - 1)`, so that `dL/dθ = α |θ|^(α - 1) dL/dw`. `θ` starts as
-    `sign(w) |w|^(1/α)`: nothing changes at first. What is small stays small, and far
-    more weights end near zero, where pruning by magnitude finds them: put a `Mask` behind
+    `sign(w) |w|^(1/α)`: nothing changes at first. Small weights stay small, and far
+    more weights end near zero, where magnitude pruning finds them: put a `Mask` after
     it, whose scores are those of `w`. A weight that is exactly zero stays zero.
 
-    It goes first in a list. The larger `α`, the lower the best rate of SGD; Adam needs no
-    other.
+    It comes first in a list. The larger `α`, the lower the best learning rate for SGD;
+    Adam's need not change.
 
     Args:
         alpha: `α`, 1 or more; 1 changes nothing, 2 to 4 are usual.
@@ -50,7 +50,7 @@ class Powerpropagation(WeightTransform):
     def __call__(self, weight, training=False):
         """`w`."""
 
-        # The chain rule through |θ| has no value at 0.
+        # The chain rule through |θ| is undefined at 0.
         @tf.custom_gradient
         def power(theta):
             factor = tf.abs(theta) ** (self.alpha - 1)

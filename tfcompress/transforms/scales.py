@@ -1,4 +1,4 @@
-"""What weights that share a scale have in common."""
+"""Axes, shapes and means of weights that share a scale."""
 
 import tensorflow as tf
 
@@ -22,9 +22,9 @@ def scale_shape(layout, axes):
 
 
 def mean_magnitude(weight, axes):
-    """The mean of `|w|` over the weights that are not zero, 0 where all are.
+    """The mean of `|w|` over the weights that are not zero; 0 where all are.
 
-    Pruned weights have nothing to say about the size of the others.
+    Pruned weights say nothing about the size of the others.
 
     >>> mean_magnitude(np.array([[1.0, 0.0], [-3.0, 0.0]]), axes=(0,)).numpy()
     array([[2., 0.]])

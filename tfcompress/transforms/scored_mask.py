@@ -1,4 +1,4 @@
-"""Masks of the weights with the highest trained scores."""
+"""Masks that keep the weights with the highest trained scores."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,18 +8,18 @@ from tfcompress.transforms.annealing import Annealed
 
 
 class ScoredMask(Annealed):
-    """Keeps the weights whose trained scores are highest.
+    """Keeps the weights with the highest trained scores.
 
-    `y = w m` with a mask that `advance` chooses: exactly as many weights as should stay
-    at that progress. Gradients: `dL/dw = m dL/dy` and, straight through the choice,
-    `dL/dS = w dL/dy`, for the weights that are masked too.
+    `y = w m` with a mask that `advance` chooses: exactly as many weights stay as are
+    due at that progress. Gradients: `dL/dw = m dL/dy` and, straight through the choice,
+    `dL/dS = w dL/dy`, also for masked weights.
 
     Attributes:
         scores: trained variable `S`, of the weight's shape.
         mask: boolean variable `m`; True = keep.
     """
 
-    # Of the scores.
+    # The initializer of the scores.
     initializer = "zeros"
 
     def build(self, layer, weight, layout):
@@ -46,17 +46,17 @@ class ScoredMask(Annealed):
         raise NotImplementedError
 
     def ranked(self):
-        """What is highest where weights stay, a tensor made of the scores."""
+        """A tensor computed from the scores, whose highest values are kept."""
         return tf.convert_to_tensor(self.scores.value)
 
     def choose(self, progress):
-        """Chooses the mask anew."""
+        """Chooses the mask again."""
         ranked = self.ranked().numpy()
         count = round((1 - self.sparsity_at(progress)) * ranked.size)
         self.mask.assign(top(ranked, max(1, count)))
 
     def advance(self, progress, weight):
-        """Goes to a progress, with the mask that is due there."""
+        """Sets the progress and chooses its mask."""
         super().advance(progress, weight)
         self.choose(progress)
 

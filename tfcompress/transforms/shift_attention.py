@@ -1,38 +1,39 @@
-"""Convolutions that learn to look at one place of their window."""
+"""Convolutions that learn to read a single position of their window."""
 
 import tensorflow as tf
 
 from tfcompress.core.kinds import Flag
 from tfcompress.transforms.annealing import Annealed
 
-# The slope at which softmax is taken for a choice.
+# The slope at which softmax is treated as a choice.
 _STEEPEST = 100.0
 
 
 class ShiftAttention(Annealed):
-    """Weighs the places of convolution windows until one of them is left (SAL).
+    """Weights the positions of convolution windows until one of them is left (SAL).
 
-    For a kernel of `k x k` places, trained `v`, which start at 0, and the progress `p` of
-    `tfc.callbacks.Annealing`:
+    For a kernel of `k x k` positions, trained `v`, which start at 0, and the progress
+    `p` of `tfc.callbacks.Annealing`:
 
         y = w k² softmax(T v),    T = 100^p
 
-    with the softmax over the places, and at `p = 1` exactly `k² w` at the place of the
-    largest `v`, else 0: a shift of the channel before a 1x1 convolution. The constant `k²`
-    keeps the scale, so that nothing changes at first. (The paper has none, and divides
-    `v` by its standard deviation.) A trained network starts from what its kernels are.
+    with the softmax over the positions, and at `p = 1` exactly `k² w` at the position
+    of the largest `v`, else 0: a shift of the channel before a 1x1 convolution. The
+    constant `k²` preserves the scale, so that nothing changes at first. (The paper has
+    no such factor and divides `v` by its standard deviation.) A trained network starts
+    from its existing kernels.
 
-    With one place for each input channel, whatever the filter, the layer can be written as
-    a depthwise convolution of one-hot kernels and a 1x1 convolution, which takes about
-    `k²` times fewer MACs: `tfc.rewrites.apply(tfc.strip(model), "split_shift")`. Weights
-    that are no kernels of 2D convolutions are left as they are.
+    With one position per input channel, whatever the filter, the layer can be rewritten
+    as a depthwise convolution with one-hot kernels and a 1x1 convolution, which needs
+    about `k²` times fewer MACs: `tfc.rewrites.apply(tfc.strip(model), "split_shift")`.
+    Weights that are not kernels of 2D convolutions are left unchanged.
 
     Args:
-        per_filter: whether each filter has places of its own, as in the paper. That
-            saves weights; no TFLite file runs it faster.
+        per_filter: whether each filter has its own positions, as in the paper. That
+            saves weights, but does not make TFLite files faster.
 
     Attributes:
-        attention: variable `v`, `(height, width, inputs, 1)`, or with one for each filter.
+        attention: variable `v`, `(height, width, inputs, 1)`, or with one entry per filter.
 
     Source: Hacene et al., "Attention Based Pruning for Shift Networks" (2019), section 3.
 

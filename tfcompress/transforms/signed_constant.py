@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def signed_constant(weight):
-    """`sign(w) std(w)`, which says of a random weight no more than its signs.
+    """`sign(w) std(w)`, which keeps only the signs of a random weight.
 
     >>> signed_constant(tf.constant([1.0, -3.0, 3.0, -1.0])).numpy().round(3)
     array([ 2.236, -2.236,  2.236, -2.236], dtype=float32)

@@ -1,4 +1,4 @@
-"""Movement pruning whose sparsity follows from a penalty."""
+"""Movement pruning with a sparsity determined by a penalty."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,14 +13,13 @@ class SoftMovement(Annealed):
 
     `y = w m` with `m = 1[σ(S) >= t]` and the trained scores `S`, which start at 0.
     Gradients: `dL/dw = m dL/dy` and, straight through the threshold, `dL/dS = w dL/dy`.
-    The loss gets `λ sum σ(S)`, which pulls all scores down: `λ` decides how many weights
-    stay, and each layer finds its own share. (The paper has the mean over all weights of
-    the model instead of the sum.) At the progress `p` of
-    `tfc.callbacks.Annealing` the threshold is `t = threshold min(1, 3/2 p)`.
+    The penalty `λ sum σ(S)` is added to the loss and pulls all scores down: `λ`
+    determines how many weights stay, and each layer finds its own share. (The paper
+    uses the mean over all weights of the model instead of the sum.) At the progress `p`
+    of `tfc.callbacks.Annealing`, the threshold is `t = threshold min(1, 3/2 p)`.
 
     Args:
-        threshold: below which a score, as a probability, means that a weight goes, in
-            (0, 1).
+        threshold: the value of `σ(S)` below which a weight is removed, in (0, 1).
         penalty_weight: `λ`, at least 0.
 
     Attributes:
@@ -54,7 +53,7 @@ class SoftMovement(Annealed):
         self.penalty_weight = penalty_weight
 
     def build(self, layer, weight, layout):
-        """Creates the progress, the scores and the threshold that is due."""
+        """Creates the progress, the scores and the current threshold."""
         super().build(layer, weight, layout)
         self.scores = layer.add_weight(
             name=f"{weight.name}_scores",

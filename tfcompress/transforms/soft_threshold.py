@@ -1,4 +1,4 @@
-"""Weights that lose a trained threshold."""
+"""Weights reduced by a trained threshold."""
 
 import keras
 import tensorflow as tf
@@ -9,9 +9,9 @@ from tfcompress.transforms.scales import scale_axes, scale_shape
 
 
 class SoftThreshold(WeightTransform):
-    """Takes a trained threshold off the magnitude of each weight, down to zero (STR).
+    """Subtracts a trained threshold from the magnitude of each weight, down to zero (STR).
 
-    With the trained `s`, one for the layer or one for each output channel:
+    With the trained `s`, one per layer or per output channel:
 
         y = sign(w) max(|w| - T, 0),    T = σ(s)
 
@@ -20,16 +20,16 @@ class SoftThreshold(WeightTransform):
         dL/dw = dL/dy where |w| > T, else 0
         dL/ds = -σ(s) (1 - σ(s)) sum of sign(w) dL/dy over |w| > T
 
-    The loss gets `½ λ sum s²`, the paper's weight decay of `s`, which pulls `s` up to 0
-    and `T` up to ½, until the loss holds it: `λ` and `s_0` decide how many weights stay,
-    and each layer finds its own share. There is no schedule, and nothing to harden.
-    An optimizer such as Adam moves `s` by about its rate with each step: a short training
-    ends before `s` is where it would stay.
+    The penalty `½ λ sum s²`, the paper's weight decay of `s`, is added to the loss; it
+    pulls `s` up towards 0 and `T` towards ½, until the loss balances it: `λ` and `s_0`
+    determine how many weights stay, and each layer finds its own share. There is no
+    schedule, and nothing to harden. An optimizer such as Adam changes `s` by about its
+    learning rate in each step: a short training ends before `s` has settled.
 
     Args:
-        per_channel: whether each output channel has its own threshold; the paper has one
-            a layer.
-        initial: `s_0`, where `s` starts, below 0: -5 makes the threshold 0.0067.
+        per_channel: whether each output channel has its own threshold; the paper has
+            one per layer.
+        initial: `s_0`, the initial `s`, below 0: -5 makes the threshold 0.0067.
         penalty_weight: `λ`, at least 0.
 
     Attributes:

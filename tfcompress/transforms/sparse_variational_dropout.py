@@ -1,4 +1,4 @@
-"""Noise of each weight, as large as it can be; what is nothing but noise goes."""
+"""Noise on each weight, as large as possible; weights that are only noise are removed."""
 
 import math
 
@@ -7,14 +7,14 @@ import tensorflow as tf
 from tfcompress.core.kinds import Integer, Number
 from tfcompress.transforms.drawn import Normal
 
-# Of the approximation of the divergence.
+# Coefficients of the approximate divergence.
 _K1, _K2, _K3 = 0.63576, 1.87320, 1.48695
 _MOST_LOG_ALPHA = 8.0
 _TINY = 1e-8
 
 
 def log_uniform_divergence(log_alpha):
-    """Of a normal `N(w, α w²)` from the log-uniform prior, up to 0.
+    """Divergence of a normal `N(w, α w²)` from the log-uniform prior, up to a constant.
 
         KL = k1 (1 - sigmoid(k2 + k3 log α)) + log(1 + 1 / α) / 2
 
@@ -31,32 +31,36 @@ def log_uniform_divergence(log_alpha):
 
 
 class SparseVariationalDropout(Normal):
-    """Learns how much noise each weight bears, and cuts the weights that are only noise.
+    """Learns how much noise each weight tolerates, and cuts weights that are only noise.
 
-    Weights are normal with mean `w` and a trained variance `σ²`,
+    Weights are normally distributed with mean `w` and a trained variance `σ²`,
 
         log α = clip(log σ² - log w², -8, 8)
         mean  = w where log α <= threshold, else 0,    variance = α w²
 
     and inference uses the mean. Dense and convolution layers draw their outputs
-    (`tfcompress.core.drawn`), other layers one weight for each batch. The penalty is the
+    (`tfcompress.core.drawn`), other layers one weight per batch. The penalty is the
     divergence from the log-uniform prior `p(|w|) ~ 1 / |w|`,
 
         kl_weight / num_samples sum(k1 (1 - sigmoid(k2 + k3 log α)) + log(1 + 1/α) / 2)
 
     with `k = 0.63576, 1.87320, 1.48695`. The loss must be a mean over examples. Let the
-    penalty grow (`tfc.callbacks.PenaltyWarmup`), and train at length: 100 epochs and more.
+    penalty grow (`tfc.callbacks.PenaltyWarmup`), and train for long: 100 epochs or more.
 
     Args:
         num_samples: number of training samples.
-        threshold: `log α` beyond which a weight is 0; at 3, 95 % of it is noise.
-        kl_weight: 1 for the bound on the likelihood.
-        initial_log_variance: `log σ²` at first.
-        seed: integer for the draws; by default one is drawn itself, by the generator
-            that `keras.utils.set_random_seed` sets.
+        threshold: `log α`, in [-8, 8], above which a weight is 0; at 3, 95 % of it is
+            noise.
+        kl_weight: weight of the divergence, at least 0; 1 for the bound on the likelihood.
+        initial_log_variance: initial `log σ²`.
+        seed: integer seed for the draws; by default it is itself random, from the
+            generator that `keras.utils.set_random_seed` seeds.
 
     Attributes:
         log_variance: variable of the weight's shape.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Molchanov et al., "Variational Dropout Sparsifies Deep Neural Networks"
     (2017), sections 4.2 to 4.4.
@@ -97,13 +101,13 @@ class SparseVariationalDropout(Normal):
 
     def mean(self, weight):
         """The weights that are more than noise."""
-        # As log α, but without logarithms, which are slow.
+        # Like log α, but without logarithms, which are slow.
         most = math.exp(self.threshold) * (tf.square(weight) + _TINY)
         is_kept = tf.exp(self.log_variance.value) <= most
         return tf.where(is_kept, weight, tf.zeros_like(weight))
 
     def moments(self, weight):
-        """Those, and the variance of all; noise may grow less again."""
+        """The mean, and the variance of all weights; noise may decrease again."""
         square = tf.square(weight)
         variance = tf.maximum(
             tf.exp(self.log_variance.value), math.exp(-_MOST_LOG_ALPHA) * square

@@ -1,4 +1,4 @@
-"""Transforms that begin while a model trains."""
+"""Transforms that start while a model trains."""
 
 import keras
 
@@ -8,18 +8,18 @@ from tfcompress.core.optimizers import steps_done
 
 
 class Staging(keras.callbacks.Callback):
-    """Lets coarse transforms begin at a step of their own.
+    """Starts coarse transforms at a given step.
 
-    Where a transform that shares values or has very few (`Codebook`, `Binary`, `Ternary`,
+    If a transform that shares values or has very few (`Codebook`, `Binary`, `Ternary`,
     `TrainedTernary`, grids of 2 or 3 bits) follows another one in a list, the weight
-    passes it by until `begin_step`; then it starts on the weight as it is. One training
-    so does what takes two otherwise. After masks, `tfc.callbacks.Pruning` does this by
-    itself, when weights have recovered from the end of its schedule; this callback
-    overrules it.
+    bypasses it until `begin_step`; then it starts from the current weight. A single
+    training thus does what otherwise takes two. After masks, `tfc.callbacks.Pruning`
+    does this automatically once weights have recovered from the end of its schedule;
+    this callback takes precedence.
 
     Args:
-        begin_step: optimizer iterations before they begin. At the end of the training
-            they begin in any case.
+        begin_step: optimizer iteration at which they start. At the end of training they
+            start in any case.
 
     Raises:
         ValueError: if `begin_step` is negative, or the model has no such transform.
@@ -45,29 +45,29 @@ class Staging(keras.callbacks.Callback):
         self.begin_step = begin_step
 
     def set_model(self, model):
-        """Finds what can wait."""
+        """Finds the transforms that can wait."""
         super().set_model(model)
         self._waiting = [t for _, t in treatments(model) if t.waiting is not None]
         if not self._waiting:
             raise ValueError(
-                f"Staging found nothing that can wait in model {model.name!r}: no "
+                f"Staging found no transform that can wait in model {model.name!r}: no "
                 "Codebook, Binary, Ternary or other coarse transform follows another "
                 "transform."
             )
 
     def on_train_begin(self, logs=None):
-        """Forgets where the last training stood; other callbacks leave this one alone."""
+        """Discards the last training's step; makes other callbacks skip the transforms."""
         self._has_begun = None
         self._set_staged(True)
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Begins if the step has come."""
+        """Starts the transforms when the step is reached."""
         if not self._has_begun:
             trained = [treatment.variable for treatment in self._waiting]
             self.update(steps_done(self.model, trained))
 
     def on_train_end(self, logs=None):
-        """Begins in any case."""
+        """Starts the transforms in any case."""
         self.update(self.begin_step)
         self._set_staged(False)
 
@@ -76,10 +76,10 @@ class Staging(keras.callbacks.Callback):
             treatment.is_staged = is_staged
 
     def update(self, step):
-        """Lets the transforms wait or begin; for custom training loops.
+        """Makes the transforms wait or start; for custom training loops.
 
         Args:
-            step: optimizer iterations so far.
+            step: the number of optimizer iterations so far.
         """
         has_begun = step >= self.begin_step
         if has_begun == self._has_begun:

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def straight_through(function, weight):
-    """`function(weight)` whose gradient is that of the identity.
+    """`function(weight)` with the gradient of the identity.
 
     Source: Bengio et al., "Estimating or Propagating Gradients Through Stochastic
     Neurons for Conditional Computation" (2013).

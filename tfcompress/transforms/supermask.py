@@ -1,4 +1,4 @@
-"""Networks found within random ones, by trained probabilities."""
+"""Subnetworks of random networks, found with trained probabilities."""
 
 import keras
 import numpy as np
@@ -12,28 +12,31 @@ from tfcompress.transforms.signed_constant import signed_constant
 
 
 class Supermask(WeightTransform):
-    """Trains the probabilities at which weights stay, and leaves their values as they are.
+    """Trains the probabilities with which weights stay and leaves their values unchanged.
 
-    While training the mask is drawn, `m ~ Bernoulli(σ(S))` with the trained `S`, which
-    start at 0; inference keeps what has a probability of at least a half:
+    In training the mask is drawn, `m ~ Bernoulli(σ(S))` with the trained `S`, which
+    start at 0; inference keeps weights with a probability of at least one half:
 
         y = c w m,    c = n / n_kept if rescaled (DWR), else 1
 
-    for `n` weights of which the mask keeps `n_kept`. Gradient, straight through the draw:
-    `dL/dS = c w σ(S) (1 - σ(S)) dL/dy`. The weight has none: it stays at its random
-    beginning. Gradients are so small that the paper trains by SGD with a rate of 100;
-    `EdgePopup` is the better method.
+    for `n` weights of which the mask keeps `n_kept`. Gradient, straight through the
+    draw: `dL/dS = c w σ(S) (1 - σ(S)) dL/dy`. The weight has none: it keeps its random
+    initial value. Gradients are so small that the paper trains with SGD at a learning
+    rate of 100; `EdgePopup` is the better method.
 
     Args:
-        signed_constant: whether the standard deviation of the weight, with the sign of each
-            of its elements, stands for them: one value for each sign.
-        rescale: whether `c` makes up for what is gone.
-        seed: integer for the draws; by default one is drawn itself, by the generator that
-            `keras.utils.set_random_seed` sets.
+        signed_constant: whether elements are replaced with the standard deviation of
+            the weight, with their own sign: one value per sign.
+        rescale: whether `c` compensates for removed weights.
+        seed: integer seed for the draws; by default it is itself random, from the
+            generator that `keras.utils.set_random_seed` seeds.
 
     Attributes:
         scores: variable `S`, of the weight's shape.
         seed_generator: `keras.random.SeedGenerator`, whose state is the layer's.
+
+    Raises:
+        ValueError: if `seed` is not an integer of at least 0.
 
     Source: Zhou et al., "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask"
     (2019), section 5.
@@ -60,7 +63,7 @@ class Supermask(WeightTransform):
         self.seed = seed
 
     def build(self, layer, weight, layout):
-        """Creates the scores and the state of the draws; the weight is not trained."""
+        """Creates the scores and the random state; the weight is not trained."""
         weight.trainable = False
         self.scores = layer.add_weight(
             name=f"{weight.name}_scores",

@@ -14,16 +14,16 @@ class Ternary(WeightTransform):
         D = threshold mean|w|,    a = mean of |w| over |w| > D
         y = a sign(w) where |w| > D, else 0
 
-    This is nearly the closest ternary weight, `min ||w - y||`; exact for evenly
-    distributed weights at `threshold = 2/3`. Both means are over weights that are not
-    zero: pruned weights stay as they are and so do not count in what is closest.
+    This is nearly the closest ternary weight, `min ||w - y||`; it is exact for
+    uniformly distributed weights at `threshold = 2/3`. Both means are over weights that
+    are not zero: pruned weights do not change, so they do not affect what is closest.
 
     Gradient: `dL/dw = dL/dy` (straight-through estimator).
 
     Args:
-        threshold: what part of the mean magnitude counts as zero, in [0, 1).
+        threshold: the fraction of the mean magnitude that counts as zero, in [0, 1).
         per_channel: whether each output channel has its own threshold and scale; the
-            paper has one a layer.
+            paper has one per layer.
 
     Raises:
         ValueError: if `threshold` is out of range.
@@ -54,7 +54,7 @@ class Ternary(WeightTransform):
         return not self.per_channel
 
     def build(self, layer, weight, layout):
-        """Remembers over which axes a scale is shared."""
+        """Stores the axes over which a scale is shared."""
         self.axes = scale_axes(layout, self.per_channel)
 
     def __call__(self, weight, training=False):

@@ -9,7 +9,7 @@ from tfcompress.transforms.scales import mean_magnitude, scale_axes, scale_shape
 
 
 class TrainedTernary(WeightTransform):
-    """Replaces weights by zero or one of two trained values (TTQ).
+    """Replaces weights with zero or one of two trained values (TTQ).
 
     With `D = threshold max|w|` and the trained values `p` and `n`:
 
@@ -20,18 +20,18 @@ class TrainedTernary(WeightTransform):
         dL/dp = sum of dL/dy over w > D,    dL/dn = -(sum of dL/dy over w < -D)
         dL/dw = p dL/dy where w > D,    n dL/dy where w < -D,    dL/dy elsewhere
 
-    (The paper's equation 7 has no minus, its weights being written without sign.)
-    `p` and `n` start as the mean magnitudes of the weights that they replace, and are not
-    set anew when masks change.
+    (The paper's equation 7 has no minus sign because its values are unsigned.) `p` and
+    `n` start as the mean magnitudes of the weights that they replace, and are not reset
+    when masks change.
 
     Args:
-        threshold: what part of the largest magnitude counts as zero, in [0, 1).
+        threshold: the fraction of the largest magnitude that counts as zero, in [0, 1).
         per_channel: whether each output channel has its own threshold and values; the
-            paper has one a layer.
+            paper has one per layer.
 
     Attributes:
         positive: variable `p`, of a shape that broadcasts to the weight's.
-        negative: variable `n`, likewise.
+        negative: variable `n`, of the same shape.
 
     Raises:
         ValueError: if `threshold` is out of range.
@@ -77,7 +77,7 @@ class TrainedTernary(WeightTransform):
         self.negative = add_values("negative")
 
     def reset(self):
-        """Forgets the two values."""
+        """Discards the two values."""
         for values in (self.positive, self.negative):
             values.assign(np.zeros(values.shape))
 
@@ -96,7 +96,7 @@ class TrainedTernary(WeightTransform):
         return weight > threshold, weight < -threshold
 
     def __call__(self, weight, training=False):
-        """The two values and zero in the weight's place."""
+        """The two values and zero in place of the weight."""
         above, below = self._sides(tf.stop_gradient(weight))
 
         def choose(positive, negative, other):

@@ -17,12 +17,12 @@ class Uniform(KBit):
 
         s = max|w| / Q,    y = s round(w / s)
 
-    Symmetric with one bit, which has no room for a zero beside two levels (yet what is
-    exactly zero, as pruned weights are, stays so and does not count in the mean):
+    Symmetric with one bit, which has no room for a zero next to two levels (but weights
+    that are exactly zero, such as pruned ones, stay zero and do not count in the mean):
 
         s = mean|w|,    y = s sign(w)
 
-    Affine (`2^bits` levels, zero is one of them):
+    Affine (`2^bits` levels, one of them zero):
 
         s = (max(w, 0) - min(w, 0)) / (2^bits - 1),    z = round(-min(w, 0) / s)
         y = s (clip(round(w / s) + z, 0, 2^bits - 1) - z)
@@ -31,18 +31,20 @@ class Uniform(KBit):
     from the weights and has no gradient. Rounding is to the nearest, ties to even.
 
     Args:
-        bits: 1 to 16; `tfc.callbacks.BitAnnealing` changes it while training, from 2 on.
+        bits: 1 to 16; `tfc.callbacks.BitAnnealing` changes it during training, from 2 up.
         symmetric: whether levels are symmetric around zero, as TFLite's weights are.
-        per_channel: whether each output channel has its own scale. Behind a transform
-            that shares values between channels, such as `Codebook`, there is one scale.
-        block_size: None, or how many consecutive inputs of an output channel share a
-            scale: of a dense kernel `(inputs, outputs)` each `(block_size, 1)`; of a
-            convolution the inputs of its places are laid out one after the other. The
-            last block may be smaller. No TFLite file has such scales.
+        per_channel: whether each output channel has its own scale. After a transform
+            that shares values between channels, such as `Codebook`, there is a single
+            scale.
+        block_size: None, or the number of consecutive inputs of an output channel that
+            share a scale: `(block_size, 1)` blocks of a dense kernel
+            `(inputs, outputs)`; in a convolution, the inputs of its positions are laid
+            out one after another. The last block may be smaller. TFLite files do not
+            support such scales.
 
     Raises:
-        ValueError: if `bits` is not an integer in [1, 16], `block_size` is not a positive
-            integer, or there are blocks but not `per_channel`.
+        ValueError: if `bits` is not an integer in [1, 16], if `block_size` is not a
+            positive integer, or if there are blocks but not `per_channel`.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference" (2018), section 3; one bit: Rastegari et al.,
@@ -68,8 +70,8 @@ class Uniform(KBit):
         super().__init__(bits)
         if block_size and not per_channel:
             raise ValueError(
-                f"Uniform(block_size={block_size}, per_channel=False): a block lies in "
-                "one output channel. Leave per_channel=True."
+                f"Uniform(block_size={block_size}, per_channel=False): a block lies "
+                "within one output channel. Keep per_channel=True."
             )
         self.symmetric = symmetric
         self.per_channel = per_channel
@@ -77,7 +79,7 @@ class Uniform(KBit):
 
     @property
     def max_level(self):
-        """`Q`, or how far an affine level can be from zero; blocks have many steps."""
+        """`Q`, or the largest affine level's distance from zero; blocks have many steps."""
         if self.block_size:
             return math.inf
         if not self.symmetric:
@@ -90,10 +92,10 @@ class Uniform(KBit):
         return not self.per_channel
 
     def build(self, layer, weight, layout):
-        """Creates the number of levels; remembers over which axes a scale is shared."""
+        """Creates the number of levels; stores the axes over which a scale is shared."""
         super().build(layer, weight, layout)
         self.layout = layout
-        # Without channels there is one scale, and no block.
+        # Without channels, there is a single scale and no blocks.
         self.has_blocks = bool(self.block_size and layout.output_axes)
         self.axes = (1,) if self.has_blocks else scale_axes(layout, self.per_channel)
 

@@ -1,11 +1,11 @@
 """usage: python stand_in.py JARS ANDROID FOLDER
 
-Makes of what Maven Central has enough of Gradle and of an Android SDK to build apps:
+Assembles, from Maven Central, enough of Gradle and of an Android SDK to build apps:
 FOLDER/dist and FOLDER/sdk.
 
-JARS is the folder with what pom.xml lists, ANDROID android-all's jar. The engine is that
-of dev.gradleplugins:gradle-api. Gradle looks for its modules by the names of jars, so each
-gets a jar of its own that lists dependencies and is empty otherwise.
+JARS is the folder with the jars listed in pom.xml, ANDROID is the jar of android-all. The
+engine is that of dev.gradleplugins:gradle-api. Gradle finds its modules by the names of
+jars, so each gets a separate jar that lists dependencies and is otherwise empty.
 """
 
 import pathlib
@@ -37,13 +37,13 @@ ro.build.version.release=14
 
 
 def make_distribution(jars, folder):
-    """Gradle's engine as its launcher expects it."""
+    """Writes Gradle's engine in the layout that its launcher expects."""
     library = folder / "dist/lib"
     (library / "plugins").mkdir(parents=True)
     for path in jars.glob("*.jar"):
         shutil.copy(path, library)
     engine = (library / f"gradle-api-{VERSION}.jar").rename(library / ENGINE)
-    # An index of packages, by which Java would not find what it leaves out.
+    # An index of packages: Java would not find what it omits.
     subprocess.run(["zip", "-q", "-d", engine, "META-INF/INDEX.LIST"], check=True)
     others = set()
     with zipfile.ZipFile(engine) as archive:
@@ -73,7 +73,7 @@ def _in_engine(text):
 
 
 def _add_beacon(jar, folder):
-    """The class by whose place Gradle finds where it is installed."""
+    """Adds the class whose location tells Gradle where it is installed."""
     package, _, name = BEACON.rpartition("/")
     folder = folder / "beacon"
     folder.mkdir()
@@ -87,7 +87,7 @@ def _add_beacon(jar, folder):
 
 
 def make_sdk(android, folder):
-    """A platform of Android 14 with Java 8, and build tools that are never called."""
+    """Writes a platform of Android 14 with Java 8, and build tools, never called."""
     sdk = folder / "sdk"
     tools = sdk / "build-tools/34.0.0"
     for part in "lib", "renderscript/include", "renderscript/clang-include":
@@ -104,14 +104,14 @@ def make_sdk(android, folder):
 
 
 def _write_platform(android, path):
-    """Android's classes, and the signatures of Java's."""
+    """Writes Android's classes, and the signatures of Java's classes."""
     home = pathlib.Path(shutil.which("javac")).resolve().parents[1]
     with (
         zipfile.ZipFile(android) as classes,
         zipfile.ZipFile(home / "lib/ct.sym") as signatures,
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as output,
     ):
-        # Android first: aapt2 sees 65,535 files at most, and needs the resources.
+        # Android first: aapt2 sees at most 65,535 files, and needs the resources.
         content = {
             name: (classes, name) for name in classes.namelist() if name[-1] != "/"
         }
@@ -122,7 +122,7 @@ def _write_platform(android, path):
 
 
 def _java(paths):
-    """`(name of a class, path)` of Java 8's; ct.sym has `releases/[module/]name.sig`."""
+    """`(name of a class, path)` in Java 8; ct.sym has `releases/[module/]name.sig`."""
     for path in paths:
         releases, _, name = path.partition("/")
         if JAVA in releases and name.endswith(".sig"):

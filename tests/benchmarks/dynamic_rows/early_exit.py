@@ -1,4 +1,4 @@
-"""Networks that answer early where they are sure."""
+"""Networks that answer early if they are confident."""
 
 import pathlib
 import tempfile
@@ -55,7 +55,7 @@ def resnet_20(lab):
     heads = [_conv_head(lab, number) for number in range(len(at), 0, -1)]
     kl = lab.tfc.distillation.KL(temperature=1)
     exits = lab.tfc.dynamic.EarlyExit(model, at, heads, "equal", kl, freeze=True)
-    # Heads first: what they ask for at random would undo what the network knows.
+    # Heads first: gradients from random heads would destroy what the network has learned.
     for count, rate in zip(epochs, (2e-3, 3e-4), strict=True):
         steps = lab.steps(count, 128, data.train)
         _fit(lab, exits, count, lab.crops(data.train), steps, rate)
@@ -87,7 +87,7 @@ def resnet_20(lab):
 
 
 def _last_of_stages(model):
-    """The last activation of each resolution but the lowest."""
+    """The last activation of each resolution except the lowest."""
     images = [layer for layer in model.layers if len(layer.output.shape) == 4]
     last = {x.output.shape[1]: x.name for x in images if "re_lu" in x.name}
     return list(last.values())[:-1]
@@ -117,7 +117,7 @@ def _fit(lab, exits, epochs, batches, steps, rate=1e-3):
 
 
 def _found(lab, exits, plan, alone, data):
-    """What the file of stages does beside that of the network without exits."""
+    """Results of the file of stages, compared with the network without exits."""
     tfc = lab.tfc
     samples, images = data.held_out[0][: lab.count(64)], data.test[0]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Networks that choose for each sample what to run."""
+"""Networks that choose which parts to run for each sample."""
 
 import pathlib
 import tempfile
@@ -132,7 +132,7 @@ def _as_floats(x, y):
 
 
 def _taught_crops(lab, teacher, images):
-    """Two crops of each image and what the teacher says of them, its logits."""
+    """Two crops of each image and the teacher's logits for them."""
     crops = np.concatenate([_reflected_crops(images) for _ in range(2)])
     return crops, cifar.predict(teacher, crops)
 
@@ -140,8 +140,8 @@ def _taught_crops(lab, teacher, images):
 def _reflected_crops(images):
     """A crop of each image, with mirrored margins.
 
-    Gates see the means of channels: with black margins, which test images have not, they
-    learn to look for them (77 % right on images as they are, 91 % on crops).
+    Gates see the means of channels: with black margins, which test images do not have,
+    they learn to rely on them (77 % correct on original images, 91 % on crops).
     """
     import tensorflow as tf
 
@@ -156,7 +156,7 @@ def _reflected_crops(images):
 
 
 def _least_needed(lab, model, data, count):
-    """The blocks without which, one at a time, most held-out images are still right."""
+    """The blocks whose removal, one at a time, keeps the most held-out images correct."""
     x, y = (array[: lab.count(1000)] for array in data.held_out)
     gated = lab.tfc.dynamic.SkipNet(model)
     network, right = _with_given_gates(lab, gated.gated), {}
@@ -170,14 +170,14 @@ def _least_needed(lab, model, data, count):
 
 
 def _with_given_gates(lab, model):
-    """The network that takes its gates, or choices, as inputs."""
+    """The network with its gates, or choices, as inputs."""
     ends = [x for x in model.layers if x.name.endswith(("_gated", "_mask"))]
     given = [layer.input[-1] for layer in ends]
     return lab.keras.Model([model.input, *given], model.output["outputs"])
 
 
 def _answers(lab, model, data):
-    """Percent right of the test set, and which samples ran which block."""
+    """Percentage correct on the test set, and which samples ran which block."""
     run = model.gated.predict(data.test[0], batch_size=500, verbose=0)
     return lab.right(run["outputs"], data), run["gates"]
 
@@ -188,7 +188,7 @@ def _shares(model, gates):
 
 
 def _by_chance(lab, model, gates, data):
-    """The same network if chance says which blocks run."""
+    """The same network with blocks chosen at random."""
     x, generator = data.test[0], np.random.default_rng(lab.seed)
     network, blocks = _with_given_gates(lab, model.gated), gates.shape[1]
 
@@ -205,13 +205,13 @@ def _by_chance(lab, model, gates, data):
 
 
 def _times(lab, model, alone, macs, data):
-    """How long a sample takes in a file, beside that of the network without gates."""
+    """Time per sample of a file, compared with the network without gates."""
     tfc, samples = lab.tfc, data.held_out[0][: lab.count(256)]
     images, found = data.test[0][: lab.count(_NUM_TIMED)], []
     for precision in ("float32", "int8"):
         with tempfile.TemporaryDirectory() as folder:
             gated, plain = pathlib.Path(folder, "gated"), pathlib.Path(folder, "plain")
-            # Rounding opens other gates near their threshold: the accuracy tells.
+            # Rounding opens other gates near their threshold, which shows in the accuracy.
             verify = precision == "float32"
             deployed = model.deployed()
             tfc.export_tflite(deployed, gated, precision, samples, verify=verify)

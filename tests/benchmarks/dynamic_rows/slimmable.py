@@ -1,4 +1,4 @@
-"""Networks of several widths in one."""
+"""Networks with several widths in one."""
 
 import pathlib
 import tempfile
@@ -24,7 +24,7 @@ def lenet_5(lab):
 
 
 def resnet_8(lab):
-    """Four widths of the trained ResNet-8, and each cut from it and tuned for as long."""
+    """Four widths of the trained ResNet-8, and each cut from it and fine-tuned as long."""
     model, epochs = lab.resnet_8(), 3
     if model is None:
         return harness.left_out("the trained ResNet-8 is not there: pass --data-dir")
@@ -64,7 +64,7 @@ def _beside_single_ones(lab, slimmable, start, train, data, note):
 
 
 def _files(lab, slimmable, data):
-    """All widths in one int8 file, beside the widest alone."""
+    """All widths in one int8 file, compared with the widest alone."""
     samples = data.held_out[0][: lab.count(256)]
     few = data.test[0][: lab.count(1000)]
     found = []
@@ -95,7 +95,7 @@ def _files(lab, slimmable, data):
 
 
 def universal(lab):
-    """Ten widths of a LeNet-5 with batch norm, of which four are trained per step."""
+    """Ten widths of a LeNet-5 with batch norm, four of which are trained per step."""
     epochs, data = 10, lab.mnist
     widths = [round(w, 1) for w in np.linspace(0.1, 1.0, 10)]
     slimmable = lab.tfc.dynamic.Slimmable(

@@ -1,4 +1,4 @@
-"""A binary convolution by larq-compute-engine, for binary_ops.py.
+"""A binary convolution with larq-compute-engine, for binary_ops.py.
 
 Its converter and its interpreter run with TensorFlow 2.16, NumPy 1.26 and tf_keras.
 """
@@ -18,7 +18,7 @@ from larq_compute_engine.tflite.python.interpreter import Interpreter
 
 
 def main(size, channels, num_threads, repeats):
-    """Builds the layer, then answers as turns.py does."""
+    """Builds the layer, then answers like turns.py."""
     layer = larq.layers.QuantConv2D(
         channels,
         3,

@@ -11,7 +11,7 @@ from litert_quantizer import quantizer, recipe
 
 
 def quantize(source, samples, target):
-    """Writes the int8 file; the tool and its version.
+    """Writes the int8 file; returns the tool and its version.
 
     Args:
         source: path of a float32 `.tflite` file with one input.

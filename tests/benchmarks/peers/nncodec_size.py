@@ -1,6 +1,6 @@
 """Bytes that NNCodec, zstd and xz need to store the very same integers.
 
-Its environment holds NumPy 1, which tfcompress does not support.
+Its environment contains NumPy 1, which tfcompress does not support.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from nncodec import nnc
 from nncodec.extensions import deepCABAC
 from nncodec.nnc_core.hdsp.hdsp_tool import HDSP_OPTS_OFF
 
-# Tables of values that belong to a tensor of the same name.
+# Tables of values that belong to a tensor with the same name.
 SIDE_TABLES = (".step", ".codebook")
 # The first of each is its own default.
 SETTINGS = {
@@ -30,12 +30,12 @@ DEFAULTS = {name: choices[0] for name, choices in SETTINGS.items()}
 
 
 def sizes(path):
-    """The smallest size of each tool, settings and order of axes tried for all alike.
+    """The smallest size for each tool, with equal effort on settings and order of axes.
 
     Args:
         path: `.npz` of integer tensors, inputs first and outputs last as in Keras.
-            `<name>.step` and `<name>.codebook` hold what the integers of `<name>` stand
-            for; each entry counts 4 bytes in `table_bytes` and nowhere else.
+            `<name>.step` and `<name>.codebook` contain the values that the integers of
+            `<name>` represent; each entry counts 4 bytes in `table_bytes` and nowhere else.
 
     Returns:
         `{"tools": {tool: bytes of one file}, "table_bytes", "nncodec": {"settings",
@@ -92,7 +92,7 @@ def outputs_first(tensor):
 
 
 def smallest(tensors):
-    """The best settings and the file they give: one at a time, until none helps."""
+    """The best settings and their file: changed one at a time, until none helps."""
     best, code = dict(DEFAULTS), encoded(tensors, DEFAULTS)
     is_better = True
     while is_better:
@@ -107,7 +107,7 @@ def smallest(tensors):
 
 
 def encoded(tensors, settings):
-    """The file. The names are numbers, since they are stored too."""
+    """The file. Names are numbers, since they are stored too."""
     named = {str(i): t for i, t in enumerate(tensors.values())}
     if settings["codebook_mode"]:
         # Only floats get codebooks; with a quantization parameter of 0 the step is 1.

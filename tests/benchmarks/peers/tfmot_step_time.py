@@ -1,4 +1,4 @@
-"""The side of tfmot in step_time.py; its environment holds tf_keras, not Keras 3."""
+"""The side of tfmot in step_time.py; its environment contains tf_keras, not Keras 3."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ import tf_keras
 
 
 def time_variants(name, num_steps, rounds, seed):
-    """`{variant: seconds of each round}`, the rounds in turn."""
+    """`{variant: seconds of each round}`, with variants taking turns."""
     tf_keras.utils.set_random_seed(seed)
 
     def plain():

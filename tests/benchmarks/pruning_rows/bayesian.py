@@ -1,10 +1,10 @@
-"""Learned noise and gates: what is more noise than signal goes."""
+"""Learned noise and gates: weights that are more noise than signal are removed."""
 
 _SAMPLES = 60_000
 
 
 def _linear(lab, rate):
-    """Adam whose rate falls to 0 along a line, as in the papers."""
+    """Adam with a rate that decays linearly to 0, as in the papers."""
 
     def optimizer(steps):
         schedules = lab.keras.optimizers.schedules
@@ -14,7 +14,7 @@ def _linear(lab, rate):
 
 
 def _warmup(lab, begin, end):
-    """From epoch to epoch."""
+    """A warm-up from one epoch to another."""
     begin, end = (epoch * lab.steps(1) for epoch in (begin, end))
     return lab.tfc.callbacks.PenaltyWarmup(begin, end)
 
@@ -48,7 +48,7 @@ def variational_lenet_5(lab):
 
 
 def _gated(lab):
-    """A trained LeNet-5 with gates on filters, and in front of and behind `fc1`."""
+    """A trained LeNet-5 with gates on filters, and before and after `fc1`."""
     return lab.tfc.gate_channels(lab.dense("lenet_5"), positions=True)
 
 
@@ -89,7 +89,7 @@ def _kernels(model):
 
 
 def _choose_threshold(lab, model, within=""):
-    """The lowest of all transforms that costs a tenth of a point on held-out images."""
+    """The lowest threshold for all transforms that costs 0.1 points on held-out images."""
     from tfcompress.core.compressed import treatments
 
     gates = [t.transforms[0] for path, t in treatments(model) if within in path]
@@ -127,7 +127,7 @@ def log_normal(lab):
 def l0(lab):
     """Published: 9-18-65-25 at 1.0 %, with a λ for each layer."""
     tfc, epochs = lab.tfc, 30
-    # λ, and weights that a filter makes or an input has.
+    # λ, and the number of weights per filter or input.
     layers = {
         "gate_conv1": (10, 25),
         "gate_conv2": (0.5, 500),

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-# Of the paper: kept share, error in percent.
+# From the paper: kept share, error in percent.
 _SNIP = {
     "lenet_300_100": {0.05: 1.6, 0.02: 2.4},
     "lenet_5": {0.02: 0.8, 0.01: 1.1},
@@ -19,7 +19,7 @@ _DEEP = 6
 
 
 def snip(lab):
-    """As in the paper, shorter, and kernels only: 100 images to score by."""
+    """As in the paper, but shorter and only for kernels: 100 images for scoring."""
     data = _standardized(lab.mnist)
     rows = []
     for name, published in _SNIP.items():
@@ -51,7 +51,7 @@ def snip(lab):
 
 
 def _stepwise(lab, steps):
-    """Momentum, and a rate that is a tenth after half and after three quarters."""
+    """Momentum, with a rate divided by ten after half and after three quarters."""
     optimizers = lab.keras.optimizers
     rate = optimizers.schedules.PiecewiseConstantDecay(
         [steps // 2, steps * 3 // 4], [0.1, 0.01, 0.001]
@@ -60,7 +60,7 @@ def _stepwise(lab, steps):
 
 
 def _standardized(data):
-    """Pixels of mean 0 and deviation 1, as the authors' code takes them."""
+    """Pixels with mean 0 and deviation 1, as in the authors' code."""
     mean, deviation = data.everything[0].mean(), data.everything[0].std()
     parts = [
         ((x - mean) / deviation, labels) for x, labels in (data.everything, data.test)
@@ -69,12 +69,12 @@ def _standardized(data):
 
 
 def collapse(lab):
-    """LeNet-300-100 at 1 % and below, each layer with what is left of it."""
+    """LeNet-300-100 at 1 % and below, with the share left of each layer."""
     return _collapse(lab, lab.lenet_300_100)
 
 
 def collapse_deep(lab):
-    """The same in six hidden layers of 100, where nothing may pass any more."""
+    """The same with six hidden layers of 100, where nothing may pass any more."""
 
     def build():
         layers = lab.keras.layers
@@ -118,7 +118,7 @@ def _pruned(lab, model, criterion, density, num_images, data):
     loss = lab.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss)
     with warnings.catch_warnings():
-        # That layers are all but cut off is what the rows show.
+        # The rows show that layers are nearly cut off.
         warnings.simplefilter("ignore", UserWarning)
         return tfc.prune(model, 1 - density, criterion, scope="global", data=[(x, y)])
 

@@ -1,4 +1,4 @@
-"""Gradual magnitude pruning, which others are compared with."""
+"""Gradual magnitude pruning, the baseline for other methods."""
 
 _EPOCHS = 40
 

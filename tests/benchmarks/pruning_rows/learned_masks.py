@@ -1,16 +1,16 @@
-"""Masks that are trained, next to gradual magnitude pruning of the same length."""
+"""Masks that are trained, compared with gradual magnitude pruning of the same length."""
 
 from pruning_rows import gradual
 
 _EPOCHS = 40
 _SPARSITY = 0.95
-# What gradual magnitude, global, leaves of each layer, for methods that are told.
+# Layer sparsities of global gradual magnitude pruning, for methods that need them.
 _SPARSITIES = {"fc1": 0.965, "fc2": 0.85, "logits": 0.44}
 _SUPERMASK_EPOCHS = 20
 
 
 def learned_masks(lab):
-    """Each to about 95 %, from the same random beginning."""
+    """Each to about 95 %, from the same random initialization."""
     transforms = lab.tfc.transforms
     continuous = transforms.ContinuousSparsification(-0.35, rate=2)
     threshold = transforms.SoftThreshold(penalty_weight=0.4)
@@ -95,7 +95,7 @@ def _learn(
     frequency=None,
     paper=None,
 ):
-    """Trains a model through transforms, which are at their end after a share of it."""
+    """Trains a model with transforms that are finished after a share of the training."""
     tfc, keras = lab.tfc, lab.keras
     lab.restart()
     model = tfc.compress(model or lab.lenet_300_100(), rules)

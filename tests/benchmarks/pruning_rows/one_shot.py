@@ -1,18 +1,18 @@
-"""A trained ResNet-20 for CIFAR-10 without most weights, and not trained again."""
+"""A trained ResNet-20 for CIFAR-10 without most weights, and without retraining."""
 
 import functools
 
 import harness
 
 _NUM_SAMPLES = 1024
-# Sparsity: error of magnitudes and of CHITA in the table of its paper, which measures no
-# batch norm again, about; and the target for OBS.
+# Sparsity: approximate errors of magnitude and CHITA in the table of its paper, which
+# does not recompute batch norm statistics; and the target for OBS.
 _PUBLISHED = {0.5: (11.6, 9.4, 9.0), 0.6: (14.8, 10.8, 10.0), 0.7: (21.2, 15.9, 13.0)}
 _NO_BATCH_NORM = {"recalibrate": False, "correct_bias": False}
 
 
 def one_shot(lab, sparsity):
-    """By solver, all kernels of the network alike, the first and the last one, too."""
+    """By solver, with all kernels treated alike, including the first and last."""
     dense = lab.resnet_20()
     if dense is None:
         return harness.left_out("the trained ResNet-20 is not there: pass --model")
@@ -41,7 +41,7 @@ def one_shot(lab, sparsity):
 def _row(lab, dense, sparsity, method, solver, paper=None, at_most=None, **arguments):
     lab.restart()
     data = lab.cifar10
-    # Images of three channels have no four to choose from.
+    # Three-channel images have no four inputs to choose from.
     asked = {"(?!conv1$).*": sparsity} if "pattern" in arguments else sparsity
     images = data.everything[0][: 16 if lab.is_quick else _NUM_SAMPLES]
     pruned = lab.tfc.prune_weights(dense, asked, images, solver, **arguments)

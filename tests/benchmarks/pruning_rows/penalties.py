@@ -1,4 +1,4 @@
-"""Penalties: L1 and its relatives, group lasso, slimming, decay, learning-compression."""
+"""Penalties: L1 and variants, group lasso, slimming, decay, learning-compression."""
 
 import math
 
@@ -9,7 +9,7 @@ import numpy as np
 _EPOCHS = 40
 _SPARSITY = 0.95
 _NOTE = f"{_EPOCHS} epochs in all"
-# Growing regularisation: of them the first fade, the others fine-tune.
+# Growing regularization: epochs of decay, then epochs of fine-tuning.
 _FADING, _FINE_TUNING = 8, 12
 # Random crops of each image that a distilled model learns from.
 _NUM_CROPS = 3
@@ -17,7 +17,7 @@ _SHORTCUT = ("conv1", "layer._._conv2")
 
 
 def penalties(lab):
-    """Single weights: 95 % of a LeNet-300-100 goes, gradual magnitude for comparison."""
+    """Single weights: 95 % of a LeNet-300-100, with gradual magnitude for comparison."""
     regularizers = lab.tfc.regularizers
     rows = []
     for _ in lab.seeds(1):
@@ -62,7 +62,7 @@ def _gradual(lab, method, penalty):
 
 
 def _at_once(lab, method, penalty):
-    """The penalty alone makes small what is cut after two thirds."""
+    """The penalty alone shrinks the weights that are cut after two thirds."""
     lab.restart()
     model = _masked(lab, penalty)
     lab.fit(model, _EPOCHS, callbacks=[_one_cut(lab)])
@@ -85,7 +85,7 @@ def _selective(lab):
 
 
 def group_lasso(lab):
-    """Neurons and pixels go together, by proximal steps; then 95 % as above."""
+    """Neurons and pixels are removed as groups, by proximal steps; then 95 % as above."""
     tfc = lab.tfc
     lasso = tfc.regularizers.GroupLasso
     rules = {".*": [lasso(1e-3, "channels"), lasso(1e-3, "filters")]}
@@ -126,7 +126,7 @@ def slimming(lab):
 
 
 def _with_batch_norm(lab):
-    """LeNet-300-100 with a batch norm behind each hidden layer."""
+    """LeNet-300-100 with batch norm after each hidden layer."""
     layers = lab.keras.layers
     x = y = lab.keras.Input((28, 28, 1))
     y = layers.Flatten()(y)
@@ -189,7 +189,7 @@ def structured_sparsity(lab):
 
 
 def growing_regularization(lab):
-    """Half the MACs of the ResNet-20: units fade, are taken out, the rest is tuned."""
+    """Half the MACs of the ResNet-20: units decay, are cut, the rest is fine-tuned."""
     tfc = lab.tfc
     dense = lab.resnet_20()
     if dense is None:
@@ -203,7 +203,7 @@ def growing_regularization(lab):
     model = lab.keras.models.clone_model(dense)
     model.set_weights(dense.get_weights())
     steps = math.ceil(len(images) / cifar.BATCH_SIZE) * lab.epochs(_FADING)
-    # It has its ceiling after half of the steps.
+    # It reaches its ceiling after half of the steps.
     growing = tfc.callbacks.GrowingRegularization(
         target_macs=0.5,
         growth=4.0 * 10 / max(steps // 2, 10),
@@ -231,7 +231,7 @@ def growing_regularization(lab):
 
 
 def _distil(lab, model, batches, images, epochs, learning_rate, callbacks=()):
-    """SGD along a cosine, the logits of the large model instead of labels."""
+    """SGD with cosine decay, on the logits of the large model instead of labels."""
     keras = lab.keras
     steps = math.ceil(len(images) / cifar.BATCH_SIZE)
     epochs = lab.epochs(epochs)

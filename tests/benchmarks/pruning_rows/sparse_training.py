@@ -1,4 +1,4 @@
-"""Sparse from the first step on, beside gradual pruning and the dense network."""
+"""Sparse from the first step on, compared with gradual pruning and the dense network."""
 
 import functools
 
@@ -11,14 +11,14 @@ _PAPER = {
 }
 _TOLERANCE = 0.2
 _SIZE = 266_200
-# Weights that DSR's authors exchange at once.
+# Number of weights that DSR's authors exchange at once.
 _EXCHANGED = 600
-# Of the optimizer in the paper: half of it times the sum of squares.
+# Weight decay of the optimizer in the paper: half of it times the sum of squares.
 _WEIGHT_DECAY = 5e-4
 
 
 def _row(lab, sparsity):
-    """All methods at one sparsity, and what they must be compared with."""
+    """All methods at one sparsity, and the baselines for comparison."""
     rows = [_train(lab, "dense", sparsity, None)]
     for name, make in _METHODS.items():
         rows.append(_train(lab, name, sparsity, make))
@@ -46,7 +46,7 @@ def _train(lab, name, sparsity, make):
 
 
 def _every(lab):
-    """As many updates as there are with one after each of the paper's epochs."""
+    """As many updates as with one after each of the paper's epochs."""
     return max(1, lab.steps(_EPOCHS) // 100)
 
 

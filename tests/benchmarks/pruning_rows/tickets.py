@@ -1,10 +1,10 @@
-"""Iterative fine-tuning, and a lottery ticket beside its controls."""
+"""Iterative fine-tuning, and a lottery ticket with its controls."""
 
 import functools
 
-# Of the dense network and of each round, shortened.
+# Epochs of the dense network and of each round, shortened.
 _EPOCHS = {"lenet_300_100": (20, 10), "lenet_5": (8, 4)}
-# A higher one ends the LeNet-5 of some seeds in NaN.
+# With a higher rate, the LeNet-5 of some seeds ends in NaN.
 _RATES = {"lenet_300_100": 0.1, "lenet_5": 0.02}
 _MOMENTUM = 0.9
 # Decoupled from the gradient: what an L2 penalty of 5e-4 does with that momentum.
@@ -67,7 +67,7 @@ def han(lab):
 
 
 class Lottery:
-    """Finds the ticket of Frankle and Carbin, and lists it beside all controls."""
+    """Finds the ticket of Frankle and Carbin, and lists it with all controls."""
 
     def __init__(self, lab):
         self.lab = lab
@@ -106,7 +106,7 @@ class Lottery:
         return rows + [self.control(ticket, kind) for kind in ("dense", *_CONTROLS)]
 
     def control(self, ticket, kind):
-        """One of them."""
+        """The row of one control."""
         self.lab.restart()
         control = ticket.control(kind, seed=self.lab.seed)
         if control.models is None:
@@ -120,7 +120,7 @@ class Lottery:
         return self.lab.row(kind, best, note=note)
 
     def row(self, name, model, log):
-        """A row that says when the validation loss was lowest, too."""
+        """A row that also tells when the validation loss was lowest."""
         note = "not trained"
         if "steps" in log:
             stop, steps = log["early_stop_step"], log["steps"]

@@ -10,7 +10,7 @@ _EPOCHS = 2
 
 
 def twelfth(lab):
-    """A trained ResNet-20 with bits and zeros for each layer, then trained so."""
+    """A trained ResNet-20 with bits and zeros chosen per layer, then trained with them."""
     dense = lab.resnet_20()
     if dense is None:
         return harness.left_out("the trained ResNet-20 is not there: pass --model")
@@ -43,14 +43,14 @@ def twelfth(lab):
 
 
 def _accuracy(lab, candidate):
-    """Of a file, on the test set."""
+    """The accuracy of a file on the test set."""
     x, y = lab.cifar10.test
     with lab.tfc.Interpreter(candidate.path) as interpreter:
         return 100 * float(np.mean(interpreter.run(x).argmax(-1) == y))
 
 
 def requests(lab):
-    """Budgets drawn at random for a LeNet-5, each met or said to be out of reach."""
+    """Random budgets for a LeNet-5, each met or reported as out of reach."""
     model = lab.dense("lenet_5")
     loss = lab.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(loss=loss)
@@ -67,7 +67,7 @@ def requests(lab):
 
 
 def _drawn(generator):
-    """One or two limits that some member of the space is within."""
+    """One or two limits that some member of the space meets."""
     sizes = {"size_bytes": generator.uniform(0.03, 0.25)}
     macs = {"macs": generator.uniform(0.15, 0.9)}
     memory = {"memory_bytes": int(generator.uniform(15_000, 60_000))}

@@ -1,4 +1,4 @@
-"""A trained ResNet-20 at half its MACs, by one engine after the other."""
+"""A trained ResNet-20 at half its MACs, by one engine after another."""
 
 import functools
 
@@ -7,7 +7,7 @@ from harness import Measure
 
 _EPOCHS = 2
 _NUM_IMAGES = 6144
-# Points of accuracy that a search is to be better by before training.
+# Percentage points by which a search should be better before training.
 _BETTER = 0.5
 ENGINES = {
     "half_macs": {"knapsack": "knapsack"},
@@ -21,7 +21,7 @@ ENGINES = {
 
 
 def half_macs(lab, engines):
-    """Engines beside the same ratio for all groups, before and after training."""
+    """Engines compared with the same ratio for all groups, before and after training."""
     dense = lab.resnet_20()
     if dense is None:
         return harness.left_out("the trained ResNet-20 is not there: pass --model")
@@ -43,7 +43,7 @@ def half_macs(lab, engines):
 
 
 def _accuracies(lab, dense, engine):
-    """Not trained and trained, and the share of MACs."""
+    """Accuracies before and after training, and the share of MACs."""
     harness.progress(f"  {engine}")
     data = tuple(a[-_NUM_IMAGES:] for a in lab.cifar10.everything)
     result = lab.tfc.compress_to(dense, {"macs": 0.5}, data, engine=engine, verbose=0)

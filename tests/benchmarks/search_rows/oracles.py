@@ -1,4 +1,4 @@
-"""Whether MACs are counted as those who published networks count them."""
+"""Whether MACs are counted as in publications of networks."""
 
 from harness import Measure
 
@@ -25,7 +25,7 @@ def oracles(lab):
 
 
 def _resnet(keras, widths):
-    """Shortcuts are 1x1 convolutions where widths differ or the map is halved."""
+    """Shortcuts are 1x1 convolutions if widths differ or the map is halved."""
     layers, x = keras.layers, keras.Input((32, 32, 3))
     y = layers.Conv2D(widths[0], 3, padding="same", use_bias=False)(x)
     for block in range(9):

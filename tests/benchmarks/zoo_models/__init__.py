@@ -8,25 +8,25 @@ import numpy as np
 
 NUM_SAMPLES = 8
 _MODULES = ("vision", "generative", "text", "series", "tabular")
-# Of the untrained statistics of batch norm. Without any of them what little differs
-# between two images grows a hundredfold in deep networks, and rounding with it.
+# Share of the untrained statistics of batch norm. Without it, small differences between
+# two images grow a hundredfold in deep networks, and rounding errors with them.
 _KEPT = 0.1
 EXAMPLES = {}
 
 
 @dataclasses.dataclass
 class Specimen:
-    """A model and what it takes to run it.
+    """A model and everything needed to run it.
 
     Attributes:
         model: a built model.
-        inputs: arrays in the structure that the model is called with.
+        inputs: arrays in the structure that the model takes.
         compile: arguments of `compile`; empty for a squared error.
         targets: arrays for `fit`; None for zeros, or for no targets if `compile` has
             no loss.
         logs: names that `fit` reports only if the model's own training step ran.
         run_eagerly: whether tracing would take longer than two steps of training.
-        more_inputs: for the statistics of batch norm; None for `inputs`.
+        more_inputs: inputs for the statistics of batch norm; None for `inputs`.
     """
 
     model: keras.Model
@@ -50,7 +50,7 @@ def noise(*shape, count=NUM_SAMPLES):
 
 
 def pictures(size, count=NUM_SAMPLES):
-    """Large patches of colour with some noise on them."""
+    """Large patches of color with some noise."""
     patches = np.random.default_rng(0).normal(size=(count, 4, 4, 3))
     large = patches.repeat(size // 4, axis=1).repeat(size // 4, axis=2)
     return (large + 0.2 * noise(size, size, 3, count=count)).astype("float32")
@@ -63,7 +63,7 @@ def words(length, vocabulary, count=NUM_SAMPLES, lowest=1):
 
 
 def names():
-    """Names of all models that need nothing but Keras."""
+    """Names of all models that need only Keras."""
     from zoo_models import applications
 
     for module in _MODULES:
@@ -72,7 +72,7 @@ def names():
 
 
 def build(name):
-    """The `Specimen` of that name."""
+    """The `Specimen` with that name."""
     from zoo_models import applications, hub
 
     names()
@@ -90,7 +90,7 @@ def build(name):
 
 
 def _settle_batch_norm(specimen):
-    """Takes over most of the statistics of one batch, as a training would.
+    """Adopts most of the statistics of one batch, as training would.
 
     With untrained ones the outputs of a deep model vanish, and then any two agree.
     """

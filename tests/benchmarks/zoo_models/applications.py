@@ -7,7 +7,7 @@ from zoo_models import Specimen, pictures
 _SIZE = 96
 _NUM_CLASSES = 10
 _NUM_SAMPLES = 4
-# Deep layers have few pixels left, of which batch norm takes statistics.
+# Deep layers have few pixels left for the statistics of batch norm.
 _NUM_MORE = 32
 # More than 90 million weights each.
 _TOO_LARGE = {

@@ -21,7 +21,7 @@ def denoising_autoencoder():
 
 
 class Sampling(layers.Layer):
-    """Draws from the distribution that an encoder names."""
+    """Draws from the distribution given by an encoder."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Backbones of KerasHub from small configurations, with nothing downloaded."""
+"""Backbones of KerasHub from small configurations, without downloads."""
 
 import functools
 import os
@@ -11,7 +11,7 @@ from zoo_models import NUM_SAMPLES, Specimen, noise, pictures, words
 _LENGTH = 12
 _VOCABULARY = 120
 _SIZE = 64
-# Of the usual transformer, and of those that name heads otherwise.
+# Arguments of the usual transformer, and of those with other names for heads.
 _SMALL = {"num_layers": 2, "hidden_dim": 32, "intermediate_dim": 48}
 _HEADS = _SMALL | {"num_heads": 2}
 _QUERIES = _SMALL | {"num_query_heads": 4, "num_key_value_heads": 2}
@@ -22,7 +22,7 @@ _PAIRS = tuple(f"{part}_{name}" for part in ("encoder", "decoder") for name in _
 
 
 def _text(class_name, inputs, arguments, fixed_length=True):
-    """A backbone of words; it takes any length unless it is called on a fixed one."""
+    """A text backbone; it accepts any length unless it is called on a fixed one."""
     import keras_hub
 
     backbone = getattr(keras_hub.models, f"{class_name}Backbone")(**arguments)
@@ -40,7 +40,7 @@ def _text(class_name, inputs, arguments, fixed_length=True):
 
 
 def _image(class_name, arguments):
-    """A backbone of images."""
+    """An image backbone."""
     import keras_hub
 
     backbone = getattr(keras_hub.models, f"{class_name}Backbone")

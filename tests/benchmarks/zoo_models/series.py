@@ -162,7 +162,7 @@ def temporal_convolution():
 
 
 class GraphConv(layers.Layer):
-    """Means of neighbours along a fixed adjacency."""
+    """Means of neighbors along a fixed adjacency."""
 
     def __init__(self, in_feat, out_feat, adjacency, activation=None, **kwargs):
         super().__init__(**kwargs)

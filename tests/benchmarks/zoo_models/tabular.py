@@ -1,4 +1,4 @@
-"""Models of tables, graphs and people's tastes."""
+"""Models for tables, graphs and recommendations."""
 
 import keras
 import numpy as np
@@ -133,7 +133,7 @@ class GatedResidualNetwork(layers.Layer):
 
 
 class VariableSelection(layers.Layer):
-    """Weighs features by what all of them say."""
+    """Weights features based on all of them."""
 
     def __init__(self, num_features, units, dropout_rate):
         super().__init__()
@@ -162,7 +162,7 @@ def gated_residual_network():
 
 
 class RecommenderNet(keras.Model):
-    """Products of vectors of people and films."""
+    """Products of user and movie embeddings."""
 
     def __init__(self, num_users, num_movies, embedding_size, **kwargs):
         super().__init__(**kwargs)
@@ -189,7 +189,7 @@ def recommender():
 
 
 class TwoTower(keras.Model):
-    """A tower for what is asked and one for what is offered."""
+    """A tower for queries and one for candidates."""
 
     def __init__(self, width=16):
         super().__init__()
@@ -207,7 +207,7 @@ class TwoTower(keras.Model):
 
 
 def in_batch_loss(_, scores):
-    """Every other item of the batch is a wrong answer."""
+    """Every other item of the batch is a negative."""
     right = ops.arange(ops.shape(scores)[0])
     return keras.losses.sparse_categorical_crossentropy(right, scores, from_logits=True)
 
@@ -237,7 +237,7 @@ def deep_and_cross():
 
 
 class NeuralDecisionTree(keras.Model):
-    """A tree whose decisions are soft."""
+    """A tree with soft decisions."""
 
     def __init__(self, depth, num_features, used_features_rate, num_classes):
         super().__init__()
@@ -338,7 +338,7 @@ def _ffn(units, rate, name=None):
 
 
 class GraphConvLayer(layers.Layer):
-    """Prepares, sums and combines the messages of neighbours."""
+    """Prepares, sums and combines the messages of neighbors."""
 
     def __init__(self, hidden_units, dropout_rate=0.2, normalize=True, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -353,7 +353,7 @@ class GraphConvLayer(layers.Layer):
 
 
 class GNNNodeClassifier(keras.Model):
-    """Classes of nodes of a graph that comes with the nodes."""
+    """Classifies nodes of a graph that is passed with the nodes."""
 
     def __init__(self, num_classes, hidden_units, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -399,7 +399,7 @@ def ddpg_critic():
 
 
 class QREmbedding(layers.Layer):
-    """Vectors made of a quotient's and a remainder's."""
+    """Embeddings composed of those of a quotient and a remainder."""
 
     def __init__(self, vocabulary, embedding_dim, num_buckets, name=None):
         super().__init__(name=name)
@@ -452,7 +452,7 @@ def logistic_endpoint():
 
 
 class Antirectifier(layers.Layer):
-    """Both halves of centred inputs, with a trained scale."""
+    """Both halves of centered inputs, with a trained scale."""
 
     def __init__(self, initializer="he_normal", **kwargs):
         super().__init__(**kwargs)
@@ -485,7 +485,7 @@ def antirectifier_mlp():
 
 
 class Linear(layers.Layer):
-    """A dense layer as the first tutorial writes it."""
+    """A dense layer as in the first tutorial."""
 
     def __init__(self, units=32):
         super().__init__()

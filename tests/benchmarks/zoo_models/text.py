@@ -1,4 +1,4 @@
-"""Models of words."""
+"""Text models."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ class TransformerBlock(layers.Layer):
 
 
 class TokenAndPosition(layers.Layer):
-    """Vectors of words plus vectors of places."""
+    """Token embeddings plus position embeddings."""
 
     def __init__(self, maxlen, vocab_size, embed_dim):
         super().__init__()
@@ -160,7 +160,7 @@ def addition_rnn():
 
 
 class PositionalEmbedding(layers.Layer):
-    """Vectors of words and places, with the mask of the words."""
+    """Token and position embeddings, with the mask of the tokens."""
 
     def __init__(self, sequence_length, vocab_size, embed_dim, **kwargs):
         super().__init__(**kwargs)
@@ -216,7 +216,7 @@ class TransformerEncoder(layers.Layer):
 
 
 class TransformerDecoder(layers.Layer):
-    """Writes the target, seeing only words before."""
+    """Writes the target, seeing only previous words."""
 
     def __init__(self, embed_dim, latent_dim, num_heads, **kwargs):
         super().__init__(**kwargs)
@@ -288,7 +288,7 @@ def _causal_attention_mask(batch, length, dtype):
 
 
 class CausalBlock(TransformerBlock):
-    """The same, seeing only words before."""
+    """The same, seeing only previous words."""
 
     def call(self, inputs):
         shape = ops.shape(inputs)
@@ -339,7 +339,7 @@ def fnet_text():
 
 
 class Router(layers.Layer):
-    """Sends each token to one expert, as far as that one has room."""
+    """Sends each token to one expert, as far as it has capacity."""
 
     def __init__(self, num_experts, capacity):
         self.num_experts = num_experts
@@ -402,7 +402,7 @@ def switch_transformer():
 
 
 class MaskedLanguageModel(keras.Model):
-    """A functional model whose training step weights places."""
+    """A functional model whose training step weights positions."""
 
     def train_step(self, inputs):
         import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Models of images, as the examples of Keras and many papers write them."""
+"""Image models in the style of the Keras examples and many papers."""
 
 import keras
 from keras import layers, ops
@@ -513,7 +513,7 @@ def mobile_vit():
 
 
 class Involution(layers.Layer):
-    """A kernel for each place, made from the pixel there."""
+    """A kernel for each position, computed from the pixel there."""
 
     def __init__(self, channel, group, kernel_size, reduction, name):
         super().__init__(name=name)
@@ -685,7 +685,7 @@ class UpscaleBlock(layers.Layer):
 
 
 class DepthEstimation(keras.Model):
-    """Depth of each pixel, with a training step of its own."""
+    """Depth of each pixel, with its own training step."""
 
     def __init__(self):
         super().__init__()
@@ -1160,7 +1160,7 @@ def frozen_encoder_projection():
 
 
 class StudentDistiller(keras.Model):
-    """A student that learns from a teacher which it holds."""
+    """A student that learns from a teacher that it contains."""
 
     def __init__(self, student, teacher):
         super().__init__()

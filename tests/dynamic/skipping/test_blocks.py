@@ -1,4 +1,4 @@
-"""Which additions are residual blocks, and what is said of the others."""
+"""Which additions are residual blocks, and the messages about the others."""
 
 import keras
 import pytest
@@ -51,7 +51,7 @@ def test_what_others_read_too_cannot_be_skipped():
     inputs = keras.Input((5,))
     y = L.Dense(5)(inputs)
     z = L.Add(name="sum")([inputs, L.ReLU()(y)])
-    with pytest.raises(ValueError, match="'sum' cannot be skipped: no input of it is"):
+    with pytest.raises(ValueError, match="'sum' cannot be skipped: neither input is"):
         blocks(keras.Model(inputs, [z, y]), ["sum"])
 
 

@@ -1,4 +1,4 @@
-"""Channels by the sample: masks, the agent's choices, how it learns."""
+"""Channels per sample: masks, the agent's choices, how it learns."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ def compiled(channel_skip, optimizer="sgd"):
 
 
 def choose(channel_skip, group):
-    """Has the agent take one choice always."""
+    """Makes the agent always take one choice."""
     layer = channel_skip.masked.get_layer("agent_values")
     kernel, bias = layer.get_weights()
     layer.set_weights([np.zeros_like(kernel), np.eye(len(bias))[group]])
@@ -70,7 +70,7 @@ def test_random_choices_in_training_only():
     choice, values = BestChoice(0.5), tf.tile([[0.0, 1.0, 0.0, 0.0]], (4000, 1))
     assert (choice(values).numpy() == 1).all()
     drawn = choice(values, training=True).numpy()
-    # Half of them are the best, and a quarter of the others by chance.
+    # Half of them are the best choices, and a quarter of the others by chance.
     assert np.mean(drawn == 1) == pytest.approx(0.625, abs=0.03)
     assert set(drawn.ravel()) == {0, 1, 2, 3}
 

@@ -1,4 +1,4 @@
-"""What runs only where it is needed, in Keras and in files."""
+"""Blocks that run only if needed, in Keras and in files."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ def skip_net(gate="pooled"):
 
 
 def _widest_gap(logits):
-    """A value between two logits, as far from both as may be."""
+    """A value between two logits, as far from both as possible."""
     values = np.sort(logits)
     first = np.argmax(np.diff(values))
     return values[first : first + 2].mean()

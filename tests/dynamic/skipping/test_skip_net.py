@@ -1,4 +1,4 @@
-"""Gates: what they compute, how they learn, what files make of them."""
+"""Gates: what they compute, how they learn, and how they run in files."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def compiled(skip_net, rate=1e-3, **kwargs):
 
 
 def set_gates(skip_net, *logits):
-    """Gates that say the same of each sample."""
+    """Gates that decide the same for each sample."""
     for name, logit in zip(skip_net.blocks, logits, strict=True):
         layer = skip_net.gated.get_layer(f"{name}_gate_logit")
         layer.set_weights([np.zeros_like(layer.kernel), np.array([logit])])
@@ -180,7 +180,7 @@ def test_the_model_that_was_given_stays():
 
 
 def test_it_trains_on_two_devices():
-    # Collectives of two trainings in one process get in each other's way.
+    # Collectives of two trainings in one process interfere with each other.
     strategy = tf.distribute.MirroredStrategy(
         ["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice()
     )

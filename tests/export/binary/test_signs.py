@@ -1,4 +1,4 @@
-"""The report and the export find the same signs and the same kernels of few values."""
+"""The report and the export find the same signs and the same binary kernels."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def sign(quantizer="sign"):
 
 
 def perceptron(*between, units=16):
-    """Something, and a dense layer with a kernel of one bit behind it."""
+    """Some layers, followed by a dense layer with a kernel of one bit."""
     layers = [*between, L.Dense(units, name="b0")]
     return keras.Sequential([keras.Input((32,)), *layers])
 
@@ -98,7 +98,7 @@ MODELS = {
     "subclassed": (lambda: subclassed(), True),
     "subclassed ternary": (lambda: subclassed("ternary_sign"), False),
     "subclassed with tf": (lambda: subclassed("sign", "identity"), False),
-    # Zero where x is: no bit can say so.
+    # Zero where x is zero, which a bit cannot represent.
     "ops.sign": (lambda: ops(keras.ops.sign), False),
     "ops.where": (lambda: ops(lambda x: keras.ops.where(x >= 0, 1.0, -1.0)), True),
     "above zero": (lambda: ops(lambda x: keras.ops.where(x > 0, 1.0, -1.0)), False),

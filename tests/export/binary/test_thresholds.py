@@ -70,9 +70,9 @@ def test_what_is_no_step_has_no_threshold():
     with pytest.raises(NoThreshold, match="2 of 2 channels are not monotone"):
         threshold_of(*wave)
     falling = norm([1, -1], [0, 0], [0, 0])
-    with pytest.raises(NoThreshold, match="1 of 2 channels is falling behind max"):
+    with pytest.raises(NoThreshold, match="1 of 2 channels is decreasing after max"):
         threshold_of(L.MaxPooling2D(1), falling)
-    # Before max pooling it may fall.
+    # Before max pooling, it may decrease.
     assert list(threshold_of(falling, L.MaxPooling2D(1)).falls) == [False, True]
     pixels = L.PReLU()
     x = keras.Input((3, 3, 2))

@@ -8,7 +8,7 @@ from tfcompress.measuring.android.results import read_results, results
 from tfcompress.measuring.benchmark import Benchmark
 
 CORE = pathlib.Path(__file__).parents[3] / "android_demo/core/src"
-# The tests of the app hold that it writes exactly this.
+# The tests of the app check that it writes exactly this.
 GOLDEN = CORE / "test/resources/result-1.json"
 SCHEMA = CORE / "main/resources/result.schema.json"
 
@@ -113,7 +113,7 @@ def changed(content, path, value):
         (
             ["version"],
             2,
-            "result.version must be 1; use the app and tfcompress of one release; got 2.",
+            "result.version must be 1; use the app of the same release; got 2.",
         ),
         (
             ["started_at"],
@@ -189,7 +189,7 @@ def test_errors_name_the_file(tmp_path):
     path = tmp_path / "cut.json"
     path.write_bytes(GOLDEN.read_bytes()[:1000])
     with pytest.raises(
-        ValueError, match="cut.json' cannot be read: it is not JSON, or cut"
+        ValueError, match="cut.json' cannot be read: it is not JSON, or is truncated"
     ):
         read_results(path)
     with pytest.raises(FileNotFoundError, match="none.json"):
@@ -211,7 +211,7 @@ def test_refuses_what_is_nested_too_deep():
 
 
 def problems(value, schema, root, place="result"):
-    """What of a value is not as a schema says: the parts of JSON Schema that it uses."""
+    """Violations of a schema, for the parts of JSON Schema that it uses."""
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
     if "const" in schema and value != schema["const"]:

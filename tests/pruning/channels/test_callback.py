@@ -10,7 +10,7 @@ MASKS = {".*": "mask", ".*/bias": "mask", ".*/gamma": "mask", ".*/beta": "mask"}
 
 
 def mobile():
-    """Inverted residual blocks, one of them in a nested model, with equal names."""
+    """Inverted residual blocks with equal names, one of them in a nested model."""
     x = keras.Input((8, 8, 3), name="image")
     y = L.Conv2D(8, 3, padding="same", use_bias=False, name="stem")(x)
     y = L.ReLU()(L.BatchNormalization()(y))

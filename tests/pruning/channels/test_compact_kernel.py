@@ -9,7 +9,7 @@ L = keras.layers
 
 
 def with_zeros(layer, rows, columns, shape=(11, 12, 3)):
-    """A model of one layer whose kernel has only these rows and columns."""
+    """A one-layer model whose kernel has only these nonzero rows and columns."""
     x = keras.Input(shape)
     model = keras.Model(x, layer(x))
     keep = np.zeros(layer.kernel.shape)

@@ -66,7 +66,7 @@ def test_coupled_channels_share_a_gate_and_go_together():
     close(gated.get_layer("gate_hidden"), [2, 3, 4])
     small, sizes = check_small(gated, ["stem", "a1", "a2", "hidden"])
     assert sizes == [4, 3, 4, 2]
-    # The activation of `hidden` is a layer of its own now.
+    # The activation of `hidden` is a separate layer now.
     assert len(small.layers) == len(model.layers) + 1
 
 
@@ -146,7 +146,7 @@ def test_a_batch_norm_without_gain_is_constant():
 def test_what_gets_no_gate_is_said():
     x = keras.Input((5, 3))
     y = L.Dense(4, name="after")(L.LSTM(3, name="memory")(x))
-    with pytest.warns(UserWarning, match="gave no gate to 1 layer: 'memory'"):
+    with pytest.warns(UserWarning, match="added no gate to 1 layer: 'memory'"):
         tfc.gate_channels(keras.Model(x, L.Dense(2)(y)))
     with pytest.raises(ValueError, match="no group of channels"):
         tfc.gate_channels(lenet(), ignore=[".*"])

@@ -151,7 +151,7 @@ def activated(x):
 
 @keras.saving.register_keras_serializable("tests")
 class Scale(L.Layer):
-    """A user's layer that stores the number of channels."""
+    """A custom layer that stores the number of channels."""
 
     def __init__(self, channels, **kwargs):
         super().__init__(**kwargs)
@@ -218,7 +218,7 @@ def einsum(x):
     return head(L.GlobalAveragePooling1D()(y))
 
 
-# A bias over tokens makes channels that were zero differ from zero again.
+# A bias over tokens makes zero channels nonzero again.
 @kind(shape=(6, 8), is_exact=False)
 def token_mixing(x):
     y = L.Dense(10)(x)
@@ -252,7 +252,7 @@ def any_image_size(x):
 
 @kind(shape=(3, 8, 8))
 def channels_first(x):
-    # Only followed and cut: TensorFlow convolves channels first on GPUs only.
+    # Only followed and cut: TensorFlow supports channels-first convolutions only on GPUs.
     y = L.BatchNormalization(axis=1)(L.ZeroPadding2D(data_format="channels_first")(x))
     y = L.Permute((2, 3, 1))(y)
     return pooled(L.Conv2D(6, 3)(y))
@@ -302,7 +302,7 @@ def randomised(model):
 
 
 def half(graph):
-    """Every second unit of what may be cut."""
+    """Every second unit of those that may be cut."""
     keep = np.ones(graph.num_units, bool)
     for group in graph.groups:
         if not group.whole:

@@ -1,4 +1,4 @@
-"""Layers of a user's own that cannot be tried as it pleases."""
+"""Custom layers that cannot be probed in arbitrary ways."""
 
 import keras
 import numpy as np
@@ -49,7 +49,7 @@ class Trains(L.Layer):
         (Windows(), None),
         (Trains(), None),
         (Wide(name="wide"), "wide (Wide) does not work on fewer channels"),
-        (Opaque(object()), "opaque (Opaque) has no get_config()"),
+        (Opaque(object()), "opaque (Opaque) cannot be recreated"),
     ],
     ids=lambda x: type(x).__name__,
 )

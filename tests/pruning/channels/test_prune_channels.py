@@ -48,7 +48,7 @@ def test_the_neurons_with_the_smallest_weights_go():
 )
 def test_how_many_stay(ratio, kept):
     model = chain([np.ones((1, 8)), np.ones((8, 1))])
-    # Of equal scores the earlier ones stay.
+    # If scores are equal, the earlier ones stay.
     small = tfc.prune_channels(model, ratio=ratio)
     np.testing.assert_array_equal(
         small.layers[1].bias.numpy(), np.arange(1.0, kept + 1)
@@ -156,7 +156,7 @@ def test_data_set_the_statistics_of_batch_norm_anew():
 
 def test_ignored_layers_stay():
     small = tfc.prune_channels(network(), ratio=0.5, ignore=["a"])
-    # What is added to a's channels stays with them.
+    # Channels that are added to a's stay with them.
     assert small.get_layer("a").filters == small.get_layer("c").filters == 16
     assert small.get_layer("b").filters == 12
 
@@ -219,7 +219,7 @@ def test_named_channels_beside_fractions():
 
 
 def test_each_pattern_shares_out_its_own_ratio():
-    # Of 8 and 64 weights 36 go together: 7 small neurons of one and 4 of 8 of the other.
+    # 36 of 8 + 64 weights are removed: 7 small neurons of one and 4 of 8 of the other.
     model = chain([np.ones((1, 8)), 9 * np.ones((8, 8)), np.ones((8, 1))])
     for ratio, kept in (
         ({"dense[01]": 0.5}, (1, 4)),
@@ -233,14 +233,14 @@ def test_each_pattern_shares_out_its_own_ratio():
     ("arguments", "message"),
     [
         ({}, "expected exactly one"),
-        ({"ratio": {"a": 0.5, "c": 0.25}}, r"make the same channels.*0\.5, 0\.25"),
+        ({"ratio": {"a": 0.5, "c": 0.25}}, r"produce the same channels.*0\.5, 0\.25"),
         ({"ratio": {"d": 0.5}}, "matches no weight"),
         ({"ratio": {"b": 1.5}}, r"got 1\.5.*\[0, 1\)"),
         ({"ratio": {"b": [24]}}, r"24 units: expected some from 0 to 23"),
         ({"ratio": {"b": list(range(24))}}, "not all of them"),
-        ({"ratio": {"b": [-1]}}, "of at least 0|places of channels"),
-        ({"ratio": {".*": [0]}}, "in the groups 'a', 'b': expected a list for one"),
-        ({"ratio": {"a": [0], "c": [1]}}, r"make the same channels.*\[0\], \[1\]"),
+        ({"ratio": {"b": [-1]}}, "of at least 0|indices of channels"),
+        ({"ratio": {".*": [0]}}, "for the groups 'a', 'b': expected a list for one"),
+        ({"ratio": {"a": [0], "c": [1]}}, r"produce the same channels.*\[0\], \[1\]"),
         ({"ratio": {"b": 0.99}}, "would empty 1 of the groups"),
         ({"ratio": 0.5, "target_macs": 0.5}, "got 2 of ratio"),
         ({"ratio": 1.0}, r"ratio\): got 1\.0.*\[0, 1\)"),
@@ -314,7 +314,7 @@ def test_an_operation_that_fails_on_small_inputs_stays_as_it_is():
 
 
 def test_groups_that_share_a_layer_have_ratios_of_their_own():
-    """The first half of what `wide` makes is added to what `narrow` makes."""
+    """The first half of the outputs of `wide` is added to those of `narrow`."""
     x = keras.Input((8, 8, 3))
     y = keras.layers.Conv2D(8, 1, name="narrow")(x)
     wide = keras.layers.Conv2D(16, 1, name="wide")(y)
@@ -323,7 +323,7 @@ def test_groups_that_share_a_layer_have_ratios_of_their_own():
     for ratio, left in (
         ({"narrow": 0.25, "wide": 0.5}, (6, 6 + 4)),
         ({"narrow": 0.5}, (4, 4 + 8)),
-        # Nobody else speaks for the first half.
+        # No other layer determines the first half.
         ({"wide": 0.5}, (4, 4 + 4)),
     ):
         small = tfc.prune_channels(model, ratio)

@@ -1,4 +1,4 @@
-"""Kernels that read from cut channels, fitted to what they made of all of them."""
+"""Kernels that read from cut channels, fitted to their original outputs."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ L = keras.layers
 
 
 def relayed(bias=True):
-    """Hidden neurons of which the last two repeat others, in other sizes."""
+    """Hidden neurons, the last two of which are scaled copies of others."""
     x = keras.Input((3,))
     y = L.Dense(5, activation="relu", use_bias=bias, name="hidden")(x)
     model = keras.Model(x, L.Dense(4, use_bias=bias, name="head")(y))
@@ -29,11 +29,11 @@ def test_what_other_channels_know_too_is_not_lost(bias):
     fitted = tfc.prune_channels(model, ratio=0.4, reconstruct=x)
     kernel = model.get_layer("head").kernel.numpy()
     assert models.difference(model, cut, x) > 0.1
-    # Damping pulls what is fitted a little towards what was cut.
+    # Damping pulls the fit slightly towards the cut kernel.
     assert models.difference(model, fitted, x) < 0.01
     expected = kernel[:3] + 0.5 * np.pad(kernel[3:], [(0, 1), (0, 0)])
     np.testing.assert_allclose(fitted.get_layer("head").kernel, expected, atol=0.01)
-    # The model itself, and what made the channels, stay as they are.
+    # The model itself, and the layers that produce the channels, are unchanged.
     np.testing.assert_array_equal(model.get_layer("head").kernel, kernel)
     np.testing.assert_array_equal(
         fitted.get_layer("hidden").kernel, model.get_layer("hidden").kernel[:, :3]

@@ -49,7 +49,7 @@ def test_zero_filters_with_biases_go(padding, activation):
     small = tfc.shrink(model)
     check_same(model, small)
     sizes = [small.get_layer(name).kernel.shape[-1] for name in "abc"]
-    # Where padding is not the constant, one channel stays to stand for it.
+    # If padding differs from the constant, one channel stays to represent it.
     constant = np.count_nonzero(model.get_layer("a").bias.numpy()[[1, 4, 5]] > 0)
     stays = padding == "same" and (activation != "relu" or constant)
     assert sizes == [6 if stays else 5, 4, 7]

@@ -2,11 +2,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfcompress.regularizers import L1, GroupLasso, SmoothedL12
 
 import tfcompress as tfc
 from tests import models
 from tfcompress.core.compressed import treatments
+from tfcompress.regularizers import L1, GroupLasso, SmoothedL12
 
 L = keras.layers
 
@@ -36,7 +36,7 @@ def test_smoothed_l12_by_its_closed_form():
     value, gradient = value_and_gradient(SmoothedL12(2.0, epsilon), w)
     assert value == pytest.approx(2 * np.sqrt(f).sum())
     np.testing.assert_allclose(gradient, slope / np.sqrt(f), rtol=1e-12)
-    # 2, 0.5 and sqrt(0.1) of those beyond ε; half the root of the slope at 4 is 1/4.
+    # 2, 0.5 and sqrt(0.1) for those beyond ε; half the root of the slope at 4 is 1/4.
     assert np.sqrt(f)[:3] == pytest.approx([2.0, 0.5, 0.1**0.5])
     assert gradient[0] == -0.5
 
@@ -138,7 +138,7 @@ def test_penalty_adds_to_regularizers_composes_with_masks_and_comes_off():
     penalized = tfc.compress(
         model, {".*": ["mask", {"penalty": {"regularizer": "l1"}}]}
     )
-    # 0.5 (1 + 4 + 1) of the layer's own, 1e-4 (1 + 2 + 1) of the penalty.
+    # 0.5 (1 + 4 + 1) from the layer's own, 1e-4 (1 + 2 + 1) from the penalty.
     assert float(sum(penalized.losses)) == pytest.approx(3.0004)
     assert float(sum(tfc.strip(penalized).losses)) == pytest.approx(3.0)
 
@@ -152,7 +152,7 @@ def test_a_layer_with_a_regularizer_is_saved_with_it(tmp_path):
     restored = keras.models.load_model(tmp_path / "model.keras")
     assert restored.layers[0].kernel_regularizer == regularizer
     np.testing.assert_allclose(restored.losses[0], model.losses[0])
-    # Criteria of the same name are others.
+    # Criteria with the same name are different objects.
     assert isinstance(tfc.criteria.get("l1"), tfc.criteria.L1)
     config = keras.saving.serialize_keras_object(tfc.criteria.L1())
     assert isinstance(keras.saving.deserialize_keras_object(config), tfc.criteria.L1)

@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-from tfcompress.regularizers import L1, GroupLasso
 
 import tfcompress as tfc
 from tests import models
@@ -12,6 +11,7 @@ from tfcompress.callbacks import (
     ProximalStep,
     SelectiveWeightDecay,
 )
+from tfcompress.regularizers import L1, GroupLasso
 
 L = keras.layers
 SGD = keras.optimizers.SGD
@@ -266,7 +266,7 @@ def test_learning_compression_keeps_patterns():
             "'dense/bias' matches no weight",
         ),
         (lambda: SelectiveWeightDecay(1.0), r"got 1.0, expected a number in \[0, 1\)"),
-        (lambda: SelectiveWeightDecay(0.5, maximum=0.01), "none ends below where"),
+        (lambda: SelectiveWeightDecay(0.5, maximum=0.01), "range ends below its"),
         (lambda: SelectiveWeightDecay({"x": 0.5}), "'x' matches no weight"),
         (
             lambda: SelectiveWeightDecay(0.5, begin_step=99),
@@ -279,7 +279,7 @@ def test_learning_compression_keeps_patterns():
         (lambda: LearningCompression({".*": 1.5}), r"got 1.5, expected a sparsity in"),
         (
             lambda: LearningCompression({".*": tfc.rewrites.SpatialSVD(1)}),
-            "cannot factorise layer 'dense': Dense, not Conv2D",
+            "cannot factorize layer 'dense': Dense, not Conv2D",
         ),
     ],
 )

@@ -53,7 +53,7 @@ def test_momentum(beta_2):
 
 
 def gradient_of(model, x, y):
-    """Of the mean loss in the effective kernel, by definition."""
+    """The gradient of the mean loss in the effective kernel, by definition."""
     ((_, treatment),) = treatments(model)
     kernel = tf.constant(treatment.bake())
     with tf.GradientTape() as tape:

@@ -1,9 +1,8 @@
-"""Each method's own rule, on numbers worked by hand."""
+"""Each method's own rule, with numbers worked out by hand."""
 
 import keras
 import numpy as np
 import pytest
-from tfcompress.criteria import MagnitudePerSign
 
 import tfcompress as tfc
 from tests import models
@@ -11,6 +10,7 @@ from tfcompress.callbacks import ACDC, DSR, SET, SNFS, RigL, SRigL
 from tfcompress.core.compressed import treatments
 from tfcompress.core.keras_internals import optimizer_slots
 from tfcompress.core.nouns import Signals
+from tfcompress.criteria import MagnitudePerSign
 from tfcompress.pruning.sparse_training.srigl import constant_fan_in, regrow_neurons
 
 
@@ -46,11 +46,11 @@ def one_layer(kernel, mask, optimizer):
 
 
 def test_rigl_grows_where_the_loss_is_steep():
-    """Of the eight weights five are there; two go; two come, one of them back."""
+    """Five of eight weights are set; two are dropped; two are grown, one of them again."""
     kernel = np.array([[5.0, 4.0], [3.0, 0.2], [0.1, 0.0], [0.0, 0.0]])
     model, treatment = one_layer(kernel, kernel != 0, keras.optimizers.Adam(1e-6))
     sparse = RigL(0.375, fraction=0.8, frequency=1, end_step=2)
-    # Only the gradients of [1, 1] (which has just gone), [2, 1] and [3, 0] are not zero.
+    # Only the gradients of [1, 1] (just dropped), [2, 1] and [3, 0] are not zero.
     x = np.eye(4, dtype="float32")
     y = x @ kernel.astype("float32") + [[0, 0], [0, 30], [0, 10], [20, 0]]
     model.fit(x, y, 4, epochs=1, verbose=0, callbacks=[sparse])
@@ -61,7 +61,7 @@ def test_rigl_grows_where_the_loss_is_steep():
     np.testing.assert_allclose(weight[1, 1], 0.2, atol=1e-5)
     assert weight[3, 0] == weight[2, 0] == 0
     for slot in optimizer_slots(model.optimizer, treatment.variable):
-        # What kept its place keeps what the optimizer knows of it; the new one is new.
+        # Elements that stay keep their optimizer slots; the new one starts from zero.
         assert slot.numpy()[1, 1] != 0
         assert slot.numpy()[3, 0] == slot.numpy()[2, 0] == 0
 
@@ -70,7 +70,7 @@ def test_dsr_follows_its_threshold_and_grows_where_more_survives():
     masks = [bools([1] * 8 + [0] * 8), bools([1] * 4 + [0] * 12)]
     weights = [np.arange(16.0)[None] + 1, np.arange(16.0)[None] / 4 + 6]
     sparse = DSR(0.5, fraction=0.25, threshold=3.5)
-    # 3 of 12 should go, and do: 1, 2, 3.
+    # 3 of 12 should be dropped, and are: 1, 2, 3.
     gone = sparse._num_dropped(masks, weights, None, 0.25)
     assert gone == [3, 0]
     assert sparse.threshold == 3.5
@@ -130,7 +130,7 @@ def test_srigl_keeps_fan_in_constant_without_letting_neurons_die():
     drop = np.array([[9.0, 0], [8, 1], [0, 2], [0, 0]])
     grow = np.array([[0.0, 0], [0, 3], [5, 0], [0, 6]])
     found = regrow_neurons(mask, drop, grow, 4, False, 0.5, 0.3)
-    # The neuron on the right loses both, and gets the two of steepest loss.
+    # The neuron on the right loses both, and gets the two with the largest gradients.
     np.testing.assert_array_equal(found, bools([1, 0], [1, 1], [0, 0], [0, 1]))
 
 
@@ -138,7 +138,7 @@ def test_srigl_lets_no_more_neurons_die_than_weights_find_a_place_without():
     mask = bools([1, 1, 0], [1, 1, 0])
     drop = np.array([[9.0, 1, 0], [9, 1, 0]])
     grow = np.array([[5.0, 0, 0], [4, 0, 0]])
-    # Only that on the left has salient weights, but no room for four.
+    # Only the one on the left has salient weights, but no room for four.
     found = regrow_neurons(mask, drop, grow, 4, True, 0.5, 0.3)
     np.testing.assert_array_equal(found, bools([1, 1, 0], [1, 1, 0]))
 
@@ -169,7 +169,7 @@ def test_what_srigl_leaves_shrinks():
     small = tfc.shrink(model)
     assert small.layers[1].units == 4
     assert models.difference(small, model, x) <= 1e-6
-    # A training that goes on draws nothing anew.
+    # Resumed training does not draw masks again.
     model.fit(x, y, 8, epochs=1, verbose=0, callbacks=[SRigL(0.5, end_step=1)])
     np.testing.assert_array_equal(hidden.transforms[0].mask.numpy().sum(axis=0), counts)
 

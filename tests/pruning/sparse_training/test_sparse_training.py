@@ -1,4 +1,4 @@
-"""What holds for all methods that exchange weights."""
+"""Properties of all methods that exchange weights."""
 
 import itertools
 
@@ -33,7 +33,7 @@ def masks(model):
 
 
 class Watch(keras.callbacks.Callback):
-    """Holds the contract after every batch, and counts the updates."""
+    """Checks the contract after every batch, and counts the updates."""
 
     def __init__(self, sparse):
         super().__init__()
@@ -71,7 +71,7 @@ def test_exactly_as_many_weights_at_every_step(method, options):
         assert sparse.num_kept == total - round(0.7 * total)
     expected = 1 - sparse.num_kept / total
     assert history.history["sparsity"] == pytest.approx([expected] * 2)
-    # Within an execution nobody looks; the first is over before the first look.
+    # Nothing is checked within an execution; the first is over before the first check.
     assert (1 if options else 2) <= watch.changes <= 4
     for (_, treatment), mask in zip(treatments(model), masks(model), strict=True):
         assert not treatment.variable.numpy()[~mask].any()
@@ -120,7 +120,7 @@ def test_after_each_epoch_but_the_last():
     watch = Watch(sparse)
     fit(model, [sparse, watch], epochs=3)
     assert watch.changes == 2
-    # Training goes on with the masks it has.
+    # Training continues with the existing masks.
     before = masks(model)
     fit(model, [SET(0.7, seed=5)], epochs=1)
     for a, b in zip(before, masks(model), strict=True):

@@ -103,7 +103,7 @@ def test_the_type_of_the_input_is_kept(policy):
 
 
 def test_powers_of_two_need_a_largest_value():
-    with pytest.raises(ValueError, match="Give max_value"):
+    with pytest.raises(ValueError, match="Pass max_value"):
         QuantizedActivation("power_of_two")(X)
 
 

@@ -10,7 +10,7 @@ L = keras.layers
 
 
 def uneven(model):
-    """Gives every channel of every kernel another size."""
+    """Scales every channel of every kernel differently."""
     generator = np.random.default_rng(0)
     for layer in model.layers:
         if layer.weights and hasattr(layer, "kernel"):
@@ -32,7 +32,7 @@ def chain(activation):
 
 
 def ranges(model, first, second):
-    """`max|W|` over what makes and over what reads each channel."""
+    """`max|W|` over the weights that produce and that read each channel."""
     made = model.get_layer(first).kernel.numpy()
     read = model.get_layer(second).kernel.numpy()
     if second == "b":

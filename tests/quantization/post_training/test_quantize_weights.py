@@ -154,7 +154,7 @@ def blocks():
 
 
 def column_values(model):
-    """The most values that an output channel of a kernel has."""
+    """The largest number of values in an output channel of a kernel."""
     return {
         ref.path: max(
             len(np.unique(channel))

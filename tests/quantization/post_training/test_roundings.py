@@ -14,7 +14,7 @@ L = keras.layers
 
 
 def correlated(groups, size, noise=0.0, seed=0):
-    """Statistics of random rows, and of the same with noise for the quantized model."""
+    """Statistics of random rows, with noise for the quantized model."""
     generator = np.random.default_rng(seed)
     mixing = generator.normal(size=(groups, size, size))
     x = generator.normal(size=(groups, 400, size)) @ mixing
@@ -42,7 +42,7 @@ def test_outputs_are_nearer_than_with_the_nearest_weights(method, noise):
     scale = channel_scales(weight, 7)
     codes = method(weight, scale, 7, inputs)
     np.testing.assert_array_equal(codes, np.rint(codes))
-    # Each output reaches its last level, so that the exporter finds the grid.
+    # Each output reaches its last level, so that the exporter recovers the grid.
     assert (np.abs(codes).max(axis=1) == 7).all()
     nearest = Nearest()(weight, scale, 7) * scale
     least = loss(weight, np.linalg.solve(inputs.moments, inputs.cross @ weight), inputs)
@@ -73,7 +73,7 @@ def test_gptq_does_not_depend_on_the_size_of_blocks():
 
 
 def test_inputs_that_do_not_matter_are_rounded_to_the_nearest():
-    # Independent inputs have nothing to make good for each other.
+    # Independent inputs cannot compensate for each other.
     eye = np.eye(6)[None]
     inputs = Inputs(np.zeros((1, 6)), np.zeros((1, 6)), eye, eye)
     weight = np.random.default_rng(4).normal(size=(1, 6, 3))
@@ -94,7 +94,7 @@ def test_inputs_that_do_not_matter_are_rounded_to_the_nearest():
         L.Conv2D(4, 3, dilation_rate=2),
         L.DepthwiseConv2D(3, depth_multiplier=2, padding="same"),
         L.EinsumDense("...x,xy->...y", output_shape=(7, 6, 5)),
-        # As attention makes its queries, and joins its heads; sums in another order.
+        # As for queries and joined heads in attention, with sums in another order.
         L.EinsumDense("abcd,def->abcef", output_shape=(None, 6, 3, 5)),
         L.EinsumDense("abcd,cde->abe", output_shape=(None, 5)),
         L.EinsumDense("abcd,dec->abe", output_shape=(None, 5)),
@@ -168,7 +168,7 @@ def test_features_that_hardly_change_keep_their_variance():
 
 
 def test_more_damping_where_there_is_no_factor():
-    # The least eigenvalue is -0.02, and damping begins at 0.01 of the mean, 1.
+    # The smallest eigenvalue is -0.02, and damping starts at 0.01 of the mean, 1.
     moments = np.array([[[1.0, 1.02], [1.02, 1.0]]])
     inputs = Inputs(np.zeros((1, 2)), np.zeros((1, 2)), moments, moments)
     weight, scale = np.array([[[0.4], [0.4]]]), np.ones((1, 1, 1))
@@ -184,7 +184,7 @@ def test_gptq_is_the_best_choice_one_by_one():
     scale = channel_scales(weight, 7)
     found = GPTQ(damping=1e-9)(weight, scale, 7, inputs) * scale
     for i in range(4):
-        # The best weights from i on, if those before are as they were rounded.
+        # The best weights from i on, given the rounded ones before.
         moments, target = inputs.moments, inputs.cross @ weight
         right = target[:, i:] - moments[:, i:, :i] @ found[:, :i]
         best = np.linalg.solve(moments[:, i:, i:], right)[:, 0] / scale[:, 0]

@@ -1,4 +1,4 @@
-"""What a student is to have in common with its teacher."""
+"""Losses: what a student should have in common with its teacher."""
 
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.core.plugin import register

@@ -1,4 +1,4 @@
-"""Attention like the teacher's."""
+"""Matches the teacher's attention maps."""
 
 from keras import ops
 
@@ -19,20 +19,20 @@ class AttentionTransfer(FeatureLoss):
 
         L = Σ_layers ‖Q_s / ‖Q_s‖₂ - Q_t / ‖Q_t‖₂‖₂,  Q = Σ_channels |F|^power
 
-    one number for each position; the paper's equation without its factor β/2, which is a
-    weight of the loss (β about 1000 over the number of positions). The distance is not
-    squared; the authors' code takes the mean of squares. Its gradient is zero where the
-    maps are equal. The finer of two resolutions is averaged to the coarser.
+    one number per position; the paper's equation without its factor β/2, which is the
+    weight of the loss (β about 1000 divided by the number of positions). The distance is
+    not squared; the authors' code takes the mean of squares. The gradient is zero where
+    the maps are equal. The finer of two resolutions is averaged to the coarser one.
 
     Args:
         student_layers: names of layers with outputs `(batch, ..., channels)`, or None to
             choose them by resolution.
-        teacher_layers: as many names of layers of the teacher.
-        power: at least 1; the higher, the more the strongest activations count.
+        teacher_layers: names of as many layers of the teacher.
+        power: at least 1; higher values emphasise the strongest activations.
 
     Raises:
-        ValueError: if the layers do not come in pairs of one rank, have no positions, or
-            if the power is less than 1.
+        ValueError: if the layers do not form pairs of the same rank or have no positions,
+            or if the power is less than 1.
 
     Source: attention transfer (AT): Zagoruyko and Komodakis, "Paying More Attention to
     Attention" (2017), equation 2.
@@ -60,7 +60,7 @@ class AttentionTransfer(FeatureLoss):
         check_ranks(self, student, teacher, least=3)
 
     def compare(self, student, teacher):
-        """The distance of the maps."""
+        """The distance between the maps."""
         maps = to_common_resolution(self._attention(student), self._attention(teacher))
         student, teacher = (unit(flat(attention)) for attention in maps)
         return root(ops.sum(ops.square(student - teacher), axis=-1))

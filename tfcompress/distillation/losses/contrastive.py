@@ -1,4 +1,4 @@
-"""Features that tell examples apart as the teacher's do."""
+"""Matches the way in which the teacher's features tell examples apart."""
 
 from keras import ops
 
@@ -16,27 +16,26 @@ from tfcompress.distillation.losses.temperature import TEMPERATURE, temperature_
 
 
 class Contrastive(FeatureLoss):
-    """How hard it is to find the teacher's view of an example by the student's.
+    """How hard it is to find the teacher's view of an example from the student's.
 
         L_i = - log (exp(⟨u_i, v_i⟩ / T) / Σ_j exp(⟨u_i, v_j⟩ / T))
 
-    with `u = W_s F_s` and `v = W_t F_t` of length one; both maps are learned. Features of
-    several positions are averaged over them first. The other examples `j` are those of
-    the batch: the larger, the better. The paper draws thousands of them from a bank that
-    keeps `u` and `v` of all training examples, uses labels to draw other classes only,
-    and takes a binary loss for each in place of the softmax; both bound the mutual
-    information of the features from below, the one here by at most log(batch).
+    with `u = W_s F_s` and `v = W_t F_t` normalised to length one; both maps are learned.
+    Features with several positions are first averaged over them. The other examples `j`
+    are those of the batch: the larger the batch, the better. The paper draws thousands of
+    them from a memory bank with `u` and `v` of all training examples, uses labels to draw
+    only from other classes, and takes a binary loss for each instead of the softmax. Both
+    are lower bounds of the mutual information of the features, this one at most log(batch).
 
     Args:
         student_layers: names of layers, or None for the last hidden one.
-        teacher_layers: as many names of layers of the teacher.
-        dimension: numbers in `u` and `v`.
-        temperature: T, positive, or a `keras.optimizers.schedules` object of the
-            optimizer step.
+        teacher_layers: names of as many layers of the teacher.
+        dimension: length of `u` and `v`, at least 1.
+        temperature: T, positive, or a `keras.optimizers.schedules` object, a function of
+            the optimizer step.
 
     Raises:
-        ValueError: if the layers do not come in pairs, or the temperature is not
-            positive.
+        ValueError: if the layers do not form pairs, or the temperature is not positive.
 
     Source: CRD: Tian et al., "Contrastive Representation Distillation" (2020), section
     3; for the softmax van den Oord et al., "Representation Learning with Contrastive
@@ -66,7 +65,7 @@ class Contrastive(FeatureLoss):
         self.temperature = temperature
 
     def build(self, student, teacher):
-        """Creates an embedding for each layer of the student, then of the teacher."""
+        """Creates an embedding for each student layer, then for each teacher layer."""
         super().build(student, teacher)
         self.adapters = [
             linear_map(shape[-1], self.dimension) for shape in (*student, *teacher)

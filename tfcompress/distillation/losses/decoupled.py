@@ -1,4 +1,4 @@
-"""Soft targets, the true class and the others apart."""
+"""Soft targets, with the true class separated from the others."""
 
 from keras import ops
 
@@ -8,26 +8,26 @@ from tfcompress.distillation.losses.kl import two_classes
 from tfcompress.distillation.losses.labels import class_probabilities
 from tfcompress.distillation.losses.temperature import TEMPERATURE, temperature_at
 
-# Stands for minus infinity, of which differences are not defined.
+# Stands for minus infinity, whose differences are undefined.
 _LOWEST = -1e30
 
 
 class Decoupled(DistillationLoss):
-    """`KL` in two parts with weights of their own.
+    """`KL` in two parts with separate weights.
 
         L = T² (α KL(b_t ‖ b_s) + β KL(o_t ‖ o_s))
 
-    where `b = (p, 1 - p)` has the probability of the labelled class and of all others
-    together, and `o` those of the others among themselves; the first part says how hard
-    the example is, the second is most of what teachers know. `KL` is the same with
-    α = 1 and β = 1 - p_t, which is small just where the teacher is sure. The class of
-    labels that are probabilities is the most probable one.
+    where `b = (p, 1 - p)` holds the probability of the labelled class and that of all
+    others together, and `o` the distribution among the others; the first part tells how
+    hard the example is, the second carries most of the teacher's knowledge. `KL` is the
+    special case α = 1 and β = 1 - p_t, which is small exactly where the teacher is
+    confident. If labels are probabilities, the most probable class is used.
 
     Args:
-        temperature: T, positive, or a `keras.optimizers.schedules` object of the
-            optimizer step.
-        alpha: α, weight of the labelled class, not negative.
-        beta: β, weight of the others, not negative.
+        temperature: T, positive, or a `keras.optimizers.schedules` object, a function of
+            the optimizer step.
+        alpha: α, weight of the labelled class, at least 0.
+        beta: β, weight of the other classes, at least 0.
 
     Raises:
         ValueError: if the temperature is not positive, a weight is negative, or there
@@ -56,7 +56,7 @@ class Decoupled(DistillationLoss):
         """The loss of each prediction."""
         if labels is None:
             raise ValueError(
-                "Decoupled tells the labelled class from the others, but there are no "
+                "Decoupled separates the labelled class from the others, but there are no "
                 "labels: pass them to fit, or use KL, which needs none."
             )
         temperature = temperature_at(self.temperature, step)
@@ -72,7 +72,7 @@ class Decoupled(DistillationLoss):
 
 
 def divergence(wanted, found):
-    """KL divergence `(...)` of log probabilities `(..., classes)`."""
+    """KL divergence `(...)` of log-probabilities `(..., classes)`."""
     return ops.sum(ops.exp(wanted) * (wanted - found), axis=-1)
 
 

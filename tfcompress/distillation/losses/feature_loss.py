@@ -13,7 +13,7 @@ LAYERS = Each(Text(), "layer names")
 class FeatureLoss(DistillationLoss):
     """A loss on the outputs of inner layers, by default a sum over pairs of them.
 
-    `compare` says how far a pair is apart.
+    `compare` returns the distance of a pair.
     """
 
     student_reads = "features"
@@ -24,16 +24,16 @@ class FeatureLoss(DistillationLoss):
         self.teacher_layers = teacher_layers and list(teacher_layers)
 
     def build(self, student, teacher):
-        """Checks that the features come in pairs."""
+        """Checks that the features form pairs."""
         if len(student) != len(teacher):
             raise ValueError(
                 f"{type(self).__name__} compares layers in pairs, but got {len(student)} "
-                f"of the student and {len(teacher)} of the teacher: name as many layers "
-                "in student_layers as in teacher_layers."
+                f"of the student and {len(teacher)} of the teacher: name the same number "
+                "of layers in student_layers and teacher_layers."
             )
 
     def compare(self, student, teacher):
-        """The loss `(batch,)` of one layer of the student beside one of the teacher."""
+        """The loss `(batch,)` between a layer of the student and one of the teacher."""
         raise NotImplementedError
 
     def __call__(self, student, teacher, labels=None, step=0):
@@ -43,11 +43,11 @@ class FeatureLoss(DistillationLoss):
 
 
 def check_ranks(loss, student, teacher, least=2):
-    """Raises unless the shapes of each pair have one rank, at least `least`."""
+    """Raises unless the shapes of each pair have the same rank, at least `least`."""
     for pair in zip(student, teacher, strict=True):
         ranks = [len(shape) for shape in pair]
         if ranks[0] != ranks[1] or ranks[0] < least:
-            kind = "of one rank" if least == 2 else "of positions and channels"
+            kind = "of equal rank" if least == 2 else "of positions and channels"
             raise ValueError(
                 f"{type(loss).__name__} compares features {kind}, but got shapes "
                 f"{pair[0]} of the student and {pair[1]} of the teacher: name other "
@@ -61,7 +61,7 @@ def as_features(features):
 
 
 def as_targets(features):
-    """The features as float32 tensors that get no gradient."""
+    """The features as float32 tensors without a gradient."""
     return [ops.stop_gradient(feature) for feature in as_features(features)]
 
 
@@ -98,8 +98,8 @@ def channel_means(feature):
 def to_common_resolution(student, teacher):
     """Both features on the coarser of their grids, axis by axis.
 
-    A coarse position is the mean of the finer ones it covers, by area where it covers
-    them in part.
+    A coarse position is the mean of the finer ones that it covers, weighted by area where
+    it covers them partly.
 
     >>> fine, coarse = np.array([[[1.0], [3.0], [5.0], [7.0]]]), np.zeros((1, 2, 1))
     >>> to_common_resolution(fine, coarse)[0][0, :, 0].numpy()
@@ -112,8 +112,8 @@ def to_common_resolution(student, teacher):
         if None in sizes:
             raise ValueError(
                 f"Features of shapes {tuple(student.shape)} and {tuple(teacher.shape)} "
-                "cannot be brought to one resolution: give both models inputs of a "
-                "fixed size."
+                "cannot be brought to the same resolution: give both models inputs of "
+                "a fixed size."
             )
         student, teacher = (_pooled(f, axis, min(sizes)) for f in (student, teacher))
     return student, teacher
@@ -140,7 +140,7 @@ def root(squares):
 
 
 def unit(vectors, axis=-1):
-    """Vectors of Euclidean length one in the same directions; zero stays zero.
+    """Vectors of Euclidean length one with the same directions; zero stays zero.
 
     >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).numpy()
     array([[0.6, 0.8],

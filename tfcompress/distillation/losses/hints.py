@@ -1,4 +1,4 @@
-"""Features like the teacher's."""
+"""Matches the teacher's features."""
 
 import keras
 from keras import ops
@@ -13,22 +13,22 @@ from tfcompress.distillation.losses.feature_loss import (
 
 
 class Hints(FeatureLoss):
-    """Mean squared difference of features, after a linear map that is learned.
+    """Mean squared difference of features, after a learned linear map.
 
         L = Σ_layers mean (r(F_s) - F_t)²
 
-    with `r` a 1x1 convolution (a dense layer at each position) to the teacher's number
-    of channels, and nothing where the numbers are equal. The finer of two resolutions is
-    averaged to the coarser. The paper has half the sum of squares in place of the mean,
-    one pair of layers, and a larger convolution in place of averaging.
+    where `r` is a 1x1 convolution (a dense layer at each position) to the teacher's number
+    of channels, or the identity if the numbers are equal. The finer of two resolutions is
+    averaged to the coarser one. The paper has half the sum of squares instead of the mean,
+    one pair of layers, and a larger convolution instead of averaging.
 
     Args:
         student_layers: names of layers with outputs `(batch, ..., channels)`, or None to
             choose them by resolution.
-        teacher_layers: as many names of layers of the teacher.
+        teacher_layers: names of as many layers of the teacher.
 
     Raises:
-        ValueError: if the layers do not come in pairs of one rank.
+        ValueError: if the layers do not form pairs of the same rank.
 
     Source: Romero et al., "FitNets: Hints for Thin Deep Nets" (2015), equation 3.
 

@@ -7,18 +7,19 @@ from tfcompress.distillation.losses.temperature import TEMPERATURE, temperature_
 
 
 class KL(DistillationLoss):
-    """The divergence of the student's softened probabilities from the teacher's.
+    """KL divergence of the student's softened probabilities from the teacher's.
 
         L = T² Σ_i p_i (log p_i - log q_i),  p = softmax(t / T),  q = softmax(s / T)
 
-    with logits `s` of the student and `t` of the teacher. Gradient: `T (q - p)`, which
-    for a high temperature tends to `(s - t) / classes` (means taken off): the factor T²
-    keeps its size beside that of a loss on labels. Cross entropy with `p` has the same
-    gradient. A single unit is a choice between two classes with logits `(0, s)`.
+    with the logits `s` of the student and `t` of the teacher. The gradient is `T (q - p)`,
+    which tends to `(s - t) / classes` (after subtracting the means) at high temperatures:
+    the factor T² keeps its size comparable to that of a loss on labels. Cross entropy with
+    `p` has the same gradient. A single unit is a choice between two classes with logits
+    `(0, s)`.
 
     Args:
-        temperature: T, positive, or a `keras.optimizers.schedules` object of the
-            optimizer step.
+        temperature: T, positive, or a `keras.optimizers.schedules` object, a function of
+            the optimizer step.
 
     Raises:
         ValueError: if the temperature is not positive.
@@ -46,7 +47,7 @@ class KL(DistillationLoss):
 
 
 def two_classes(logits):
-    """Logits of at least two classes: a single one is held against zero.
+    """Logits of at least two classes: a single one is compared with zero.
 
     >>> two_classes(np.array([[3.0]], "float32")).numpy()
     array([[0., 3.]], dtype=float32)

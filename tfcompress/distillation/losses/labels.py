@@ -1,18 +1,18 @@
-"""Labels beside logits."""
+"""Labels in the form of logits."""
 
 from keras import ops
 
 
 def class_probabilities(labels, logits):
-    """Labels as probabilities `(..., classes)`, of the shape of the logits.
+    """Labels as probabilities `(..., classes)`, in the shape of the logits.
 
     Args:
         labels: class indices `(...)` or `(..., 1)`, or probabilities (one-hot)
             `(..., classes)`.
-        logits: `(..., classes)` of at least two classes.
+        logits: `(..., classes)`, at least two classes.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not match.
 
     >>> class_probabilities(np.array([2, 0]), np.zeros((2, 3))).numpy()
     array([[0., 0., 1.],
@@ -27,7 +27,7 @@ def class_probabilities(labels, logits):
     if len(labels.shape) == rank - 1:
         return ops.one_hot(ops.cast(labels, "int32"), classes, dtype="float32")
     raise ValueError(
-        f"Labels of shape {tuple(labels.shape)} do not fit logits of shape "
-        f"{tuple(logits.shape)}: expected class indices, one for each prediction, or "
+        f"Labels of shape {tuple(labels.shape)} do not match logits of shape "
+        f"{tuple(logits.shape)}: expected class indices, one per prediction, or "
         f"probabilities of {classes} classes."
     )

@@ -8,16 +8,16 @@ from tfcompress.distillation.losses.kl import two_classes
 
 
 class Logits(DistillationLoss):
-    """Half the squared distance of the logits.
+    """Half the squared distance between the logits.
 
         L = 1/2 Σ_i (s_i - t_i)²
 
-    Divided by the number of classes, the centred one is what `KL` tends to for a high
-    temperature. The other one serves regressions too.
+    Divided by the number of classes, the centered form is the limit of `KL` at high
+    temperatures. The other form also suits regression.
 
     Args:
-        centered: whether the mean over the classes is taken off first. Logits that were
-            made of probabilities are known up to a constant only, and need it. A single
+        centered: whether the mean over the classes is subtracted first. Logits computed
+            from probabilities are known only up to a constant and need this. A single
             unit is then a choice between two classes with logits `(0, s)`.
 
     Source: Ba and Caruana, "Do Deep Nets Really Need to be Deep?" (2014), section 2.2;
@@ -36,11 +36,11 @@ class Logits(DistillationLoss):
 
     @property
     def reads_constant(self):
-        """Whether a number added to all logits makes a difference."""
+        """Whether a constant added to all logits makes a difference."""
         return not self.centered
 
     def __call__(self, student, teacher, labels=None, step=0):
-        """The distance of each prediction."""
+        """The distance for each prediction."""
         gap = two_classes(student) - ops.stop_gradient(two_classes(teacher))
         if self.centered:
             gap = gap - ops.mean(gap, axis=-1, keepdims=True)

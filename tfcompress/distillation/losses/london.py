@@ -1,4 +1,4 @@
-"""Lipschitz constants like the teacher's."""
+"""Matches the teacher's Lipschitz constants."""
 
 import itertools
 
@@ -18,33 +18,33 @@ from tfcompress.distillation.losses.pairs import gram
 
 
 class London(FeatureLoss):
-    """How much the spectral norms of what lies between consecutive layers differ.
+    """Difference of the spectral norms of the maps between consecutive layers.
 
         L = 1/2 Σ_k β^(k-K) ((‖M_k^t‖ - ‖M_k^s‖) / ‖M_k^t‖)²
         M_k = (F_kᵀ F_{k+1})ᵀ (F_kᵀ F_{k+1}),  k = 1 … K
 
     with the features of layer `k` flattened to `(batch, d_k)`: the transmitting matrix
     `M_k` stands for the weights between the layers, and its largest eigenvalue for their
-    Lipschitz constant. It is found as that of the product of the Gram matrices of
-    `F_k` and `F_{k+1}`, which is `(batch, batch)` however large `d` is, by power
-    iteration. Gradient: the exact one of the norm, with the vector held constant.
+    Lipschitz constant. Power iteration finds it as the largest eigenvalue of the product
+    of the Gram matrices of `F_k` and `F_{k+1}`, which is `(batch, batch)` however large
+    `d` is. The gradient of the norm is exact, with the vector held constant.
 
-    It is one number for the batch, given to each example. The norms grow with the batch
-    and the numbers of features, so that a thinner student makes up for these by larger
-    activations. The authors' code differs: it takes a matrix `(channels, channels)` of
+    The loss is one number per batch, assigned to each example. The norms grow with the
+    batch and the number of features, so a thinner student compensates with larger
+    activations. The authors' code differs: it takes a matrix `(channels, channels)` for
     each example over its positions, after an adapter, and absolute differences.
 
     Args:
-        student_layers: names of at least two layers, in the order they run, or None to
+        student_layers: names of at least two layers, in execution order, or None to
             choose them by resolution.
-        teacher_layers: as many names of layers of the teacher.
-        beta: β, at least 1: how much more each module weighs than the one before it.
-            With 2 the weights are those of the authors' code, 1/2 for the last.
+        teacher_layers: names of as many layers of the teacher.
+        beta: β, at least 1: the ratio of each module's weight to that of the previous
+            one. With 2, the weights are those of the authors' code, 1/2 for the last.
         iterations: steps of the power iteration, 1 to 1000.
 
     Raises:
-        ValueError: if the layers do not come in pairs, are less than two, or an argument
-            is out of range.
+        ValueError: if the layers do not form pairs, there are fewer than two, or an
+            argument is out of range.
 
     Source: Shang et al., "Lipschitz Continuity Guided Knowledge Distillation" (2021),
     section 3.
@@ -67,17 +67,17 @@ class London(FeatureLoss):
         self.iterations = iterations
 
     def build(self, student, teacher):
-        """Checks that something lies between the layers."""
+        """Checks that there are at least two layers."""
         super().build(student, teacher)
         if len(student) < 2:
             raise ValueError(
-                "London compares what lies between two layers, but got "
+                "London needs at least two layers, but got "
                 f"{len(student)}: name two or more in student_layers and in "
                 "teacher_layers."
             )
 
     def __call__(self, student, teacher, labels=None, step=0):
-        """The loss of the batch, for each example."""
+        """The loss of the batch, repeated for each example."""
         found, wanted = (
             transmitting_norms([flat(feature) for feature in features], self.iterations)
             for features in (as_features(student), as_targets(teacher))
@@ -93,16 +93,16 @@ def transmitting_norms(features, iterations):
 
         ‖AᵀA‖ = ‖A u‖², A = F_kᵀ F_{k+1}, u the first right singular vector of A
 
-    `G_k G_{k+1}` of the Gram matrices has the eigenvalues of `AᵀA` but for zeros, and
-    an eigenvector `v` of that product gives `u = F_{k+1}ᵀ v`, up to its length.
+    The product `G_k G_{k+1}` of the Gram matrices has the eigenvalues of `AᵀA` except for
+    zeros, and its eigenvector `v` gives `u = F_{k+1}ᵀ v`, up to its length.
 
     Args:
         features: list of `(batch, d_k)`.
         iterations: steps of the power iteration.
 
     Returns:
-        A tensor `(layers - 1,)`. Its gradient, `u` held constant, is the exact one, since
-        `‖A u‖` changes with `u` in the second order only.
+        A tensor `(layers - 1,)`. Its gradient, with `u` held constant, is exact, since
+        `‖A u‖` depends on `u` only to second order.
 
     >>> first, second = np.diag([1.0, 2.0]), np.diag([2.0, 3.0])
     >>> transmitting_norms([first, second], iterations=20).numpy()
@@ -120,11 +120,11 @@ def transmitting_norms(features, iterations):
 
 def _top_vectors(matrices, iterations):
     """Vectors `(count, size)` that the matrices stretch most."""
-    # Scaled, since squares of these products may not fit a float32.
+    # Scaled, since squares of these products may exceed float32.
     largest = ops.max(ops.abs(matrices), axis=(1, 2), keepdims=True)
     matrices = ops.divide_no_nan(matrices, largest)
-    # Near the mean of positive features, yet not orthogonal to those without a mean. It
-    # is not random, since compiled by XLA one seed gives other numbers.
+    # Close to the mean of positive features, but not orthogonal to features without a mean.
+    # Not random, since the same seed gives other numbers when compiled by XLA.
     count = ops.arange(ops.shape(matrices)[1], dtype=matrices.dtype)
     vectors = 1 + ops.sin(count)[None, :, None]
     for _ in range(iterations):

@@ -4,12 +4,12 @@ from keras import ops
 
 from tfcompress.distillation.losses.feature_loss import flat, root
 
-# Squared distances of less than this part of the squared lengths are rounding errors.
+# Squared distances below this fraction of the squared lengths are rounding errors.
 _TOLERANCE = 1e-6
 
 
 def gram(feature):
-    """Products `(batch, batch)` of each example with each.
+    """Inner products `(batch, batch)` of all pairs of examples.
 
     >>> gram(np.array([[1.0, 2.0], [3.0, 4.0]])).numpy()
     array([[ 5., 11.],
@@ -20,17 +20,17 @@ def gram(feature):
 
 
 def centered_gram(feature):
-    """The same of the examples with their mean taken off.
+    """The same for the examples with their mean subtracted.
 
-    Distances and angles stay, and lose less to rounding.
+    Distances and angles stay the same, with less rounding error.
     """
     return gram(feature - ops.mean(feature, axis=0, keepdims=True))
 
 
 def distances(products):
-    """Euclidean distances `(batch, batch)` of examples with these products.
+    """Euclidean distances `(batch, batch)` of examples with these inner products.
 
-    Those of equal examples are zero, and so is their gradient.
+    Between equal examples, the distance and its gradient are zero.
 
     >>> distances(gram(np.array([[0.0, 0.0], [3.0, 4.0]]))).numpy()
     array([[0., 5.],
@@ -43,7 +43,7 @@ def distances(products):
 
 
 def huber(difference):
-    """x² / 2 where |x| ≤ 1, and |x| - 1/2 beyond.
+    """x² / 2 where |x| ≤ 1, and |x| - 1/2 elsewhere.
 
     >>> huber(np.array([0.5, -3.0])).numpy()
     array([0.125, 2.5  ])

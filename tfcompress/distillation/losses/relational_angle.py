@@ -1,4 +1,4 @@
-"""Angles between examples like the teacher's."""
+"""Matches the angles that the teacher's features form between examples."""
 
 from keras import ops
 
@@ -12,22 +12,23 @@ from tfcompress.distillation.losses.pairs import (
 
 
 class RelationalAngle(FeatureLoss):
-    """How much the angles that three examples of a batch form differ.
+    """Difference of the angles formed by three examples of a batch.
 
         L_j = mean_{i,k} huber(cos^s_ijk - cos^t_ijk)
         cos_ijk = ⟨e_ij, e_kj⟩,  e_ij = (x_i - x_j) / ‖x_i - x_j‖₂
 
-    over the triples of three examples with the corner `j`, `huber` of δ = 1. The mean of
-    `L_j` is that over all triples; the paper has the sum, and its code divides by batch³.
-    Student and teacher may have any numbers of features. It needs room for a few times
-    batch³ numbers. The authors weigh it twice as much as `RelationalDistance`.
+    over the triples of different examples with the corner `j`, where `huber` has δ = 1.
+    The mean of `L_j` is the mean over all triples; the paper has the sum, and its code
+    divides by batch³. Student and teacher may have any number of features. It needs memory
+    for a few times batch³ numbers. The authors weight it twice as much as
+    `RelationalDistance`.
 
     Args:
         student_layers: names of layers, or None for the last hidden one.
-        teacher_layers: as many names of layers of the teacher.
+        teacher_layers: names of as many layers of the teacher.
 
     Raises:
-        ValueError: if the layers do not come in pairs.
+        ValueError: if the layers do not form pairs.
 
     Source: RKD: Park et al., "Relational Knowledge Distillation" (2019), section 3.2.2.
 
@@ -52,7 +53,7 @@ def _cosines(feature):
     """Cosines `(corner, first, second)`; zero where an example is the corner."""
     products = centered_gram(feature)
     lengths = distances(products)
-    # ⟨x_i - x_j, x_k - x_j⟩ by products alone, since vectors may be long.
+    # ⟨x_i - x_j, x_k - x_j⟩ from inner products alone, since vectors may be long.
     to_corner = ops.diagonal(products)[:, None] - products
     sides = to_corner[:, :, None] - products[:, None, :] + products[None, :, :]
     return ops.divide_no_nan(sides, lengths[:, :, None] * lengths[:, None, :])

@@ -1,4 +1,4 @@
-"""Distances between examples like the teacher's."""
+"""Matches the distances that the teacher's features have between examples."""
 
 from keras import ops
 
@@ -12,22 +12,22 @@ from tfcompress.distillation.losses.pairs import (
 
 
 class RelationalDistance(FeatureLoss):
-    """How much the distances between the examples of a batch differ.
+    """Difference of the distances between the examples of a batch.
 
         L_i = mean_{j≠i} huber(d_ij^s - d_ij^t),  d_ij = ‖x_i - x_j‖₂ / μ
 
-    with μ the mean distance of all pairs of the batch and `huber` of δ = 1. The mean of
-    `L_i` is that over all pairs of two examples; the paper has the sum, and its code
-    counts the pairs of an example with itself too, which differ by nothing. Student and
-    teacher may have any numbers of features. The authors weigh it 1 for embeddings; in
-    classification 25 is usual.
+    where μ is the mean distance over all pairs of the batch and `huber` has δ = 1. The
+    mean of `L_i` is the mean over all pairs of different examples; the paper has the sum,
+    and its code also counts the pairs of an example with itself, which add nothing.
+    Student and teacher may have any number of features. The authors use weight 1 for
+    embeddings; 25 is usual in classification.
 
     Args:
         student_layers: names of layers, or None for the last hidden one.
-        teacher_layers: as many names of layers of the teacher.
+        teacher_layers: names of as many layers of the teacher.
 
     Raises:
-        ValueError: if the layers do not come in pairs.
+        ValueError: if the layers do not form pairs.
 
     Source: RKD: Park et al., "Relational Knowledge Distillation" (2019), section 3.2.1.
 

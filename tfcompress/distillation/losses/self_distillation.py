@@ -16,25 +16,25 @@ from tfcompress.distillation.losses.temperature import TEMPERATURE
 
 
 class SelfDistillation(FeatureLoss):
-    """What classifiers on inner layers lack to the labels and to the model's output.
+    """Loss of classifiers on inner layers against labels and the model's own output.
 
         L = Σ_layers (1 - α) CE(y, z) + α KL(teacher, z),  z = W mean_positions F + b
 
-    with `KL` of temperature T and its factor T². The classifiers are learned with the
-    model and then thrown away. Without labels it is the sum of `KL` alone. Use it
+    where `KL` has temperature T and its factor T². The classifiers are trained with the
+    model and then discarded. Without labels, the loss is the sum of `KL` alone. Use it
     without a teacher: `Distiller(model, losses="self_distillation")`, where the model's
-    own outputs teach, and get no gradient by it. The paper has convolutions in its
-    classifiers, and asks for features like the last ones as well.
+    own outputs are the teacher and get no gradient from it. The paper has convolutions in
+    its classifiers, and also matches inner features to the last ones.
 
     Args:
         student_layers: names of layers, or None to choose them by resolution.
-        temperature: T, positive, or a `keras.optimizers.schedules` object of the
-            optimizer step.
+        temperature: T, positive, or a `keras.optimizers.schedules` object, a function of
+            the optimizer step.
         alpha: α, weight of the soft targets, from 0 to 1.
 
     Raises:
         ValueError: if the temperature is not positive, α is out of range, or the outputs
-            are not one vector of logits for each example.
+            are not one vector of logits per example.
 
     Source: BYOT: Zhang et al., "Be Your Own Teacher" (2019), section 3.
 

@@ -1,4 +1,4 @@
-"""Similarities between examples like the teacher's."""
+"""Matches the similarities that the teacher's features have between examples."""
 
 from keras import ops
 
@@ -7,20 +7,20 @@ from tfcompress.distillation.losses.pairs import batch_size, gram
 
 
 class SimilarityPreserving(FeatureLoss):
-    """How much the similarities of the examples of a batch differ.
+    """Difference of the similarities between the examples of a batch.
 
         L_i = 1/b Σ_layers ‖g_i^s - g_i^t‖₂²,  g_i = G_i / ‖G_i‖₂
 
-    with `G = F Fᵀ` of the flattened features of the `b` examples. The mean of `L_i` is
-    the paper's `1/b² Σ_layers ‖·‖_F²`. Student and teacher may have any numbers of
-    features. Its weight is large, 3000 is usual.
+    where `G = F Fᵀ` for the flattened features of the `b` examples. The mean of `L_i` is
+    the paper's `1/b² Σ_layers ‖·‖_F²`. Student and teacher may have any number of
+    features. It needs a large weight; 3000 is usual.
 
     Args:
         student_layers: names of layers, or None to choose them by resolution.
-        teacher_layers: as many names of layers of the teacher.
+        teacher_layers: names of as many layers of the teacher.
 
     Raises:
-        ValueError: if the layers do not come in pairs.
+        ValueError: if the layers do not form pairs.
 
     Source: SP: Tung and Mori, "Similarity-Preserving Knowledge Distillation" (2019),
     section 3.

@@ -4,7 +4,7 @@ import keras
 
 from tfcompress.core.kinds import Instance, Number
 
-# 1 for the probabilities themselves, about 4 to see more of the small ones.
+# 1 keeps the probabilities; about 4 brings out the small ones.
 TEMPERATURE = Number(above=0) | Instance(
     keras.optimizers.schedules.LearningRateSchedule,
     "a keras.optimizers.schedules object whose values are",

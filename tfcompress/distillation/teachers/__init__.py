@@ -1,4 +1,4 @@
-"""Who teaches."""
+"""Teachers."""
 
 import os
 import pathlib
@@ -18,7 +18,7 @@ from tfcompress.interop.load import load_model
 
 
 def as_teacher(identifier):
-    """A `Teacher` for what a user names.
+    """The `Teacher` for what a user passes.
 
     Args:
         identifier: a Keras model; a list of teachers, which are averaged; the path of a

@@ -1,4 +1,4 @@
-"""Several teachers that speak as one."""
+"""Several teachers that act as one."""
 
 import hashlib
 import math
@@ -18,18 +18,18 @@ class Ensemble(Teacher):
 
         probabilities: z = log Σ_i w_i softmax(z_i)        logits: z = Σ_i w_i z_i
 
-    A single unit is a choice between two classes, so that its log-odds come out. The mean
-    of logits is the geometric mean of probabilities, up to a constant; it is the one for
-    numbers of a regression.
+    A single unit is a choice between two classes, so the result is its log-odds. The mean
+    of logits is the geometric mean of probabilities, up to a constant; use it for
+    regression.
 
     Args:
-        teachers: list of what a `Distiller` takes as a teacher: Keras models, paths,
-            other ensembles.
-        weights: a number for each, not negative, which sum to one; equal by default.
+        teachers: list of what `Distiller` takes as a teacher: Keras models, paths, other
+            ensembles.
+        weights: one non-negative number per teacher, which sum to 1; equal by default.
         average: "probabilities" or "logits".
 
     Raises:
-        ValueError: if there are no teachers, the weights are wrong, or the teachers'
+        ValueError: if there are no teachers, the weights are invalid, or the teachers'
             outputs differ.
 
     Example:
@@ -42,7 +42,7 @@ class Ensemble(Teacher):
         array([[0.871, 0.129]], dtype=float32)
 
     Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015),
-    section 2, arithmetic or geometric mean of the predictive distributions.
+    section 2: arithmetic or geometric mean of the predictive distributions.
     """
 
     def __init__(
@@ -58,32 +58,32 @@ class Ensemble(Teacher):
 
     @property
     def name(self):
-        """Those of its teachers."""
+        """The names of its teachers."""
         return f"ensemble of {', '.join(teacher.name for teacher in self.teachers)}"
 
     @property
     def variables(self):
-        """Those of its teachers."""
+        """The variables of its teachers."""
         return [v for teacher in self.teachers for v in teacher.variables]
 
     @property
     def supports_jit(self):
-        """Whether all of its teachers do."""
+        """Whether XLA can compile all of its teachers."""
         return all(teacher.supports_jit for teacher in self.teachers)
 
     @property
     def is_open(self):
-        """Whether all of its teachers are."""
+        """Whether all of its teachers may run."""
         return all(teacher.is_open for teacher in self.teachers)
 
     def fingerprint(self):
-        """A hash of its teachers' and the weights."""
+        """A hash of its teachers' fingerprints and the weights."""
         parts = [teacher.fingerprint() for teacher in self.teachers]
         parts += [self.average, *map(repr, self._weights)]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     def build(self, inputs, outputs=None, kinds=None):
-        """Lets each teacher get to know the student."""
+        """Builds each teacher for the student."""
         for teacher in self.teachers:
             teacher.build(inputs, outputs, kinds)
         if self.is_open:
@@ -107,7 +107,7 @@ class Ensemble(Teacher):
     def _kind_of(self, kinds):
         if "sigmoid" in kinds:
             return "sigmoid"
-        # Averaged probabilities have lost the constant, as those of a softmax.
+        # Averaged probabilities have lost the constant, like those of a softmax.
         averaged = self.average == "probabilities"
         return "softmax" if averaged or "softmax" in kinds else "logits"
 
@@ -120,7 +120,7 @@ class Ensemble(Teacher):
         return keras.tree.pack_sequence_as(answers[0], averaged)
 
     def logits(self, outputs):
-        """They are logits already."""
+        """The outputs, which are already logits."""
         return keras.tree.flatten(outputs)
 
 
@@ -150,13 +150,13 @@ def _checked(weights, count):
         return [1.0 / count] * count
     if len(weights) != count:
         raise ValueError(
-            f"weights={weights}: expected {count}, one number for each teacher."
+            f"weights={weights}: expected {count} numbers, one per teacher."
         )
     if not all(weight >= 0 for weight in weights) or not math.isclose(
         sum(weights), 1, rel_tol=1e-6
     ):
         raise ValueError(
-            f"weights={weights} sum to {sum(weights):.6g}: expected numbers that are not "
-            "negative and sum to 1, the parts of the teachers in the mean."
+            f"weights={weights} sum to {sum(weights):.6g}: expected non-negative numbers "
+            "that sum to 1, the share of each teacher in the mean."
         )
     return weights

@@ -1,4 +1,4 @@
-"""What teachers that are files share."""
+"""What all teachers read from files share."""
 
 import hashlib
 import os
@@ -12,12 +12,12 @@ from tfcompress.distillation.teachers.teacher import Teacher
 
 
 class FileTeacher(Teacher):
-    """A teacher that stays in its file; distillers are saved with the path alone.
+    """A teacher that stays in its file; a saved distiller holds only the path.
 
     Args:
-        path: of the file or folder.
-        kind: "sigmoid" or "logits": what outputs from 0 to 1 are that are no softmax.
-            By default, the student's own decide.
+        path: path of the file or folder.
+        kind: "sigmoid" or "logits": how to read outputs from 0 to 1 that are not a
+            softmax. By default, as the student's.
 
     Raises:
         ValueError: if `kind` is something else.
@@ -29,7 +29,7 @@ class FileTeacher(Teacher):
 
     @property
     def name(self):
-        """The path's."""
+        """The name of the file or folder."""
         return pathlib.Path(self.path).name
 
     def fingerprint(self):
@@ -40,7 +40,7 @@ class FileTeacher(Teacher):
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def output_kinds(self, outputs, student_kinds):
-        """Read off the values, and of `kind`."""
+        """Determined from the values and `kind`."""
         kinds = [self.kind] * len(outputs) if self.kind else student_kinds
         return super().output_kinds(outputs, kinds)
 
@@ -56,7 +56,7 @@ def named_inputs(inputs, names):
     A single input needs no name.
 
     Raises:
-        ValueError: if there are several, and they come without these names.
+        ValueError: if there are several without these names.
 
     >>> named_inputs(3, ["x"]), named_inputs({"b": 1, "a": 2}, ["a", "b"])
     ({'x': 3}, {'a': 2, 'b': 1})
@@ -74,9 +74,9 @@ def named_inputs(inputs, names):
 
 
 def ordered_outputs(outputs):
-    """Outputs in the structure that their names stand for.
+    """Outputs in the structure that their names describe.
 
-    One is itself; `output_0`, `output_1` are a list; other names stay.
+    A single output is itself; `output_0`, `output_1` are a list; other names stay.
 
     >>> ordered_outputs({"output_10": 3, "output_2": 2, "output_0": 1})
     [1, 2, 3]

@@ -10,7 +10,7 @@ from tfcompress.distillation.teachers.teacher import Teacher, hash_of
 
 @keras.saving.register_keras_serializable("tfcompress")
 class KerasTeacher(Teacher):
-    """A Keras model, compressed ones too, that runs in inference mode.
+    """A Keras model, compressed or not, that runs in inference mode.
 
     Args:
         model: a built Keras model.
@@ -25,7 +25,7 @@ class KerasTeacher(Teacher):
 
     @property
     def name(self):
-        """The model's."""
+        """The name of the model."""
         return self.model.name
 
     @property
@@ -35,7 +35,7 @@ class KerasTeacher(Teacher):
 
     @property
     def supports_jit(self):
-        """Whether all of its layers do."""
+        """Whether XLA can compile all of its layers."""
         return all(layer.supports_jit for layer in all_layers(self.model))
 
     def fingerprint(self):
@@ -44,8 +44,10 @@ class KerasTeacher(Teacher):
 
     def run(self, inputs):
         """The model's outputs."""
+        # A list of one input takes no array without a warning.
+        inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
         return self.model(inputs, training=False)
 
     def output_kinds(self, outputs, student_kinds):
-        """Read off the graph, and off the values."""
+        """Determined from the graph and the values."""
         return output_kinds(self.model, outputs)

@@ -19,19 +19,19 @@ from tfcompress.distillation.teachers.file import (
 class SavedModelTeacher(FileTeacher):
     """A folder that `keras_model.export` or `tf.saved_model.save` wrote.
 
-    It runs what Keras exported (`serve`), else what the module does when it is called,
-    else its only signature or "serving_default". A call takes the structure of inputs
-    that was saved; a signature takes several inputs by name. Outputs called `output_0`,
-    `output_1`, ... go by position, others by name.
+    It runs the endpoint that Keras exported (`serve`), else the module's call, else its
+    only signature or "serving_default". A call takes inputs in the saved structure; a
+    signature takes several inputs by name. Outputs called `output_0`, `output_1`, ... are
+    matched by position, others by name.
 
-    A graph can do anything, such as write files. It is opened where a person names the
-    folder, but not where a saved `Distiller` does: that one needs `safe_mode=False` in
-    `tfc.load_model` to learn from it, and can be used without.
+    A graph can do anything, such as write files. It is opened if a person names the
+    folder, but not if a saved `Distiller` does: that needs `safe_mode=False` in
+    `tfc.load_model` to train further, and can be used for inference without it.
 
     Args:
-        path: of the folder with `saved_model.pb`.
-        kind: what outputs from 0 to 1 are, "sigmoid" or "logits"; by default what the
-            student's are.
+        path: path of the folder with `saved_model.pb`.
+        kind: how to read outputs from 0 to 1, as "sigmoid" or "logits"; by default, as
+            the student's.
 
     Raises:
         ValueError: if the folder holds no function to call.
@@ -53,12 +53,12 @@ class SavedModelTeacher(FileTeacher):
         super().__init__(path, kind)
         self.is_open = not in_safe_mode()
         if self.is_open:
-            # What was loaded owns the variables, and has to live as long.
+            # The loaded object owns the variables and has to live as long.
             self._loaded = _loaded(self.path)
             self._function = self._called() or self._signature()
 
     def build(self, inputs, outputs=None, kinds=None):
-        """Runs the function once; one that is not open is taken to fit the student."""
+        """Runs the function once; one that may not run is assumed to match the student."""
         if self.is_open:
             return super().build(inputs, outputs, kinds)
         if outputs is None:
@@ -75,13 +75,13 @@ class SavedModelTeacher(FileTeacher):
 
     def _refuse(self):
         raise ValueError(
-            f"The teacher {self.path!r} is a SavedModel that a loaded file names; it was "
-            "not opened, since its graph can do anything, such as write files. If you "
-            "trust it, load the file with tfc.load_model(path, safe_mode=False)."
+            f"The teacher {self.path!r} is a SavedModel named by a loaded file; it was not "
+            "opened, since its graph can do anything, such as write files. If you trust "
+            "it, load the file with tfc.load_model(path, safe_mode=False)."
         )
 
     def _called(self):
-        """A function of inputs in the structure that was saved, or None."""
+        """A function of inputs in the saved structure, or None."""
         for name in ("serve", "__call__"):
             function = getattr(self._loaded, name, None)
             if getattr(function, "concrete_functions", ()):
@@ -93,7 +93,7 @@ class SavedModelTeacher(FileTeacher):
         return lambda inputs: function(*_cast(inputs, specs))
 
     def _signature(self):
-        """A function of inputs that go by name."""
+        """A function of named inputs."""
         signatures = dict(self._loaded.signatures)
         names = ["serving_default"] if "serving_default" in signatures else signatures
         if len(names) != 1:
@@ -113,10 +113,10 @@ class SavedModelTeacher(FileTeacher):
 
 
 def _loaded(path):
-    """Loads a SavedModel, outside of any `tf.distribute` strategy.
+    """Loads a SavedModel outside of any `tf.distribute` strategy.
 
-    Functions loaded in a scope run in replicas only, and a distiller is made outside of
-    them. Scopes belong to threads.
+    Functions loaded in a scope run only in replicas, but a distiller is created outside
+    of them. Scopes are per thread, so it is loaded in another thread.
     """
     if not tf.saved_model.contains_saved_model(path):
         refuse("SavedModelTeacher(path)", path, "the folder of a SavedModel")

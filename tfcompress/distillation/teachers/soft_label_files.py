@@ -1,14 +1,14 @@
 """Soft labels on disk: rows that are only ever appended, and an index in JSON.
 
     index.json    format, teacher, inputs, outputs
-    logits.bin    float32, little-endian; one row for each sample: its outputs in a line
-    keys.bin      two uint64 for each row: fingerprints of the sample and of its logits
-    lock          empty; locked by who writes
+    logits.bin    float32, little-endian; one row per sample: its outputs concatenated
+    keys.bin      two uint64 per row: fingerprints of the sample and of its logits
+    lock          empty; locked by the writer
 
-A row counts once its key is there. A run that was cut off leaves rows without keys, or
-after a loss of power keys of rows that never reached the disk: both are dropped. Other
-rows that do not have their fingerprint are damaged. Of several rows of a sample the last
-one counts: it was written because those before it were damaged.
+A row is valid once its key is there. An interrupted run leaves rows without keys or,
+after a power loss, keys of rows that never reached the disk: both are dropped. Other
+rows that do not match their fingerprint are damaged. If a sample has several rows, the
+last one counts: it was written because the earlier ones were damaged.
 """
 
 import contextlib
@@ -34,14 +34,14 @@ _BLOCK = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """What the rows are.
+    """Describes the rows.
 
     Attributes:
         teacher: the teacher's fingerprint.
-        inputs: `[shape, dtype]` of each input of one sample, None for open sizes.
-        shapes: of the logits of each output for one sample.
-        kinds: what the teacher's outputs were, see `output_kinds`.
-        structure: numbers of the outputs in the structure that the teacher returned.
+        inputs: `[shape, dtype]` of each input of one sample, None for unknown sizes.
+        shapes: shapes of the logits of each output for one sample.
+        kinds: kinds of the teacher's outputs, see `output_kinds`.
+        structure: indices of the outputs in the structure that the teacher returned.
     """
 
     teacher: str
@@ -52,12 +52,12 @@ class Index:
 
     @property
     def width(self):
-        """Numbers in a row."""
+        """Count of numbers in a row."""
         return sum(self.sizes)
 
     @property
     def sizes(self):
-        """Numbers of each output."""
+        """Count of numbers of each output."""
         return [math.prod(shape) for shape in self.shapes]
 
     def packed(self, rows):
@@ -73,7 +73,7 @@ class Index:
 
 
 def fingerprints(tree):
-    """A 64-bit number for each row of a batch, of the bytes of all its tensors.
+    """A 64-bit hash for each row of a batch, over the bytes of all its tensors.
 
     >>> x = np.array([[1, 2], [3, 4], [1, 2]], "uint8")
     >>> a, b, c = fingerprints(x).numpy()
@@ -81,7 +81,7 @@ def fingerprints(tree):
     (True, False)
     """
     prints = [tf.fingerprint(tensor) for tensor in keras.tree.flatten(tree)]
-    # Several inputs are one sample.
+    # Several inputs form one sample.
     joined = tf.fingerprint(tf.concat(prints, axis=-1)) if prints[1:] else prints[0]
     return tf.bitcast(joined, tf.uint64)
 
@@ -106,14 +106,14 @@ def read_index(path):
         return Index(**content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{str(file)!r} is no index of soft labels: {error}. Delete the folder and "
+            f"{str(file)!r} is not an index of soft labels: {error}. Delete the folder and "
             "precompute them again."
         ) from error
 
 
 @contextlib.contextmanager
 def locked(path):
-    """Keeps a folder, which it makes, for one writer, until that or its process ends.
+    """Creates a folder and locks it for one writer, until it or its process ends.
 
     Raises:
         ValueError: if another one writes there, the folder holds something else, or its
@@ -128,14 +128,14 @@ def locked(path):
         except OSError as error:
             reason = f"its file system cannot lock files ({error.strerror})"
             if isinstance(error, BlockingIOError):
-                reason = "another run of precompute is writing to it; wait for its end"
+                reason = "another run of precompute is writing to it; wait for it"
             raise ValueError(
                 f"Cannot write to {str(path)!r}: {reason}, or choose another folder."
             ) from error
         try:
             yield
         finally:
-            # Forked children have the file open too, perhaps for longer.
+            # Forked children also have the file open, perhaps for longer.
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
@@ -145,7 +145,7 @@ def _check_ours(folder):
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else {""}
     if names and not names & {INDEX, _LOCK}:
         raise ValueError(
-            f"{str(folder)!r} holds no soft labels but something else: choose a new "
+            f"{str(folder)!r} holds something other than soft labels: choose a new "
             "folder."
         )
 
@@ -157,7 +157,7 @@ def write_index(path, index):
 
 
 def read_rows(path, index):
-    """`(keys, prints, logits)` of the rows; prints and logits are read when looked at.
+    """`(keys, prints, logits)` of the rows; prints and logits are read on access.
 
     Args:
         path: of the folder.
@@ -165,7 +165,7 @@ def read_rows(path, index):
 
     Returns:
         The fingerprints of the samples and of their logits, each `(rows,)`, and the
-        logits, `(rows, width)`. The last row is whole, others may be damaged.
+        logits, `(rows, width)`. The last row is intact, others may be damaged.
     """
     keys = _mapped(pathlib.Path(path, "keys.bin"), _KEY, 1)[:, 0]
     logits = _mapped(pathlib.Path(path, "logits.bin"), np.dtype("<f4"), index.width)
@@ -182,14 +182,14 @@ def read_rows(path, index):
 
 
 def are_whole(prints, logits):
-    """Whether rows of logits have their fingerprints, `(rows,)`."""
+    """Whether rows of logits match their fingerprints, `(rows,)`."""
     starts = range(0, len(logits), _BLOCK)
     blocks = [fingerprints(logits[i : i + _BLOCK]).numpy() for i in starts]
     return np.concatenate([np.empty(0, "uint64"), *blocks]) == prints
 
 
 def newest(keys):
-    """Sorted keys, each once, and the row that counts for each.
+    """Sorted unique keys, and the row that counts for each.
 
     >>> newest(np.array([7, 5, 7, 9]))
     (array([5, 7, 9]), array([1, 2, 3]))
@@ -206,7 +206,7 @@ def _mapped(file, dtype, width):
 
 
 def cut(path, index, count):
-    """Drops all that comes after the first `count` rows."""
+    """Drops everything after the first `count` rows."""
     for name, size in (("logits.bin", index.width * 4), ("keys.bin", _KEY.itemsize)):
         with open(pathlib.Path(path, name), "ab") as file:
             file.truncate(count * size)

@@ -20,29 +20,28 @@ from tfcompress.distillation.teachers.soft_label_files import (
 )
 from tfcompress.distillation.teachers.teacher import Teacher
 
-# Rows that are looked up at once for arrays.
+# Rows looked up at a time for arrays.
 _ROWS = 1024
 
 
 @keras.saving.register_keras_serializable("tfcompress")
 class SoftLabels(Teacher):
-    """The logits that `precompute` stored, and the samples they belong to.
+    """The logits that `precompute` stored, together with their samples.
 
     A sample is found by a 64-bit fingerprint of its inputs' bytes, so order, shuffling
     and batch sizes do not matter, but dtypes and padding do. Sorted keys are searched in
-    memory, 16 bytes a sample; logits are mapped from the file and read when they are
-    needed. Of a million samples, two share a fingerprint by chance once in 37 million
-    times.
+    memory, 16 bytes per sample; logits are mapped from the file and read on demand. The
+    probability that any two of a million samples share a fingerprint is 1 in 37 million.
 
-    As the teacher of a `Distiller` it checks that classes and outputs fit; `fit` then
-    gets what `attach` returns.
+    As the teacher of a `Distiller`, it checks that classes and outputs match; pass what
+    `attach` returns to `fit`.
 
     Args:
-        path: of the folder.
+        path: path of the folder.
 
     Raises:
-        ValueError: if it holds no soft labels. That some of them are damaged shows when
-            they are read: an error then names them.
+        ValueError: if it holds no soft labels. Damaged rows are only noticed when they
+            are read: an error then names them.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -66,24 +65,24 @@ class SoftLabels(Teacher):
 
     @property
     def name(self):
-        """The folder's."""
+        """The name of the folder."""
         return pathlib.Path(self.path).name
 
     @property
     def kinds(self):
-        """What the outputs of the teacher were."""
+        """The kinds of the teacher's outputs."""
         return self._index.kinds
 
     @property
     def structure(self):
-        """Numbers of the outputs, in the structure that the teacher returned."""
+        """Indices of the outputs, in the structure that the teacher returned."""
         return self._index.structure
 
     def __len__(self):
         return len(self._keys)
 
     def build(self, inputs, outputs=None, kinds=None):
-        """Checks that classes and outputs are the student's."""
+        """Checks that classes and outputs match the student's."""
         if outputs is None:
             return
         flat_like(self.structure, outputs)
@@ -91,37 +90,37 @@ class SoftLabels(Teacher):
         own = [
             to_logits(output, kind) for output, kind in zip(flat, kinds, strict=True)
         ]
-        # Symbolic: an index may say any shape.
+        # Symbolic, since an index may claim any shape.
         shapes = [(len(flat[0]), *shape) for shape in self._index.shapes]
         taught = [keras.KerasTensor(shape) for shape in shapes]
         checked_logits(taught, own)
 
     def run(self, inputs):
-        """Soft labels cannot be asked."""
+        """Raises, since soft labels cannot be called."""
         raise ValueError(
             f"The soft labels {self.name!r} come with the data: pass what "
             "soft.attach(dataset) returns to fit and evaluate."
         )
 
     def attach(self, dataset):
-        """Puts the logits beside the labels.
+        """Adds the logits to the labels.
 
-        Samples are looked up as they are, so what changes them at random has to come
-        after: `soft.attach(dataset).map(augment)`. The student then sees other images
-        than the teacher saw.
+        Samples are looked up as they are, so random changes have to come afterwards:
+        `soft.attach(dataset).map(augment)`. The student then sees different images from
+        those the teacher saw.
 
         Args:
             dataset: a `tf.data.Dataset` of batches `x`, `(x, y)` or `(x, y,
                 sample_weight)`; or such arrays, where only a tuple separates x and y.
 
         Returns:
-            Of a dataset, one of `(x, Taught(y, logits))`, with sample weights if there
-            were any; of arrays, such a tuple. `y` is None without labels.
+            For a dataset, one of `(x, Taught(y, logits))`, with sample weights if there
+            were any; for arrays, such a tuple. `y` is None without labels.
 
         Raises:
             ValueError: if a sample is unknown: at once if it is in the first batch, else
-                when a dataset gets there.
-            TypeError: if it is something else.
+                when the dataset gets there.
+            TypeError: if `dataset` is something else.
         """
         check_fits(self._index.inputs, described(dataset), self.name)
         if not isinstance(dataset, tf.data.Dataset):
@@ -165,15 +164,15 @@ class SoftLabels(Teacher):
         if not whole.all():
             raise ValueError(
                 f"The soft labels {self.name!r} are damaged: rows "
-                f"{sorted(rows[~whole].tolist())[:10]} of logits.bin are not what was "
-                "written. Call tfc.distillation.precompute for this data, which asks the "
-                "teacher for them again."
+                f"{sorted(rows[~whole].tolist())[:10]} of logits.bin differ from what was "
+                "written. Call tfc.distillation.precompute for this data to compute them "
+                "again."
             )
         return logits
 
 
 def unpacked(batch):
-    """`(x, y, sample_weight)` of an element as Keras takes it, None for what is absent.
+    """`(x, y, sample_weight)` of an element as Keras takes it, None where absent.
 
     >>> unpacked(([1], 2)), unpacked({"a": 1}), unpacked(([1],))
     (([1], 2, None), ({'a': 1}, None, None), ([1], None, None))
@@ -188,7 +187,7 @@ def unpacked(batch):
 
 
 def described(data):
-    """`[shape, dtype]` of each input of one sample, None for open sizes.
+    """`[shape, dtype]` of each input of one sample, None for unknown sizes.
 
     Args:
         data: a dataset of batches, or arrays; see `SoftLabels.attach`.
@@ -214,12 +213,12 @@ def described(data):
 
 
 def check_fits(known, given, name):
-    """Raises if inputs, as `described`, have other shapes or dtypes than known ones."""
+    """Raises if inputs, as `described`, differ in shape or dtype from the known ones."""
     if len(given) != len(known) or not all(map(_fits, given, known)):
         raise ValueError(
             f"These soft labels belong to other data: a sample of {name!r} is "
             f"{_in_words(known)}, one of this data {_in_words(given)}. Expected batches "
-            "of the same, in the same dtype."
+            "of the same shape and dtype."
         )
 
 

@@ -9,15 +9,15 @@ from tfcompress.distillation.outputs import flat_like, sums_to_one, to_logits
 
 
 class Teacher(Plugin):
-    """Something that answers inputs with logits, and never learns.
+    """Returns logits for inputs, and is never trained.
 
     Attributes:
-        model: the Keras model whose inner layers can be looked at, or None.
-        variables: what has to be saved with a distiller.
+        model: the Keras model whose inner layers can be read, or None.
+        variables: variables that have to be saved with a distiller.
         supports_jit: whether XLA can compile it.
-        can_be_asked: whether it answers any inputs; else `y` has to hold its answers.
-        is_open: whether it may run; what would run code of a file does not in safe mode.
-        structure: numbers of the outputs, in the structure that `run` returns.
+        can_be_asked: whether it takes any inputs; else `y` has to hold its answers.
+        is_open: whether it may run; in safe mode, code from a file may not.
+        structure: indices of the outputs, in the structure that `run` returns.
     """
 
     model = None
@@ -28,20 +28,20 @@ class Teacher(Plugin):
     structure = 0
 
     def run(self, inputs):
-        """What the teacher returns for inputs, in its own structure."""
+        """The teacher's outputs for inputs, in its own structure."""
         raise NotImplementedError
 
     def fingerprint(self):
-        """A string that is another for another teacher: a hash of its weights."""
+        """A string that differs between teachers: a hash of the weights."""
         return hash_of(self.variables)
 
     def output_kinds(self, outputs, student_kinds):
-        """What each output is, "logits", "softmax" or "sigmoid".
+        """The kind of each output: "logits", "softmax" or "sigmoid".
 
-        Without a graph to look at, sigmoids are taken for such where the student's are.
+        Without a graph, outputs are taken for sigmoids where the student's are sigmoids.
 
         Raises:
-            ValueError: if there is no student and the values may be either.
+            ValueError: if there is no student and the values are ambiguous.
         """
         return [
             self._kind(output, kind)
@@ -57,21 +57,21 @@ class Teacher(Plugin):
             return "sigmoid"
         raise ValueError(
             f"The teacher {self.name!r} returns numbers from 0 to 1, which may be logits "
-            "or the probabilities of sigmoids. Say which: SavedModelTeacher or "
+            "or the probabilities of sigmoids. Specify which: SavedModelTeacher or "
             "TFLiteTeacher(path, kind='sigmoid'), or kind='logits'."
         )
 
     def build(self, inputs, outputs=None, kinds=None):
-        """Gets to know its inputs, and a student.
+        """Prepares for given inputs and a student.
 
         Args:
             inputs: some inputs of the student.
-            outputs: what the student returned for them; None if there is no student.
-            kinds: what each of its outputs is, see `output_kinds`.
+            outputs: the student's outputs for them; None if there is no student.
+            kinds: the kind of each of these outputs, see `output_kinds`.
 
         Raises:
-            ValueError: if the teacher cannot be called on the inputs, or its outputs
-                are others than the student's.
+            ValueError: if the teacher cannot be called on the inputs, or its outputs do
+                not match the student's.
         """
         answer = self._answer(inputs, "dataset's" if outputs is None else "student's")
         count = len(keras.tree.flatten(answer))
@@ -95,8 +95,8 @@ class Teacher(Plugin):
             raise ValueError(
                 f"The teacher {self.name!r} cannot be called on the {whose} inputs "
                 f"({_described(inputs)}): {_first_line(error)} A teacher has to take "
-                "the same inputs; put what it needs, such as keras.layers.Resizing, "
-                "into a model before it."
+                "the same inputs; wrap it in a model that first applies what it needs, "
+                "such as keras.layers.Resizing."
             ) from error
 
     def _check(self, output, kind, own, own_kind):
@@ -108,12 +108,12 @@ class Teacher(Plugin):
         if kind != own_kind and "sigmoid" in (kind, own_kind) and own.shape[-1] > 1:
             raise ValueError(
                 f"The teacher {self.name!r} returns {_KINDS[kind]}, the student "
-                f"{_KINDS[own_kind]}: end both in a sigmoid (each unit its own choice), "
-                "or neither (one of several classes)."
+                f"{_KINDS[own_kind]}: end both in a sigmoid (each unit a separate "
+                "choice), or neither (one of several classes)."
             )
 
     def logits(self, outputs):
-        """What `run` returned, as a list of float32 logits."""
+        """The outputs of `run`, as a list of float32 logits."""
         flat = keras.tree.flatten(outputs)
         return [
             to_logits(output, kind)
@@ -121,7 +121,7 @@ class Teacher(Plugin):
         ]
 
     def __call__(self, inputs):
-        """A list of float32 logits, one for each output of the student."""
+        """A list of float32 logits, one entry per output of the student."""
         return self.logits(self.run(inputs))
 
 
@@ -136,7 +136,7 @@ def hash_of(variables):
 
 _KINDS = {
     "logits": "logits",
-    "softmax": "probabilities of classes (softmax)",
+    "softmax": "class probabilities (softmax)",
     "sigmoid": "probabilities of single units (sigmoid)",
 }
 

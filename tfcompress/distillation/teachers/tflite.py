@@ -15,25 +15,24 @@ from tfcompress.runtime.interpreter import Interpreter
 
 @keras.saving.register_keras_serializable("tfcompress")
 class TFLiteTeacher(FileTeacher):
-    """A `.tflite` file, run by `tfc.Interpreter`; integer files take real numbers too.
+    """A `.tflite` file, run by `tfc.Interpreter`; integer files also take real numbers.
 
-    Files are made for one sample as a rule, and their shapes are fixed inside, so a batch
-    runs sample by sample. Convolutions hardly lose by it; large dense layers, which read
-    all weights for each sample, take many times as long as in Keras. With more than one
-    epoch, `tfc.distillation.precompute` asks the file once and for all. XLA cannot
-    compile it.
+    Files are usually made for one sample, with fixed shapes inside, so a batch runs sample
+    by sample. This hardly slows convolutions down; large dense layers, which read all
+    weights for each sample, take many times as long as in Keras. For more than one epoch,
+    `tfc.distillation.precompute` runs the file only once. XLA cannot compile it.
 
-    Several inputs go by name. Outputs called `output_0`, `output_1`, ... go by position,
-    others by name.
+    Several inputs are passed by name. Outputs called `output_0`, `output_1`, ... are
+    matched by position, others by name.
 
     Args:
-        path: of the file.
-        kind: what outputs from 0 to 1 are, "sigmoid" or "logits"; by default what the
-            student's are.
+        path: path of the file.
+        kind: how to read outputs from 0 to 1, as "sigmoid" or "logits"; by default, as
+            the student's.
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if the file is no TFLite model or an operation is not supported.
+        ValueError: if the file is not a TFLite model or an operation is not supported.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -63,7 +62,7 @@ class TFLiteTeacher(FileTeacher):
         answers = tf.numpy_function(
             self._ask, arguments, [tf.float32] * len(returned), stateful=False
         )
-        answers = tf.nest.flatten(answers)  # Eagerly, one comes without its list.
+        answers = tf.nest.flatten(answers)  # In eager mode, one comes without its list.
         for answer, detail in zip(answers, returned.values(), strict=True):
             answer.set_shape((arguments[0].shape[0], *detail["shape"][1:]))
         return ordered_outputs(dict(zip(returned, answers, strict=True)))
@@ -78,6 +77,6 @@ class TFLiteTeacher(FileTeacher):
 
 
 def _cast(tensor, detail):
-    """In the file's dtype, but real where integers stand for real numbers."""
+    """The tensor in the file's dtype, or real if integers stand for real numbers."""
     scale, _ = detail["quantization"]
     return tf.cast(tensor, tf.float32 if scale else tf.as_dtype(detail["dtype"]))

@@ -1,4 +1,4 @@
-"""How sure a network with early exits is of its answer."""
+"""Measures of how confident a network with early exits is in its answer."""
 
 from tfcompress.core.nouns import ExitRule
 from tfcompress.core.plugin import register

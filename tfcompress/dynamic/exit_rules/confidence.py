@@ -1,4 +1,4 @@
-"""The probability of the likeliest class."""
+"""The probability of the most likely class."""
 
 import numpy as np
 
@@ -17,5 +17,5 @@ class Confidence(ExitRule):
     """
 
     def __call__(self, probabilities):
-        """Scores of each exit and sample."""
+        """Scores `(exits, samples)`."""
         return np.max(probabilities, axis=-1)

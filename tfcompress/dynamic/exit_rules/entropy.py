@@ -1,4 +1,4 @@
-"""How far the probabilities are from even."""
+"""How far the probabilities are from uniform."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from tfcompress.core.nouns import ExitRule
 
 
 class Entropy(ExitRule):
-    """One minus the entropy's share of its maximum, from 0 (all equal) to 1 (certain).
+    """One minus the normalised entropy, from 0 (all equal) to 1 (certain).
 
         s = 1 + Σ_c p_c ln p_c / ln C
 
@@ -20,7 +20,7 @@ class Entropy(ExitRule):
     """
 
     def __call__(self, probabilities):
-        """Scores of each exit and sample."""
+        """Scores `(exits, samples)`."""
         p = np.asarray(probabilities)
         terms = p * np.log(np.maximum(p, np.finfo(p.dtype).tiny))
         return 1 + terms.sum(axis=-1) / np.log(p.shape[-1])

@@ -6,10 +6,10 @@ from tfcompress.core.nouns import ExitRule
 
 
 class Patience(ExitRule):
-    """How many exits before this one gave the same answer without a break.
+    """How many consecutive exits just before this one gave the same answer.
 
-    A threshold of 1 lets a sample leave at the first exit that confirms the one before
-    it. Scores are whole numbers, so that a network with few exits has few budgets.
+    A threshold of 1 lets a sample leave at the first exit that confirms the previous one.
+    Scores are integers, so a network with few exits can meet only few budgets.
 
     Source: PABEE: Zhou et al., "BERT Loses Patience" (2020), section 3.2.
 
@@ -20,7 +20,7 @@ class Patience(ExitRule):
     """
 
     def __call__(self, probabilities):
-        """Scores of each exit and sample."""
+        """Scores `(exits, samples)`."""
         answers = np.argmax(probabilities, axis=-1)
         scores = np.zeros(answers.shape, int)
         for i in range(1, len(answers)):

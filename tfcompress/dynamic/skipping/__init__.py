@@ -1,4 +1,4 @@
-"""Residual networks that choose for each sample what to run."""
+"""Residual networks that choose what to run for each sample."""
 
 from tfcompress.dynamic.skipping.block_drop import BlockDrop
 from tfcompress.dynamic.skipping.channel_skip import ChannelSkip

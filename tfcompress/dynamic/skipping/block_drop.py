@@ -1,4 +1,4 @@
-"""A network that looks at a sample once and says which blocks another one runs."""
+"""A network that looks at a sample once and decides which blocks another one runs."""
 
 import keras
 from keras import ops
@@ -21,50 +21,50 @@ from tfcompress.dynamic.skipping.rewards import check_one_loss
 
 @keras.saving.register_keras_serializable("tfcompress")
 class BlockDrop(GatedModel):
-    """A policy network decides from the input which residual blocks run.
+    """A policy network that decides from the input which residual blocks run.
 
         u_k ~ Bernoulli(α p_k + (1 - α)(1 - p_k)),  p = σ(policy(x)),  α = 0.8
 
-    in training; otherwise u_k = 1 where p_k > 0.5 (the likeliest choice, MAP). The policy
-    learns from the reward
+    in training; otherwise u_k = 1 where p_k > 0.5 (the most likely choice, MAP). The
+    policy learns from the reward
 
         R(u) = 1 - (Σ_k u_k / K)²  if the prediction is right, else -penalty
 
-    by the gradient of `-(R(u) - R(MAP)) log P(u) - entropy_weight H`, where H is the mean
-    entropy of a block's choice. The last block
-    is free to be dropped first, and one more every `curriculum_steps / K` steps; those
-    before it run.
+    with the gradient of `-(R(u) - R(MAP)) log P(u) - entropy_weight H`, where H is the
+    mean entropy of a block's choice. At first only the last block may be dropped, and one
+    more every `curriculum_steps / K` steps; the blocks before them always run.
 
-    Train the policy first, then both together with `joint`, where the network, which was
-    frozen until then, learns from the loss of the drawn choice.
+    Train the policy first, then both together with `joint`: the network, frozen until
+    then, now learns from the loss of the drawn choice.
 
     It compiles, trains, evaluates, predicts and saves like any Keras model. Labels are
-    class numbers or one-hot. While it trains, all blocks run, twice for each sample.
+    class indices or one-hot. In training, all blocks run, twice for each sample.
 
     Args:
         model: a trained Keras classifier with residual blocks and one output. It is not
             changed.
-        policy: a built model from the same inputs to one logit for each block; None for
-            three convolutions (dense layers for inputs without positions) of a twentieth
-            of the model's MACs at most.
+        policy: a built model from the same inputs to one logit per block; None for three
+            convolutions (dense layers for inputs without positions) with at most a
+            twentieth of the model's MACs.
         at: names of the additions at the end of blocks, or regular expressions for them;
             None for all blocks with identity shortcuts.
-        penalty: what a wrong prediction costs.
-        entropy_weight: of the policy's entropy, which keeps it from settling too early.
-        curriculum_steps: steps until all blocks are free; 0 for all from the start.
+        penalty: cost of a wrong prediction, at least 0.
+        entropy_weight: weight of the policy's entropy, which keeps it from settling too
+            early; at least 0.
+        curriculum_steps: steps until all blocks may be dropped; 0 for all from the start.
         joint: whether the network learns too; `block_drop.joint` may be set before
             `compile`.
-        name: of the model.
+        name: name of the model.
 
     Attributes:
-        blocks: names of the blocks that may be dropped, in the order in which they run.
+        blocks: names of the blocks that may be dropped, in execution order.
 
     Raises:
-        TypeError: if a model is no Keras model.
+        TypeError: if a model is not a Keras model.
         ValueError: if a block is unknown or changes the shape, the model has several
-            outputs, the policy does not fit, or none can be made that is small enough.
+            outputs, the policy does not match, or no policy can be made small enough.
 
-    Metrics: `macs`, the mean share of MACs, those of the policy included.
+    Metrics: `macs`, the mean share of MACs, including those of the policy.
 
     Source: Wu et al., "BlockDrop: Dynamic Inference Paths in Residual Networks" (2018).
 
@@ -98,7 +98,7 @@ class BlockDrop(GatedModel):
             raise ValueError(
                 f"BlockDrop(model): model {model.name!r} has the outputs "
                 f"{', '.join(self.output_names)}; expected one, the scores of classes. "
-                "Make one of it with keras.Model(model.inputs, model.outputs[0])."
+                "Select one with keras.Model(model.inputs, model.outputs[0])."
             )
         self.penalty, self.entropy_weight = penalty, entropy_weight
         self.curriculum_steps = curriculum_steps
@@ -110,7 +110,7 @@ class BlockDrop(GatedModel):
 
     @property
     def joint(self):
-        """Whether the network learns too; before `compile` it may be changed."""
+        """Whether the network learns too; may be changed before `compile`."""
         return self._joint
 
     @joint.setter
@@ -122,7 +122,7 @@ class BlockDrop(GatedModel):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """The policy's loss in training, and the task's unless the network is frozen."""
+        """The policy's loss in training, plus the task's unless the network is frozen."""
         run = self._run_of(x, y_pred, training)
         self._macs_metric.update_state(self._used(run["gates"]))
         if not training:
@@ -134,7 +134,7 @@ class BlockDrop(GatedModel):
         )
         free = self._choice.free()
         loss = _policy_loss(run, advantages, free, self.entropy_weight)
-        # The next step sees it.
+        # The next step uses it.
         self._choice.advance(self.optimizer.iterations + 1, self.curriculum_steps)
         if self.joint:
             task = super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -179,13 +179,14 @@ class BlockDrop(GatedModel):
 
 
 def _policy_loss(run, advantages, free, entropy_weight):
-    """What has the gradient of REINFORCE.
+    """A loss whose gradient is that of REINFORCE.
 
     Args:
         run: with `gates` and `logits`, `(batch, blocks)`.
-        advantages: of what was drawn over the likeliest choice, for each sample.
+        advantages: reward of the drawn choice minus that of the most likely one, for each
+            sample.
         free: which blocks were drawn.
-        entropy_weight: of the mean entropy of a free block.
+        entropy_weight: weight of the mean entropy of a free block.
     """
     gates, free = ops.stop_gradient(run["gates"]), ops.cast(free, "float32")
     runs = bounded(run["logits"])

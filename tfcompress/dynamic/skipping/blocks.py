@@ -21,7 +21,7 @@ class Block:
         addition: the node that adds shortcut and branch.
         shortcut: the symbolic tensor x.
         branch: the symbolic tensor f(x), of the same shape.
-        nodes: those that compute f(x) from x, and nothing else.
+        nodes: the nodes that compute f(x) from x, and nothing else.
         macs: multiply-accumulates of f(x) for one sample.
     """
 
@@ -33,18 +33,18 @@ class Block:
 
     @property
     def name(self):
-        """That of the addition."""
+        """The name of the addition."""
         return self.addition.operation.name
 
 
 def find_blocks(model, graph, at=None):
-    """The residual blocks of a model, in the order in which they run.
+    """The residual blocks of a model, in execution order.
 
     Args:
         model: a flat functional model.
         graph: its `Graph`.
-        at: names of additions, or regular expressions for them; None for all blocks, of
-            nested ones the innermost.
+        at: names of additions, or regular expressions for them; None for all blocks, the
+            innermost of nested ones.
 
     Raises:
         ValueError: if there is no such block, it cannot be skipped, or blocks overlap.
@@ -62,7 +62,7 @@ def find_blocks(model, graph, at=None):
     if not blocks:
         raise ValueError(
             f"Model {model.name!r} has no block to skip: expected an addition x + f(x) of "
-            "a tensor and what layers make of it, in the same shape (an identity "
+            "a tensor and the output of layers on it, in the same shape (an identity "
             "shortcut)."
         )
     _check_apart(blocks)
@@ -76,7 +76,7 @@ def _is_addition(node):
 
 
 def _between(graph, start, end):
-    """The nodes that compute one tensor from another alone; None if there are others."""
+    """The nodes between two tensors; None if the later one needs other tensors too."""
     producers = {id(tensor): node for node in graph.nodes for tensor in node.outputs}
     found, waiting = {}, [end]
     while waiting:
@@ -93,7 +93,7 @@ def _between(graph, start, end):
 
 
 def _is_only_read_by(graph, nodes, addition):
-    """Whether nothing else of the model needs what a branch computes."""
+    """Whether nothing else in the model needs what a branch computes."""
     keys = {node.key for node in (*nodes, addition)}
     leaves = any(id(t) in graph.outputs for node in nodes for t in node.outputs)
     readers = [reader for node in nodes for reader in graph.consumers(node)]
@@ -101,7 +101,7 @@ def _is_only_read_by(graph, nodes, addition):
 
 
 def _node_macs(model, graph):
-    """`{node.key: MACs for one sample}`; a shared layer's are shared out to its calls."""
+    """`{node.key: MACs for one sample}`; a shared layer's are divided by its calls."""
     costs = macs(model)
     calls = collections.Counter(node.operation.name for node in graph.nodes)
 
@@ -133,7 +133,7 @@ def _why_not(graph, found, pattern):
             fault = _fault(graph, node)
             return f"Block {node.operation.name!r} cannot be skipped: {fault} {known}"
     return (
-        f"at={pattern!r} is no block of the model: expected the name of an addition "
+        f"at={pattern!r} is not a block of the model: expected the name of an addition "
         f"x + f(x).{did_you_mean(pattern, found)} {known}"
     )
 
@@ -144,10 +144,10 @@ def _fault(graph, node):
     before, after = _start_shape(graph, node), tuple(node.outputs[0].shape[1:])
     if before != after:
         return (
-            f"it changes the shape from {before} to {after}, and without its layers x "
-            "does not fit. Only identity shortcuts can be all that is left."
+            f"it changes the shape from {before} to {after}, so x does not fit without "
+            "its layers. Only blocks with identity shortcuts can be skipped."
         )
-    return "no input of it is made of the other one by layers that nothing else reads."
+    return "neither input is computed from the other by layers that nothing else reads."
 
 
 def _start_shape(graph, node):

@@ -1,4 +1,4 @@
-"""A network whose convolutions compute as many channels as a sample needs."""
+"""A network whose convolutions compute only as many channels as a sample needs."""
 
 import re
 import threading
@@ -35,40 +35,40 @@ _NUM_UNITS = 10
 
 @keras.saving.register_keras_serializable("tfcompress")
 class ChannelSkip(keras.Model):
-    """An agent says for each sample how many channels each convolution computes.
+    """An agent decides for each sample how many channels each convolution computes.
 
-    The output channels of a convolution are cut into `num_groups` nested groups; of the
+    The output channels of a convolution are divided into `num_groups` groups; for the
     choice a, the groups 0 … a are computed, and the others are zero. The agent, an LSTM
-    cell on the channel means of the inputs of all convolutions, estimates what is to be
-    gained by each choice (Q-learning):
+    cell on the channel means of the inputs of all convolutions, estimates the return of
+    each choice (Q-learning):
 
         Q_k(a_k) -> -cost_weight c_k (a_k + 1) / num_groups + max_a Q_(k+1)(a)
 
-    with the convolution's share c_k of all MACs, and minus the loss of the sample after
-    the last one. It takes the best; in training any with the probability `exploration`.
-    The network learns from the task meanwhile.
+    where c_k is the convolution's share of all MACs; after the last one, the return is
+    minus the loss of the sample. It takes the best choice; in training, a random one with
+    the probability `exploration`. The network learns from the task at the same time.
 
-    Masks stand for what would not be computed: training and files take as long as they
-    did. `macs_used` says what could be saved.
+    Channels that would not be computed are only masked: training and files take as long
+    as before. `macs_used` returns what could be saved.
 
     Args:
-        model: a built Keras model with convolutions and one output, best a trained one.
+        model: a built Keras model with convolutions and one output, preferably trained.
             It is not changed.
         at: names of convolutions, or regular expressions for them; None for all that
             follow another convolution.
-        num_groups: groups of channels.
-        cost_weight: what all MACs of the model cost.
-        exploration: the probability of a random choice in training.
-        name: of the model.
+        num_groups: number of groups of channels.
+        cost_weight: cost of all MACs of the model.
+        exploration: the probability of a random choice in training, 0 to 1.
+        name: name of the model.
 
     Attributes:
-        convolutions: names of those that the agent decides on, as they run.
+        convolutions: names of those that the agent decides on, in execution order.
 
     Raises:
-        TypeError: if `model` is no Keras model.
+        TypeError: if `model` is not a Keras model.
         ValueError: if a convolution is unknown, or has fewer channels than groups.
 
-    Metrics: `macs`, the mean share of MACs, those of the agent included.
+    Metrics: `macs`, the mean share of MACs, including those of the agent.
 
     Source: RNP: Lin et al., "Runtime Neural Pruning" (2017).
 
@@ -86,7 +86,7 @@ class ChannelSkip(keras.Model):
         {'second': array([4, 4, 4, 4])}
     """
 
-    # Weights of the model have the same names and rules in here.
+    # Rules that name weights of the model apply to this model too.
     wraps_model = True
 
     @checked
@@ -129,7 +129,7 @@ class ChannelSkip(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """The task's loss, and in training how far the agent's estimates are off."""
+        """The task's loss, in training plus the error of the agent's estimates."""
         total = super().compute_loss(x, y, y_pred, sample_weight, training)
         run = getattr(self._latest, "run", None)
         if run is None or run["outputs"] is not y_pred:
@@ -150,11 +150,11 @@ class ChannelSkip(keras.Model):
 
     @checked
     def decisions(self, x: Samples(), batch_size: Integer(1) = 32):
-        """How many groups of channels each sample uses.
+        """The number of groups of channels that each sample uses.
 
         Args:
             x: inputs.
-            batch_size: how many run at a time.
+            batch_size: samples per batch.
 
         Returns:
             `{convolution: array (samples,) of integers from 1 to num_groups}`.
@@ -164,11 +164,11 @@ class ChannelSkip(keras.Model):
 
     @checked
     def macs_used(self, x: Samples(), batch_size: Integer(1) = 32):
-        """The share of the model's MACs that each sample needs, the agent's included.
+        """The share of the model's MACs that each sample needs, including the agent's.
 
         Args:
             x: inputs.
-            batch_size: how many run at a time.
+            batch_size: samples per batch.
 
         Returns:
             Array `(samples,)`.
@@ -212,10 +212,10 @@ class ChannelSkip(keras.Model):
 
 @keras.saving.register_keras_serializable("tfcompress")
 class BestChoice(L.Layer):
-    """The place of the largest value; in training a random one now and then.
+    """The index of the largest value; in training sometimes a random one.
 
     Args:
-        exploration: the probability of a random one.
+        exploration: the probability of a random index.
     """
 
     def __init__(self, exploration, **kwargs):
@@ -267,7 +267,7 @@ class ChannelMask(L.Layer):
 
 
 class _Agent:
-    """Estimates for each convolution what its choices gain, one after the other."""
+    """Estimates the return of each convolution's choices, one after another."""
 
     def __init__(self, num_groups, exploration):
         self._num_groups, self._exploration = num_groups, exploration
@@ -277,18 +277,18 @@ class _Agent:
 
     @property
     def made(self):
-        """`values`, `(batch, convolutions, groups)`, and `choices`, one less."""
+        """`values`, `(batch, convolutions, groups)`, `choices`, `(batch, convolutions)`."""
         return {
             "values": ops.stack(self._all_values, axis=1),
             "choices": ops.concatenate(self._choices, axis=-1),
         }
 
     def masked(self, node):
-        """What takes the place of a call of a convolution."""
+        """A function that replaces a call of a convolution."""
         name = node.operation.name
 
         def stand_in(current):
-            # The agent looks on: what it learns does not change the network.
+            # The agent only observes: its gradient does not change the network.
             x = ops.stop_gradient(pooled(current(node.inputs[0]), f"{name}_agent"))
             features = L.Dense(_NUM_UNITS, name=f"{name}_agent_features")(x)
             if self._states is None:
@@ -304,18 +304,18 @@ class _Agent:
 
 
 def _prefer_all(layer):
-    """Has estimates begin with all groups as the best choice."""
+    """Makes all groups the best choice of the initial estimates."""
     kernel, bias = layer.get_weights()
     layer.set_weights([0.1 * kernel, np.linspace(-0.5, 0, len(bias))])
 
 
 def _estimation_error(values, choices, costs, task):
-    """The mean square of what Q-learning corrects.
+    """The mean squared error that Q-learning corrects.
 
     Args:
         values: estimates, `(batch, convolutions, groups)`.
         choices: `(batch, convolutions)`.
-        costs: of the choices.
+        costs: costs of the choices.
         task: the loss of each sample.
     """
     taken = ops.one_hot(ops.cast(choices, "int32"), values.shape[-1])
@@ -333,20 +333,20 @@ def _chosen(graph, at, num_groups):
     for pattern in at or ():
         if not any(_matches(node, [pattern]) for node in nodes):
             raise ValueError(
-                f"ChannelSkip(at): {pattern!r} is no convolution of the model: expected "
+                f"ChannelSkip(at): {pattern!r} is not a convolution of the model: expected "
                 f"{', '.join(names) or '(it has none)'}.{did_you_mean(pattern, names)}"
             )
     if not chosen:
         raise ValueError(
-            "ChannelSkip: the model has no convolution after its first one. Name those "
-            "to mask in `at`."
+            "ChannelSkip: the model has no convolution after its first one. Name the "
+            "convolutions to mask in `at`."
         )
     for node in chosen:
         if node.operation.filters < num_groups:
             raise ValueError(
                 f"ChannelSkip(num_groups): convolution {node.operation.name!r} has "
                 f"{node.operation.filters} channels, fewer than num_groups={num_groups}. "
-                "Take fewer groups, or leave it out of `at`."
+                "Use fewer groups, or leave it out of `at`."
             )
     return chosen
 

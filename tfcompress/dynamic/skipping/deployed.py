@@ -1,4 +1,4 @@
-"""A gated network as one that runs only what it needs."""
+"""Turns a gated network into one that runs only what it needs."""
 
 import keras
 
@@ -9,14 +9,14 @@ from tfcompress.dynamic.skipping.skipped_block import SkippedBlock
 
 
 def deployed(gated, name):
-    """A functional copy with a `SkippedBlock` in the place of each gated block.
+    """A functional copy with a `SkippedBlock` in place of each gated block.
 
-    A ReLU after the addition belongs to the block if x comes from a ReLU itself: then it
-    changes nothing where the block is skipped.
+    A ReLU after the addition becomes part of the block if x also comes from a ReLU: then
+    it changes nothing where the block is skipped.
 
     Args:
         gated: a flat functional model with `GatedAdd`, whose output has `"outputs"`.
-        name: of the copy.
+        name: name of the copy.
     """
     graph = Graph(gated)
     makers = {id(tensor): node for node in graph.nodes for tensor in node.outputs}

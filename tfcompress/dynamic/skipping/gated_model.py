@@ -1,4 +1,4 @@
-"""What residual networks with gates share, however the gates decide."""
+"""What all residual networks with gates share."""
 
 import threading
 
@@ -24,16 +24,16 @@ class GatedModel(keras.Model):
         model: a built Keras model.
         at: as for `find_blocks`.
         make_gates: `(inputs, blocks, total MACs) -> (gate_of, tensors)`, where
-            `gate_of(x, block) -> gate` makes a gate of 0 or 1, `(batch, 1)`, and
+            `gate_of(x, block) -> gate` returns a gate of 0 or 1, `(batch, 1)`, and
             `tensors()` returns all `gates` and their `logits`, `(batch, blocks)`.
-        name: of the model.
+        name: name of the model.
 
     Attributes:
-        blocks: names of the blocks that have a gate, in the order in which they run.
-        gated: the functional model of `outputs`, `gates` and `logits`.
+        blocks: names of the blocks that have a gate, in execution order.
+        gated: the functional model with `outputs`, `gates` and `logits`.
     """
 
-    # Weights of the model have the same names and rules in here.
+    # Rules that name weights of the model apply to this model too.
     wraps_model = True
 
     def __init__(self, model, at, make_gates, name):
@@ -59,7 +59,7 @@ class GatedModel(keras.Model):
 
     @property
     def output_names(self):
-        """The model's, by which losses and metrics may be given."""
+        """The model's output names, usable as keys for losses and metrics."""
         return self._output_names
 
     def call(self, inputs, training=None):
@@ -72,12 +72,12 @@ class GatedModel(keras.Model):
         run = getattr(self._latest, "run", None)
         flat = keras.tree.flatten(y_pred)
         if run is None or keras.tree.flatten(run["outputs"])[0] is not flat[0]:
-            # Keras, or a user, asks for the loss apart from the call.
+            # Keras, or a user, asks for the loss without the call.
             run = self.gated(x, training=training)
         return {k: ops.cast(run[k], "float32") for k in ("gates", "logits")}
 
     def _used(self, gates):
-        """The share of MACs of each sample."""
+        """The share of MACs that each sample uses."""
         return self._fixed_share + ops.sum(gates * self._shares, axis=-1)
 
     @checked
@@ -86,7 +86,7 @@ class GatedModel(keras.Model):
 
         Args:
             x: inputs.
-            batch_size: how many run at a time.
+            batch_size: samples per batch.
 
         Returns:
             `{block: boolean array (samples,)}`.
@@ -96,14 +96,14 @@ class GatedModel(keras.Model):
 
     @checked
     def macs_used(self, x: Samples(), batch_size: Integer(1) = 32):
-        """The share of the model's MACs that each sample uses, those of gates included.
+        """The share of the model's MACs that each sample uses, including those of gates.
 
         Args:
             x: inputs.
-            batch_size: how many run at a time.
+            batch_size: samples per batch.
 
         Returns:
-            Array `(samples,)`; above 1 where all blocks run, since gates cost some.
+            Array `(samples,)`; above 1 if all blocks run, since gates cost some MACs.
         """
         gates = self._predicted_gates(x, batch_size)
         return ops.convert_to_numpy(self._used(gates))
@@ -127,16 +127,16 @@ class GatedModel(keras.Model):
     def deployed(self):
         """A functional copy that runs only what it needs, for `tfc.export_tflite`.
 
-        In a file for one sample, blocks whose gate is closed take no time (`IF`). In files
-        of integers, rounding opens and closes gates that are near their threshold, which
-        may be more than the check of the file allows: compare the accuracy then, and
-        export with `verify=False`. Blocks that no sample runs stay float.
+        In a file for one sample, blocks whose gate is closed take no time (`IF`). In
+        integer files, rounding opens or closes gates near their threshold, which may exceed
+        what the check of the file allows: then compare the accuracy, and export with
+        `verify=False`. Blocks that no sample runs stay float.
         """
         return deployed(self.gated, self.name)
 
 
 def _gated(block, gate_of):
-    """What takes the place of the addition of a block."""
+    """A function that replaces the addition of a block."""
 
     def stand_in(current):
         x, branch = current(block.shortcut), current(block.branch)

@@ -1,4 +1,4 @@
-"""Small networks that say from the input of a block whether it runs."""
+"""Small networks that decide from the input of a block whether it runs."""
 
 import math
 
@@ -8,7 +8,7 @@ from keras import ops
 
 L = keras.layers
 
-# Gates begin with this probability of running their block.
+# Gates start with this probability of running their block.
 _INITIAL_PROBABILITY = 0.9
 _INITIAL_LOGIT = math.log(_INITIAL_PROBABILITY / (1 - _INITIAL_PROBABILITY))
 _NUM_UNITS = 10
@@ -26,7 +26,7 @@ def pooled(tensor, name):
 
 
 class PooledGates:
-    """A gate of two dense layers for each block, on the means of its channels."""
+    """A gate of two dense layers for each block, on its channel means."""
 
     def __call__(self, x, name):
         """The logit for the input of a block, `(batch, 1)`."""
@@ -35,9 +35,9 @@ class PooledGates:
 
 
 class RecurrentGates:
-    """One LSTM cell for all blocks, which remembers what it saw of a sample.
+    """One LSTM cell for all blocks, which remembers what it has seen of a sample.
 
-    Means of channels become inputs of the cell by a dense layer of each block.
+    A dense layer per block turns channel means into inputs of the cell.
     """
 
     def __init__(self):
@@ -66,8 +66,8 @@ GATES = {"pooled": PooledGates, "recurrent": RecurrentGates}
 class HardGate(keras.layers.Layer):
     """1 where the sigmoid of a logit is above 0.5, 0 elsewhere.
 
-    The gradient is that of the sigmoid. With `samples`, in training it is 1 with the
-    probability `sigmoid(logit)` and has no gradient.
+    The gradient is that of the sigmoid. With `samples`, it is 1 with the probability
+    `sigmoid(logit)` in training and has no gradient.
     """
 
     def __init__(self, samples=False, **kwargs):
@@ -96,7 +96,7 @@ def _hard(logits):
     def gradient(upstream):
         return upstream * probability * (1 - probability)
 
-    # Not `logits > 0`: in a file of integers, zero alone has no scale.
+    # Not `logits > 0`: in an integer file, a lone zero has no scale.
     return tf.cast(probability > 0.5, logits.dtype), gradient
 
 

@@ -11,10 +11,10 @@ from tfcompress.dynamic.skipping.gates import pooled
 
 L = keras.layers
 
-# Of a model's MACs.
+# Limit of a policy, as a share of the model's MACs.
 _MOST_SHARE = 0.05
 _CONVOLUTIONS = {3: L.Conv1D, 4: L.Conv2D, 5: L.Conv3D}
-# At first all blocks run, where nothing is drawn.
+# At first all blocks run if nothing is drawn.
 _INITIAL_LOGIT = math.log(9)
 
 
@@ -23,7 +23,7 @@ class Choice(keras.layers.Layer):
     """Which blocks run: 1 where the sigmoid of a logit is above 0.5, 0 elsewhere.
 
     In training it is drawn with the probability `bounded(logit)`. Only the last
-    `num_free` blocks may be left out.
+    `num_free` blocks may be skipped.
     """
 
     def __init__(self, **kwargs):
@@ -50,12 +50,12 @@ class Choice(keras.layers.Layer):
         return ops.cast(runs, logits.dtype)
 
     def free(self):
-        """Whether each block may be left out."""
+        """Whether each block may be skipped."""
         places = ops.arange(self._num_blocks, dtype="float32")
         return places >= self._num_blocks - self.num_free
 
     def advance(self, step, curriculum_steps):
-        """Frees one block more every `curriculum_steps / blocks` steps."""
+        """Frees one more block every `curriculum_steps / blocks` steps."""
         blocks = float(self._num_blocks)
         if curriculum_steps:
             passed = ops.cast(step, "float32") * (blocks / curriculum_steps)
@@ -72,7 +72,7 @@ def bounded(logits):
 
 
 def policy_gates(policy):
-    """What `GatedModel` makes gates with, of one policy for all of them."""
+    """The `make_gates` of `GatedModel` for one policy that decides all gates."""
 
     def make_gates(inputs, blocks, total):
         network = _checked(policy, inputs, blocks) or _default(inputs, blocks, total)
@@ -90,7 +90,7 @@ def policy_gates(policy):
 
 
 def _checked(policy, inputs, blocks):
-    """A copy of a policy that fits, or None."""
+    """A copy of a policy, checked to match; None for no policy."""
     if policy is None:
         return None
     copy = clone_layer(policy)
@@ -104,7 +104,7 @@ def _checked(policy, inputs, blocks):
         ) from error
     if shape[1:] != (len(blocks),):
         raise ValueError(
-            f"BlockDrop(policy): got a model of outputs {tuple(shape)}, expected (None, "
+            f"BlockDrop(policy): got a model with outputs {tuple(shape)}, expected (None, "
             f"{len(blocks)}): one logit for each of the blocks "
             f"{', '.join(block.name for block in blocks)}."
         )
@@ -115,16 +115,16 @@ def _default(inputs, blocks, total):
     shape = inputs[0].shape
     if len(inputs) > 1 or None in shape[1:] or len(shape) not in (2, *_CONVOLUTIONS):
         raise ValueError(
-            "BlockDrop(policy): a policy is made for one input of fixed sizes, got "
-            f"{[tuple(t.shape) for t in inputs]}. Pass a model of your own."
+            "BlockDrop(policy): the default policy needs one input of fixed size, got "
+            f"{[tuple(t.shape) for t in inputs]}. Pass your own model."
         )
     for width in (16, 8, 4, 2):
         network = _network(inputs[0], len(blocks), width)
         if sum(macs(network).values()) <= _MOST_SHARE * total:
             return network
     raise ValueError(
-        f"BlockDrop(policy): none of up to {_MOST_SHARE:.0%} of the model's {total:.0f} "
-        "MACs is left for a policy. Pass a model of your own."
+        f"BlockDrop(policy): no default policy fits into {_MOST_SHARE:.0%} of the "
+        f"model's {total:.0f} MACs. Pass your own model."
     )
 
 

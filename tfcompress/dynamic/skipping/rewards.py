@@ -1,4 +1,4 @@
-"""What decisions are rewarded by: the loss of each sample."""
+"""The loss of each sample, by which decisions are rewarded."""
 
 import keras
 from keras import ops
@@ -12,7 +12,7 @@ def check_one_loss(model):
     if loss is None or isinstance(loss, (dict, list, tuple)):
         raise ValueError(
             f"{type(model).__name__} rewards decisions by one loss: got "
-            f"compile(loss={loss!r}). Pass one loss, of a model with one output."
+            f"compile(loss={loss!r}). Pass one loss, for a model with one output."
         )
 
 

@@ -4,13 +4,13 @@ import keras
 
 
 def rewired_outputs(model, graph, stand_ins):
-    """Calls again what comes after calls that are replaced.
+    """Replaces some calls, and repeats all calls that follow them.
 
     Args:
         model: a fresh flat functional model, whose layers are called a second time.
         graph: its `Graph`.
-        stand_ins: `{node.key: function}`; the function takes what finds the new tensor
-            for one of the model, and returns the outputs of the call.
+        stand_ins: `{node.key: function}`; the function takes a lookup from the model's
+            tensors to the new ones, and returns the outputs of the call.
 
     Returns:
         Symbolic tensors in the structure of `model.output`.
@@ -33,7 +33,7 @@ def rewired_outputs(model, graph, stand_ins):
 
 
 def called_on(node, current):
-    """The outputs of a call, made once more on the new tensors."""
+    """The outputs of a call, repeated on the new tensors."""
     values = {id(tensor): current(tensor) for tensor in node.inputs}
     args, kwargs = node.arguments.fill_in(values)
     return node.operation(*args, **kwargs)

@@ -26,51 +26,50 @@ class SkipNet(GatedModel):
 
         y = x + g(x) f(x),  g in {0, 1}
 
-    Each gate g looks at the channel means of the block's input; where it is 0 the
-    block's output is x, bit for bit. Gates begin open with a probability of 0.9. The
-    loss is
+    Each gate g reads the channel means of the block's input; where it is 0, the block's
+    output is x, bit for bit. Gates start open with a probability of 0.9. The loss is
 
         L = L_task + cost_weight (share - target_macs)_+
 
-    where `share` is the batch's mean of the MACs that were used, those of gates
-    included, over the MACs of the model without gates. Two ways to train gates:
+    where `share` is the batch's mean of the MACs used, including those of gates, divided
+    by the MACs of the model without gates. There are two ways to train gates:
 
     - `"straight_through"`: a gate is 1 where its logit s is positive, and dg/ds is that
-      of σ(s). The first phase of the paper.
-    - `"reinforce"`: in training a gate is drawn with P(g = 1) = σ(s), and learns from
+      of σ(s). This is the first phase of the paper.
+    - `"reinforce"`: in training, a gate is drawn with P(g = 1) = σ(s) and learns from
       rewards; the other weights learn from the task as before (the paper's hybrid
       training, its second phase). The reward of gate k of N
 
           r_k = -L_task - λ Σ_{j>=k} g_j c_j
 
-      counts the cost c_j of the blocks from its own on, as a share of all MACs. λ is the
-      derivative of the penalty: `cost_weight`, or 0 where the target is met. The
+      counts the cost c_j of its own and all later blocks, as a share of all MACs. λ is
+      the derivative of the penalty: `cost_weight`, or 0 if the target is met. The
       gradient is that of `-policy_weight Σ_k (r_k - mean r_k) log P(g_k)`.
 
-    It compiles, trains, evaluates, predicts and saves like any Keras model. While it
-    trains, all blocks run for all samples. Gates also learn from what augmentation does
-    to the means of channels, so black margins of crops, which later images do not have,
-    lead them astray; mirrored ones do not.
+    It compiles, trains, evaluates, predicts and saves like any Keras model. In training,
+    all blocks run for all samples. Gates also learn from the effect of augmentation on
+    channel means, so black margins of crops, which later images do not have, mislead
+    them; mirrored margins do not.
 
     Args:
-        model: a built Keras model with residual blocks, best a trained one. It is not
+        model: a built Keras model with residual blocks, preferably trained. It is not
             changed.
         at: names of the additions at the end of blocks, or regular expressions for them;
             None for all blocks with identity shortcuts.
         gate: `"pooled"`: two dense layers for each block; `"recurrent"`: one LSTM cell
-            for all blocks, which knows what it saw before.
-        target_macs: the share of MACs below which nothing is to be saved any more.
-        cost_weight: of the penalty for MACs.
+            for all blocks, which remembers the earlier ones.
+        target_macs: the share of MACs below which there is no penalty.
+        cost_weight: weight of the penalty for MACs.
         gradient: `"straight_through"` or `"reinforce"`; `skip_net.gradient` may be set
             before `compile`.
-        policy_weight: of the reward's gradient.
-        name: of the model.
+        policy_weight: weight of the reward's gradient.
+        name: name of the model.
 
     Attributes:
-        blocks: names of the blocks that have a gate, in the order in which they run.
+        blocks: names of the blocks that have a gate, in execution order.
 
     Raises:
-        TypeError: if `model` is no Keras model.
+        TypeError: if `model` is not a Keras model.
         ValueError: if a block is unknown or changes the shape, or there is none.
 
     Metrics: `macs`, the mean share of MACs.
@@ -113,7 +112,7 @@ class SkipNet(GatedModel):
 
     @property
     def gradient(self):
-        """How gates learn; before `compile` it may be changed."""
+        """How gates learn; may be changed before `compile`."""
         return self._gradient
 
     @gradient.setter
@@ -126,7 +125,7 @@ class SkipNet(GatedModel):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """The task's loss, the penalty for MACs, and the gradient of the policy."""
+        """The task's loss, the penalty for MACs, and the policy's loss."""
         learns_by_rewards = self.gradient == "reinforce" and training
         if learns_by_rewards:
             check_one_loss(self)
@@ -184,12 +183,12 @@ def _gates_of_blocks(gate):
 
 
 def _policy_loss(run, task, costs):
-    """What has the gradient of REINFORCE.
+    """A loss whose gradient is that of REINFORCE.
 
     Args:
         run: with `gates` and `logits`, `(batch, blocks)`.
         task: the loss of each sample.
-        costs: of each block.
+        costs: cost of each block.
     """
     gates, logits = ops.stop_gradient(run["gates"]), run["logits"]
     later = ops.flip(ops.cumsum(ops.flip(gates * costs, -1), -1), -1)

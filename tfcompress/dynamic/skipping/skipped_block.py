@@ -1,4 +1,4 @@
-"""Residual blocks that take no time where they are skipped."""
+"""Residual blocks that take no time if they are skipped."""
 
 import keras
 import tensorflow as tf
@@ -9,10 +9,10 @@ from tfcompress.core.substituted import call_substituted
 
 @keras.saving.register_keras_serializable("tfcompress")
 class SkippedBlock(keras.layers.Layer):
-    """A whole residual block, run where a gate is 1, or its input, where it is 0.
+    """A residual block that runs where a gate is 1, and returns its input where it is 0.
 
-    For a batch of one only what is asked for runs: a `.tflite` file has the operation IF.
-    In larger batches all of it runs, for all samples.
+    For a batch of one, it runs only if needed: a `.tflite` file has the operation IF. In
+    larger batches, the block runs for all samples.
 
     Args:
         block: a functional model `x -> x + f(x)`.
@@ -49,11 +49,11 @@ class SkippedBlock(keras.layers.Layer):
 
 
 def _remade(values):
-    """A function that makes values anew in the graph of a branch.
+    """A function that creates values again in the graph of a branch.
 
-    Constants of the graph around it would be arguments of the branch, whose kernels could
-    not be packed, and whose batch norm could not be folded. So are what operations make
-    of constants, such as rounding. The rest is taken as it is.
+    Constants of the surrounding graph would become arguments of the branch, whose kernels
+    could then not be packed and whose batch norm could not be folded. The same holds for
+    what operations compute from constants, such as rounding. The rest is used as it is.
     """
     parts = [_constant_part(v) if tf.is_symbolic_tensor(v) else None for v in values]
 

@@ -1,15 +1,15 @@
-"""Signs as bits: 32 values a word, a set bit is -1 and a clear bit +1."""
+"""Signs as bits: 32 values per word; a set bit is -1 and a clear bit +1."""
 
 import numpy as np
 import tensorflow as tf
 
 WORD = 32
-# The value of each bit of a word of 32 bits with a sign.
+# The value of each bit of a signed 32-bit word.
 _PLACES = np.left_shift(np.uint32(1), np.arange(WORD, dtype=np.uint32)).view(np.int32)
 
 
 def num_words(channels):
-    """Words that hold so many values.
+    """The number of words that hold this many values.
 
     >>> num_words(1), num_words(32), num_words(33)
     (1, 1, 2)
@@ -18,13 +18,13 @@ def num_words(channels):
 
 
 def packed(is_negative):
-    """Bits of the last axis, `(..., channels)` to int32 `(..., words)`.
+    """Packs the last axis into bits, `(..., channels)` to int32 `(..., words)`.
 
-    Value `c` is bit `c % 32` of word `c // 32`, counted from the lowest; bits behind the
+    Value `c` is bit `c % 32` of word `c // 32`, counted from the lowest; bits after the
     last value are clear.
 
     Args:
-        is_negative: array of bool, True for -1.
+        is_negative: boolean array, True for -1.
 
     >>> packed(np.array([True, False, True]))
     array([5], dtype=int32)
@@ -37,7 +37,7 @@ def packed(is_negative):
 
 
 def packed_tensor(is_negative):
-    """`packed` for a tensor of bool."""
+    """`packed` for a boolean tensor."""
     behind = -is_negative.shape[-1] % WORD
     padding = [(0, 0)] * (is_negative.shape.rank - 1) + [(0, behind)]
     bits = tf.cast(tf.pad(is_negative, padding), tf.int32)

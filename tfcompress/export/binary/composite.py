@@ -6,16 +6,16 @@ import tensorflow as tf
 def composite(name, attributes, function):
     """A function of tensors that the converter writes as one custom operation.
 
-    Its arguments are the operation's inputs, in their order. Elsewhere it just runs.
+    Its arguments are the operation's inputs, in order. Outside the converter it just runs.
 
     Args:
-        name: of the operation, such as `"tfc.BConv2D"`.
+        name: name of the operation, such as `"tfc.BConv2D"`.
         attributes: `{name: integer}`, a flexbuffer map in the file.
-        function: of tensors, computes what the operation does.
+        function: function of tensors that computes what the operation does.
     """
     integers = {name: f"i: {int(value)}" for name, value in attributes.items()}
     marked = {"tfl_fusable_op": "b: true", **integers}
-    # A list of attributes in this form; under a mere name the function would be inlined.
+    # Attributes in this form; with only a name, the function would be inlined.
     attr = " ".join(
         f'attr {{ key: "{key}" value {{ {value} }} }}' for key, value in marked.items()
     )
@@ -25,7 +25,7 @@ def composite(name, attributes, function):
     )
 
     def call(*tensors):
-        # One trace a layer, of which TensorFlow warns where `traceable` itself is called.
+        # One trace per layer; TensorFlow warns about that if `traceable` itself is called.
         return traceable.get_concrete_function(*tensors)(*tensors)
 
     return call

@@ -1,4 +1,4 @@
-"""Binary operations read and write integers where conversions stand beside them."""
+"""Binary operations read and write integers where conversions are next to them."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -12,12 +12,12 @@ _WITH_VALUES = ("tfc.BConv2D", "tfc.BDense")
 
 
 def connect_directly(file, model):
-    """Removes conversions beside binary operations, which convert by themselves.
+    """Removes conversions next to binary operations, which convert by themselves.
 
-    The converter leaves all custom operations float: a DEQUANTIZE stands before them and
-    a QUANTIZE behind them in int8 files, and a DEQUANTIZE behind each float16 constant.
-    A ReLU before that QUANTIZE goes too if the range clips as it does.
-    Those constants get back what rounding took, by which signs could change.
+    The converter keeps all custom operations float: in int8 files there is a DEQUANTIZE
+    before and a QUANTIZE after them, and a DEQUANTIZE after each float16 constant. A ReLU
+    before that QUANTIZE is removed too if the range clips in the same way. The float16
+    constants are restored to their unrounded values, since rounding could change signs.
 
     Args:
         file: the object form of a `.tflite` model, edited in place.
@@ -35,7 +35,7 @@ def connect_directly(file, model):
         return
     shown = {t.buffer for graph in file.subgraphs for t in graph.tensors}
     shown |= {note.buffer for note in file.metadata or ()}
-    # The first buffer stands for none.
+    # The first buffer means "no buffer".
     drop_buffers(file, set(range(1, len(file.buffers))) - shown)
 
 
@@ -73,7 +73,7 @@ def _read_directly(file, graph, operation, place, dequantize, exact):
 
 
 def _write_directly(file, graph, operation):
-    """Lets an operation write what the one QUANTIZE behind it makes of its output."""
+    """Lets an operation write the integers that the single QUANTIZE after it makes."""
     passed, reader = [], _only_reader(graph, operation)
     if reader and operation_name(file, reader) in _CLIPS:
         passed, reader = [reader], _only_reader(graph, reader)
@@ -98,7 +98,7 @@ def _only_reader(graph, operation):
 
 
 def _lies_within(quantization, low, high):
-    """Whether int8 values themselves reach no further."""
+    """Whether int8 values cannot exceed these limits anyway."""
     step, zero_point = quantization.scale[0], quantization.zeroPoint[0]
     tolerance = step / 256
     reaches = [(level - zero_point) * step for level in (-128, 127)]

@@ -1,7 +1,7 @@
 """Layers that are the operations `tfc.BConv2D`, `tfc.BDense` and `tfc.BMaxPool2D`.
 
-What they compute here is what the operations are measured by. Activations are float, or
-bits as `bits` packs them. A kernel is one plane of bits `w = p`, or two for ternary
+The operations are tested against what the layers compute here. Activations are float,
+or bits as packed by `bits`. A kernel is one plane of bits `w = p`, or two for ternary
 weights, `w = (p + q) / 2`, where a zero is `p = +1, q = -1`.
 """
 
@@ -23,7 +23,7 @@ from tfcompress.export.binary.composite import composite
 class _BinaryLayer(keras.layers.Layer):
     """Sums of signed activations, then `multiplier sum + bias` or `sum < threshold`.
 
-    With `relu`, negative sums count as zero.
+    With `relu`, negative sums are treated as zero.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class _BinaryLayer(keras.layers.Layer):
         self.writes_bits = writes_bits
 
     def build(self, input_shape=None):
-        """Creates the packed kernel, and a factor and an offset or a threshold."""
+        """Creates the packed kernel, and either multiplier and bias or a threshold."""
         self.filter = self._add("filter", "int32", self._filter_shape())
         if self.writes_bits:
             self.thresholds = self._add("threshold", "int32")
@@ -125,7 +125,7 @@ class _BinaryLayer(keras.layers.Layer):
 
 
 class BConv2D(_BinaryLayer):
-    """Convolution of images, or bits of images, with a kernel of bits."""
+    """Convolution of images, or images of bits, with a kernel of bits."""
 
     operation_name = "tfc.BConv2D"
 
@@ -212,7 +212,7 @@ class BDense(_BinaryLayer):
 
 
 class BMaxPool2D(keras.layers.Layer):
-    """Max pooling of images of bits: +1 where one of a window is +1."""
+    """Max pooling of images of bits: +1 where any value of a window is +1."""
 
     def __init__(self, pool_size, strides, padding, **kwargs):
         super().__init__(trainable=False, **kwargs)
@@ -253,9 +253,9 @@ class BMaxPool2D(keras.layers.Layer):
 
 
 def _windows(images, sizes, strides, dilations, padding):
-    """The batch and how many windows of an image there are, down and across.
+    """The batch size, and the number of windows of an image, down and across.
 
-    Keras would find out by tracing the layer, which takes a hundred times as long.
+    Keras would determine it by tracing the layer, which takes a hundred times as long.
     """
     batch, *extents, _ = images.shape
     reach = [(size - 1) * d for size, d in zip(sizes, dilations, strict=True)]

@@ -1,4 +1,4 @@
-"""Puts binary operations into a model, in place of the layers that compute the same."""
+"""Replaces layers of a model by binary operations that compute the same."""
 
 import functools
 
@@ -26,7 +26,7 @@ L = keras.layers
 def with_binary_operations(model, only_signs=False):
     """A copy of a plain model in which binary layers are binary operations.
 
-    Between two of them stand bits only, if what is between them allows it: functions of
+    Only bits pass between two of them if the layers in between allow it: functions of
     single values, such as batch norm, become thresholds, and max pooling pools bits.
 
     Args:
@@ -34,8 +34,8 @@ def with_binary_operations(model, only_signs=False):
         only_signs: whether layers that read real values stay ordinary.
 
     Returns:
-        `(model, layers)`: the model itself if nothing was replaced, and a `BinaryLayer`
-        for each layer whose kernel has two or three values.
+        `(model, layers)`: the copy, or the model itself if nothing was replaced, and a
+        `BinaryLayer` for each layer whose kernel has two or three values.
     """
     if not any(map(binary_weights, all_layers(model))):
         return model, ()
@@ -45,7 +45,7 @@ def with_binary_operations(model, only_signs=False):
         reason = "call() of the subclassed model cannot be followed"
         return model, without_binary_operations(model, reason)
     if graph_model is not model and isinstance(graph_model.output, (list, tuple)):
-        # Files name such outputs by their places, which graphs do not.
+        # Files name such outputs by their positions, which graphs do not have.
         reason = "the subclassed model has several outputs"
         return model, without_binary_operations(model, reason)
     flat, origins = flatten_with_origins(graph_model)
@@ -63,7 +63,7 @@ def with_binary_operations(model, only_signs=False):
 
 
 def without_binary_operations(model, reason):
-    """A `BinaryLayer` for each layer that could be one, but stays ordinary."""
+    """A `BinaryLayer` for each layer that could be binary but stays ordinary."""
     return _ordinary(all_layers(model), reason)
 
 
@@ -90,7 +90,7 @@ def _rewritten(flat, graph, sites):
             outputs = keras.quantizers.fake_quant_with_min_max_vars(
                 outputs, *SIGN_RANGE
             )
-        # Held, so that no other tensor gets the same id.
+        # Kept alive, so that no other tensor gets the same id.
         unsigned[id(outputs)] = outputs, inputs
         return outputs
 
@@ -125,7 +125,7 @@ def _call_site(layer, activation, before_sign, inputs):
 
 
 def _on_bits(node):
-    """The layer that does to bits what a call does to values; None if it does nothing."""
+    """The layer that does for bits what a call does for values; None for no effect."""
     layer = node.operation
     if is_flatten(node):
         return L.Flatten(name=layer.name)
@@ -144,11 +144,11 @@ def _with_bits(site):
 
 
 def _with_values(graph, site):
-    """The layer, its activation or None, and the calls that it stands for too."""
+    """The layer, its activation or None, and the calls that it also replaces."""
     multiplier, bias, folded = site.weights.scale, site.bias, []
     name, activation = site.layer.name, None
     following = graph.only_consumer(site.node)
-    # The operation takes the ReLU of sums, before it adds anything.
+    # The operation applies the ReLU to the sums, before it adds anything.
     can_clip = not bias.any()
     relu = can_clip and site.layer.activation is keras.activations.relu
     if not relu and site.layer.activation is not keras.activations.linear:
@@ -207,7 +207,7 @@ def _made(site, name, **outputs):
 
 
 def _grouped(signs, layer):
-    """Signs of a dense layer by pixel of the image that it reads."""
+    """Signs of a dense layer, grouped by pixel of the image that it reads."""
     if isinstance(layer, BDense):
         return signs.reshape(len(signs), layer.groups, layer.channels)
     return signs

@@ -1,8 +1,8 @@
-"""Finds the signs of a graph and puts each where it is read.
+"""Finds the signs of a graph and moves each to where it is read.
 
-A sign is -1 or 1 everywhere, with 1 for zero, as the binary operations take it: that of
-`tfc.layers.QuantizedActivation`, and `where(x >= 0, 1, -1)`, which `tfc.strip` leaves of
-it. `keras.ops.sign` is none, since it is 0 for zero.
+A sign is -1 or 1 everywhere, with 1 for zero, as binary operations define it: that of
+`tfc.layers.QuantizedActivation`, and `where(x >= 0, 1, -1)`, into which `tfc.strip` turns
+it. `keras.ops.sign` does not count, since it is 0 for zero.
 """
 
 import keras
@@ -21,7 +21,7 @@ from tfcompress.quantization.activations.sign import Sign
 from tfcompress.quantization.layers.quantized_activation import QuantizedActivation
 
 L = keras.layers
-# These give the same whether the sign is taken before or after them.
+# These give the same result whether the sign is taken before or after them.
 _COMMUTES = (*PASSIVE, L.MaxPooling2D, L.GlobalMaxPooling2D, L.Flatten, L.Reshape)
 _TOLERANCE = 1 / 64
 
@@ -31,22 +31,22 @@ def is_sign(node):
     layer = node.operation
     if not isinstance(layer, QuantizedActivation):
         return False
-    # A ternary sign is a `Sign` too, with other values.
+    # A ternary sign is also a `Sign`, with other values.
     return type(layer.quantizer).forward is Sign.forward
 
 
 def reads_signs(model):
-    """Ids of the layers that read nothing but signs, whenever they are called.
+    """Ids of the layers that read only signs in all their calls.
 
-    What is found is what `tfc.export_tflite` finds: signs are seen through pooling,
-    flattening and what does nothing at inference. A subclassed model that cannot be
-    followed has no such layers.
+    It finds the same as `tfc.export_tflite`: signs are recognised through pooling,
+    flattening and layers that do nothing at inference. A subclassed model whose graph
+    cannot be followed has no such layers.
 
     Args:
         model: a built model, plain or compressed.
 
     Returns:
-        A set of `id(layer)`; of compressed layers the layers inside.
+        A set of `id(layer)`; for compressed layers, of the layers inside.
 
     >>> model = keras.Sequential([
     ...     keras.Input((8,)),
@@ -58,7 +58,7 @@ def reads_signs(model):
     ['second']
     """
     try:
-        # Parts of what trains in its own way compute with transformed weights else.
+        # Otherwise, parts of models with their own training would use transformed weights.
         with untransformed(model):
             graph_model, copied = as_graph_with_origins(
                 getattr(model, "inner", model), "find the signs of"
@@ -78,7 +78,7 @@ def reads_signs(model):
 
 
 def holds_signs(makers, tensor):
-    """Whether a tensor holds nothing but signs.
+    """Whether a tensor holds only signs.
 
     Args:
         makers: `{id(tensor): node}` of a model from `with_signs`.
@@ -94,8 +94,8 @@ def holds_signs(makers, tensor):
 def with_signs(flat):
     """A copy of a flat plain model in which each sign is one layer.
 
-    `tfc.strip` leaves `where(x >= 0, ones_like(x), -ones_like(x))` of it. The layer
-    stands as late as possible, behind pooling and flattening.
+    `tfc.strip` turns a sign into `where(x >= 0, ones_like(x), -ones_like(x))`. The layer
+    is placed as late as possible, after pooling and flattening.
     """
     graph = Graph(flat)
     sources = _sources(graph)
@@ -129,11 +129,11 @@ def _sources(graph):
 
     def maker(value):
         node = makers.get(id(value))
-        # Ranges may stand behind constants too.
+        # Constants may be followed by ranges too.
         return maker(node.inputs[0]) if node and is_fake_quant(node.operation) else node
 
     def constant(value):
-        """What a tensor is everywhere, 1 or -1; a number is itself."""
+        """The value of a constant tensor, 1 or -1; a number is returned as it is."""
         node = maker(value)
         if node is None:
             return value if isinstance(value, (int, float)) else None
@@ -168,7 +168,7 @@ def _kind(node):
 
 
 def _commuting_path(graph, sign):
-    """The sign, and what follows until its place."""
+    """The sign, and the calls that follow up to its new place."""
     path = [sign]
     while following := graph.only_consumer(path[-1]):
         leaves_model = any(id(t) in graph.outputs for t in following.outputs)

@@ -29,7 +29,7 @@ class Site:
         binarize: whether it reads signs.
         writer: the site that writes their bits, or None.
         path: the calls up to the sign `next_sign`, if it writes bits.
-        thresholds: the `Thresholds` that stand for them, or None.
+        thresholds: the `Thresholds` that replace them, or None.
         reason: why it writes values although a sign follows, or None.
     """
 
@@ -48,18 +48,18 @@ class Site:
 
     @property
     def bias(self):
-        """The layer's, or zeros."""
+        """The layer's bias, or zeros."""
         if not self.layer.use_bias:
             return np.zeros(self.num_outputs, np.float32)
         return self.layer.bias.numpy()
 
     @property
     def operation(self):
-        """Class of the layer to be."""
+        """Class of the layer that it becomes."""
         return BDense if isinstance(self.layer, L.Dense) else BConv2D
 
     def described(self):
-        """What is said of it."""
+        """Its `BinaryLayer`, for the result."""
         signs = "signs" if self.binarize else "values"
         return BinaryLayer(
             self.layer.name,
@@ -75,7 +75,7 @@ def find_sites(graph, only_signs=False):
     """`(sites, BinaryLayers that stay ordinary)` of a model from `with_signs`.
 
     Args:
-        graph: of the model.
+        graph: graph of the model.
         only_signs: whether layers that read real values stay ordinary.
     """
     makers = {id(t): node for node in graph.nodes for t in node.outputs}
@@ -87,7 +87,7 @@ def find_sites(graph, only_signs=False):
         binarize = holds_signs(makers, node.inputs[0])
         reason = _why_ordinary(graph, node, weights)
         if only_signs and not binarize:
-            reason = reason or "its inputs are no signs, and a codec packs its weights"
+            reason = reason or "its inputs are not signs, and a codec packs its weights"
         if reason:
             name = node.operation.name
             ordinary[name] = BinaryLayer(name, None, weights.planes, reason=reason)
@@ -112,12 +112,12 @@ def _why_ordinary(graph, node, weights):
     if sum(other.operation is layer for other in graph.nodes) > 1:
         return "it is called several times"
     if weights.packed_bytes >= 4 * weights.signs.size:
-        return "its bits, padded to whole words, would take more room"
+        return "its bits, padded to whole words, would take more space"
     return None
 
 
 def _join_with_readers(graph, site, sites):
-    """Lets a site write bits if all that read its signs are sites."""
+    """Lets a site write bits if all layers that read its signs are sites."""
     found = path_to_sign(graph, site.node) if site.binarize else None
     if found is None:
         return
@@ -146,5 +146,5 @@ def _join_with_readers(graph, site, sites):
 
 
 def _affine(site, sums):
-    """What a layer makes of its sums."""
+    """The layer's function of its sums."""
     return site.layer.activation(site.weights.scale * sums + site.bias)

@@ -1,4 +1,4 @@
-"""What is said of binary layers."""
+"""Describes binary layers."""
 
 import collections
 import dataclasses
@@ -9,9 +9,10 @@ class BinaryLayer:
     """What became of a layer whose kernel has two or three values.
 
     Attributes:
-        name: of the layer.
-        operation: in the file, such as `"tfc.BConv2D"`; None if it stays ordinary.
-        bits: of a weight, 1 or 2 (ternary).
+        name: name of the layer.
+        operation: operation in the file, such as `"tfc.BConv2D"`; None if the layer stays
+            ordinary.
+        bits: bits per weight, 1 or 2 (ternary).
         input: `"bits"`; `"signs"` of values; or `"values"`.
         output: `"bits"` or `"values"`.
         reason: why it stays ordinary, or why it writes values although a sign follows;
@@ -43,7 +44,7 @@ class BinaryLayer:
 
 
 def binary_lines(layers):
-    """One line for each kind of binary layer, with the names of those with reasons."""
+    """One line per kind of binary layer, with the names of layers with a reason."""
     groups = collections.defaultdict(list)
     for layer in layers:
         text = str(layer).removeprefix(f"{layer.name}: ")

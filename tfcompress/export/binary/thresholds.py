@@ -1,4 +1,4 @@
-"""Layers between integer sums and a sign, as a threshold for each channel."""
+"""Layers between integer sums and a sign, as one threshold per channel."""
 
 import dataclasses
 
@@ -24,12 +24,12 @@ _ELEMENTWISE_OPS = frozenset(
     TrueDivide
     """.split()
 )
-# Values looked at together, for each of which a few floats are held.
+# Values evaluated together; a few floats are held for each.
 _CHUNK = 2**21
 
 
 class NoThreshold(ValueError):
-    """What stands before a sign is no step function of the sum."""
+    """The layers before a sign are not a step function of the sum."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Thresholds:
 
     Attributes:
         threshold: int32 array `(channels,)`.
-        falls: bool array, the channels whose weights must change their signs for it.
+        falls: boolean array, the channels whose weights must be negated for this.
     """
 
     threshold: np.ndarray
@@ -48,7 +48,7 @@ class Thresholds:
 def path_to_sign(graph, node):
     """`(calls between a call and the one sign that they lead to, the sign)`.
 
-    None if there is anything else than functions of single values, max pooling and, at
+    None if there is anything other than functions of single values, max pooling and, at
     the end, flattening.
     """
     path = []
@@ -64,7 +64,7 @@ def path_to_sign(graph, node):
 
 
 def is_flatten(node):
-    """Whether a call makes rows of images."""
+    """Whether a call flattens images into rows."""
     layer = node.operation
     if isinstance(layer, L.Flatten):
         return layer.data_format == "channels_last"
@@ -78,7 +78,7 @@ def is_max_pooling(node):
 
 
 def has_elementwise_activation(layer):
-    """Whether a layer's activation looks at single values only."""
+    """Whether a layer's activation is a function of single values."""
     return getattr(layer.activation, "__name__", "") in _ELEMENTWISE_FUNCTIONS
 
 
@@ -94,21 +94,20 @@ def _is_allowed(node):
 
 
 def thresholds(start, path, num_channels, rank, reach):
-    """Evaluates layers on all sums and reads off where the result becomes negative.
+    """Evaluates layers on all possible sums to find where the result becomes negative.
 
-    `start` and the calls of `path` compute what they compute in Keras, with its
-    rounding. Max pooling between them lets through what is largest, so what follows it
-    must not fall.
+    `start` and the calls of `path` compute as in Keras, with its rounding. Max pooling
+    between them passes the largest value, so the functions after it must not decrease.
 
     Args:
-        start: what happens to the sums first, `tensor -> tensor`.
-        path: nodes, as of `path_to_sign`.
+        start: the first function of the sums, `tensor -> tensor`.
+        path: nodes, as returned by `path_to_sign`.
         num_channels: size of the last axis.
-        rank: of the activations, 2 or 4 usually.
+        rank: rank of the activations, usually 2 or 4.
         reach: sums are integers from `-reach` to `reach`.
 
     Raises:
-        NoThreshold: if a channel is negative neither below nor above some sum.
+        NoThreshold: if a channel is not negative exactly below or above some sum.
     """
     rows = max(_CHUNK // num_channels, 1)
     seen = _Seen(num_channels)
@@ -139,7 +138,7 @@ def _called(node, values):
 
 
 class _Seen:
-    """What was seen of a step function of rising sums, by channels."""
+    """What is known of a step function for increasing sums, per channel."""
 
     def __init__(self, num_channels):
         self.num_negative = np.zeros(num_channels, np.int64)
@@ -166,7 +165,7 @@ class _Seen:
         for below, above in self.limits:
             if (below >= above).any():
                 raise NoThreshold(
-                    f"{_channels(below >= above)} falling behind max pooling"
+                    f"{_channels(below >= above)} decreasing after max pooling"
                 )
         falls = self.last & ~self.first
         threshold = (lowest + self.num_negative).astype(np.int32)

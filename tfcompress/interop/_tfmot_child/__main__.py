@@ -1,13 +1,13 @@
-"""Takes the wrappers of tfmot off a tf_keras model and writes down what they held.
+"""Removes the wrappers of tfmot from a tf_keras model and records what they held.
 
-Reads the model at SOURCE, of which `config.json` in FOLDER holds the configuration, and
-writes into FOLDER:
+Reads the model at SOURCE, whose configuration is `config.json` in FOLDER, and writes to
+FOLDER:
 
 - `stripped.h5`: the plain model, without optimizer.
-- `wrapped.json`: `weights`, what was done to each wrapped weight, and `ranges`, the
+- `wrapped.json`: `weights`, the treatment of each wrapped weight, and `ranges`, the
   ranges of activations; see `_Notes`.
 - `masks.npz`: the masks that `weights` refers to.
-- `failure.txt` instead, one line, if something is wrong.
+- `failure.txt` instead, with one line, if something is wrong.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ _QUANTIZED = quantize_wrapper.QuantizeWrapper
 _ANNOTATED = quantize_annotate.QuantizeAnnotate
 _WRAPPERS = (_PRUNED, _CLUSTERED, _QUANTIZED, _ANNOTATED)
 
-# TFLite fuses these into the layer before, so that no tensor lies between.
+# TFLite fuses these into the previous layer, so there is no tensor in between.
 _FUSED_ACTIVATIONS = ("linear", "relu", "relu6", "NoOpActivation")
 
 
@@ -45,9 +45,9 @@ class _Notes:
     """What the wrappers held.
 
     Attributes:
-        weights: one dictionary a wrapped weight: `path`, names of the layers on the
-            way; `index` among the layer's weights, trainable ones first; `mask`, a key
-            of `masks`; `clusters`; `bits`, `symmetric` and `per_channel`.
+        weights: one dictionary per wrapped weight: `path`, names of the layers on the
+            path to it; `index` among the layer's weights, trainable ones first; `mask`, a
+            key of `masks`; `clusters`; `bits`, `symmetric` and `per_channel`.
         masks: boolean arrays.
         ranges: `{name of the tensor: [minimum, maximum]}`.
     """
@@ -79,7 +79,7 @@ class _Notes:
 
 
 def main(source, folder, mode="safe"):
-    """Does the whole job; the exit code tells whether it worked."""
+    """Runs the whole conversion; the exit code tells whether it succeeded."""
     folder = pathlib.Path(folder)
     try:
         with _known_classes():
@@ -104,7 +104,7 @@ def _known_classes():
 
 
 def strip(source, folder, safe_mode):
-    """Loads the model, takes the wrappers off and writes the files."""
+    """Loads the model, removes the wrappers and writes the files."""
     if pathlib.Path(source).is_dir():
         model = _load_saved_model(source, folder)
     else:
@@ -199,7 +199,7 @@ def _plain_activations(options):
 
 
 def _copy_model(model, plain, notes, path):
-    """Copies the weights, layer by layer, and notes what the wrappers did."""
+    """Copies the weights layer by layer, and notes what the wrappers did."""
     for layer in model.layers:
         if isinstance(layer, quantize_layer.QuantizeLayer):
             source = layer.input._keras_history.layer.name
@@ -237,7 +237,7 @@ def _position(layer, weight):
 
 def _copy_clustered(wrapper, target, notes, path):
     masks = _restore_sparsity(wrapper) if wrapper.preserve_sparsity else {}
-    # The latest centroids in place of the weights, as strip_clustering does.
+    # The latest centroids in place of the weights, as in strip_clustering.
     wrapper.update_clustered_weights_associations()
     values = wrapper.layer.get_weights()
     for index, name in sorted(wrapper.position_original_weights.items()):
@@ -253,14 +253,14 @@ def _copy_clustered(wrapper, target, notes, path):
 def _restore_sparsity(wrapper):
     """Masks of weights whose zeros are kept.
 
-    A file does not hold them; tfmot draws them anew from the random weights that the
-    layer starts with. The stored assignment to the zero centroid tells them.
+    A file does not hold them; tfmot computes them again from the random weights with which
+    the layer starts. The stored assignment to the zero centroid determines them.
     """
     masks = {}
     for name, centroids in wrapper.cluster_centroids.items():
         zero = tf.argmin(tf.abs(centroids), axis=-1)
         assigned = wrapper.pulling_indices[name]
-        # With one codebook a channel, the channels are the last axis.
+        # With one codebook per channel, the channels are the last axis.
         masks[name] = assigned.numpy() != zero.numpy()
         wrapper.zero_idx[name] = zero
         wrapper.sparsity_masks[name] = tf.cast(masks[name], tf.float32)
@@ -271,7 +271,7 @@ def _copy_quantized(wrapper, target, notes, path):
     stored = {_base_name(weight): weight for weight in wrapper.weights}
     if "ori_weights_vars_tf" in stored:
         raise ValueError(
-            f"layer {wrapper.name!r} keeps clusters while it is quantized, which "
+            f"layer {wrapper.name!r} keeps clusters during quantization, which "
             "cannot be converted: convert the clustered model from before "
             "quantize_apply"
         )
@@ -279,8 +279,8 @@ def _copy_quantized(wrapper, target, notes, path):
     names = [_base_name(weight) for weight in target.weights]
     if len(set(names)) < len(names):
         raise ValueError(
-            f"layer {wrapper.name!r} has several weights of one name ({names}), so "
-            "quantized ones cannot be told apart"
+            f"layer {wrapper.name!r} has several weights with the same name ({names}), "
+            "so quantized ones cannot be told apart"
         )
     target.set_weights([stored[name].numpy() for name in names])
     for weight, quantizer, _ in wrapper._weight_vars:
@@ -311,13 +311,13 @@ def _copy_annotated(wrapper, target, notes, path):
 def _note_quantized(target, name, quantizer, notes, path):
     index = [_base_name(weight) for weight in target.weights].index(name)
     value = target.get_weights()[index]
-    # The last axis of a depthwise kernel is its multiplier, so tfmot's scale "per
-    # axis" spans all channels.
+    # The last axis of a depthwise kernel is its multiplier, so tfmot's "per axis"
+    # scale spans all channels.
     per_channel = getattr(quantizer, "per_axis", False) and name != "depthwise_kernel"
     notes.add_weight(
         path,
         index,
-        # Quantization that preserves pruning stores no mask, only the zeros.
+        # Quantization that preserves pruning stores no mask, only zeros.
         mask=None if value.all() else value != 0,
         bits=quantizer.num_bits,
         symmetric=bool(getattr(quantizer, "symmetric", False)),

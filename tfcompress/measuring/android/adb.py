@@ -6,7 +6,7 @@ import subprocess
 
 _END = "tfcompress-status"
 _STATES = {
-    "unauthorized": "does not trust this computer yet: unlock it and accept its question "
+    "unauthorized": "does not trust this computer yet: unlock it and accept its prompt "
     "about USB debugging (if there is none, revoke the authorizations in its developer "
     "options and plug it in again)",
     "offline": "does not answer: plug it in again, or run 'adb reconnect offline'",
@@ -16,22 +16,22 @@ _STATES = {
 
 
 class AdbError(RuntimeError):
-    """What adb could not do, and how to mend that."""
+    """What adb could not do, and how to fix it."""
 
 
 class Disconnected(AdbError):
-    """The device is not there any more."""
+    """The device is no longer connected."""
 
 
 class TimedOut(AdbError):
-    """The device is there, or not, and says nothing."""
+    """The device does not respond; it may be connected or not."""
 
 
 class Adb:
-    """A device that is ready.
+    """A connected device that is ready.
 
     Args:
-        serial: of the device, as `adb devices` lists it.
+        serial: serial number of the device, as listed by `adb devices`.
     """
 
     def __init__(self, serial):
@@ -39,7 +39,7 @@ class Adb:
 
     @classmethod
     def connect(cls, serial=None):
-        """The device with that serial number, or of `ANDROID_SERIAL`, or the only one.
+        """The device with this serial number, that of `ANDROID_SERIAL`, or the only one.
 
         Raises:
             AdbError: if there is no adb, no such device or none that is ready, or if there
@@ -50,13 +50,13 @@ class Adb:
         listed = ", ".join(f"{name} ({state})" for name, state in states.items())
         if serial and serial not in states:
             raise AdbError(
-                f"No device {serial}; adb lists {listed or 'none'}. Connect it, and see "
+                f"No device {serial}; adb lists {listed or 'none'}. Connect it, and check "
                 "that 'adb devices' shows it."
             )
         if not states:
             raise AdbError(
-                "No device: adb lists none. Switch on USB debugging in its developer "
-                "options, connect it, and see that 'adb devices' shows it."
+                "No device: adb lists none. Enable USB debugging in its developer "
+                "options, connect it, and check that 'adb devices' shows it."
             )
         if not serial and len(states) > 1:
             raise AdbError(f"Several devices: {listed}. Choose one with --serial.")
@@ -68,13 +68,13 @@ class Adb:
     def shell(self, command, timeout=60):
         """`(status, output)` of a command on the device.
 
-        The status of adb itself is 0 when the connection is cut, so that of the command is
-        printed after it, and missing if anything is.
+        The status of adb itself is 0 if the connection is cut, so the status of the command
+        is printed after its output, and is missing if any output is.
 
         Raises:
             Disconnected: if the device is gone.
-            TimedOut: if it takes longer than that many seconds.
-            AdbError: if the output is not whole.
+            TimedOut: if it takes longer than `timeout` seconds.
+            AdbError: if the output is incomplete.
         """
         ended = f"{command}\ns=$?; echo; echo {_END} $s"
         done = self._run("shell", ended, timeout=timeout)
@@ -88,16 +88,16 @@ class Adb:
         )
 
     def checked(self, command, timeout=60):
-        """The output of a command on the device that has to succeed.
+        """The output of a command on the device, which has to succeed.
 
         Raises:
-            AdbError: if it fails, and as `shell` does.
+            AdbError: if it fails, and as for `shell`.
         """
         status, output = self.shell(command, timeout)
         if status:
             raise AdbError(
                 f"The device {self.serial} cannot run '{command}' (status {status}): "
-                f"{' '.join(output.split()) or 'it says nothing'}."
+                f"{' '.join(output.split()) or 'it printed nothing'}."
             )
         return output
 
@@ -105,7 +105,7 @@ class Adb:
         """Copies a file to the device.
 
         Raises:
-            AdbError: if it does not fit, and as `shell` does.
+            AdbError: if it does not fit, and as for `shell`.
         """
         done = self._run("push", str(source), target, timeout=timeout)
         if not done.returncode:
@@ -125,7 +125,7 @@ class Adb:
         """Copies a file from the device.
 
         Raises:
-            AdbError: if it is not there, and as `shell` does.
+            AdbError: if it does not exist, and as for `shell`.
         """
         done = self._run("pull", source, str(target), timeout=timeout)
         if not done.returncode:
@@ -144,7 +144,7 @@ class Adb:
             ) from error
 
     def _check_there(self, done):
-        """Raises `Disconnected` if the device is the reason that something failed."""
+        """Raises `Disconnected` if something failed because the device is gone."""
         with contextlib.suppress(AdbError, subprocess.TimeoutExpired):
             if _states().get(self.serial) == "device":
                 return
@@ -164,12 +164,12 @@ def _adb(*arguments, timeout):
     except OSError as error:
         raise AdbError(
             f"The program adb cannot be started ({error.strerror}): install Android's "
-            "platform tools (Debian: apt install adb) and see that PATH leads to adb."
+            "platform tools (Debian: apt install adb) and check that adb is on PATH."
         ) from error
 
 
 def _states():
-    """`{serial: state}` of what is connected."""
+    """`{serial: state}` of the connected devices."""
     try:
         done = _adb("devices", timeout=60)
     except subprocess.TimeoutExpired as error:
@@ -192,4 +192,4 @@ def _advice(state):
 def _said(done):
     """The end of what adb printed."""
     words = " ".join((done.stderr or done.stdout).split())[-300:]
-    return words.rstrip(".") or "adb says nothing"
+    return words.rstrip(".") or "adb printed nothing"

@@ -1,4 +1,4 @@
-"""Runs models in the app, which is told to by files and an intent."""
+"""Runs models in the app, which is controlled by files and an intent."""
 
 import contextlib
 import hashlib
@@ -12,20 +12,20 @@ from tfcompress.measuring.android.results import results
 
 BACKENDS = ("xnnpack", "cpu", "nnapi", "gpu")
 PACKAGE = "org.tfcompress.benchmark"
-_PAUSE = 1  # seconds between two looks at how far it is
-_START = 15  # seconds until the app has to be there
+_PAUSE = 1  # seconds between two checks of its progress
+_START = 15  # seconds until the app has to be running
 
 
 class AppRunner:
-    """The app of `android_demo/app`, by the folder of it that the shell may use.
+    """The app of `android_demo/app`, used through its folder that the shell may access.
 
     The folder gets `manifest.json`, the model and data; the app writes `result.json` and
-    then `done`, with the hash of it or an error.
+    then `done`, with the hash of `result.json` or an error.
 
     Args:
         adb: an `Adb`.
         plan: a `Plan`.
-        name: of a folder on the device.
+        name: name of a folder on the device.
         scratch: folder on this machine.
     """
 
@@ -35,24 +35,24 @@ class AppRunner:
 
     @contextlib.contextmanager
     def opened(self, say):
-        """Makes the folder, and removes it whatever happens."""
+        """Creates the folder, and removes it whatever happens."""
         _, output = self._adb.shell(f"pm path {PACKAGE}")
         if "package:" not in output:
             raise AdbError(
                 f"The app {PACKAGE} is not installed on {self._adb.serial}. Build and "
-                "install it as android_demo/README.md says, or use --runner shell."
+                "install it as described in android_demo/README.md, or use --runner shell."
             )
         try:
             self._adb.checked(f"rm -rf {self.folder} && mkdir -p {self.folder}")
             say(f"the app on {self._adb.serial} runs the models: keep its screen on")
             yield
         finally:
-            # An error on the way here says more than one of this.
+            # An earlier error is more informative than one of this command.
             with contextlib.suppress(AdbError):
                 self._adb.checked(f"rm -rf {self.folder}")
 
     def run(self, name, content, examples):
-        """`(run, version of TFLite)` of one model, as `ShellRunner.run` gives them."""
+        """`(run, version of TFLite)` of one model, as returned by `ShellRunner.run`."""
         self._push_all(name, content, examples)
         self._start(bool(examples))
         error = self._wait()
@@ -84,7 +84,7 @@ class AppRunner:
         return self._push(name, path.read_bytes())
 
     def _push(self, name, content):
-        """Copies a file, and describes it as manifests do."""
+        """Copies a file, and returns its entry for the manifest."""
         path = self._scratch / name
         path.write_bytes(content)
         self._adb.push(path, f"{self.folder}/{name}")
@@ -100,12 +100,12 @@ class AppRunner:
         )
         if "Error" in output:
             raise AdbError(
-                f"The app does not start: {' '.join(output.split())}. Install the app of "
+                f"The app does not start: {' '.join(output.split())}. Install the app from "
                 "this release again."
             )
 
     def _wait(self):
-        """Waits for the end; the error of the model, None if there is a result."""
+        """Waits for the end; returns the error of the model, or None for a result."""
         start = time.monotonic()
         while True:
             status, text = self._adb.shell(f"cat {self.folder}/done 2> /dev/null")
@@ -116,26 +116,26 @@ class AppRunner:
                 self._adb.shell(f"am force-stop {PACKAGE}")
                 return (
                     f"it took longer than {self._plan.timeout} seconds; unlock the device, "
-                    "or give it more with --timeout"
+                    "or allow more with --timeout"
                 )
-            # The end may have come between two looks.
+            # It may have ended between two checks.
             is_gone = passed > _START and self._adb.shell(f"pidof {PACKAGE}")[0]
             if is_gone and self._adb.shell(f"ls {self.folder}/done")[0]:
                 return (
-                    "the app ended without a result; 'adb logcat -d -b crash' says why"
+                    "the app ended without a result; 'adb logcat -d -b crash' shows why"
                 )
             time.sleep(_PAUSE)
 
     def _result(self):
-        """The result file, which is what the app has written."""
+        """The result file, checked to be what the app has written."""
         end = json.loads(self._adb.checked(f"cat {self.folder}/done"))
         path = self._scratch / "result.json"
         self._adb.pull(f"{self.folder}/result.json", path)
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != end["sha256"]:
             raise AdbError(
-                f"The result came with {len(content):,} bytes, and not as the "
-                f"{end['size_bytes']:,} that the app wrote. Repeat the command."
+                f"The result arrived with {len(content):,} bytes and differs from the "
+                f"{end['size_bytes']:,} bytes that the app wrote. Repeat the command."
             )
         document = json.loads(content)
         results(document)

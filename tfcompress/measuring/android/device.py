@@ -1,4 +1,4 @@
-"""What a device says of itself."""
+"""What a device reports about itself."""
 
 import re
 
@@ -20,7 +20,7 @@ _CONDITIONS = {
 
 
 def device_facts(adb):
-    """The device as result files describe it."""
+    """The description of the device for result files."""
     names = list(_PROPERTIES.values())
     asked = "; ".join(f'echo "[$(getprop {name})]"' for name in names)
     found = re.findall(r"^\[(.*)\]\s*$", adb.checked(asked), re.MULTILINE)
@@ -40,7 +40,7 @@ def device_facts(adb):
 
 
 def conditions(adb, at_ms):
-    """Heat and battery, as far as this version of Android tells."""
+    """Heat and battery, as far as this version of Android reports them."""
     _, text = adb.shell("dumpsys thermalservice 2>&1; echo; dumpsys battery 2>&1")
     found = {
         name: re.search(pattern, text) for name, (pattern, _) in _CONDITIONS.items()

@@ -1,4 +1,4 @@
-"""Benchmarks of `.tflite` files on an Android device, driven from this machine."""
+"""Benchmarks of `.tflite` files on an Android device, controlled from this machine."""
 
 import contextlib
 import datetime
@@ -29,27 +29,28 @@ def benchmark_on_device(
     results=None,
     say=None,
 ):
-    """Runs models on a device, one after the other.
+    """Runs models on a device, one after another.
 
     Args:
         adb: an `Adb`.
         models: `{label: path of a .tflite file}`.
-        native: folder that `build_native` wrote, for the runner `"shell"`.
-        library: TFLite's library for the device, or its archive (`.aar`), for the same.
+        native: folder written by `build_native`, for the runner `"shell"`.
+        library: TFLite's library for the device, or its archive (`.aar`), for the runner
+            `"shell"`.
         runner: `"shell"`, or `"app"`, which has to be installed.
         plan: a `Plan`.
-        data: `(x, y)` to compute accuracy and agreement on, or None.
-        results: folder for the result file; where one is unfinished in it, this goes on
-            with the models that are missing. None stands for a temporary one.
-        say: function that tells a person what happens.
+        data: `(x, y)` for accuracy and agreement, or None.
+        results: folder for the result file; if it holds an unfinished one, only the
+            missing models are run. None for a temporary folder.
+        say: function that reports progress to a person.
 
     Returns:
-        The result file's content, see `result.schema.json`.
+        The content of the result file, see `result.schema.json`.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a file or data do not fit.
-        AdbError: if the device does not do what it should.
+        ValueError: if a file or data is unsuitable.
+        AdbError: if the device fails.
     """
     plan, say = plan or Plan(), say or (lambda text: None)
     contents = {name: pathlib.Path(path).read_bytes() for name, path in models.items()}
@@ -94,12 +95,12 @@ def _run_all(runner, kept, contents, examples, say):
 
 @contextlib.contextmanager
 def _keeping(kept, runner, say):
-    """Says after an error what is left of the work."""
+    """Adds to an error what has been kept."""
     try:
         yield
     except AdbError as error:
         left = (
-            f"What was copied stays in {runner.folder} until the next run. "
+            f"Copied files stay in {runner.folder} until the next run. "
             if isinstance(error, Disconnected)
             else ""
         )
@@ -115,8 +116,8 @@ def _measured(kept):
         kept.discard()
         return "No model was measured."
     return (
-        f"Measured are {', '.join(done)}. Repeat the command with --results "
-        f"{kept.folder} to go on; what was measured is kept there."
+        f"Already measured: {', '.join(done)}. Repeat the command with --results "
+        f"{kept.folder} to continue; finished results are kept there."
     )
 
 
@@ -134,7 +135,7 @@ def _document(facts, runner, plan, has_data):
 
 
 def _folder_name(folder):
-    """Of the folder on the device: the same whenever a result file is gone on with."""
+    """Name of the folder on the device: the same if a result file is continued."""
     return (
         f"tfcompress-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
     )

@@ -1,4 +1,4 @@
-"""Examples on their way to the device, and what is made of the outputs that come back."""
+"""Prepares examples for the device, and scores the outputs that it returns."""
 
 import numpy as np
 
@@ -7,21 +7,21 @@ from tfcompress.runtime.interpreter import Interpreter, dequantized, quantized
 
 
 class Examples:
-    """Inputs in the types of one model, with the outputs of Python's interpreter.
+    """Inputs in the dtypes of one model, with the outputs of Python's interpreter.
 
     Args:
-        path: of the `.tflite` file.
-        x: real numbers, an example in each row.
+        path: path of the `.tflite` file.
+        x: real numbers, one example per row.
         y: class of each example, or one-hot rows; None if unknown.
 
     Attributes:
-        x: as given.
-        content: bytes of the inputs, in batches of the model's size.
-        expected: real numbers of each output.
+        x: the inputs as given.
+        content: bytes of the inputs, in the model's batch size.
+        expected: values of each output.
         labels: class of each example, or None.
 
     Raises:
-        ValueError: if they do not fit the model.
+        ValueError: if they do not match the model.
     """
 
     def __init__(self, path, x, y=None):
@@ -31,8 +31,8 @@ class Examples:
             self._outputs = list(interpreter.output_details.values())
             if len(details) > 1:
                 raise ValueError(
-                    f"{interpreter.name} has {len(details)} inputs; data for devices "
-                    "are those of one input. Leave --data out."
+                    f"{interpreter.name} has {len(details)} inputs; data for devices is "
+                    "only supported for one input. Omit --data."
                 )
             self.x = x
             given = quantized(x, details[0])
@@ -55,7 +55,7 @@ class Examples:
             content: bytes of all outputs, as the runner writes them.
 
         Raises:
-            ValueError: if there are more or fewer.
+            ValueError: if the number of bytes is wrong.
         """
         kind = np.dtype(
             [
@@ -65,8 +65,8 @@ class Examples:
         )
         if len(content) != self._num_runs * kind.itemsize:
             raise ValueError(
-                f"{len(content):,} bytes of outputs came, expected {self._num_runs} times "
-                f"{kind.itemsize}"
+                f"received {len(content):,} bytes of outputs, expected "
+                f"{self._num_runs} times {kind.itemsize}"
             )
         records = np.frombuffer(content, kind)
         found = [
@@ -101,7 +101,5 @@ def _best(outputs):
 def _labels(y, count):
     y = np.asarray(y)
     if len(y) != count:
-        raise ValueError(
-            f"y has {len(y)} labels, expected {count}, one for each example."
-        )
+        raise ValueError(f"y has {len(y)} labels, expected {count}, one per example.")
     return _best(y) if y.ndim > 1 and y.shape[1] > 1 else y.reshape(count)

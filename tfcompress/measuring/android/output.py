@@ -1,4 +1,4 @@
-"""What the runner prints: one line of JSON, and one that proves it whole."""
+"""Parses the runner's output: a line of JSON, and one that proves it complete."""
 
 import json
 
@@ -6,12 +6,12 @@ _START, _PRIME = 0xCBF29CE484222325, 0x100000001B3
 
 
 def parse(text):
-    """The run in what the runner printed.
+    """The run described by the output of the runner.
 
-    Other programs may write before and after it, and lines may end as on Windows.
+    Other programs may print before and after it, and lines may end as on Windows.
 
     Raises:
-        ValueError: if a part of it is missing.
+        ValueError: if a part of the output is missing.
     """
     lines = text.splitlines()
     ends = [i for i, line in enumerate(lines) if line.startswith("end ")]
@@ -28,7 +28,7 @@ def parse(text):
 
 
 def fnv1a(content):
-    """A hash of bytes, 64 bits.
+    """The 64-bit FNV-1a hash of bytes.
 
     >>> hex(fnv1a(b"a"))
     '0xaf63dc4c8601ec8c'
@@ -40,6 +40,6 @@ def fnv1a(content):
 
 
 def shown(text):
-    """The end of a text, as it may stand in a message."""
+    """The end of a text, for use in a message."""
     words = " ".join(text.split())
-    return words[-200:] if words else "nothing came"
+    return words[-200:] if words else "it printed nothing"

@@ -1,4 +1,4 @@
-"""What goes onto a device besides models: the runner, the delegate, TFLite's library."""
+"""Files for a device in addition to models: runner, delegate, TFLite's library."""
 
 import dataclasses
 import pathlib
@@ -26,15 +26,15 @@ def find_payload(abi, native, library, folder):
     """The files for a device.
 
     Args:
-        abi: of the device.
-        native: folder that `build_native` wrote.
-        library: TFLite's library for that ABI, or the archive (`.aar`) with it; None if
-            it is among the others.
-        folder: for what is unpacked.
+        abi: ABI of the device.
+        native: folder written by `build_native`.
+        library: TFLite's library for that ABI, or an archive (`.aar`) with it; None if it
+            is in `native`.
+        folder: folder for unpacked files.
 
     Raises:
-        FileNotFoundError: if one is missing.
-        ValueError: if one is for another device.
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is for another device.
     """
     runner, delegate = (
         _built(pathlib.Path(native) / abi / name, abi)
@@ -59,7 +59,7 @@ def _built(path, abi):
         raise FileNotFoundError(
             f"No file '{path}' for this device ({abi}). Build it: python "
             "android_demo/tools/build_native.py --output FOLDER (pip install "
-            "ziglang==0.17.1), or with the NDK as android_demo/native/README.md says, "
+            "ziglang==0.17.1), or with the NDK as in android_demo/native/README.md, "
             "and pass --native FOLDER."
         )
     _check_machine(path, abi)
@@ -85,9 +85,9 @@ def _check_machine(path, abi):
         head = file.read(20)
     found = _MACHINES.get(int.from_bytes(head[18:20], "little"), "something else")
     if head[:4] != b"\x7fELF":
-        found = "no library or program at all"
+        found = "no device (it is not an ELF file)"
     if found != abi:
         raise ValueError(
-            f"{path} is for {found}, and this device needs {abi}. Pass what was built "
-            "for it."
+            f"{path} is for {found}, but this device needs {abi}. Pass a file built for "
+            "it."
         )

@@ -8,13 +8,13 @@ class Plan:
     """How each model is run.
 
     Attributes:
-        backend: `"xnnpack"`, or `"cpu"` for TFLite's own kernels; in the app `"nnapi"` and
-            `"gpu"` too, where the device has them.
+        backend: `"xnnpack"`, or `"cpu"` for TFLite's own kernels; in the app also
+            `"nnapi"` and `"gpu"`, if the device has them.
         num_threads: threads that kernels may use.
         warm_up: runs before the timed ones.
-        runs: timed runs at least.
-        seconds: of timed runs at least.
-        timeout: seconds after which a model is given up.
+        runs: minimum number of timed runs.
+        seconds: minimum duration of the timed runs.
+        timeout: seconds after which a model is aborted.
     """
 
     backend: str = "xnnpack"
@@ -25,7 +25,7 @@ class Plan:
     timeout: int = 600
 
     def to_dict(self, checks_accuracy):
-        """The plan as result files and the app have it."""
+        """The plan in the form used in result files and by the app."""
         return {
             "backend": self.backend,
             "num_threads": self.num_threads,

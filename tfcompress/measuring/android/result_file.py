@@ -9,10 +9,10 @@ from tfcompress.measuring.android.results import results
 
 
 class ResultFile:
-    """A result file that grows with each model, in a folder of its own.
+    """A result file that grows with each model, in a separate folder.
 
-    It is called `unfinished.json` until all models are in it, and `result.json` then. What
-    is unfinished is taken up again.
+    It is called `unfinished.json` until all models are in it, then `result.json`. An
+    unfinished file is continued.
     """
 
     def __init__(self, folder):
@@ -27,10 +27,10 @@ class ResultFile:
         return self._document
 
     def begin(self, document):
-        """Starts, or goes on where the same was left unfinished.
+        """Starts a result, or continues an unfinished one of the same command.
 
         Raises:
-            ValueError: if what is unfinished is something else.
+            ValueError: if the unfinished file is something else.
         """
         self._document = document
         if not self._unfinished.exists():
@@ -49,22 +49,22 @@ class ResultFile:
         if differing:
             raise ValueError(
                 f"{self._unfinished} has another {' and '.join(differing)}. Delete it to "
-                "begin anew, or name another folder with --results."
+                "start again, or name another folder with --results."
             )
         self._document = earlier
 
     def measured(self, digest):
-        """Whether the model with that hash was measured without an error."""
+        """Whether the model with this hash was measured without an error."""
         return any(
             run["model"]["sha256"] == digest and run["error"] is None
             for run in self._document["runs"]
         )
 
     def add(self, run, runtime_version):
-        """Keeps the results of one model.
+        """Stores the results of one model.
 
         Raises:
-            ValueError: if the others are of another TFLite.
+            ValueError: if the other results are from another version of TFLite.
         """
         runtime, runs = self._document["runtime"], self._document["runs"]
         if runtime_version and runtime["version"] not in ("", runtime_version):
@@ -79,7 +79,7 @@ class ResultFile:
         self._write(self._unfinished)
 
     def finish(self, digests):
-        """The path of the whole file.
+        """Completes the file and returns its path.
 
         Args:
             digests: `{label: hash of the model}`, in the order of the runs.
@@ -94,7 +94,7 @@ class ResultFile:
         return path
 
     def discard(self):
-        """Removes the folder if nothing is in it."""
+        """Removes the folder if it is empty."""
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 

@@ -1,4 +1,4 @@
-"""Results of benchmarks on devices, in the format that the Android app writes too.
+"""Results of benchmarks on devices, in the format that the Android app also writes.
 
 `android_demo/core/src/main/resources/result.schema.json` describes it.
 """
@@ -20,26 +20,26 @@ _RUNNERS = ("app", "shell", "python")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What was measured of one model; what is not known is None.
+    """Measurements of one model; unknown values are None.
 
-    What `tfc.benchmark` measures too has the same name.
+    Values that `tfc.benchmark` also measures have the same names.
 
     Attributes:
-        name, sha256, size_bytes: of the model.
-        backend, num_threads, warm_up: as the plan has them.
-        cpu: system on a chip, or the device where that is not known.
-        samples_ms: every timed run, in order.
-        init_ms: from the file's bytes to a model that is ready to run.
-        first_ms: of the first run, which is one of the warm-up.
-        peak_memory_bytes: what opening and running the model added at most.
+        name, sha256, size_bytes: name, hash and size of the model.
+        backend, num_threads, warm_up: as in the plan.
+        cpu: system on a chip, or the device if that is unknown.
+        samples_ms: time of every timed run, in order.
+        init_ms: time from the file's bytes to a model that is ready to run.
+        first_ms: time of the first run, which is part of the warm-up.
+        peak_memory_bytes: the most memory that opening and running the model added.
         pss_bytes: proportional set size of the process after the runs.
-        num_nodes: operations of the model.
+        num_nodes: number of operations of the model.
         delegated: how many of them each delegate took.
-        accuracy: part of the examples that is answered right.
-        same_top1: part of the examples whose answer is that of Python's interpreter.
-        max_error, mean_error: of outputs against those of Python's interpreter.
+        accuracy: fraction of the examples that are answered correctly.
+        same_top1: fraction of the examples with the same answer as Python's interpreter.
+        max_error, mean_error: errors of outputs compared with Python's interpreter.
         cancelled: whether the user stopped it.
-        error: why not all was measured.
+        error: why some measurements are missing.
     """
 
     name: str
@@ -75,22 +75,22 @@ class Run:
 
     @property
     def p50_ms(self):
-        """Half of the runs are as fast."""
+        """Half of the runs are at least as fast."""
         return self._percentile(50)
 
     @property
     def p90_ms(self):
-        """90 % of the runs are as fast."""
+        """90 % of the runs are at least as fast."""
         return self._percentile(90)
 
     @property
     def p95_ms(self):
-        """95 % of the runs are as fast."""
+        """95 % of the runs are at least as fast."""
         return self._percentile(95)
 
     @property
     def p99_ms(self):
-        """99 % of the runs are as fast."""
+        """99 % of the runs are at least as fast."""
         return self._percentile(99)
 
     @property
@@ -123,12 +123,12 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What one benchmark measured on one device.
+    """The measurements of one benchmark on one device.
 
     Attributes:
         started_at: date in RFC 3339.
         device: name of the device.
-        system: such as `Android 14 (API 34)`.
+        system: operating system, such as `Android 14 (API 34)`.
         runtime: name and version of the library that ran the models.
         runner: `app`, `shell` or `python`.
         runs: a `Run` for each model, in the order in which they were measured.
@@ -153,8 +153,8 @@ def read_results(source):
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if it is no such file, of another version, or a value is not what the
-            format says; the error names it, such as `result.runs[2].samples_ms`.
+        ValueError: if it is not such a file, has another version, or a value violates the
+            format; the error names it, such as `result.runs[2].samples_ms`.
 
     Example:
         >>> read_results('{"format": "other"}')
@@ -174,9 +174,9 @@ def _parse(text):
     try:
         content = json.loads(text, parse_constant=_refuse)
     except RecursionError as error:
-        raise ValueError("it is nested too deep for results.") from error
+        raise ValueError("it is nested too deeply for results.") from error
     except ValueError as error:
-        raise ValueError(f"it is not JSON, or cut off ({error}).") from error
+        raise ValueError(f"it is not JSON, or is truncated ({error}).") from error
     return results(content)
 
 
@@ -185,13 +185,11 @@ def _refuse(constant):
 
 
 def results(content):
-    """`Results` from what JSON text holds, checked like a file by `read_results`."""
+    """`Results` from parsed JSON, checked like a file by `read_results`."""
     result = _Object(content, "result")
     result.one_of("format", [FORMAT])
     if result.whole("version") != VERSION:
-        raise result.error(
-            "version", f"{VERSION}; use the app and tfcompress of one release"
-        )
+        raise result.error("version", f"{VERSION}; use the app of the same release")
     device, runtime = result.object("device"), result.object("runtime")
     device.one_of("kind", ["android", "host"])
     device.text("abi")
@@ -293,7 +291,7 @@ def _part(counts, key):
 
 
 class _Object:
-    """An object of JSON whose values are asked for by type; errors name their place."""
+    """A JSON object whose values are read by type; errors name their place."""
 
     def __init__(self, values, place):
         if not isinstance(values, dict):

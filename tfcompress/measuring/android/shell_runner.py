@@ -1,4 +1,4 @@
-"""Runs models by a program that `adb shell` starts."""
+"""Runs models with a program that `adb shell` starts."""
 
 import contextlib
 
@@ -8,19 +8,19 @@ from tfcompress.measuring.android.output import parse
 from tfcompress.measuring.android.payload import LIBRARY
 
 BACKENDS = ("xnnpack", "cpu")
-_PATIENCE = 60  # seconds longer than the runner may take until adb is given up
+_PATIENCE = 60  # seconds beyond the runner's timeout until adb is aborted
 _ALARM = 14  # the signal that ends the runner after its timeout
 
 
 class ShellRunner:
-    """The program of `android_demo/native/runner.c`, in a folder that the shell may use.
+    """The program `android_demo/native/runner.c`, in a folder that the shell may use.
 
     Args:
         adb: an `Adb`.
         plan: a `Plan`.
-        name: of a folder on the device.
+        name: name of a folder on the device.
         scratch: folder on this machine.
-        payload: what has to be copied, a `Payload`.
+        payload: the files to copy, a `Payload`.
     """
 
     def __init__(self, adb, plan, name, scratch, payload):
@@ -45,7 +45,7 @@ class ShellRunner:
             self._adb.checked(f"chmod 755 {self.folder}/runner")
             yield
         finally:
-            # An error on the way here says more than one of this.
+            # An earlier error is more informative than one of this command.
             with contextlib.suppress(AdbError):
                 self._adb.checked(f"rm -rf {self.folder}")
 
@@ -53,16 +53,16 @@ class ShellRunner:
         """`(run, version of TFLite)` of one model.
 
         Args:
-            name: of the model.
+            name: name of the model.
             content: bytes of the file.
             examples: `Examples` or None.
 
         Returns:
-            A run of `result.schema.json` but for the model, with its error if it has one,
-            and the version, None if that is unknown.
+            A run as in `result.schema.json` without the model, with its error if there is
+            one; and the version, or None if it is unknown.
 
         Raises:
-            AdbError: if not the model is the reason that something failed.
+            AdbError: if something failed for a reason other than the model.
         """
         self._push("model.tflite", content)
         if examples:
@@ -115,10 +115,10 @@ class ShellRunner:
         return run, run.pop("runtime_version")
 
     def _why(self, status, error):
-        """What ended the runner, as far as its status tells: 128 and the signal."""
+        """What ended the runner, according to its status: 128 plus the signal."""
         if status == 128 + _ALARM:
             return (
-                f"it took longer than {self._plan.timeout} seconds; give it more with "
+                f"it took longer than {self._plan.timeout} seconds; allow more with "
                 "--timeout"
             )
         return f"the runner ended with status {status}: {error}"

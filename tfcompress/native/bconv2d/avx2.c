@@ -1,6 +1,6 @@
-/* AVX2 has no popcount, but looks up 32 bytes at once. A byte of an image selects two
-   tables, one for each half, of how many of its bits differ from each possible half of a
-   byte; there the filters of 16 outputs look themselves up. */
+/* AVX2 has no popcount, but can look up 32 bytes at once. A byte of an image selects two
+   tables, one for each half, with the number of its bits that differ from each possible
+   half byte; the filters of 16 outputs are looked up in these tables. */
 #include <immintrin.h>
 
 #include "kernel.h"
@@ -39,13 +39,13 @@ static void sign_int8(const int8_t* x, int8_t zero_point, size_t num_words,
   }
 }
 
-#define BYTES 4        /* of a word */
-#define TABLE_BYTES 32 /* of both tables of a byte */
+#define BYTES 4        /* per word */
+#define TABLE_BYTES 32 /* both tables of a byte */
 #define HALF(word, h) ((word) >> 4 * (h) & 15)
-#define BYTE_WORDS 15                  /* whose counts fit a byte: 15 * 16 < 256 */
-#define SHORT_WORDS (136 * BYTE_WORDS) /* whose counts fit 16 bits: 2040 * 32 < 65536 */
+#define BYTE_WORDS 15                  /* counts fit into a byte: 15 * 16 < 256 */
+#define SHORT_WORDS (136 * BYTE_WORDS) /* counts fit into 16 bits: 2040 * 32 < 65536 */
 
-/* Each byte as the offset of its tables. */
+/* Replaces each byte with the offset of its tables. */
 static void pack_image(const uint32_t* words, size_t num_words, void* image) {
   const uint8_t* bytes = (const uint8_t*)words;
   uint16_t* offsets = image;
@@ -83,13 +83,14 @@ static const _Alignas(64) uint8_t tables[256][2][16] = {
     TABLES_OF(8),  TABLES_OF(9),  TABLES_OF(10), TABLES_OF(11),
     TABLES_OF(12), TABLES_OF(13), TABLES_OF(14), TABLES_OF(15)};
 
-/* Adds up both halves of 16 outputs each: a register of the first 16, one of the last. */
+/* Adds both halves for 16 outputs each: one register for the first 16, one for the
+   last. */
 static inline __m256i add_halves(__m256i first, __m256i last) {
   return _mm256_add_epi16(_mm256_permute2x128_si256(first, last, 0x20),
                           _mm256_permute2x128_si256(first, last, 0x31));
 }
 
-/* Sums of 16 bits for 32 outputs. */
+/* 16-bit sums for 32 outputs. */
 typedef struct {
   __m256i even, odd;
 } short_sums;
@@ -124,7 +125,7 @@ static inline __attribute__((always_inline)) void add_words(
         const __m256i table = _mm256_load_si256((const __m256i*)both);
         first[p] = _mm256_add_epi8(first[p], _mm256_shuffle_epi8(table, v));
         last[p] = _mm256_add_epi8(last[p], _mm256_shuffle_epi8(table, w));
-        /* Else GCC sums up several bytes apart, for which registers do not suffice. */
+        /* Otherwise GCC sums several bytes separately, which needs too many registers. */
         __asm__("" : "+x"(first[p]), "+x"(last[p]));
       }
     }
@@ -140,7 +141,7 @@ static inline __attribute__((always_inline)) void add_words(
   }
 }
 
-/* Not inlined, so that the registers are left to the inner loop. */
+/* Not inlined, so that all registers are available to the inner loop. */
 static __attribute__((noinline)) void add_tile(const uint16_t* const* x,
                                                const uint32_t* offsets,
                                                const uint8_t* filter, size_t num_words,

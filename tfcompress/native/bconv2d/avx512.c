@@ -31,11 +31,11 @@ static void sign_int8(const int8_t* x, int8_t zero_point, size_t num_words,
 }
 
 #define XOR3 0x96
-/* Of (o, o ^ a, o ^ a ^ b): the carry of o + a + b. */
+/* The carry of o + a + b, from (o, o ^ a, o ^ a ^ b). */
 #define CARRY 0x74
 
-/* Bits are counted by carry-save addition: of two words and the parity of all before
-   them only the carry is left to count, so that each popcount serves two words. */
+/* Bits are counted by carry-save addition: for two words and the parity of all previous
+   ones, only the carry remains to be counted, so that each popcount serves two words. */
 static inline __attribute__((always_inline)) void count_pixels(const tfc_tile* tile,
                                                                const uint32_t* filter,
                                                                int32_t* counts,

@@ -8,47 +8,47 @@
 #include "../window.h"
 #include "kernel.h"
 
-/* Sums of patches this large stay within 32 bits: 2 * 255 * 2^22 < 2^31. */
+/* Sums over patches of this size fit into 32 bits: 2 * 255 * 2^22 < 2^31. */
 #define MAX_PATCH_VALUES (1 << 22)
 #define MAX_FILTER_WORDS (1 << 26)
 #define MAX_IMAGE_BYTES (1 << 30)
-#define MAX_OUTSIDE_COUNTS (1 << 28) /* kinds of places times outputs */
+#define MAX_OUTSIDE_COUNTS (1 << 28) /* kinds of positions times outputs */
 
-#define PARTS_PER_THREAD 4    /* so that a thread that comes late does not hold up all */
-#define MIN_SHARED_ROWS 16384 /* input values worth waking threads for */
+#define PARTS_PER_THREAD 4    /* so that a late thread does not delay the others */
+#define MIN_SHARED_ROWS 16384 /* input values for which waking threads pays off */
 
-/* Of a kernel along one axis. */
+/* The position of a kernel along one axis. */
 typedef struct {
   tfc_span inside; /* of the input */
-  size_t kind;     /* the same for the same span */
+  size_t kind;     /* equal for equal spans */
 } place;
 
 struct tfc_bconv2d {
   tfc_bconv2d_params params;        /* its arrays belong to the op */
   const tfc_bconv2d_kernel* kernel; /* NULL: the reference */
   tfc_window rows, columns;
-  size_t depth;       /* words of a pixel of the image */
-  size_t word_size;   /* bytes of such a word */
-  size_t num_words;   /* of a patch */
-  int32_t num_values; /* that are summed for an output inside of the input */
+  size_t depth;       /* words per pixel of the image */
+  size_t word_size;   /* bytes per word */
+  size_t num_words;   /* per patch */
+  int32_t num_values; /* summed for an output inside the input */
   size_t num_blocks;
   uint32_t* offsets; /* [num_words] */
-  uint8_t* filter;   /* [num_blocks, planes] packed blocks; signs where not binarized */
+  uint8_t* filter;   /* [num_blocks, planes] packed blocks; signs if not binarized */
   size_t filter_size;
   place *row_places, *column_places; /* for each row and column of the output */
   size_t num_column_kinds;
-  /* Set bits of the filters outside of the input, which clear bits there are unequal to:
+  /* Set bits of the filters outside the input, which differ from the clear bits there:
      [kinds of rows, kinds of columns, outputs]; NULL if nothing is outside. */
   int32_t* outside;
-  uint8_t* image; /* the padding stays */
+  uint8_t* image; /* the padding is kept */
 };
 
 typedef struct {
   const tfc_bconv2d* op;
   const uint8_t* input;
   tfc_output output;
-  size_t num_pixels, strip, blocks; /* pixels and blocks of a part */
-  size_t num_groups;                /* parts for each strip */
+  size_t num_pixels, strip, blocks; /* pixels and blocks per part */
+  size_t num_groups;                /* parts per strip */
 } job;
 
 static int32_t words_of(int32_t channels) { return channels / 32 + (channels % 32 > 0); }
@@ -59,7 +59,7 @@ static size_t padded_outputs(const tfc_bconv2d_params* p) {
   return (size_t)words_of(p->num_outputs) * TFC_BLOCK;
 }
 
-/* Whether the product of sizes is at most `limit`. */
+/* Whether the product of the sizes is at most `limit`. */
 static bool fits(int64_t limit, int count, const int32_t* sizes) {
   int64_t product = 1;
   for (int i = 0; i < count; i++)
@@ -140,7 +140,7 @@ static void* copy_padded(const void* from, const tfc_bconv2d_params* p) {
   return copy;
 }
 
-/* The filter with the bits behind the last channel clear. */
+/* The filter with the bits after the last channel cleared. */
 static int32_t* copy_filter(const tfc_bconv2d_params* p) {
   const size_t words = (size_t)words_of(p->channels);
   const size_t count = words * (size_t)p->planes * (size_t)p->num_outputs *
@@ -201,12 +201,12 @@ static uint32_t* create_offsets(const tfc_bconv2d* op) {
   return offsets;
 }
 
-/* Of a word of the image where values are not binarized. */
+/* Values per word of the image if they are not binarized. */
 static size_t values_per_word(const tfc_bconv2d_params* p) {
   return p->input.type == TFC_INT8 ? 4 : 1;
 }
 
-/* For weights of real values: signs[k] holds the signs of 32 outputs at place k. */
+/* For real input values: signs[k] holds the weight signs of 32 outputs at position k. */
 static void pack_signs(const tfc_bconv2d* op, const uint32_t* filter, size_t num_outputs,
                        uint32_t* signs) {
   const tfc_bconv2d_params* p = &op->params;
@@ -246,7 +246,7 @@ static uint8_t* pack_filter(tfc_bconv2d* op) {
   return packed;
 }
 
-/* Set bits of the filters above and left of each place of the kernel, over all planes. */
+/* Set bits of the filters above and left of each kernel position, over all planes. */
 typedef struct {
   int32_t* counts; /* [kernel_height + 1, kernel_width + 1, outputs] */
   size_t width, num_outputs;
@@ -319,7 +319,7 @@ static bool has_padding(const tfc_bconv2d* op) {
   return op->rows.covered > op->rows.in || op->columns.covered > op->columns.in;
 }
 
-/* Of int8 values as the image has them. */
+/* The level that represents zero in an image of int8 values. */
 static int level_of_zero(const tfc_bconv2d_params* p) {
   return p->input.zero_point + 128;
 }
@@ -339,7 +339,7 @@ static size_t depth_of(const tfc_bconv2d_params* p) {
   return quotient_up((size_t)p->channels, values_per_word(p));
 }
 
-/* Makes the scales of int8 a part of the op's multipliers and biases. */
+/* Folds the scales of int8 into the op's multipliers and biases. */
 static void rescale(const tfc_bconv2d_params* p) {
   float *multiplier = (float*)p->multiplier, *bias = (float*)p->bias;
   if (!multiplier) return;
@@ -421,8 +421,8 @@ void tfc_bconv2d_free(tfc_bconv2d* op) {
   free(op);
 }
 
-/* Signs of the values at [first, first + count) of the input; `channels` of them to a
-   pixel, which begins a word. */
+/* Signs of the values at [first, first + count) of the input, with `channels` values per
+   pixel; each pixel begins a new word. */
 static uint32_t last_word(const tfc_bconv2d_params* p, const uint8_t* input, size_t first,
                           size_t count) {
   uint32_t word = 0;
@@ -436,7 +436,7 @@ static uint32_t last_word(const tfc_bconv2d_params* p, const uint8_t* input, siz
   return word;
 }
 
-/* Signs of whole words of values from value `first` on. */
+/* Signs of whole words of values, from value `first` on. */
 static void sign(const tfc_bconv2d* op, const uint8_t* input, size_t first,
                  size_t num_words, uint32_t* words) {
   const tfc_format* format = &op->params.input;
@@ -465,7 +465,7 @@ static void store_signs(const tfc_bconv2d* op, const uint8_t* input, size_t at,
   }
   uint32_t words[256];
   const size_t channels = (size_t)p->channels, rest = channels % 32;
-  /* Without gaps between them, all pixels are one long one. */
+  /* Without gaps between them, all pixels are treated as one. */
   const size_t stretch = rest ? channels / 32 : num_pixels * (channels / 32);
   for (size_t i = 0; i < (rest ? num_pixels : 1); i++) {
     size_t first = (at + i) * channels;
@@ -483,7 +483,7 @@ static void store_signs(const tfc_bconv2d* op, const uint8_t* input, size_t at,
   }
 }
 
-/* Writes real values: floats as they are, int8 as levels from 0 on. */
+/* Writes real values: floats unchanged, int8 as levels from 0. */
 static void store_values(const tfc_bconv2d* op, const uint8_t* input, size_t at,
                          size_t num_pixels, uint8_t* image) {
   const size_t channels = (size_t)op->params.channels;
@@ -499,7 +499,7 @@ static void store_values(const tfc_bconv2d* op, const uint8_t* input, size_t at,
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/* One row of the input to its place in the image; windows may end before the input. */
+/* Copies one row of the input into the image; windows may end before the input. */
 static void fill_row(void* argument, size_t index) {
   const job* job = argument;
   const tfc_bconv2d* op = job->op;
@@ -570,7 +570,7 @@ static void run_part(void* argument, size_t index) {
   }
 }
 
-/* Parts of whole strips first, then of fewer blocks, then of shorter strips. */
+/* Parts are whole strips at first, then fewer blocks, then shorter strips. */
 static size_t plan(job* job, int num_threads) {
   const size_t wanted = num_threads > 1 ? (size_t)num_threads * PARTS_PER_THREAD : 1;
   const size_t num_tiles = quotient_up(job->num_pixels, TFC_TILE);

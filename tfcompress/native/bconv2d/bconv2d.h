@@ -1,10 +1,10 @@
-/* Convolution with weights of one bit, or of two for the values -1, 0 and 1.
+/* Convolution with 1-bit weights, or 2-bit weights for the values -1, 0 and 1.
 
    sum[n, y, x, o] = sum over i, j, c of  w[o, i, j, c] * v(x[n, y', x', c])
    y' = y * stride_height + i * dilation_height - padding_top, x' alike
 
-   Positions outside of the input add nothing. v is the sign if `binarize` is set, where
-   zero counts as positive, else the value. w = +1 or -1; with two planes of bits, p and
+   Positions outside the input add nothing. v is the sign if `binarize` is set, with zero
+   counting as positive, otherwise the value. w = +1 or -1; with two planes of bits, p and
    q, w = (p + q) / 2, and a zero is stored as p = +1, q = -1.
 
    Float output:  y = multiplier[o] * sum + bias[o], rounded after each operation, where
@@ -15,11 +15,11 @@
 
    Sums of binarized and of int8 input are exact integers (int8: of q - zero_point,
    multiplied by scale * multiplier[o], rounded to float first). Sums of float input are
-   accumulated in float over i, j, c in this order, each plane for itself.
+   accumulated in float over i, j, c in this order, separately for each plane.
 
    With same padding, padding_top = max((out - 1) * stride + (kernel - 1) * dilation + 1
-   - in, 0) / 2 and out = ceil(in / stride), as TensorFlow does it; without, padding is 0
-   and out = ceil((in - (kernel - 1) * dilation) / stride). */
+   - in, 0) / 2 and out = ceil(in / stride), as in TensorFlow; otherwise padding is 0 and
+   out = ceil((in - (kernel - 1) * dilation) / stride). */
 #ifndef TFC_BCONV2D_H
 #define TFC_BCONV2D_H
 
@@ -53,13 +53,13 @@ typedef struct tfc_bconv2d tfc_bconv2d;
 TFC_API tfc_status tfc_bconv2d_output_size(const tfc_bconv2d_params* params,
                                            int32_t* height, int32_t* width);
 
-/* Checks the parameters and packs the filter for an instruction set.
-   TFC_CORRUPT: a size is not positive, too large or does not fit; TFC_UNSUPPORTED: the
-   instruction set is not there. The arrays are not needed afterwards. */
+/* Checks the parameters and packs the filter for an instruction set. TFC_CORRUPT: a size
+   is not positive, too large or does not match; TFC_UNSUPPORTED: the instruction set is
+   not available. The arrays are not needed afterwards. */
 TFC_API tfc_status tfc_bconv2d_create(const tfc_bconv2d_params* params, tfc_isa isa,
                                       tfc_bconv2d** op);
 
-/* Computes the output. One call at a time for an op: it holds the scratch memory. */
+/* Computes the output. Only one call at a time per op, which owns the scratch memory. */
 TFC_API void tfc_bconv2d_run(tfc_bconv2d* op, const void* input, void* output,
                              tfc_threads* threads);
 

@@ -1,10 +1,10 @@
-/* The parts of a kernel that compilers vectorise by themselves, and the loops around
-   `count`, so that it becomes a part of them. A file of an instruction set includes this
+/* The parts of a kernel that compilers vectorize automatically, and the loops around
+   `count`, so that it is inlined into them. The file of an instruction set includes this
    after its definition of
 
      static uint32_t bits_below(const int32_t* sums, const int32_t* thresholds)
 
-   where bit i = sums[i] < thresholds[i], for 32 of them, and before that of `count`. */
+   where bit i = sums[i] < thresholds[i], for 32 sums, and before that of `count`. */
 #ifndef TFC_BCONV2D_LOOPS_H
 #define TFC_BCONV2D_LOOPS_H
 
@@ -28,7 +28,7 @@ static inline void pack_words(const uint32_t* filter, size_t num_outputs,
       to[k * TFC_BLOCK + o] = filter[o * num_words + k];
 }
 
-/* The tile that begins at pixel p of a strip. */
+/* The tile that starts at pixel p of a strip. */
 static inline tfc_tile tile_at(const tfc_strip* strip, size_t p) {
   const size_t left = strip->num_pixels - p;
   return (tfc_tile){strip->image, strip->origins + p, left < TFC_TILE ? left : TFC_TILE,
@@ -39,7 +39,7 @@ static void run_signs(const tfc_strip* strip, const tfc_block* block,
                       const tfc_output* output) {
   const bool is_direct = output->format.type == TFC_FLOAT32 &&
                          output->num_outputs >= (block->index + 1) * TFC_BLOCK;
-  /* A bit is worth 2, half of that with two planes. */
+  /* A bit counts 2, or half of that with two planes. */
   const int shift = block->planes == 1;
   for (size_t first = 0; first < strip->num_pixels; first += TFC_TILE) {
     const tfc_tile tile = tile_at(strip, first);

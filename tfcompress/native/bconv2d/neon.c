@@ -1,6 +1,6 @@
 /* arm64 cores that execute out of order: two pixels and 32 outputs in registers. An image
-   holds each word four times, because copying it to the lanes of a vector would take a
-   turn in the pipelines of vectors each time. */
+   holds each word four times, because copying it to the lanes of a vector would occupy
+   the vector pipelines each time. */
 #include "neon.h"
 
 static void pack_image(const uint32_t* words, size_t num_words, void* image) {
@@ -8,7 +8,7 @@ static void pack_image(const uint32_t* words, size_t num_words, void* image) {
   for (size_t w = 0; w < num_words; w++) vst1q_u32(to + 4 * w, vdupq_n_u32(words[w]));
 }
 
-/* Adds to the counts of one pixel or two; num_words is at most TFC_WORDS_IN_BYTES. */
+/* Adds to the counts of one or two pixels; num_words is at most TFC_WORDS_IN_BYTES. */
 static inline __attribute__((always_inline)) void count_pixels(
     int num_pixels, const uint32x4_t* const* x, const uint32_t* offsets,
     const uint32_t* filter, size_t num_words, int32_t* counts) {

@@ -1,4 +1,4 @@
-/* What the files for arm64 share. */
+/* Shared by the files for arm64. */
 #ifndef TFC_BCONV2D_NEON_H
 #define TFC_BCONV2D_NEON_H
 
@@ -6,7 +6,7 @@
 
 #include "kernel.h"
 
-/* Words whose counts, up to 8 in each byte, fit in bytes. */
+/* Words whose counts, up to 8 per byte, fit into bytes. */
 #define TFC_WORDS_IN_BYTES 31
 
 static inline size_t words_in_bytes(size_t num_words) {
@@ -58,8 +58,8 @@ static void sign_floats(const float* x, size_t num_words, uint32_t* words) {
 /* Bit i in byte 8 b + i. */
 #define TFC_BYTE_BITS vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201))
 
-/* Sums of two neighbours of 32 bytes, where bit i of byte 8 b + i is set if that x is
-   below zero_point; added up in pairs twice more they are a word. */
+/* Sums of neighboring pairs of 32 bytes, where bit i of byte 8 b + i is set if that x is
+   below zero_point; adding pairs twice more yields a word. */
 static inline uint8x16_t pairs_of_signs(const int8_t* x, int8x16_t zero_point) {
   return vpaddq_u8(vandq_u8(vcltq_s8(vld1q_s8(x), zero_point), TFC_BYTE_BITS),
                    vandq_u8(vcltq_s8(vld1q_s8(x + 16), zero_point), TFC_BYTE_BITS));
@@ -83,7 +83,7 @@ static void sign_int8(const int8_t* x, int8_t zero_point, size_t num_words,
   }
 }
 
-/* counts[o] += the sums of four bytes each. */
+/* counts[o] += sums of four bytes each. */
 static inline void add_bytes(uint8x16_t bytes, int32_t* counts) {
   uint32x4_t sums = vreinterpretq_u32_s32(vld1q_s32(counts));
   sums = vpadalq_u16(sums, vpaddlq_u8(bytes));

@@ -1,6 +1,6 @@
-/* arm64 cores that execute in order, such as Cortex-A53 and A55. Instructions stand in
-   the order that keeps both pipelines busy: arithmetic of one kind eight times in a row,
-   beside the loads and addresses for the next word. */
+/* arm64 cores that execute in order, such as Cortex-A53 and A55. Instructions are ordered
+   to keep both pipelines busy: arithmetic of one kind eight times in a row, along with
+   the loads and addresses for the next word. */
 #include "neon.h"
 
 /* clang-format off */
@@ -15,7 +15,7 @@
 #define LOAD_PIXEL(v, from) "ld1r {v" #v ".4s}, [x" #from "]\n"
 #define NEXT_FILTER "add %[w], %[w], #128\n"
 #define NEXT_WORD "adds %[next], %[next], #4\n"
-/* counts[offset...] += the sums of four bytes each. */
+/* counts[offset...] += sums of four bytes each. */
 #define STORE(v, offset)                        \
   LOAD(31, counts, offset)                      \
   "uaddlp v" #v ".8h, v" #v ".16b\n"            \
@@ -25,8 +25,8 @@
 /* counts[p][o] += ..., for four pixels and outputs 0 to 15 of the block that filter points
    into; num_words is at most TFC_WORDS_IN_BYTES.
 
-   v0 to v15 hold the counts, the pixels of the first weights first; v16 to v19 pixels, v20
-   to v23 weights. */
+   v0 to v15 hold the counts, with the pixels for the first weights first; v16 to v19 hold
+   pixels, v20 to v23 weights. */
 static void count_quad(const uint32_t* const* x, const uint32_t* offsets,
                        const uint32_t* filter, size_t num_words, int32_t* counts) {
   const uint32_t* end = offsets + num_words;
@@ -146,7 +146,7 @@ static void count_pixel(const uint32_t* x, const uint32_t* offsets,
   BELOW_ZERO("v18", 18) BELOW_ZERO("v19", 19)
 #define JOIN(to, v, shift) "sli %[" #to "].4s, v" #v ".4s, #" #shift "\n"
 #define LOAD_AT(v, x, offset) "ldr q" #v ", [%[" #x "], %[" #offset "]]\n"
-/* Joins what was loaded, while the next vectors are loaded. */
+/* Joins the loaded vectors while the next ones are loaded. */
 #define JOIN_LANES(shift, next)                 \
   BELOW_ZERO_OF_FOUR                            \
   JOIN(w0, 16, shift) LOAD_AT(16, x0, next)     \
@@ -154,8 +154,8 @@ static void count_pixel(const uint32_t* x, const uint32_t* offsets,
   JOIN(w2, 18, shift) LOAD_AT(18, x2, next)     \
   JOIN(w3, 19, shift) LOAD_AT(19, x3, next)
 
-/* As scatter_lanes() of the signs of four words, but with the bits of all lanes in each.
-   Offsets in registers let a load take as long as the arithmetic beside it. */
+/* Like scatter_lanes() for the signs of four words, but with the bits of all lanes in
+   each. With offsets in registers, a load takes as long as the arithmetic next to it. */
 static inline void join_signs(const float* x, uint32x4_t words[4]) {
   __asm__(
       LOAD(16, x0, 0) LOAD(17, x1, 0) LOAD(18, x2, 0) LOAD(19, x3, 0)
@@ -179,7 +179,7 @@ static inline void join_signs(const float* x, uint32x4_t words[4]) {
 #define SELECT_BITS(v) "and v" #v ".16b, v" #v ".16b, %[bits].16b\n"
 #define ADD_PAIRS(to, a, b) "addp v" #to ".16b, v" #a ".16b, v" #b ".16b\n"
 
-/* As sign_int8, four words at a time. */
+/* Like sign_int8, four words at a time. */
 static void sign_int8_of_fours(const int8_t* x, int8x16_t zero_point, uint8x16_t bits,
                                size_t num_fours, uint32_t* words) {
   __asm__ volatile(
@@ -195,7 +195,7 @@ static void sign_int8_of_fours(const int8_t* x, int8x16_t zero_point, uint8x16_t
       BELOW(22) BELOW(23)
       SELECT_BITS(16) SELECT_BITS(17) SELECT_BITS(18) SELECT_BITS(19)
       SELECT_BITS(20) SELECT_BITS(21) SELECT_BITS(22) SELECT_BITS(23)
-      /* The last time, what is loaded ahead is there but not used. */
+      /* In the last iteration, the data loaded ahead is valid but not used. */
       ADD_PAIRS(24, 16, 17) "csel %[x], x9, %[x], ne\n"
       ADD_PAIRS(25, 18, 19)
       ADD_PAIRS(26, 20, 21)

@@ -1,5 +1,5 @@
-/* Sums of a block of outputs at one pixel, as the type of the output. Needs bits_below()
-   of the instruction set, see loops.h. */
+/* Converts sums of a block of outputs at one pixel to the type of the output. Needs
+   bits_below() of the instruction set, see loops.h. */
 #ifndef TFC_BCONV2D_OUTPUT_H
 #define TFC_BCONV2D_OUTPUT_H
 
@@ -9,8 +9,8 @@
 #include "kernel.h"
 #include "vectors.h"
 
-/* clamp(rint(y) + zero_point). Clamped first, so that adding and subtracting
-   1.5 * 2^23 rounds to a whole number. */
+/* clamp(rint(y) + zero_point). Clamped first, so that adding and subtracting 1.5 * 2^23
+   rounds to an integer. */
 static inline int8_t to_int8(float y, const tfc_format* format) {
   const float low = (float)(-128 - format->zero_point);
   const float high = (float)(127 - format->zero_point);
@@ -20,8 +20,8 @@ static inline int8_t to_int8(float y, const tfc_format* format) {
   return (int8_t)((int32_t)level + format->zero_point);
 }
 
-/* Computes all 32, of which the last block may need fewer: loops of a length that the
-   compiler knows. */
+/* Computes all 32, although the last block may need fewer, so that the compiler knows the
+   length of loops. */
 static inline void write_block(const tfc_output* output, const float* sums, size_t pixel,
                                size_t block) {
   const size_t first = block * TFC_BLOCK, left = output->num_outputs - first;
@@ -74,7 +74,7 @@ static inline void write_integers(const tfc_output* output, size_t pixel, size_t
   write_block(output, floats, pixel, block);
 }
 
-/* `write_integers` of base - (counts << shift) as floats of a whole block, in
+/* `write_integers` for base - (counts << shift) of a whole block as floats, in
    registers. */
 static inline void write_counts(const tfc_output* output, size_t pixel, size_t block,
                                 const int32_t* counts, int32_t base, int shift) {
@@ -88,7 +88,7 @@ static inline void write_counts(const tfc_output* output, size_t pixel, size_t b
     memcpy(&multiplier, output->multiplier + first + v * TFC_LANES, sizeof multiplier);
     memcpy(&bias, output->bias + first + v * TFC_LANES, sizeof bias);
     sum = base - (sum << shift);
-    /* `lowest` is zero if it is larger than any sum. */
+    /* `lowest` is either zero or below any sum. */
     sum &= sum >= lowest;
     const float_vector result =
         multiplier * __builtin_convertvector(sum, float_vector) + bias;

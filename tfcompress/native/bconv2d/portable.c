@@ -1,4 +1,4 @@
-/* Plain C; the compiler vectorises for whatever the target always has. */
+/* Plain C; the compiler vectorizes for what the target always supports. */
 #include "kernel.h"
 
 static uint32_t bits_below(const int32_t* sums, const int32_t* thresholds) {

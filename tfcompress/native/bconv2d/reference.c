@@ -1,4 +1,4 @@
-/* The equation of bconv2d.h, one output after the other. */
+/* The equation of bconv2d.h, one output after another. */
 #include <math.h>
 #include <stdbool.h>
 

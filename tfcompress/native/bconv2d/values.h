@@ -1,4 +1,4 @@
-/* Sums of real values with weights of one bit. The weights of a chunk of the patch are
+/* Sums of real values with 1-bit weights. The weights of a chunk of the patch are
    expanded to lanes once for all pixels of a strip. */
 #ifndef TFC_BCONV2D_VALUES_H
 #define TFC_BCONV2D_VALUES_H
@@ -10,7 +10,7 @@
 
 #define TFC_PIXELS (TFC_STRIP * TFC_TILE)
 
-/* Vectors of each of four pixels that fit into half of the registers. */
+/* Vectors for each of four pixels that fit into half of the registers. */
 #define TFC_FITTING (TFC_REGISTERS / 2 / TFC_TILE)
 #define TFC_TOGETHER (TFC_FITTING < TFC_VECTORS ? TFC_FITTING : TFC_VECTORS)
 
@@ -20,7 +20,7 @@ typedef struct {
     float_vector floats[TFC_CHUNK][TFC_VECTORS];
     int_vector quads[TFC_CHUNK][TFC_VECTORS];
   };
-  int_vector zeros[TFC_VECTORS]; /* what quads of zeros add up to */
+  int_vector zeros[TFC_VECTORS]; /* the sums for quads of zeros */
 } expanded;
 
 /* Bit v * lanes + i of a word, in lane i of vector v. */
@@ -63,7 +63,7 @@ static void expand_quads(const uint32_t* signs, size_t num_words, uint32_t zero,
   for (int v = 0; v < TFC_VECTORS; v++) weights->zeros[v] = total(zeros[v]);
 }
 
-/* By its bits: what is added to a float is not left out by compilers, even if it is 0. */
+/* From its bits: compilers do not omit a float addition, even of 0. */
 static inline float_vector splat(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
@@ -156,7 +156,7 @@ static inline void add_plane(const tfc_strip* strip, const uint32_t* signs,
   }
 }
 
-/* One pixel does not repay what storing its weights costs. */
+/* For a single pixel, storing the expanded weights does not pay off. */
 static void add_floats_of_one(const tfc_strip* strip, const uint32_t* signs,
                               float* sums) {
   const float* x = (const float*)strip->image + strip->origins[0];

@@ -1,11 +1,11 @@
-/* Vectors as wide as the registers of the target, and what compilers do not find for them
-   by themselves.
+/* Vectors as wide as the registers of the target, and operations that compilers do not
+   find for them.
 
-   A quad is a word of four levels, bytes without sign. add_quads() adds them up, times
-   their weights: bytes of -1, and of TFC_POSITIVE for +1. What it adds for a level, less
-   what it adds for another, is exactly their difference times the weight; what it adds
-   for one alone depends on the target. Up to TFC_CHUNK quads can be added before total()
-   makes numbers of the sums. */
+   A quad is a word of four levels, unsigned bytes. add_quads() adds them, times their
+   weights: bytes of -1, and of TFC_POSITIVE for +1. The difference between what it adds
+   for two levels is exactly their difference times the weight; what it adds for a single
+   one depends on the target. Up to TFC_CHUNK quads can be added before total() converts
+   the sums to numbers. */
 #ifndef TFC_BCONV2D_VECTORS_H
 #define TFC_BCONV2D_VECTORS_H
 
@@ -34,8 +34,8 @@
 #endif
 #define TFC_LANES (TFC_VECTOR_BYTES / 4)
 #define TFC_VECTORS (TFC_BLOCK / TFC_LANES)
-/* Words whose weights are expanded together; pairs of their levels add up to less than
-   2^15: 64 * 2 * 255. */
+/* Words whose weights are expanded together; pairs of their levels sum to less than 2^15:
+   64 * 2 * 255. */
 #define TFC_CHUNK 64
 
 typedef int32_t signed_vector __attribute__((vector_size(TFC_VECTOR_BYTES)));
@@ -44,7 +44,7 @@ typedef float float_vector __attribute__((vector_size(TFC_VECTOR_BYTES)));
 
 #if defined(__AVX512F__)
 
-/* sum + value * weight, where the weight is 1 or -1: rounded as by two operations. */
+/* sum + value * weight, where the weight is 1 or -1; rounded like two operations. */
 static inline float_vector add_product(float_vector sum, float_vector value,
                                        float_vector weight) {
   return (float_vector)_mm512_fmadd_ps((__m512)value, (__m512)weight, (__m512)sum);

@@ -1,5 +1,5 @@
-/* A dense layer is a convolution: each row an image of 1 x groups pixels, that a kernel
-   of this size covers. */
+/* A dense layer is a convolution: each row is an image of 1 x groups pixels, covered by a
+   kernel of the same size. */
 #include "bdense.h"
 
 #include "../bconv2d/bconv2d.h"

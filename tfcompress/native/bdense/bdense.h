@@ -1,4 +1,4 @@
-/* Dense layer with weights of one bit, or of two for the values -1, 0 and 1.
+/* Dense layer with 1-bit weights, or 2-bit weights for the values -1, 0 and 1.
 
    sum[n, o] = sum over c of w[o, c] * v(x[n, c])
 
@@ -15,8 +15,8 @@
 
 typedef struct {
   int32_t rows; /* n */
-  /* Bits as input may have gaps: each row holds `groups` times ceil(channels / 32)
-     words, as a flattened image has. Other inputs have one group. */
+  /* Bits as input may have gaps: each row holds `groups` times ceil(channels / 32) words,
+     like a flattened image. Other inputs have one group. */
   int32_t groups, channels;
   int32_t num_outputs, planes;
   int32_t binarize;
@@ -30,7 +30,7 @@ typedef struct {
 
 typedef struct tfc_bdense tfc_bdense;
 
-/* As tfc_bconv2d_create, _run and _free. */
+/* Like tfc_bconv2d_create, _run and _free. */
 TFC_API tfc_status tfc_bdense_create(const tfc_bdense_params* params, tfc_isa isa,
                                      tfc_bdense** op);
 TFC_API void tfc_bdense_run(tfc_bdense* op, const void* input, void* output,

@@ -34,7 +34,7 @@ tfc_status tfc_bmaxpool2d_output_size(const tfc_bmaxpool2d_params* params,
   return TFC_OK;
 }
 
-/* A set bit is -1: the largest is +1 unless all are set. */
+/* A set bit is -1, so the maximum is +1 unless all bits are set. */
 static void pool(const job* job, int32_t y, int32_t x, const int32_t* image,
                  int32_t* pixel) {
   const size_t words = (size_t)job->params->words;

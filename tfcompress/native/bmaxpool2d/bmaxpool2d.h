@@ -1,8 +1,8 @@
-/* Largest of a window of bits: +1 where one of them is +1.
+/* Maximum over a window of bits: +1 if any of them is +1.
 
    y[n, y, x, c] = max over i, j of x[n, y * stride_height + i - padding_top, ..., c]
 
-   Positions outside of the input do not count. Sizes as in bconv2d.h. */
+   Positions outside the input do not count. Sizes are as in bconv2d.h. */
 #ifndef TFC_BMAXPOOL2D_H
 #define TFC_BMAXPOOL2D_H
 
@@ -12,7 +12,7 @@
 #include "../threads/threads.h"
 
 typedef struct {
-  int32_t batch, in_height, in_width, words; /* words of 32 channels a pixel */
+  int32_t batch, in_height, in_width, words; /* 32-channel words per pixel */
   int32_t pool_height, pool_width;
   int32_t stride_height, stride_width;
   int32_t same_padding;

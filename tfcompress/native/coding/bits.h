@@ -1,4 +1,4 @@
-/* Numbers out of bytes: little endian words, and bit strings from the highest bit. */
+/* Reads numbers from bytes: little-endian words, and bit strings from the highest bit. */
 #ifndef TFC_BITS_H
 #define TFC_BITS_H
 
@@ -21,12 +21,12 @@ static inline uint64_t tfc_u64_from_high(const uint8_t* bytes) {
   return value;
 }
 
-/* Behind the end follow zeros; `tfc_bits_overran` tells whether they were used. */
+/* Zeros follow after the end; `tfc_bits_overran` tells whether they were used. */
 typedef struct {
   const uint8_t *next, *end;
-  uint64_t window; /* the next bits, from the highest one */
-  int available;   /* valid bits of the window */
-  int borrowed;    /* bits of the window that lie behind the end */
+  uint64_t window; /* the next bits, starting at the highest */
+  int available;   /* valid bits in the window */
+  int borrowed;    /* bits in the window that lie after the end */
 } tfc_bits;
 
 static inline tfc_bits tfc_bits_open(const uint8_t* bytes, size_t size) {
@@ -70,7 +70,7 @@ static inline int tfc_bits_overran(const tfc_bits* bits) {
   return bits->borrowed > bits->available;
 }
 
-/* The bytes behind the last bit read, from the next whole byte on. */
+/* The bytes after the last bit read, from the next whole byte on. */
 static inline const uint8_t* tfc_bits_rest(const tfc_bits* bits) {
   return bits->next - (bits->available - bits->borrowed) / 8;
 }

@@ -14,9 +14,9 @@ enum {
   HEADER_SIZE = 16,
   MAX_ELEMENT_SIZE = 8,
   MAX_RANK = 8,
-  AXIS_SIZE = 12, /* bytes of an axis of a slice */
+  AXIS_SIZE = 12, /* bytes per axis of a slice */
   SHARED_LUT = 15,
-  MAX_DECODED_SIZE = INT32_MAX, /* a file holds less */
+  MAX_DECODED_SIZE = INT32_MAX, /* larger than any file */
 };
 
 /* TfLiteType */
@@ -37,7 +37,7 @@ typedef struct {
   size_t size;
 } span;
 
-/* Bytes of an element while it is decoded: nibbles have a byte until they are packed. */
+/* Bytes per element during decoding: nibbles take a byte until they are packed. */
 static size_t element_size(int type) {
   switch (type) {
     case INT8:
@@ -70,8 +70,8 @@ static size_t channel_of(const tfc_tensor* tensor, size_t element) {
   return element / (tensor->count / tensor->num_channels);
 }
 
-/* The tensor with one channel for each table of values: the quantized ones, or, where
-   there are none, those of the axis that the header names. */
+/* The tensor with one channel per table of values: the quantized channels, or, if there
+   are none, those of the axis given in the header. */
 static tfc_tensor with_lut_channels(const tfc_tensor* tensor, int axis, size_t stride,
                                     size_t num_values) {
   tfc_tensor by_table = *tensor;
@@ -176,7 +176,7 @@ static tfc_status read_bitmap(int coder, span encoded, uint8_t* symbols, size_t 
   return status;
 }
 
-/* From the last to the first, so that none is overwritten before it has its place: the
+/* From the last to the first, so that none is overwritten before it is placed: the
    entries are at the start of the symbols. */
 static tfc_status place_entries(const uint8_t* gaps, size_t num_entries, uint8_t* symbols,
                                 size_t count, uint8_t zero) {
@@ -224,7 +224,7 @@ static tfc_status read_layout(span encoded, span ancillary, uint8_t* symbols,
   }
 }
 
-/* `symbols` may be `out` itself where an element is one byte. */
+/* `symbols` may be `out` itself if an element is one byte. */
 static tfc_status replace_by_values(const uint8_t* symbols, size_t count,
                                     const uint8_t* values, size_t num_values, size_t size,
                                     uint8_t* out) {
@@ -248,7 +248,7 @@ static tfc_status replace_by_values(const uint8_t* symbols, size_t count,
   return TFC_OK;
 }
 
-/* A table for each slice of the first or the last axis. */
+/* Uses one table per slice of the first or the last axis. */
 static tfc_status replace_by_channel(const uint8_t* symbols, size_t count, bool is_last,
                                      const uint8_t* tables, size_t num_tables,
                                      size_t num_values, size_t size, uint8_t* out) {
@@ -292,12 +292,12 @@ static tfc_status decode_symbols(span encoded, span ancillary, const tfc_tensor*
   return status;
 }
 
-/* An axis of which the first elements are kept. */
+/* An axis whose first elements are kept. */
 typedef struct {
   size_t size, kept;
 } prefix;
 
-/* An axis of blocks is two: the blocks, and what each of them keeps. */
+/* An axis of blocks becomes two: the blocks, and the part that each of them keeps. */
 static tfc_status read_axis(const uint8_t* bytes, prefix* axes) {
   const size_t size = tfc_u32(bytes), kept = tfc_u32(bytes + 4);
   const size_t blocks = tfc_u32(bytes + 8);
@@ -307,7 +307,7 @@ static tfc_status read_axis(const uint8_t* bytes, prefix* axes) {
   return TFC_OK;
 }
 
-/* Copies what is kept of `size` bytes; returns the end of the copy. */
+/* Copies the part of `size` bytes that is kept; returns the end of the copy. */
 static uint8_t* copy_kept(const prefix* axes, size_t num_axes, const uint8_t* whole,
                           size_t size, uint8_t* out) {
   const size_t stride = size / axes->size;
@@ -326,7 +326,7 @@ static tfc_status decode_slice(span encoded, span ancillary, const tfc_tensor* t
   if (tensor->type == INT4 || rank == 0 || rank > MAX_RANK) return TFC_UNSUPPORTED;
   if ((ancillary.size - HEADER_SIZE) / AXIS_SIZE < rank) return TFC_CORRUPT;
   prefix axes[2 * MAX_RANK];
-  /* Of the whole tensor in bytes; there are never more kept elements than that. */
+  /* Size of the whole tensor in bytes; there are never more kept elements than that. */
   size_t size = element_size(tensor->type), count = 1;
   for (size_t i = 0; i < rank; i++) {
     const uint8_t* bytes = ancillary.bytes + HEADER_SIZE + AXIS_SIZE * i;

@@ -6,7 +6,7 @@
 
 enum { WINDOW_BITS = TFC_HUFFMAN_MAX_LENGTH, WINDOW_SIZE = 1 << WINDOW_BITS };
 
-/* What a window of bits starts with. */
+/* The code at the start of a window of bits. */
 typedef struct {
   uint8_t symbol, length; /* length 0: no code, or one longer than the window */
 } code;
@@ -33,7 +33,7 @@ static void pair_up(lookup* table) {
   }
 }
 
-/* Decodes while two symbols and a full window are left; returns how many it wrote. */
+/* Decodes while two symbols and a full window are left; returns the number written. */
 static size_t decode_pairs(const lookup* table, tfc_bits* bits, uint8_t* symbols,
                            size_t count) {
   size_t i = 0;
@@ -131,8 +131,8 @@ typedef struct {
   int entry_size, initial_bits;
 } xtensa_tables;
 
-/* Looks up the code that a window of 32 bits starts with; returns its length, 0 if the
-   tables lead nowhere. */
+/* Looks up the code at the start of a 32-bit window; returns its length, 0 if the tables
+   contain none. */
 static int look_up(const xtensa_tables* tables, uint32_t window, uint32_t* symbol) {
   const int value_bits = tables->entry_size * 8 - 5;
   int used = 0, index_bits = tables->initial_bits;
@@ -145,7 +145,7 @@ static int look_up(const xtensa_tables* tables, uint32_t window, uint32_t* symbo
     uint32_t value = entry & ((1u << value_bits) - 1);
     int field = (int)(entry >> value_bits & 15);
     if (entry >> (value_bits + 4)) {
-      /* TFLite Micro takes a field larger than the index as the whole index. */
+      /* TFLite Micro treats a field larger than the index as the whole index. */
       int length = used + (field < index_bits ? field : index_bits);
       *symbol = value;
       return length;
@@ -194,7 +194,7 @@ tfc_status tfc_huffman_decode_tables(const uint8_t* stream, size_t size,
     if (!table) return TFC_NO_MEMORY;
     fill_from_tables(&walk, table);
     pair_up(table);
-    /* Longer codes are rare: one such code, then pairs again. */
+    /* Longer codes are rare: reads one, then continues with pairs. */
     tfc_status status = TFC_OK;
     while (status == TFC_OK && !bits.borrowed && count - done >= 8) {
       done += decode_pairs(table, &bits, out + done, count - done);

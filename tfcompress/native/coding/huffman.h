@@ -1,5 +1,5 @@
-/* Canonical Huffman codes, from the highest bit on. Shorter codes come first, codes of
-   one length are in the order of their symbols. */
+/* Canonical Huffman codes, starting at the highest bit. Shorter codes come first; codes
+   of equal length are in the order of their symbols. */
 #ifndef TFC_HUFFMAN_H
 #define TFC_HUFFMAN_H
 
@@ -21,10 +21,10 @@ TFC_API size_t tfc_huffman_write(const uint8_t* symbols, size_t count,
                                  const uint8_t lengths[256], uint8_t* stream,
                                  size_t capacity);
 
-/* TFLite Micro's form: bits in big endian 32-bit words, and tables of 16 or 32 bits an
-   entry. The highest bit tells a symbol from an offset to a further table, the next four
-   hold the used bits of a symbol or the index bits - 1 of the further table.
-   `element_size` is 1 or 2 bytes, that of the symbols. */
+/* TFLite Micro's format: bits in big-endian 32-bit words, and tables with 16 or 32 bits
+   per entry. The highest bit distinguishes a symbol from an offset to another table, the
+   next four hold the used bits of a symbol or the index bits - 1 of that table.
+   `element_size` is the size of the symbols, 1 or 2 bytes. */
 tfc_status tfc_huffman_decode_tables(const uint8_t* stream, size_t size,
                                      const uint8_t* tables, size_t tables_size,
                                      int entry_size, int initial_bits, void* symbols,

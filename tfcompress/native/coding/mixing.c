@@ -5,7 +5,7 @@
 
 #include "bits.h"
 
-/* Logarithms of odds are in 1/256, probabilities in 1/65536, weights in 1/65536. */
+/* Log odds are in units of 1/256, probabilities and weights in units of 1/65536. */
 enum {
   HEADER_SIZE = 8,
   LARGEST_ODDS = 2047,
@@ -18,12 +18,12 @@ enum {
   NUM_NODES = 81,
   NUM_SIZES_NEAR = 16,
   MAX_COLUMNS = 1 << 24,
-  /* Found on pruned LeNets. */
+  /* Tuned on pruned LeNets. */
   ZERO_WEIGHT = 15000,
   NODE_WEIGHT = 20000,
   ZERO_RATE = 6,
   NODE_RATE = 3,
-  /* How many uses its first expectation counts for. */
+  /* The number of uses that the initial expectation counts for. */
   ROW_TRUST = 4,
   COLUMN_TRUST = 3,
   NEAR_TRUST = 1,
@@ -42,35 +42,35 @@ typedef struct {
 } predictor;
 
 typedef struct {
-  /* The shape of what is coded. */
+  /* The shape of the coded symbols. */
   size_t count, row_length, period;
   int num_symbols, zero;
   uint8_t* symbols;
   /* Tables. */
   int16_t stretched[1 << STRETCH_BITS];
   uint16_t rates[MAX_USES + 1];
-  /* Predictors of whether a symbol is zero. */
+  /* Predict whether a symbol is zero. */
   predictor overall, row, *columns;
   predictor near[NUM_NEAR][NUM_FILLS];
   predictor fills[NUM_FILLS][NUM_FILLS], around[NUM_FILLS][NUM_FILLS];
   predictor lately[33][NUM_FILLS], a_period_before[NUM_PERIOD][NUM_FILLS];
-  uint32_t* filled;            /* symbols in each column that are not zero */
-  uint32_t row_filled, recent; /* a bit for each of the last 32 symbols */
+  uint32_t* filled;            /* nonzero symbols in each column */
+  uint32_t row_filled, recent; /* one bit per symbol, for the last 32 */
   int32_t zero_weights[NUM_FILLS][MAX_INPUTS];
-  /* Predictors of signs, and of sizes by sign. */
+  /* Predict signs, and sizes given the sign. */
   predictor node[NUM_NODES], node_row[NUM_NODES], node_sign[NUM_NODES][2];
   predictor node_near[NUM_NODES][NUM_SIZES_NEAR][2];
   int32_t node_weights[NUM_NODES][MAX_INPUTS];
 } model;
 
-/* One binary decision: what its predictors say. */
+/* One binary decision, with its predictions. */
 typedef struct {
   predictor* inputs[MAX_INPUTS];
   int32_t odds[MAX_INPUTS], *weights, probability, rate;
   int num_inputs;
 } decision;
 
-/* Decodes bits, or notes the bits to encode, which must be done from the last one. */
+/* Decodes bits, or records bits to encode, since encoding must start at the last one. */
 typedef struct {
   uint64_t state;
   const uint8_t *next, *end;
@@ -132,7 +132,7 @@ static model* open_model(uint8_t* symbols, size_t count, int num_symbols, int ze
   return m;
 }
 
-/* A context seen for the first time expects what its `prior` does. */
+/* A context that is seen for the first time takes its expectation from `prior`. */
 static void ask(const model* m, decision* d, predictor* input, const predictor* prior,
                 int uses) {
   if (input->uses == 0) {
@@ -159,7 +159,8 @@ static void learn(const model* m, decision* d, int bit) {
   for (int i = 0; i < d->num_inputs; i++) {
     predictor* input = d->inputs[i];
     const int64_t step = (int64_t)d->odds[i] * error * d->rate / (1 << 18);
-    /* A hostile stream may drive a weight round, which only unsigned numbers allow. */
+    /* A hostile stream may make a weight wrap around, which only unsigned numbers
+       allow. */
     d->weights[i] = (int32_t)((uint32_t)d->weights[i] + (uint32_t)step);
     const int32_t miss = truth - input->probability;
     input->probability =
@@ -220,8 +221,8 @@ static int count_bits(uint32_t bits) {
   return (int)(((bits + (bits >> 4)) & 0x0f0f0f0f) * 0x01010101 >> 24);
 }
 
-/* How full something is, from 0 (empty) to 11: 1 + floor(log2(1024 filled / length)),
-   without a division, which would take longer than all the rest. */
+/* The fill level, from 0 (empty) to 11: 1 + floor(log2(1024 filled / length)), without a
+   division, which would take longer than everything else. */
 static int fill_of(uint32_t filled, size_t length) {
   if (filled == 0 || length == 0) return 0;
   const uint64_t scaled = (uint64_t)filled << 10;
@@ -231,7 +232,7 @@ static int fill_of(uint32_t filled, size_t length) {
   return fill > 11 ? 11 : fill;
 }
 
-/* The symbol `back` places before `i`, zero where there is none. */
+/* The symbol `back` places before `i`, zero if there is none. */
 static int level_before(const model* m, size_t i, size_t back) {
   return back <= i ? m->symbols[i - back] - m->zero : 0;
 }
@@ -241,8 +242,8 @@ static uint32_t filled_at(const model* m, size_t column, size_t offset, int befo
   return column + offset < m->row_length ? m->filled[column + offset] : 0;
 }
 
-/* Which symbols of the same row are filled: the last, and those about a period, such as
-   the width of an image, before. */
+/* Which symbols of the same row are nonzero: the last one, and those about one period,
+   such as the width of an image, before. */
 static int near_a_period_before(const model* m, size_t i, size_t column) {
   const size_t p = m->period;
   if (column < p) return 0;
@@ -307,8 +308,8 @@ static int code_node(model* m, coder* c, int node, int near, int negative, int b
   return decide(m, &d, c, bit);
 }
 
-/* A size of at least 1: how many bits it has, then those below the highest; the first
-   two of them have predictors of their own. */
+/* A size of at least 1: its number of bits, then those below the highest; the first two
+   of them have their own predictors. */
 static int code_size(model* m, coder* c, int near, int negative, int size) {
   enum { LENGTHS = 1, BITS = 9 };
   int length = 0;
@@ -355,7 +356,7 @@ static tfc_status code_symbols(model* m, coder* c) {
   return c->status;
 }
 
-/* Each column has counts of its own, eight bytes. */
+/* Each column has its own counts, eight bytes. */
 static int is_shape(int num_symbols, int zero, size_t row_length, size_t period,
                     size_t count) {
   return zero < num_symbols && row_length > 0 && row_length <= count &&
@@ -387,7 +388,7 @@ static uint8_t* put_u32(uint8_t* end, uint32_t value) {
   return end;
 }
 
-/* From the last note to the first; returns the start of what is written, or NULL. */
+/* From the last note to the first; returns the start of the written bytes, or NULL. */
 static uint8_t* write_notes(const coder* c, const uint8_t* start, uint8_t* end) {
   uint64_t state = LOWEST_STATE;
   for (size_t i = c->num_notes; i-- > 0;) {

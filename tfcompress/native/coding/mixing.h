@@ -1,15 +1,15 @@
 /* Adaptive rANS: binary decisions, each with a probability that several predictors and
-   their mixture learn from the symbols before it.
+   their mixture learn from the preceding symbols.
 
-   Symbol s is written as q = s - zero: whether q = 0; its sign; the bits of |q| from the
-   number of them on. A predictor holds p, the probability of a 1 in one context, and
-   moves by (bit - p) / (n + 1.5) at its n-th use. A mixture of predictions p_i is
+   Symbol s is written as q = s - zero: whether q = 0; its sign; the number of bits of
+   |q|, then these bits. A predictor holds p, the probability of a 1 in one context, and
+   changes by (bit - p) / (n + 1.5) at its n-th use. A mixture of predictions p_i is
 
        p = squash(sum_i w_i stretch(p_i)),   stretch(p) = ln(p / (1 - p)),
        w_i <- w_i + rate stretch(p_i) (bit - p)
 
-   Contexts: the row and the column of the symbol, how full they and the columns around
-   are, the symbols at the left, above and a period of columns before. */
+   Contexts: the row and the column of the symbol, how full they and the adjacent columns
+   are, the symbols to the left, above and one period of columns before. */
 #ifndef TFC_MIXING_H
 #define TFC_MIXING_H
 
@@ -24,7 +24,7 @@
 TFC_API tfc_status tfc_mixing_decode(const uint8_t* stream, size_t size, uint8_t* symbols,
                                      size_t count);
 
-/* Returns the number of bytes, 0 if `capacity` is too small or memory is short. */
+/* Returns the number of bytes, 0 if `capacity` is too small or memory runs out. */
 TFC_API size_t tfc_mixing_encode(const uint8_t* symbols, size_t count, size_t num_symbols,
                                  size_t zero, size_t row_length, size_t period,
                                  uint8_t* stream, size_t capacity);

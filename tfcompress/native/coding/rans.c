@@ -12,7 +12,7 @@ enum {
 };
 static const uint32_t LOWEST_STATE = 1u << 16;
 
-/* What a slot says: symbol (8 bits), frequency - 1 (12), slot - first slot (12). */
+/* The contents of a slot: symbol (8 bits), frequency - 1 (12), slot - first slot (12). */
 typedef uint32_t slot_entry;
 
 static tfc_status read_table(tfc_bits* bits, int num_symbols, slot_entry* table) {
@@ -54,7 +54,7 @@ static tfc_status decode_carefully(decoder* d, int lanes, const slot_entry* tabl
   return TFC_OK;
 }
 
-/* Whole rounds of all lanes, while no bound can be hit; returns how many symbols. */
+/* Whole rounds of all lanes, while no bound can be hit; returns the number of symbols. */
 static size_t decode_rounds(decoder* d, const slot_entry* table, uint8_t* symbols,
                             size_t count) {
   uint32_t states[LANES];
@@ -107,7 +107,8 @@ static tfc_status start_lanes(decoder* d, int lanes) {
   return TFC_OK;
 }
 
-/* A whole stream ends where its encoder began: at the lowest state, without a rest. */
+/* A complete stream ends where its encoder began: at the lowest state, with no bytes
+   left. */
 static tfc_status check_end(const decoder* d, int lanes) {
   for (int lane = 0; lane < lanes; lane++)
     if (d->states[lane] != LOWEST_STATE) return TFC_CORRUPT;
@@ -152,8 +153,8 @@ typedef struct {
   uint8_t *start, *next; /* written from the end to the start */
 } encoder;
 
-/* From the last symbol to the first; false if a symbol has no frequency or the room is
-   short. */
+/* From the last symbol to the first; false if a symbol has no frequency or there is not
+   enough room. */
 static bool encode_row(encoder* e, size_t lanes, const uint16_t* frequencies,
                        const uint16_t* first_slots, const uint8_t* symbols,
                        size_t count) {

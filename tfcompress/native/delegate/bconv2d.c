@@ -27,10 +27,10 @@ static const char* prepare(tfc_operation* self) {
                                .relu = attributes[RELU]};
   if (!tfc_read_format(x, &params.input) ||
       !tfc_read_format(tfc_operation_output(self), &params.output))
-    return "input or output has a type without meaning";
+    return "input or output has an unsupported type";
   if (!x->dims || x->dims->size != 4 || !filter || !filter->dims ||
       filter->dims->size != 5)
-    return "expected an input of 4 axes and a filter of 5";
+    return "expected an input with 4 axes and a filter with 5";
   const int *in = x->dims->data, *size = filter->dims->data;
   const tfc_format bits = {.type = TFC_BITS};
   if (in[3] != tfc_last_size(params.input, params.channels) ||

@@ -17,10 +17,10 @@ static const char* prepare(tfc_operation* self) {
                               .relu = self->attributes[RELU]};
   if (!tfc_read_format(x, &params.input) ||
       !tfc_read_format(tfc_operation_output(self), &params.output))
-    return "input or output has a type without meaning";
+    return "input or output has an unsupported type";
   if (!x->dims || x->dims->size < 1 || x->dims->size > MAX_RANK || !filter ||
       !filter->dims || filter->dims->size != 4)
-    return "expected an input of 1 to 8 axes and a filter of 4";
+    return "expected an input with 1 to 8 axes and a filter with 4";
   const int rank = x->dims->size, *size = filter->dims->data;
   const tfc_format bits = {.type = TFC_BITS};
   params.planes = size[0], params.num_outputs = size[1], params.groups = size[2];

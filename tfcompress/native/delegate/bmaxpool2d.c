@@ -11,7 +11,7 @@ static const char* prepare(tfc_operation* self) {
   const int32_t* attributes = self->attributes;
   if (x->type != kTfLiteInt32 || tfc_operation_output(self)->type != kTfLiteInt32)
     return "expected bits as input and output";
-  if (!x->dims || x->dims->size != 4) return "expected an input of 4 axes";
+  if (!x->dims || x->dims->size != 4) return "expected an input with 4 axes";
   const int* in = x->dims->data;
   tfc_bmaxpool2d_params* params = malloc(sizeof *params);
   if (!params) return tfc_status_text(TFC_NO_MEMORY);

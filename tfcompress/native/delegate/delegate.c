@@ -1,5 +1,5 @@
 /* The external delegate: decodes weights when a model is loaded and runs the binary
-   operations. The option "isa" names the instruction set of the latter. */
+   operations. The option "isa" sets the instruction set of the latter. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 #include "weights.h"
 
 typedef struct {
-  TfLiteDelegate delegate; /* first, so that a pointer to it is one to this */
+  TfLiteDelegate delegate; /* first, so that a pointer to it also points to this */
   tfc_weights weights;
   tfc_resources resources;
 } tfc_delegate;
@@ -19,7 +19,7 @@ static TfLiteStatus claim(TfLiteContext* context, tfc_delegate* self,
                                                         &self->delegate);
 }
 
-/* A node and the name of its custom operation, empty for others. */
+/* Gets a node and the name of its custom operation, empty for others. */
 static TfLiteStatus look_at(TfLiteContext* context, int index, TfLiteNode** node,
                             const char** name) {
   TfLiteRegistration* registration;
@@ -29,7 +29,7 @@ static TfLiteStatus look_at(TfLiteContext* context, int index, TfLiteNode** node
   return kTfLiteOk;
 }
 
-/* Carries out the decoding operations and lists them. */
+/* Executes the decoding operations and lists them. */
 static TfLiteStatus decode_weights(TfLiteContext* context, tfc_delegate* self,
                                    const TfLiteIntArray* plan, TfLiteIntArray* decoded) {
   tfc_weights_begin(&self->weights);
@@ -45,7 +45,7 @@ static TfLiteStatus decode_weights(TfLiteContext* context, tfc_delegate* self,
   return kTfLiteOk;
 }
 
-/* One by one: operations claimed at once may end up in one kernel. */
+/* One by one: operations claimed together may end up in one kernel. */
 static TfLiteStatus claim_operations(TfLiteContext* context, tfc_delegate* self,
                                      const TfLiteIntArray* plan, TfLiteIntArray* one) {
   one->size = 1;
@@ -84,7 +84,7 @@ static TfLiteStatus apply(TfLiteContext* context, TfLiteDelegate* delegate) {
   return status;
 }
 
-/* TFC_ISA_BEST where there is no option; false if an option is unknown. */
+/* TFC_ISA_BEST if there is no option; false if an option is unknown. */
 static bool read_options(char** keys, char** values, size_t count, tfc_isa* isa) {
   static const char* const names[] = {"best",   "reference", "portable",     "avx2",
                                       "avx512", "neon",      "neon_in_order"};

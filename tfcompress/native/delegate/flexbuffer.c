@@ -4,7 +4,7 @@
 
 enum { INT = 1, UINT = 2, MAP = 9, BOOL = 26 };
 
-/* Bytes from the start of the buffer to the end of what may be read. */
+/* The bytes from the start of the buffer to the end of the readable part. */
 typedef struct {
   const uint8_t* bytes;
   size_t size;
@@ -18,7 +18,7 @@ static bool read(buffer b, size_t place, size_t width, uint64_t* value) {
   return true;
 }
 
-/* Where the offset at a place points to: offsets count backwards. */
+/* The target of the offset at a position: offsets count backwards. */
 static bool follow(buffer b, size_t place, size_t width, size_t* target) {
   uint64_t offset;
   if (!read(b, place, width, &offset) || offset > place) return false;

@@ -10,7 +10,7 @@
 static const tfc_operation_kind* const kinds[] = {&tfc_bconv2d_kind, &tfc_bdense_kind,
                                                   &tfc_bmaxpool2d_kind};
 
-/* What the runtime takes for a failed `init`. */
+/* What the runtime interprets as a failed `init`. */
 static void* const init_failed = (void*)-1;
 
 const tfc_operation_kind* tfc_find_kind(const char* name) {
@@ -40,7 +40,7 @@ int32_t tfc_last_size(tfc_format format, int32_t channels) {
   return format.type == TFC_BITS && channels > 0 ? (channels - 1) / 32 + 1 : channels;
 }
 
-/* The numbers of a constant of 32-bit elements; NULL if it is no such constant. */
+/* The numbers of a constant with 32-bit elements; NULL if it is not such a constant. */
 static const void* read_constant(const TfLiteTensor* tensor, int type, size_t count) {
   size_t found;
   if (!tfc_is_constant(tensor) || tensor->type != type) return NULL;
@@ -107,9 +107,9 @@ const char* tfc_status_text(tfc_status status) {
     case TFC_OK:
       return NULL;
     case TFC_CORRUPT:
-      return "sizes or attributes do not fit";
+      return "sizes or attributes do not match";
     case TFC_UNSUPPORTED:
-      return "this processor lacks the instruction set asked for";
+      return "this processor lacks the requested instruction set";
     default:
       return "out of memory";
   }

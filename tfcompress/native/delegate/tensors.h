@@ -1,10 +1,10 @@
-/* Looks at a runtime's tensors without trusting its model. */
+/* Reads a runtime's tensors without trusting its model. */
 #ifndef TFC_TENSORS_H
 #define TFC_TENSORS_H
 
 #include "tflite.h"
 
-/* The tensor at a place of a list of indices, NULL if there is none. */
+/* The tensor at a position in a list of indices, NULL if there is none. */
 static inline TfLiteTensor* tfc_tensor_at(TfLiteContext* context,
                                           const TfLiteIntArray* indices, int place) {
   if (place >= indices->size) return NULL;

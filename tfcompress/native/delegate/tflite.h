@@ -1,7 +1,7 @@
-/* The part of TFLite's stable C structures that a delegate touches, as laid out by
-   tensorflow/lite/core/c/common.h since TensorFlow 2.5. No package for Python ships that
-   header. Fields behind the last one used are left out of structures that only the
-   runtime makes. */
+/* The part of TFLite's stable C structures that a delegate uses, as laid out by
+   tensorflow/lite/core/c/common.h since TensorFlow 2.5. No Python package ships that
+   header. In structures that only the runtime creates, fields after the last one used are
+   omitted. */
 #ifndef TFC_TFLITE_H
 #define TFC_TFLITE_H
 

@@ -6,7 +6,7 @@
 #include "../coding/decode.h"
 #include "tensors.h"
 
-/* A decoded tensor, kept as long as the delegate. */
+/* A decoded tensor, kept as long as the delegate exists. */
 typedef struct tfc_constant {
   struct tfc_constant* next;
   const void *encoded, *ancillary;
@@ -43,7 +43,7 @@ static bool is_alike(const tfc_tensor* a, const tfc_tensor* b) {
                                    a->num_channels * sizeof *a->zero_points) == 0;
 }
 
-/* Looks in this graph only: the addresses of others may belong to freed models. */
+/* Searches only this graph: the addresses in others may belong to freed models. */
 static constant* find(const tfc_weights* self, const constant* wanted) {
   for (constant* known = self->constants; known != self->older; known = known->next)
     if (known->encoded == wanted->encoded && known->ancillary == wanted->ancillary &&

@@ -1,8 +1,8 @@
 /* Decodes weights when a model is loaded.
 
-   Each TFLM_DECODE operation is carried out once, while the delegate is applied; its
-   outputs become constants, so that kernels and other delegates that come later see
-   plain weights, and nothing is left to do at run time. */
+   Each TFLM_DECODE operation is executed once, while the delegate is applied; its outputs
+   become constants, so that later kernels and delegates see plain weights, and nothing is
+   left to do at run time. */
 #ifndef TFC_WEIGHTS_H
 #define TFC_WEIGHTS_H
 
@@ -10,20 +10,20 @@
 
 #define TFC_DECODE "TFLM_DECODE"
 
-/* Decoded tensors of all graphs that a delegate was applied to. */
+/* Decoded tensors of all graphs to which a delegate was applied. */
 typedef struct {
   struct tfc_constant* constants;
-  const struct tfc_constant* older; /* the first one of graphs before this one */
+  const struct tfc_constant* older; /* the first one of earlier graphs */
 } tfc_weights;
 
 /* To be called before the first operation of a graph. */
 void tfc_weights_begin(tfc_weights* weights);
 
-/* Carries out one operation. */
+/* Executes one operation. */
 TfLiteStatus tfc_weights_decode(tfc_weights* weights, TfLiteContext* context,
                                 const TfLiteNode* node);
 
-/* What is left of a decoded operation at run time: nothing to do. */
+/* A decoded operation at run time, which does nothing. */
 TfLiteRegistration tfc_weights_registration(void);
 
 void tfc_weights_free(tfc_weights* weights);

@@ -13,7 +13,7 @@
 
 enum { HEADER_SIZE = 9, MAX_CHANNELS = 255 };
 
-/* A block of its own, so that the sanitizer sees every byte read beyond it. */
+/* A separate block, so that the sanitizer detects every byte read beyond it. */
 static uint8_t* copy_of(const uint8_t* bytes, size_t size) {
   uint8_t* copy = malloc(size);
   if (size) memcpy(copy, bytes, size);

@@ -1,4 +1,4 @@
-/* A fuzzing target for the delegate: a runtime of one operation that applies it,
+/* A fuzzing target for the delegate: a runtime with one operation that applies it,
    prepares the operation and runs it.
 
    Input: the operation (a byte: 0 BConv2D, 1 BDense, 2 BMaxPool2D, else TFLM_DECODE), the
@@ -26,7 +26,7 @@ typedef struct {
 } input;
 
 typedef struct {
-  TfLiteContext context; /* first, so that a pointer to it is one to this */
+  TfLiteContext context; /* first, so that a pointer to it also points to this */
   TfLiteTensor tensors[MAX_TENSORS];
   TfLiteIntArray* plan;
   TfLiteNode node;
@@ -50,7 +50,7 @@ static uint8_t take_byte(input* in) {
   return value;
 }
 
-/* A block of its own, so that the sanitizer sees every byte read beyond it. */
+/* A separate block, so that the sanitizer detects every byte read beyond it. */
 static void* take_block(input* in, size_t* size) {
   uint16_t wanted;
   take(in, &wanted, sizeof wanted);
@@ -117,7 +117,7 @@ static void report(TfLiteContext* context, const char* format, ...) {
   (void)format;
 }
 
-/* Gives tensors memory as a runtime does; false if that would be much. */
+/* Allocates memory for tensors like a runtime; false if that would be too much. */
 static bool allocate(runtime* self) {
   size_t work = 1;
   for (size_t i = 0; i < self->context.tensors_size; i++) {
@@ -140,7 +140,7 @@ static bool allocate(runtime* self) {
 
 static void run(runtime* self) {
   const TfLiteRegistration* kernel = &self->claimed;
-  /* Twice, as after a change of sizes. */
+  /* Twice, as happens after sizes change. */
   for (int i = 0; i < 2; i++)
     if (kernel->prepare(&self->context, &self->node) != kTfLiteOk) return;
   if (allocate(self)) kernel->invoke(&self->context, &self->node);

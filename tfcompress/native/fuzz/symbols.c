@@ -1,7 +1,7 @@
 /* A fuzzing target for the decoders of symbols.
 
    Input: the decoder (a byte), the number of symbols (16 bits, little endian), the
-   stream. What a decoder accepts has every symbol written. */
+   stream. If a decoder accepts it, every symbol is written. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -5,15 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A sum over points: weight, weight * (value - centre), weight * (value - centre)^2. */
+/* A sum over points: weight, weight * (value - center), weight * (value - center)^2. */
 typedef struct {
   double weight, sum, square;
 } Moments;
 
-/* One place between points, `at` points from the left. */
+/* A position between points, `at` points from the left. */
 typedef struct {
-  Moments before; /* of the points of its piece left of it */
-  double cost;    /* of the best cuts of all points left of it, fees included */
+  Moments before; /* of the points of its piece to the left */
+  double cost;    /* of the best cuts of all points to the left, including fees */
 } Place;
 
 /* Where a candidate for the start of a cluster becomes the best one. */
@@ -21,8 +21,8 @@ typedef struct {
   uint32_t start, from;
 } Candidate;
 
-/* Sorted points, in pieces. Moments are taken around the centre of each piece: around one
-   centre for all, rounding would drown the differences within clusters far from it. */
+/* Sorted points, in pieces. Moments are taken around the center of each piece: around a
+   single center, rounding would hide the differences within clusters far from it. */
 typedef struct {
   const double *values, *weights;
   uint32_t num_points;
@@ -79,7 +79,7 @@ static int allocate_line(Line* line, const double* values, const double* weights
   return line->places && line->previous && line->queue;
 }
 
-/* Makes each interval between the cuts a piece. */
+/* Turns each interval between the cuts into a piece. */
 static int cut_into_pieces(Line* line, uint32_t num_pieces, const uint32_t* cuts) {
   free_pieces(line);
   size_t count = (size_t)num_pieces + 2;
@@ -105,7 +105,7 @@ static int cut_into_pieces(Line* line, uint32_t num_pieces, const uint32_t* cuts
   return 1;
 }
 
-/* The piece that holds the place `at`, walking from a piece nearby. */
+/* The piece that contains position `at`, searching from a nearby piece. */
 static inline uint32_t piece_at(const Line* line, uint32_t at, uint32_t piece) {
   while (at >= line->piece_starts[piece + 1]) piece++;
   while (at < line->piece_starts[piece]) piece--;
@@ -117,7 +117,7 @@ static double spread(Moments m) {
   return squares > 0 ? squares : 0;
 }
 
-/* Moments of [begin, end) across pieces, around the centre of the first. */
+/* Moments of [begin, end) across pieces, around the center of the first. */
 static double cost_across(const Line* line, uint32_t begin, uint32_t first, uint32_t end,
                           uint32_t last) {
   Moments m = line->pieces[first], left = line->places[begin].before;
@@ -144,7 +144,7 @@ static inline double cost(const Line* line, uint32_t begin, uint32_t first, uint
                           right->square - left->square});
 }
 
-/* Whether a cluster up to `end` had better start at `later` than at `earlier`. */
+/* Whether a cluster up to `end` should start at `later` rather than at `earlier`. */
 static inline int is_better(const Line* line, uint32_t later, uint32_t later_piece,
                             uint32_t earlier, uint32_t earlier_piece, uint32_t end,
                             uint32_t end_piece) {
@@ -152,8 +152,8 @@ static inline int is_better(const Line* line, uint32_t later, uint32_t later_pie
          line->places[earlier].cost + cost(line, earlier, earlier_piece, end, end_piece);
 }
 
-/* Fills places[].cost and previous[]. By the Monge property a later start, once better
-   than an earlier one, stays better for all later ends: the queue holds the starts that
+/* Fills places[].cost and previous[]. By the Monge property, a later start that is better
+   than an earlier one stays better for all later ends: the queue holds the starts that
    will be best somewhere, in order. */
 static void find_starts(Line* line, double fee) {
   Candidate* queue = line->queue;
@@ -179,7 +179,7 @@ static void find_starts(Line* line, double fee) {
     }
     uint32_t rival = queue[tail].from;
     tail_piece = piece_at(line, rival, tail_piece);
-    /* `at` is no better up to `worse`; doubling steps, then halving ones. */
+    /* `at` is no better up to `worse`; doubles the step, then halves it. */
     uint32_t worse = queue[tail].start > at ? queue[tail].start : at;
     uint32_t better = n + 1, step = 1;
     while (better - worse > 1) {
@@ -233,7 +233,7 @@ static int shortest_path(Line* line, double fee, Path* path) {
   return 1;
 }
 
-/* The end points of the search: one cluster, or one for each point. */
+/* The end points of the search: one cluster, or one per point. */
 static int extreme_path(const Line* line, uint32_t count, double fee, Path* path) {
   if (!allocate_path(count, fee, path)) return 0;
   for (uint32_t c = 0; c < count; c++) path->cuts[c] = c;
@@ -249,9 +249,9 @@ static int cheapest_path(Line* line, double fee, double widest, Path* path) {
   return shortest_path(line, fee, path);
 }
 
-/* A path of `count` clusters from one of fewer and one of more, all optimal for one fee.
-   A cluster of `few` covers that cluster of `many` that is `excess` places later: change
-   from one to the other there. By the Monge property that costs nothing. */
+/* A path with `count` clusters from one with fewer and one with more, all optimal for one
+   fee. A cluster of `few` covers the cluster of `many` that is `excess` places later: the
+   path switches from one to the other there. By the Monge property that costs nothing. */
 static int change_over(const Line* line, const Path* few, const Path* many,
                        uint32_t count, Path* path) {
   uint32_t excess = many->count - count, c = 0;
@@ -264,8 +264,8 @@ static int change_over(const Line* line, const Path* few, const Path* many,
   return 1;
 }
 
-/* Within a narrow bracket: the fee for `count` if it is a power of the number of
-   clusters, as for smooth densities. A wide bracket is halved instead. */
+/* In a narrow bracket, the fee for `count` if it is a power of the number of clusters, as
+   for smooth densities. A wide bracket is halved instead. */
 static double fee_between(const Path* few, const Path* many, uint32_t count) {
   double share = 0.5;
   if (few->fee < 16 * many->fee)
@@ -296,8 +296,8 @@ static int narrow(Line* line, uint32_t count, double fee, Path* few, Path* many,
       free(found->cuts);
     }
     *found = (Path){0};
-    /* With the slope as the fee, `few` and `many` cost the same, and a path between that
-       costs less would have been found. */
+    /* With the slope as the fee, `few` and `many` cost the same, and a cheaper path in
+       between would have been found. */
     if (is_slope && !is_nearer) return change_over(line, few, many, count, found);
     if (few->cuts && many->cuts) {
       is_slope = !is_slope && few->fee < 16 * many->fee;
@@ -310,8 +310,7 @@ static int narrow(Line* line, uint32_t count, double fee, Path* few, Path* many,
   }
 }
 
-/* The optimal path of `count` clusters; its fee starts the search, its cuts the pieces.
- */
+/* The optimal path with `count` clusters; starts from the fee and cuts of `path`. */
 static int improve(Line* line, uint32_t count, Path* path) {
   Path few = {0}, many = {0}, found = {0};
   int has_memory = cut_into_pieces(line, path->count, path->cuts) &&
@@ -323,8 +322,8 @@ static int improve(Line* line, uint32_t count, Path* path) {
   return has_memory;
 }
 
-/* Starts from a single piece. The later rounds have clusters as pieces, so that clusters
-   within clusters, far apart, are told apart in spite of rounding. */
+/* Starts from a single piece. Later rounds use clusters as pieces, so that clusters
+   within distant clusters are distinguished in spite of rounding. */
 static int solve(Line* line, uint32_t count, Path* path) {
   if (!allocate_path(1, 0, path)) return 0;
   path->cuts[0] = 0;
@@ -343,8 +342,8 @@ static double cluster_share(const Line* line, uint32_t begin, uint32_t end) {
   return cbrt(weight * width * width);
 }
 
-/* Joins neighbours into at most num_groups + 1 groups of about equal shares of the
-   clusters, which lie as densely as density^(1/3) (Panter, Dite 1951). */
+/* Joins neighbors into at most num_groups + 1 groups with about equal shares of the
+   clusters, whose density is that of density^(1/3) (Panter, Dite 1951). */
 static uint32_t join(const Line* line, uint32_t num_groups, uint32_t* starts) {
   uint32_t n = line->num_points, stride = n / num_groups / 16 + 1, count = 1;
   double total = 0, sum = 0;
@@ -365,7 +364,7 @@ static uint32_t join(const Line* line, uint32_t num_groups, uint32_t* starts) {
   return count;
 }
 
-/* Middle of the fees for which `count` clusters are optimal. */
+/* The middle of the fees for which `count` clusters are optimal. */
 static int middle_fee(Line* line, uint32_t count, const Path* path, double* fee) {
   Path fewer = {0}, more = {0};
   int has_memory = copy_path(path, &fewer) && copy_path(path, &more) &&
@@ -376,8 +375,8 @@ static int middle_fee(Line* line, uint32_t count, const Path* path, double* fee)
   return has_memory;
 }
 
-/* Solves for the means of groups of neighbours. Leaves `path` empty if there would be too
-   few groups to be of use. */
+/* Solves for the means of groups of neighbors. Leaves `path` empty if there would be too
+   few groups to be useful. */
 static int solve_coarsely(const Line* line, uint32_t num_groups, uint32_t count,
                           Path* path) {
   Line groups = {0};
@@ -416,8 +415,8 @@ static int are_valid(const double* values, const double* weights, uint64_t num_p
   return 1;
 }
 
-/* With many points, the clusters of groups of them serve as pieces and tell the fee, so
-   that few passes over all points are left, mostly one. */
+/* With many points, the clusters of groups of them serve as pieces and provide the fee,
+   so that few passes over all points remain, usually one. */
 static int solve_any(Line* line, uint32_t count, Path* path) {
   uint64_t num_groups = 128 * (uint64_t)count + 4096;
   if (count > 1 && line->num_points > 4 * num_groups) {
@@ -448,7 +447,7 @@ void tfc_kmeans_assign(const float* points, uint64_t num_points, const float* ed
                        uint64_t num_edges, int32_t* assignments) {
   for (uint64_t i = 0; i < num_points; i++) {
     uint32_t below = 0, size = (uint32_t)num_edges;
-    /* No branch depends on the point, so the processor overlaps the searches. */
+    /* No branch depends on the point, so the processor can overlap the searches. */
     while (size > 1) {
       uint32_t half = size / 2;
       below += half * (edges[below + half - 1] <= points[i]);

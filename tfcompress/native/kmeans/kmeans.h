@@ -7,12 +7,11 @@
 
 /* Optimal k-means in one dimension: cuts sorted points into num_clusters intervals,
 
-     minimise  sum_c sum_{bounds[c] <= i < bounds[c+1]} weights[i] (values[i] -
+     minimize  sum_c sum_{bounds[c] <= i < bounds[c+1]} weights[i] (values[i] -
    means[c])^2
 
-   over all bounds, with means[c] the weighted mean of interval c. Exact but for the
-   rounding of float64. Typically O(num_points log num_points) time; about 45 bytes a
-   point.
+   over all bounds, with means[c] the weighted mean of interval c. Exact up to float64
+   rounding. Typically O(num_points log num_points) time; about 45 bytes per point.
 
    values   num_points numbers, strictly increasing, |value| <= 1e50.
    weights  num_points numbers > 0, <= 1e50: how often each value occurs.
@@ -22,9 +21,9 @@
    1 <= num_clusters <= num_points < 2^31.
 
    The cost of an interval has the Monge property (quadrangle inequality), so the optimal
-   cost is convex in the number of clusters: a fee for each cluster, found by search,
-   makes the unconstrained optimum have the wished number. For one fee the best cuts are a
-   shortest path of a concave least-weight subsequence problem.
+   cost is convex in the number of clusters: with a suitable fee per cluster, found by
+   search, the unconstrained optimum has the desired number. For one fee, the best cuts
+   are the solution of a concave least-weight subsequence problem.
 
    Source: Gronlund, Larsen, Mathiasen, Nielsen, Schneider, Song, "Fast exact k-means,
    k-medians and Bregman divergence clustering in 1D" (2017), section 2.4; the queue of
@@ -35,8 +34,8 @@ TFC_API tfc_status tfc_kmeans(const double* values, const double* weights,
                               uint64_t num_points, uint64_t num_clusters,
                               uint32_t* bounds, double* means);
 
-/* Number of the interval that holds each point: assignments[i] is the number of
-   edges[e] <= points[i], edges increasing. */
+/* The index of the interval that contains each point: assignments[i] is the number of
+   edges[e] <= points[i], with increasing edges. */
 TFC_API void tfc_kmeans_assign(const float* points, uint64_t num_points,
                                const float* edges, uint64_t num_edges,
                                int32_t* assignments);

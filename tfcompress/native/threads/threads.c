@@ -9,21 +9,21 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* How often a thread looks for work before it sleeps, or yields: about 30 us. Jobs follow
-   one another closely, and to wake a thread takes longer than many of them last. */
+/* How often a thread looks for work before it sleeps or yields: about 30 us. Jobs follow
+   each other closely, and waking a thread takes longer than many of them. */
 #define SPINS 1000
 
 struct tfc_threads {
-  int count;       /* the caller included */
-  int num_started; /* of `workers` */
+  int count;       /* including the caller */
+  int num_started; /* number of `workers` */
   pthread_t* workers;
   pthread_mutex_t mutex;
   pthread_cond_t wake;
   atomic_int num_asleep;
   atomic_bool stop;
-  atomic_flag is_busy; /* with a job */
-  /* Job number, and in the lower half how many of its parts nobody has taken yet. Who
-     takes a part may read the job until the part is counted as finished. */
+  atomic_flag is_busy; /* while running a job */
+  /* Job number, and in the lower half the number of its parts not yet taken. A thread
+     that takes a part may read the job until the part is counted as finished. */
   _Atomic uint64_t ticket;
   _Atomic size_t num_finished;
   void (*part)(void* argument, size_t i);

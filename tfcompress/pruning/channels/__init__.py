@@ -1,4 +1,4 @@
-"""Channels: which belong together, which can go, and models without them."""
+"""Channels: which are coupled, which can be removed, and models without them."""
 
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import register

@@ -1,4 +1,4 @@
-"""Whole channels masked while a model trains."""
+"""Masks whole channels while a model trains."""
 
 import numpy as np
 
@@ -13,23 +13,23 @@ from tfcompress.pruning.prune import by_rule
 
 
 class ChannelPruning(Pruning):
-    """Masks channels together with all that they are coupled to, step by step.
+    """Masks channels together with everything they are coupled to, step by step.
 
-    Like `Pruning`, but the units are those of `tfc.channel_groups`: one that goes is
-    masked in every kernel that makes it and, where these have masks too, in biases and
-    normalisation, so that it is exactly zero and `tfc.shrink` can take it out after
-    training. A group is pruned if all kernels that make it have a `Mask`.
+    Like `Pruning`, but with the units of `tfc.channel_groups`: a pruned unit is masked
+    in every kernel that produces it and, if these have masks too, in biases and
+    normalization, so that it is exactly zero and `tfc.shrink` can remove it after
+    training. A group is pruned if all kernels that produce it have a `Mask`.
 
     Args:
         schedule: a `tfc.schedules` object, or a number for a constant sparsity; the
             fraction of units to remove. Or `{pattern: schedule}`: a pattern covers the
-            groups of channels that a layer makes which it matches.
-        criterion: a `tfc.criteria` object or name; a unit scores the mean (or what the
-            criterion's `reduce` gives) over all weights that make it.
+            groups of channels produced by the layers that it matches.
+        criterion: a `tfc.criteria` object or name; a unit's score is the mean (or the
+            criterion's `reduce`) over all weights that produce it.
         scope: a `tfc.scopes` object or name.
         round_to: groups keep a multiple of this many channels.
-        data: batches over which criteria that need signals gather them.
-        ignore: patterns of layers whose outputs stay whole.
+        data: batches over which criteria that need signals collect them.
+        ignore: patterns of layers whose outputs are not pruned.
 
     Raises:
         ValueError: if no group has masks, or weights are not finite.
@@ -63,7 +63,7 @@ class ChannelPruning(Pruning):
         self.ignore = ignore
 
     def _find_parts(self):
-        """Groups of channels that have masks, and `[(schedule, groups)]`."""
+        """The groups of channels that have masks, and `[(schedule, groups)]`."""
         self._graph, self._weights = graph_of_masks(self.model, self._masked)
         groups = [
             group
@@ -74,7 +74,7 @@ class ChannelPruning(Pruning):
             raise ValueError(
                 f"ChannelPruning found no group of channels in {self.model.name!r} whose "
                 "kernels all have a Mask. Add masks to kernels, biases and "
-                "normalisation: tfc.compress(model, {'.*': 'mask', '.*/bias': 'mask', "
+                "normalization: tfc.compress(model, {'.*': 'mask', '.*/bias': 'mask', "
                 "'.*/gamma': 'mask', '.*/beta': 'mask'})."
             )
         masks = {key: weight.kept() for key, weight in self._weights.items()}
@@ -82,7 +82,7 @@ class ChannelPruning(Pruning):
         return groups, self._by_rule(groups)
 
     def _by_rule(self, groups):
-        """`[(schedule, groups)]`: a rule covers groups that one of its kernels makes."""
+        """`[(schedule, groups)]`: a rule covers groups that one of its kernels produces."""
         if not isinstance(self.schedule, dict):
             return [(self.schedule, groups)]
         weights = self._weights_of(groups)
@@ -101,7 +101,7 @@ class ChannelPruning(Pruning):
         return [part for part in parts if part[1]]
 
     def _prune(self, parts):
-        """Masks groups, each part to its sparsity."""
+        """Masks groups, each part to its own sparsity."""
         groups = [group for _, part in parts for group in part]
         weights = self._weights_of(groups)
         for weight in weights:
@@ -124,14 +124,14 @@ class ChannelPruning(Pruning):
             mask = weight.layout.to_canonical(mask)
             value = self.engine.adjusted(weight, mask, measure().get(weight.path))
             changes.append((weight, mask, value))
-        # Only now, so that nothing has changed if anything fails.
+        # Only now, so that nothing has changed if something fails.
         self._keep = keep
         for change in changes:
             self.engine.assign(*change, self.model)
         self.sparsity = self._masked_fraction()
 
     def _makers(self, groups):
-        """Keys of the kernels that make the channels of groups, each once, in order."""
+        """Keys of the kernels that produce the channels of groups, each once, in order."""
         return list(
             dict.fromkeys(id(slot.variable) for slot in makers(self._graph, groups))
         )
@@ -144,6 +144,6 @@ class ChannelPruning(Pruning):
         return float(1 - self._keep[units].mean())
 
     def _tolerance(self, members):
-        # Groups keep at least a channel, and a multiple of channels.
+        # Groups keep at least one channel, and a multiple of `round_to`.
         sizes = [group.size for group in members]
         return self.round_to * len(sizes) / sum(sizes)

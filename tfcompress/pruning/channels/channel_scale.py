@@ -1,4 +1,4 @@
-"""A factor for each channel."""
+"""A layer with one factor per channel."""
 
 import keras
 
@@ -7,15 +7,16 @@ from tfcompress.core.kinds import Integer, checked
 
 @keras.saving.register_keras_serializable("tfcompress")
 class ChannelScale(keras.layers.Layer):
-    """Multiplies each channel with a weight: `y_c = s_c x_c`.
+    """Multiplies each channel by a weight: `y_c = s_c x_c`.
 
-    The weight is called `scale` and starts as ones; transforms can be put on it as on any
-    other. In a compressed layer, transforms that draw numbers while training draw others
-    for each example, the same at all positions of an image. `tfc.strip` leaves an
-    `EinsumDense` of Keras, which `tfc.shrink` writes into a layer next to it.
+    The weight is called `scale` and is initialized to ones; transforms can be added to
+    it as to any other. In a compressed layer, transforms that draw numbers in training
+    draw them separately for each example, but equally for all positions of an image.
+    `tfc.strip` replaces the layer with a Keras `EinsumDense`, which `tfc.shrink` folds
+    into an adjacent layer.
 
     Args:
-        axis: of the channels.
+        axis: the axis of the channels, an integer.
 
     Example:
         >>> layer = ChannelScale(name="gate")
@@ -45,7 +46,7 @@ class ChannelScale(keras.layers.Layer):
         return inputs * self._along_channels(self.scale, inputs)
 
     def call_per_example(self, inputs, scales):
-        """`call` with scales `(batch, channels)` of each example."""
+        """`call` with separate scales for each example, `(batch, channels)`."""
         return inputs * self._along_channels(scales, inputs)
 
     def _along_channels(self, scales, inputs):
@@ -57,10 +58,10 @@ class ChannelScale(keras.layers.Layer):
         return keras.ops.reshape(keras.ops.cast(scales, inputs.dtype), shape)
 
     def as_plain(self):
-        """A layer of Keras that computes the same."""
+        """A Keras layer that computes the same."""
         rank = len(self._shape)
         axis = self.axis % rank
-        # Other sizes differ between calls.
+        # Other sizes vary between calls.
         letters = "...a" if axis == rank - 1 else f"{'abcdefgh'[: axis + 1]}..."
         channel = letters.strip(".")[-1]
         plain = keras.layers.EinsumDense(

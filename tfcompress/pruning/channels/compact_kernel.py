@@ -1,4 +1,4 @@
-"""Convolution kernels without the rows and columns that are zero."""
+"""Convolution kernels without rows and columns of zeros."""
 
 import math
 
@@ -12,10 +12,10 @@ from tfcompress.core.nouns import LayerRewrite
 class CompactKernel(LayerRewrite):
     """Drops kernel rows and columns that are zero in all filters, exactly.
 
-    Zero rows at the edges are cut off; if what is left lies on every n-th row, the
-    kernel is stored without the rows between and dilated by n. Zeros of padding that
-    no longer belong to the kernel are added in front (`ZeroPadding2D`) or the input is
-    cropped, so that each output stays where it was.
+    Zero rows at the edges are cut off; if the rest lies on every n-th row, the kernel
+    is stored without the rows in between and dilated by n. Padding that the smaller
+    kernel no longer adds is inserted before it (`ZeroPadding2D`), or the input is
+    cropped, so that each output stays at its position.
 
     `MACs' = MACs (h' w') / (h w)`.
 
@@ -44,7 +44,7 @@ class CompactKernel(LayerRewrite):
         return [len(span) for span in _spans(layer)] != list(layer.kernel_size)
 
     def __call__(self, layer):
-        """The convolution, behind padding and cropping where it needs some."""
+        """The convolution, after padding and cropping where necessary."""
         spans = _spans(layer)
         margins = [_margins(layer, span, axis) for axis, span in enumerate(spans)]
         stays_same = all(_is_same(layer, s, a, margins[a]) for a, s in enumerate(spans))
@@ -72,13 +72,13 @@ class CompactKernel(LayerRewrite):
 
 
 def _spans(layer):
-    """Of both axes, the positions from the first to the last one that is not zero."""
+    """For both axes, the positions from the first to the last that is not zero."""
     kernel = layer.kernel.numpy()
     spans = []
     for axis in (0, 1):
         others = tuple(a for a in range(kernel.ndim) if a != axis)
         used = np.flatnonzero(kernel.any(axis=others)).tolist()
-        # Keras refuses to dilate convolutions with strides.
+        # Keras does not support dilation together with strides.
         step = (
             1
             if max(layer.strides) > 1
@@ -89,14 +89,14 @@ def _spans(layer):
 
 
 def _margins(layer, span, axis):
-    """Rows of zeros that the smaller kernel needs before and behind, negative to crop."""
+    """Rows of zeros that the smaller kernel needs before and after; negative to crop."""
     dilation, size = layer.dilation_rate[axis], layer.kernel_size[axis]
     before, behind = _padding(layer, axis, (size - 1) * dilation + 1)
     return before - span[0] * dilation, behind - (size - 1 - span[-1]) * dilation
 
 
 def _padding(layer, axis, extent):
-    """What `padding` adds for a kernel that spans `extent` rows."""
+    """The rows that `padding` adds for a kernel that spans `extent` rows."""
     if layer.padding == "valid":
         return 0, 0
     stride = layer.strides[axis]

@@ -1,4 +1,4 @@
-"""One learned factor over all coupled channels of each group."""
+"""One learned factor for all coupled channels of each group."""
 
 import keras
 import numpy as np
@@ -18,45 +18,45 @@ from tfcompress.rewrites.fold_channel_scale import MAKERS
 
 L = keras.layers
 _WHY = (
-    "A gate stands behind dense and convolution layers that are called once and whose "
-    "outputs are one group of channels, each for itself."
+    "Gates can follow dense and convolution layers that are called once and whose "
+    "outputs form one group of channels, each a separate unit."
 )
 
 
 @checked
 def gate_channels(
     model: BuiltModel(), ignore: PATTERNS = (), positions: Flag() = False
-):
+) -> keras.Model:
     """Returns a copy of `model` with a gate for each group of channels that can be cut.
 
     A gate is a layer `ChannelScale`, named `gate_<first layer of the group>`, that
-    multiplies each channel with a weight `scale`, one at first. It is called behind each
-    layer that makes channels of the group, after its batch normalisation and before its
-    activation, so that coupled channels share one gate and a gate of zero silences them
-    all. Put a transform on the gates, train, and cut what is zero:
+    multiplies each channel by a weight `scale`, initialized to one. It is called after
+    each layer that produces channels of the group, after its batch normalization and
+    before its activation, so that coupled channels share one gate and a gate of zero
+    silences them all. Add a transform to the gates, train, and cut channels that are zero:
 
         gated = tfc.gate_channels(model)
         gated = tfc.compress(gated, {"gate_.*/scale": "hard_concrete"})
         gated.fit(...)
         small = tfc.shrink(gated)
 
-    `shrink` writes the gates that stay into the layers around them.
+    `shrink` folds the remaining gates into adjacent layers.
 
     Args:
         model: a built Sequential or Functional model, or a subclassed one whose `call`
             uses Keras only. Compressed models are stripped first.
         ignore: patterns of layers whose outputs get no gate, as in `tfc.compress`.
-        positions: whether what `Flatten` hands to a dense layer has a gate for each
-            position too, `gate_<name of the Flatten>`, as papers count the inputs of
-            such a layer. A channel goes when all of its positions are zero.
+        positions: whether the outputs of a `Flatten` before a dense layer also get a
+            gate per position, `gate_<name of the Flatten>`, since papers count the
+            inputs of such a layer. A channel is cut when all of its positions are zero.
 
     Returns:
-        A functional model, nested models written out; it computes the same.
+        A functional model with nested models expanded; it computes the same.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if an `ignore` pattern matches nothing, no group can be cut, or the
-            model cannot be followed.
+            model cannot be traced.
 
     Source: Louizos et al., "Learning Sparse Neural Networks through L0 Regularization"
     (2018), section 2.4, for gates over groups; coupled channels as in Fang et al.,
@@ -78,20 +78,20 @@ def gate_channels(
     if not plan.gates:
         raise ValueError(
             f"gate_channels found no group of channels in {model.name!r} that can be "
-            "cut and gated. tfc.channel_groups lists them, and why they are left whole."
+            "cut and gated. tfc.channel_groups lists them, and why they cannot be cut."
         )
-    warn_of(plan.left_out, "gate_channels gave no gate to {layers}", _WHY)
+    warn_of(plan.left_out, "gate_channels added no gate to {layers}", _WHY)
     gated = rewire(flat, plan.call, plan.replace)
     check_agreement(flat, gated)
     return gated
 
 
 class _Plan:
-    """Where gates go.
+    """Where gates are inserted.
 
     Attributes:
         gates: `{name of the layer that a gate follows: ChannelScale}`.
-        left_out: `{name: layer}` of makers of groups that get no gate.
+        left_out: `{name: layer}` of layers that produce groups without a gate.
     """
 
     def __init__(self, flat, ignore, positions):
@@ -114,7 +114,7 @@ class _Plan:
         ):
             self.left_out |= {layer.name: layer for layer in layers}
             return
-        # Where vectors scale images, as in squeeze-and-excite blocks, the images.
+        # If vectors scale images, as in squeeze-and-excitation, the rank of the images.
         rank = max(len(layer.output.shape) for layer in layers)
         gate = self._gate(group.name, _channel_axis(layers[0], rank))
         for layer in layers:
@@ -137,7 +137,7 @@ class _Plan:
         return ChannelScale(axis, name=name)
 
     def _last_linear(self, layer):
-        """The batch norm behind a maker, else itself, without its activation."""
+        """The batch norm after a layer, otherwise the layer, without its activation."""
         node = self._graph.only_consumer(self._nodes[layer.name])
         if node and isinstance(node.operation, L.BatchNormalization):
             return node.operation.name
@@ -147,7 +147,7 @@ class _Plan:
         return layer.name
 
     def replace(self, layer):
-        """A copy of a layer, without its activation where that comes behind the gate."""
+        """A copy of a layer, without its activation if that follows the gate."""
         copy = clone_layer(layer)
         if layer.name in self._split:
             copy.activation = keras.activations.linear
@@ -169,7 +169,7 @@ def _can_follow(layer):
 
 
 def _is_whole(channels, group, slot, first):
-    """Whether a maker's outputs are the units of a group, in the order of the first."""
+    """Whether a layer's outputs are the units of a group, in the first layer's order."""
     units = channels.units(slot.ids)
     same = np.array_equal(units, channels.units(first.ids))
     return same and units.size == group.size

@@ -16,8 +16,8 @@ from tfcompress.pruning.channels.rules import find
 from tfcompress.pruning.channels.trace import Call, Trace
 
 CLOSED = (
-    "Channels are not followed inside layers that hold others. Write these into the model, "
-    "by the functional API, to cut theirs."
+    "Channels are not followed inside layers that contain others. Build these into the "
+    "model with the functional API to cut their channels."
 )
 
 
@@ -28,9 +28,9 @@ class Member:
     Attributes:
         layer: name of the layer.
         weight: name of the weight.
-        axis: of the weight.
-        role: `"output"`: makes the channels, `"input"`: reads them, `"channel"`: both.
-        per_unit: elements along the axis that go with one unit, more than one behind a
+        axis: axis of the weight.
+        role: `"output"`: produces the channels, `"input"`: reads them, `"channel"`: both.
+        per_unit: elements along the axis that belong to one unit, more than one after a
             flattened image or in grouped convolutions.
     """
 
@@ -43,11 +43,11 @@ class Member:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ChannelGroup:
-    """Units that run through the same weights; each can be cut for itself.
+    """Units that run through the same weights; each can be cut on its own.
 
     Attributes:
-        name: of the first layer that makes them.
-        units: their numbers in the model's `ChannelGraph`.
+        name: name of the first layer that produces them.
+        units: their indices in the model's `ChannelGraph`.
         members: every weight that they run through.
         whole: why none of them can be cut, or None.
     """
@@ -64,12 +64,12 @@ class ChannelGroup:
 
     @property
     def channels_per_unit(self):
-        """Channels of the first weight that go with one unit."""
+        """The number of channels of the first weight that belong to one unit."""
         makers = [m for m in self.members if m.role == "output"] or self.members
         return makers[0].per_unit
 
     def layers(self, *roles):
-        """Names of the layers in these roles, in the order of the model."""
+        """Names of the layers with these roles, in the order of the model."""
         return list(dict.fromkeys(m.layer for m in self.members if m.role in roles))
 
 
@@ -78,13 +78,13 @@ class ChannelGraph:
 
     Args:
         flat: a fresh flat model (`tfcompress.core.graph.flatten`).
-        with_constants: whether to work out which channels are constant.
+        with_constants: whether to determine which channels are constant.
 
     Attributes:
         flat: the model.
-        trace: what following it brought to light.
+        trace: the `Trace` made while following it.
         groups: list of `ChannelGroup`.
-        seconds: the time that it took.
+        seconds: the time that this took.
     """
 
     def __init__(self, flat, with_constants=False):
@@ -97,7 +97,7 @@ class ChannelGraph:
         self.seconds = time.perf_counter() - start
 
     def closed(self):
-        """`{name: layer}` of layers that hold layers whose channels cannot be cut."""
+        """`{name: layer}` of layers that contain layers whose channels cannot be cut."""
         known = {id(slot.variable) for slot in self.trace.slots.values()}
         return {
             name: layer
@@ -110,7 +110,7 @@ class ChannelGraph:
         return self._units[ids]
 
     def _groups(self):
-        """Units with as many places in the same slots, told by sums of random codes."""
+        """Units with as many places in the same slots, found by sums of random codes."""
         slots = list(self.trace.slots.values())
         inside = [np.unique(self._units[slot.ids]) for slot in slots]
         codes = np.random.default_rng(0).integers(1, 2**62, len(slots))
@@ -179,7 +179,7 @@ def _follow(call, cache):
     ):
         return call.leave_whole("was quantized by Keras or has LoRA weights")
     if getattr(layer, "variables", ()) and not _can_be_remade(layer):
-        return call.leave_whole("has no get_config() to make it anew from")
+        return call.leave_whole("cannot be recreated from get_config()")
     rule = find(layer)
     return rule(call) if rule else follow(call, cache)
 

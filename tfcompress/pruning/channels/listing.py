@@ -1,4 +1,4 @@
-"""The groups of channels of a model, as people read them."""
+"""The groups of channels of a model in readable form."""
 
 import dataclasses
 
@@ -17,9 +17,9 @@ class ChannelGroups:
     Attributes:
         model: name of the model.
         groups: tuple of `ChannelGroup`.
-        unfollowed: `{operation name: why}` of what channels could not be followed
-            through.
-        seconds: the time that following them took.
+        unfollowed: `{operation name: reason}` for operations through which channels
+            could not be followed.
+        seconds: the time taken to follow them.
     """
 
     model: str
@@ -34,11 +34,11 @@ class ChannelGroups:
         return len(self.groups)
 
     def __getitem__(self, name):
-        """The group that a layer makes the channels of; the first if there are several."""
+        """The group whose channels a layer produces; the first if there are several."""
         for group in self.groups:
             if name in group.layers("output"):
                 return group
-        raise KeyError(f"No layer {name!r} makes channels in model {self.model!r}.")
+        raise KeyError(f"No layer {name!r} produces channels in model {self.model!r}.")
 
     def table(self):
         """A `rich` table."""
@@ -59,7 +59,7 @@ class ChannelGroups:
 
 
 def _members(group, role):
-    """`layer[axis]` of the kernels in a role, `x n` where a unit has n elements."""
+    """`layer[axis]` of the kernels in a role, with `x n` if a unit has n elements."""
     shown = {}
     for member in group.members:
         if member.role != role:
@@ -71,15 +71,15 @@ def _members(group, role):
 
 
 @checked
-def channel_groups(model: BuiltModel()):
-    """The groups of channels of a model that live or die together.
+def channel_groups(model: BuiltModel()) -> ChannelGroups:
+    """Returns the groups of channels of a model that must be cut together.
 
-    Channels are followed from the layer that makes them (`made by`) to those that sum
-    over them (`read by`), through additions, concatenations, normalisation, reshaping,
-    attention and so on. A group is a set of units; one unit is what must be cut
-    together, such as channel 3 of all convolutions of a residual stage. What is not
-    known is run on half of its channels to see whether it treats them alike and apart;
-    if it does not, they are left whole, with the reason.
+    Channels are followed from the layer that produces them (`made by`) to those that
+    sum over them (`read by`), through additions, concatenations, normalization,
+    reshaping, attention and so on. A group is a set of units; one unit is what must be
+    cut together, such as channel 3 of all convolutions in a residual stage. Unknown
+    operations are run on half of their channels to see whether they treat channels
+    alike and independently; if not, the channels are left whole, and the reason is given.
 
     Args:
         model: a built Sequential or Functional model, or a subclassed one whose `call`
@@ -90,7 +90,7 @@ def channel_groups(model: BuiltModel()):
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if the model's calls cannot be followed; names the first such call.
+        ValueError: if the model's calls cannot be traced; names the first such call.
 
     Source: Fang et al., "DepGraph: Towards Any Structural Pruning" (2023).
 
@@ -108,8 +108,8 @@ def channel_groups(model: BuiltModel()):
     closed = graph.closed()
     warn_of(closed, "channel_groups did not look into {layers}", CLOSED)
     inside = {
-        name: f"{name!r} ({type(layer).__name__}) holds layers, whose channels are not "
-        "looked for"
+        name: f"{name!r} ({type(layer).__name__}) contains layers, whose channels are not "
+        "followed"
         for name, layer in closed.items()
     }
     return ChannelGroups(

@@ -10,10 +10,10 @@ def graph_of_masks(model, masked):
 
     Args:
         model: a Keras model.
-        masked: list of `Prunable` of it.
+        masked: list of its `Prunable`s.
 
     Returns:
-        The graph, and `{id(variable): Prunable}` by the variables that it knows.
+        The graph, and `{id(variable): Prunable}` with the graph's variables.
     """
     graph, variables = followed(model)
     by_variable = {id(weight.ref.variable): weight for weight in masked}
@@ -25,9 +25,9 @@ def graph_of_masks(model, masked):
 
 
 def unit_masks(graph, keep):
-    """What a choice of units leaves of the weights that make or carry channels.
+    """Masks of the weights that produce or carry channels, for a choice of units.
 
-    Weights that only read channels are left alone: what they read is zero.
+    Weights that only read channels are not masked: their inputs are zero.
 
     Args:
         graph: a `ChannelGraph`.
@@ -45,7 +45,7 @@ def unit_masks(graph, keep):
 
 
 def unit_axes(graph):
-    """Where the units of a choice stand in the weights that make or carry channels.
+    """Where units are located in the weights that produce or carry channels.
 
     Args:
         graph: a `ChannelGraph`.
@@ -64,13 +64,13 @@ def unit_axes(graph):
 
 
 def units_left(graph, groups, masks):
-    """The units that masks leave something of, `(number of units,)` booleans.
+    """The units of which masks leave something, `(number of units,)` booleans.
 
     Args:
         graph: a `ChannelGraph`.
         groups: list of `ChannelGroup`; the units of others stay.
-        masks: `{id(variable): booleans}` of the variable's shape; what has none, as
-            biases may, says nothing.
+        masks: `{id(variable): booleans}` of the variable's shape; variables without a
+            mask, such as some biases, are ignored.
     """
     keep = np.ones(graph.num_units, bool)
     for group in groups:

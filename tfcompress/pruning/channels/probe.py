@@ -1,9 +1,9 @@
-"""Operations without a rule are run on some of the channels, to see what they do.
+"""Operations without a rule are run on some of the channels to see what they do.
 
-If an operation treats channels alike and apart from each other, then its output for half
-of the channels is that half of its output for all. Activations, normalisation with
-fixed statistics, pooling, padding, sums of tensors, scale layers and users' own layers
-need no list of names that way.
+If an operation treats channels alike and independently of each other, then its output
+for half of the channels is that half of its output for all. So activations,
+normalization with fixed statistics, pooling, padding, sums of tensors, scale layers and
+users' own layers need no list of names.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from tfcompress.core.cloning import remake
 from tfcompress.pruning.channels.trace import Axis
 
 _SIZE_OF_UNKNOWN_AXIS = 8
-# So many rows and columns of an image show as much as all of them.
+# This many rows and columns of an image show as much as all of them.
 _ENOUGH = 16
 
 
@@ -24,9 +24,10 @@ class Behaviour:
     """What an operation does to the channels along an axis.
 
     Attributes:
-        axis: where they are in the output.
-        weights: `{position in the layer's variables: axis}` of what belongs to them.
-        keys: of the layer's configuration that hold their number.
+        axis: their axis in the output.
+        weights: `{position in the layer's variables: axis}` of the weights that belong
+            to them.
+        keys: the keys of the layer's configuration that contain their number.
     """
 
     axis: int
@@ -35,7 +36,7 @@ class Behaviour:
 
 
 class NotFollowed(Exception):
-    """What an operation does to channels was not recognised."""
+    """The effect of an operation on channels was not recognized."""
 
 
 def follow(call, cache):
@@ -43,7 +44,7 @@ def follow(call, cache):
 
     Args:
         call: the `Call`.
-        cache: a dictionary that keeps what was learned about equal operations.
+        cache: a dictionary that stores what was learned about equal operations.
     """
     if not any(x.axes for x in call.inputs):
         reason = next((x.reason for x in call.inputs), "has no channels")
@@ -96,7 +97,7 @@ def _size(call, place):
 
 
 def _behaviour(call, place, cache):
-    """What is known of equal operations, or found out, on small inputs if they do."""
+    """What is known about equal operations, or measured, if possible on small inputs."""
     small = [_shape(x, place, _ENOUGH) for x in call.inputs]
     whole = [_shape(x, place, None) for x in call.inputs]
     try:
@@ -108,7 +109,7 @@ def _behaviour(call, place, cache):
 
 
 def _shape(tensor, place, limit):
-    """The shape for a trial: without unknown sizes, and no larger than it must be."""
+    """The shape for a trial: without unknown sizes, and no larger than necessary."""
     sizes = [size or _SIZE_OF_UNKNOWN_AXIS for size in (1, *tensor.shape[1:])]
     return [
         size if limit is None or axis == tensor.rank + place else min(size, limit)
@@ -120,8 +121,8 @@ def _cached(call, place, shapes, cache):
     arguments = call.node.arguments.fill_in({id(t): "tensor" for t in call.node.data})
     try:
         config = call.layer.get_config()
-    except Exception as error:  # It is the user's code that may fail in any way.
-        raise NotFollowed("has no get_config() to make it anew from") from error
+    except Exception as error:  # Users' code may fail in any way.
+        raise NotFollowed("cannot be recreated from get_config()") from error
     config = {k: v for k, v in config.items() if k != "name"}
     key = repr((type(call.layer), config, shapes, place, arguments))
     if key not in cache:
@@ -153,7 +154,7 @@ def _probe(call, place, shapes):
     keys = tuple(k for k, v in config.items() if v == size and isinstance(v, int))
     try:
         whole, expected = _run(call, config, arrays)
-    except Exception as error:  # It is the user's code that may fail in any way.
+    except Exception as error:  # Users' code may fail in any way.
         raise NotFollowed(f"cannot be tried ({type(error).__name__})") from error
     for weight in _floats(whole):
         weight.assign(generator.uniform(0.5, 1.5, weight.shape))
@@ -165,7 +166,7 @@ def _probe(call, place, shapes):
             layer, found = _run(call, resized, part)
             weights = _slice_weights(whole, layer, kept)
             found = _run(call, layer, part)[1] if weights is not None else found
-        except Exception as error:  # It is the user's code that may fail in any way.
+        except Exception as error:  # Users' code may fail in any way.
             problem = f"does not work on fewer channels ({type(error).__name__})"
             continue
         axis = _only_difference(expected.shape, found.shape)
@@ -186,7 +187,7 @@ def _random(generator, dtype, shape):
 
 
 def _run(call, operation, arrays):
-    """The operation (made of its configuration if need be) and its output."""
+    """The operation (recreated from its configuration if necessary) and its output."""
     if isinstance(operation, dict):
         operation = remake(call.layer, operation)
     values = {id(t): a for t, a in zip(call.node.data, arrays, strict=True)}
@@ -202,7 +203,7 @@ def _floats(layer):
 
 
 def _slice_weights(whole, part, kept):
-    """Gives `part` its share of weights; `{position: axis}` of those that are cut."""
+    """Gives `part` its share of weights; returns `{position: axis}` of those cut."""
     weights = {}
     for position, (old, new) in enumerate(
         zip(
@@ -220,7 +221,7 @@ def _slice_weights(whole, part, kept):
 
 
 def _only_difference(shape, other):
-    """The one axis whose sizes differ, None if there is not exactly one."""
+    """The only axis whose sizes differ, None if there is not exactly one."""
     if len(shape) != len(other):
         return None
     axes = [i for i, (a, b) in enumerate(zip(shape, other, strict=True)) if a != b]
@@ -228,7 +229,7 @@ def _only_difference(shape, other):
 
 
 def _constant(call, place, channels, axis):
-    """Values of channels that are constant behind the operation."""
+    """Values of channels that are constant after the operation."""
     unknown = np.full(channels[0].ids.size, np.nan)
     if not call.trace.with_constants:
         return unknown
@@ -237,7 +238,7 @@ def _constant(call, place, channels, axis):
     if type(call.layer).__name__ == "Multiply":
         known |= (constants == 0).any(axis=0)
     if isinstance(call.layer, keras.layers.BatchNormalization) and call.layer.scale:
-        # What it adds is all that is left of them.
+        # Only the offset is left of them.
         known |= call.layer.gamma.numpy() == 0
     if not known.any():
         return unknown

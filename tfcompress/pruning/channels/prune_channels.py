@@ -1,9 +1,10 @@
-"""Whole channels, neurons and heads taken out of a model."""
+"""Removes whole channels, neurons and heads from a model."""
 
 import math
 import pathlib
 import tempfile
 
+import keras
 import numpy as np
 
 from tfcompress.core.compress import is_plain, strip
@@ -41,7 +42,7 @@ from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
 
 _TIMED_SEARCH_STEPS = 7
 _RATIO = Number(0, below=1, meaning="the fraction of channels to remove")
-_PLACES = Each(Integer(0), "places of channels to remove")
+_PLACES = Each(Integer(0), "indices of channels to remove")
 
 
 @checked
@@ -60,62 +61,65 @@ def prune_channels(
     ignore: PATTERNS = (),
     reconstruct: Samples() = None,
     recalibrate: Flag() = True,
-):
+) -> keras.Model:
     """Returns a smaller model, without its least important channels.
 
-    Channels that are added, multiplied or otherwise coupled go together
-    (`tfc.channel_groups`). A unit of coupled channels scores the mean of the criterion
-    (or what its `reduce` gives) over all weights that make it. Inputs, outputs and what
-    cannot be followed stay as they are; a warning names layers that hold others, which are
-    not opened. The result is a plain functional model, nested
-    models written out, with the weights of what is left; fine-tune it.
+    Channels that are added, multiplied or otherwise coupled are removed together
+    (`tfc.channel_groups`). The score of a unit of coupled channels is the mean of the
+    criterion (or its `reduce`) over all weights that produce it. Inputs, outputs and
+    channels that cannot be followed are kept; a warning names layers that contain
+    others, which are not opened. The result is a plain functional model with nested
+    models expanded and with the remaining weights; fine-tune it.
 
-    With `reconstruct`, kernels that read from cut channels are fitted to make of the rest
-    what they made of all of them, in the order they run and each with the inputs that it
-    gets in the smaller model:
+    With `reconstruct`, kernels that read from cut channels are fitted to compute from
+    the rest what they computed from all channels, in the order in which they run and
+    each with the inputs that it gets in the smaller model:
 
         min E‖zᵀ W̃ - xᵀ W‖² + λ‖W̃ - W_cut‖²
 
-    for rows `x` of the whole model and `z` of the smaller one, `W_cut` what is left of the
-    kernel `W`, and `λ` a thousandth of the mean of `z²`. Biases take what is wrong on
-    average. Depthwise and grouped convolutions, whose channels are read one by one, stay.
+    for rows `x` of the whole model and `z` of the smaller one, with `W_cut` the
+    remaining part of the kernel `W`, and `λ` a thousandth of the mean of `z²`. Biases
+    absorb the mean error. Depthwise and grouped convolutions, which read channels one
+    by one, are left unchanged.
 
-    Exactly one of `ratio` and the targets is given; for a target the lowest ratio that
-    meets it is searched.
+    Exactly one of `ratio` and the targets must be given; for a target, the lowest ratio
+    that meets it is found by search.
 
     Args:
         model: a built Sequential or Functional model, or a subclassed one whose `call`
             uses Keras only. Compressed models are stripped first.
-        ratio: fraction of the channels to remove, in [0, 1). 0 gives the same model. Or
-            `{pattern: fraction}` with patterns as in `tfc.compress`, of layers that make
-            channels; one layer stands for all that it is coupled with, and channels of
-            layers that no pattern covers stay. `scope` shares out each fraction between
-            the groups that its pattern covers. A list in the place of a fraction has the
-            places in a group of the channels to remove, from 0, whatever they score.
-        target_macs: multiply-accumulates of one sample, at most; up to 1 a fraction of
+        ratio: fraction of the channels to remove, in [0, 1). 0 returns the same model.
+            Or `{pattern: fraction}` with patterns, as in `tfc.compress`, of layers that
+            produce channels; one layer stands for all that it is coupled with, and
+            channels of layers that no pattern covers are kept. `scope` distributes each
+            fraction among the groups that its pattern covers. A list instead of a
+            fraction contains the indices, from 0, of the channels of a group to remove,
+            whatever their scores.
+        target_macs: maximum multiply-accumulate operations per sample; values up to 1
+            are a fraction of the model's.
+        target_parameters: maximum number of weights; values up to 1 are a fraction of
             the model's.
-        target_parameters: number of weights at most; up to 1 a fraction of the model's.
-        target_latency: milliseconds at most, as `tfc.benchmark` times the float32 file
-            on one thread of this machine.
+        target_latency: maximum latency in milliseconds, as measured by `tfc.benchmark`
+            for the float32 file on one thread of this machine.
         criterion: a `Criterion` or its name.
         scope: a `Scope` or its name: `"local"` removes `ratio` of every group,
-            `"global"` the lowest scores of the whole model, counted in weights; with
-            magnitudes, which differ between layers, that can thin out single layers.
+            `"global"` removes the lowest scores of the whole model, counted in weights;
+            with magnitudes, which differ between layers, that can thin out single layers.
         round_to: every group keeps a multiple of this many channels (8 suits most
             hardware), unless it has fewer.
-        data: batches `(x, y)`, not a generator: for criteria that need gradients, and to
-            measure the statistics of batch normalisation again in the smaller model.
-        ignore: patterns of layers whose outputs stay whole, as in `tfc.compress`.
-        reconstruct: an array, `{input name: array}` or a dataset of batches: some
-            hundred typical inputs for which kernels are fitted.
-        recalibrate: whether the statistics of batch normalisation follow: with
-            `reconstruct` so that what they make of these samples keeps its mean and
-            variance, else measured again on `data`.
+        data: batches `(x, y)`, not a generator: for criteria that need gradients, and
+            to recompute the statistics of batch normalization in the smaller model.
+        ignore: patterns of layers whose outputs are not cut, as in `tfc.compress`.
+        reconstruct: an array, `{input name: array}` or a dataset of batches: a few
+            hundred typical inputs to which kernels are fitted.
+        recalibrate: whether to update the statistics of batch normalization: with
+            `reconstruct` such that outputs on these samples keep their mean and
+            variance, otherwise by recomputing them on `data`.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if a group would be emptied, a target cannot be reached, an `ignore`
-            pattern matches nothing, or the model cannot be followed.
+            pattern matches nothing, or the model cannot be traced.
 
     Source: Li et al., "Pruning Filters for Efficient ConvNets" (2017); coupled
     channels as in Fang et al., "DepGraph" (2023); reconstruction: He et al., "Channel
@@ -156,7 +160,7 @@ def prune_channels(
 
 
 def _warn(graph, groups, keep, ignore):
-    """Says what was asked for and not cut."""
+    """Warns about channels that should have been cut but were not."""
     rules = [Rule(pattern) for pattern in ignore]
     closed = {
         name: layer
@@ -176,18 +180,18 @@ def _warn(graph, groups, keep, ignore):
     )
     if kept and not closed:
         reason = (
-            "each group is left whole by its size and round_to"
+            "no group can be cut, given its size and round_to"
             if groups
             else "there is no group of channels that can be cut"
         )
         warn(
-            f"prune_channels cut nothing of {graph.flat.name!r}: {reason}. "
+            f"prune_channels cut nothing from {graph.flat.name!r}: {reason}. "
             "tfc.channel_groups lists them.",
         )
 
 
 def _repaired(graph, engine, keep, select):
-    """`{id(kernel): array}` of kernels that the criterion repairs once channels go."""
+    """`{id(kernel): array}` of kernels that the criterion repairs after the cut."""
     if not engine.criterion.repairs:
         return {}
     masks = unit_masks(graph, keep)
@@ -219,13 +223,13 @@ def _check_places(ratio, groups):
     if others:
         names = ", ".join(repr(group.name) for group in groups)
         raise ValueError(
-            f"ratio={ratio} names places in the groups {names}: expected a list for one "
-            "group. tfc.channel_groups lists them."
+            f"ratio={ratio} lists channels for the groups {names}: expected a list for "
+            "one group. tfc.channel_groups lists them."
         )
     if max(named, default=0) >= first.size or len(named) == first.size:
         raise ValueError(
-            f"ratio={ratio} names places in {first.name!r}, which has {first.size} units: "
-            f"expected some from 0 to {first.size - 1}, not all of them."
+            f"ratio={ratio} lists channels of {first.name!r}, which has {first.size} "
+            f"units: expected some from 0 to {first.size - 1}, but not all of them."
         )
 
 
@@ -241,7 +245,7 @@ def _check_not_emptied(ratio, groups, scope):
     highest = min((group.size - 0.51) / group.size for group in emptied)
     raise ValueError(
         f"ratio={ratio} would empty {len(emptied)} of the groups of channels: {names}. "
-        f"Use at most {math.floor(highest * 1000) / 1000}, name the layers in ignore=, or "
+        f"Use at most {math.floor(highest * 1000) / 1000}, list the layers in ignore=, or "
         "use scope='global', which keeps one unit of each group."
     )
 

@@ -1,4 +1,4 @@
-"""Kernels that lost some of what they read, fitted to what they made of all of it."""
+"""Fits kernels that lost some of their inputs to their original outputs."""
 
 import numpy as np
 
@@ -18,16 +18,18 @@ from tfcompress.rewrites.batch_norm import (
 _DAMPING = 1e-3
 
 
-def fit_readers(graph, keep, small, samples, recalibrate=True):
-    """Fits kernels of a cut model that read from cut channels, as `prune_channels` says.
+def fit_readers(graph, keep, small, samples, recalibrate=True, is_cut=True):
+    """Fits kernels that read from cut channels, as described in `prune_channels`.
 
     Args:
         graph: the `ChannelGraph` of the whole model.
         keep: `(number of units,)` booleans.
         small: the cut model, which is changed.
         samples: an array, or `{input name: array}`.
-        recalibrate: whether the statistics of batch norms follow.
+        recalibrate: whether to update the statistics of batch normalization.
+        is_cut: False if the channels are still there, with zero weights.
     """
+    left = left_of if is_cut else _zero_elsewhere
     flat, slots = graph.flat, {}
     for slot in graph.trace.slots.values():
         slots.setdefault(id(slot.variable), []).append(slot)
@@ -42,19 +44,20 @@ def fit_readers(graph, keep, small, samples, recalibrate=True):
     def visit(exact, layer, exact_inputs, inputs):
         if is_batch_norm(exact):
             channels = np.arange(exact.moving_mean.shape[0])
-            own = slots.get(id(exact.moving_mean), ())
-            channels = left_of(channels, own, graph, keep)
+            if is_cut:
+                own = slots.get(id(exact.moving_mean), ())
+                channels = left_of(channels, own, graph, keep)
             return move_statistics(layer, exact_inputs, inputs, channels)
         made = [slot for slot in slots[id(exact.kernel)] if slot.role == "output"]
-        kernel = left_of(exact.kernel.numpy(), made, graph, keep)
-        whole, left = (
+        kernel = left(exact.kernel.numpy(), made, graph, keep)
+        whole, start = (
             to_matrix(layer, value).astype(np.float64)
             for value in (kernel, layer.kernel.numpy())
         )
         bias = bias_of(layer)
         is_free = bias is not None or id(exact) in before_norm
         fed = measure(exact, exact_inputs, inputs, True, centered=is_free)
-        _, fitted = damped(whole, fed, _DAMPING, left)
+        _, fitted = damped(whole, fed, _DAMPING, start)
         layer.kernel.assign(from_matrix(layer, fitted))
         if bias is not None:
             lost = fed.exact_mean[:, None] @ whole - fed.mean[:, None] @ fitted
@@ -68,3 +71,12 @@ def fit_readers(graph, keep, small, samples, recalibrate=True):
     if recalibrate:
         layers += batch_norms(flat)
     run_side_by_side(flat, small, samples, layers, visit)
+
+
+def _zero_elsewhere(value, slots, graph, keep):
+    """`left_of` with zeros for what goes."""
+    for slot in slots:
+        shape = [1] * value.ndim
+        shape[slot.axis] = -1
+        value = value * keep[graph.units(slot.ids)].reshape(shape)
+    return value

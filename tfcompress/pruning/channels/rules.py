@@ -1,4 +1,4 @@
-"""Which rule follows the channels through which operation."""
+"""Registry of the rules that follow channels through operations."""
 
 import keras
 
@@ -9,8 +9,8 @@ def rule(*kinds):
     """Registers a function `Call -> list of output Tensors`.
 
     Args:
-        *kinds: classes of layers, which stand for their subclasses too, and names of
-            the classes behind functions of `keras.ops`, which are not public.
+        *kinds: classes of layers, including their subclasses, and names of the classes
+            behind functions of `keras.ops`, which are not public.
     """
 
     def register(function):
@@ -25,6 +25,6 @@ def find(operation):
     if not isinstance(operation, keras.Layer):
         return _RULES.get(type(operation).__name__)
     known = next((c for c in type(operation).__mro__ if c in _RULES), None)
-    # A subclass with a call of its own may do anything.
+    # A subclass that overrides `call` may do anything.
     is_known = known is not None and type(operation).call is known.call
     return _RULES[known] if is_known else None

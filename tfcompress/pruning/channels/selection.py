@@ -1,4 +1,4 @@
-"""Which units stay: scores, counts, and what is left to compute then."""
+"""Which units stay: scores, counts, and the remaining cost."""
 
 import math
 
@@ -20,7 +20,7 @@ def free_groups(graph, ignore=()):
 
     Args:
         graph: the `ChannelGraph`.
-        ignore: patterns of layers whose outputs stay whole, as in the rules of
+        ignore: patterns of layers whose outputs are not cut, as in the rules of
             `tfc.compress`.
 
     Raises:
@@ -41,7 +41,7 @@ def free_groups(graph, ignore=()):
 
 
 def makers(graph, groups):
-    """The slots of kernels that make the channels of groups."""
+    """The slots of kernels that produce the channels of groups."""
     wanted = np.zeros(graph.num_units, bool)
     for group in groups:
         wanted[group.units] = True
@@ -58,12 +58,12 @@ def selection(model, graph, engine, data=None, ignore=(), round_to=1):
     """The `Selection` of all groups of a model that may be cut.
 
     Args:
-        model: the model that the graph is of, compiled if the criterion needs gradients.
+        model: the model of the graph, compiled if the criterion needs gradients.
         graph: the `ChannelGraph`.
-        engine: the `Engine` that scores and shares out.
+        engine: the `Engine` that scores units and distributes the sparsity.
         data: batches for the signals of the criterion.
-        ignore: patterns of layers whose outputs stay whole.
-        round_to: as of `Selection`.
+        ignore: patterns of layers whose outputs are not cut.
+        round_to: as in `Selection`.
     """
     groups = free_groups(graph, ignore)
     wanted = {id(slot.variable) for slot in makers(graph, groups)}
@@ -77,22 +77,22 @@ def selection(model, graph, engine, data=None, ignore=(), round_to=1):
 
 
 class Selection:
-    """Says which units of a model stay at a given sparsity.
+    """Determines which units of a model stay at a given sparsity.
 
-    A unit scores what `Criterion.reduce` makes of all weights that make its channels.
+    The score of a unit is `Criterion.reduce` over all weights that produce its channels.
 
     Args:
         graph: the `ChannelGraph`.
-        groups: those that may be cut.
-        weights: `{id(kernel): Prunable}` of those that make their channels.
-        engine: the `Engine` that scores them and shares the sparsity out between groups.
-        measure: what measures their signals, from `Engine.measurement`.
-        round_to: groups keep a multiple of this many channels, where they have as many.
+        groups: the groups that may be cut.
+        weights: `{id(kernel): Prunable}` of the kernels that produce their channels.
+        engine: the `Engine` that scores them and distributes the sparsity among groups.
+        measure: a function that measures their signals, from `Engine.measurement`.
+        round_to: groups keep a multiple of this many channels, if they have that many.
 
     Attributes:
         groups: list of `ChannelGroup`.
         weights: `{id(kernel): Prunable}`.
-        signals: `{path: Signals}` of the weights as they are.
+        signals: `{path: Signals}` of the current weights.
     """
 
     def __init__(self, graph, groups, weights, engine, measure, round_to=1):
@@ -105,14 +105,15 @@ class Selection:
     def by_rule(self, ratios):
         """`[(ratio, groups)]`, one for each rule that covers groups.
 
-        A group has the ratio of any of the layers that make its channels; one that
-        gives another group its name speaks for that one, if this group's own is there.
+        A group gets the ratio of any of the layers that produce its channels; a layer
+        that gives another group its name counts only for that group, if this group's
+        own layer is listed.
 
         Args:
-            ratios: one for all, or `{pattern: ratio}`, later rules win.
+            ratios: one for all, or `{pattern: ratio}`; later rules win.
 
         Raises:
-            ValueError: if a pattern matches nothing, or layers that make the same
+            ValueError: if a pattern matches nothing, or layers that produce the same
                 channels have different ratios.
         """
         if not isinstance(ratios, dict):
@@ -126,8 +127,8 @@ class Selection:
             ratios = list(given.values())
             if any(ratio != ratios[0] for ratio in ratios):
                 raise ValueError(
-                    f"{list(given)} make the same channels, and have the ratios "
-                    f"{ratios}: expected one for all of them."
+                    f"{list(given)} produce the same channels, but have the ratios "
+                    f"{ratios}: expected one ratio for all of them."
                 )
             if given:
                 found[numbers[next(iter(given))]].append(group)
@@ -138,7 +139,7 @@ class Selection:
         ]
 
     def _speakers(self, group, named):
-        """Paths of the weights, among named ones, whose rule is that of a group."""
+        """Paths of the named weights whose rule applies to a group."""
         paths = [w.path for w in self._makers(group) if w.path in named]
         if not any(_is_in(path, group) for path in paths):
             return paths
@@ -156,9 +157,9 @@ class Selection:
         """`(number of units,)` booleans, True = keep.
 
         Args:
-            sparsity: fraction to remove of all groups, or `[(fraction, groups)]`, where
-                groups that are not named stay whole. For one group it may be
-                the list of the places in it that go.
+            sparsity: fraction to remove from all groups, or `[(fraction, groups)]`,
+                where other groups are left whole. For one group it may be the list of
+                the indices in it that are removed.
         """
         parts = sparsity if isinstance(sparsity, list) else [(sparsity, self.groups)]
         keep = np.ones(self._graph.num_units, bool)
@@ -185,7 +186,7 @@ class Selection:
             keep[group.units] = top(of_left, count)
 
     def _scores(self, signals):
-        """Of the units of each group."""
+        """The scores of the units of each group."""
         return [self._score(group, signals) for group in self.groups]
 
     def _score(self, group, signals):
@@ -201,7 +202,7 @@ class Selection:
         return self._engine.score_groups(weights, signals, pool)
 
     def _shape(self, group):
-        """Weights of a unit, and how many units there are."""
+        """The number of weights in a unit, and the number of units."""
         nothing = [
             np.zeros(weight.layout.shape, bool) for weight in self._makers(group)
         ]
@@ -212,7 +213,7 @@ class Selection:
         return [self.weights[id(slot.variable)] for slot in slots]
 
     def _masks(self, keep):
-        """`{path: canonical mask}` of what a choice of units leaves of the weights."""
+        """`{path: canonical mask}` of the weights for a choice of units."""
         masks = unit_masks(self._graph, keep)
         return {
             weight.path: weight.layout.to_canonical(
@@ -224,12 +225,12 @@ class Selection:
 
 
 def _is_in(path, group):
-    """Whether a weight is one of the layer that gives a group its name."""
+    """Whether a weight belongs to the layer that gives a group its name."""
     return path.startswith(f"{group.name}/")
 
 
 def places(ratio):
-    """The places in a group that a ratio names one by one, None if it is a fraction."""
+    """The indices in a group that a ratio lists, None if it is a fraction."""
     return np.array(ratio, int) if isinstance(ratio, (list, tuple)) else None
 
 
@@ -237,16 +238,16 @@ def rounded(count, group, round_to):
     """The multiple nearest to `count`, at least one and at most the whole group.
 
     Args:
-        count: of units.
+        count: number of units.
         group: the `ChannelGroup`.
-        round_to: of channels.
+        round_to: number of channels.
     """
     step = round_to // math.gcd(round_to, group.channels_per_unit)
     return min(max(step, math.floor(count / step + 0.5) * step), group.size)
 
 
 def rows_of_units(graph, group, scores):
-    """Scores of all weights that make each unit of a group, `(units, weights)`.
+    """Scores of all weights that produce each unit of a group, `(units, weights)`.
 
     Args:
         graph: the `ChannelGraph`.
@@ -259,13 +260,13 @@ def rows_of_units(graph, group, scores):
         order = np.argsort(units, kind="stable")
         order = order[np.isin(units[order], group.units)]
         rows = np.moveaxis(of_slot, slot.axis, 0)
-        # All units of a group have as many places in a slot.
+        # All units of a group have equally many places in a slot.
         parts.append(rows[order].reshape(group.size, -1))
     return np.concatenate(parts, axis=1)
 
 
 class Cost:
-    """Parameters and MACs of a model of which only some units stay.
+    """Parameters and MACs of a model with only some of its units.
 
     Args:
         graph: the `ChannelGraph`.
@@ -284,11 +285,11 @@ class Cost:
         return sum(math.prod(v.shape) * self.share(v, keep) for v in variables)
 
     def macs(self, keep):
-        """Multiply-accumulates of one sample, as `tfcompress.core.macs` counts them."""
+        """MACs per sample, as counted by `tfcompress.core.macs`."""
         return sum(self.macs_of_kernels(keep).values())
 
     def macs_of_kernels(self, keep):
-        """The same of each kernel, `{id(kernel): MACs}`."""
+        """The same for each kernel, `{id(kernel): MACs}`."""
         return {
             id(kernel): count
             * self.share(kernel, keep)
@@ -297,7 +298,7 @@ class Cost:
         }
 
     def share(self, variable, keep):
-        """The fraction of a weight's elements that is left."""
+        """The fraction of a weight's elements that stays."""
         slots = self._slots.get(id(variable), ())
         return self._kept([slot.ids for slot in slots], keep)
 
@@ -313,8 +314,8 @@ def ratio_for(graph, select, target_macs=None, target_parameters=None):
     Args:
         graph: the `ChannelGraph`.
         select: the `Selection`.
-        target_macs: at most; up to 1 a fraction of the model's.
-        target_parameters: the same of weights, where there is no `target_macs`.
+        target_macs: the maximum; values up to 1 are a fraction of the model's.
+        target_parameters: the same for weights, if there is no `target_macs`.
 
     Raises:
         ValueError: if the target cannot be reached.
@@ -330,13 +331,13 @@ def ratio_for(graph, select, target_macs=None, target_parameters=None):
 
 
 def lowest_ratio(measure, limit, name, steps=_SEARCH_STEPS):
-    """The lowest ratio at which what `measure(ratio)` gives is within a limit.
+    """The lowest ratio at which `measure(ratio)` is within a limit.
 
     Args:
-        measure: falls as the ratio grows.
-        limit: at most.
-        name: of the argument that asks for it, for messages.
-        steps: of the bisection.
+        measure: a function that decreases as the ratio increases.
+        limit: the maximum.
+        name: the name of the argument, for messages.
+        steps: the number of bisection steps.
     """
     if measure(0.0) <= limit:
         return 0.0
@@ -344,8 +345,8 @@ def lowest_ratio(measure, limit, name, steps=_SEARCH_STEPS):
     least = measure(high)
     if least > limit:
         raise ValueError(
-            f"{name} cannot be reached: {limit:.6g} is asked for, and {least:.6g} is left "
-            "when every group keeps only one unit. Ask for more, or ignore fewer layers."
+            f"{name} cannot be reached: got {limit:.6g}, but {least:.6g} is left "
+            "when every group keeps only one unit. Allow more, or ignore fewer layers."
         )
     for _ in range(steps):
         middle = (low + high) / 2
@@ -354,7 +355,7 @@ def lowest_ratio(measure, limit, name, steps=_SEARCH_STEPS):
 
 
 def _macs_of_variables(model):
-    """`[(kernel, MACs)]`; kernels of one layer work at the same positions."""
+    """`[(kernel, MACs)]`; kernels of one layer are applied at the same positions."""
     counts, found = macs(model), []
     for _, layer in leaves(model):
         kernels = [ref.variable for ref in leaf_refs(layer) if ref.is_kernel]

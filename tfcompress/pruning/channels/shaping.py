@@ -1,4 +1,4 @@
-"""How channels go through operations that rearrange, join, split or normalise them."""
+"""How channels pass through operations that rearrange, join, split or normalize them."""
 
 import keras
 import numpy as np
@@ -19,13 +19,13 @@ L = keras.layers
 
 @rule(L.InputLayer)
 def model_input(call):
-    """Nothing of what comes in can be cut."""
+    """No input channels can be cut."""
     return call.outputs({}, "comes from outside the model")
 
 
 @rule(L.Flatten)
 def flatten(call):
-    """All axes in one; channels come first before they are flattened if they were."""
+    """Merges all axes into one; `channels_first` inputs are transposed before."""
     x = call.inputs[0]
     if call.layer.data_format == "channels_first" and x.rank > 2:
         order = [0, *range(2, x.rank), 1]
@@ -37,7 +37,7 @@ def flatten(call):
 
 @rule(L.Reshape, "Reshape")
 def reshape(call):
-    """Axes are merged and split."""
+    """Merges and splits axes."""
     axes = _rearranged(call, call.inputs[0])
     if axes is None:
         return call.leave_whole("has unknown sizes")
@@ -57,7 +57,7 @@ def reshape(call):
 
 
 def _rearranged(call, x):
-    """Axes of the output; None if sizes are unknown that must be known."""
+    """Axes of the output; None if required sizes are unknown."""
     segments = _segments(x.shape, call.shapes[0])
     if segments is None:
         return None
@@ -86,7 +86,7 @@ def _rearranged(call, x):
 
 
 def _segments(old, new):
-    """Runs of axes of both shapes with as many elements, as `(axes, sizes)` pairs."""
+    """Runs of axes of both shapes with equally many elements, as `(axes, sizes)` pairs."""
     sizes = [[size or 1 for size in shape] for shape in (old, new)]
     for this, other, shape in ((0, 1, old), (1, 0, new)):
         rest, missing = divmod(known_size(sizes[other]), known_size(sizes[this]))
@@ -109,7 +109,7 @@ def _segments(old, new):
 
 @rule(L.Concatenate, "Concatenate")
 def concatenate(call):
-    """Channels of all inputs in a row; along other axes they are tied."""
+    """Joins the channels of all inputs; along other axes they are tied."""
     rank = call.inputs[0].rank
     place = call.layer.axis % rank
     axes = _tied(call, range(rank), leave_out=place)
@@ -120,7 +120,7 @@ def concatenate(call):
 
 @rule("Stack")
 def stack(call):
-    """A new axis; along the others channels are tied."""
+    """Adds an axis; along the others, channels are tied."""
     rank = call.inputs[0].rank
     new = call.layer.axis % (rank + 1)
     positions = [axis + (axis >= new) for axis in range(rank)]
@@ -128,7 +128,7 @@ def stack(call):
 
 
 def _tied(call, positions, leave_out=None):
-    """Axes that all inputs share; `positions` are their places in the output."""
+    """Axes that all inputs share; `positions` are their positions in the output."""
     axes = {}
     for axis, position in enumerate(positions):
         if axis == leave_out or not any(axis in x.axes for x in call.inputs):
@@ -142,11 +142,11 @@ def _tied(call, positions, leave_out=None):
 
 @rule("Pad")
 def pad(call):
-    """New channels of zeros, as in shortcuts that have no weights."""
+    """Adds channels of zeros, as in shortcuts without weights."""
     x, layer = call.inputs[0], call.layer
     value = call.arguments().get("constant_values") or 0.0
     if layer.mode != "constant" or not isinstance(value, (int, float)):
-        return call.leave_whole("pads in a way that is not known")
+        return call.leave_whole("uses an unknown kind of padding")
     widths = np.broadcast_to(layer.pad_width, (x.rank, 2)).tolist()
     parts = {}
     for axis, channels in x.axes.items():
@@ -174,7 +174,7 @@ def _constant_channels(call, size, value):
 
 @rule("Split")
 def split(call):
-    """Consecutive parts of an axis."""
+    """Splits an axis into consecutive parts."""
     x, layer = call.inputs[0], call.layer
     axis = layer.axis % x.rank
     if axis not in x.axes:
@@ -241,7 +241,7 @@ def get_item(call):
 
 @rule(L.LayerNormalization, L.RMSNormalization)
 def layer_normalization(call):
-    """Statistics over channels; each has its own scale and offset."""
+    """Statistics are over channels; each has its own scale and offset."""
     layer, x = call.layer, call.inputs[0]
     given = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
     normalised = [axis % x.rank for axis in given]
@@ -259,7 +259,7 @@ def layer_normalization(call):
 
 @rule(L.GroupNormalization)
 def group_normalization(call):
-    """Statistics over runs of channels, which stay equally long."""
+    """Statistics are over runs of channels, which must stay equally long."""
     layer, x = call.layer, call.inputs[0]
     axis = layer.axis % x.rank
     call.trace.fix_others(x, [axis], f"{call.name} takes statistics over them")
@@ -281,7 +281,7 @@ def _through_statistics(call, channels):
 def matmul(call):
     """`y[..., i, j] = Σ_k a[..., i, k] b[..., k, j]`."""
     if len(call.inputs) != 2 or min(x.rank for x in call.inputs) < 2:
-        return call.leave_whole("multiplies with what is not a batch of matrices")
+        return call.leave_whole("multiplies by something other than batched matrices")
     return _contracted(call, "...ik,...kj->...ij")
 
 
@@ -289,7 +289,7 @@ def matmul(call):
 def einsum(call):
     """Any product of tensors."""
     if len(call.inputs) != len(call.node.arguments.args):
-        return call.leave_whole("multiplies with a constant")
+        return call.leave_whole("multiplies by a constant")
     return _contracted(call, call.layer.subscripts)
 
 
@@ -297,7 +297,7 @@ def einsum(call):
 def attention(call):
     """`softmax(q kᵀ) v` for inputs `[q, v, k]`."""
     if call.layer.score_mode != "dot" or len(call.shapes) > 1:
-        return call.leave_whole("scores in a way that is not known")
+        return call.leave_whole("uses an unknown kind of score")
     query, value, *key = call.inputs[:3]
     for x in call.inputs[:3]:
         call.trace.fix_others(x, [-1], f"{call.name} attends over them")
@@ -331,7 +331,7 @@ def _contracted(call, equation):
 
 
 def _multiply(call, places):
-    """Sums over products of channels: one that is 0 on either side is not missed."""
+    """Sums over products of channels: one that is 0 on either side can be dropped."""
     channels = [call.trace.axis(x, axis) for x, axis in places]
     if len(channels) == 1:
         call.trace.fix(channels[0].ids, f"{call.name} sums over them")

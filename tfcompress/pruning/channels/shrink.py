@@ -1,7 +1,8 @@
-"""Takes out what is zero, exactly."""
+"""Removes what is zero, exactly."""
 
 import collections
 
+import keras
 import numpy as np
 
 from tfcompress.core.compress import is_plain, strip
@@ -15,32 +16,32 @@ from tfcompress.rewrites.fold_channel_scale import fold_channel_scales
 
 
 @checked
-def shrink(model: BuiltModel()):
+def shrink(model: BuiltModel()) -> keras.Model:
     """Returns a smaller model that computes exactly the same.
 
-    Cut are channels, neurons and heads
+    It cuts channels, neurons and heads
 
-    - that nothing reads: all weights of them in the layers behind are zero;
-    - that are constant, because no input reaches them: what `filter` masks leave. A
-      constant `c` that is not zero (from a bias or a batch norm) is added to the bias
-      behind, `b' = b + W c`, or, where padding makes it differ at the border, handed to
-      one channel of its kind that stays;
+    - that nothing reads: all their weights in the following layers are zero;
+    - that are constant, because no input reaches them, as `filter` masks leave them. A
+      constant `c` that is not zero (from a bias or a batch norm) is added to the next
+      bias, `b' = b + W c`, or, if padding makes it differ at the border, transferred to
+      one remaining channel of its kind;
 
     and rows and columns of convolution kernels that are zero (`CompactKernel`). Gates of
-    `tfc.gate_channels` are written into the layers next to them. What would change the
-    outputs stays, such as a zero channel in front of a layer normalisation, whose mean
-    counts it.
+    `tfc.gate_channels` are folded into adjacent layers. Channels whose removal would
+    change the outputs are kept, such as a zero channel before a layer normalization,
+    whose mean includes it.
 
     Args:
         model: a built Sequential or Functional model, or a subclassed one whose `call`
             uses Keras only. Compressed models are stripped first.
 
     Returns:
-        A plain functional model; outputs differ by rounding only.
+        A plain functional model; outputs differ only by rounding.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if the model's calls cannot be followed.
+        ValueError: if the model's calls cannot be traced.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8),
@@ -56,12 +57,12 @@ def shrink(model: BuiltModel()):
         keep, values = _what_stays(graph)
         if keep.all():
             return apply_to_flat(flat, CompactKernel())
-        # What read only what is gone can go too.
+        # Channels that read only removed channels can be removed too.
         flat = cut(graph, keep, values)
 
 
 def _what_stays(graph):
-    """Mask of the units that stay, and weights that take over what constants did."""
+    """Mask of the units that stay, and weights that absorb constants."""
     readers = collections.Counter(id(use.variable) for use in graph.trace.uses)
     uses = [_Use(graph, use, readers[id(use.variable)]) for use in graph.trace.uses]
     missed = np.zeros(graph.num_units, bool)
@@ -70,7 +71,7 @@ def _what_stays(graph):
     keep, weights = np.ones(graph.num_units, bool), _Weights()
     for group in graph.groups:
         units = group.units[~missed[group.units]]
-        # A layer without outputs is no layer.
+        # A layer must keep at least one output.
         units = units[1:] if units.size == group.size else units
         if group.whole or not units.size:
             continue
@@ -80,7 +81,7 @@ def _what_stays(graph):
 
 
 def _hand_over(uses, units, weights):
-    """Gives what constant units do to biases or to one of them; the units that go."""
+    """Moves constants into biases or one remaining unit; returns the units to remove."""
     stuck = [use.units[use.is_stuck] for use in uses]
     stuck = units[np.isin(units, np.concatenate(stuck))]
     heir = next(
@@ -105,13 +106,12 @@ class _Weights:
 
 
 class _Use:
-    """A `Use`, with what its channels matter to it.
+    """A `Use`, with how much it depends on its channels.
 
     Attributes:
-        units: of each position.
-        can_do_without: positions that are not missed, or whose constant can be made up
-            for.
-        is_stuck: those of them that only another constant channel can make up for.
+        units: the unit of each position.
+        can_do_without: positions that can be dropped, or whose constant can be compensated.
+        is_stuck: those of them that only another constant channel can compensate.
     """
 
     def __init__(self, graph, use, num_readers):
@@ -130,12 +130,12 @@ class _Use:
         self.is_stuck = self._matters & (use.bias is None)
 
     def is_heir(self, unit):
-        """Whether other stuck channels can be handed over to a unit."""
+        """Whether other stuck channels can be merged into a unit."""
         here = self.units == unit
         return not self.is_stuck.any() or bool(self.is_stuck[here].all())
 
     def hand_over(self, gone, heir, weights):
-        """Changes the weights so that the units that go are not missed."""
+        """Changes the weights to compensate for the units that are removed."""
         going = self._matters & np.isin(self.units, gone)
         if not going.any():
             return

@@ -1,4 +1,4 @@
-"""Takes channels out of a model."""
+"""Removes channels from a model."""
 
 import copy
 
@@ -63,7 +63,7 @@ def cut(graph, keep, values=None):
 
 
 def left_of(value, slots, graph, keep):
-    """What is left of a weight once its slots have lost their units.
+    """The part of a weight that is left once its slots have lost their units.
 
     Args:
         value: array, the weight.
@@ -78,7 +78,7 @@ def left_of(value, slots, graph, keep):
 
 
 def _unbuilt(config):
-    """A configuration that does not fix the shapes of layers inside."""
+    """A configuration that does not fix the shapes of inner layers."""
     if not isinstance(config, dict):
         return config
     return {k: _unbuilt(v) for k, v in config.items() if k != "build_config"}

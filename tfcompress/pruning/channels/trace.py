@@ -1,8 +1,8 @@
-"""What is known of channels while a model is followed from its inputs to its outputs.
+"""What is known about channels while a model is traced from its inputs to its outputs.
 
-Every position along an axis of a tensor or of a weight has an id. Operations tie ids:
-what is added must be cut together. Ids that are tied, directly or over others, are one
-*unit*; a unit is the smallest thing that can be cut.
+Every position along an axis of a tensor or weight has an id. Operations tie ids:
+channels that are added must be cut together. Ids that are tied, directly or through
+others, form a *unit*; a unit is the smallest thing that can be cut.
 """
 
 import dataclasses
@@ -19,19 +19,19 @@ class Axis:
 
     Attributes:
         ids: `(size,)` integers.
-        constant: `(size,)` floats: the value that the whole channel has whatever the
-            model's input, NaN where it depends on it or is not known.
+        constant: `(size,)` floats: the value of the whole channel if it does not depend
+            on the model's input, NaN where it does or is unknown.
     """
 
     ids: np.ndarray
     constant: np.ndarray
 
     def map(self, function):
-        """The same rearrangement of ids and constants."""
+        """Applies the same rearrangement to ids and constants."""
         return Axis(function(self.ids), function(self.constant))
 
     def unknown(self):
-        """The same channels with values that are not known."""
+        """The same channels with unknown values."""
         return Axis(self.ids, np.full(self.ids.shape, np.nan))
 
 
@@ -39,9 +39,9 @@ class Tensor:
     """One tensor of the model.
 
     Attributes:
-        shape: with the batch size, unknown sizes are None.
-        axes: `{axis: Axis}` of what may be cut; each independent of the others, so that
-            what stays is always a block.
+        shape: its shape with the batch size; unknown sizes are None.
+        axes: `{axis: Axis}` of the axes that may be cut, each independent of the
+            others, so that what stays is always a block.
         reason: why the other axes cannot be cut.
     """
 
@@ -52,7 +52,7 @@ class Tensor:
 
     @property
     def rank(self):
-        """Number of axes, the batch included."""
+        """Number of axes, including the batch."""
         return len(self.shape)
 
 
@@ -63,10 +63,10 @@ class Slot:
     Attributes:
         layer: name of the layer in the flat model.
         variable: the Keras variable.
-        axis: of the variable.
+        axis: axis of the variable.
         ids: `(size,)`.
-        role: `"output"` of a kernel: these elements make the channel; `"input"`: they
-            read it; `"channel"`: both, such as a batch norm's scale.
+        role: `"output"` of a kernel: these elements produce the channel; `"input"`:
+            they read it; `"channel"`: both, such as a batch norm's scale.
     """
 
     layer: str
@@ -78,15 +78,15 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """A place where channels are summed over, so that one that is missing is missed.
+    """A place where channels are summed over, so that a missing one makes a difference.
 
     Attributes:
-        ids: of the channels.
+        ids: ids of the channels.
         constant: their values.
         variable, axis: the weight that multiplies them, None if there is none.
         bias: the bias to which a constant input can be added, or None.
-        is_linear: whether the result is linear in the channels; a mean or a variance
-            over them is not preserved even if a missing one is zero.
+        is_linear: whether the result is linear in the channels; a mean or variance over
+            them changes even if a missing one is zero.
     """
 
     ids: np.ndarray
@@ -98,17 +98,17 @@ class Use:
 
 
 class Trace:
-    """All that was found out.
+    """Everything that was found while tracing.
 
     Args:
-        with_constants: whether to work out which channels are constant.
+        with_constants: whether to determine which channels are constant.
 
     Attributes:
         slots: `{(id of the variable, axis): Slot}`.
         uses: list of `Use`.
         resizes: list of `(layer name, path in its configuration, ids)`: the number of
             ids that stay is the new value.
-        positions: `{id of a kernel: ids along other axes that it is applied to}`.
+        positions: `{id of a kernel: ids along other axes to which it is applied}`.
         calls: `{Node.key: function(count, operation, *args, **kwargs)}` for operations
             that must be called differently once channels are gone.
         unfollowed: `{operation name: reason}`.
@@ -134,22 +134,22 @@ class Trace:
         return Axis(ids, np.full(size, np.nan))
 
     def owned(self, layer, name, size):
-        """New channels that are the same at every call of a layer."""
+        """New channels that are the same in every call of a layer."""
         key = id(layer), name
         if key not in self._owned:
             self._owned[key] = self.fresh(size)
         return self._owned[key]
 
     def tie(self, ids, others):
-        """These live or die together, pairwise."""
+        """Ties ids pairwise: they are cut together."""
         self._ties.append((np.ravel(ids), np.ravel(others)))
 
     def fix(self, ids, reason):
-        """These stay."""
+        """Marks ids that must stay."""
         self._fixed.append((ids, reason))
 
     def axis(self, tensor, axis):
-        """The channels along an axis; new ones that stay if it has none."""
+        """The channels along an axis; new fixed ones if it has none."""
         axis %= tensor.rank
         if axis not in tensor.axes:
             tensor.axes[axis] = self.fresh(tensor.shape[axis] or 1)
@@ -157,13 +157,13 @@ class Trace:
         return tensor.axes[axis]
 
     def fix_others(self, tensor, followed, reason):
-        """Nothing may be cut on the axes that are not `followed`."""
+        """Marks that nothing may be cut on axes that are not `followed`."""
         for axis, channels in tensor.axes.items():
             if axis not in [a % tensor.rank for a in followed]:
                 self.fix(channels.ids, reason)
 
     def slot(self, layer, variable, axis, ids, role):
-        """Says which channels the elements along an axis of a weight belong to."""
+        """Records which channels the elements along an axis of a weight belong to."""
         key = id(variable), axis
         if key in self.slots:
             self.tie(self.slots[key].ids, ids)
@@ -179,7 +179,7 @@ class Trace:
         return units, count
 
     def reasons(self, units):
-        """`{unit: why it stays}`, the last reason that was met."""
+        """`{unit: why it stays}`, with the last reason found."""
         reasons = {}
         for ids, reason in self._fixed:
             reasons |= dict.fromkeys(units[ids].tolist(), reason)
@@ -192,10 +192,10 @@ class Call:
     Attributes:
         trace: the `Trace`.
         node: the `Node`.
-        layer: the operation, or the layer inside a compressed one.
-        name: of the operation.
-        inputs: the `Tensor` of each of the node's `data`: masks say nothing of channels.
-        shapes: of the outputs.
+        layer: the operation, or the inner layer of a compressed one.
+        name: name of the operation.
+        inputs: the `Tensor` of each of the node's `data`: masks say nothing about channels.
+        shapes: shapes of the outputs.
     """
 
     def __init__(self, trace, node, inputs):
@@ -220,7 +220,7 @@ class Call:
         return [Tensor(shape, axes, **reason) for shape in self.shapes]
 
     def leave_whole(self, reason):
-        """Outputs of an operation that cannot be followed; its inputs stay as they are."""
+        """Outputs of an operation that cannot be followed; its inputs are left whole."""
         reason = f"{self.name} ({type(self.layer).__name__}) {reason}"
         self.trace.unfollowed.setdefault(self.name, reason)
         for tensor in self.inputs:
@@ -228,12 +228,12 @@ class Call:
         return self.outputs({}, reason)
 
     def produce(self, size, weights, name="outputs"):
-        """Channels that the layer itself makes.
+        """Channels that the layer itself produces.
 
         Args:
-            size: how many.
-            weights: `[(variable, axis)]` that make them; a kernel first.
-            name: tells apart several kinds of one layer.
+            size: the number of channels.
+            weights: `[(variable, axis)]` that produce them; a kernel first.
+            name: distinguishes several kinds in one layer.
         """
         axis = self.trace.owned(self.layer, name, size)
         for variable, position in weights:
@@ -241,28 +241,28 @@ class Call:
         return axis
 
     def along(self, variable, axis, ids, role="channel"):
-        """The elements along an axis of a weight belong to channels."""
+        """Records that the elements along an axis of a weight belong to channels."""
         if variable is not None:
             self.trace.slot(self.name, variable, axis, ids, role)
 
     def consume(self, channels, variable, axis, **kwargs):
-        """The layer sums over channels, with the weights along an axis."""
+        """Records that the layer sums over channels, with the weights along an axis."""
         self.along(variable, axis, channels.ids, "input")
         self.trace.uses.append(
             Use(channels.ids, channels.constant, variable, axis, **kwargs)
         )
 
     def apply_along(self, kernel, channels):
-        """The layer applies a kernel to each of these channels, which saves no weights."""
+        """Records that a kernel is applied to each channel, which saves no weights."""
         self.trace.positions.setdefault(id(kernel), [c.ids for c in channels])
 
     def resize(self, path, ids):
-        """A number in the layer's configuration is a number of channels."""
+        """Records that a number in the layer's configuration is a number of channels."""
         path = (path,) if isinstance(path, str) else path
         self.trace.resizes.append((self.name, path, ids))
 
     def made_constant(self, kernel, axis, bias=None, activation=None):
-        """The value of each output that no input reaches, NaN of the others."""
+        """The value of each output that no input reaches, NaN for the others."""
         size = kernel.shape[axis]
         if not self.trace.with_constants:
             return np.full(size, np.nan)
@@ -274,7 +274,7 @@ class Call:
 
 
 def joined(parts):
-    """Several axes in a row."""
+    """Several axes joined into one."""
     return Axis(
         np.concatenate([part.ids for part in parts]),
         np.concatenate([part.constant for part in parts]),
@@ -282,9 +282,9 @@ def joined(parts):
 
 
 def split_evenly(trace, channels, shape):
-    """Channels that are arranged as a block, of which only one axis may be cut.
+    """Channels that are arranged as a block, in which only one axis may be cut.
 
-    That is the longest one (of equal ones the last); along the others they are tied.
+    That is the longest one (the last of equal ones); along the others they are tied.
 
     Returns:
         The axis and the channels along it; `(None, None)` for a block of one.

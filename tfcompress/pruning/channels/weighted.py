@@ -1,4 +1,4 @@
-"""How channels go through layers that sum over them with weights."""
+"""How channels pass through layers that sum over them with weights."""
 
 import functools
 
@@ -17,7 +17,7 @@ def _bias(layer):
 
 
 def _convolved(call):
-    """The axis of an image's channels, and the channels; other axes stay."""
+    """The axis of an image's channels, and the channels; other axes are fixed."""
     x, is_first = call.inputs[0], call.layer.data_format == "channels_first"
     axis = 1 if is_first else x.rank - 1
     call.trace.fix_others(x, [axis], f"{call.name} convolves over them")
@@ -25,7 +25,7 @@ def _convolved(call):
 
 
 def _activated(call, channels):
-    """Channels behind the layer's own activation."""
+    """Channels after the layer's own activation."""
     if _mixes_channels(call.layer.activation):
         call.trace.fix(channels.ids, f"the activation of {call.name} mixes them")
     return channels
@@ -33,7 +33,7 @@ def _activated(call, channels):
 
 @functools.cache
 def _mixes_channels(activation):
-    """Whether half of an activation's outputs are not those of half of its inputs."""
+    """Whether an activation of half its inputs is not half of its outputs."""
     if isinstance(activation, keras.Layer):
         activation = remake(activation, activation.get_config())
     x = np.random.default_rng(0).normal(size=(1, 8)).astype("float32")
@@ -68,7 +68,7 @@ def convolution(call):
     if layer.groups > 1:
         _grouped(call, read, out, depth)
     else:
-        # At a border padding takes the place of a constant channel.
+        # At a border, padding replaces a constant channel.
         at_border = layer.padding != "valid" and max(layer.kernel_size) > 1
         call.consume(read, kernel, depth - 2, bias=None if at_border else bias)
     call.resize("filters", out.ids)
@@ -77,7 +77,7 @@ def convolution(call):
 
 
 def _grouped(call, read, out, depth):
-    """Cuts as many channels of each group as of the others, or whole groups."""
+    """Cuts equally many channels of each group, or whole groups."""
     groups, kernel, tie = call.layer.groups, call.layer.kernel, call.trace.tie
     inputs, outputs = read.ids.reshape(groups, -1), out.ids.reshape(groups, -1)
     if min(inputs.shape[1], outputs.shape[1]) >= groups:
@@ -107,7 +107,7 @@ def transposed_convolution(call):
 
 @rule(L.DepthwiseConv1D, L.DepthwiseConv2D)
 def depthwise_convolution(call):
-    """Kernel `(..., channels, multiplier)`: each channel by itself."""
+    """Kernel `(..., channels, multiplier)`: each channel separately."""
     position, read = _convolved(call)
     out = _depthwise(call, read, call.layer.kernel, _bias(call.layer))
     return call.outputs({position: _activated(call, out)})
@@ -195,7 +195,7 @@ def einsum_dense(call):
 
 
 def einsum_terms(equation, ranks):
-    """Letters of each operand and of the result, the dots written out.
+    """Letters of each operand and of the result, with the dots expanded.
 
     >>> einsum_terms("...x,xy->...y", [3, 2])
     (['ABx', 'xy'], 'ABy')
@@ -218,7 +218,7 @@ def einsum_terms(equation, ranks):
 
 @rule(L.SimpleRNN, L.LSTM, L.GRU)
 def recurrent(call):
-    """Units: each has one column of every gate, and a row of the recurrent kernel."""
+    """Units: each has one column of every gate and one row of the recurrent kernel."""
     out = _recurrent(call, call.layer, call.inputs[0], ())
     for state in call.inputs[1:]:
         call.trace.tie(call.trace.axis(state, -1).ids, out.ids)
@@ -244,7 +244,7 @@ def _recurrent(call, layer, x, path, name="units"):
 
 
 def _resting(call, cell):
-    """0 for units whose candidate gate has no weights but 0, NaN for the others."""
+    """0 for units whose candidate gate has only zero weights, NaN for the others."""
     gates = np.split(
         np.arange(cell.kernel.shape[1]), cell.kernel.shape[1] // cell.units
     )
@@ -263,11 +263,11 @@ def _resting(call, cell):
 
 @rule(L.Bidirectional)
 def bidirectional(call):
-    """Two recurrent layers; unit for unit they are cut alike."""
+    """Two recurrent layers, whose units are cut alike."""
     layer, x = call.layer, call.inputs[0]
     parts = (layer.forward_layer, layer.backward_layer)
     if not all(isinstance(p, L.SimpleRNN | L.LSTM | L.GRU) for p in parts):
-        return call.leave_whole("holds recurrent layers that are not known")
+        return call.leave_whole("contains recurrent layers of an unknown kind")
     if len(call.inputs) > 1:
         return call.leave_whole("gets its state from other layers")
     forward, backward = (
@@ -315,7 +315,7 @@ def multi_head_attention(call):
     if len(kernel.shape) != 3:
         call.trace.fix(out.ids, f"{call.name} has several axes of outputs")
     else:
-        # Not given, it would follow the number of the query's channels.
+        # If not set, it would follow the number of the query's channels.
         call.resize("output_shape", out.ids)
     results = [Tensor(call.shapes[0], {len(call.shapes[0]) - 1: out})]
     return results + [Tensor(shape, {1: heads}) for shape in call.shapes[1:]]

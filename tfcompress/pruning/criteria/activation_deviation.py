@@ -1,13 +1,13 @@
-"""Importance by how much activations vary."""
+"""Importance based on how much activations vary."""
 
 from tfcompress.core.nouns import Criterion
 
 
 class ActivationDeviation(Criterion):
-    """`score_k = sqrt(E[a_k²] - E[a_k]²)` of the output channel `k` that a weight makes.
+    """`score_k = sqrt(E[a_k²] - E[a_k]²)` of the output channel `k` of a weight.
 
-    All weights of a channel score alike: made for channels and the pattern `"filter"`. A
-    channel that never varies says nothing that a bias could not.
+    All weights of a channel have the same score: use it for channels and the pattern
+    `"filter"`. A channel that never varies can be replaced by a bias.
 
     Source: Molchanov et al., "Pruning Convolutional Neural Networks for Resource
     Efficient Inference" (2017), section 2.2.

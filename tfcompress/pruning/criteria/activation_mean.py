@@ -1,12 +1,13 @@
-"""Importance by how large activations are."""
+"""Importance based on how large activations are."""
 
 from tfcompress.core.nouns import Criterion
 
 
 class ActivationMean(Criterion):
-    """`score_k = E[|a_k|]` of the output channel `k` that a weight makes.
+    """`score_k = E[|a_k|]` of the output channel `k` of a weight.
 
-    All weights of a channel score alike: made for channels and the pattern `"filter"`.
+    All weights of a channel have the same score: use it for channels and the pattern
+    `"filter"`.
 
     Source: Molchanov et al., "Pruning Convolutional Neural Networks for Resource
     Efficient Inference" (2017), section 2.2.

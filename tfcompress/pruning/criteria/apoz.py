@@ -1,15 +1,15 @@
-"""Importance by how seldom activations are zero."""
+"""Importance based on how rarely activations are zero."""
 
 from tfcompress.core.nouns import Criterion
 
 
 class Apoz(Criterion):
-    """`score_k = 1 - P(a_k = 0)` of the output channel `k` that a weight makes.
+    """`score_k = 1 - P(a_k = 0)` of the output channel `k` of a weight.
 
-    APoZ is the average percentage of zeros: channels that are mostly zero go first.
-    Outputs are those of the layer itself, which needs an activation of its own, such as
-    ReLU. All weights of a channel score alike: made for channels and the pattern
-    `"filter"`.
+    APoZ is the average percentage of zeros: channels that are mostly zero are removed
+    first. Outputs are those of the layer itself, which needs its own activation, such
+    as ReLU. All weights of a channel have the same score: use it for channels and the
+    pattern `"filter"`.
 
     Source: Hu et al., "Network Trimming" (2016), equation 1.
 

@@ -1,4 +1,4 @@
-"""Importance by what batch normalization multiplies a channel by."""
+"""Importance based on the batch normalization scale of a channel."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from tfcompress.core.nouns import Criterion
 class BatchNormGamma(Criterion):
     """`score_k = |γ_k|` of the batch normalization that reads output channel `k`.
 
-    For models that were trained with a penalty on `γ`. No data are needed. All weights of
-    a channel score alike: made for channels and the pattern `"filter"`, with
-    `scope="global"`.
+    For models that were trained with a penalty on `γ`. No data is needed. All weights
+    of a channel have the same score: use it for channels and the pattern `"filter"`,
+    with `scope="global"`.
 
     Source: Liu et al., "Learning efficient convolutional networks through network
     slimming" (2017), section 3.

@@ -1,4 +1,4 @@
-"""Importance by how much predictions depend on a weight."""
+"""Importance based on how much predictions depend on a weight."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ from tfcompress.core.nouns import Criterion
 
 
 class Fisher(Criterion):
-    """`score_i = w_i² E_n[(dL_n/dw_i)²]`, over samples `n` with the loss `L_n` each.
+    """`score_i = w_i² E_n[(dL_n/dw_i)²]`, over samples `n` with losses `L_n`.
 
     The diagonal of the empirical Fisher information, with the labels of the data, times
-    the square of the weight: twice what elastic weight consolidation (EWC) charges for a
-    weight that goes to zero. Over the training, `tfc.callbacks.LifelongImportance` adds
-    it up.
+    the square of the weight: twice the penalty of elastic weight consolidation (EWC)
+    for a weight that becomes zero. `tfc.callbacks.LifelongImportance` accumulates it
+    over training.
 
     Source: EWC: Kirkpatrick et al., "Overcoming catastrophic forgetting in neural
     networks" (2017), equation 3; Theis et al., "Faster gaze prediction with dense

@@ -1,4 +1,4 @@
-"""Importance by how steep the loss is."""
+"""Importance based on how steep the loss is."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from tfcompress.core.nouns import Criterion
 class Gradient(Criterion):
     """`score_i = |dL/dw_i|`, of the mean gradient over the batches.
 
-    The gradient is the dense one, so that masked weights have one too: what would lower
-    the loss most if it came back. RigL grows by it.
+    The gradient is dense, so that masked weights have one too: a high score means that
+    regrowing the weight would lower the loss most. RigL uses it to grow weights.
 
     Source: Evci et al., "Rigging the Lottery" (2020), section 3.
 

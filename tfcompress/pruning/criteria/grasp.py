@@ -1,4 +1,4 @@
-"""Importance before training by what keeps the gradient flowing."""
+"""Importance before training, based on preserving the gradient flow."""
 
 from tfcompress.core.nouns import Criterion
 
@@ -6,9 +6,10 @@ from tfcompress.core.nouns import Criterion
 class GraSP(Criterion):
     """`score_i = w_i (H g)_i`, with the gradient `g` and the Hessian `H` of the loss.
 
-    Removing weight `i` changes `gᵀg` by about `-2 w_i (H g)_i`: those go without which
-    the gradient is longest. For new models, once, with `scope="global"` and one batch of
-    about 25 samples a class. Logits are divided by a temperature of 200.
+    Removing weight `i` changes `gᵀg` by about `-2 w_i (H g)_i`: the weights whose
+    removal leaves the largest gradient are pruned. Use it once, on new models, with
+    `scope="global"` and one batch of about 25 samples per class. Logits are divided by
+    a temperature of 200.
 
     Source: Wang et al., "Picking winning tickets before training by preserving gradient
     flow" (2020), equation 8 (of which this is the negative, since higher = keep).

@@ -1,4 +1,4 @@
-"""Importance by size, comparable between layers."""
+"""Importance based on magnitude, comparable between layers."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from tfcompress.core.nouns import Criterion
 class LAMP(Criterion):
     """`score_i = w_i² / Σ_{|w_j| ≥ |w_i|} w_j²`, over the weights `j` of the layer.
 
-    Within a layer it ranks by magnitude; between layers (`scope="global"`) by what the
-    loss of the weight distorts, given that all smaller ones are gone. The largest weight
-    of each layer scores 1, so that none is cut off. Groups, with the mean of squares in
-    place of `w_i²`, are compared in the same way.
+    Within a layer it ranks by magnitude; between layers (`scope="global"`) by the
+    distortion that removing the weight causes when all smaller ones are already gone.
+    The largest weight of each layer scores 1, so that no layer is cut off. Groups, with
+    the mean of squares in place of `w_i²`, are compared in the same way.
 
     Source: Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning" (2021),
     equation 3.
@@ -27,11 +27,11 @@ class LAMP(Criterion):
     """
 
     def __call__(self, weight, signals):
-        """The squares, of which `score_groups` makes shares."""
+        """The squares, which `score_groups` turns into shares."""
         return np.square(weight)
 
     def score_groups(self, members, pool):
-        """The share that each group has of those at least as large."""
+        """The share of each group among those that are at least as large."""
         squares = super().score_groups(members, pool)
         order = np.argsort(-squares, axis=None, kind="stable")
         descending = np.ravel(squares)[order]

@@ -1,4 +1,4 @@
-"""Importance that was gathered while a model trained."""
+"""Importance that was accumulated while a model trained."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from tfcompress.core.nouns import Criterion
 
 
 class Lifelong(Criterion):
-    """`score_i = Ω_i |w_i|^p`, with an importance `Ω` that is known.
+    """`score_i = Ω_i |w_i|^p`, with a given importance `Ω`.
 
-    Made by `tfc.callbacks.LifelongImportance`. `p = 2` where `Ω` is a curvature, as that of
-    Fisher information and synaptic intelligence, `p = 1` where it is a slope, as that of
+    Created by `tfc.callbacks.LifelongImportance`. `p = 2` if `Ω` is a curvature, as for
+    Fisher information and synaptic intelligence, `p = 1` if it is a slope, as for
     memory aware synapses.
 
     Args:
@@ -20,7 +20,7 @@ class Lifelong(Criterion):
         power: `p`, 1 or 2.
 
     Raises:
-        ValueError: if a weight is scored that has no importance.
+        ValueError: if a weight without an importance is scored.
 
     Source: EWC: Kirkpatrick et al., "Overcoming catastrophic forgetting in neural
     networks" (2017); SI: Zenke et al., "Continual learning through synaptic
@@ -46,10 +46,10 @@ class Lifelong(Criterion):
         """The importances times the weights."""
         if signals.path not in self.values:
             raise ValueError(
-                f"Lifelong has no importance of weight {signals.path!r}: it has that of "
+                f"Lifelong has no importance for weight {signals.path!r}: it has those of "
                 f"{len(self.values)} weights, by their paths in the model that was "
                 f"trained.{did_you_mean(signals.path, self.values)} "
-                "LifelongImportance has gathered it once an epoch is over."
+                "LifelongImportance provides them after the first epoch."
             )
         return np.asarray(self.values[signals.path]) * np.abs(weight) ** self.power
 

@@ -1,4 +1,4 @@
-"""Importance by size: small weights go first."""
+"""Importance based on magnitude: small weights are removed first."""
 
 import numpy as np
 
@@ -44,12 +44,12 @@ class Magnitude(L1):
 
 
 class MagnitudePerSign(Criterion):
-    """Size among the weights of the same sign.
+    """Magnitude rank among the weights of the same sign.
 
     `score_i = r_i / n`, with `r_i` the rank of `|w_i|` among the `n` weights that have the
-    sign of `w_i`, 1 for the smallest; 0 for zeros. So the lowest scores are those of the
-    smallest positive and the largest negative weights, in equal parts, which is how SET
-    drops them.
+    sign of `w_i`, 1 for the smallest; 0 for zeros. So the lowest scores are those of
+    the smallest positive and the largest negative weights, in equal proportions, which
+    is how SET drops them.
 
     Source: Mocanu et al., "Scalable training of artificial neural networks with adaptive
     sparse connectivity" (2018), algorithm 1.

@@ -1,4 +1,4 @@
-"""Importance by how much outputs depend on a weight."""
+"""Importance based on how much outputs depend on a weight."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from tfcompress.core.nouns import Criterion
 class MAS(Criterion):
     """`score_i = |w_i| E_b |dF_b/dw_i|`, with `F_b` the mean of `‖f(x)‖²` over a batch.
 
-    Memory aware synapses say how fast the outputs change; times the size of the weight, it
-    is by how much without it. No labels are needed. Over the training,
-    `tfc.callbacks.LifelongImportance` adds it up.
+    Memory aware synapses measure how fast the outputs change; times the magnitude of
+    the weight, this is the change without it. No labels are needed.
+    `tfc.callbacks.LifelongImportance` accumulates it over training.
 
     Source: Aljundi et al., "Memory aware synapses" (2018), section 4.1.
 
@@ -22,5 +22,5 @@ class MAS(Criterion):
     needs = frozenset({"output_sensitivity"})
 
     def __call__(self, weight, signals):
-        """The sensitivities times the sizes."""
+        """The sensitivities times the magnitudes."""
         return np.abs(weight) * signals["output_sensitivity"]

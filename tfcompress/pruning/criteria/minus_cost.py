@@ -1,4 +1,4 @@
-"""Importance minus what it costs."""
+"""Importance minus computational cost."""
 
 import numpy as np
 
@@ -9,14 +9,17 @@ from tfcompress.core.nouns import Criterion
 class MinusCost(Criterion):
     """`score_g = Θ_g - λ C_g`, with the score `Θ` of another criterion.
 
-    `C_g` are the multiply-accumulates for one sample of a weight or of all weights of a
-    group, in millions: of two that matter as much, the more expensive goes first. It
-    makes a difference between layers, with `scope="global"`.
+    `C_g` are the multiply-accumulate operations per sample of a weight or of all
+    weights of a group, in millions: of two equally important ones, the more expensive
+    is removed first. It makes a difference between layers, with `scope="global"`.
 
     Args:
-        criterion: a `tfc.criteria` object or name; one that is normalized, such as
-            `"taylor_map"`, so that a `λ` fits all layers.
-        strength: `λ`, score for each million multiply-accumulates.
+        criterion: a `tfc.criteria` object or name; preferably a normalized one, such as
+            `"taylor_map"`, so that one `λ` fits all layers.
+        strength: `λ`, score per million multiply-accumulate operations, at least 0.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Molchanov et al., "Pruning Convolutional Neural Networks for Resource
     Efficient Inference" (2017), section 2.2 (FLOPs regularization).
@@ -34,17 +37,17 @@ class MinusCost(Criterion):
 
     @property
     def needs(self):
-        """What the criterion needs, and how often weights are used."""
+        """The signals that the criterion needs, and how often weights are used."""
         return self.criterion.needs | {"positions"}
 
     @property
     def rounds(self):
-        """Those of the criterion."""
+        """The rounds of the criterion."""
         return self.criterion.rounds
 
     @property
     def repairs(self):
-        """Whether the criterion does."""
+        """Whether the criterion repairs weights."""
         return self.criterion.repairs
 
     def __call__(self, weight, signals):
@@ -52,7 +55,7 @@ class MinusCost(Criterion):
         return self.criterion(weight, signals) - self._cost(signals)
 
     def reduce(self, scores, axes):
-        """As the criterion does."""
+        """As defined by the criterion."""
         return self.criterion.reduce(scores, axes)
 
     def score_groups(self, members, pool):
@@ -61,7 +64,7 @@ class MinusCost(Criterion):
         return self.criterion.score_groups(members, pool) - costs
 
     def adjust(self, weight, keep, signals):
-        """As the criterion does."""
+        """As defined by the criterion."""
         return self.criterion.adjust(weight, keep, signals)
 
     def _cost(self, signals):

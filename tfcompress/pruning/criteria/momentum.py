@@ -1,4 +1,4 @@
-"""Importance by where the optimizer has been heading."""
+"""Importance based on the direction of the optimizer."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from tfcompress.core.nouns import Criterion
 class Momentum(Criterion):
     """`score_i = |m_i|`, with the optimizer's momentum `m`.
 
-    Of Adam and its like `m / (√v + ε)`. No data are needed, but a model that trains.
-    Sparse networks from scratch grow by it.
+    For Adam and its variants it is `m / (√v + ε)`. No data is needed, but the model
+    must have been trained. Sparse networks from scratch (SNFS) uses it to grow weights.
 
     Source: Dettmers and Zettlemoyer, "Sparse networks from scratch" (2019), section 3.
 

@@ -1,4 +1,4 @@
-"""Importance by what the loss would rise by, to second order."""
+"""Importance based on the increase of the loss, to second order."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ class OBD(Criterion):
     """`score_i = ½ max(h_ii, 0) w_i²`, with the diagonal `h` of the Hessian of the loss.
 
     Optimal brain damage: for a trained model, whose gradients are zero. The diagonal is
-    estimated by random signs (`tfc.signals.HessianDiagonal`) and becomes better with more
-    batches. Estimates below zero, which are noise near a minimum, count as zero.
+    estimated with random signs (`tfc.signals.HessianDiagonal`) and improves with more
+    batches. Negative estimates, which are noise near a minimum, count as zero.
 
     Source: LeCun et al., "Optimal brain damage" (1989), equation 5.
 
@@ -22,5 +22,5 @@ class OBD(Criterion):
     needs = frozenset({"hessian_diagonal"})
 
     def __call__(self, weight, signals):
-        """The rise of the loss."""
+        """The increase of the loss."""
         return 0.5 * np.maximum(signals["hessian_diagonal"], 0) * np.square(weight)

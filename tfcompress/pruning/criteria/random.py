@@ -1,4 +1,4 @@
-"""Importance by chance."""
+"""Random importance."""
 
 import zlib
 
@@ -9,14 +9,17 @@ from tfcompress.core.nouns import Criterion
 
 
 class Random(Criterion):
-    """`score_i ~ U(0, 1)`, anew at every step.
+    """`score_i ~ U(0, 1)`, drawn again at every step.
 
-    Drawn from the seed, the name of the weight and the step of the optimizer alone, so
-    that all workers and repeated runs agree. It grows weights in SET, and is what any
-    other criterion must beat.
+    Draws depend only on the seed, the name of the weight and the step of the optimizer,
+    so that all workers and repeated runs agree. SET uses it to grow weights, and it is
+    the baseline that any other criterion must beat.
 
     Args:
-        seed: another draw for each.
+        seed: integer of at least 0; each seed gives different draws.
+
+    Raises:
+        ValueError: if `seed` is not an integer of at least 0.
 
     Source: Mocanu et al., "Scalable training of artificial neural networks with
     adaptive sparse connectivity" (2018).

@@ -8,10 +8,10 @@ from tfcompress.core.nouns import Criterion
 class SNIP(Criterion):
     """`score_i = |w_i dL/dw_i|`, of the mean gradient over the batches.
 
-    The first-order change of the loss if a connection were not there: for new models, once,
-    with `scope="global"`. One batch of about ten samples a class does. Weights need an
-    initializer that scales with the size of the layer, as Keras' do; with others, layers
-    that come first win.
+    The first-order change of the loss if a connection is removed. Use it once, on new
+    models, with `scope="global"`. One batch of about ten samples per class is enough.
+    Weights need an initializer that scales with the size of the layer, as Keras' do;
+    otherwise the first layers are favored.
 
     Source: Lee et al., "SNIP: Single-shot network pruning based on connection
     sensitivity" (2019), equation 6.

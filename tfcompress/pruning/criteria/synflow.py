@@ -1,4 +1,4 @@
-"""Importance before training and without data."""
+"""Importance before training, without data."""
 
 import numpy as np
 
@@ -9,14 +9,19 @@ from tfcompress.core.nouns import Criterion
 class SynFlow(Criterion):
     """`score_i = |w_i| dR/d|w_i|`, with `R` the sum of the outputs of the positive model.
 
-    What a layer scores in all is what flows through the model, the same for each: a layer
-    of few weights scores them high. Weights go in `rounds` steps of equal ratio, so that
-    the flow moves to those that are left, and no layer is cut off before it has to be.
-    For new models, once, with `scope="global"`; no data are needed. Made for activations
-    such as ReLU, that hand on what is positive.
+    The scores of each layer add up to the flow through the model, which is the same for
+    all layers: in a layer with few weights, scores are high. Weights are removed in
+    `rounds` steps of equal ratio, so that the flow moves to the remaining ones, and no
+    layer is cut off before it has to be. Use it once, on new models, with
+    `scope="global"`; no data is needed. Made for activations such as ReLU, which pass
+    on positive values.
 
     Args:
-        rounds: how often weights are scored; in a single round layers do collapse.
+        rounds: how often weights are scored, at least 1; in a single round, layers do
+            collapse.
+
+    Raises:
+        ValueError: if `rounds` is not a positive integer.
 
     Source: Tanaka et al., "Pruning neural networks without any data by iteratively
     conserving synaptic flow" (2020), algorithm 1.
@@ -35,5 +40,5 @@ class SynFlow(Criterion):
         self.rounds = rounds
 
     def __call__(self, weight, signals):
-        """What flows through each weight."""
+        """The flow through each weight."""
         return np.abs(weight) * signals["synaptic_flow"]

@@ -1,4 +1,4 @@
-"""Importance by what the loss would change by if a weight were zero."""
+"""Importance based on the change of the loss if a weight becomes zero."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from tfcompress.core.nouns import Criterion
 class Taylor(Criterion):
     """`score_i = E_b[(w_i dL_b/dw_i)²]`, over batches `b` with the mean loss `L_b`.
 
-    The square of the first-order change of the loss. Groups score the mean of their
-    elements; for whole channels `TaylorGate` is the better one. 10 to 30 batches do.
+    The square of the first-order change of the loss. A group's score is the mean of its
+    elements; for whole channels, `TaylorGate` is better. 10 to 30 batches are enough.
 
     Source: Molchanov et al., "Importance Estimation for Neural Network Pruning" (2019),
     equation 4.

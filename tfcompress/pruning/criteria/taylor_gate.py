@@ -1,4 +1,4 @@
-"""Importance by what the loss would change by if a channel were gone."""
+"""Importance based on the change of the loss if a channel is removed."""
 
 from tfcompress.core.nouns import Criterion
 
@@ -6,10 +6,10 @@ from tfcompress.core.nouns import Criterion
 class TaylorGate(Criterion):
     """`score_k = E_b[(γ_k dL_b/dγ_k + β_k dL_b/dβ_k)²]` of output channel `k`.
 
-    `γ` and `β` are those of the batch normalization that reads the layer; where none
-    does, `score_k = E_b[(Σ_i w_ik dL_b/dw_ik)²]` over the weights of the channel. Over
-    batches `b` with the mean loss `L_b`; 10 to 30 do. All weights of a channel score
-    alike: made for channels and the pattern `"filter"`.
+    `γ` and `β` are those of the batch normalization that reads the layer; if there is
+    none, `score_k = E_b[(Σ_i w_ik dL_b/dw_ik)²]` over the weights of the channel. The
+    mean is over batches `b` with mean losses `L_b`; 10 to 30 are enough. All weights of
+    a channel have the same score: use it for channels and the pattern `"filter"`.
 
     Source: Molchanov et al., "Importance Estimation for Neural Network Pruning" (2019),
     equations 6 to 8.

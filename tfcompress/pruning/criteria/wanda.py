@@ -1,4 +1,4 @@
-"""Importance by size and by the size of what is multiplied."""
+"""Importance based on the magnitudes of weights and of their inputs."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from tfcompress.core.nouns import Criterion
 class Wanda(Criterion):
     """`score_ij = |w_ij| ‖x_j‖₂`, ranked among the weights of output `i`.
 
-    Weights compete within their output only: at a sparsity of 0.5 each output loses half
-    of its inputs. So do other groups that lie within one output, such as blocks of
-    inputs; whole filters and channels compete by the mean score. `x_j` are the
-    inputs that the weight multiplies, over samples and positions.
+    Weights compete only within their output: at a sparsity of 0.5, each output loses
+    half of its inputs. The same holds for groups that lie within one output, such as
+    blocks of inputs; whole filters and channels compete by their mean score. `x_j` are
+    the inputs that the weight multiplies, over samples and positions.
 
     Source: Sun et al., "A simple and effective pruning approach for large language
     models" (2024), section 3.
@@ -40,7 +40,7 @@ class Wanda(Criterion):
         size = scores.size // num_outputs
         if len(members) > 1 or size < 2 or (lowest != highest).any():
             return scores
-        # By output, then from the best to the worst; of equal ones the earlier first.
+        # By output, then from best to worst; ties go to the earlier one.
         order = np.lexsort((-scores.ravel(), lowest.ravel()))
         ranks = np.empty(scores.size)
         ranks[order] = np.tile(np.arange(size, 0, -1) / size, num_outputs)

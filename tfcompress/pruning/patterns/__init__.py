@@ -1,4 +1,4 @@
-"""Which weights live or die together."""
+"""Which weights are pruned together."""
 
 from tfcompress.core.nouns import Pattern
 from tfcompress.core.plugin import register

@@ -7,11 +7,11 @@ from tfcompress.core.nouns import Pattern
 
 
 class Block(Pattern):
-    """Blocks of `inputs x outputs` of the kernel seen as a matrix.
+    """Blocks of `inputs x outputs` weights of the kernel, viewed as a matrix.
 
     A canonical kernel `(..., inputs, outputs)` is flattened to `(fan_in, outputs)`.
-    Where the block does not divide an axis, the blocks at the end are smaller; a block
-    scores the mean of the elements it really has.
+    If the block size does not divide an axis, the blocks at the end are smaller; a
+    block's score is the mean of the elements that it actually has.
 
     Args:
         inputs: rows of a block, consecutive inputs of one neuron.
@@ -43,7 +43,7 @@ class Block(Pattern):
         )
 
     def _pool(self, matrix, reduce):
-        """The same where all blocks have one size, which may be smaller."""
+        """The same for blocks of equal size, which may be smaller."""
         rows = min(self.inputs, matrix.shape[0])
         columns = min(self.outputs, matrix.shape[1])
         blocks = matrix.reshape(
@@ -52,13 +52,13 @@ class Block(Pattern):
         return reduce(blocks, (1, 3))
 
     def spread(self, group_mask, shape):
-        """Repeats each block's bit over the block."""
+        """Repeats each block's mask bit over the block."""
         mask = group_mask.repeat(self.inputs, axis=0).repeat(self.outputs, axis=1)
         fan_in = int(np.prod(shape[:-1]))
         return mask[:fan_in, : shape[-1]].reshape(shape)
 
 
 def _parts(matrix, size, axis):
-    """What blocks divide of an axis, and the rest if there is any."""
+    """The part of an axis that blocks divide, and the rest, if any."""
     end = matrix.shape[axis] // size * size
     return [part for part in np.split(matrix, [end], axis) if part.size]

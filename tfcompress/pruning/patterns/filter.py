@@ -17,5 +17,5 @@ class Filter(Pattern):
         return reduce(scores, tuple(range(scores.ndim - 1)))
 
     def spread(self, group_mask, shape):
-        """Repeats each output's bit over the filter."""
+        """Repeats each output's mask bit over the filter."""
         return np.broadcast_to(group_mask, shape)

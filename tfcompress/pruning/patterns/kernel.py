@@ -8,8 +8,8 @@ from tfcompress.core.nouns import Pattern
 class Kernel(Pattern):
     """All weights between one input channel and one output channel.
 
-    An input channel that no filter reads any more is taken out by `tfc.shrink`. In a
-    dense kernel every weight is a group of its own.
+    `tfc.shrink` removes input channels that no filter reads any more. In a dense
+    kernel, every weight is a separate group.
 
     Source: Anwar et al., "Structured Pruning of Deep Convolutional Neural Networks"
     (2015), section 3 (kernel level).
@@ -23,5 +23,5 @@ class Kernel(Pattern):
         return reduce(scores, tuple(range(scores.ndim - 2)))
 
     def spread(self, group_mask, shape):
-        """Repeats each kernel's bit over its positions."""
+        """Repeats each kernel's mask bit over its positions."""
         return np.broadcast_to(group_mask, shape)

@@ -1,4 +1,4 @@
-"""A fixed number out of every few consecutive weights."""
+"""A fixed number out of every `m` consecutive weights."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from tfcompress.core.nouns import Pattern
 
 
 class NOfM(Pattern):
-    """Keeps the `n` best of every `m` consecutive inputs of a neuron.
+    """Keeps the best `n` of every `m` consecutive inputs of a neuron.
 
-    The pattern fixes the sparsity at `1 - n/m`, whatever number the schedule gives; the
-    schedule says when it begins (sparsity above 0) and when the choice is renewed. A
-    last run shorter than `m` keeps `min(n, its length)`.
+    The pattern fixes the sparsity at `1 - n/m`, whatever value the schedule has; the
+    schedule determines when it starts (sparsity above 0) and when the choice is
+    updated. A last run shorter than `m` keeps `min(n, its length)`.
 
     Args:
         n: elements kept.
@@ -38,7 +38,7 @@ class NOfM(Pattern):
         return scores.reshape(-1, scores.shape[-1])
 
     def select(self, group_scores, num_kept):
-        """The `n` best of each run, the earlier of equal ones; all if nothing must go."""
+        """The best `n` of each run, ties going to the earlier; all if nothing must go."""
         if num_kept >= group_scores.size:
             return np.ones(group_scores.shape, bool)
         fan_in, outputs = group_scores.shape

@@ -1,4 +1,4 @@
-"""Kernels of which only every n-th row and column stays."""
+"""Kernels that keep only every n-th row and column."""
 
 import itertools
 
@@ -11,14 +11,14 @@ from tfcompress.core.nouns import Pattern
 class Strided(Pattern):
     """Keeps the rows and columns `offset + stride i` of all kernels of a layer.
 
-    The offset is the one with the highest score, one for each axis of the kernel. The
-    pattern fixes the sparsity, whatever number the schedule gives; the schedule says
-    when it begins (sparsity above 0) and when the choice is renewed. `tfc.shrink`
-    stores such kernels small and dilated, which saves their zeros. Dense kernels and
-    1x1 convolutions have one position, which stays.
+    For each axis of the kernel, the offset is the one with the highest score. The
+    pattern fixes the sparsity, whatever value the schedule has; the schedule determines
+    when it starts (sparsity above 0) and when the choice is updated. `tfc.shrink`
+    stores such kernels as small, dilated ones without the zeros. Dense kernels and 1x1
+    convolutions have a single position, which stays.
 
     Args:
-        stride: distance of the rows and columns that stay.
+        stride: distance between the rows and columns that stay, at least 2.
 
     Raises:
         ValueError: if the stride is not an integer of at least 2.
@@ -40,7 +40,7 @@ class Strided(Pattern):
         return reduce(scores, (-2, -1))
 
     def select(self, group_scores, num_kept):
-        """The best offset's positions; all if nothing must go."""
+        """The positions of the best offset; all if nothing must go."""
         mask = np.zeros(group_scores.shape, bool)
         if num_kept >= group_scores.size:
             return ~mask
@@ -53,5 +53,5 @@ class Strided(Pattern):
         return mask
 
     def spread(self, group_mask, shape):
-        """Repeats each position's bit over all kernels."""
+        """Repeats each position's mask bit over all kernels."""
         return np.broadcast_to(group_mask[..., None, None], shape)

@@ -1,4 +1,4 @@
-"""Unstructured: each weight for itself."""
+"""Unstructured: each weight on its own."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from tfcompress.core.nouns import Pattern
 
 
 class Weight(Pattern):
-    """Every element is a group of its own.
+    """Every element is a separate group.
 
     >>> Weight().pool(np.ones((2, 3))).shape
     (2, 3)

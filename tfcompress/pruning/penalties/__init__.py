@@ -1,8 +1,8 @@
 """Penalties that make weights or whole groups of them small.
 
-They are Keras regularizers: pass them to layers as `kernel_regularizer=`, put them on a
-model that exists by `tfc.transforms.Penalty`, or let `tfc.callbacks.ProximalStep` follow
-them to exact zeros.
+They are Keras regularizers: pass them to layers as `kernel_regularizer=`, add them to
+an existing model with `tfc.transforms.Penalty`, or let `tfc.callbacks.ProximalStep`
+minimize them down to exact zeros.
 """
 
 from tfcompress.core.nouns import Regularizer

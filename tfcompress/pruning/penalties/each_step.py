@@ -1,4 +1,4 @@
-"""What is done to weights after each step of their optimizer."""
+"""Updates of weights after each step of their optimizer."""
 
 import keras
 
@@ -6,14 +6,14 @@ from tfcompress.core.optimizers import optimizer_of
 
 
 class EachStep(keras.callbacks.Callback):
-    """Moves weights after each step of their optimizer, inside of its graph.
+    """Updates weights after each step of their optimizer, inside its graph.
 
     Keras applies the constraint of a variable there, which costs next to nothing and
-    works with `steps_per_execution` and any optimizer; this callback lends them one
-    while a model trains, behind the one that they may have. A move never passes through
-    the optimizer, so neither momentum nor the scale of Adam changes it ("decoupled").
+    works with `steps_per_execution` and any optimizer; this callback adds one to the
+    weights while a model trains, after any existing one. A move does not pass through
+    the optimizer, so neither momentum nor the scaling of Adam changes it ("decoupled").
 
-    Subclasses say in `_moves` what is done.
+    Subclasses define the updates in `_moves`.
     """
 
     def _moves(self):
@@ -25,28 +25,28 @@ class EachStep(keras.callbacks.Callback):
         raise NotImplementedError
 
     def on_train_begin(self, logs=None):
-        """Begins to move weights; custom training loops call it themselves."""
+        """Starts updating weights; custom training loops call it themselves."""
         self._moved = [variable for variable, _ in self._moves()]
         for variable, move in self._moves():
             variable.constraint = _Moved(self, variable, move)
-        # It was traced, or made in an earlier training, without the moves.
+        # The function may have been traced without the moves.
         self.model.make_train_function(force=True)
 
     def on_train_end(self, logs=None):
-        """Leaves the weights alone."""
+        """Stops updating the weights."""
         for variable in self._moved:
             variable.constraint = _without(variable.constraint, self)
         self.model.train_function = None
 
 
 class _Moved:
-    """A constraint, and then a move."""
+    """A constraint followed by a move."""
 
     def __init__(self, owner, variable, move):
         self.owner = owner
         self.optimizer = optimizer_of(owner.model, [variable])
         self.move = move
-        # An interrupted training leaves moves behind; callbacks of one training share
+        # Interrupted training leaves moves in place; callbacks of one training share
         # their parameters.
         self.before = variable.constraint
         if isinstance(self.before, _Moved) and (
@@ -58,7 +58,7 @@ class _Moved:
         weight = keras.ops.convert_to_tensor(variable)
         if self.before is not None:
             weight = self.before(weight)
-        # Constraints are applied to gradients that are only accumulated, too.
+        # Constraints are also applied in steps that only accumulate gradients.
         rate = self.optimizer.learning_rate / (
             getattr(self.optimizer, "gradient_accumulation_steps", None) or 1
         )

@@ -1,4 +1,4 @@
-"""Norms of groups of weights that should go together."""
+"""Norms of groups of weights that should be removed together."""
 
 import math
 
@@ -7,36 +7,36 @@ import keras
 from tfcompress.core.kinds import Each, Integer, Number, OneOf
 from tfcompress.core.nouns import Regularizer
 
-# So that the gradient at zero is zero and not NaN.
+# Makes the gradient at zero zero rather than NaN.
 _EPSILON = 1e-16
 
 
 class GroupLasso(Regularizer):
     """`strength Σ_g sqrt(|g|) ‖w_g‖₂`, over groups of `|g|` weights.
 
-    All weights of a group go to zero together. The gradient is
+    All weights of a group become zero together. The gradient is
     `strength sqrt(|g|) w / sqrt(‖w_g‖² + 1e-16)`, 0 at 0; the proximal step
-    `w max(1 - step strength sqrt(|g|) / ‖w_g‖, 0)`. Gradients alone come near to zero
-    and never reach it: use `tfc.callbacks.ProximalStep`, or prune what is left.
+    `w max(1 - step strength sqrt(|g|) / ‖w_g‖, 0)`. Gradients alone only bring weights
+    close to zero: use `tfc.callbacks.ProximalStep`, or prune the small ones.
 
-    The groups of *structured sparsity learning*: filters and channels that are zero are
-    taken out by `tfc.shrink`, and so are rows and columns of a convolution that the
-    shapes of all filters lack. A residual block with a layer whose `"layer"` group is
-    zero does nothing; `tfc.shrink` leaves one channel inside of such a block, since a
-    layer without channels is none. For single weights use `L1` or `SmoothedL12`: within
-    a group that stays, this penalty tells no weight from another.
+    These are the groups of *structured sparsity learning*: `tfc.shrink` removes filters
+    and channels that are zero, and rows and columns of a convolution that are zero in
+    all filters. A residual block with a layer whose `"layer"` group is zero does
+    nothing; `tfc.shrink` leaves one channel inside such a block, since a layer needs at
+    least one. For single weights use `L1` or `SmoothedL12`: within a group that stays,
+    this penalty does not distinguish weights.
 
     Args:
         strength: 0 or more.
-        groups: `"filters"`, all weights that make one output; `"channels"`, all that read
-            one input; `"shapes"`, those at one place in all filters; `"layer"`, the whole
-            kernel; or the axes that number the groups, the others being summed over:
-            `(-1,)` are the filters of a dense layer or a convolution.
+        groups: `"filters"`, all weights that produce one output; `"channels"`, all that
+            read one input; `"shapes"`, those at one position in all filters; `"layer"`,
+            the whole kernel; or the axes that index the groups, with sums over the
+            others: `(-1,)` are the filters of a dense layer or a convolution.
 
-    A regularizer that is passed to a layer cannot know which layer it is, and takes the
-    last axis for outputs and the one before for inputs. For transposed (outputs `(-2,)`,
-    inputs `(-1,)`) and depthwise convolutions (outputs `(-2, -1)`) give axes there;
-    `tfc.transforms.Penalty` and `ProximalStep` know.
+    A regularizer that is passed to a layer cannot know the kind of layer, and assumes
+    outputs on the last axis and inputs on the one before. For transposed convolutions
+    (outputs `(-2,)`, inputs `(-1,)`) and depthwise ones (outputs `(-2, -1)`), pass
+    axes; `tfc.transforms.Penalty` and `ProximalStep` determine them.
 
     Raises:
         ValueError: on call, if a weight has no such axes.
@@ -71,7 +71,7 @@ class GroupLasso(Regularizer):
         return self.strength * math.sqrt(size) * norms
 
     def proximal(self, weight, step):
-        """Each group shrunk, or zero."""
+        """Each group, shrunk or zero."""
         axes, size = self._summed(weight.shape)
         squares = keras.ops.sum(keras.ops.square(weight), axes, keepdims=True)
         norms = keras.ops.sqrt(squares + _EPSILON)
@@ -80,7 +80,7 @@ class GroupLasso(Regularizer):
         )
 
     def of_layout(self, layout):
-        """The same with axes in place of words.
+        """The same regularizer with axes in place of names.
 
         Raises:
             ValueError: if a weight has no such axes.
@@ -98,7 +98,7 @@ class GroupLasso(Regularizer):
         return GroupLasso(self.strength, axes)
 
     def _summed(self, shape):
-        """The axes that are summed over, and how many weights make a group."""
+        """The axes that are summed over, and the number of weights per group."""
         rank = len(shape)
         axes = self.groups
         if isinstance(axes, str):
@@ -120,6 +120,6 @@ class GroupLasso(Regularizer):
         raise ValueError(
             f"{self!r} got a weight of shape {tuple(shape)}, which has no such groups: "
             "expected the kernel of a layer that has these axes (a depthwise kernel has "
-            "no input channels, a bias no filters). Name other layers in the rule, or "
+            "no input channels, a bias no filters). Choose other layers in the rule, or "
             "other groups."
         )

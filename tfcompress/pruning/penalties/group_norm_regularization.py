@@ -1,4 +1,4 @@
-"""Sparse learning of coupled channels: small units fade faster."""
+"""Sparse learning of coupled channels: small units decay faster."""
 
 import numpy as np
 
@@ -6,26 +6,27 @@ from tfcompress.core.kinds import Integer, Number, checked
 from tfcompress.core.rules import PATTERNS
 from tfcompress.pruning.penalties.unit_decay import UnitDecay
 
-# Of the exponent, as in the paper.
+# Scale of the exponent, as in the paper.
 _SPREAD = 4
 
 
 class GroupNormRegularization(UnitDecay):
-    """Lets the units of each group of coupled channels fade, the smaller the faster.
+    """Decays the units of each group of coupled channels, smaller ones faster.
 
-    `w ← w / (1 + η λ_k)` after each step with the learning rate `η`, for all weights of
+    `w ← w / (1 + η λ_k)` after each step with learning rate `η`, for all weights of
     unit `k`, with `λ_k = strength 2^(4 (I_max - I_k) / (I_max - I_min))` and `I_k` the
-    root of the sum of squares of all weights that the unit runs through, makers and
-    readers alike. That pushes the units of a group apart; none is chosen beforehand.
-    Cut what has become small afterwards, by `tfc.prune_channels(model, ratio)`.
+    root of the sum of squares of all weights that produce or read the unit. That pushes
+    the units of a group apart; none is chosen beforehand. Afterwards, cut the small
+    ones with `tfc.prune_channels(model, ratio)`.
 
     Args:
-        strength: `λ` of the largest unit of a group; the smallest has 16 times as much.
-        frequency: optimizer iterations between two looks at the norms.
-        ignore: patterns of layers whose outputs stay whole.
+        strength: `λ` of the largest unit of a group, above 0; the smallest has 16 times
+            as much.
+        frequency: optimizer iterations between updates of the norms.
+        ignore: patterns of layers whose outputs are not affected.
 
     Raises:
-        ValueError: if a pattern matches nothing, or the model has no units that can go.
+        ValueError: if a pattern matches nothing, or the model has no units that can be cut.
 
     Source: Fang et al., "DepGraph: Towards Any Structural Pruning" (2023), section 3.3
     (equation 4).
@@ -58,20 +59,20 @@ class GroupNormRegularization(UnitDecay):
         return self.strength
 
     def on_train_begin(self, logs=None):
-        """Looks at the norms."""
+        """Measures the norms."""
         super().on_train_begin(logs)
         self._batches = 0
         self._look()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Looks at the norms from time to time."""
+        """Measures the norms every `frequency` steps."""
         self._batches += self.model.steps_per_execution
         if self._batches >= self.frequency:
             self._batches = 0
             self._look()
 
     def shares(self):
-        """`2^(4 (I_max - I_k) / (I_max - I_min))` of the units of all groups in a row."""
+        """`2^(4 (I_max - I_k) / (I_max - I_min))` of the units of all groups in order."""
         shares = self._shares_of_units()
         return shares[np.concatenate([group.units for group in self._groups])]
 
@@ -79,7 +80,7 @@ class GroupNormRegularization(UnitDecay):
         self._assign(self._shares_of_units())
 
     def _shares_of_units(self):
-        """Of all units of the model, 0 of those that stay in any case."""
+        """The shares of all units of the model, 0 for those that cannot be cut."""
         squares = np.zeros(self._graph.num_units)
         for slot in self._slots():
             weight = self._variables[id(slot.variable)].numpy()

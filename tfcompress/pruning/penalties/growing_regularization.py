@@ -1,4 +1,4 @@
-"""Units that are to go, pushed to zero ever harder before they are cut."""
+"""Units to remove, pushed to zero with increasing strength before they are cut."""
 
 import keras
 import numpy as np
@@ -14,36 +14,38 @@ from tfcompress.pruning.prune import Engine
 
 
 class GrowingRegularization(UnitDecay):
-    """Chooses units of coupled channels and lets them fade while a model trains.
+    """Chooses units of coupled channels and decays them while a model trains.
 
-    `λ(t) = min(growth floor(t / frequency), ceiling)` for all weights of the units that
-    go, `w ← w / (1 + η λ)` after each step with the learning rate `η`, decoupled from the
-    gradients. The others have time to take over, so that hardly anything is lost when
-    the training ends: then what is left of these units becomes exactly zero, and
-    `tfc.shrink` takes them out, together with all that they are coupled to
-    (`tfc.channel_groups`). Fine-tune what it returns.
+    `λ(t) = min(growth floor(t / frequency), ceiling)` for all weights of the chosen
+    units, `w ← w / (1 + η λ)` after each step with learning rate `η`, decoupled from
+    the gradients. The other units have time to take over, so that hardly anything is
+    lost when training ends: then the rest of these units becomes exactly zero, and
+    `tfc.shrink` removes them, together with everything they are coupled to
+    (`tfc.channel_groups`). Fine-tune the result.
 
-    Exactly one of `ratio` and the targets is given.
+    Exactly one of `ratio` and the targets must be given.
 
     Args:
         ratio: fraction of the units to remove, in (0, 1).
-        target_macs: multiply-accumulates of one sample, at most; up to 1 a fraction of
+        target_macs: maximum multiply-accumulate operations per sample; values up to 1
+            are a fraction of the model's.
+        target_parameters: maximum number of weights; values up to 1 are a fraction of
             the model's.
-        target_parameters: number of weights at most; up to 1 a fraction of the model's.
-        criterion: a `tfc.criteria` object or name, by which units are chosen once, when
-            training begins.
+        criterion: a `tfc.criteria` object or name; units are chosen once, when training
+            begins.
         scope: a `tfc.scopes` object or name.
-        growth: `δ`, what `λ` gains at a time. Units are gone once the sum of all `η λ` is
-            about 5; with few steps it should be large, such as 1e-2.
-        frequency: optimizer iterations between two gains.
-        ceiling: the largest `λ`.
+        growth: `δ`, the increment of `λ`, above 0. Units have vanished once the sum of
+            all `η λ` is about 5; with few steps it should be large, such as 1e-2.
+        frequency: optimizer iterations between increments.
+        ceiling: the largest `λ`, above 0.
         round_to: groups keep a multiple of this many channels.
         data: batches `(x, y)` for criteria that need signals.
-        ignore: patterns of layers whose outputs stay whole.
+        ignore: patterns of layers whose outputs are not cut.
 
     Raises:
-        ValueError: if not exactly one of `ratio` and the targets is given, a target cannot
-            be reached, a pattern matches nothing, or the model has no units that can go.
+        ValueError: if not exactly one of `ratio` and the targets is given, a target
+            cannot be reached, a pattern matches nothing, or the model has no units that
+            can be cut.
 
     Source: Wang et al., "Neural Pruning via Growing Regularization" (2021), section 3.2
     (GReg-1); coupled channels as in Fang et al., "DepGraph" (2023).
@@ -91,13 +93,13 @@ class GrowingRegularization(UnitDecay):
         self.round_to, self.data, self.ignore = round_to, data, ignore
 
     def on_train_begin(self, logs=None):
-        """Chooses the units that go."""
+        """Chooses the units to remove."""
         super().on_train_begin(logs)
         self._keep = self._chosen()
         self._assign(~self._keep)
 
     def on_train_end(self, logs=None):
-        """Makes them zero."""
+        """Sets them to zero."""
         super().on_train_end(logs)
         for key, mask in unit_masks(self._graph, self._keep).items():
             if key in self._shares:

@@ -12,14 +12,17 @@ class L1(Regularizer):
     The gradient is `strength sign(w_i)`, 0 at 0; the proximal step
     `sign(w) max(|w| - step strength, 0)`.
 
-    On the scales of batch normalisation it is *network slimming*: channels whose scale
-    went to zero do nothing and can be cut, all that are coupled together by
-    `tfc.prune_channels(model, ratio, criterion="batch_norm_gamma", scope="global")`,
-    which keeps at least one unit of each group. The rule `".*/gamma"` of the example
-    covers all scales that a unit of coupled channels goes through.
+    On the scales of batch normalization it is *network slimming*: channels whose scale
+    became zero do nothing and can be cut, together with coupled ones, by
+    `tfc.prune_channels(model, ratio, criterion="batch_norm_gamma",
+    scope="global")`, which keeps at least one unit of each group. The rule `".*/gamma"`
+    in the example covers all scales that a unit of coupled channels passes through.
 
     Args:
-        strength: 0 or more. For slimming 1e-4, and 1e-5 for residual networks.
+        strength: 0 or more. For slimming, 1e-4, or 1e-5 for residual networks.
+
+    Raises:
+        ValueError: if `strength` is negative.
 
     Source: Tibshirani, "Regression Shrinkage and Selection via the Lasso" (1996); Liu et
     al., "Learning Efficient Convolutional Networks through Network Slimming" (2017),

@@ -4,14 +4,14 @@ import numpy as np
 
 
 def largest(values, layouts, sparsity, pattern, scope):
-    """Masks of the weights that come nearest to `values` if the others are zero.
+    """Masks of the weights that best approximate `values` if the others are zero.
 
     Args:
-        values: list of arrays, as the layers have them.
+        values: list of arrays, in the layouts of their layers.
         layouts: their `Layout`s.
         sparsity: fraction of all of them to remove, in [0, 1).
-        pattern: a `Pattern`: which go together.
-        scope: a `Scope`: how the sparsity is shared out.
+        pattern: a `Pattern`: which weights are removed together.
+        scope: a `Scope`: how the sparsity is distributed.
 
     >>> from tfcompress.core.layout import Layout
     >>> small, large = np.array([[1.0, -2.0]]), np.array([[-4.0, 3.0]])

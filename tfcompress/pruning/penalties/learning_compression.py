@@ -1,4 +1,4 @@
-"""Learning and compression in turns, joined by an augmented Lagrangian."""
+"""Alternating learning and compression, coupled by an augmented Lagrangian."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ from tfcompress.transforms import Mask
 
 _EXPECTED = (
     "a sparsity in [0, 1), a transform such as tfc.transforms.Codebook(4) or a "
-    "factorisation such as tfc.rewrites.SVD(8)"
+    "factorization such as tfc.rewrites.SVD(8)"
 )
 
 
@@ -32,7 +32,7 @@ def _compression(value):
         except (TypeError, ValueError):
             continue
     if isinstance(found, Mask) or not isinstance(found, (WeightTransform, Factorizer)):
-        hint = " Give the sparsity in place of a mask." * isinstance(found, Mask)
+        hint = " Pass the sparsity in place of a mask." * isinstance(found, Mask)
         raise ValueError(f"got {shown(value)}, expected {_EXPECTED}.{hint}")
     return found
 
@@ -42,43 +42,43 @@ _RULES = Rules(_COMPRESSION, _EXPECTED, "{'.*': 0.95}", least=1)
 
 
 class LearningCompression(EachStep):
-    """Trains weights towards their compressed values, which follow the weights in turn.
+    """Trains weights towards their compressed values, which in turn follow the weights.
 
-    Minimises `L(w)` subject to `w = Δ(Θ)`, for anything that `Δ(Θ)` can be: weights of
-    which few are not zero, that share few values, or have a low rank.
+    Minimizes `L(w)` subject to `w = Δ(Θ)`, for any form of `Δ(Θ)`: weights with few
+    non-zeros, with few shared values, or of low rank.
 
-    - L step: training, with `μ/2 ‖w - Δ(Θ) - λ/μ‖²` beside the loss. It is minimised
-      after each step of the optimizer with the learning rate `η`,
+    - L step: training, with `μ/2 ‖w - Δ(Θ) - λ/μ‖²` in addition to the loss. It is
+      minimized after each step of the optimizer with learning rate `η`,
       `w ← (w + η μ (Δ(Θ) + λ/μ)) / (1 + η μ)`, which is stable for any `μ`.
-    - C step, after so many iterations: `Θ ← argmin ‖w - λ/μ - Δ(Θ)‖²`.
+    - C step, every `frequency` iterations: `Θ ← argmin ‖w - λ/μ - Δ(Θ)‖²`.
     - Then `λ ← λ - μ (w - Δ(Θ))` and `μ ← growth μ`.
 
-    When training ends, `w` becomes `Δ(Θ)`: the model itself then holds the compressed
-    weights. What shares values is written small by `tfc.export_tflite`, and
-    `tfc.compress` or `tfc.factorize` with the same arguments change nothing any more.
+    When training ends, `w` becomes `Δ(Θ)`: the model itself then contains the
+    compressed weights. `tfc.export_tflite` stores shared values compactly, and
+    `tfc.compress` or `tfc.factorize` with the same arguments no longer change anything.
 
-    The multipliers become the gradients of what may not move, so train with SGD: what
-    Adam makes of gradients misleads them. Since the pull does not pass through the
-    optimizer, momentum `β` lets the loss count `1 / (1 - β)` times as much. The defaults
-    suit a trained network, SGD at 0.05 with momentum 0.9, and thousands of steps.
+    The multipliers converge to the gradients of the constrained directions, so train
+    with SGD: Adam's rescaled gradients mislead them. Since the pull does not pass
+    through the optimizer, momentum `β` makes the loss count `1 / (1 - β)` times as
+    much. The defaults suit a trained network, SGD at 0.05 with momentum 0.9, and
+    thousands of steps.
 
     Args:
         rules: `{pattern: compression}`, patterns as in `tfc.compress`. A compression is
-            a sparsity, the fraction of weights to remove, shared out between all weights
+            a sparsity, the fraction of weights to remove, distributed among all weights
             of the rule; a `tfc.transforms` object, whose `refresh` finds its state; or
-            a factorisation of `tfc.rewrites`, whose ranks are chosen when training
-            begins.
-        strength: `μ` of the first L step.
-        growth: what `μ` is multiplied by after each C step.
-        frequency: optimizer iterations in each L step, such as those of an epoch. What
-            stays is tied to its value of the last C step, and `λ` does the rest: in a
-            short training many L steps with a small `μ` do better than few.
+            a factorization of `tfc.rewrites`, whose ranks are chosen when training begins.
+        strength: `μ` in the first L step.
+        growth: factor by which `μ` grows after each C step.
+        frequency: optimizer iterations in each L step, such as those of an epoch.
+            Weights that stay are tied to their value in the last C step, and `λ` does
+            the rest: in a short training, many L steps with a small `μ` do better than few.
         pattern: a `tfc.patterns` object or name, for sparsities.
         scope: a `tfc.scopes` object or name, for sparsities.
 
     Raises:
         ValueError: if a rule matches nothing or has another value, a layer cannot be
-            factorised, or weights become NaN or infinite.
+            factorized, or weights become NaN or infinite.
 
     Source: LC: Carreira-Perpiñán and Idelbayev, ""Learning-Compression" Algorithms for
     Neural Net Pruning" (2018), section 3; Carreira-Perpiñán, "Model compression as
@@ -140,7 +140,7 @@ class LearningCompression(EachStep):
         )
 
     def on_train_begin(self, logs=None):
-        """Compresses the weights as they are."""
+        """Compresses the initial weights."""
         super().on_train_begin(logs)
         self._now = self.strength
         for pair in self._pairs:
@@ -150,7 +150,7 @@ class LearningCompression(EachStep):
         self._batches = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        """Compresses from time to time, and follows with multipliers."""
+        """Compresses every `frequency` steps and updates the multipliers."""
         self._batches += self.model.steps_per_execution
         if self._batches < self.frequency:
             return
@@ -162,7 +162,7 @@ class LearningCompression(EachStep):
         self._aim()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Logs how far the weights are from what they are compressed to, relatively."""
+        """Logs the relative distance of the weights from their compressed values."""
         if logs is not None:
             logs["distance"] = self._distance()
 
@@ -197,7 +197,7 @@ class LearningCompression(EachStep):
 
 
 class _Pair:
-    """A weight, what stands for it, and the multipliers of their difference."""
+    """A weight, its compressed value, and the multipliers of their difference."""
 
     def __init__(self, ref):
         self.path, self.variable = ref.path, ref.variable
@@ -242,7 +242,7 @@ class _Each:
 
 
 class _Transformed:
-    """What a transform makes of a weight once it has looked at it."""
+    """The value of a transform that was refreshed with a weight."""
 
     def __init__(self, transform, ref):
         self._transform = transform.clone()
@@ -256,15 +256,15 @@ class _Transformed:
 
 
 class _LowRank:
-    """The kernel that a factorised layer would have."""
+    """The kernel that a factorized layer would have."""
 
     def __init__(self, factorizer, ref):
         layer = ref.owner
         objection = factorizer.objection(layer)
         if objection:
             raise ValueError(
-                f"{factorizer!r} cannot factorise layer {layer.name!r}: {objection}. Let "
-                "the rule match other layers, or use another factorisation."
+                f"{factorizer!r} cannot factorize layer {layer.name!r}: {objection}. Let "
+                "the rule match other layers, or use another factorization."
             )
         self._factorizer, self._layer = factorizer, layer
         self._ranks = factorizer.ranks(layer)
@@ -283,7 +283,7 @@ class _LowRank:
 
 
 class _WithKernel:
-    """A layer as it would be with another kernel."""
+    """A layer with another kernel."""
 
     def __init__(self, layer, kernel):
         self.layer, self.kernel = layer, kernel

@@ -1,4 +1,4 @@
-"""Penalties followed to exact zeros."""
+"""Penalties minimized down to exact zeros."""
 
 from tfcompress.core.kinds import Converted, checked
 from tfcompress.core.nouns import Regularizer
@@ -21,23 +21,23 @@ _RULES = Rules(
 
 
 class ProximalStep(EachStep):
-    """Minimises penalties by proximal steps, so that weights become exactly zero.
+    """Minimizes penalties with proximal steps, so that weights become exactly zero.
 
-    After each step of the optimizer, `w ← argmin_v ½‖v - w‖² + η r(v)` with the learning
-    rate `η` and the penalty `r`. Gradients of a penalty such as L1 never lead to zero;
-    this does, and is stable for any strength. The penalty must not be in the loss as
-    well. With optimizers that scale gradients, such as Adam, the step stays `η` for all
-    weights, as in decoupled weight decay: the penalty then weighs on all weights alike,
-    whatever their gradients.
+    After each step of the optimizer, `w ← argmin_v ½‖v - w‖² + η r(v)` with the
+    learning rate `η` and the penalty `r`. Gradients of a penalty such as L1 never lead
+    exactly to zero; this does, and is stable for any strength. The penalty must not be
+    in the loss as well. With optimizers that scale gradients, such as Adam, the step
+    stays `η` for all weights, as in decoupled weight decay: the penalty then affects
+    all weights equally, whatever their gradients.
 
-    Zeros stay zero only as long as the loss does not pull them out. Where they have to,
-    prune afterwards, which keeps zeros: `tfc.compress(model, {".*": "mask"})`.
+    Zeros stay zero only as long as the loss does not pull them away. If they must stay,
+    add masks afterwards, which keep zeros: `tfc.compress(model, {".*": "mask"})`.
 
     Args:
         rules: `{pattern: regularizer or list of regularizers}`, patterns as in
-            `tfc.compress`, which cover kernels unless they name another weight. Those of
-            a list follow one another; where their groups overlap, as those of filters
-            and channels do, that comes near to the step of their sum.
+            `tfc.compress`, which cover kernels unless they name another weight. Those
+            in a list are applied in order; if their groups overlap, as those of filters
+            and channels do, that approximates the step of their sum.
 
     Raises:
         ValueError: if a rule matches nothing, or a weight has no such groups.
@@ -79,7 +79,7 @@ class ProximalStep(EachStep):
 
 
 class _Proximal:
-    """One proximal step after the other."""
+    """One proximal step after another."""
 
     def __init__(self, regularizers):
         self.regularizers = regularizers

@@ -1,4 +1,4 @@
-"""Weight decay for the weights that are to go."""
+"""Weight decay for the weights to remove."""
 
 import math
 
@@ -22,23 +22,22 @@ from tfcompress.pruning.prune import (
 
 
 class SelectiveWeightDecay(EachStep):
-    """Drives the weights below the target sparsity to zero, ever harder.
+    """Drives the weights below the target sparsity to zero with increasing strength.
 
     `w ← w / (1 + η weight_decay a(t))` after each step with the learning rate `η`, for
     those weights that would be pruned now;
     `a(t) = minimum (maximum / minimum)^((t - begin_step) / (end_step - begin_step))`.
-    What belongs to them is chosen anew all the time, so that weights can still change
-    places, and in the end they are so small that cutting them changes nothing. They are
-    cut when training ends: by masks where the model has them (`tfc.transforms.Mask`),
-    else they become zero.
+    These weights are chosen again regularly, so that weights can still change places,
+    and in the end they are so small that cutting them changes nothing. They are cut
+    when training ends: with masks if the model has them (`tfc.transforms.Mask`),
+    otherwise they are set to zero.
 
-    The decay is decoupled from the gradients: added to the loss, as in the paper, a step
-    would diverge once `η weight_decay a` is near 1. The plain weight decay of the paper
-    belongs to the optimizer.
+    The decay is decoupled from the gradients: added to the loss, as in the paper, a
+    step would diverge once `η weight_decay a` is near 1. Configure the paper's plain
+    weight decay in the optimizer.
 
-    Which weights go is settled while `a` grows through a few powers of ten. In short
-    trainings `tfc.callbacks.Pruning`, which lets them go one after the other, does
-    better.
+    Which weights are cut is decided while `a` grows through a few powers of ten. In
+    short trainings `tfc.callbacks.Pruning`, which removes them gradually, does better.
 
     Args:
         sparsity: fraction of the weights to remove in the end, in [0, 1); or
@@ -46,18 +45,18 @@ class SelectiveWeightDecay(EachStep):
         weight_decay: the decay that `a` multiplies. Its step is `η weight_decay a`, which
             should reach about 1e-2 while the learning rate is still high: 5e-4 suits SGD
             at a rate of 0.1; Adam at 1e-3 needs 1000 times as much.
-        minimum: of `a`.
-        maximum: of `a`.
-        pattern: a `tfc.patterns` object or name: what goes together.
+        minimum: minimum of `a`.
+        maximum: maximum of `a`.
+        pattern: a `tfc.patterns` object or name: which weights are cut together.
         scope: a `tfc.scopes` object or name.
-        begin_step: optimizer iterations before it begins.
-        end_step: at which `a` has its maximum, and keeps it; None for the end of the
-            training.
-        frequency: optimizer iterations between two choices; the paper has 1.
+        begin_step: optimizer iteration at which it starts.
+        end_step: optimizer iteration from which `a` is at its maximum; None for the end
+            of the training.
+        frequency: optimizer iterations between choices; the paper uses 1.
 
     Raises:
-        ValueError: if an argument is out of range, a rule matches nothing, or the length
-            of the training is not known and there is no `end_step`.
+        ValueError: if an argument is out of range, a rule matches nothing, or the
+            length of the training is unknown and there is no `end_step`.
 
     Source: SWD: Tessier et al., "Rethinking Weight Decay for Efficient Neural Network
     Pruning" (2022), section 3.
@@ -89,8 +88,8 @@ class SelectiveWeightDecay(EachStep):
         if maximum < minimum or (end_step is not None and end_step <= begin_step):
             raise ValueError(
                 f"SelectiveWeightDecay: got minimum={minimum}, maximum={maximum}, "
-                f"begin_step={begin_step} and end_step={end_step}: expected that none ends "
-                "below where it begins."
+                f"begin_step={begin_step} and end_step={end_step}: expected that neither "
+                "range ends below its beginning."
             )
         self.sparsity = sparsity
         self.weight_decay = weight_decay
@@ -135,7 +134,7 @@ class SelectiveWeightDecay(EachStep):
         return self.weight_decay * keras.ops.where(step < self.begin_step, 0.0, factor)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Finds out how long the training is, and chooses."""
+        """Determines the length of the training, and chooses weights."""
         if self._batches is not None:
             return
         self._batches = 0
@@ -144,35 +143,35 @@ class SelectiveWeightDecay(EachStep):
         last = self.end_step or steps_done(self.model, trained) + steps
         if last <= self.begin_step:
             raise ValueError(
-                f"SelectiveWeightDecay: the training ends at iteration {last}, as far as "
-                f"is known, and begin_step is {self.begin_step}: expected a training that "
-                "goes on. Pass end_step=, where the length of the data is not known."
+                f"SelectiveWeightDecay: training ends at iteration {last}, as far as "
+                f"is known, but begin_step is {self.begin_step}: expected a longer "
+                "training. If the length of the data is unknown, pass end_step=."
             )
         self._last_step.assign(last)
         self._choose()
 
     def on_train_begin(self, logs=None):
-        """Begins."""
+        """Starts the decay."""
         super().on_train_begin(logs)
         self._batches = None
 
     def on_train_batch_end(self, batch, logs=None):
-        """Chooses anew from time to time."""
+        """Chooses weights again every `frequency` steps."""
         self._batches += self.model.steps_per_execution
         if self._batches >= self.frequency:
             self._batches = 0
             self._choose()
 
     def on_train_end(self, logs=None):
-        """Cuts what is below."""
+        """Cuts the chosen weights."""
         super().on_train_end(logs)
         self.engine.prune(self.model, self._parts)
 
     def _choose(self):
-        """Chooses now which weights decay."""
+        """Chooses the weights that decay now."""
         pattern, scope = self.engine.pattern, self.engine.scope
         for (sparsity, part), of_part in zip(self._parts, self._going, strict=True):
-            # As the optimizer moves them, behind no mask.
+            # As the optimizer updates them, without masks.
             values = [weight.ref.variable.numpy() for weight in part]
             layouts = [weight.layout for weight in part]
             masks = largest(values, layouts, sparsity, pattern, scope)
@@ -181,7 +180,7 @@ class SelectiveWeightDecay(EachStep):
 
 
 class _Decay:
-    """Decays the weights that are to go."""
+    """Decays the weights to remove."""
 
     def __init__(self, owner, going):
         self.owner, self.going = owner, going

@@ -1,4 +1,4 @@
-"""The sum of the roots of absolute values, smooth at zero."""
+"""The sum of the square roots of absolute values, smoothed at zero."""
 
 import math
 
@@ -9,20 +9,23 @@ from tfcompress.core.nouns import Regularizer
 
 
 class SmoothedL12(Regularizer):
-    """`strength Σ_i sqrt(f(w_i))`, with `f(w)` a smooth stand-in for `|w|`.
+    """`strength Σ_i sqrt(f(w_i))`, with a smooth approximation `f(w)` of `|w|`.
 
     `f(w) = |w|` for `|w| ≥ ε`, else `-w⁴ / 8ε³ + 3w² / 4ε + 3ε / 8`, which has the same
     value and slope at `ε`. The gradient is `strength f'(w_i) / (2 sqrt(f(w_i)))`: it is
     never infinite, and larger for small weights than for large ones, so that small ones
-    go and large ones are hardly touched.
+    vanish and large ones hardly change.
 
-    Its proximal step is that of `ε = 0`, half thresholding:
+    The proximal step is that for `ε = 0`, half thresholding:
     `(2/3) w (1 + cos(2π/3 - (2/3) φ))` with `φ = arccos((c/4) (|w| / 3)^(-3/2))` and
     `c = step strength`, where `|w| > (3/2) c^(2/3)`, else 0.
 
     Args:
         strength: 0 or more.
-        epsilon: `ε`, below which it is smoothed.
+        epsilon: `ε`, the magnitude below which it is smoothed, above 0.
+
+    Raises:
+        ValueError: if an argument is out of range.
 
     Source: Wu et al., "Batch gradient method with smoothing L1/2 regularization for
     training of feedforward neural networks" (2014), section 2; Chang et al., "Prune Deep
@@ -46,7 +49,7 @@ class SmoothedL12(Regularizer):
     def __call__(self, weight):
         """The penalty."""
         size = keras.ops.abs(weight)
-        # Beyond ε the polynomial is not looked at, and its fourth power overflows.
+        # Beyond ε the polynomial is not used, and its fourth power would overflow.
         inner = keras.ops.minimum(size, self.epsilon) / self.epsilon
         smooth = self.epsilon * (3 / 8 + inner**2 * (3 / 4 - inner**2 / 8))
         size = keras.ops.where(size < self.epsilon, smooth, size)

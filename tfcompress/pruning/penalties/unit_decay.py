@@ -10,11 +10,11 @@ from tfcompress.pruning.prune import kernels
 
 
 class UnitDecay(EachStep):
-    """What callbacks share that let units of coupled channels decay.
+    """The common base of callbacks that decay units of coupled channels.
 
-    `w ← w / (1 + η λ_w)` after each step with the learning rate `η`. `λ_w` of a weight
-    is the sum over the units that it belongs to: the one that it makes and the one that
-    it reads, so that the whole unit fades and nothing takes over for a part of it.
+    `w ← w / (1 + η λ_w)` after each step with learning rate `η`. `λ_w` of a weight is
+    the sum over the units that it belongs to: the one that it produces and the one that
+    it reads, so that the whole unit decays and nothing takes over for a part of it.
     """
 
     ignore = ()
@@ -27,8 +27,8 @@ class UnitDecay(EachStep):
         if not self._groups:
             raise ValueError(
                 f"{type(self).__name__} found no group of channels in {model.name!r} "
-                "that can be cut: expected a model of which tfc.channel_groups lists some. "
-                "Is all of it covered by ignore=?"
+                "that can be cut: expected a model in which tfc.channel_groups finds some. "
+                "Does ignore= cover all of it?"
             )
         self._shares = {
             key: keras.Variable(np.zeros(share.shape, "float32"))
@@ -48,20 +48,20 @@ class UnitDecay(EachStep):
         )
 
     def _factor(self, step):
-        """What the shares of all units are multiplied by, at an iteration."""
+        """The factor of the shares of all units, at an iteration."""
         raise NotImplementedError
 
     def _assign(self, shares):
-        """Says how much each unit decays.
+        """Sets how much each unit decays.
 
         Args:
-            shares: `(number of units,)`, what `_factor` multiplies.
+            shares: `(number of units,)`, multiplied by `_factor`.
         """
         for key, share in self._spread(np.asarray(shares, "float32")).items():
             self._shares[key].assign(share)
 
     def _slots(self):
-        """Where units are in weights that the model trains."""
+        """The locations of units in weights that the model trains."""
         return [
             slot
             for slot in self._graph.trace.slots.values()
@@ -81,7 +81,7 @@ class UnitDecay(EachStep):
         return found
 
     def _prunables(self):
-        """`{id(kernel of the copy): Prunable}` of those that make channels."""
+        """`{id(kernel of the copy): Prunable}` of the kernels that produce channels."""
         known = {id(weight.ref.variable): weight for weight in kernels(self.model)}
         return {
             id(slot.variable): known[id(self._variables[id(slot.variable)])]

@@ -1,4 +1,4 @@
-"""What is measured of weights over data, for criteria that ask for it."""
+"""Statistics of weights, measured over data for the criteria that need them."""
 
 from tfcompress.core.nouns import Signal, Signals
 from tfcompress.core.plugin import register

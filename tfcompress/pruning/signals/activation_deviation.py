@@ -1,4 +1,4 @@
-"""How much activations vary."""
+"""Standard deviation of activations."""
 
 import numpy as np
 import tensorflow as tf
@@ -18,8 +18,8 @@ class ActivationDeviation(PerOutput):
     """
 
     def update_call(self, call, values):
-        """The sums of the values and of their squares, and how many there are."""
-        # In float64, since the difference of the two may be small beside them.
+        """The sums of the values and of their squares, and their number."""
+        # In float64, since the difference of the two may be small compared with them.
         exact = tf.cast(values, tf.float64)
         count = tf.cast(tf.shape(values)[0] * tf.shape(values)[1], tf.float64)
         return tf.reduce_sum(exact, (0, 1)), tf.reduce_sum(exact**2, (0, 1)), count

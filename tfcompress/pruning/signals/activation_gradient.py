@@ -1,4 +1,4 @@
-"""What the loss would change by if a feature map were gone."""
+"""Change of the loss if a feature map were removed."""
 
 import tensorflow as tf
 
@@ -8,8 +8,8 @@ from tfcompress.pruning.signals.per_output import PerOutput, calls_of, maps
 class ActivationGradient(PerOutput):
     """`E_n |1/M Σ_m a_nmk dL_n/da_nmk|` of each output channel `k`.
 
-    Over samples `n` with the loss `L_n` each, and the `M` positions `m` of a feature map.
-    The calls of a shared layer count as positions.
+    Over samples `n` with losses `L_n`, and the `M` positions `m` of a feature map. The
+    calls of a shared layer count as positions.
 
     Source: Molchanov et al., "Pruning Convolutional Neural Networks for Resource
     Efficient Inference" (2017), equation 8.
@@ -22,7 +22,7 @@ class ActivationGradient(PerOutput):
     observes = frozenset({"calls", "output_gradient"})
 
     def update(self, seen):
-        """The sum over the samples, and how many there are."""
+        """The sum over the samples, and their number."""
         products = [
             maps(call, seen.ref) * maps(call, seen.ref, call.output_gradient)
             for call in calls_of(seen)

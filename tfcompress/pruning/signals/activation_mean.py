@@ -1,4 +1,4 @@
-"""How large activations are."""
+"""Mean magnitude of activations."""
 
 import tensorflow as tf
 
@@ -17,7 +17,7 @@ class ActivationMean(PerOutput):
     """
 
     def update_call(self, call, values):
-        """The sum of the magnitudes, and how many there are."""
+        """The sum of the magnitudes, and their number."""
         count = tf.cast(tf.shape(values)[0] * tf.shape(values)[1], values.dtype)
         return tf.reduce_sum(tf.abs(values), (0, 1)), count
 

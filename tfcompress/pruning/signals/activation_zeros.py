@@ -1,4 +1,4 @@
-"""How often activations are zero."""
+"""Fraction of activations that are zero."""
 
 import tensorflow as tf
 
@@ -8,8 +8,8 @@ from tfcompress.pruning.signals.per_output import PerOutput
 class ActivationZeros(PerOutput):
     """`P(a_k = 0)` of each output channel `k`, over samples and positions.
 
-    Outputs are those of the layer itself: without an activation of its own, such as
-    ReLU, hardly any is zero.
+    Outputs are those of the layer itself: without its own activation, such as ReLU,
+    hardly any are zero.
 
     Source: Hu et al., "Network Trimming" (2016), equation 1 (APoZ).
 
@@ -19,10 +19,10 @@ class ActivationZeros(PerOutput):
     """
 
     def update_call(self, call, values):
-        """How many are zero, and how many there are."""
+        """The number of zeros, and the number of values."""
         count = tf.cast(tf.shape(values)[0] * tf.shape(values)[1], values.dtype)
         return tf.math.count_nonzero(values == 0, (0, 1), dtype=values.dtype), count
 
     def per_channel(self, zeros, count):
-        """The share."""
+        """The fraction of zeros."""
         return zeros / count

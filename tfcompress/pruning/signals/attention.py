@@ -1,4 +1,4 @@
-"""How much attention a trained network pays to each channel."""
+"""Attention that a trained network pays to each channel."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from tfcompress.core.walk import leaf_of, weight_refs
 _EPOCHS = 5
 _LEARNING_RATE = 1e-2
 _REDUCTION = 4
-# Channels pass nearly whole at first.
+# Channels initially pass almost unchanged.
 _BIAS = 3.0
 _WITH_CHANNELS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
 
@@ -22,13 +22,13 @@ _WITH_CHANNELS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
 class Attention(Signal):
     """`E_n[s_nk]` of a squeeze-and-excitation module on each output channel `k`.
 
-    In a copy of the network, whose weights are frozen, the outputs of the layer are
+    In a copy of the network with frozen weights, the outputs of the layer are
     multiplied by `s = σ(W2 relu(W1 mean(a)))`, with the mean over positions; only the
-    modules are trained, on five passes over the data. Then `s` is averaged over all
+    modules are trained, for five passes over the data. Then `s` is averaged over all
     samples.
 
     Raises:
-        ValueError: if there are no data or no loss, or a layer is neither dense nor a
+        ValueError: if there is no data or no loss, or a layer is neither dense nor a
             convolution with channels last.
 
     Source: Yamamoto and Maeno, "PCAS: Pruning channels with attention statistics for deep
@@ -90,13 +90,13 @@ def _check_layer(ref):
         return
     raise ValueError(
         "Attention multiplies the outputs of dense layers and convolutions with channels "
-        f"last; weight {ref.path!r} is of a {type(layer).__name__}. Leave it out by a "
-        "rule, or use another criterion, such as 'taylor_gate'."
+        f"last; weight {ref.path!r} belongs to a {type(layer).__name__}. Exclude it with "
+        "a rule, or use another criterion, such as 'taylor_gate'."
     )
 
 
 def _with_modules(model, layers):
-    """A copy of a model with modules behind layers, and `{id(layer): module}`."""
+    """A copy of a model with modules after layers, and `{id(layer): module}`."""
     flat, origins = flatten_with_origins(model)
     wanted, modules = {id(layer) for layer in layers}, {}
 

@@ -29,7 +29,7 @@ class Gradient(Signal):
     observes = frozenset({"gradient"})
 
     def update(self, seen):
-        """The gradient of the batch, and one batch."""
+        """The gradient of the batch, and a count of one batch."""
         return seen.gradient, tf.constant(1.0)
 
     def result(self, totals, ref):

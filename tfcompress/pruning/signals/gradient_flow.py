@@ -1,4 +1,4 @@
-"""How the length of the gradient depends on each weight."""
+"""Dependence of the gradient's norm on each weight."""
 
 import contextlib
 
@@ -14,10 +14,10 @@ _TEMPERATURE = 200.0
 class GradientFlow(Signal):
     """`H g`, with the gradient `g` and the Hessian `H` of the loss at temperature 200.
 
-    Half of what `gᵀg` changes by with each weight. Logits are divided by the temperature,
-    which keeps new models from being sure of anything. The mean over batches of what
-    each gives; one batch, of about 25 samples a class, does. It has the shape of the
-    weight.
+    This is half of the derivative of `gᵀg` with respect to each weight. Logits are
+    divided by the temperature, which prevents confident predictions of new models. The
+    result is the mean over batches; one batch of about 25 samples per class is enough.
+    It has the shape of the weight.
 
     Source: Wang et al., "Picking winning tickets before training by preserving gradient
     flow" (2020), section 4.
@@ -28,7 +28,7 @@ class GradientFlow(Signal):
     """
 
     def measure(self, source):
-        """The products of the batches."""
+        """The mean of the products over the batches."""
         source.check_data({"gradient_flow"})
         source.check_compiled({"gradient_flow"})
         totals, count = [0.0] * len(source.weights), 0
@@ -44,13 +44,13 @@ class GradientFlow(Signal):
 
 
 def _prepare(source, x):
-    """The step in a graph, for models whose outputs for `x` say what they are."""
+    """The compiled step, for models whose kinds of outputs can be determined from `x`."""
     kinds = output_kinds(source.copy, source.copy(x, training=False))
     return tf.function(_Step(source, kinds), reduce_retracing=True)
 
 
 class _Step:
-    """`H g` of each weight for a batch."""
+    """`H g` of each weight for one batch."""
 
     def __init__(self, source, kinds):
         self._source, self._kinds = source, kinds
@@ -67,7 +67,7 @@ class _Step:
                     x, y, outputs, sample_weight, training=False
                 )
             gradients = inner.gradient(loss, values, unconnected_gradients="zero")
-            # Of a shared layer there is one for each call.
+            # A shared layer has one gradient per call.
             sums = [tf.add_n(of_calls) for of_calls in gradients]
             length = tf.add_n([tf.reduce_sum(g * tf.stop_gradient(g)) for g in sums])
         flows = outer.gradient(length, values, unconnected_gradients="zero")
@@ -80,7 +80,7 @@ class _Step:
 
 
 def _tempered(output, kind):
-    """What an output would be with its logits divided by the temperature."""
+    """An output with its logits divided by the temperature."""
     if kind == "logits":
         return output / _TEMPERATURE
     function = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}[kind]

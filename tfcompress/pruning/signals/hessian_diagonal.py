@@ -1,4 +1,4 @@
-"""How much the loss curves along each weight."""
+"""Curvature of the loss along each weight."""
 
 import tensorflow as tf
 
@@ -8,9 +8,10 @@ from tfcompress.core.nouns import Signal
 class HessianDiagonal(Signal):
     """`diag(H) = E_v[v * (H v)]`, with the Hessian `H` of the mean loss.
 
-    Over random signs `v` for all weights at once, four of them per batch: what other
-    weights contribute cancels in the mean (Hutchinson's estimator). Entries are noisy and
-    may be negative; their sum over a weight is its trace. It has the shape of the weight.
+    The mean is over random signs `v` for all weights at once, four draws per batch: the
+    contributions of other weights cancel in the mean (Hutchinson's estimator). Entries
+    are noisy and may be negative; their sum over a weight is its trace. It has the
+    shape of the weight.
 
     Source: Bekas et al., "An estimator for the diagonal of a matrix" (2007); Hutchinson
     (1990).
@@ -23,7 +24,7 @@ class HessianDiagonal(Signal):
     observes = frozenset({"curvature"})
 
     def update(self, seen):
-        """The estimate of the batch, and one batch."""
+        """The estimate for the batch, and a count of one batch."""
         return seen.curvature, tf.constant(1.0)
 
     def result(self, totals, ref):

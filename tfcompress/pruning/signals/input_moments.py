@@ -1,4 +1,4 @@
-"""What a layer is fed, as the matrix that its error depends on."""
+"""Second moments of a layer's inputs, which determine its error."""
 
 import tensorflow as tf
 
@@ -11,13 +11,13 @@ from tfcompress.pruning.signals.per_output import calls_of
 class InputMoments(Signal):
     """`E[x xᵀ]` over the rows `x` that the kernel multiplies, in float64.
 
-    Rows are the inputs of a dense layer, and the patches that a convolution's window
-    sees. It has the shape `(groups, inputs, inputs)`: one group for dense and ordinary
-    convolution layers, one per channel for depthwise ones. With a change `Δ` of the
-    kernel's columns, the layer's outputs have the mean squared error `Δᵀ E[x xᵀ] Δ`.
+    Rows are the inputs of a dense layer, or the patches that a convolution's window
+    covers. The shape is `(groups, inputs, inputs)`: one group for dense and ordinary
+    convolution layers, one per channel for depthwise ones. If the kernel's columns
+    change by `Δ`, the layer's outputs have the mean squared error `Δᵀ E[x xᵀ] Δ`.
 
     Source: Hassibi and Stork, "Second order derivatives for network pruning: Optimal
-    Brain Surgeon" (1993), for a layer of its own.
+    Brain Surgeon" (1993), applied to a single layer.
 
     Example:
         >>> tfc.signals.get("input_moments")
@@ -27,7 +27,7 @@ class InputMoments(Signal):
     observes = frozenset({"calls"})
 
     def update(self, seen):
-        """The sum of the products, and how many rows there are."""
+        """The sum of the products, and the number of rows."""
         parts = [_products(tf.cast(each, tf.float64)) for each in rows_of(seen, self)]
         return tuple(tf.add_n(list(sums)) for sums in zip(*parts, strict=True))
 
@@ -38,22 +38,22 @@ class InputMoments(Signal):
 
 
 def rows_of(seen, signal):
-    """What a kernel multiplies in each call, tensors `(groups, rows, inputs)`.
+    """The rows that a kernel multiplies in each call, tensors `(groups, rows, inputs)`.
 
     Args:
         seen: a `Seen`.
-        signal: that asks for it.
+        signal: the signal that needs them.
 
     Raises:
-        ValueError: if that cannot be seen, or the layer does not run.
+        ValueError: if they cannot be observed, or the layer does not run.
     """
     layer = leaf_of(seen.ref)
     if not has_matrix(layer) or seen.ref.variable is not layer.kernel:
         raise ValueError(
             f"Weight {seen.ref.path!r} ({type(layer).__name__}) multiplies no rows "
-            f"of inputs that can be seen from outside: {type(signal).__name__} reads "
-            "kernels of dense, convolution and depthwise layers with channels last. Leave "
-            "the weight out by a rule."
+            f"of inputs that can be observed: {type(signal).__name__} supports "
+            "kernels of dense, convolution and depthwise layers with channels last. "
+            "Exclude the weight with a rule."
         )
     return [rows(layer, call.inputs) for call in calls_of(seen)]
 

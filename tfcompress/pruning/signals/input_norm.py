@@ -1,4 +1,4 @@
-"""How large what a weight multiplies is."""
+"""Magnitude of the inputs that a weight multiplies."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,9 +12,9 @@ from tfcompress.pruning.signals.input_moments import rows_of
 class InputNorm(Signal):
     """`sqrt(E[x_j²])` of the input `x_j` that each weight multiplies.
 
-    Over samples and, for convolutions, the positions of the window: the root of the
-    diagonal of `InputMoments`, without the rest of the matrix. It has the shape of the
-    weight.
+    The mean is over samples and, for convolutions, positions of the window: the square
+    root of the diagonal of `InputMoments`, without the rest of the matrix. It has the
+    shape of the weight.
 
     Source: Sun et al., "A simple and effective pruning approach for large language
     models" (2024), section 3.
@@ -27,13 +27,13 @@ class InputNorm(Signal):
     observes = frozenset({"calls"})
 
     def update(self, seen):
-        """The sum of the squares, and how many rows there are."""
+        """The sum of the squares, and the number of rows."""
         parts = [tf.cast(each, tf.float64) for each in rows_of(seen, self)]
         squares = tf.add_n([tf.reduce_sum(part**2, axis=1) for part in parts])
         return squares, tf.cast(sum(tf.shape(part)[1] for part in parts), tf.float64)
 
     def result(self, totals, ref):
-        """The root of the mean."""
+        """The square root of the mean."""
         squares, count = totals
         layer = leaf_of(ref)
         norms = np.sqrt(squares / count)[..., None]

@@ -1,4 +1,4 @@
-"""Where the optimizer has been heading."""
+"""Direction of the optimizer."""
 
 from tfcompress.core.nouns import Signal
 from tfcompress.core.optimizers import momentum_of, optimizer_of
@@ -6,14 +6,14 @@ from tfcompress.core.walk import weight_refs
 
 
 class Momentum(Signal):
-    """The running mean of gradients that the optimizer keeps of each weight.
+    """The running mean of gradients that the optimizer keeps for each weight.
 
-    `m` of SGD with momentum, `m / (√v + ε)` of Adam and its like, with ε = 1e-8. It is
-    read off the optimizer, so that no data are needed, and has the shape of the weight.
-    What a `Mask` hides gets no gradient while it does.
+    `m` for SGD with momentum, `m / (√v + ε)` for Adam and its variants, with ε = 1e-8.
+    It is read from the optimizer, so that no data is needed, and has the shape of the
+    weight. Weights get no gradient while a `Mask` hides them.
 
     Raises:
-        ValueError: if the optimizer keeps no momentum of a weight.
+        ValueError: if the optimizer keeps no momentum for a weight.
 
     Source: Dettmers and Zettlemoyer, "Sparse networks from scratch" (2019), section 3.
 
@@ -23,7 +23,7 @@ class Momentum(Signal):
     """
 
     def measure(self, source):
-        """What the optimizer keeps."""
+        """The momenta of the optimizer."""
         trained = {ref.path: ref.variable for ref in weight_refs(source.model)}
         return [
             self._of(source.model, weight.ref, trained) for weight in source.weights
@@ -34,7 +34,7 @@ class Momentum(Signal):
         momentum = momentum_of(optimizer_of(model, [variable]), variable)
         if momentum is None:
             raise ValueError(
-                f"The optimizer of model {model.name!r} keeps no momentum of weight "
+                f"The optimizer of model {model.name!r} keeps no momentum for weight "
                 f"{ref.path}. Compile the model with one that does, such as "
                 "keras.optimizers.SGD(0.1, momentum=0.9) or Adam, and train it."
             )

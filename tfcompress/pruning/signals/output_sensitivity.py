@@ -1,4 +1,4 @@
-"""How much outputs depend on each weight."""
+"""Sensitivity of the outputs to each weight."""
 
 import contextlib
 
@@ -11,8 +11,8 @@ from tfcompress.core.nouns import Signal
 class OutputSensitivity(Signal):
     """`E_b |dF_b/dw|`, with `F_b` the mean of `‖f(x)‖²` over a batch.
 
-    Memory aware synapses: no labels are needed. The absolute value is taken per batch, as
-    the authors' code does. It has the shape of the weight.
+    Memory aware synapses: no labels are needed. The absolute value is taken per batch,
+    as in the authors' code. It has the shape of the weight.
 
     Source: Aljundi et al., "Memory aware synapses" (2018), section 4.1.
 
@@ -41,7 +41,7 @@ def _prepare(model, weights):
 
 
 def _slopes(model, weights, x):
-    """The sizes of the gradients of a batch."""
+    """The magnitudes of the gradients for a batch."""
     with tf.GradientTape() as tape, contextlib.ExitStack() as stack:
         values = [stack.enter_context(weight.watched(tape)) for weight in weights]
         outputs = keras.tree.flatten(model(x, training=False))

@@ -1,4 +1,4 @@
-"""Statistics of the feature maps that a weight makes."""
+"""Statistics of the feature maps that a weight produces."""
 
 import keras
 import numpy as np
@@ -12,18 +12,18 @@ class PerOutput(Signal):
     """A statistic with one number per output of the layer.
 
     Outputs are those after the layer's own activation. The gates of a recurrent unit
-    share its number, since the layer shows the unit's output only.
+    share its number, since only the unit's output is visible.
     """
 
     observes = frozenset({"calls"})
 
     def update(self, seen):
-        """What the calls of a batch add up to."""
+        """The sums over the calls of a batch."""
         sums = [self.update_call(call, maps(call, seen.ref)) for call in calls_of(seen)]
         return tuple(tf.add_n(list(parts)) for parts in zip(*sums, strict=True))
 
     def update_call(self, call, values):
-        """What one call adds.
+        """The contribution of one call.
 
         Args:
             call: the `Call`.
@@ -32,7 +32,7 @@ class PerOutput(Signal):
         raise NotImplementedError
 
     def result(self, totals, ref):
-        """The numbers as they broadcast to the canonical form of the weight."""
+        """The numbers, in a shape that broadcasts to the canonical form of the weight."""
         numbers = self.per_channel(*totals)
         numbers = np.tile(numbers, _num_channels(ref) // numbers.size)
         return numbers if ref.layout.output_axes else numbers.reshape(-1, 1)
@@ -50,9 +50,9 @@ def calls_of(seen):
     """
     if not seen.calls:
         raise ValueError(
-            f"The layer of weight {seen.ref.path!r} does not run when the model does, so "
-            "that there are no activations of it. Leave the weight out by a rule, or "
-            "use a criterion of weights alone, such as 'magnitude'."
+            f"The layer of weight {seen.ref.path!r} does not run when the model runs, so "
+            "it has no activations. Exclude the weight with a rule, or "
+            "use a criterion that needs only weights, such as 'magnitude'."
         )
     return seen.calls
 
@@ -61,7 +61,7 @@ def maps(call, ref, tensor=None):
     """Outputs of a call, or a tensor like them, as `(samples, positions, channels)`.
 
     Raises:
-        ValueError: if the outputs of the layer are not those that the weight makes.
+        ValueError: if the outputs of the layer are not those that the weight produces.
     """
     outputs = call.outputs if tensor is None else tensor
     layer = leaf_of(ref)
@@ -74,17 +74,17 @@ def maps(call, ref, tensor=None):
     gates, rest = divmod(_num_channels(ref), channels)
     if is_inner or rest or (gates > 1 and not isinstance(layer, keras.layers.RNN)):
         raise ValueError(
-            f"What weight {ref.path!r} makes is not seen from outside of its layer, which "
+            f"The outputs of weight {ref.path!r} cannot be seen outside its layer, which "
             f"shows {channels} channels. Split the layer (tfc.rewrites.SplitSeparable), "
-            "or leave the weight out by a rule."
+            "or exclude the weight with a rule."
         )
-    # Sums of half precision overflow.
+    # Sums in half precision overflow.
     outputs = tf.cast(outputs, tf.float32)
     return tf.reshape(outputs, (tf.shape(outputs)[0], -1, channels))
 
 
 def _num_channels(ref):
-    """Outputs that a weight makes, or elements of a bias."""
+    """The number of outputs of a weight, or of elements of a bias."""
     if ref.layout.output_axes:
         return ref.layout.num_outputs
     return ref.variable.shape[0]

@@ -1,4 +1,4 @@
-"""How often each weight is used."""
+"""Number of times that each weight is used."""
 
 import math
 
@@ -10,10 +10,10 @@ from tfcompress.core.walk import leaf_of, leaf_refs
 
 
 class Positions(Signal):
-    """Multiply-accumulates of one element of a weight for one sample.
+    """Multiply-accumulate operations per element of a weight and sample.
 
-    That is the number of positions at which a kernel is used: 1 of a dense kernel, height
-    times width of the outputs of a convolution. No data are needed.
+    That is the number of positions at which a kernel is applied: 1 for a dense kernel,
+    height times width of the outputs for a convolution. No data is needed.
 
     Example:
         >>> tfc.signals.get("positions")
@@ -21,7 +21,7 @@ class Positions(Signal):
     """
 
     def measure(self, source):
-        """A number for each weight."""
+        """One number for each weight."""
         counts = macs(source.copy)
         return [_positions(leaf_of(weight.ref), counts) for weight in source.weights]
 

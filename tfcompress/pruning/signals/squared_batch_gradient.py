@@ -21,7 +21,7 @@ class SquaredBatchGradient(Signal):
     observes = frozenset({"gradient"})
 
     def update(self, seen):
-        """The square of the batch, and one batch."""
+        """The square for the batch, and a count of one batch."""
         return seen.gradient**2, tf.constant(1.0)
 
     def result(self, totals, ref):

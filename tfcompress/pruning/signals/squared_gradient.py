@@ -10,11 +10,11 @@ from tfcompress.pruning.signals.per_output import calls_of
 class SquaredGradient(Signal):
     """`E_n[(dL_n/dw)²]`, the diagonal of the empirical Fisher information.
 
-    Over samples `n` with the loss `L_n` each, which is not the square of the mean
-    gradient. For dense layers of one row per sample it is `(X²)ᵀ (Δ²) / N` with the
+    The mean is over samples `n` with losses `L_n`; it is not the square of the mean
+    gradient. For dense layers with one row per sample it is `(X²)ᵀ (Δ²) / N` with the
     inputs `X` and the gradients `Δ` before the activation. Other layers, whose weights
-    serve at several positions, are differentiated sample by sample, so that never more
-    than one gradient is held. It has the shape of the weight.
+    are used at several positions, are differentiated sample by sample, so that only one
+    gradient is kept at a time. It has the shape of the weight.
 
     The samples must not influence each other, and the loss must be a mean over them.
 
@@ -30,7 +30,7 @@ class SquaredGradient(Signal):
     observes = frozenset({"calls", "output_gradient"})
 
     def update(self, seen):
-        """The sum over the samples, and how many there are."""
+        """The sum over the samples, and their number."""
         calls = calls_of(seen)
         samples = tf.shape(calls[0].inputs)[0]
         sums = _of_rows if _is_one_row(seen, calls) else _one_by_one
@@ -50,9 +50,9 @@ def _is_one_row(seen, calls):
 
 def _of_rows(seen, calls):
     layer, (call,) = seen.ref.owner, calls
-    # A layer of half precision computes with copies of its weights.
+    # A layer in half precision computes with copies of its weights.
     inputs = tf.cast(call.inputs, seen.weight.dtype)
-    # Their derivative, taken where the layer itself takes it.
+    # The derivative of the activation, at the layer's own values before it.
     before = tf.matmul(inputs, seen.weight)
     if layer.use_bias:
         before += tf.cast(call.values[id(layer.bias)], before.dtype)

@@ -1,4 +1,4 @@
-"""What flows through each weight if all were positive."""
+"""Flow through each weight if all weights were positive."""
 
 import keras
 import numpy as np
@@ -16,13 +16,13 @@ from tfcompress.distillation.outputs import sums_to_one
 class SynapticFlow(Signal):
     """`dR/d|w|`, with `R` the sum of the outputs of the model made positive.
 
-    All its variables are replaced by their magnitudes, statistics of batch normalization
-    too, the input is ones, and the model runs as in inference, without a softmax at its
-    end, in float64: the products of many layers overflow float32. No data are
-    needed. It has the shape of the weight.
+    All its variables, including the statistics of batch normalization, are replaced
+    with their magnitudes, the input is all ones, and the model runs in inference mode
+    without a final softmax, in float64: the products of many layers overflow float32.
+    No data is needed. It has the shape of the weight.
 
     Raises:
-        ValueError: if a model that is no graph ends in a softmax.
+        ValueError: if a model that is not a graph ends in a softmax.
 
     Source: Tanaka et al., "Pruning neural networks without any data by iteratively
     conserving synaptic flow" (2020), equation 2 and appendix.
@@ -33,7 +33,7 @@ class SynapticFlow(Signal):
     """
 
     def measure(self, source):
-        """The flow through the weights as they are in effect now."""
+        """The flow through the current effective weights."""
         refs = [weight.ref for weight in source.weights]
         flow = source.prepared(self, lambda: _Flow(source.copy, refs))
         flows = flow([weight.bake() for weight in source.weights])
@@ -78,14 +78,14 @@ def _ones(spec):
 
 
 def _with_logits(model):
-    """A model of the same layers, without the softmax or sigmoid that is its last."""
+    """A model with the same layers, without a final softmax or sigmoid."""
     if not is_graph(model):
         outputs = model(keras.tree.map_structure(_ones, input_specs(model)))
         if any(map(sums_to_one, keras.tree.flatten(outputs))):
             raise ValueError(
                 f"SynapticFlow needs logits, but model {model.name!r} returns "
-                "probabilities, whose sum does not depend on its weights. Leave the "
-                "softmax to the loss (from_logits=True)."
+                "probabilities, whose sum does not depend on its weights. Move the "
+                "softmax into the loss (from_logits=True)."
             )
         return model
     return keras.Model(model.inputs, list(map(_before_squashing, model.outputs)))

@@ -1,4 +1,4 @@
-"""Pruning that repairs what is left, layer by layer and without training."""
+"""Pruning that corrects the remaining weights, layer by layer and without training."""
 
 from tfcompress.core.nouns import Solver
 from tfcompress.core.plugin import register

@@ -1,28 +1,29 @@
-"""The best weights where only some may differ from zero."""
+"""The best weights if only some may differ from zero."""
 
 import numpy as np
 
-# Numbers of float64 that are worked on at once: 256 MB.
+# Number of float64 values that are processed at once: 256 MB.
 NUM_AT_ONCE = 2**25
-# Outputs that are solved for together, as if all kept as many inputs as one of them.
+# Outputs that are solved for together, padded to the largest number of inputs.
 _NUM_TOGETHER = 8
 _DEAD = 1e-12
 
 
 def damped(weight, inputs, damping, start=None):
-    """`(H, W*)`: the curvature of a layer's error, and the weights that have the least.
+    """`(H, W*)`: the curvature of a layer's error, and the weights that minimize it.
 
-    The error `E‖zᵀ W̃ - xᵀ W‖² + λ‖W̃ - W₀‖²` is `(W̃ - W*)ᵀ H (W̃ - W*)` and a constant, with
+    The error `E‖zᵀ W̃ - xᵀ W‖² + λ‖W̃ - W₀‖²` is `(W̃ - W*)ᵀ H (W̃ - W*)` plus a
+    constant, with
 
         H = E[z zᵀ] + λ I,    W* = H⁻¹ (E[z xᵀ] W + λ W₀)
 
-    Inputs that are always zero have no say: theirs of `W*` is 0.
+    Inputs that are always zero have no effect: their rows of `W*` are 0.
 
     Args:
         weight: `W`, array `(groups, inputs, outputs)`.
         inputs: a `tfc.post_training.Inputs` with second moments.
         damping: `λ` as a fraction of the mean diagonal of `E[z zᵀ]`.
-        start: `W₀`, array `(groups, inputs of z, outputs)`; `W` without it.
+        start: `W₀`, array `(groups, inputs of z, outputs)`; `W` by default.
 
     Raises:
         ValueError: if the inputs are not finite.
@@ -30,7 +31,7 @@ def damped(weight, inputs, damping, start=None):
     power = np.einsum("gii->gi", inputs.moments)
     if not np.isfinite(power).all():
         raise ValueError(
-            "Solvers need finite inputs: some that a layer gets are NaN or infinite, or "
+            "Solvers need finite inputs: some inputs of a layer are NaN or infinite, or "
             "too large for float32. Check the samples, and the layers before it."
         )
     mean = power.mean(axis=1)
@@ -47,7 +48,7 @@ def damped(weight, inputs, damping, start=None):
 
 
 def on_support(hessian, best, keep):
-    """The weights of least error of which only those in `keep` are not zero.
+    """The weights with the least error among those that are zero outside `keep`.
 
         W̃_S = (H_SS)⁻¹ (H W*)_S    for the support S of each output
 
@@ -69,7 +70,7 @@ def on_support(hessian, best, keep):
 
 
 def per_output(keep):
-    """`(group, outputs)` of some outputs each that keep about as many inputs.
+    """Yields `(group, outputs)`, with outputs that keep similar numbers of inputs.
 
     >>> keep = np.array([[[True, False, True], [True, False, False]]])
     >>> list(per_output(keep))
@@ -82,16 +83,17 @@ def per_output(keep):
 
 
 def restricted(hessian, keep, unused=1.0):
-    """What is left of `H` for each output on its support.
+    """`H` restricted to the support of each output.
 
     Args:
         hessian: array `(inputs, inputs)`.
         keep: booleans `(outputs, inputs)`.
-        unused: on the diagonal where an output has fewer inputs than another.
+        unused: diagonal value for the padding of outputs with fewer inputs.
 
     Returns:
-        The inputs that are kept, `(outputs, most)`, in order, with the number of inputs
-        where an output has fewer; and `H` between them, `(outputs, most, most)`.
+        The inputs that are kept, `(outputs, most)`, in order, padded with the number of
+        inputs if an output has fewer; and `H` restricted to them,
+        `(outputs, most, most)`.
     """
     size = keep.shape[1]
     most = max(1, int(keep.sum(axis=1).max()))

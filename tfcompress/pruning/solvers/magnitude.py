@@ -1,4 +1,4 @@
-"""The smallest weights go, the others stay as they are."""
+"""Removes the smallest weights and leaves the others unchanged."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ from tfcompress.core.nouns import Solver
 
 
 class Magnitude(Solver):
-    """`score_i = |w_i|`, the mean for a group; nothing is repaired.
+    """`score_i = |w_i|`, the mean for a group; no weight is corrected.
 
-    What the other solvers are compared with; the same as `tfc.prune` by magnitude.
+    The baseline for the other solvers; the same as `tfc.prune` by magnitude.
 
     Source: Han et al., "Learning both Weights and Connections for Efficient Neural
     Networks" (2015).

@@ -1,4 +1,4 @@
-"""Optimal brain surgeon: the weight that is missed least goes, the others make it good."""
+"""Optimal brain surgeon: removes the least important weight and corrects the others."""
 
 import numpy as np
 
@@ -6,34 +6,34 @@ from tfcompress.core.kinds import Number
 from tfcompress.core.nouns import Solver
 from tfcompress.pruning.solvers.least_squares import NUM_AT_ONCE, damped, on_support
 
-# Eliminations whose products are made at once.
+# Eliminations whose products are computed at once.
 _BLOCK = 128
-# Of each output the losses grow, if only by this share.
+# Losses are made to increase by at least this fraction.
 _GROWTH = 1e-12
 
 
 class OBS(Solver):
-    """Takes out one group of weights after the other and corrects those that are left.
+    """Removes one group of weights after another and corrects the remaining ones.
 
-    Minimises `E‖zᵀ W̃ - xᵀ W‖²`, with rows `z` as the pruned model feeds them and `x` as the
-    exact one does, for each output by itself. With `H = E[z zᵀ] + λ I`, beginning with the
-    best weights without a zero, each step takes out the group `p` that is missed least:
+    Minimizes `E‖zᵀ W̃ - xᵀ W‖²`, with input rows `z` from the pruned model and `x` from
+    the exact one, for each output separately. With `H = E[z zᵀ] + λ I`, starting from
+    the best dense weights, each step removes the group `p` with the smallest loss:
 
         loss_p = w_pᵀ ([H⁻¹]_pp)⁻¹ w_p
         w   -= [H⁻¹]_:p ([H⁻¹]_pp)⁻¹ w_p
         H⁻¹ -= [H⁻¹]_:p ([H⁻¹]_pp)⁻¹ [H⁻¹]_p:
 
-    until none is left, or as many as an `NOfM` keeps. The losses of all outputs sorted
-    together say which go; then the weights of least error on what stays are solved for,
-    which is where these steps lead. All in float64. Groups that run through several outputs
-    (`Block`, `Strided`) add up their losses there; those that are an output (`Filter`) or
-    run through several groups of a convolution are each scored alone.
+    until none is left, or as many as an `NOfM` keeps. The losses of all outputs, sorted
+    together, determine which are removed; then the least-squares weights on the
+    remaining support are computed, which is the result of these steps. Everything is in
+    float64. Groups that span several outputs (`Block`, `Strided`) add up their losses
+    there; those that are a whole output (`Filter`) or span several groups of a
+    convolution are scored one by one.
 
-    The steps are those of a Cholesky factorisation of `H⁻¹` with pivots, whose rows are
-    made when they are due: about `inputs³ outputs / 3` multiplications, and
-    `inputs² outputs` numbers are held, up to 256 MB of them at once. 64 filters of 3x3x64
-    take seconds, a thousand outputs of 4,096 inputs an hour and more: `SparseGPT` suits
-    those.
+    The steps are those of a pivoted Cholesky factorization of `H⁻¹`, whose rows are
+    computed when needed: about `inputs³ outputs / 3` multiplications, and memory for
+    `inputs² outputs` numbers, up to 256 MB at once. 64 filters of 3x3x64 take seconds,
+    a thousand outputs of 4,096 inputs an hour or more: use `SparseGPT` for those.
 
     Args:
         damping: `λ` as a fraction of the mean diagonal of `E[z zᵀ]`; above 0.
@@ -60,11 +60,11 @@ class OBS(Solver):
         self.damping = damping
 
     def scores(self, weight, pattern, inputs=None):
-        """What each group costs when its turn comes; infinite if it has to stay."""
+        """The loss of each group when it is removed; infinite if it has to stay."""
         return self._scores(*damped(weight, inputs, self.damping), pattern)
 
     def __call__(self, weight, num_kept, pattern, inputs=None):
-        """The weights of least error on what stays."""
+        """The weights with the least error on the remaining support."""
         hessian, best = damped(weight, inputs, self.damping)
         keep = pattern.select(self._scores(hessian, best, pattern), num_kept)
         return on_support(hessian, best, keep)
@@ -94,12 +94,12 @@ def _places(labels):
 
 
 def _runs(labels, places):
-    """The run of each group, numbers from 0."""
+    """The run of each group, integers from 0."""
     return np.unique([labels[place[0]] for place in places], return_inverse=True)[1]
 
 
 def _bundles(labels):
-    """Outputs that share their groups, `(bundles, outputs)`, as many as fit at once."""
+    """Outputs that share their groups, `(bundles, outputs)`, as many as fit into memory."""
     _, bundle, count = np.unique(labels[0], return_inverse=True, return_counts=True)
     order = np.argsort(bundle, kind="stable")
     starts = np.cumsum(count) - count
@@ -111,13 +111,13 @@ def _bundles(labels):
 
 
 def _eliminated(inverse, weights, places, runs=None):
-    """The loss of each group when it is its turn, `(bundles, groups)`.
+    """The loss of each group when it is removed, `(bundles, groups)`.
 
     Args:
         inverse: `H⁻¹`, array `(inputs, inputs)`.
         weights: array `(bundles, outputs, inputs)`.
         places: list of arrays, the inputs of each group.
-        runs: the run of each group, and how many groups of each run stay.
+        runs: the run of each group, and the number of groups of each run that stay.
     """
     inverse, weights, size = _side_by_side(inverse, weights, places)
     count, bundles = len(places), np.arange(len(weights))
@@ -160,14 +160,14 @@ def _eliminated(inverse, weights, places, runs=None):
 
 
 def _row(rest, made, weights, group, size):
-    """What elimination of a group takes off: rows of the Cholesky factor of `H⁻¹`.
+    """The rows of the Cholesky factor of `H⁻¹` that eliminating a group subtracts.
 
-    With the weights `w_p` times the inverse of the pivot, which times the rows they lose.
+    Also returns the weights `w_p` times the inverse pivot, which multiply the rows.
     """
     bundles = np.arange(len(weights))
     place = size * group[:, None] + np.arange(size)
     row = rest[bundles[:, None], place]
-    # What was taken off since `rest` was made.
+    # Subtracts what was eliminated since `rest` was computed.
     row -= np.take_along_axis(made, place[:, None], 2).swapaxes(1, 2) @ made
     pivot = np.linalg.cholesky(np.take_along_axis(row, place[:, None], 2))
     gone = np.take_along_axis(weights, place[:, None], 2).swapaxes(1, 2)
@@ -177,7 +177,7 @@ def _row(rest, made, weights, group, size):
 
 
 def _without(rest, rows, weights, groups, alive):
-    """`H⁻¹`, the weights and the groups without those that are gone."""
+    """`H⁻¹`, the weights and the groups without the removed ones."""
     count, steps, size, _ = rows.shape
     bundles, left = np.arange(count), np.nonzero(alive)[1].reshape(count, -1)
     places = (size * left[:, :, None] + np.arange(size)).reshape(count, -1)
@@ -203,7 +203,7 @@ def _costs(blocks, weights):
 
 
 def _by_group(array, size, *axes):
-    """The array with axes of inputs split into groups and what is in them."""
+    """The array with each axis of inputs split into groups and their elements."""
     shape = [
         n for axis, length in enumerate(array.shape)
         for n in ((length // size, size) if axis in axes else (length,))
@@ -212,9 +212,9 @@ def _by_group(array, size, *axes):
 
 
 def _side_by_side(inverse, weights, places):
-    """The same with the inputs of each group next to each other, and the groups' size.
+    """The same with the inputs of each group next to each other, and the group size.
 
-    Groups that are too short are filled up with inputs that nothing hangs on.
+    Groups that are too short are padded with inputs that have no effect.
     """
     size, inputs = max(map(len, places)), len(inverse)
     order, more = [], inputs

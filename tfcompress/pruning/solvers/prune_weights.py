@@ -1,7 +1,8 @@
-"""Weights taken out without training, and those that stay corrected."""
+"""Removes weights without training and corrects the remaining ones."""
 
 import dataclasses
 
+import keras
 import numpy as np
 
 from tfcompress.core.behaviour import batch_norms, is_batch_norm
@@ -40,7 +41,7 @@ from tfcompress.rewrites.batch_norm import (
     move_statistics,
 )
 
-# Of the importance of the most important output of a layer.
+# Smallest sensitivity, relative to the most sensitive output of a layer.
 _LEAST = 1e-4
 
 
@@ -58,53 +59,54 @@ def prune_weights(
     scales: OneOf(*SCALES) = "output_mse",
     correct_bias: Flag() = True,
     recalibrate: Flag() = True,
-):
-    """Returns a plain copy of `model` without some weights, the others corrected.
+) -> keras.Model:
+    """Returns a plain copy of `model` with some weights removed and the others corrected.
 
-    Without training: layers are treated in the order they run, each with the inputs that
-    it gets behind the layers pruned before it, so that it makes good their errors, too.
-    Outputs of a layer count by how far their errors reach, `E‖∂f/∂y_k‖²` for the outputs
-    `f` of the model: those that matter more keep more. `tfc.prune` chooses by a criterion
-    and corrects nothing; this is the better start for `fit`, and often good enough without.
+    No training is needed: layers are treated in the order in which they run, each with
+    the inputs that it gets from the layers pruned before it, so that it compensates for
+    their errors, too. Outputs of a layer are weighted by how far their errors
+    propagate, `E‖∂f/∂y_k‖²` for the outputs `f` of the model: those that matter more
+    keep more. `tfc.prune` chooses by a criterion and corrects nothing; this is a better
+    start for `fit`, and often good enough without it.
 
-    With `bits` the weights that stay are rounded in the same pass, each output with the
-    inputs that it keeps; zeros stay zeros. `tfc.export_tflite` finds the grids again.
+    With `bits`, the remaining weights are rounded in the same pass, each output with
+    the inputs that it keeps; zeros stay zero. `tfc.export_tflite` recovers the grids.
 
-    Layers inside other layers are treated like all others. What is not pruned (such as
-    recurrent kernels, embeddings, transposed and separable convolutions), or by magnitude
-    because its inputs cannot be seen, a warning names.
+    Layers inside other layers are treated like all others. A warning names kernels that
+    are not pruned (such as recurrent kernels, embeddings, transposed and separable
+    convolutions), or pruned by magnitude because their inputs cannot be observed.
 
     Args:
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
             Keras only; compressed models are stripped.
         sparsity: fraction of the weights to remove, in [0, 1); or `{pattern: fraction}`
-            with patterns as in `tfc.compress`: kernels without a pattern stay whole, and
-            each pattern's fraction is shared out between the kernels that it covers.
+            with patterns as in `tfc.compress`: kernels without a pattern stay whole,
+            and each pattern's fraction is distributed among the kernels that it covers.
         samples: an array, `{input name: array}` or a dataset of batches: about a
-            thousand typical inputs. `solver="magnitude"` can do without.
-        solver: a `tfc.solvers` object or name: `"obs"`, the most exact, for layers of up to
-            about a thousand inputs (3x3x64 are 576); `"sparse_gpt"` for wider ones;
-            `"magnitude"`, which corrects no weight.
+            thousand typical inputs. Optional for `solver="magnitude"`.
+        solver: a `tfc.solvers` object or name: `"obs"`, the most accurate, for layers
+            with up to about a thousand inputs (3x3x64 are 576); `"sparse_gpt"` for
+            wider ones; `"magnitude"`, which corrects no weights.
         pattern: a `tfc.patterns` object or name.
-        scope: a `tfc.scopes` object or name. `"global"` compares what the groups of all
-            layers cost at the outputs of the model, to first order; that takes a pass more.
+        scope: a `tfc.scopes` object or name. `"global"` compares the errors of the
+            groups of all layers at the outputs of the model, to first order; that takes
+            one more pass.
         bits: 2 to 8, or `{pattern: bits}`, as in `tfc.quantize_weights`; None for floats.
-        rounding: as in `tfc.quantize_weights`, where there are `bits`.
-        scales: likewise.
-        correct_bias: whether biases make good the mean error where there are samples:
+        rounding: as in `tfc.quantize_weights`, if `bits` is given.
+        scales: as in `tfc.quantize_weights`, if `bits` is given.
+        correct_bias: whether biases compensate for the mean error if there are samples:
             `b += E[x]ᵀ W - E[z]ᵀ W̃`.
-        recalibrate: whether the statistics of batch normalisation follow what they
-            normalise, where there are samples, so that what they make of them keeps its
-            mean and variance.
+        recalibrate: whether to update the statistics of batch normalization, if there
+            are samples, such that the outputs on them keep their mean and variance.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if an argument is out of range, samples are missing or do not fit,
             weights are not finite, or a pattern matches nothing.
 
-    Source: Frantar & Alistarh, "Optimal Brain Compression" (2022), whose statistics of
-    batch norms are measured again afterwards; that a layer should make good the errors of
-    those before it: Li et al., "GPTAQ" (2025), which solves it otherwise.
+    Source: Frantar & Alistarh, "Optimal Brain Compression" (2022), which recomputes the
+    statistics of batch norms afterwards; compensating for the errors of earlier layers:
+    Li et al., "GPTAQ" (2025), which solves this differently.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -116,7 +118,7 @@ def prune_weights(
     if samples is None and solver.needs_inputs:
         raise ValueError(
             f"prune_weights(samples): got None, expected typical inputs, such as "
-            f"x[:1000], for solver={solver!r}; 'magnitude' can do without."
+            f"x[:1000], for solver={solver!r}; 'magnitude' does not need them."
         )
     flat = plain_flat(model, "prune")
     copy = rebuild(flat)
@@ -143,7 +145,7 @@ def _parts(flat, job, sparsity):
         left,
         "prune_weights left {layers} whole",
         "It prunes kernels of Dense, EinsumDense, Conv1D, Conv2D and DepthwiseConv2D, with "
-        "channels last; tfc.prune prunes all.",
+        "channels last; tfc.prune prunes all kernels.",
     )
     parts = [
         (fraction, [w for w in part if id(w.ref.variable) in job.layers])
@@ -154,7 +156,7 @@ def _parts(flat, job, sparsity):
 
 @dataclasses.dataclass
 class _Task:
-    """What is to be done with a layer."""
+    """How a layer is treated."""
 
     pattern: MatrixPattern | None = None
     num_kept: int | None = None
@@ -162,7 +164,7 @@ class _Task:
 
 
 class _Job:
-    """Prunes and rounds the layers of a model, one after the other."""
+    """Prunes and rounds the layers of a model, one after another."""
 
     def __init__(self, flat, solver, pattern, grid, correct_bias, recalibrate):
         self.flat, self.solver, self.pattern = flat, solver, pattern
@@ -174,7 +176,7 @@ class _Job:
         self._before_norm = before_batch_norm(Graph(flat)) if recalibrate else set()
 
     def share_out(self, parts, scope, samples):
-        """Says how many groups of each kernel stay."""
+        """Determines how many groups of each kernel stay."""
         for fraction, part in parts:
             for weight in part:
                 check_finite(f"Weight {weight.path}", weight.ref.variable.numpy())
@@ -190,7 +192,7 @@ class _Job:
         scores = self._scores(samples) if scope.reads_scores else None
         for fraction, part in parts:
             if scores is not None:
-                # What could not be scored has its own share.
+                # Kernels that could not be scored get their own share.
                 part = [weight for weight in part if id(self._task(weight)) in scores]
             tasks = list(map(self._task, part))
             if not tasks:
@@ -228,7 +230,7 @@ class _Job:
             expected[id(exact)] = np.sum(counts**2 * change * (fed.moments @ change))
 
         run_side_by_side(self.flat, self.flat, first_of(samples), layers, visit)
-        # Errors at different places may add up, such as before a mean over them.
+        # Errors at different positions may add up, for example before a mean over them.
         for key, error in output_error(self.flat, changes, samples).items():
             if error > 0 and expected[key] > 0:
                 found[id(tasks[key])] *= error / expected[key]
@@ -264,8 +266,8 @@ class _Job:
             )
             warn_of(
                 blind if is_blind else {},
-                "prune_weights went by the magnitudes of {layers}",
-                "Their inputs cannot be seen: they do not run, or in a graph of their own.",
+                "prune_weights used the magnitudes of {layers}",
+                "Their inputs cannot be observed: they do not run, or in a separate graph.",
             )
         for pair in unseen.values():
             self._treat(*pair)
@@ -284,7 +286,7 @@ class _Job:
             bias.assign_add(lost.reshape(bias.shape))
 
     def _pruned(self, exact, weight, inputs=None):
-        """The kernel of a layer once it has lost its share."""
+        """The kernel of a layer after pruning its share."""
         task = self._tasks[id(exact)]
         if task.num_kept is None or task.num_kept >= task.pattern.unscored.size:
             return weight
@@ -297,7 +299,7 @@ class _Job:
         )
 
     def _importance(self, exact):
-        """By how much errors of each output count, next to those of others."""
+        """How much errors of each output count, relative to those of others."""
         groups = len(_matrix(exact))
         slopes = np.sqrt(self._sensitivity.get(id(exact), np.ones(1)))
         least = _LEAST * slopes.max()
@@ -307,7 +309,7 @@ class _Job:
         needs_moments = (
             self.solver.needs_inputs or self._tasks[id(exact)].bits is not None
         )
-        # What a bias or a batch norm makes good, weights need not.
+        # Weights need not correct what a bias or batch norm compensates for.
         is_free = id(exact) in self._before_norm or self._free_bias(exact) is not None
         return measure(exact, exact_inputs, inputs, needs_moments, centered=is_free)
 

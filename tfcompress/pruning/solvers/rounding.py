@@ -1,4 +1,4 @@
-"""What stays of a pruned kernel, rounded to few bits, with its zeros kept."""
+"""Rounds the remaining weights of a pruned kernel to few bits, keeping its zeros."""
 
 import numpy as np
 
@@ -11,16 +11,16 @@ from tfcompress.quantization.post_training.scales import channel_scales
 def round_kept(pruned, exact, bits, rounding, scales, inputs=None):
     """The pruned kernel on a symmetric grid for each output.
 
-    Each output is rounded as a layer of its own that has no inputs but those it keeps, so
-    that the others, which keep their weights of exactly 0, take no part in making good its
-    errors. Where all stay it is rounded as by `tfc.quantize_weights`.
+    Each output is rounded as a separate layer with only the inputs that it keeps, so
+    that the others, whose weights stay exactly 0, do not take part in correcting its
+    errors. If all inputs stay, it is rounded as in `tfc.quantize_weights`.
 
     Args:
         pruned: array `(groups, inputs, outputs)`.
         exact: the kernel before.
         bits: 2 to 8.
         rounding: a `Rounding`.
-        scales: how steps are chosen, as in `tfc.quantize_weights`.
+        scales: how step sizes are chosen, as in `tfc.quantize_weights`.
         inputs: an `Inputs` with second moments, or None.
     """
     level = 2 ** (bits - 1) - 1

@@ -1,4 +1,4 @@
-"""How far errors of what layers make reach the outputs of the model."""
+"""How far errors of layer outputs propagate to the outputs of the model."""
 
 import keras
 import numpy as np
@@ -8,27 +8,27 @@ from tfcompress.core.matrices import rows, to_matrix
 from tfcompress.core.recording import recorded
 from tfcompress.core.samples import batches
 
-# Samples that are enough for a mean over them and all places.
+# Enough samples for a mean over them and all positions.
 _NUM_SAMPLES = 256
 
 
 def output_sensitivity(model, layers, samples):
-    """What errors of each output of some layers cost at the outputs of the model.
+    """The effect of errors in each output of some layers on the outputs of the model.
 
-        g_k = E[Σ_p (Jᵀ v)²_pk]    for output `k` at all places `p`
+        g_k = E[Σ_p (Jᵀ v)²_pk] for output `k` at all positions `p`
 
-    with the Jacobian `J` of the model's outputs `f` in what the layer makes, and random
-    signs `v`. Errors with the mean square `e_k` then cost `E‖Δf‖² = Σ_k g_k e_k`, if those
-    of different places have nothing to do with each other.
+    with the Jacobian `J` of the model's outputs `f` with respect to the layer's
+    outputs, and random signs `v`. Errors with the mean square `e_k` then cause
+    `E‖Δf‖² = Σ_k g_k e_k`, if those at different positions are independent.
 
     Args:
         model: a flat functional model.
-        layers: layers of it that have a matrix.
+        layers: its layers that have a matrix.
         samples: an array, or `{input name: array}`.
 
     Returns:
-        `{id(layer): array (outputs,)}` in float64, of layers that run and whose slopes are
-        finite.
+        `{id(layer): array (outputs,)}` in float64, for layers that run and whose slopes
+        are finite.
     """
     totals, count = {}, 0
     for size, calls in _slopes(model, layers, samples):
@@ -40,11 +40,11 @@ def output_sensitivity(model, layers, samples):
 
 
 def output_error(model, changes, samples):
-    """`E‖Δf‖²` at the outputs of the model, to first order, for each of some changes.
+    """`E‖Δf‖²` at the outputs of the model, to first order, for each of several changes.
 
         E[(Σ_pk (Jᵀ v)_pk δ_pk)²],    δ_p = Δᵀ z_p, without its mean over samples and places
 
-    unlike `output_sensitivity` also where errors of different places add up.
+    unlike `output_sensitivity`, also valid if errors at different positions add up.
 
     Args:
         model: a flat functional model.
@@ -52,7 +52,7 @@ def output_error(model, changes, samples):
         samples: an array, or `{input name: array}`.
 
     Returns:
-        `{id(layer): error}`, likewise.
+        `{id(layer): error}`, for layers that run and whose errors are finite.
     """
     changes = {id(layer): (layer, change) for layer, change in changes.items()}
     totals, count = {}, 0
@@ -108,14 +108,14 @@ def _by_output(layer, slope):
 
 
 def first_of(samples):
-    """As many samples as a choice needs; those that fit weights may be more."""
+    """As many samples as a choice needs; fitting weights may use more."""
     if isinstance(samples, dict):
         return {name: array[:_NUM_SAMPLES] for name, array in samples.items()}
     return samples[:_NUM_SAMPLES]
 
 
 def _with_signs(outputs, generator):
-    """Their sum, each with a random sign."""
+    """The sum of outputs, each with a random sign."""
     outputs = tf.cast(outputs, tf.float32)
     signs = tf.where(generator.uniform(tf.shape(outputs)) < 0.5, -1.0, 1.0)
     return tf.reduce_sum(signs * outputs)

@@ -1,4 +1,4 @@
-"""SparseGPT: inputs in order, each weight that goes made good by those to come."""
+"""SparseGPT: processes inputs in order; later ones compensate for removed weights."""
 
 import numpy as np
 
@@ -12,30 +12,32 @@ _LEAST_DAMPING = 1e-9
 
 
 class SparseGPT(Solver):
-    """Goes through the inputs in order; those to come correct what is taken out.
+    """Processes the inputs in order; later ones compensate for removed weights.
 
-    Minimises `E‖zᵀ W̃ - xᵀ W‖²`, with rows `z` as the pruned model feeds them and `x` as the
-    exact one does. With `H = E[z zᵀ] + λ I = R Rᵀ`, where `R` is an upper triangle, and the
-    best weights `w` for the inputs treated before, a weight scores what it costs then:
+    Minimizes `E‖zᵀ W̃ - xᵀ W‖²`, with input rows `z` from the pruned model and `x` from
+    the exact one. With `H = E[z zᵀ] + λ I = R Rᵀ`, where `R` is upper triangular, and
+    the best weights `w` given the inputs treated before, the score of a weight is its
+    loss at that point:
 
         score_j = R_jj² w_j² = w_j² / [H_{≥j}⁻¹]_jj
 
-    where `H_{≥j}` is `H` without the inputs before `j`. In each block of inputs the lowest
-    scores go, of all outputs together, so that each block has the sparsity of the layer
-    exactly; groups score the mean, and the blocks are as long as it takes to cut none. Of
-    patterns that keep some of every run, such as `NOfM`, a run is a block. All outputs
-    share `R`, also with `GPTQ`: time is `n² (n / 3 + 4 outputs)` multiplications for `n`
-    inputs, which suits wide layers; `OBS` is more exact where it is fast enough.
+    where `H_{≥j}` is `H` without the inputs before `j`. In each block of inputs, the
+    lowest scores of all outputs together are removed, so that each block has exactly
+    the sparsity of the layer; a group's score is the mean, and blocks are long enough
+    not to split groups. For patterns that keep some of every run, such as `NOfM`, a run
+    is a block. All outputs share `R`, also with `GPTQ`: the cost is
+    `n² (n / 3 + 4 outputs)` multiplications for `n` inputs, which suits wide layers;
+    `OBS` is more accurate if it is fast enough.
 
     Args:
         damping: `λ` as a fraction of the mean diagonal of `E[z zᵀ]`; above 0.
-        block_size: inputs among which is chosen what goes.
+        block_size: number of inputs among which weights are chosen.
 
     Raises:
         ValueError: if an argument is not positive, or if inputs are not finite.
 
-    Source: Frantar & Alistarh, "SparseGPT" (2023), algorithm 1, with `R` in place of the
-    factor of `H⁻¹`.
+    Source: Frantar & Alistarh, "SparseGPT" (2023), algorithm 1, with `R` in place of
+    the factor of `H⁻¹`.
 
     Example:
         >>> weight = np.array([[[1.0], [2.0], [3.0]]])
@@ -54,12 +56,12 @@ class SparseGPT(Solver):
         self.block_size = block_size
 
     def scores(self, weight, pattern, inputs=None):
-        """What each group would cost if all inputs were one block."""
+        """The loss of each group if all inputs were one block."""
         triangle, best = self._solved(weight, inputs)
         return pattern.pool((_diagonal(triangle) * best) ** 2)
 
     def __call__(self, weight, num_kept, pattern, inputs=None):
-        """The weights once the last input has had its turn."""
+        """The weights after the last input was processed."""
         triangle, best = self._solved(weight, inputs)
         scale, keep = _diagonal(triangle), np.zeros(best.shape, bool)
         total, seen, kept = pattern.unscored.size, 0, 0
@@ -82,7 +84,7 @@ class SparseGPT(Solver):
         return chosen(triangle, left, blocks, choose, begin)
 
     def _solved(self, weight, inputs):
-        """`R` and the best weights without a zero."""
+        """`R` and the best dense weights."""
         hessian, best = damped(weight, inputs, self.damping)
         least = _LEAST_DAMPING * np.trace(hessian, axis1=1, axis2=2) / len(hessian[0])
         return factor(hessian, least[:, None, None])[0], best
@@ -93,7 +95,7 @@ def _diagonal(triangle):
 
 
 def _blocks(pattern, block_size):
-    """Slices of at least `block_size` inputs that cut no group; each run is one."""
+    """Slices of at least `block_size` inputs that do not split a group; each run is one."""
     labels = pattern.labels[0, :, 0]
     if pattern.quota is not None:
         labels, block_size = pattern.quota[0][0, :, 0], 1

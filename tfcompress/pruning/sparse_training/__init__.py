@@ -1,1 +1,1 @@
-"""Training with few weights from the beginning to the end, which ones changes."""
+"""Training with few weights from start to finish, while their positions change."""

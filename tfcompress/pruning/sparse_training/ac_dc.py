@@ -13,29 +13,28 @@ from tfcompress.pruning.sparse_training.set import SPARSITY
 
 
 class ACDC(MaskedTraining):
-    """Trains with all weights and with the largest ones only, by turns.
+    """Trains alternately with all weights and with only the largest ones.
 
-    After `warm_up_epochs` with all weights come `phase_epochs` with the largest `|w|`
-    only, then as many with all of them again, the others from 0, and so on; the last
-    `final_epochs` are sparse. When all weights come back the optimizer forgets all
-    momenta. So the training yields a sparse model and, as it was before the last sparse
-    phase, a dense one. Phases begin with epochs, so that a training that is resumed goes
-    on in the phase it was in.
+    After `warm_up_epochs` with all weights come `phase_epochs` with only the largest
+    `|w|`, then as many with all of them again, where the others start from 0, and so
+    on; the last `final_epochs` are sparse. When all weights return, the optimizer's
+    momenta are reset. So the training yields a sparse model and a dense one, from
+    before the last sparse phase. Phases begin with epochs, so that resumed training
+    continues in the phase in which it stopped.
 
     The model must have masks (`tfc.compress(model, {".*": "mask"})`).
 
     Args:
         sparsity: fraction of the masked weights that are zero in sparse phases, in [0, 1).
-        warm_up_epochs: epochs with all weights to begin with.
+        warm_up_epochs: initial epochs with all weights.
         phase_epochs: epochs of each phase after that.
-        final_epochs: epochs of the last sparse phase, at least; None for three phases'.
+        final_epochs: minimum epochs of the last sparse phase; None for three phases.
         criterion: a `tfc.criteria` object or name.
-        scope: a `tfc.scopes` object or name, which shares the sparsity out.
-        data: batches over which criteria that need signals gather them.
+        scope: a `tfc.scopes` object or name, which distributes the sparsity.
+        data: batches over which criteria that need signals collect them.
 
     Attributes:
-        dense_model: a plain model, as it was at the end of the last dense phase; None
-            before that.
+        dense_model: a plain model from the end of the last dense phase; None before that.
 
     Raises:
         ValueError: if the model has no `Mask` transform, or another transform comes
@@ -78,15 +77,15 @@ class ACDC(MaskedTraining):
 
     @property
     def criterion(self):
-        """By what weights go."""
+        """The criterion for removing weights."""
         return self._engine.criterion
 
     def is_dense(self, epoch, epochs):
-        """Whether all weights are there in an epoch.
+        """Whether all weights are active in an epoch.
 
         Args:
-            epoch: from 0.
-            epochs: of the whole training.
+            epoch: index of the epoch, from 0.
+            epochs: number of epochs of the whole training.
         """
         if epoch < self.warm_up_epochs:
             return True
@@ -94,18 +93,18 @@ class ACDC(MaskedTraining):
         return phase % 2 == 1 and epoch < epochs - self.final_epochs
 
     def on_train_begin(self, logs=None):
-        """Looks whether the phases fit in."""
+        """Checks whether the phases fit into the training."""
         epochs = self.params["epochs"]
         needed = self.warm_up_epochs + self.final_epochs
         if epochs < needed:
             raise ValueError(
                 f"ACDC got {epochs} epochs, expected at least {needed}: "
                 f"warm_up_epochs={self.warm_up_epochs} and final_epochs="
-                f"{self.final_epochs}. Train longer, or pass shorter phases."
+                f"{self.final_epochs}. Train for longer, or pass shorter phases."
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Begins another phase if it is time."""
+        """Starts the next phase when it is due."""
         sizes = [weight.kept().size for weight in self._masked]
         is_dense = self._num_kept_now() == sum(sizes)
         if self.is_dense(epoch, self.params["epochs"]):

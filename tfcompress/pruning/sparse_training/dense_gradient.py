@@ -1,4 +1,4 @@
-"""The gradient that masked weights would have, seen while a model trains."""
+"""The gradients of masked weights, captured while a model trains."""
 
 import tensorflow as tf
 
@@ -8,18 +8,18 @@ _EPSILON = 1e-8
 
 
 class DenseGradient:
-    """Keeps the gradient of the last training batch in a masked weight.
+    """Stores the gradient of the last training batch with respect to a masked weight.
 
-    Backpropagation computes the gradient of all elements, before the mask lets through
-    those that stay; here it is written down on the way. So it is that of the training
-    batch itself, and costs no pass of its own. Gradients of several calls of a layer are
-    added up, as are those of replicas. What is not finite, because half precision
-    overflowed, counts as 0.
+    Backpropagation computes the gradient of all elements before the mask passes on
+    those that stay; here it is stored on the way. So it is that of the training batch
+    itself, and needs no additional pass. Gradients of several calls of a layer, and
+    those of replicas, are summed. Non-finite values, from overflow in half precision,
+    count as 0.
 
     Args:
-        shape: of the weight.
-        dtype: of the weight.
-        is_wanted: boolean variable: whether to write down anything in a batch; None for
+        shape: shape of the weight.
+        dtype: dtype of the weight.
+        is_wanted: boolean variable: whether to store the gradient of a batch; None for
             always.
 
     >>> seen = DenseGradient((2,), "float32")
@@ -37,7 +37,7 @@ class DenseGradient:
         self._is_first = own_variable((), "bool")
 
     def __call__(self, masked):
-        """The masked weight, whose gradient is seen when it comes."""
+        """The masked weight, whose gradient is stored when it arrives."""
         self._begin()
 
         @tf.custom_gradient
@@ -47,7 +47,7 @@ class DenseGradient:
         return seen(masked)
 
     def _begin(self):
-        """A forward pass: the next gradient that comes is the first of its batch."""
+        """Marks a forward pass: the next gradient is the first of its batch."""
         self._is_first.assign(True)
 
     def _see(self, upstream):
@@ -66,22 +66,22 @@ class DenseGradient:
         return True
 
     def gradient(self):
-        """Of the last batch, a NumPy array."""
+        """The gradient of the last batch, a NumPy array."""
         return self._gradient.numpy()
 
 
 class DenseMomentum(DenseGradient):
-    """Keeps the running mean of gradients in a masked weight.
+    """Stores the running mean of gradients with respect to a masked weight.
 
     `m = β₁ m + (1 - β₁) g`; with `β₂` it is divided by `√v + ε`, where
-    `v = β₂ v + (1 - β₂) g²`, as Adam does, with ε = 1e-8. Of several replicas both means
-    are the sums of what each has seen, which is exact for `m`.
+    `v = β₂ v + (1 - β₂) g²`, as in Adam, with ε = 1e-8. With several replicas, both
+    means are the sums over the replicas, which is exact for `m`.
 
     Args:
-        shape: of the weight.
-        dtype: of the weight.
-        beta_1: what stays of the mean with each batch.
-        beta_2: the same of the mean of squares; None for none.
+        shape: shape of the weight.
+        dtype: dtype of the weight.
+        beta_1: decay rate of the mean per batch, in [0, 1).
+        beta_2: the same for the mean of squares; None for none.
     """
 
     def __init__(self, shape, dtype, beta_1, beta_2=None):
@@ -90,7 +90,7 @@ class DenseMomentum(DenseGradient):
         self._means = [own_variable(shape, dtype) for _ in self._betas]
 
     def _begin(self):
-        # The gradient of the last batch is whole only when the next one begins.
+        # The gradient of the last batch is complete only when the next one begins.
         tf.cond(self._is_first, lambda: False, self._fold)
         super()._begin()
 
@@ -108,7 +108,7 @@ class DenseMomentum(DenseGradient):
         ]
 
     def momentum(self):
-        """The momentum with that of the last batch, a NumPy array."""
+        """The momentum including the last batch, a NumPy array."""
         means = [mean.numpy() for mean in self._means]
         if not self._is_first.numpy():
             means = self._folded(self.gradient(), means)

@@ -12,38 +12,38 @@ from tfcompress.pruning.sparse_training.sparse_training import SparseTraining
 
 
 class DSR(SparseTraining):
-    """Trains a sparse network that finds out how sparse each weight should be.
+    """Trains a sparse network that learns how sparse each weight should be.
 
-    Every `frequency` steps all elements with `|w| < H` go, of whatever weight. As many
-    come at random places, shared out between the weights in proportion to what stayed of
-    each; what has just gone may not come at once. If fewer went than the wanted
-    `N = fraction * kept` by more than `tolerance`, the threshold `H` is doubled, if more
-    it is halved. The number of all weights together is the same all the time; at least
-    one element of each stays.
+    Every `frequency` steps, all elements with `|w| < H` are dropped, from any weight.
+    As many are grown at random places, distributed among the weights in proportion to
+    what is left of each; elements that were just dropped may not grow at once. If the
+    number dropped is below the desired `N = fraction * kept` by more than `tolerance`,
+    the threshold `H` is doubled; if above, it is halved. The total number of elements
+    is constant; at least one element of each weight stays.
 
     The model must have masks, which are drawn at random, as in `SET`. The threshold is
-    not saved: a training that is resumed chooses it anew.
+    not saved: resumed training chooses it again.
 
     Args:
         sparsity: fraction of the masked weights that are zero, in [0, 1).
-        fraction: of the weights that stay, how many should be exchanged. The authors'
-            code takes N = 600, which is 5 % of a LeNet-300-100 at a sparsity of 0.95
-            and 23 % at 0.99.
+        fraction: the fraction of the remaining weights that should be exchanged. The
+            authors' code uses N = 600, which is 5 % of a LeNet-300-100 at a sparsity of
+            0.95 and 23 % at 0.99.
         frequency: optimizer steps between updates; None for one after each epoch.
-        end_step: the optimizer step from which masks stay; None for the beginning of the
-            last epoch.
-        threshold: `H` at the first update; None for the one at which as many go as
-            should.
-        tolerance: by what part of `N` the number may be missed.
-        drop: a `tfc.criteria` object or name, whose scores are held against `H`.
-        grow: the same: the highest scores come; None for random places.
-        scope: a `tfc.scopes` object or name, which shares the sparsity out at first.
-        data: batches over which criteria gather signals that the training does not show.
-        seed: of all that is random, together with names of weights and steps.
+        end_step: the optimizer step from which masks are fixed; None for the beginning
+            of the last epoch.
+        threshold: `H` at the first update; None for the value at which `N` elements are
+            dropped.
+        tolerance: allowed deviation of the number dropped, as a fraction of `N`.
+        drop: a `tfc.criteria` object or name, whose scores are compared with `H`.
+        grow: the same; the highest scores are grown; None for random places.
+        scope: a `tfc.scopes` object or name, which distributes the sparsity initially.
+        data: batches over which criteria collect signals that training does not provide.
+        seed: seed of all random choices, together with names of weights and steps.
 
     Raises:
         ValueError: if the model has no `Mask` transform, or another transform comes
-            before it; if the length of the training is not known but needed.
+            before it; if the length of the training is needed but unknown.
 
     Source: Mostafa and Wang, "Parameter Efficient Training of Deep Convolutional Neural
     Networks by Dynamic Sparse Reparameterization" (2019), algorithm 1.
@@ -84,7 +84,7 @@ class DSR(SparseTraining):
         self.threshold = threshold
 
     def _num_dropped(self, masks, scores, signals, fraction):
-        """As many of each as are below the threshold, which follows."""
+        """The number in each weight below the threshold, which is then adapted."""
         kept = [score[mask] for score, mask in zip(scores, masks, strict=True)]
         everything = np.concatenate(kept)
         wanted = fraction * everything.size
@@ -99,7 +99,7 @@ class DSR(SparseTraining):
         below = [
             min(count, max(0, k.size - 1)) for count, k in zip(below, kept, strict=True)
         ]
-        # All that go need another place.
+        # All dropped elements need another place.
         room = sum(map(np.size, masks)) - everything.size
         return shares(min(sum(below), room), below, below)
 

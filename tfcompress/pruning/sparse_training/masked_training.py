@@ -1,4 +1,4 @@
-"""What all methods share that train with an exact number of weights."""
+"""The common base of methods that train with an exact number of weights."""
 
 import keras
 import numpy as np
@@ -12,15 +12,15 @@ from tfcompress.pruning.prune import forget, needed_masks
 class MaskedTraining(keras.callbacks.Callback):
     """Keeps an exact number of the masked weights of a model.
 
-    A masked weight is 0 all the time, so that it starts from there when it comes back,
-    and the optimizer then knows nothing of it.
+    A masked weight is always 0, so that it starts from 0 when it returns, with reset
+    optimizer slots.
 
     Args:
         sparsity: fraction of the masked weights that are zero.
-        scope: shares it out between the weights.
+        scope: distributes it among the weights.
 
     Attributes:
-        num_kept: how many weights stay, known once training has begun.
+        num_kept: the number of weights that stay, known once training has begun.
     """
 
     def __init__(self, sparsity, scope):
@@ -33,7 +33,7 @@ class MaskedTraining(keras.callbacks.Callback):
         """Finds the masks of the model."""
         super().set_model(model)
         masked = needed_masks(model, type(self).__name__)
-        # Biases are few and needed; where only they have masks, they are meant.
+        # Biases are few and needed; if only they have masks, they are meant.
         self._masked = [weight for weight in masked if weight.ref.is_kernel] or masked
         for weight in self._masked:
             if weight.treatment.transforms[0] is not weight.mask:
@@ -56,12 +56,12 @@ class MaskedTraining(keras.callbacks.Callback):
         return steps_done(self.model, [w.treatment.variable for w in self._masked])
 
     def _counts(self, scores):
-        """How many of each weight stay."""
+        """The number of elements of each weight that stay."""
         shapes = [weight.layout.canonical_shape for weight in self._masked]
         return self.scope(scores, shapes, self.sparsity)
 
     def _assign(self, masks):
-        """Sets canonical masks; what comes back is 0 and new to the optimizer."""
+        """Sets canonical masks; elements that return are 0, with reset optimizer slots."""
         for weight, mask in zip(self._masked, masks, strict=True):
             variable, kept = weight.treatment.variable, weight.kept()
             keep = weight.layout.from_canonical(mask)

@@ -7,30 +7,31 @@ from tfcompress.pruning.sparse_training.set import FRACTION, SET, SPARSITY
 
 
 class RigL(SET):
-    """Trains a sparse network and exchanges small weights for those of steep loss.
+    """Trains a sparse network and exchanges small weights for those with large gradients.
 
-    As `SET`, but the smallest `|w|` go and the largest gradients `|dL/dw|` come, those of
-    the batch just trained on, of masked weights too; every `frequency` steps, and a
-    fraction `f/2 (1 + cos(π t / T))` of each weight's elements up to step `T`.
+    Like `SET`, but the smallest `|w|` are dropped and the weights with the largest
+    gradients `|dL/dw|` in the current training batch, including those of masked
+    weights, are grown; every `frequency` steps, for a fraction `f/2 (1 + cos(π t / T))`
+    of each weight's elements up to step `T`.
 
-    Backpropagation has the gradient of masked weights anyway, so an update costs no
-    pass of its own. The paper leaves out the optimizer's step where it updates masks;
-    here both are done.
+    Backpropagation computes the gradient of masked weights anyway, so an update needs
+    no additional pass. The paper skips the optimizer's step when it updates masks; here
+    both are done.
 
     Args:
         sparsity: fraction of the masked weights that are zero, in [0, 1).
-        fraction: `f`.
+        fraction: `f`, in [0, 1].
         frequency: optimizer steps between updates; None for one after each epoch.
-        end_step: `T`, from which masks stay; None for three quarters of the training.
-        drop: a `tfc.criteria` object or name: the lowest scores go.
-        grow: the same: the highest scores come.
-        scope: a `tfc.scopes` object or name, which shares the sparsity out.
-        data: batches over which criteria gather signals that the training does not show.
-        seed: of all that is random, together with names of weights and steps.
+        end_step: `T`, from which masks are fixed; None for three quarters of the training.
+        drop: a `tfc.criteria` object or name; the lowest scores are dropped.
+        grow: the same; the highest scores are grown.
+        scope: a `tfc.scopes` object or name, which distributes the sparsity.
+        data: batches over which criteria collect signals that training does not provide.
+        seed: seed of all random choices, together with names of weights and steps.
 
     Raises:
         ValueError: if the model has no `Mask` transform, or another transform comes
-            before it; if the length of the training is not known but needed.
+            before it; if the length of the training is needed but unknown.
 
     Source: Evci et al., "Rigging the Lottery: Making All Tickets Winners" (2020),
     section 3.

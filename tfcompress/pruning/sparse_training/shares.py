@@ -1,4 +1,4 @@
-"""Whole numbers that add up exactly."""
+"""Integers that add up exactly."""
 
 import numpy as np
 
@@ -6,24 +6,24 @@ _ROUNDING = 1e-9
 
 
 def shares(total, proportions, limits):
-    """Shares a number out in proportion, no share above its limit.
+    """Distributes a number in proportion, with no share above its limit.
 
-    What a full share cannot take is handed on to the others, in proportion again. Of
-    what rounding leaves, the largest remainders get one each first.
+    The excess of a full share is passed on to the others, again in proportion. What
+    rounding leaves goes to the largest remainders first, one each.
 
     Args:
-        total: a whole number, at most the sum of the limits.
-        proportions: numbers from 0 on.
-        limits: whole numbers from 0 on.
+        total: an integer, at most the sum of the limits.
+        proportions: numbers of at least 0.
+        limits: integers of at least 0.
 
     Returns:
-        A list of whole numbers whose sum is `total`.
+        A list of integers whose sum is `total`.
 
     >>> shares(10, [3, 1, 1], [4, 9, 9])
     [4, 3, 3]
     """
     limits = np.asarray(limits, np.int64)
-    # So that none is zero for ever: what is left over may have to go somewhere.
+    # So that none is exactly zero: the excess may have to go there.
     proportions = np.asarray(proportions, np.float64)
     proportions = proportions + max(proportions.sum(), 1.0) * 1e-12
     ideal = np.zeros(limits.size)
@@ -37,7 +37,7 @@ def shares(total, proportions, limits):
             break
         is_free &= ~is_full
         ideal = np.where(is_free, ideal, limits)
-    # Not above the ideal by a rounding error, so that the sum is not above the total.
+    # Rounding errors must not raise a count, so that the sum stays within the total.
     counts = np.floor(np.maximum(ideal - _ROUNDING, 0)).astype(np.int64)
     by_remainder = np.argsort(counts - ideal, kind="stable")
     with_room = by_remainder[counts[by_remainder] < limits[by_remainder]]

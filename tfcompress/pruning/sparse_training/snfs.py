@@ -11,44 +11,45 @@ from tfcompress.pruning.sparse_training.set import FRACTION, SPARSITY
 from tfcompress.pruning.sparse_training.shares import shares
 from tfcompress.pruning.sparse_training.sparse_training import SparseTraining
 
-# Of the places that a weight has, so many can be taken.
+# The fraction of a weight's places that can be used.
 _MOST = 0.99
-# A weight less sparse than this that still grows loses few elements.
+# A growing weight that is less sparse than this loses few elements.
 _DENSE = 0.2
 
 
 class SNFS(SparseTraining):
     """Trains a sparse network that moves weights to where the momentum is large.
 
-    After each epoch but the last, the fraction `f/2 (1 + cos(π t / T))` of each weight's
-    elements with the smallest `|w|` goes. As many come: shared out between the weights in
-    proportion to the mean `|m|` of the elements that were there, and in each weight where
-    `|m|` of masked elements is largest. No weight takes more than 99 % of its free
-    places; the rest is handed on. A weight that is less than 20 % sparse, and has more
-    than an average share of the momentum, loses no larger part than it is sparse.
+    After each epoch except the last, the fraction `f/2 (1 + cos(π t / T))` of each
+    weight's elements with the smallest `|w|` is dropped. As many are grown: distributed
+    among the weights in proportion to the mean `|m|` of their elements before, and in
+    each weight where `|m|` of masked elements is largest. No weight takes more than
+    99 % of its free places; the excess goes to others. A weight that is less than 20 %
+    sparse, and has more than an average share of the momentum, loses at most a fraction
+    equal to its sparsity.
 
-    `m` is the running mean of gradients, of masked elements too; with an optimizer that
-    divides by a second moment, such as Adam, `m / (√v + ε)`. It is gathered with the
-    optimizer's own `β`, 0.9 if it has none, and not saved: a training that is resumed
-    gathers it anew.
+    `m` is the running mean of gradients, including those of masked elements; with an
+    optimizer that divides by a second moment, such as Adam, `m / (√v + ε)`. It is
+    computed with the optimizer's own `β`, 0.9 if it has none, and not saved: resumed
+    training accumulates it again.
 
-    The model must have masks, which are drawn at random, as in `SET`. The number of all
-    weights together is the same all the time.
+    The model must have masks, which are drawn at random, as in `SET`. The total number
+    of elements is constant.
 
     Args:
         sparsity: fraction of the masked weights that are zero, in [0, 1).
-        fraction: `f`.
+        fraction: `f`, in [0, 1].
         frequency: optimizer steps between updates; None for one after each epoch.
-        end_step: `T`, from which masks stay; None for the beginning of the last epoch.
-        drop: a `tfc.criteria` object or name: the lowest scores go.
-        grow: the same: the highest scores come.
-        scope: a `tfc.scopes` object or name, which shares the sparsity out at first.
-        data: batches over which criteria gather signals that the training does not show.
-        seed: of all that is random, together with names of weights and steps.
+        end_step: `T`, from which masks are fixed; None for the beginning of the last epoch.
+        drop: a `tfc.criteria` object or name; the lowest scores are dropped.
+        grow: the same; the highest scores are grown.
+        scope: a `tfc.scopes` object or name, which distributes the sparsity initially.
+        data: batches over which criteria collect signals that training does not provide.
+        seed: seed of all random choices, together with names of weights and steps.
 
     Raises:
         ValueError: if the model has no `Mask` transform, or another transform comes
-            before it; if the length of the training is not known but needed.
+            before it; if the length of the training is needed but unknown.
 
     Source: Dettmers and Zettlemoyer, "Sparse Networks from Scratch: Faster Training
     without Losing Performance" (2019), section 3.
@@ -97,7 +98,7 @@ class SNFS(SparseTraining):
                 if sparsity < _DENSE and is_growing
                 else fraction
             )
-            # One stays, or nothing passes the layer.
+            # One stays, or nothing would pass through the layer.
             counts.append(min(math.ceil(part * kept), max(0, kept - 1)))
         return counts
 
@@ -113,7 +114,7 @@ class SNFS(SparseTraining):
 
 
 def _momenta(masks, signals):
-    """Mean size of the momentum of the elements that are there, of each weight."""
+    """Mean magnitude of the momentum of each weight's current elements."""
     return [
         float(np.abs(signal["momentum"][mask]).mean()) if mask.any() else 0.0
         for mask, signal in zip(masks, signals, strict=True)

@@ -24,35 +24,35 @@ _BETA = 0.9
 
 
 class SparseTraining(MaskedTraining):
-    """Drops some of the weights of a sparse model now and then, and grows as many.
+    """Periodically drops some weights of a sparse model and grows as many.
 
-    The masks are drawn at random when training begins, unless there are as many weights
-    already as should stay, as in a training that is resumed. From then on exactly so many
-    are there after every update.
+    The masks are drawn at random when training begins, unless the right number of
+    weights is already set, as in resumed training. From then on, the number after every
+    update is exactly the same.
 
-    Gradients and momenta by which weights come are those of the training batches
-    themselves, of masked weights too (`DenseGradient`).
+    The gradients and momenta used to grow weights are those of the training batches
+    themselves, including those of masked weights (`DenseGradient`).
 
     Args:
         sparsity: fraction of the masked weights that are zero, in [0, 1).
-        drop: a `Criterion`: the lowest scores go.
-        grow: a `Criterion`: the highest scores come; None for random ones.
-        fraction: of the weights that stay, how many are exchanged.
+        drop: a `Criterion`; the lowest scores are dropped.
+        grow: a `Criterion`; the highest scores are grown; None for random ones.
+        fraction: the fraction of the remaining weights that is exchanged.
         frequency: optimizer steps between updates; None for one after each epoch.
-        end_step: the optimizer step from which masks stay; None for what the method says
-            of a training of known length.
-        scope: shares the sparsity out between weights.
-        data: batches over which criteria gather other signals than those.
-        seed: of all that is random.
+        end_step: the optimizer step from which masks are fixed; None for the method's
+            default in a training of known length.
+        scope: distributes the sparsity among weights.
+        data: batches over which criteria collect other signals.
+        seed: seed of all random choices.
     """
 
-    # What may come: also what has just gone?
+    # Whether elements that were just dropped may be grown.
     may_return = True
     # Signals that the method itself needs.
     needs = frozenset()
-    # The part of the training in which masks change; None for all but the last epoch.
+    # The fraction of the training in which masks change; None for all but the last epoch.
     changing_part = None
-    # Whether the fraction goes to 0 along half a cosine.
+    # Whether the fraction decays to 0 along half a cosine.
     is_annealed = False
 
     def __init__(
@@ -73,12 +73,12 @@ class SparseTraining(MaskedTraining):
 
     @property
     def drop(self):
-        """By what weights go."""
+        """The criterion for dropping weights."""
         return self._drop.criterion
 
     @property
     def grow(self):
-        """By what weights come."""
+        """The criterion for growing weights."""
         return self._grow.criterion
 
     def set_model(self, model):
@@ -97,7 +97,7 @@ class SparseTraining(MaskedTraining):
             for weight in self._masked:
                 seen = self._seeing(weight.treatment.variable)
                 self._seen[weight.path] = weight.mask.watch = seen
-        # The one that was traced earlier does not look.
+        # A function traced earlier does not capture gradients.
         self.model.train_function = None
 
     def _seeing(self, variable):
@@ -111,11 +111,11 @@ class SparseTraining(MaskedTraining):
         return DenseMomentum(shape, variable.dtype, beta, beta_2)
 
     def on_train_begin(self, logs=None):
-        """Forgets where the last training stood."""
+        """Discards the step of the previous training."""
         self._count.begin(None)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Draws the masks, after all restoring."""
+        """Draws the masks, once all state is restored."""
         if self._count.read is not None:
             return
         step = self._steps_done()
@@ -124,14 +124,14 @@ class SparseTraining(MaskedTraining):
         self._begin(step)
 
     def _find_end(self, step, epoch):
-        """The step from which masks stay; None where updates follow epochs."""
+        """The step from which masks are fixed; None if updates follow epochs."""
         if self.end_step is not None or self.frequency is None:
             return self.end_step
         per_epoch = self.params.get("steps") or 0
         if not per_epoch:
             raise ValueError(
-                f"{type(self).__name__} must know when to stop, but the data do not say "
-                "how many batches they have. Pass end_step=, in optimizer steps."
+                f"{type(self).__name__} must know when to stop, but the number of "
+                "batches in the data is unknown. Pass end_step=, in optimizer steps."
             )
         total = step + (self.params["epochs"] - epoch) * per_epoch
         if self.changing_part is None:
@@ -146,7 +146,7 @@ class SparseTraining(MaskedTraining):
         self.num_kept = self._num_kept_now()
 
     def _is_ready(self, masks):
-        """Whether the masks are as good as those drawn, because the training goes on."""
+        """Whether the masks can be kept, because training continues."""
         return self._num_kept_now() == sum(map(np.count_nonzero, masks))
 
     def _draw(self, weight, step):
@@ -155,11 +155,11 @@ class SparseTraining(MaskedTraining):
         return Random(self.seed)(np.empty(weight.layout.canonical_shape), signals)
 
     def _drawn(self, scores):
-        """Canonical masks to begin with, of random scores."""
+        """Initial canonical masks from random scores."""
         return list(map(top, scores, self._counts(scores)))
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Looks at gradients if it will be time."""
+        """Captures gradients if an update is due after this batch."""
         self._will_be_due = self._is_due(self._count.add_batch(self.model))
         if self._seen and self.frequency is not None:
             self._want(self._will_be_due)
@@ -170,7 +170,7 @@ class SparseTraining(MaskedTraining):
             self._is_wanted.assign(is_wanted)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Exchanges weights if it is time."""
+        """Exchanges weights if an update is due."""
         if self._will_be_due:
             self.update(self._steps_done())
 
@@ -180,7 +180,7 @@ class SparseTraining(MaskedTraining):
         return step // self.frequency > self._count.read // self.frequency
 
     def on_epoch_end(self, epoch, logs=None):
-        """Exchanges weights where updates follow epochs; logs the sparsity."""
+        """Exchanges weights if updates follow epochs; logs the sparsity."""
         epochs = self.params.get("epochs", 0)
         if self.frequency is None and epoch + 1 < epochs:
             step = self._steps_done()
@@ -189,7 +189,7 @@ class SparseTraining(MaskedTraining):
         super().on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs=None):
-        """Looks at gradients no more."""
+        """Stops capturing gradients."""
         if not self._seen:
             return
         for weight in self._masked:
@@ -198,16 +198,16 @@ class SparseTraining(MaskedTraining):
         self.model.train_function = None
 
     def update(self, step):
-        """Exchanges weights if it is time at `step`; for custom training loops.
+        """Exchanges weights if an update is due at `step`; for custom training loops.
 
-        The first call draws the masks. Make it before the first step, and before the
-        step is traced.
+        The first call draws the masks. Call it before the first training step, and
+        before that is traced.
 
         Args:
-            step: optimizer iterations so far.
+            step: the number of optimizer iterations so far.
 
         Raises:
-            ValueError: if it is not said when it is time.
+            ValueError: if `frequency` or `end_step` is not set.
         """
         if self.frequency is None or self._end is None:
             raise ValueError(
@@ -256,9 +256,9 @@ class SparseTraining(MaskedTraining):
         ]
 
     def _num_dropped(self, masks, scores, signals, fraction):
-        """How many of each weight go."""
+        """The number of elements of each weight to drop."""
         return [rounded(fraction * np.count_nonzero(mask)) for mask in masks]
 
     def _num_grown(self, masks, gone, signals):
-        """How many of each weight come."""
+        """The number of elements of each weight to grow."""
         return gone

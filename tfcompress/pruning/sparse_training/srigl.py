@@ -17,41 +17,42 @@ from tfcompress.pruning.sparse_training.set import FRACTION, SPARSITY
 
 
 class SRigL(RigL):
-    """As `RigL`, with as many inputs for one neuron as for the other, or none.
+    """Like `RigL`, but every neuron has the same number of inputs, or none.
 
-    The scope gives each weight a number `n`. Of its `N` neurons (or filters) `A` live,
-    and each of these has `k = ⌊n / A⌋` inputs. An update
+    The scope gives each weight a number `n` of elements. Of its `N` neurons (or
+    filters), `A` are alive, and each of these has `k = ⌊n / A⌋` inputs. An update
 
-    1. calls the elements salient that would stay or come if all neurons shared them:
-       the largest `|w|` of those there, and the largest `|dL/dw|`,
-    2. lets neurons die that have fewer than `γ ⌊n / N⌋` salient elements, at least 1;
+    1. marks as salient the elements that would stay or grow if all neurons shared them:
+       the largest `|w|` of the current ones, and the largest `|dL/dw|`,
+    2. ablates neurons with fewer than `γ ⌊n / N⌋` salient elements, at least 1;
        `k` grows,
-    3. keeps the largest `|w|` of the neurons that live, at most `k` of each,
+    3. keeps the largest `|w|` of the neurons that are alive, at most `k` of each,
     4. fills each up to `k` with the largest `|dL/dw|`.
 
-    So there are `k A` elements of each weight after every update, up to `A - 1` fewer
-    than `n`. Neurons whose outputs the model returns do not die, nor those of `ignore`.
-    `tfc.shrink` takes out the dead ones after training.
+    So each weight has `k A` elements after every update, up to `A - 1` fewer than `n`.
+    Neurons whose outputs the model returns, and those of `ignore`, are not ablated.
+    `tfc.shrink` removes the ablated ones after training.
 
     The model must have masks, which are drawn at random, as in `SET`.
 
     Args:
         sparsity: fraction of the masked weights that are zero, in [0, 1).
-        fraction: `f` of `RigL`.
-        min_salient: `γ`; 0 to let no neuron die.
+        fraction: `f` of `RigL`, in [0, 1].
+        min_salient: `γ`; 0 to ablate no neurons.
         frequency: optimizer steps between updates; None for one after each epoch.
-        end_step: the step from which masks stay; None for three quarters of the training.
-        drop: a `tfc.criteria` object or name: the lowest scores go.
-        grow: the same: the highest scores come.
-        scope: a `tfc.scopes` object or name, which shares the sparsity out.
-        data: batches over which criteria gather signals that the training does not show.
-        seed: of all that is random, together with names of weights and steps.
-        ignore: patterns of layers whose neurons all live.
+        end_step: the step from which masks are fixed; None for three quarters of the
+            training.
+        drop: a `tfc.criteria` object or name; the lowest scores are dropped.
+        grow: the same; the highest scores are grown.
+        scope: a `tfc.scopes` object or name, which distributes the sparsity.
+        data: batches over which criteria collect signals that training does not provide.
+        seed: seed of all random choices, together with names of weights and steps.
+        ignore: patterns of layers whose neurons are not ablated.
 
     Raises:
         ValueError: if the model has no `Mask` transform, or another transform comes
-            before it; if the length of the training is not known but needed; if the
-            model's calls cannot be followed.
+            before it; if the length of the training is needed but unknown; if the
+            model's calls cannot be traced.
 
     Source: Lasby et al., "Dynamic Sparse Training with Structured Sparsity" (2024),
     section 3.
@@ -91,7 +92,7 @@ class SRigL(RigL):
         self.ignore = ignore
 
     def set_model(self, model):
-        """Finds the masks of the model, and whose neurons may die."""
+        """Finds the masks of the model, and which neurons may be ablated."""
         super().set_model(model)
         graph, weights = graph_of_masks(model, self._masked)
         slots = makers(graph, free_groups(graph, self.ignore))
@@ -137,15 +138,15 @@ class SRigL(RigL):
 def regrow_neurons(
     mask, drop_scores, grow_scores, budget, may_die, fraction, min_salient
 ):
-    """A mask with constant fan-in, in which some weights made room for others.
+    """A mask with constant fan-in, in which some weights were exchanged for others.
 
     Args:
         mask: booleans in canonical form, outputs last.
         drop_scores: an array of that shape, higher = keep.
         grow_scores: an array of that shape, higher = grow.
-        budget: how many elements there are at most.
-        may_die: whether neurons may.
-        fraction: of the elements, how many go.
+        budget: the maximum number of elements.
+        may_die: whether neurons may be ablated.
+        fraction: the fraction of the elements to drop.
         min_salient: `γ`.
 
     >>> mask = np.array([[1, 1, 0], [1, 0, 1], [0, 1, 0], [0, 0, 1]], bool)
@@ -168,18 +169,18 @@ def regrow_neurons(
         lives = _living(salient.sum(axis=0), rows.shape[0], budget, min_salient)
     there = rows & lives
     stays = best(drop, there, min(count - num_gone, np.count_nonzero(there)))
-    # Those that stay come before those that could come.
+    # Elements that stay rank before those that could grow.
     places = np.where(stays, _places(drop), len(rows) + _places(grow))
     return constant_fan_in(-places, lives, budget).reshape(mask.shape)
 
 
 def constant_fan_in(scores, lives, budget):
-    """Mask of the highest scores of each neuron that lives, as many of each.
+    """Mask of equally many highest scores of each neuron that is alive.
 
     Args:
         scores: an array in canonical form, outputs last.
         lives: booleans, one for each output.
-        budget: how many elements there are at most, but one of each neuron in any case.
+        budget: the maximum number of elements, but at least one per neuron.
     """
     rows = scores.reshape(-1, scores.shape[-1])
     fan_in = min(max(1, budget // np.count_nonzero(lives)), len(rows))
@@ -187,19 +188,19 @@ def constant_fan_in(scores, lives, budget):
 
 
 def _places(scores):
-    """Of each element in its column, 0 for the highest; of equal ones the earlier first."""
+    """The rank of each element in its column, 0 for the highest; ties go to the earlier."""
     order = np.argsort(-scores, axis=0, kind="stable")
     return np.argsort(order, axis=0, kind="stable")
 
 
 def _alive(scores, budget):
-    """Which neurons live at first: all, or as many as there are elements."""
+    """Which neurons are alive initially: all, or as many as there are elements."""
     highest = scores.reshape(-1, scores.shape[-1]).max(axis=0)
     return best(highest, np.ones(highest.size, bool), min(budget, highest.size))
 
 
 def _living(num_salient, num_inputs, budget, min_salient):
-    """Which neurons live, so many at least that all elements have a place."""
+    """Which neurons stay alive, at least enough to hold all elements."""
     least = max(1, min_salient * (budget // num_salient.size))
     needed = math.ceil(budget / num_inputs)
     return (num_salient >= least) | best(

@@ -1,14 +1,14 @@
-"""Sparse networks that train alone: found, compared with controls, and kept.
+"""Sparse networks that train in isolation: found, compared with controls, and saved.
 
-Who wants a small accurate network prunes while it trains: `tfc.callbacks.Pruning` with
-`tfc.schedules.Polynomial` takes one training; try that first. To prune in rounds with the
-whole learning rate schedule each time (`rewind="learning_rate"`) costs as many trainings
-as there are rounds, and one more. Tickets that go back to their beginning, and
-masks that are chosen before any training, are tools of research: they say which part of a
-network was needed, and they say it only beside their controls. Of SNIP, GraSP and SynFlow
-it is known that shuffling each layer's mask or drawing the weights anew changes nothing,
-and that all stay below magnitude after training (Frankle et al., "Pruning Neural Networks
-at Initialization: Why Are We Missing the Mark?", 2021).
+To get a small, accurate network, prune while it trains: `tfc.callbacks.Pruning` with
+`tfc.schedules.Polynomial` takes a single training; try that first. Pruning in rounds
+with the full learning rate schedule each time (`rewind="learning_rate"`) costs one
+training per round, plus one. Tickets that are rewound to initialization, and masks that
+are chosen before training, are research tools: they show which part of a network was
+needed, but only in comparison with their controls. For SNIP, GraSP and SynFlow it is
+known that shuffling each layer's mask or reinitializing the weights makes no
+difference, and that all of them remain below magnitude pruning after training (Frankle
+et al., "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?", 2021).
 
 | what | how |
 | --- | --- |

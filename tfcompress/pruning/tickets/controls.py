@@ -1,4 +1,4 @@
-"""The same sparse network with one thing changed: what its masks and weights are worth."""
+"""The same sparse network with one thing changed, to measure what its parts are worth."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ from tfcompress.pruning.tickets.shared_value import VALUES, ensemble, with_value
 from tfcompress.pruning.tickets.state import fraction_masked, masks_of, snapshot
 from tfcompress.pruning.tickets.training import compile_like, takes
 
-# Of very sparse networks the ratio of operations is far more than anyone would train.
+# For very sparse networks, the ratio of operations exceeds any practical training.
 _LONGEST = 2
 
 
@@ -31,9 +31,9 @@ class Control:
         kind: what was changed, see `Ticket.control`.
         model: the model with masks, trained if the control is; for "shared_value" one
             that averages the probabilities of `models`.
-        log: as an entry of `Ticket.log`; without steps if it is not trained. For
+        log: like an entry of `Ticket.log`, without steps if it is not trained. For
             "shared_value" also `scores`, `{number: score}`.
-        models: `{number: model}` of "shared_value", None for others.
+        models: `{number: model}` for "shared_value", None for others.
     """
 
     kind: str
@@ -43,21 +43,21 @@ class Control:
 
 
 def _trained(change, ticket, kind, seed, length):
-    """Trains a network that `change(ticket, generator)` gives values and masks."""
+    """Trains a network with values and masks from `change(ticket, generator)`."""
     values, masks = change(ticket, np.random.default_rng(seed))
     model = ticket.setup.model(values, masks)
     return Control(kind, model, _entry(masks) | _train(ticket, kind, model, length))
 
 
 def _train(ticket, kind, model, length, **options):
-    """Trains a model in the random state of the last round; what is to be logged."""
+    """Trains a model in the random state of the last round; returns its log."""
     training = ticket.setup.training
     if length is not None and not takes(training.train, "length"):
         refuse(
             f"control({kind!r}, length)",
             length,
             "a train function with a parameter `length`, such as def train(model, "
-            "callbacks, length=1), to train for so many times its usual epochs",
+            "callbacks, length=1), to train for that many times its usual epochs",
         )
     if length is not None:
         options["length"] = length
@@ -66,7 +66,7 @@ def _train(ticket, kind, model, length, **options):
 
 
 def _untrained(change, ticket, kind, seed, length):
-    """Only scores such a network."""
+    """Scores such a network without training it."""
     values, masks = change(ticket, np.random.default_rng(seed))
     model = ticket.setup.model(values, masks)
     return Control(kind, model, _entry(masks) | {"score": _score(ticket, kind, model)})
@@ -144,7 +144,7 @@ def _signed_constant(ticket, generator):
 
 
 def _with(ticket, values, change):
-    """Values with `change(value, mask)` in place of those that have masks."""
+    """Values with `change(value, mask)` in place of those with masks."""
     changed = {path: change(values[path], mask) for path, mask in ticket.masks.items()}
     return values | changed, ticket.masks
 
@@ -159,7 +159,7 @@ def _drawn(ticket, generator):
 
 
 def _chosen(ticket, scores, counts=None):
-    """Masks of the groups with the highest scores, by default as many per weight."""
+    """Masks of the groups with the highest scores, by default equally many per weight."""
     engine, masks = ticket.setup.engine, {}
     weights = masked_weights(ticket.model)
     counts = counts or [np.count_nonzero(engine.groups_kept(w)) for w in weights]
@@ -178,7 +178,7 @@ def _equal_macs(ticket, kind, seed, length):
 
 
 def macs_ratio(model):
-    """Multiply-accumulates of a model over those of what its masks leave of it."""
+    """Multiply-accumulate operations of a model, relative to those left by its masks."""
     counts, masks = macs(model), masks_of(model)
     left = dict(counts)
     for weight in masked_weights(model):
@@ -200,7 +200,7 @@ def _edge_popup(ticket, kind, seed, length):
 
 
 def _shared_value(ticket, kind, seed, length):
-    """Scores networks whose weights are all one number, and their mean."""
+    """Scores networks whose weights all have the same value, and their mean."""
     models = {}
     for value in VALUES:
         values, masks = _with(ticket, ticket.initial, with_value(value))

@@ -1,4 +1,4 @@
-"""The same connections in number, chosen by training them and nothing else."""
+"""The same number of connections, chosen by training only the choice."""
 
 from tfcompress.core.compress import compress, is_plain
 from tfcompress.core.compressed import compressed_parts
@@ -8,22 +8,22 @@ from tfcompress.transforms.edge_popup import EdgePopup
 
 
 def chosen_by_training(model, masks):
-    """A model that trains which of its weights stay, and leaves all values as they are.
+    """A model that trains which of its weights stay and leaves their values unchanged.
 
     Args:
-        model: a plain model, as it was in the beginning.
-        masks: `{path: booleans}`; in each layer as many weights stay.
+        model: a plain model in its initial state.
+        masks: `{path: booleans}`; as many weights stay in each layer.
 
     Returns:
-        The model and the callback that it must be trained with.
+        The model and the callback with which it must be trained.
 
     Raises:
-        ValueError: if the model has transforms of its own.
+        ValueError: if the model already has transforms.
     """
     if not is_plain(model):
         raise ValueError(
             f"control('edge_popup'): got {model.name!r}, which is compressed, expected a "
-            "ticket of a plain model, whose weights are left as they were drawn."
+            "ticket of a plain model, whose weights keep their initial values."
         )
     kept = {}
     for ref in weight_refs(model):

@@ -1,4 +1,4 @@
-"""Prunes a network in rounds of training, and says what its masks are worth."""
+"""Prunes a network in rounds of training, and evaluates its masks."""
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from tfcompress.pruning.tickets.training import Training, Watch
 from tfcompress.schedules import Scaled
 
 _FRACTION = Number(0, below=1, meaning="the fraction of weights to remove")
-_RATE = Number(0, 1, meaning="how fast, against other weights")
+_RATE = Number(0, 1, meaning="how fast, relative to other weights")
 
 
 @checked
@@ -54,49 +54,55 @@ def find_ticket(
     evaluate: Function("evaluate(model)") = None,
     folder: FilePath("a folder") = None,
     seed: Integer(0) = 0,
-):
-    """Finds a sparse network that trains alone, and returns it as a `Ticket`.
+) -> Ticket:
+    """Finds a sparse network that trains in isolation, and returns it as a `Ticket`.
 
-    The network is trained, and in each of `rounds` rounds the same fraction of what is
-    left goes, the other weights go back to what `rewind` says, and it is trained again.
-    What is gone never returns. `tfcompress.pruning.tickets` says when to use what.
+    The network is trained; then, in each of `rounds` rounds, the same fraction of the
+    remaining weights is removed, the others are reset according to `rewind`, and it is
+    trained again. Removed weights never return. `tfcompress.pruning.tickets` describes
+    when to use which variant.
 
     Args:
-        model: a built Keras model, which is not changed. All its kernels are pruned; of a
-            compressed one those that have a `Mask`. Compiled if a criterion needs the loss
-            before any training.
-        train: compiles the model that it gets, afresh, and fits it with the callbacks that
-            it gets. If it has a parameter `first_step`, it is told the step to which
-            weights were rewound, so that its schedules can begin there; with a parameter
-            `length` it can be asked to train for that many times its usual epochs.
+        model: a built Keras model, which is not changed. All its kernels are pruned; in
+            a compressed model, those with a `Mask`. Compiled if a criterion needs the
+            loss before any training.
+        train: a function that compiles the given model and fits it with the given
+            callbacks. If it has a parameter `first_step`, it receives the step to which
+            weights were rewound, so that its schedules can start there; with a
+            parameter `length`, it can be asked to train for that many times its usual
+            epochs.
         sparsity: fraction of the weights to remove, in [0, 1). A schedule prunes gradually
             in one training instead.
-        rounds: how often it is pruned; of what is left, `1 - (1 - sparsity)^(1 / rounds)`
-            goes each time. 15 rounds of 20 % make 0.965.
-        when: "after_training", or "before_training": all rounds at once, then one training.
-        rewind: what the weights that stay start the next training with: "init", what they
-            were in the beginning; an integer, what they were after so many steps of the
-            first training; "learning_rate", what they are, and only the schedule begins
-            anew (Renda); "none", what they are, to be trained by `fine_tune`. Everything
-            else the model has, such as statistics of batch normalization, goes with them.
+        rounds: the number of pruning rounds; each removes a fraction
+            `1 - (1 - sparsity)^(1 / rounds)` of what is left. 15 rounds of 20 % yield
+            0.965.
+        when: "after_training", or "before_training": all rounds at once, then a single
+            training.
+        rewind: the values with which remaining weights start the next training: "init",
+            the initial ones; an integer, those after that many steps of the first
+            training; "learning_rate", the current ones, with only the schedule starting
+            again (Renda); "none", the current ones, trained by `fine_tune`. All other
+            state of the model, such as statistics of batch normalization, is treated in
+            the same way.
         fine_tune: `fine_tune(model, callbacks)` for rounds with `rewind="none"`.
         criterion: a `tfc.criteria` object or name.
         pattern: a `tfc.patterns` object or name; "filter" makes tickets of whole channels.
         scope: a `tfc.scopes` object or name.
-        rates: `{pattern: factor}` for weights that are pruned more slowly: by that part of
-            the fraction in each round. The lottery ticket has 0.5 for the output layer; 0
-            leaves a layer whole. With a schedule, the factor of the sparsity.
+        rates: `{pattern: factor}`, factors from 0 to 1, for weights that are pruned
+            more slowly: the factor multiplies the fraction in each round. The lottery
+            ticket has 0.5 for the output layer; 0 leaves a layer whole. With a
+            schedule, it multiplies the sparsity.
         data: batches for criteria that need signals.
-        evaluate: `evaluate(model) -> number` for the log, such as the error on data held
-            out. Controls that are not trained need it.
-        folder: where each round is written; a run that was cut off goes on from there, to
-            the same bits.
-        seed: round k begins with `keras.utils.set_random_seed(seed + k)`.
+        evaluate: `evaluate(model) -> number` for the log, such as the error on held-out
+            data. Controls that are not trained need it.
+        folder: where each round is saved; an interrupted run resumes from there, with
+            bit-identical results.
+        seed: round k starts with `keras.utils.set_random_seed(seed + k)`.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if arguments do not go together, `train` does not train, changes masks
-            or does not use the callbacks, or the folder holds another run.
+        ValueError: if arguments are incompatible, if `train` does not train, changes
+            masks or does not use the callbacks, or if the folder belongs to another run.
 
     Source: Frankle and Carbin, "The Lottery Ticket Hypothesis" (2019); Renda et al.,
     "Comparing Rewinding and Fine-tuning" (2020); Han et al., "Learning both Weights and
@@ -147,7 +153,7 @@ def find_ticket(
 
 
 class _Run:
-    """The rounds of a search, as far as they are."""
+    """The rounds of a search so far."""
 
     def __init__(self, setup, sparsity, rounds, rewind, fine_tune, rates):
         self.setup, self.sparsity, self.rounds = setup, sparsity, rounds
@@ -155,12 +161,12 @@ class _Run:
         self.model = copy_model(setup.template)
         self.initial = snapshot(setup.template)
         self.folder, self.log = None, []
-        # What the weights go back to, and what they were when they were first scored.
+        # The values to rewind to, and those when weights were first scored.
         self.rewound = self.scored = self.initial
         self._by_rate = self._rates_found()
 
     def prune_in_rounds(self):
-        """Trains, and then prunes, rewinds and trains again and again."""
+        """Trains, and then repeatedly prunes, rewinds and trains."""
         if self._resume():
             self.scored = self.folder.load(0)["values"]
         for number in range(len(self.log), self.rounds + 1):
@@ -197,7 +203,7 @@ class _Run:
         self._note(0, log)
 
     def ticket(self):
-        """What was found."""
+        """The result as a `Ticket`."""
         return Ticket(
             self.model,
             masks_of(self.model),
@@ -248,7 +254,7 @@ class _Run:
 
     @property
     def _rate(self):
-        """What goes in each round of what is left."""
+        """The fraction of remaining weights that is removed in each round."""
         return 1 - (1 - self.sparsity) ** (1 / self.rounds)
 
     def _rates_found(self):
@@ -263,7 +269,7 @@ class _Run:
         return list(found.items())
 
     def _note(self, number, log):
-        """Logs a round, and writes it if there is a folder."""
+        """Logs a round, and saves it if there is a folder."""
         masks = masks_of(self.model)
         entry = {
             "round": number,
@@ -276,7 +282,7 @@ class _Run:
             self.folder.save(number, part | {"rewound": self.rewound}, self.log)
 
     def _resume(self):
-        """Takes up what the folder has; whether there is anything."""
+        """Resumes from the folder; returns whether it contains anything."""
         self.log = self.folder.logs() if self.folder else []
         if not self.log:
             return False
@@ -294,7 +300,7 @@ def _masked(model):
 
 
 def _check(sparsity, rounds, when, rewind, fine_tune):
-    """Raises for arguments that do not go together."""
+    """Raises for incompatible arguments."""
     is_gradual = isinstance(sparsity, Schedule)
     is_once = is_gradual or when == "before_training"
     clashes = {
@@ -307,7 +313,7 @@ def _check(sparsity, rounds, when, rewind, fine_tune):
         "rewind": (
             rewind,
             is_once and rewind not in ("init", 0),
-            "'init' where the network is trained once",
+            "'init' if the network is trained only once",
         ),
         "fine_tune": (
             fine_tune,

@@ -1,4 +1,4 @@
-"""Rounds in a folder, each whole or not there, so that a run goes on after a kill."""
+"""Rounds in a folder, each complete or absent, so that a run can resume after a kill."""
 
 import hashlib
 import json
@@ -15,27 +15,27 @@ _ARGUMENTS, _LOG, _INITIAL = "arguments.json", "log.json", "initial.keras"
 
 
 class Folder:
-    """What a run has done so far.
+    """The saved state of a run.
 
-    `arguments.json` says what the run is, `initial.keras` what the model began with,
-    `round_00.npz` and so on hold one round each: values, masks and what is logged.
-    `log.json` is the log of all rounds, to be read.
+    `arguments.json` describes the run, `initial.keras` contains the initial model, and
+    `round_00.npz` and so on contain one round each: values, masks and log. `log.json`
+    is the readable log of all rounds.
 
     Args:
-        path: of the folder, which is made if it is not there.
-        arguments: dictionary of numbers, texts, lists, dictionaries and plug-ins; a folder
-            of a run with others is refused.
-        model: what the run begins with.
+        path: path of the folder, which is created if it does not exist.
+        arguments: dictionary of numbers, strings, lists, dictionaries and plug-ins; the
+            folder of a run with other arguments is rejected.
+        model: the initial model of the run.
 
     Raises:
-        ValueError: if it is a file, or of another run; names the argument.
+        ValueError: if it is a file, or belongs to another run; names the argument.
     """
 
     def __init__(self, path, arguments, model):
         self.path = pathlib.Path(path)
         self._check_is_folder()
         self.path.mkdir(parents=True, exist_ok=True)
-        # As they come back from the file: tuples are lists there.
+        # As they are read from the file, where tuples are lists.
         arguments = json.loads(json.dumps(arguments, default=serialize_keras_object))
         self._run = hashlib.sha256(json.dumps(arguments).encode()).hexdigest()
         file = self.path / _ARGUMENTS
@@ -47,21 +47,21 @@ class Folder:
         write_atomically(file, json.dumps(arguments, indent=2))
 
     def logs(self):
-        """What is logged of the rounds that are there, the first one first."""
+        """The logs of the existing rounds, in order."""
         found = []
         while (file := self._file(len(found))).exists():
             found.append(self._read(file, ["log"])["log"])
         return found
 
     def load(self, number):
-        """A round as it was given to `save`."""
+        """A round as it was passed to `save`."""
         return self._read(self._file(number))
 
     def save(self, number, part, log):
-        """Writes a round, then the log of all.
+        """Writes a round, then the log of all rounds.
 
         Args:
-            number: of the round.
+            number: number of the round.
             part: `{name: array or {path: array}}`.
             log: list of dictionaries, one for each round.
         """
@@ -83,8 +83,8 @@ class Folder:
             log = json.loads(str(arrays.pop("log")))
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"{str(file)!r} is damaged ({error}). Delete it and those of later rounds, "
-                "and the run goes on from the one before."
+                f"{str(file)!r} is damaged ({error}). Delete it and those of later rounds "
+                "to resume from the round before."
             ) from error
         if run != self._run:
             raise ValueError(
@@ -96,7 +96,7 @@ class Folder:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(
                 f"find_ticket(folder): {str(self.path)!r} is a file, expected a folder, "
-                "or a path where one can be made."
+                "or a path where one can be created."
             )
 
     def _check_same(self, file, arguments):
@@ -115,17 +115,17 @@ class Folder:
             if name == "initial":
                 hint = (
                     "Seed before you build the model (keras.utils.set_random_seed), or "
-                    f"load what the run began with: model.load_weights({_INITIAL!r} of "
+                    f"load its initial weights: model.load_weights({_INITIAL!r} of "
                     "that folder)."
                 )
             raise ValueError(
-                f"find_ticket(folder): {str(self.path)!r} holds a run with "
-                f"{name}={shown(old)}, and this one has {name}={shown(new)}. {hint}"
+                f"find_ticket(folder): {str(self.path)!r} contains a run with "
+                f"{name}={shown(old)}, but this one has {name}={shown(new)}. {hint}"
             )
 
 
 def digest(values):
-    """A short text that tells `{path: array}` from others."""
+    """A short string that identifies `{path: array}`."""
     total = hashlib.sha256()
     for path, array in sorted(values.items()):
         total.update(path.encode())

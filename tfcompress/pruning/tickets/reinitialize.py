@@ -1,4 +1,4 @@
-"""Networks of which all weights are drawn anew."""
+"""Networks whose weights are all reinitialized."""
 
 import keras
 import numpy as np
@@ -13,22 +13,22 @@ _MOST_SEED = 2**31
 
 
 @checked
-def reinitialize(model: BuiltModel(), seed: Integer(0) = 0):
-    """Returns a copy of a model whose weights are drawn anew.
+def reinitialize(model: BuiltModel(), seed: Integer(0) = 0) -> keras.Model:
+    """Returns a copy of a model with reinitialized weights.
 
-    Each layer draws by its own initializers; fixed seeds that these may have are replaced.
-    Statistics of batch normalization start anew, what preprocessing layers were adapted to
-    stays. Masks of a compressed model stay, too. It is the control for what a pruned
-    network, such as one that `tfc.prune_channels` made, owes to its architecture alone:
-    train it for as many epochs (Scratch-E), or for as many operations (Scratch-B).
+    Each layer draws from its own initializers; their fixed seeds, if any, are replaced.
+    Statistics of batch normalization are reset; those of adapted preprocessing layers
+    are kept, as are the masks of a compressed model. It is the control for what a
+    pruned network, such as the result of `tfc.prune_channels`, owes to its architecture
+    alone: train it for as many epochs (Scratch-E), or for as many operations (Scratch-B).
 
     Args:
         model: a built Keras model, which is not changed.
-        seed: of the draws.
+        seed: integer seed of the draws.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if a layer cannot be made from its configuration.
+        ValueError: if a layer cannot be recreated from its configuration.
 
     Source: Liu et al., "Rethinking the Value of Network Pruning" (2019), section 3.
 
@@ -44,7 +44,7 @@ def reinitialize(model: BuiltModel(), seed: Integer(0) = 0):
 
 
 def draw_anew(model, generator):
-    """Draws the weights of a model anew, in place.
+    """Reinitializes the weights of a model, in place.
 
     Args:
         model: a built model; compressed layers stay compressed.
@@ -65,25 +65,25 @@ def _is_kept(layer, ref):
 
 
 def _fresh(layer, generator):
-    """A built layer like another one, with weights of its own."""
+    """A built layer like another one, with new weights."""
     fresh = remake(layer, _with_new_seeds(layer.get_config(), generator))
     try:
         fresh.build_from_config(layer.get_build_config() or {})
     except Exception as error:
         raise ValueError(
-            f"The weights of layer {layer.name!r} ({type(layer).__name__}) cannot be drawn "
-            f"anew: {error}. Create them in build()."
+            f"The weights of layer {layer.name!r} ({type(layer).__name__}) cannot be "
+            f"reinitialized: {error}. Create them in build()."
         ) from error
     if [v.shape for v in fresh.variables] != [v.shape for v in layer.variables]:
         raise ValueError(
-            f"The weights of layer {layer.name!r} ({type(layer).__name__}) cannot be drawn "
-            "anew: its configuration makes others. Create all variables in build()."
+            f"The weights of layer {layer.name!r} ({type(layer).__name__}) cannot be "
+            "reinitialized: its configuration makes others. Create all of them in build()."
         )
     return fresh
 
 
 def _with_new_seeds(config, generator):
-    """A configuration whose initializers have seeds that were drawn."""
+    """A configuration whose initializers have newly drawn seeds."""
     if isinstance(config, (list, tuple)):
         return [_with_new_seeds(part, generator) for part in config]
     if not isinstance(config, dict):

@@ -1,4 +1,4 @@
-"""What a search for a ticket and its controls have in common."""
+"""The setup shared by a search for a ticket and its controls."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ class Setup:
 
     Attributes:
         original: the user's model.
-        template: a copy of it with masks, which nobody trains.
+        template: a copy of it with masks, which is never trained.
         training: a `Training`.
         engine: an `Engine`.
         data: batches for the signals of its criterion, or None.
@@ -29,11 +29,11 @@ class Setup:
     data: object = None
 
     def model(self, values, masks):
-        """A new model with masks, and with values as of `snapshot`."""
+        """A new model with masks, and with values as returned by `snapshot`."""
         model = copy_model(self.template)
         restore(model, values, masks)
         return model
 
     def with_loss(self, model):
-        """What says the loss: the original if it is compiled, else what was trained."""
+        """The model with the loss: the original if compiled, otherwise the trained one."""
         return self.original if self.original.compiled else model

@@ -1,4 +1,4 @@
-"""One number for all weights: what a network knows by its connections alone."""
+"""One value for all weights: what a network can do through its connections alone."""
 
 import keras
 import numpy as np
@@ -13,14 +13,15 @@ VALUES = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
 
 
 def with_value(value):
-    """`(weight, mask) -> weight` with one number everywhere."""
+    """`(weight, mask) -> weight` with the same value everywhere."""
     return lambda weight, mask: np.full_like(weight, value)
 
 
 def ensemble(models):
-    """A model whose outputs are the mean probabilities of those of several.
+    """A model whose outputs are the mean probabilities of several models.
 
-    Logits are the logarithm of that: `log(mean_i softmax(z_i))`; other outputs are means.
+    Logits become the logarithm of that: `log(mean_i softmax(z_i))`; other outputs are
+    averaged.
 
     Args:
         models: models with the same inputs and outputs.

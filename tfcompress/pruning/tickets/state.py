@@ -1,4 +1,4 @@
-"""Which values a masked model has, and how it gets others."""
+"""Reads and restores the values of a masked model."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from tfcompress.pruning.prune import masked_weights
 
 
 def snapshot(model):
-    """`{path: array}` of all variables of a model but its masks, random seeds included."""
+    """`{path: array}` of all variables of a model except masks, random seeds included."""
     return {path: np.array(v.numpy()) for path, v in _variables(model).items()}
 
 
@@ -17,14 +17,14 @@ def masks_of(model):
 
 
 def restore(model, values, masks):
-    """Gives a model values and masks.
+    """Sets the values and masks of a model.
 
-    A masked weight is zero itself, so that no criterion counts it.
+    Masked weights are set to zero, so that no criterion counts them.
 
     Args:
         model: a model with masks.
-        values: as of `snapshot`.
-        masks: as of `masks_of`.
+        values: as returned by `snapshot`.
+        masks: as returned by `masks_of`.
 
     Raises:
         ValueError: if they do not fit the model.
@@ -41,7 +41,7 @@ def restore(model, values, masks):
 
 
 def drop_masked(model):
-    """Makes latent weights zero where they are masked."""
+    """Sets latent weights to zero where they are masked."""
     for weight in masked_weights(model):
         treatment = weight.treatment
         if treatment.transforms[0] is weight.mask:
@@ -49,7 +49,7 @@ def drop_masked(model):
 
 
 def fraction_masked(masks):
-    """What part of all masked weights together is gone."""
+    """The fraction of all weights with masks that is removed."""
     sizes, kept = zip(
         *((m.size, np.count_nonzero(m)) for m in masks.values()), strict=True
     )
@@ -78,6 +78,6 @@ def _check_fit(model, what, arrays, variables):
         path = wrong[0]
         raise ValueError(
             f"The {what} do not fit model {model.name!r}: {path} has the shape "
-            f"{given.get(path)} in them and {expected.get(path)} in the model (None: is "
-            f"not there). {len(wrong)} differ in all."
+            f"{given.get(path)} in them and {expected.get(path)} in the model (None if "
+            f"missing). {len(wrong)} differ in total."
         )

@@ -1,4 +1,4 @@
-"""A sparse network that was found, with all that says what it is worth."""
+"""A sparse network that was found, with everything needed to evaluate it."""
 
 import dataclasses
 
@@ -16,15 +16,15 @@ class Ticket:
     Attributes:
         model: the trained sparse model, with masks; `tfc.strip` makes it plain.
         masks: `{path: booleans}`; True = keep.
-        weights: `{path: array}` of all variables, what the last training began with before
-            masks.
-        initial: the same of the model that was given.
-        log: list with a dictionary for each training: `round`, `sparsity` (of what has
-            masks), `kept` (weights), `steps`, `early_stop_step` (at the end of the epoch
-            with the lowest `val_loss`; None without one), `metrics` (of the last epoch),
-            `seconds`, and `score`, what `evaluate` said.
+        weights: `{path: array}` of all variables, the initial values of the last
+            training before masks.
+        initial: the same for the model that was passed.
+        log: list with a dictionary for each training: `round`, `sparsity` (of weights
+            with masks), `kept` (weights), `steps`, `early_stop_step` (at the end of the
+            epoch with the lowest `val_loss`; None without one), `metrics` (of the last
+            epoch), `seconds`, and `score`, the result of `evaluate`.
         setup: how it was found.
-        scored: what the weights were when they were first pruned.
+        scored: the values of the weights when they were first pruned.
     """
 
     model: keras.Model
@@ -36,7 +36,7 @@ class Ticket:
     scored: dict = dataclasses.field(repr=False)
 
     def start(self):
-        """A new model as the last training began with it, untrained and with masks."""
+        """A new model in the state at the start of the last training, with masks."""
         return self.setup.model(self.weights, self.masks)
 
     @checked
@@ -51,32 +51,32 @@ class Ticket:
         | kind | what is changed | is trained |
         | --- | --- | --- |
         | "dense" | nothing is masked | yes |
-        | "reinitialize" | all weights are drawn anew (Scratch-E of Liu et al.) | yes |
+        | "reinitialize" | all weights are reinitialized (Scratch-E of Liu et al.) | yes |
         | "reinitialize_equal_macs" | the same (Scratch-B) | for longer |
         | "random_masks" | as many weights stay, anywhere | yes |
         | "layerwise_shuffle" | as many stay in each layer, anywhere in it | yes |
         | "invert" | as many stay in each layer, those that scored lowest | yes |
-        | "shuffle_values" | the weights of a layer that stay change places | yes |
+        | "shuffle_values" | the remaining weights of a layer are permuted | yes |
         | "signed_constant" | a weight is the layer's ± std, with its initial sign | yes |
-        | "edge_popup" | as many stay in each layer, chosen by trained scores | these only |
-        | "supermask" | weights are what they were in the beginning | no |
-        | "signed_supermask" | the same, of signed constants | no |
-        | "shared_value" | all that stay are one number, six of them | no |
+        | "edge_popup" | as many stay in each layer, chosen by trained scores | only these |
+        | "supermask" | weights have their initial values | no |
+        | "signed_supermask" | the same, with signed constants | no |
+        | "shared_value" | all that stay have the same value; six values are tried | no |
 
-        What is trained begins with `weights`, with the random state of the last round.
-        "invert" scores the weights as they were when they were first pruned.
+        Training starts from `weights`, with the random state of the last round.
+        "invert" scores the weights with their values when they were first pruned.
 
         Args:
             kind: what is changed.
-            seed: of what is drawn.
-            length: how many times its usual epochs `train` is asked to train; it needs a
-                parameter `length` then. For "reinitialize_equal_macs" by default the
-                multiply-accumulates of the dense network over those that are left, but at
-                most 2; give a length for more.
+            seed: integer seed of what is drawn.
+            length: for how many times its usual epochs `train` is asked to train; it
+                then needs a parameter `length`. For "reinitialize_equal_macs", by
+                default the multiply-accumulate operations of the dense network divided
+                by those that are left, but at most 2; pass a length for more.
 
         Raises:
-            ValueError: if there is no such control, `train` has no parameter `length`, or
-                a control that is not trained is not scored for lack of `evaluate`.
+            ValueError: if there is no such control, `train` has no parameter `length`,
+                or an untrained control cannot be scored because `evaluate` is missing.
 
         Source: Frankle et al., "Pruning Neural Networks at Initialization: Why Are We
         Missing the Mark?" (2021), section 5; Liu et al., "Rethinking the Value of Network

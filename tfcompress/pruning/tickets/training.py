@@ -1,4 +1,4 @@
-"""One training by the user's function, watched."""
+"""Runs and monitors the user's training function."""
 
 import dataclasses
 import inspect
@@ -14,12 +14,12 @@ from tfcompress.pruning.tickets.state import masks_of, snapshot
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How models are trained and judged.
+    """How models are trained and evaluated.
 
     Attributes:
         train: `train(model, callbacks)`.
         evaluate: `evaluate(model) -> number`, or None.
-        seed: of the random state before each training.
+        seed: seed of the random state before each training.
     """
 
     train: object
@@ -27,18 +27,18 @@ class Training:
     seed: int = 0
 
     def seed_round(self, number):
-        """Begins a round, or a control of it, with a random state of its own."""
+        """Sets the random state at the start of a round or of its controls."""
         keras.utils.set_random_seed(self.seed + number)
 
     def run(self, model, train=None, callbacks=(), watch=None, **options):
-        """Trains a masked model; returns what is to be logged of it.
+        """Trains a masked model; returns its log.
 
         Args:
             model: a model with masks.
             train: another function in place of `train`.
             callbacks: further callbacks, which may change masks.
-            watch: the `Watch` of the model, to look at what happens on the way.
-            options: what the function gets too if it has such parameters.
+            watch: the `Watch` of the model, to monitor the training.
+            options: further arguments, which the function gets if it has such parameters.
 
         Raises:
             ValueError: if the function trains another model, does not use the callbacks
@@ -56,16 +56,16 @@ class Training:
         return {**watch.log(), "seconds": seconds, "score": self.score(model)}
 
     def score(self, model):
-        """What the user's function says of a model, None without one."""
+        """The result of the user's function for a model, None without one."""
         return None if self.evaluate is None else float(self.evaluate(model))
 
 
 class Watch(keras.callbacks.Callback):
-    """Counts steps, notes when the validation loss was lowest, and keeps values.
+    """Counts steps, records when the validation loss was lowest, and stores values.
 
     Args:
-        watched: the masked model; what `fit` is called of may be another one around it.
-        keep_step: step whose values are kept as `values`; None for none.
+        watched: the masked model; `fit` may be called on another model that contains it.
+        keep_step: step whose values are stored as `values`; None for none.
     """
 
     def __init__(self, watched, keep_step=None):
@@ -79,11 +79,11 @@ class Watch(keras.callbacks.Callback):
         self._lowest = np.inf
 
     def on_train_begin(self, logs=None):
-        """A training may consist of several calls of `fit`."""
+        """Resumes counting: a training may consist of several calls of `fit`."""
         self._first = self._steps_done() - self.steps
 
     def on_train_batch_end(self, batch, logs=None):
-        """Keeps the values when it is time."""
+        """Stores the values at the given step."""
         if self.keep_step is None or self.values is not None:
             return
         step = self._steps_done() - self._first
@@ -92,7 +92,7 @@ class Watch(keras.callbacks.Callback):
             self.values = snapshot(self.watched)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Notes how far training is."""
+        """Records the progress of training."""
         self.steps = self._steps_done() - self._first
         self.metrics = {name: float(value) for name, value in (logs or {}).items()}
         loss = self.metrics.get("val_loss", np.inf)
@@ -100,7 +100,7 @@ class Watch(keras.callbacks.Callback):
             self._lowest, self.early_stop_step = loss, self.steps
 
     def log(self):
-        """What it saw."""
+        """The recorded log."""
         return {
             "steps": self.steps,
             "early_stop_step": self.early_stop_step,
@@ -111,8 +111,8 @@ class Watch(keras.callbacks.Callback):
         if step > self.keep_step:
             raise ValueError(
                 f"find_ticket(rewind): got {self.keep_step}, expected a step after which "
-                f"callbacks run; they run after step {step}. Let steps_per_execution "
-                "divide it."
+                f"callbacks run; they run after step {step}. Choose a multiple of "
+                "steps_per_execution."
             )
 
     def _steps_done(self):
@@ -120,7 +120,7 @@ class Watch(keras.callbacks.Callback):
 
 
 def compile_like(model, trained):
-    """Lets a model be evaluated as another one is that was compiled."""
+    """Compiles a model like another one, for evaluation."""
     if not trained.compiled:
         return
     names = ("loss", "loss_weights", "metrics", "weighted_metrics")
@@ -142,15 +142,15 @@ def _check_trained(model, watch, before):
     if not watch.steps:
         raise ValueError(
             "find_ticket(train): train(model, callbacks) did not run the callbacks that "
-            "it was given. Pass them on: model.fit(..., callbacks=callbacks); a loop of "
-            "your own calls keras.callbacks.CallbackList(callbacks, model=model)."
+            "it was given. Pass them on: model.fit(..., callbacks=callbacks); in a custom "
+            "loop, use keras.callbacks.CallbackList(callbacks, model=model)."
         )
     after = snapshot(model)
     trained = [path for path in before if not path.startswith("state/")]
     if all(np.array_equal(before[path], after[path]) for path in trained):
         raise ValueError(
-            "find_ticket(train): train(model, callbacks) left all weights as they were; "
-            "expected a function that compiles and fits the very model that it is given. "
+            "find_ticket(train): train(model, callbacks) left all weights unchanged; "
+            "expected a function that compiles and fits the model that it is given. "
             "Are its layers frozen, or is another model trained?"
         )
 
@@ -161,6 +161,6 @@ def _check_masks(model, before):
     if changed:
         raise ValueError(
             f"find_ticket(train): train(model, callbacks) changed the masks of {changed}, "
-            "expected one that leaves them alone. To prune while training, pass a "
+            "expected a function that does not. To prune while training, pass a "
             "schedule as sparsity instead of a callback."
         )

@@ -1,4 +1,4 @@
-"""Functions that make activations cheap to compute with."""
+"""Quantizers that make activations cheap to compute with."""
 
 from tfcompress.core.nouns import ActivationQuantizer
 from tfcompress.core.plugin import register

@@ -8,8 +8,8 @@ from tfcompress.quantization.activations.sign import Sign
 class ApproxSign(Sign):
     """The sign, where zero counts as positive, with a triangle as gradient.
 
-    Gradient: `dL/dx = max(2 - 2|x|, 0) dL/dy`, that of a piecewise polynomial which is
-    nearer to the sign than the clipped identity.
+    Gradient: `dL/dx = max(2 - 2|x|, 0) dL/dy`, that of a piecewise polynomial that is
+    closer to the sign than the clipped identity.
 
     Source: Liu et al., "Bi-Real Net" (2018), section 3.3, equation 7.
 

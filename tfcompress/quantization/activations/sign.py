@@ -1,4 +1,4 @@
-"""Activations of one bit."""
+"""Activations with one bit."""
 
 import keras
 
@@ -25,5 +25,5 @@ class Sign(ActivationQuantizer):
         return keras.ops.where(values >= 0, ones, -ones)
 
     def slope(self, values):
-        """1 where the input is at most 1 in size."""
+        """1 where `|x| <= 1`, else 0."""
         return keras.ops.cast(keras.ops.abs(values) <= 1, values.dtype)

@@ -5,7 +5,7 @@ import keras
 from tfcompress.core.kinds import Number
 from tfcompress.quantization.activations.sign import Sign
 
-# Beyond, the slope is zero in float32, and its parts would overflow.
+# Beyond this, the slope is zero in float32, and its terms would overflow.
 _LARGEST = 40.0
 
 
@@ -17,7 +17,7 @@ class SwishSign(Sign):
         dL/dx = β (2 - βx tanh(βx / 2)) / (1 + cosh(βx)) dL/dy
 
     Args:
-        beta: `β`, how steep the step is, positive.
+        beta: `β`, the steepness of the step, positive.
 
     Raises:
         ValueError: if `beta` is not positive.

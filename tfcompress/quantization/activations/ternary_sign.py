@@ -1,4 +1,4 @@
-"""Activations of three values."""
+"""Activations with three values."""
 
 import keras
 
@@ -7,14 +7,14 @@ from tfcompress.quantization.activations.sign import Sign
 
 
 class TernarySign(Sign):
-    """The sign of what is not nearly zero.
+    """The sign, with 0 for activations close to zero.
 
         y = sign(x) where |x| > threshold, else 0
 
     Gradient: `dL/dx = 1[|x| <= 1] dL/dy` (clipped straight-through estimator).
 
     Args:
-        threshold: up to this size activations become zero, in [0, 1).
+        threshold: activations up to this magnitude become zero, in [0, 1).
 
     Raises:
         ValueError: if `threshold` is out of range.

@@ -9,13 +9,13 @@ from tfcompress.core.kinds import Each, Integer, Number, OneOf, checked
 from tfcompress.core.replicas import gathered
 
 RANGES = ("moving_average", "learned")
-# What stands for minus infinity, as where attention is masked: so far below zero, and
-# so many times as far as anything else in the tensor.
+# Values that stand for minus infinity, as in attention masks: this far below zero, and
+# this many times as far as anything else in the tensor.
 _FAR_BELOW = 1e4
 _TIMES_AS_FAR = 1e3
-# How far below the others it needs to be: exp(-20) is nothing.
+# How far below the others they need to be: exp(-20) is negligible.
 _FAR_ENOUGH = 20.0
-# What is nothing but zeros has a range all the same, else kernels have no scale.
+# Tensors with only zeros also get a range, since kernels need a scale.
 _LEAST_REACH = 1e-10
 _DEAD_REACH = 1.0
 
@@ -26,19 +26,19 @@ class FakeQuant(keras.layers.Layer):
 
         s = (max - min) / (2^bits - 1),    y = s round((clip(x, min, max) - min) / s) + min
 
-    with `min <= 0 <= max` moved slightly so that 0 is a level. What stands for minus
-    infinity in a mask (below -10,000, and 1,000 times as far from 0 as the rest of the
-    tensor) becomes 20 less than the rest before a range is set. Gradient: `dL/dx = dL/dy`
-    inside the range, 0 outside; a learned `max` receives the sum of `dL/dy` over
-    `x > max`, and `min` likewise. Until a first batch was seen, `y = x`.
+    where `min <= 0 <= max` are adjusted slightly so that 0 is a level. Values that stand
+    for minus infinity in a mask (below -10,000, and 1,000 times as far from 0 as the rest
+    of the tensor) are moved to 20 below the rest before a range is set. Gradient:
+    `dL/dx = dL/dy` inside the range, 0 outside; a learned `max` receives the sum of
+    `dL/dy` over `x > max`, and `min` likewise. Before the first batch, `y = x`.
 
     Args:
         bits: 2 to 16.
-        ranges: `"moving_average"` of the batches' minimum and maximum while training,
+        ranges: `"moving_average"` of the batches' minimum and maximum in training,
             `"learned"` by gradient after the first batch, or fixed `(min, max)`.
-        momentum: of the moving average, in [0, 1).
-        sites: number of places that share the range, each observed for itself; the
-            range spans all of them. `call` takes the place as `site`.
+        momentum: momentum of the moving average, in [0, 1).
+        sites: number of places that share the range and are observed separately; the
+            range spans all of them. `call` takes the index of the place as `site`.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -64,7 +64,7 @@ class FakeQuant(keras.layers.Layer):
         sites: Integer(1) = 1,
         **kwargs,
     ):
-        # Ranges are computed in float32 and the output has the input's dtype.
+        # Ranges are computed in float32, and the output has the input's dtype.
         kwargs.update(dtype="float32", autocast=False)
         super().__init__(**kwargs)
         fixed = not isinstance(ranges, str)
@@ -80,7 +80,7 @@ class FakeQuant(keras.layers.Layer):
 
     @property
     def is_fixed(self):
-        """Whether the range was given."""
+        """Whether the range was given as numbers."""
         return not isinstance(self.ranges, str)
 
     def build(self, input_shape=None):
@@ -101,7 +101,7 @@ class FakeQuant(keras.layers.Layer):
         )
 
     def call(self, inputs, site=0, training=None):
-        """The rounded inputs; while training the range of `site` is updated first."""
+        """The rounded inputs; in training, the range of `site` is updated first."""
         outputs = tf.cast(inputs, tf.float32)
         if training:
             if not self.is_fixed:
@@ -139,14 +139,14 @@ class FakeQuant(keras.layers.Layer):
         self.seen.assign(tf.maximum(seen, here))
 
     def range(self):
-        """`(min, max)` as floats, or None if no batch was seen yet."""
+        """`(min, max)` as floats, or None before the first batch."""
         if not self.built or not self.seen.numpy().any():
             return None
         low = min(float(self.minimum.numpy().min()), 0.0)
         return low, max(float(self.maximum.numpy().max()), 0.0)
 
     def set_range(self, low, high):
-        """Sets the range of all places; training goes on from it."""
+        """Sets the range of all places; training continues from it."""
         for variable, value in (
             (self.minimum, low),
             (self.maximum, high),
@@ -155,14 +155,14 @@ class FakeQuant(keras.layers.Layer):
             variable.assign([value] * self.sites)
 
     def call_plain(self, inputs, site=0):
-        """The same as an operation of Keras: what `tfc.strip` leaves behind."""
+        """The same as a Keras operation, which replaces the layer in `tfc.strip`."""
         if self.range() is None:
             return inputs
         low, high = self.range()
         high += _DEAD_REACH if high - low < _LEAST_REACH else 0.0
         if self.bits >= 8:
             return _fake_quant(inputs, low, high, self.bits)
-        # The same step in 8 bits, which integer files have, but fewer levels of it.
+        # The same step with 8 bits, as in integer files, but using fewer levels.
         step = (high - low) / (2**self.bits - 1)
         low = round(low / step) * step if step else low
         high, reach = low + (2**self.bits - 1) * step, low + 255 * step
@@ -187,7 +187,7 @@ class FakeQuant(keras.layers.Layer):
 
 
 def bounded(values):
-    """Values without stand-ins for minus infinity, which have no place in a range.
+    """Replaces values that stand for minus infinity, which should not affect ranges.
 
     Args:
         values: a float tensor.
@@ -208,6 +208,6 @@ def _fake_quant(inputs, low, high, bits):
     outputs = keras.quantizers.fake_quant_with_min_max_vars(inputs, low, high)
     if bits == 8:
         return outputs
-    # Keras 3.15 drops num_bits when it is called with symbolic tensors.
+    # Keras 3.15 drops num_bits if it is called with symbolic tensors.
     operation = type(producer(outputs))(num_bits=bits)
     return operation(inputs, low, high)

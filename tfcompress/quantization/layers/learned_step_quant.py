@@ -1,4 +1,4 @@
-"""Activation ranges that are trained by their step."""
+"""Activation ranges with a trained step."""
 
 import keras
 import tensorflow as tf
@@ -11,12 +11,12 @@ from tfcompress.transforms.learned_step import round_to_step
 
 @keras.saving.register_keras_serializable("tfcompress")
 class LearnedStepQuant(FakeQuant):
-    """Rounds activations to evenly spaced levels whose distance is trained (LSQ).
+    """Rounds activations to evenly spaced levels with a trained step (LSQ).
 
         y = s round(clip(x / s, low, high))
 
     with the levels 0 to `2^bits - 1`, or `-2^(bits-1)` to `2^(bits-1) - 1` if the first
-    batch has a negative activation. Until a first batch was seen, `y = x`; it sets
+    batch has a negative activation. Before the first batch, `y = x`; the batch sets
     `s = 2 mean|x| / sqrt(high)`.
 
     Gradients: `dL/dx = dL/dy` between the lowest and the highest level, else 0;
@@ -27,7 +27,8 @@ class LearnedStepQuant(FakeQuant):
 
     Args:
         bits: 2 to 16.
-        sites: number of places that share the step; `call` takes the place as `site`.
+        sites: number of places that share the step; `call` takes the index of the place
+            as `site`.
 
     Attributes:
         step: variable `(1,)`, whose magnitude is `s`.
@@ -72,7 +73,7 @@ class LearnedStepQuant(FakeQuant):
         step = tf.abs(tf.convert_to_tensor(self.step.value))
         axes = tuple(range(len(inputs.shape)))
         num_sharing = tf.cast(tf.size(inputs[0]), tf.float32)
-        # The sum is over all, so that it has as many axes as the values.
+        # Summed over all axes, but with as many axes as the values.
         step = tf.reshape(step, [1] * len(axes))
         return round_to_step(inputs, step, *self._levels(), axes, num_sharing)
 
@@ -97,7 +98,7 @@ class LearnedStepQuant(FakeQuant):
         return tf.reduce_min(lows), tf.reduce_sum(totals), tf.reduce_sum(counts)
 
     def range(self):
-        """`(min, max)` as floats, or None if no batch was seen yet."""
+        """`(min, max)` as floats, or None before the first batch."""
         if not self.built or not self.seen.numpy().any():
             return None
         step = abs(float(self.step.numpy()[0]))

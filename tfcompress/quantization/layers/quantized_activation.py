@@ -8,11 +8,11 @@ from tfcompress.core.nouns import ActivationQuantizer
 
 @keras.saving.register_keras_serializable("tfcompress")
 class QuantizedActivation(keras.layers.Layer):
-    """Applies a `tfc.activations` quantizer to what it gets.
+    """Applies a `tfc.activations` quantizer to its inputs.
 
-    `tfc.strip` leaves the operations of Keras that compute the same, so files need no
-    custom operation. For evenly spaced levels there are `FakeQuant` and
-    `LearnedStepQuant`, which find their range themselves.
+    `tfc.strip` replaces it by Keras operations that compute the same, so files need no
+    custom operation. For evenly spaced levels, use `FakeQuant` and `LearnedStepQuant`,
+    which find their range themselves.
 
     Args:
         quantizer: a `tfc.activations` object or name.
@@ -39,7 +39,7 @@ class QuantizedActivation(keras.layers.Layer):
         return self.quantizer(inputs)
 
     def call_plain(self, inputs):
-        """The same as operations of Keras: what `tfc.strip` leaves behind."""
+        """The same as Keras operations, which replace the layer in `tfc.strip`."""
         return self.quantizer.forward(inputs)
 
     def compute_output_shape(self, input_shape):

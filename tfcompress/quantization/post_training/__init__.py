@@ -1,4 +1,4 @@
-"""Fewer bits without training."""
+"""Post-training quantization."""
 
 from tfcompress.core.nouns import Rounding
 from tfcompress.core.plugin import register

@@ -19,16 +19,16 @@ class AdaRound(Rounding):
 
         minimise  E‖zᵀ s q - xᵀ W‖² + λ Σ (1 - |2 h(v) - 1|^β)
 
-    with rows `z` as the quantized model feeds them and `x` as the exact one does. `β`
-    falls from 20 to 2 along a cosine, after a fifth of the steps without the second term;
-    in the end `h` is 0 or 1. The gradient is that of the formulas. The first term is
-    `tr(W̃ᵀ E[z zᵀ] W̃) - 2 tr(W̃ᵀ E[z xᵀ] W)` up to a constant, so that every step sees all
-    data; it is divided, for each output, by the error of rounding to the nearest, so that
-    one `λ` fits all layers. Activations behind the layer are left out of it.
+    where the quantized model feeds the layer rows `z` and the exact model rows `x`. The
+    first fifth of the steps has no second term; then `β` decreases from 20 to 2 along a
+    cosine, and in the end `h` is 0 or 1. The gradient is that of the formulas. The first
+    term is `tr(W̃ᵀ E[z zᵀ] W̃) - 2 tr(W̃ᵀ E[z xᵀ] W)` up to a constant, so every step uses
+    all data; for each output, it is divided by the error of rounding to nearest, so that
+    one `λ` suits all layers. Activations after the layer are not taken into account.
 
     Args:
-        iterations: steps of Adam.
-        learning_rate: of Adam.
+        iterations: number of steps of Adam.
+        learning_rate: learning rate of Adam.
         regularization: `λ`, for all inputs of an output together.
 
     Raises:
@@ -59,7 +59,7 @@ class AdaRound(Rounding):
         self.regularization = regularization
 
     def __call__(self, weight, scale, level, inputs=None):
-        """The rounded weights, all groups at once."""
+        """The rounded weights, for all groups at once."""
         floor = np.clip(np.floor(weight / scale), -level, level)
         fraction = np.clip(weight / scale - floor, 0.01, 0.99)
         start = -np.log((_HIGH - _LOW) / (fraction - _LOW) - 1)

@@ -1,4 +1,4 @@
-"""Cross-layer equalisation: channels that use the range of their layer alike."""
+"""Cross-layer equalisation: channels that use the range of their layer evenly."""
 
 import keras
 import numpy as np
@@ -44,35 +44,36 @@ _HOMOGENEOUS_FUNCTIONS = (keras.activations.linear, keras.activations.relu)
 
 
 @checked
-def equalize(model: BuiltModel(), replace_relu6: Flag() = False):
-    """Returns a plain copy of `model` that computes the same with evener channels.
+def equalize(model: BuiltModel(), replace_relu6: Flag() = False) -> keras.Model:
+    """Returns a plain copy of `model` with equalised channels and the same outputs.
 
     For each channel `i` between two layers, through activations with
     `f(s x) = s f(x)`, the first layer is divided and the second multiplied by
 
         s_i = sqrt(r1_i r2_i) / r2_i,    r1_i = max|W1_i|,    r2_i = max|W2_i|
 
-    over the weights that make and that read the channel, and the first layer's bias is
-    divided too. This goes round all pairs until no `s` differs from 1 by more than a
-    thousandth. Pairs are dense, convolution and depthwise layers that alone follow each
-    other, also through ReLU, leaky ReLU, pooling, zero padding and Flatten. Batch norm is
-    folded first. Call it before `tfc.quantize_activations`, whose ranges it would change.
+    over the weights that produce and that read the channel; the first layer's bias is
+    divided too. This is repeated for all pairs until no `s` differs from 1 by more than
+    0.001. Pairs are dense, convolution and depthwise layers that follow each other without
+    branches, also through ReLU, leaky ReLU, pooling, zero padding and Flatten. Batch norm
+    is folded first. Call it before `tfc.quantize_activations`, whose ranges it would
+    change.
 
-    What helps is a range of activations with one scale for all channels, and weights with
-    one scale for a layer; weights with a scale for each channel, as `tfc.export_tflite`
-    writes them, gain less.
+    It helps activations, whose range has one scale for all channels, and weights with one
+    scale per layer; weights with one scale per channel, as written by `tfc.export_tflite`,
+    gain less.
 
     Args:
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
-            Keras only; compressed models are stripped.
-        replace_relu6: ReLU6 is not homogeneous, so that pairs across it stay as they
-            are; True turns every ReLU6 into ReLU first, which changes outputs where
-            activations exceed 6.
+            only Keras; compressed models are stripped.
+        replace_relu6: ReLU6 is not homogeneous, so pairs across it are not changed; True
+            replaces every ReLU6 by ReLU first, which changes outputs if activations
+            exceed 6.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if the model has activation ranges, or is subclassed and cannot be
-            followed.
+        ValueError: if the model has activation ranges, or is subclassed and its graph
+            cannot be followed.
 
     Source: DFQ, cross-layer equalization: Nagel et al., "Data-Free Quantization Through
     Weight Equalization and Bias Correction" (2019), section 4.1 and appendix A.
@@ -88,8 +89,8 @@ def equalize(model: BuiltModel(), replace_relu6: Flag() = False):
     flat = folded(model)
     if has_ranges(flat):
         raise ValueError(
-            f"Model {model.name!r} has activation ranges, which equalisation would make "
-            "wrong: call it before tfc.quantize_activations."
+            f"Model {model.name!r} has activation ranges, which equalisation would "
+            "invalidate: call it before tfc.quantize_activations."
         )
     if replace_relu6:
         flat = rebuild(flat, _without_relu6)
@@ -145,11 +146,11 @@ def _is_homogeneous(layer):
 
 
 def _equalize_pair(first, second):
-    """Scales the channels between two layers; whether they were even already."""
+    """Scales the channels between two layers; returns whether they were even before."""
     made = to_matrix(first, first.kernel.numpy())
     read = to_matrix(second, second.kernel.numpy())
     channels = made.shape[0] * made.shape[2]
-    # (groups, places, channels of a group, outputs): every place reads every channel.
+    # (groups, positions, channels of a group, outputs): each position reads each channel.
     groups = read.shape[0]
     split = read.reshape(groups, -1, channels // groups, read.shape[2])
     made_range = np.abs(made).max(axis=1).ravel()

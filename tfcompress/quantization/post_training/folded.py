@@ -1,4 +1,4 @@
-"""The form that post-training methods work on."""
+"""The form of a model on which post-training methods work."""
 
 import keras
 
@@ -14,17 +14,17 @@ from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
 def folded(model):
     """A plain flat functional copy with batch norm folded into the layers before it.
 
-    What LoRA learned is added to the kernels.
+    LoRA updates are added to the kernels.
     """
     return apply_to_flat(plain_flat(model, "quantize"), FoldBatchNorm())
 
 
 def plain_flat(model, action):
-    """The same with batch norm as it is.
+    """A plain flat functional copy with unchanged batch norm.
 
     Args:
         model: a built model.
-        action: what is to be done with it, for errors and warnings.
+        action: what will be done with it, for errors and warnings.
     """
     flat = editable(strip(model), action)
     for layer in all_layers(flat):
@@ -35,7 +35,7 @@ def plain_flat(model, action):
 def matrix_layers(flat):
     """`{path: layer}` of the layers that multiply by a kernel matrix, each once.
 
-    They come in the order they run; layers inside others in the order of the walk.
+    They are in execution order; layers inside others are in the order of the walk.
     """
     operations = {id(node.operation): node.operation for node in Graph(flat).nodes}
     found = {}

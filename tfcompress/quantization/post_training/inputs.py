@@ -1,4 +1,4 @@
-"""What layers are fed, as the statistics that rounding their weights needs."""
+"""Statistics of the inputs of layers, as needed for rounding their weights."""
 
 import dataclasses
 
@@ -13,11 +13,11 @@ class Inputs:
     """Statistics of the rows that a kernel multiplies.
 
     Two models run side by side: the exact one feeds a layer rows `x`, the quantized one
-    rows `z`, which already have the errors of the layers before.
+    rows `z`, which already contain the errors of earlier layers.
 
     Attributes:
         exact_mean, mean: `E[x]` and `E[z]`, arrays `(groups, inputs)`.
-        moments: `E[z zᵀ]`, array `(groups, inputs, inputs)`; None if not asked for.
+        moments: `E[z zᵀ]`, array `(groups, inputs, inputs)`; None if not requested.
         cross: `E[z xᵀ]`, likewise.
     """
 
@@ -27,7 +27,7 @@ class Inputs:
     cross: np.ndarray | None = None
 
     def centered(self):
-        """The same without means: what is left for weights if a bias corrects means."""
+        """Statistics without means: what remains for weights if a bias corrects means."""
         moments, cross = self.moments.copy(), self.cross.copy()
         _add_outer(moments, -self.mean, self.mean)
         _add_outer(cross, -self.mean, self.exact_mean)
@@ -37,16 +37,16 @@ class Inputs:
 def measure(layer, exact, quantized, needs_moments, centered=False):
     """The `Inputs` of a layer.
 
-    Products are of float32, around the means of the first batch, so that features which
-    hardly change keep their variance; sums are of float64.
+    Products are computed in float32 around the means of the first batch, so that features
+    that hardly change keep their variance; sums are computed in float64.
 
     Args:
-        layer: one with a matrix.
-        exact: list of its inputs in the exact model, one a batch.
+        layer: a layer with a kernel matrix.
+        exact: list of its inputs in the exact model, one per batch.
         quantized: list of its inputs in the quantized model.
         needs_moments: whether to compute the second moments too.
-        centered: whether these leave out the means, as they do where a bias corrects
-            the means: `E[z zᵀ] - E[z] E[z]ᵀ` and `E[z xᵀ] - E[z] E[x]ᵀ`.
+        centered: whether these exclude the means, for use with a bias that corrects the
+            means: `E[z zᵀ] - E[z] E[z]ᵀ` and `E[z xᵀ] - E[z] E[x]ᵀ`.
     """
     around = [
         tf.reduce_mean(rows(layer, x[0]), 1, keepdims=True) for x in (exact, quantized)
@@ -73,6 +73,6 @@ def measure(layer, exact, quantized, needs_moments, centered=False):
 
 
 def _add_outer(matrices, columns, lines):
-    """Adds the outer products in place, without room for them."""
+    """Adds the outer products in place, without extra memory."""
     for i in range(matrices.shape[1]):
         matrices[:, i] += columns[:, i, None] * lines

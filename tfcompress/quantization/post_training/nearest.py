@@ -14,5 +14,5 @@ class Nearest(Rounding):
     """
 
     def __call__(self, weight, scale, level, inputs=None):
-        """The nearest whole numbers."""
+        """The nearest integers."""
         return np.clip(np.rint(weight / scale), -level, level)

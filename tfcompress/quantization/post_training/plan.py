@@ -1,4 +1,4 @@
-"""Which kernels get how many bits."""
+"""The number of bits for each kernel."""
 
 import keras
 
@@ -13,11 +13,11 @@ BITS = Integer(2, 8) | Rules(Integer(2, 8), "bits", "{'dense.*': 4}")
 
 
 def plan_bits(flat, bits, action):
-    """`{id(layer): bits}`; warns of kernels that were asked for and are not rounded.
+    """`{id(layer): bits}`; warns about requested kernels that are not rounded.
 
     Args:
         flat: a flat functional model.
-        bits: for all kernels, but depthwise ones get 8; or `{pattern: bits}`.
+        bits: bits of all kernels, except that depthwise ones get 8; or `{pattern: bits}`.
         action: the name of the function, for warnings.
     """
     found, refs = matrix_layers(flat), weight_refs(flat)
@@ -46,15 +46,15 @@ def plan_bits(flat, bits, action):
     warn_of(
         left,
         action + " left {layers} unchanged",
-        "It rounds kernels of Dense, EinsumDense, Conv1D, Conv2D and DepthwiseConv2D, with "
-        "channels last, that Keras has not quantized.",
+        "It rounds kernels of Dense, EinsumDense, Conv1D, Conv2D and DepthwiseConv2D with "
+        "channels last that are not already quantized by Keras.",
     )
     planned = {p: layer for p, layer in found.items() if id(layer.kernel) in asked}
     warn_of(
         {p: layer for p, layer in planned.items() if _fits_any_grid(layer)},
         action + " changed nothing of {layers}",
-        "Their kernels are zeros, or have one weight for each output channel, which its "
-        "scale holds exactly.",
+        "Their kernels are zero, or have one weight per output channel, which its scale "
+        "represents exactly.",
     )
     return {id(layer): asked[id(layer.kernel)] for layer in planned.values()}
 
@@ -65,6 +65,6 @@ def _fits_any_grid(layer):
 
 
 def path_of(ref):
-    """Of the layer that a weight counts for."""
+    """The path of the layer to which a weight belongs."""
     owners = ref.owners[1 : ref.owners.index(leaf_of(ref)) + 1]
     return "/".join(layer.name for layer in owners)

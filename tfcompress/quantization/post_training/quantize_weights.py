@@ -1,5 +1,6 @@
-"""Weights rounded to few bits without training."""
+"""Rounds weights to few bits without training."""
 
+import keras
 import numpy as np
 
 from tfcompress.core.cloning import rebuild
@@ -25,47 +26,48 @@ def quantize_weights(
     rounding: PlugIn(Rounding) = "nearest",
     scales: OneOf(*SCALES) = "output_mse",
     correct_bias: Flag() = True,
-):
-    """Returns a plain copy of `model` whose kernels lie on grids of few bits.
+) -> keras.Model:
+    """Returns a plain copy of `model` with kernels rounded to few bits.
 
-    Symmetric, with one step for each output channel and `2^(bits - 1) - 1` levels on each
-    side of zero. `tfc.export_tflite` finds the grids again and writes exactly these
-    integers, in int8 and int4 files. Layers are treated in the order they run, each with
-    the inputs that it gets behind the layers rounded before it; rounded activations
-    (`tfc.quantize_activations`, called before) count among these errors. Batch norm is
+    The grids are symmetric, with one step per output channel and `2^(bits - 1) - 1` levels
+    on each side of zero. `tfc.export_tflite` recovers the grids and writes exactly these
+    integers to int8 and int4 files. Layers are rounded in execution order, each for the
+    inputs that it gets after the layers rounded before it; these also contain the errors of
+    rounded activations, if `tfc.quantize_activations` was called before. Batch norm is
     folded first, and LoRA updates are added to their kernels.
 
-    Layers inside other layers are treated like all others. What is not rounded (such as
-    recurrent kernels, embeddings, transposed and separable convolutions), or rounded to
-    the nearest level because its inputs cannot be seen, a warning names.
+    Layers inside other layers are treated like all others. A warning names kernels that are
+    not rounded (such as recurrent kernels, embeddings, transposed and separable
+    convolutions), or only rounded to the nearest level because their inputs cannot be
+    recorded.
 
-    With `correct_bias` each bias makes good the mean error of its channel:
+    With `correct_bias`, each bias compensates for the mean error of its channel:
 
         b += E[x]ᵀ W - E[z]ᵀ W̃
 
-    over the rows `x` that the exact model feeds the layer and `z` that the quantized one
-    does. Rounding then only minds what is left, the deviations from the mean.
+    over the rows `x` that the exact model feeds the layer and the rows `z` that the
+    quantized model feeds it. Rounding then only considers the deviations from the mean.
 
     Args:
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
-            Keras only; compressed models are stripped.
+            only Keras; compressed models are stripped.
         bits: 2 to 8 for the kernels of dense and convolution layers and of `EinsumDense`
-            (attention has them inside); depthwise kernels get 8, as in int4 files. Or
-            `{pattern: bits}` with patterns as in `tfc.compress`; kernels without a
-            pattern stay as they are.
-        samples: an array, `{input name: array}` or a dataset of batches: some hundred
-            typical inputs. Without them there are `rounding="nearest"`, `scales="max"`
-            or `"mse"`, and `correct_bias=False`.
+            (which attention contains); depthwise kernels get 8, as in int4 files. Or
+            `{pattern: bits}` with patterns as in `tfc.compress`; kernels that match no
+            pattern are not changed.
+        samples: a few hundred typical inputs: an array, `{input name: array}` or a dataset
+            of batches. Without samples, only `rounding="nearest"`, `scales="max"` or
+            `"mse"`, and `correct_bias=False` are possible.
         rounding: a `Rounding` or its name: `"nearest"`, `"gptq"` or `"ada_round"`.
         scales: how a channel's step is chosen. `"max"`: the largest weight is the last
-            level. `"mse"` clips where that lessens the squared error of the weights,
+            level. `"mse"` clips if that reduces the squared error of the weights,
             `"output_mse"` that of the layer's outputs.
-        correct_bias: whether biases make good the mean error; layers without a bias
-            are left as they are.
+        correct_bias: whether biases compensate for the mean error; layers without a bias
+            are not changed.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if an argument is out of range, samples are missing or do not fit, or
+        ValueError: if an argument is out of range, samples are missing or do not match, or
             a pattern matches nothing.
 
     Source: bias correction: Nagel et al., "Data-Free Quantization Through Weight
@@ -107,7 +109,7 @@ def quantize_weights(
         warn_of(
             blind,
             "quantize_weights rounded the kernels of {layers} to the nearest levels",
-            "Their inputs cannot be seen: they do not run, or in a graph of their own.",
+            "Their inputs cannot be recorded: they do not run, or run in a separate graph.",
         )
     for pair in unseen.values():
         _round(*pair, plan, rounding, scales)
@@ -115,7 +117,7 @@ def quantize_weights(
 
 
 def _round(exact, layer, plan, rounding, scales, inputs=None):
-    """Rounds the kernel of a copied layer; what it was and what it is, as matrices."""
+    """Rounds a copied layer's kernel; returns it before and after, as matrices."""
     if inputs is None and rounding.needs_inputs:
         rounding = Nearest()
     if inputs is None and scales == "output_mse":

@@ -9,14 +9,14 @@ _SHARES = np.linspace(1.0, 0.3, 36)
 def channel_scales(weight, level, choice="max", moments=None):
     """The steps, array `(groups, 1, outputs)`.
 
-    `"max"`: `max|w| / level`. `"mse"`: of 36 values from all to 0.3 of that the one with
-    the least `Σ (s q - w)²`, where `q = clip(round(w / s), -level, level)`.
-    `"output_mse"`: likewise with the least `(s q - w)ᵀ E[z zᵀ] (s q - w)`, the error of
-    what the layer computes from its inputs `z`.
+    `"max"`: `max|w| / level`. `"mse"`: of 36 values from 1 to 0.3 times that, the one with
+    the smallest `Σ (s q - w)²`, where `q = clip(round(w / s), -level, level)`.
+    `"output_mse"`: likewise with the smallest `(s q - w)ᵀ E[z zᵀ] (s q - w)`, the error of
+    the layer's outputs for its inputs `z`.
 
     Args:
         weight: array `(groups, inputs, outputs)`.
-        level: the largest whole number.
+        level: the largest integer.
         choice: one of `SCALES`.
         moments: `E[z zᵀ]`, array `(groups, inputs, inputs)`.
 
@@ -34,7 +34,7 @@ def channel_scales(weight, level, choice="max", moments=None):
     if choice == "max":
         return largest
     if choice == "output_mse":
-        # Single precision tells steps apart, and is twice as fast.
+        # Single precision is enough to tell steps apart, and twice as fast.
         moments = moments.astype(np.float32)
     best, least = largest, np.full(largest.shape, np.inf)
     for share in _SHARES:

@@ -1,4 +1,4 @@
-"""A model and its compressed copy, run side by side one call after the other."""
+"""Runs a model and its compressed copy side by side, call by call."""
 
 import collections
 
@@ -15,19 +15,19 @@ from tfcompress.core.samples import checked_batches
 def run_side_by_side(model, copy, samples, layers, visit):
     """Runs both models on all samples and shows some layers before their first call.
 
-    Each call runs once on all batches, and what nothing reads any more is forgotten: the
-    cost is that of one run, however many layers are visited. Only a layer that holds
-    layers to visit runs again for each of them. Rounding of activations is left out of
-    `model`, and done in `copy`.
+    Each call runs once on all batches, and tensors are freed once nothing reads them any
+    more: the cost is that of one run, however many layers are visited. Only a layer that
+    contains layers to visit runs again for each of them. Activations are not rounded in
+    `model`, but are in `copy`.
 
     Args:
         model: a flat functional model.
         copy: the same with other weights, or fewer channels.
         samples: an array, or `{input name: array}`.
-        layers: those of `model` to show, also inside other layers. One that is not
-            called, or only in a graph of its own, is not shown.
+        layers: the layers of `model` to show, also inside other layers. A layer that is
+            not called, or only in a separate graph, is not shown.
         visit: called with the layer of `model`, that of `copy` and the lists of their
-            first inputs, one a batch; may change the weights of the copy's layer.
+            first inputs, one per batch; may change the weights of the copy's layer.
     """
     graphs, wanted = [Graph(model), Graph(copy)], {id(layer) for layer in layers}
     parts = checked_batches(model, samples)
@@ -72,12 +72,12 @@ def run_side_by_side(model, copy, samples, layers, visit):
 
 
 def _check_same_call(node, other):
-    """Raises unless two graphs have the same call at the same place."""
+    """Raises unless two graphs have the same call at the same position."""
     calls = [
         (type(n.operation).__name__, n.operation.name, n.index) for n in (node, other)
     ]
     is_layer = isinstance(node.operation, keras.Layer)
-    # Operations of Keras get other names in each graph.
+    # Keras operations get different names in each graph.
     if calls[0] != calls[1] and (is_layer or calls[0][::2] != calls[1][::2]):
         raise ValueError(
             f"Expected two models with the same calls in the same order, got {calls[0]} in "
@@ -86,7 +86,7 @@ def _check_same_call(node, other):
 
 
 def _visit_inside(nodes, runs, wanted, visit):
-    """Shows what is wanted inside a layer, in the order it runs."""
+    """Shows the requested layers inside a layer, in execution order."""
     pairs = zip(*(all_layers(node.operation) for node in nodes), strict=True)
     inside = {id(layer): (layer, copy) for layer, copy in pairs if id(layer) in wanted}
     if not inside:
@@ -101,7 +101,7 @@ def _visit_inside(nodes, runs, wanted, visit):
             [inputs for _, inputs in _calls(node, [layer], run)]
             for node, layer, run in zip(nodes, pair, runs, strict=True)
         ]
-        # Symbols of a graph, such as a loop that the layer compiles, have no values.
+        # Symbolic tensors, such as those in a loop that the layer compiles, have no values.
         if all(hasattr(tensor, "numpy") for run in fed for tensor in run):
             visit(*pair, *fed)
 

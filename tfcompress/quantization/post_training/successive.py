@@ -1,29 +1,29 @@
-"""One input's weights after the other, each error made good by the weights to come.
+"""Rounds weights input by input; later weights compensate for earlier errors.
 
-With `H = R Rᵀ`, where `R` is an upper triangle, the error `(q - w)ᵀ H (q - w)` of weights
-`q` in place of `w` is `‖Rᵀ q - y‖²` with `y = Rᵀ w`. Its row `i` has only the inputs up to
-`i`, so that the best weight for input `i`, all later ones still free, is
+With `H = R Rᵀ`, where `R` is upper triangular, the error `(q - w)ᵀ H (q - w)` of weights
+`q` in place of `w` is `‖Rᵀ q - y‖²` with `y = Rᵀ w`. Its row `i` involves only the inputs
+up to `i`, so the best weight for input `i`, with all later ones still free, is
 
     w_i = (y_i - Σ_{j<i} R_ji q_j) / R_ii
 
-and any other costs `R_ii² (q_i - w_i)²`. `1 / R_ii²` is the diagonal element of the inverse
-of `H` without the inputs before `i`.
+and any other weight costs `R_ii² (q_i - w_i)²`. `1 / R_ii²` is the diagonal element of the
+inverse of `H` without the inputs before `i`.
 """
 
 import numpy as np
 
 
 def factor(moments, damping):
-    """`R`, an upper triangle with `R Rᵀ = moments + damping I`, and the damping it took.
+    """Upper triangular `R` with `R Rᵀ = moments + damping I`, and the damping used.
 
-    Where rounding errors leave no factor, the damping is multiplied by 10 until there is.
+    If rounding errors leave no factor, the damping is multiplied by 10 until there is one.
 
     Args:
         moments: array `(groups, inputs, inputs)`.
         damping: array `(groups, 1, 1)`.
     """
     while True:
-        # Upside down, it is the factor that LAPACK makes.
+        # With reversed rows and columns, it is LAPACK's factor.
         damped = np.array(moments[:, ::-1, ::-1])
         np.einsum("gii->gi", damped)[:] += damping[..., 0]
         try:
@@ -48,7 +48,7 @@ def chosen(triangle, left, blocks, choose, begin=None):
     Args:
         triangle: `R`, array `(groups, inputs, inputs)`.
         left: `y`, array `(groups, inputs, outputs)`; written over.
-        blocks: slices of inputs whose sums are made at once.
+        blocks: slices of inputs whose sums are computed together.
         choose: `(i, w_i) -> q_i`, arrays `(groups, outputs)`.
         begin: called before each block with it and its best weights if none is chosen.
     """
@@ -68,7 +68,7 @@ def chosen(triangle, left, blocks, choose, begin=None):
 
 
 def even_blocks(size, block_size):
-    """Slices of `block_size`, the last of what is left.
+    """Slices of `block_size`; the last one may be shorter.
 
     >>> even_blocks(5, 2)
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]

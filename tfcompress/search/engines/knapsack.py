@@ -1,8 +1,10 @@
 """The choices that harm least by what each does alone, found exactly."""
 
+from tfcompress.core.kinds import OneOf, checked
 from tfcompress.core.nouns import SearchEngine
 from tfcompress.search.costs import costs_of
 from tfcompress.search.knapsack import choose
+from tfcompress.search.proxy import HARMS
 
 
 class Knapsack(SearchEngine):
@@ -10,26 +12,41 @@ class Knapsack(SearchEngine):
 
         minimise  Σ_d Ω_d(c_d)    subject to    MACs(c) <= limit,  bytes(c) <= limit
 
-    over all that can be chosen, with the harm `Ω_d(c)` of one choice alone: the squared
-    error of the outputs by their spread, with the statistics of batch normalisation
-    moved along. Multiply-accumulates are exact: the channels that a layer reads and
-    those that it makes count as a product, and so do they in the bytes of its kernel. The
-    sum is the least there is, or after a minute of solving the least that was found.
+    over all that can be chosen, with the harm `Ω_d(c)` of one choice alone. Of weights
+    `W` that the choice makes `W̃` it is, as in `tfc.mixed_precision`,
+
+        output_error:   Σ_o E‖f_o(x; W) - f_o(x; W̃)‖² / E‖f_o - E f_o‖²
+        score:          max(0, score(W) - score(W̃)); where it is equal, the output error
+        hessian_trace:  Σ_l tr(H_l) / n_l · ‖W̃_l - W_l‖²
+
+    with the statistics of batch normalisation moved along for the first two.
+    Multiply-accumulates are exact: the number of channels that a layer reads is
+    multiplied by the number that it makes, and so it is in the bytes of its kernel. The
+    sum is the smallest there is, or, after a minute of solving, the smallest found.
+
+    Args:
+        sensitivity: `"output_error"`, `"score"` or `"hessian_trace"`, which needs a
+            compiled model.
 
     Raises:
         TimeoutError: when it runs, if a minute is too short to find any solution.
 
-    Source: Yao et al., "HAWQ-V3" (2021), section 3.4, for bits by integer programming;
-    HALP: Shen et al., "Structural Pruning via Latency-Saliency Knapsack" (2022), for
-    channels (without the products).
+    Source: Dong et al., "HAWQ-V2" (2020), for the traces; Yao et al., "HAWQ-V3" (2021),
+    section 3.4, for bits by integer programming; HALP: Shen et al., "Structural Pruning
+    via Latency-Saliency Knapsack" (2022), for channels (without the products).
 
     Example:
-        >>> tfc.search.engines.Knapsack()
-        Knapsack()
+        >>> tfc.search.engines.Knapsack("score")
+        Knapsack(sensitivity='score')
     """
+
+    @checked
+    def __init__(self, sensitivity: OneOf(*HARMS) = "output_error"):
+        self.sensitivity = sensitivity
 
     def propose(self, study, limits):
         """The member with the least sum of harms."""
         rows = study.space.flat()
-        places = choose(study.harms(rows), costs_of(study.proxy, rows, limits))
+        harms = study.harms(rows, self.sensitivity)
+        places = choose(harms, costs_of(study.proxy, rows, limits))
         return None if places is None else study.space.member(places)

@@ -7,7 +7,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.function.Consumer;
 
-/** One thread for what would block the screen; answers come back on the main thread. */
+/** One thread for work that would block the screen; results return on the main thread. */
 final class Background {
   final ExecutorService executor;
   private final Handler main = new Handler(Looper.getMainLooper());
@@ -16,7 +16,7 @@ final class Background {
     executor = Executors.newSingleThreadExecutor(work -> new Thread(work, name));
   }
 
-  /** Does work; failures are told in words for the user. */
+  /** Does work; failures are described in words for the user. */
   <T> void run(Callable<T> work, Consumer<T> whenDone, Consumer<String> whenFailed) {
     executor.execute(
         () -> {

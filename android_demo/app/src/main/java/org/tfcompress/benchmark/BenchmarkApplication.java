@@ -16,7 +16,7 @@ import org.tfcompress.benchmark.core.History;
 import org.tfcompress.benchmark.core.MemorySource;
 import org.tfcompress.benchmark.core.Source;
 
-/** What outlives the screens: the models, the history and the benchmark that runs. */
+/** What outlives the screens: the models, the history and the running benchmark. */
 public class BenchmarkApplication extends Application {
   final Background files = new Background("files");
   private Runner runner;

@@ -23,7 +23,7 @@ import java.util.function.ToDoubleFunction;
 import org.tfcompress.benchmark.core.Comparison;
 import org.tfcompress.benchmark.core.Result;
 
-/** Models of one result or of several against a baseline among them. */
+/** Compares the models of one or several results with a baseline among them. */
 public final class CompareActivity extends Screen {
   private static final String FILES = "files";
   private static final String BASELINE = "baseline";
@@ -82,7 +82,7 @@ public final class CompareActivity extends Screen {
     load(this::comparisons, this::show);
   }
 
-  /** Null where there is nothing to compare: of failed runs and the baseline itself. */
+  /** Null if there is nothing to compare: for failed runs and the baseline itself. */
   private Comparison[] comparisons() {
     Comparison[] comparisons = new Comparison[runs.size()];
     for (int i = 0; i < comparisons.length; i++) {
@@ -213,7 +213,7 @@ public final class CompareActivity extends Screen {
     String words(double baselineValue, double value);
   }
 
-  /** A card of bars, unless no run knows the value. */
+  /** A card of bars, unless the value is unknown for all runs. */
   private void addBars(
       int title,
       String note,

@@ -20,7 +20,7 @@ import org.tfcompress.benchmark.core.Result;
 import org.tfcompress.benchmark.core.Run;
 import org.tfcompress.benchmark.core.Statistics;
 
-/** All that is known of one model in one result. */
+/** Everything that is known about one model in one result. */
 public final class DetailsActivity extends Screen {
   private static final String FILE = "file";
   private static final String INDEX = "index";
@@ -238,7 +238,7 @@ public final class DetailsActivity extends Screen {
     }
   }
 
-  /** NaN if not known. */
+  /** NaN if unknown. */
   private double thermal(Conditions conditions) {
     return conditions.thermalStatus < 0 ? Double.NaN : conditions.thermalStatus;
   }
@@ -248,7 +248,7 @@ public final class DetailsActivity extends Screen {
     return names[Math.min((int) status, names.length - 1)];
   }
 
-  /** A row with the first and the last value, unless they are not known. */
+  /** A row with the first and the last value, unless they are unknown. */
   private void addRange(
       ViewGroup card,
       List<Conditions> conditions,

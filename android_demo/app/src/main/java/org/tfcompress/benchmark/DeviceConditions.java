@@ -10,9 +10,9 @@ import android.os.SystemClock;
 import org.tfcompress.benchmark.core.Conditions;
 import org.tfcompress.benchmark.core.ConditionsSource;
 
-/** Heat and battery, as Android tells them. */
+/** Heat and battery, as reported by Android. */
 final class DeviceConditions implements ConditionsSource {
-  /** Android answers NaN to whoever asks for the headroom more often than once a second. */
+  /** Android returns NaN if the headroom is requested more often than once per second. */
   private static final long HEADROOM_PAUSE_MS = 1100;
 
   private final Context context;

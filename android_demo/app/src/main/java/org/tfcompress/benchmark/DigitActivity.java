@@ -10,7 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.tfcompress.benchmark.core.ModelFile;
 
-/** A digit is drawn, and all chosen models that can read one answer. */
+/** The user draws a digit, and all chosen models that can read digits answer. */
 public final class DigitActivity extends Screen {
   private static final String STROKES = "strokes";
 
@@ -32,7 +32,7 @@ public final class DigitActivity extends Screen {
     app().files.run(this::open, this::begin, this::showProblem);
   }
 
-  /** Pad and answers above each other, or side by side where the screen is wide. */
+  /** Pad and answers above each other, or side by side on wide screens. */
   private void split(LinearLayout layout) {
     boolean isWide =
         getResources().getConfiguration().orientation == Configuration.ORIENTATION_LANDSCAPE;
@@ -150,7 +150,7 @@ public final class DigitActivity extends Screen {
     super.onDestroy();
   }
 
-  /** On the thread that reads: not while it does. */
+  /** On the reading thread, so never during a reading. */
   private void close(DigitReader opened) {
     app().files.executor.execute(opened::close);
   }

@@ -12,7 +12,7 @@ import android.view.View;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A sheet to draw on with a finger. */
+/** An area to draw on with a finger. */
 public final class DigitPad extends View {
   private static final float RADIUS_DP = 16;
   private static final float STROKE = 0.09f;
@@ -42,7 +42,7 @@ public final class DigitPad extends View {
     setContentDescription(context.getString(R.string.draw_here));
   }
 
-  /** For each stroke, and as soon as restored ones have a size. */
+  /** Called for each stroke, and as soon as restored strokes have a size. */
   void setOnDrawn(Runnable action) {
     onDrawn = action;
   }
@@ -145,7 +145,7 @@ public final class DigitPad extends View {
     return INK_HEIGHT;
   }
 
-  /** Row by row, from 0 where nothing is drawn to 1. */
+  /** Row by row, from 0 (nothing drawn) to 1. */
   float[] ink() {
     int width = inkWidth();
     Bitmap bitmap = Bitmap.createBitmap(width, INK_HEIGHT, Bitmap.Config.ARGB_8888);

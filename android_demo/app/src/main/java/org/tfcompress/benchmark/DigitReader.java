@@ -12,22 +12,22 @@ import org.tfcompress.benchmark.core.Plan;
 import org.tfcompress.benchmark.core.Session;
 import org.tfcompress.benchmark.core.TensorSpec;
 
-/** Models that read a drawn digit; all of it happens on one thread. */
+/** Models that read a drawn digit; everything runs on one thread. */
 final class DigitReader implements AutoCloseable {
   private static final int NUM_DIGITS = 10;
   private static final int MAX_SIDE = 128;
 
-  /** Examples that tell how bright the pictures are that a model knows. */
+  /** Examples that show the brightness of the pictures a model was trained on. */
   private static final int NUM_EXAMPLES = 16;
 
-  /** What one model makes of a drawing. */
+  /** The answer of one model for a drawing. */
   static final class Answer {
     final String name;
     final int digit;
     final double share;
     final double latencyMs;
 
-    /** The exit that answered, from 1, of how many. */
+    /** The exit that answered, counted from 1, and the number of exits. */
     final int exit;
 
     final int numExits;
@@ -75,7 +75,7 @@ final class DigitReader implements AutoCloseable {
   private final List<Reading> readings = new ArrayList<>();
   private final List<Answer> problems = new ArrayList<>();
 
-  /** Opens those of the models that take one small grey picture and give ten numbers. */
+  /** Opens the models that take one small grey picture and return ten numbers. */
   DigitReader(Engine engine, Clock clock, Plan plan, List<ModelFile> models) {
     this.clock = clock;
     for (ModelFile model : models) {
@@ -106,7 +106,7 @@ final class DigitReader implements AutoCloseable {
         && outputs.get(0).count() == NUM_DIGITS;
   }
 
-  /** Of the square grey picture that a model takes; 0 if it takes something else. */
+  /** Side of the square grey picture that a model takes; 0 if it takes something else. */
   private static int side(List<TensorSpec> inputs) {
     int[] shape = inputs.get(0).shape();
     boolean isPicture = shape.length == 3 || (shape.length == 4 && shape[3] == 1);
@@ -114,7 +114,7 @@ final class DigitReader implements AutoCloseable {
     return isSquare && shape[1] <= MAX_SIDE ? shape[1] : 0;
   }
 
-  /** Models know pixels up to 1, 16 or 255: their examples tell. */
+  /** Models expect pixels up to 1, 16 or 255, as their examples show. */
   private static double brightest(ModelFile model, TensorSpec input) throws IOException {
     if (!model.hasEvaluation()) {
       return 1;
@@ -167,7 +167,7 @@ final class DigitReader implements AutoCloseable {
     return top;
   }
 
-  /** Of all probability: outputs that do not add up to 1 are logits. */
+  /** Share of the probability: outputs that do not sum to 1 are logits. */
   private static double share(float[] output, int index) {
     double sum = 0;
     double exponentials = 0;

@@ -19,7 +19,7 @@ import org.tfcompress.benchmark.core.Run;
 
 /** All results, newest first. */
 public final class HistoryActivity extends Screen {
-  /** An entry in words; medians of many runs take their time. */
+  /** An entry in words; computing medians of many runs takes time. */
   private static final class Row {
     final History.Entry entry;
     final String title;

@@ -35,7 +35,7 @@ public final class LineChart extends View {
             TypedValue.COMPLEX_UNIT_SP, TEXT_SP, getResources().getDisplayMetrics()));
   }
 
-  /** Milliseconds over x; the second line, such as maxima, may have no points. */
+  /** Milliseconds over x; the second line, such as maxima, may be empty. */
   void show(
       double[] xs,
       double[] milliseconds,
@@ -74,7 +74,7 @@ public final class LineChart extends View {
     drawLine(canvas, main, left, above, bottom, top, R.color.bar, 2);
   }
 
-  /** The smallest of 1, 2, 5 and 10 times a power of 10 with which the steps reach the maximum. */
+  /** The smallest of 1, 2, 5 and 10 times a power of 10 whose steps reach the maximum. */
   private static double step(double max) {
     double least = Math.max(max, 1e-9) / NUM_STEPS;
     double power = Math.pow(10, Math.floor(Math.log10(least)));
@@ -133,7 +133,7 @@ public final class LineChart extends View {
       double low = values[i];
       double high = low;
       boolean isFirst = i == 0;
-      // Points of one pixel become one stroke: there may be 100,000.
+      // Points of the same pixel become one stroke, since there may be 100,000.
       for (i++; i < values.length && left + across * (x[i] - x[0]) - at < 1; i++) {
         low = Math.min(low, values[i]);
         high = Math.max(high, values[i]);

@@ -16,7 +16,7 @@ import org.tfcompress.benchmark.core.Result;
 import org.tfcompress.benchmark.core.Run;
 import org.tfcompress.benchmark.core.Statistics;
 
-/** One run of a result file, and the numbers that it is compared by; NaN where not known. */
+/** One run of a result file, and the numbers to compare it by; NaN if unknown. */
 final class Measured {
   final File file;
   final Result result;
@@ -45,7 +45,7 @@ final class Measured {
     return runs;
   }
 
-  /** What is different between runs: the model, then how, then when it was measured. */
+  /** What distinguishes runs: the model, then how, then when it was measured. */
   static List<String> labels(Context context, List<Measured> all) {
     List<String> labels = new ArrayList<>();
     for (Measured one : all) {
@@ -81,7 +81,7 @@ final class Measured {
     return sortedMs.length == 0 ? Double.NaN : Statistics.percentile(sortedMs, percent);
   }
 
-  /** The peak where the kernel tells it, else what was in use after the runs. */
+  /** The peak if the kernel reports it, else the memory in use after the runs. */
   double addedBytes() {
     if (run.memory.peakAddedBytes() >= 0) {
       return run.memory.peakAddedBytes();
@@ -94,7 +94,7 @@ final class Measured {
     return run.accuracy.examples == 0 ? Double.NaN : run.accuracy.fraction();
   }
 
-  /** All timed runs took time, as a comparison needs it; a coarse clock may say 0. */
+  /** Whether all timed runs took time, as comparisons need; a coarse clock may return 0. */
   boolean isComparable() {
     return sortedMs.length > 0 && sortedMs[0] > 0;
   }

@@ -17,7 +17,7 @@ import org.tfcompress.benchmark.core.HashedFile;
 import org.tfcompress.benchmark.core.Manifest;
 import org.tfcompress.benchmark.core.ModelFile;
 
-/** Models in a folder: those of its manifest, and files .tflite that it does not name. */
+/** Models in a folder: those of its manifest, and other .tflite files. */
 final class ModelFolder {
   private static final String SUFFIX = ".tflite";
   private static final byte[] IDENTIFIER = "TFL3".getBytes(StandardCharsets.US_ASCII);
@@ -65,7 +65,7 @@ final class ModelFolder {
     return ModelFile.of(plain, HashedFile.of(file), new Folder(folder));
   }
 
-  /** Copies a model into the folder; there is either the whole file or none. */
+  /** Copies a model into the folder, as a whole file or not at all. */
   ModelFile add(String displayName, InputStream content) throws IOException {
     if (!folder.isDirectory() && !folder.mkdirs()) {
       throw new IOException("Cannot make the folder " + folder + " for models.");
@@ -130,7 +130,7 @@ final class ModelFolder {
     return file;
   }
 
-  /** Deletes a model, and what the manifest says of it. */
+  /** Deletes a model and its entry in the manifest. */
   void delete(ModelFile model) throws IOException {
     List<ModelFile> named = new ArrayList<>(ofManifest());
     if (named.removeIf(other -> other.name.equals(model.name))) {

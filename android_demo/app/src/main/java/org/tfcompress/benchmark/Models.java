@@ -13,7 +13,7 @@ import org.tfcompress.benchmark.core.Manifest;
 import org.tfcompress.benchmark.core.ModelFile;
 import org.tfcompress.benchmark.core.Source;
 
-/** All models that can be measured, by where they come from. */
+/** All models that can be measured, by origin. */
 final class Models {
   /** Where a model comes from. */
   enum Origin {
@@ -28,7 +28,7 @@ final class Models {
     }
   }
 
-  /** A model of the list. */
+  /** A model in the list. */
   static final class Entry {
     final Origin origin;
     final ModelFile model;
@@ -38,7 +38,7 @@ final class Models {
       this.model = model;
     }
 
-    /** Tells it from all others, from one start of the app to the next. */
+    /** Identifies it, also after the app is restarted. */
     String id() {
       return origin + "/" + model.name;
     }
@@ -48,7 +48,7 @@ final class Models {
     }
   }
 
-  /** What there is, and what could not be read. */
+  /** The models found, and what could not be read. */
   static final class Listing {
     final List<Entry> entries = new ArrayList<>();
     final List<String> problems = new ArrayList<>();

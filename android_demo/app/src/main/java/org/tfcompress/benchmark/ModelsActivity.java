@@ -20,7 +20,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.tfcompress.benchmark.core.ModelFile;
 
-/** The models that can be measured; here the app starts. */
+/** The models that can be measured; the first screen of the app. */
 public final class ModelsActivity extends Screen {
   static final String SELECTED = "selected";
   private static final int PICK = 1;

@@ -2,7 +2,7 @@ package org.tfcompress.benchmark;
 
 import org.tensorflow.lite.Delegate;
 
-/** A delegate of {@code NativeDelegates} as TFLite's Java API takes it. */
+/** A delegate of {@code NativeDelegates} in the form of TFLite's Java API. */
 final class NativeDelegate implements Delegate {
   final String name;
   private final long handle;

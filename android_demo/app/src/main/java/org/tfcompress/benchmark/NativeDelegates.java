@@ -1,9 +1,9 @@
 package org.tfcompress.benchmark;
 
 /**
- * TFLite delegates from C, by the handle that TFLite's {@code Delegate} gives.
+ * TFLite delegates from C, by the handle that TFLite's {@code Delegate} returns.
  *
- * <p>Each serves one interpreter and is destroyed after that is closed.
+ * <p>Each serves one interpreter and is destroyed after that interpreter is closed.
  */
 final class NativeDelegates {
   static {
@@ -12,12 +12,12 @@ final class NativeDelegates {
 
   private NativeDelegates() {}
 
-  /** What runs the operations that tfcompress writes; it is added before all others. */
+  /** The delegate for tfcompress's own operations; added before all others. */
   static native long createTfcompress();
 
   static native long createXnnpack(int numThreads);
 
-  /** Operations of the model before this delegate took some of them. */
+  /** Number of operations of the model before this delegate took some. */
   static native int numOperations(long handle);
 
   static native int numDelegated(long handle);

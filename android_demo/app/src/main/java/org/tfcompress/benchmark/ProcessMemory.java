@@ -11,8 +11,8 @@ import org.tfcompress.benchmark.core.MemorySource;
 /**
  * Resident memory of this process and its peak, as the kernel counts them, and Android's PSS.
  *
- * <p>The kernel keeps no peak of the PSS, and a peak can only be compared with what is counted
- * alike.
+ * <p>The kernel keeps no peak of the PSS, and a peak can only be compared with values counted in
+ * the same way.
  */
 final class ProcessMemory implements MemorySource {
   private static final String FORGET_PEAK = "5";
@@ -32,7 +32,7 @@ final class ProcessMemory implements MemorySource {
     try (FileWriter writer = new FileWriter(new File(folder, "clear_refs"))) {
       writer.write(FORGET_PEAK);
     } catch (IOException refused) {
-      // Some devices do not allow it; peakBytes() then knows only what exceeds the old peak.
+      // Some devices do not allow it; peakBytes() then only notices what exceeds the old peak.
     }
     oldPeakBytes = bytes("VmHWM:");
   }

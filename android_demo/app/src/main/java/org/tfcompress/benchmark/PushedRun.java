@@ -12,7 +12,7 @@ import org.tfcompress.benchmark.core.Manifest;
 import org.tfcompress.benchmark.core.ModelFile;
 import org.tfcompress.benchmark.core.Result;
 
-/** A run that a PC asked for: models, progress and result are files of a folder. */
+/** A run requested by a PC: models, progress and result are files in a folder. */
 final class PushedRun implements Runner.Destination {
   private static final String PROGRESS = "progress.json";
   private static final String RESULT = "result.json";
@@ -31,7 +31,7 @@ final class PushedRun implements Runner.Destination {
     this.history = history;
   }
 
-  /** The models of the manifest; what an earlier run left is removed. */
+  /** The models of the manifest; files of an earlier run are removed. */
   List<ModelFile> models() throws IOException {
     for (String name : new String[] {DONE, RESULT, PROGRESS}) {
       File old = new File(folder, name);
@@ -49,7 +49,7 @@ final class PushedRun implements Runner.Destination {
     try {
       AtomicFile.write(new File(folder, PROGRESS), progress + "\n");
     } catch (IOException full) {
-      // The result will say so, if that cannot be written either.
+      // If the result cannot be written either, it will report this.
     }
   }
 
@@ -81,7 +81,7 @@ final class PushedRun implements Runner.Destination {
     try {
       finish(new JsonObject().put("error", problem));
     } catch (IOException full) {
-      // Nothing more can be told; the PC stops waiting after a while.
+      // There is no way to report this; the PC stops waiting after a while.
     }
   }
 

@@ -6,7 +6,7 @@ import android.os.Bundle;
 import org.tfcompress.benchmark.core.JsonObject;
 import org.tfcompress.benchmark.core.Plan;
 
-/** Begins what a PC asks for by {@code adb shell am start}; README.md has the protocol. */
+/** Starts a run requested by {@code adb shell am start}; README.md has the protocol. */
 public final class RunActivity extends Activity {
   @Override
   protected void onCreate(Bundle saved) {
@@ -16,7 +16,7 @@ public final class RunActivity extends Activity {
     if (folder.matches("[A-Za-z0-9_-]+")) {
       begin(folder, plan);
     }
-    finish(); // of a wrong folder nothing can be told there: the PC stops waiting after a while
+    finish(); // a wrong folder cannot hold an error: the PC stops waiting after a while
   }
 
   private void begin(String folder, String text) {

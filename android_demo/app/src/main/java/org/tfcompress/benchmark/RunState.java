@@ -9,7 +9,7 @@ import org.tfcompress.benchmark.core.Plan;
 import org.tfcompress.benchmark.core.Progress;
 import org.tfcompress.benchmark.core.Run;
 
-/** A benchmark at one moment, as screens show it. */
+/** The state of a benchmark at one moment, as shown by screens. */
 final class RunState {
   enum Stage {
     IDLE,
@@ -25,15 +25,15 @@ final class RunState {
 
   final Stage stage;
 
-  /** Of all models; empty until they are found. */
+  /** Names of all models; empty until they are found. */
   final List<String> names;
 
   final Plan plan;
 
-  /** Of the models that are done. */
+  /** Runs of the models that are done. */
   final List<Run> runs;
 
-  /** Of the model after those. */
+  /** Phase of the model after those. */
   final Phase phase;
 
   final double fraction;

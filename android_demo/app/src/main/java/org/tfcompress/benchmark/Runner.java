@@ -20,9 +20,9 @@ import org.tfcompress.benchmark.core.Result;
 import org.tfcompress.benchmark.core.Run;
 
 /**
- * Runs benchmarks on a thread of its own, one at a time, whatever screens come and go.
+ * Runs benchmarks on a separate thread, one at a time, independently of screens.
  *
- * <p>All but the measuring and {@code takeCrash} happens on the main thread.
+ * <p>Everything except measuring and {@code takeCrash} happens on the main thread.
  */
 final class Runner {
   /** Finds the models to be measured. */
@@ -30,18 +30,18 @@ final class Runner {
     List<ModelFile> find() throws IOException;
   }
 
-  /** Where a result goes; all is called on the thread that measures. */
+  /** Receives a result; all methods are called on the measuring thread. */
   interface Destination {
     /** Before a model is opened. */
     default void begin(int index, int count, String name) {}
 
-    /** When all is measured. */
+    /** When everything is measured. */
     File save(Result result) throws IOException;
 
-    /** When it is saved, and another benchmark may begin. */
+    /** When it is saved and another benchmark may start. */
     default void end() {}
 
-    /** When there is no result or it cannot be saved, and another benchmark may begin. */
+    /** When there is no result or it cannot be saved, and another benchmark may start. */
     default void fail(String problem) {}
   }
 
@@ -51,7 +51,7 @@ final class Runner {
   private Cancellation cancellation = new Cancellation();
   private RunState state = RunState.NONE;
 
-  /** A marker file tells the next start of the app which model took this one down. */
+  /** A marker file tells the next start of the app which model crashed this one. */
   Runner(File marker) {
     this.marker = marker;
   }
@@ -112,7 +112,7 @@ final class Runner {
     }
   }
 
-  /** Stops at the next moment between two runs; what was measured is kept. */
+  /** Stops between the next two runs; finished measurements are kept. */
   void cancel() {
     cancellation.cancel();
   }
@@ -121,7 +121,7 @@ final class Runner {
     return cancellation.isCancelled();
   }
 
-  /** Which model ran when the app was last killed, told once; empty if none did. */
+  /** The model that ran when the app was last killed, returned once; empty if none did. */
   String takeCrash() {
     if (!marker.exists()) {
       return "";

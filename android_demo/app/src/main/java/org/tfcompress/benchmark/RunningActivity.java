@@ -12,7 +12,7 @@ import java.util.List;
 import org.tfcompress.benchmark.core.Plan;
 import org.tfcompress.benchmark.core.Run;
 
-/** Shows how far the benchmark is; the results follow by themselves. */
+/** Shows the progress of the benchmark, then its results. */
 public final class RunningActivity extends Screen {
   private final Runnable onChange = this::show;
   private List<String> namesShown = Collections.emptyList();

@@ -11,7 +11,7 @@ import android.widget.TextView;
 import java.util.concurrent.Callable;
 import java.util.function.Consumer;
 
-/** What all screens share: work off the main thread, dialogs, and pieces of layouts. */
+/** What all screens share: work off the main thread, dialogs, and parts of layouts. */
 abstract class Screen extends Activity {
   BenchmarkApplication app() {
     return BenchmarkApplication.of(this);
@@ -25,7 +25,7 @@ abstract class Screen extends Activity {
     getActionBar().setHomeActionContentDescription(R.string.back);
   }
 
-  /** Up is back: screens are reached by several ways, and none may be lost. */
+  /** Up means back, since screens are reached in several ways. */
   @Override
   public boolean onOptionsItemSelected(MenuItem item) {
     if (item.getItemId() == android.R.id.home) {
@@ -35,7 +35,7 @@ abstract class Screen extends Activity {
     return super.onOptionsItemSelected(item);
   }
 
-  /** Does work on the thread for files and shows its outcome, unless the screen is gone. */
+  /** Does work on the thread for files and shows the outcome, unless the screen is gone. */
   <T> void load(Callable<T> work, Consumer<T> show) {
     load(work, show, problem -> showProblem(R.string.not_done, problem));
   }

@@ -14,7 +14,7 @@ import java.util.function.DoubleFunction;
 import org.tfcompress.benchmark.core.Backend;
 import org.tfcompress.benchmark.core.Plan;
 
-/** How the chosen models are measured, all of it said before one of them is opened. */
+/** How the chosen models are measured, shown before any of them is opened. */
 public final class SettingsActivity extends Screen {
   private static final String PLAN = "plan";
   private static final double[] WARM_UP = {0, 1, 2, 5, 10, 20, 50, 100};
@@ -140,7 +140,7 @@ public final class SettingsActivity extends Screen {
         .build();
   }
 
-  /** Keeps what is chosen, and says how long it takes. */
+  /** Stores the choices, and shows how long the benchmark takes. */
   private void change() {
     Plan plan = plan();
     store.save(plan);

@@ -18,11 +18,11 @@ import org.tfcompress.benchmark.core.AtomicFile;
 import org.tfcompress.benchmark.core.Result;
 import org.tfcompress.benchmark.core.ResultCsv;
 
-/** Copies of results that the user shares, readable for the app that they are shared with. */
+/** Copies of results that the user shares, readable by the app they are shared with. */
 public final class SharedFiles extends ContentProvider {
   static final String AUTHORITY = "org.tfcompress.benchmark.shared";
 
-  /** As what results are shared. */
+  /** The format in which results are shared. */
   enum Format {
     JSON("application/json") {
       @Override
@@ -46,7 +46,7 @@ public final class SharedFiles extends ContentProvider {
     abstract String text(Result result);
   }
 
-  /** An intent that sends the results that runs belong to, each as one file. */
+  /** An intent that sends the results to which runs belong, each as one file. */
   static Intent intent(Context context, List<Measured> runs, Format format) throws IOException {
     ArrayList<Uri> uris = new ArrayList<>();
     for (File file : Measured.files(runs)) {
@@ -76,7 +76,7 @@ public final class SharedFiles extends ContentProvider {
     return folder;
   }
 
-  /** Only the last part of the address counts: no other folder can be reached. */
+  /** Only the last part of the URI is used, so no other folder can be reached. */
   private File file(Uri uri) throws FileNotFoundException {
     try {
       return new File(folder(getContext()), new File(uri.getLastPathSegment()).getName());

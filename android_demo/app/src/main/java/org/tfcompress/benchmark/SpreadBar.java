@@ -29,7 +29,7 @@ public final class SpreadBar extends View {
     show(Double.NaN, fraction, Double.NaN, R.color.bar);
   }
 
-  /** Without a line where low and high are NaN. */
+  /** Without a line if low and high are NaN. */
   void show(double lowFraction, double fraction, double highFraction, int colorResource) {
     low = lowFraction;
     value = fraction;

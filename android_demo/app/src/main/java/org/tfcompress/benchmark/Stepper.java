@@ -4,7 +4,7 @@ import android.view.View;
 import android.widget.TextView;
 import java.util.function.DoubleFunction;
 
-/** A row with a number of a list, and buttons for less and more: no input can be wrong. */
+/** A row with a number from a list, and buttons for less and more: no input can be wrong. */
 final class Stepper {
   private final TextView shown;
   private final View less;

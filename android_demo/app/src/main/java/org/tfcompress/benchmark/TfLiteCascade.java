@@ -22,10 +22,10 @@ import org.tfcompress.benchmark.core.TensorSpec;
 /**
  * A model with early exits in TFLite's interpreter: each sample runs until it may leave.
  *
- * <p>The file has a signature for each stage. Its answer has the stage's name; other tensors that
- * it makes are handed on as they are, by name, to later stages. The one output of this session is
- * the answer of the exit at which the sample left, in float32: exits of integer files have scales
- * of their own.
+ * <p>The file has one signature per stage. Its answer has the stage's name; its other outputs are
+ * passed on unchanged, by name, to later stages. The only output of this session is the answer of
+ * the exit at which the sample left, in float32, since the exits of integer files have different
+ * scales.
  */
 final class TfLiteCascade implements Session {
   private final Interpreter interpreter;
@@ -75,7 +75,7 @@ final class TfLiteCascade implements Session {
       for (String name : this.plan.stages) {
         stages.add(stage(name, tensors));
       }
-      // TFLite plans the memory of a stage when that first runs, which is not to be timed.
+      // TFLite plans the memory of a stage on its first run, which must not be timed.
       for (Stage stage : stages) {
         stage.run(interpreter);
       }
@@ -88,7 +88,7 @@ final class TfLiteCascade implements Session {
     initMs = (System.nanoTime() - start) / 1e6;
   }
 
-  /** The one input of the first stage, from which later ones may read too. */
+  /** The only input of the first stage, which later stages may read too. */
   private TensorSpec addInput(Map<String, ByteBuffer> tensors) {
     String stage = plan.stages.get(0);
     List<String> names = names(stage, interpreter::getSignatureInputs);
@@ -188,7 +188,7 @@ final class TfLiteCascade implements Session {
     return content.array();
   }
 
-  /** Of all stages. */
+  /** Sum over all stages. */
   @Override
   public Nodes nodes() {
     return TfLiteSession.nodes(delegates);

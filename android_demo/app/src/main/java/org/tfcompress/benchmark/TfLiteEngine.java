@@ -13,9 +13,9 @@ import org.tfcompress.benchmark.core.Plan;
 import org.tfcompress.benchmark.core.RuntimeInfo;
 import org.tfcompress.benchmark.core.Session;
 
-/** Runs models by TFLite's Java API, tfcompress's delegate first. */
+/** Runs models with TFLite's Java API, with tfcompress's delegate first. */
 final class TfLiteEngine implements Engine {
-  /** In a library of its own, which the app need not have. */
+  /** In a separate library, which the app may not have. */
   private static final String GPU_DELEGATE = "org.tensorflow.lite.gpu.GpuDelegate";
 
   @Override
@@ -23,7 +23,7 @@ final class TfLiteEngine implements Engine {
     return new RuntimeInfo("TFLite", TensorFlowLite.runtimeVersion(), "app");
   }
 
-  /** What this device and this build of the app can be asked for. */
+  /** The backends of this device and this build of the app. */
   static List<Backend> offered() {
     List<Backend> offered = new ArrayList<>();
     Collections.addAll(offered, Backend.XNNPACK, Backend.CPU);
@@ -64,7 +64,7 @@ final class TfLiteEngine implements Engine {
     }
   }
 
-  /** XNNPACK is not applied by TFLite's Java library itself, whatever its options say. */
+  /** TFLite's Java library does not apply XNNPACK itself, whatever its options are. */
   private static void addAll(List<Delegate> delegates, Plan plan)
       throws ReflectiveOperationException {
     delegates.add(NativeDelegate.tfcompress());

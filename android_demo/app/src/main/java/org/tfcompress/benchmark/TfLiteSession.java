@@ -30,7 +30,7 @@ final class TfLiteSession implements Session {
   private final List<TensorSpec> outputs = new ArrayList<>();
   private final ByteBuffer[] inputBuffers;
 
-  /** Makes the delegates of a session. */
+  /** Creates the delegates of a session. */
   interface DelegateFactory {
     void create() throws Exception;
   }
@@ -56,7 +56,7 @@ final class TfLiteSession implements Session {
     inputBuffers = new ByteBuffer[inputs.size()];
   }
 
-  /** Makes the delegates first, and the interpreter with them. */
+  /** Creates the delegates first, then the interpreter with them. */
   static Interpreter interpreter(
       byte[] content, Plan plan, List<Delegate> delegates, DelegateFactory factory)
       throws Exception {
@@ -139,7 +139,7 @@ final class TfLiteSession implements Session {
     return nodes(delegates);
   }
 
-  /** What delegates of {@code NativeDelegate} took, of all graphs. */
+  /** Number of operations in all graphs that each {@code NativeDelegate} took. */
   static Nodes nodes(List<Delegate> delegates) {
     int total = -1;
     Map<String, Integer> delegated = new LinkedHashMap<>();

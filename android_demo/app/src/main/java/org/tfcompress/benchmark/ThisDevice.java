@@ -5,7 +5,7 @@ import android.content.Context;
 import android.os.Build;
 import org.tfcompress.benchmark.core.Device;
 
-/** Says what device the app runs on. */
+/** Describes the device on which the app runs. */
 final class ThisDevice {
   private ThisDevice() {}
 
@@ -27,7 +27,7 @@ final class ThisDevice {
     return isNamed ? Build.MODEL : Build.MANUFACTURER + " " + Build.MODEL;
   }
 
-  /** Before Android 12 only the board is known. */
+  /** Before Android 12, only the board is known. */
   private static String soc() {
     if (Build.VERSION.SDK_INT < Build.VERSION_CODES.S) {
       return Build.HARDWARE;

@@ -2,13 +2,13 @@ package org.tfcompress.benchmark;
 
 import java.util.Locale;
 
-/** Numbers with units, as screens show them; a dash stands for what is not known. */
+/** Numbers with units, as screens show them; a dash stands for unknown values. */
 final class Units {
   static final String UNKNOWN = "–";
 
   private Units() {}
 
-  /** Three significant digits or so. */
+  /** About three significant digits. */
   static String ms(double milliseconds) {
     return ms(milliseconds, decimals(milliseconds));
   }
@@ -23,7 +23,7 @@ final class Units {
         : String.format(Locale.getDefault(), "%,." + decimals + "f", value);
   }
 
-  /** Decimals with which a column shows its smallest number well. */
+  /** Number of decimals that a column needs for its smallest number. */
   static int decimals(double smallest) {
     if (smallest < 0.1) {
       return 4;
@@ -31,7 +31,7 @@ final class Units {
     return smallest < 1 ? 3 : smallest < 10 ? 2 : smallest < 100 ? 1 : 0;
   }
 
-  /** In powers of 1000, as files are sized; −1 is not known. */
+  /** In powers of 1000, as usual for files; −1 is unknown. */
   static String bytes(long bytes) {
     if (bytes < 0) {
       return UNKNOWN;

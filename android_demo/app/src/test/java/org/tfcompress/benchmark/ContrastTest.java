@@ -10,7 +10,7 @@ import org.robolectric.RobolectricTestRunner;
 import org.robolectric.RuntimeEnvironment;
 import org.robolectric.annotation.Config;
 
-/** Text can be read: a contrast of 4.5 to 1 at least, as WCAG 2.1 asks for. */
+/** Text is readable: it has a contrast of at least 4.5 to 1, as required by WCAG 2.1. */
 @RunWith(RobolectricTestRunner.class)
 @Config(application = TestApplication.class, sdk = 34)
 public class ContrastTest {

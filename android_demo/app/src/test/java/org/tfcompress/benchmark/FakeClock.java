@@ -3,7 +3,7 @@ package org.tfcompress.benchmark;
 import java.util.concurrent.atomic.AtomicLong;
 import org.tfcompress.benchmark.core.Clock;
 
-/** Time that passes only while a fake model runs, or somebody sleeps. */
+/** Time that passes only while a fake model runs or something sleeps. */
 final class FakeClock implements Clock {
   private static final long START_MS = 1795896084000L; // 2026-11-28T20:01:24Z
 

@@ -21,7 +21,7 @@ import org.tfcompress.benchmark.core.Session;
 import org.tfcompress.benchmark.core.TensorSpec;
 
 /**
- * Plays models: what a file says after its first 8 bytes, as JSON, is what it does.
+ * Fakes models: the JSON after the first 8 bytes of a file says what it does.
  *
  * <p>The answer to a picture is ten times its mean; {@code wrong_every} spoils some of them.
  */
@@ -29,7 +29,7 @@ final class FakeEngine implements Engine {
   private final FakeClock clock;
   private final FakeMemory memory;
 
-  /** Counted down when a model reaches its {@code pause_at}; it goes on after {@code resume}. */
+  /** Counted down when a model reaches its {@code pause_at}; continues after {@code resume}. */
   final CountDownLatch paused = new CountDownLatch(1);
 
   final CountDownLatch resume = new CountDownLatch(1);

@@ -2,7 +2,7 @@ package org.tfcompress.benchmark;
 
 import org.tfcompress.benchmark.core.MemorySource;
 
-/** Memory of which fake models take what they say. */
+/** Memory of which fake models take the stated amount. */
 final class FakeMemory implements MemorySource {
   private long usedBytes = 60_000_000;
   private long peakBytes = usedBytes;

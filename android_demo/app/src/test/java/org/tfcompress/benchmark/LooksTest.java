@@ -25,7 +25,7 @@ import org.robolectric.annotation.Config;
 import org.robolectric.annotation.GraphicsMode;
 import org.tfcompress.benchmark.core.Plan;
 
-/** Each screen on each kind of phone, against pictures that a person has looked at. */
+/** Compares each screen on each kind of phone with pictures checked by a person. */
 @RunWith(ParameterizedRobolectricTestRunner.class)
 @GraphicsMode(GraphicsMode.Mode.NATIVE)
 @Config(application = TestApplication.class, sdk = 34)

@@ -13,10 +13,10 @@ import java.io.File;
 import java.io.FileOutputStream;
 import java.io.IOException;
 
-/** Draws windows and compares them with pictures that a person has looked at. */
+/** Draws windows and compares them with pictures checked by a person. */
 final class Pictures {
-  // Processors round colours in their own ways, each by one or two of 255. Text that moves by a
-  // pixel, or another colour of the theme, differs by far more.
+  // Processors round colours differently, by one or two of 255. Text that moves by a pixel, or
+  // another colour of the theme, differs by far more.
   static final int TOLERANCE = 8;
 
   private static final File REFERENCES = new File(System.getProperty("references"));
@@ -78,7 +78,7 @@ final class Pictures {
     return most;
   }
 
-  /** As much of a colour as is seen: one that is transparent has none. */
+  /** The visible part of a colour: none if it is transparent. */
   private static int channel(int color, int shift) {
     return ((color >> shift) & 255) * Color.alpha(color) / 255;
   }

@@ -14,7 +14,7 @@ import org.robolectric.RobolectricTestRunner;
 import org.robolectric.annotation.Config;
 import org.robolectric.annotation.GraphicsMode;
 
-/** What another processor may round is no difference, what a person would see is one. */
+/** Rounding by another processor is no difference, but what a person would see is. */
 @RunWith(RobolectricTestRunner.class)
 @GraphicsMode(GraphicsMode.Mode.NATIVE)
 @Config(application = TestApplication.class, sdk = 34)

@@ -47,7 +47,7 @@ public class RealTest {
     "BUNDLED/digits binary"
   };
 
-  /** One class loader for TFLite: a library cannot be loaded by two. */
+  /** One class loader for TFLite, since two cannot load the same library. */
   public static final class Runner extends RobolectricTestRunner {
     public Runner(Class<?> test) throws Exception {
       super(test);
@@ -61,7 +61,7 @@ public class RealTest {
     }
   }
 
-  /** The app itself, with models of a folder as its bundled ones. */
+  /** The app itself, with models from a folder as its bundled ones. */
   public static final class RealApplication extends BenchmarkApplication {
     @Override
     Source bundled() {
@@ -96,7 +96,7 @@ public class RealTest {
     return measured(plan, models);
   }
 
-  /** Python's LiteRT runs other kernels: int8 answers may differ by a step or two of 1/256. */
+  /** Python's LiteRT runs other kernels: int8 answers may differ by one or two steps of 1/256. */
   private static void assertRight(Run run) {
     assertEquals(run.model.name, "", run.error);
     assertEquals(360, run.agreement.examples);

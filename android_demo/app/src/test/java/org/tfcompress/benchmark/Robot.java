@@ -27,7 +27,7 @@ import org.robolectric.android.controller.ActivityController;
 import org.tfcompress.benchmark.core.ModelFile;
 import org.tfcompress.benchmark.core.Plan;
 
-/** Uses the app as a person does, and sees what is shown. */
+/** Uses the app like a person, and reads what is shown. */
 final class Robot {
   private Robot() {}
 
@@ -57,7 +57,7 @@ final class Robot {
     return open(screen, intent).get();
   }
 
-  /** Waits for what was begun in the background, and lets the screen show it. */
+  /** Waits for background work, and lets the screen show its result. */
   static void settle() {
     for (int i = 0; i < 5; i++) {
       drain(anyApp().files);
@@ -90,7 +90,7 @@ final class Robot {
     return app().runner().state().file;
   }
 
-  /** Waits until the benchmark that runs is over. */
+  /** Waits until the running benchmark is finished. */
   static void finishRun() {
     for (int i = 0; i < 2; i++) {
       drain(anyApp().runner().background);
@@ -177,7 +177,7 @@ final class Robot {
     throw new AssertionError("There is no \"" + text + "\" in: " + texts(screen));
   }
 
-  /** What is shown can be read, hit by a finger, and spoken. */
+  /** Checks that everything shown can be read, touched, and spoken. */
   static void assertUsable(Activity screen) {
     float least = 47.5f * screen.getResources().getDisplayMetrics().density;
     for (View view : views(screen)) {

@@ -13,8 +13,8 @@ import org.robolectric.annotation.Config;
 import org.tfcompress.benchmark.core.JsonObject;
 
 /**
- * The app on a phone that is a folder, for tests of the PC's side: starts what
- * {@code intent.json} asks for, until {@code stop} is there.
+ * The app on a phone that is a folder, for tests of the PC's side: starts what {@code intent.json}
+ * requests, until {@code stop} exists.
  */
 @RunWith(RealTest.Runner.class)
 @Config(application = ServedApp.ServedApplication.class, sdk = 34)

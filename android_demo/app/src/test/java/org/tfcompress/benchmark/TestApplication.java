@@ -12,7 +12,7 @@ import org.tfcompress.benchmark.core.Engine;
 import org.tfcompress.benchmark.core.MemorySource;
 import org.tfcompress.benchmark.core.Source;
 
-/** The app on a made-up phone, with a clock and models that do the same each time. */
+/** The app on a simulated phone, with a clock and models that always behave the same. */
 public final class TestApplication extends BenchmarkApplication {
   final FakeClock clock = new FakeClock();
   final FakeMemory memory = new FakeMemory();

@@ -285,7 +285,7 @@ public class UseTest {
     Activity results =
         open(CompareActivity.class, CompareActivity.intent(app(), file)).get();
     assertShows(results, "Failed in opening the model: unresolved custom op: tfc_dense");
-    // the baseline is the first that was measured
+    // the baseline is the first model that was measured
     assertEquals(1, ((Spinner) results.findViewById(R.id.baseline)).getSelectedItemPosition());
   }
 

@@ -17,7 +17,7 @@ import org.robolectric.annotation.GraphicsMode;
 import org.tfcompress.benchmark.core.Backend;
 import org.tfcompress.benchmark.core.Plan;
 
-/** Long screens down to their ends, on tall windows, and screens of tablets. */
+/** Long screens down to their ends, in tall windows, and screens of tablets. */
 @RunWith(RobolectricTestRunner.class)
 @GraphicsMode(GraphicsMode.Mode.NATIVE)
 @Config(application = TestApplication.class, sdk = 34, qualifiers = "w411dp-h1900dp-mdpi")

@@ -1,8 +1,8 @@
 package org.tfcompress.benchmark.core;
 
-/** How many answers are right, counted example by example. */
+/** How many answers are correct, counted example by example. */
 public final class Accuracy {
-  /** Of no example: not checked. */
+  /** Without examples: not checked. */
   public static final Accuracy NONE = new Accuracy(0, 0);
 
   public final int examples;
@@ -25,7 +25,7 @@ public final class Accuracy {
     return new Accuracy(examples + 1, correct + (top(output) == label ? 1 : 0));
   }
 
-  /** Right answers by examples. */
+  /** Correct answers divided by examples. */
   public double fraction() {
     return (double) correct / examples;
   }

@@ -1,13 +1,13 @@
 package org.tfcompress.benchmark.core;
 
-/** How near outputs are to those of Python's interpreter, summed up example by example. */
+/** How close outputs are to those of Python's interpreter, summed example by example. */
 public final class Agreement {
-  /** Of no example: not checked. */
+  /** Without examples: not checked. */
   public static final Agreement NONE = new Agreement(0, 0, 0, 0);
 
   public final int examples;
 
-  /** Examples whose largest output is at the same place. */
+  /** Number of examples whose largest output has the same index. */
   public final int sameTop1;
 
   /** The largest absolute difference. */
@@ -23,7 +23,7 @@ public final class Agreement {
     this.meanError = meanError;
   }
 
-  /** With one more example, of as many outputs as all others. */
+  /** With one more example, with the same number of outputs as all others. */
   public Agreement plus(float[] output, float[] reference) {
     if (output.length != reference.length) {
       throw new IllegalArgumentException(

@@ -5,11 +5,11 @@ import java.io.FileOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 
-/** Writes files that are either whole or not there; java.nio.file needs Android 8. */
+/** Writes files completely or not at all; java.nio.file needs Android 8. */
 public final class AtomicFile {
   private AtomicFile() {}
 
-  /** Writes a text in UTF-8, in place of an earlier file of that name. */
+  /** Writes a text in UTF-8, replacing an earlier file with this name. */
   public static void write(File file, String text) throws IOException {
     File temporary = File.createTempFile(".new", ".tmp", file.getAbsoluteFile().getParentFile());
     try {

@@ -3,7 +3,7 @@ package org.tfcompress.benchmark.core;
 import java.util.Arrays;
 import java.util.Locale;
 
-/** What runs the operations that tfcompress's own delegate does not take. */
+/** Runs the operations that tfcompress's own delegate does not take. */
 public enum Backend {
   CPU,
   XNNPACK,

@@ -3,7 +3,7 @@ package org.tfcompress.benchmark.core;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Measures models one after the other. */
+/** Measures models one after another. */
 public final class Benchmark {
   final Device device;
   final Engine engine;
@@ -25,10 +25,10 @@ public final class Benchmark {
   }
 
   /**
-   * Measures all models by one plan, on the calling thread.
+   * Measures all models with one plan, on the calling thread.
    *
-   * <p>A model that fails has its error in its run, beside what was measured before it. After a
-   * cancellation, or an interrupt of the thread, no other model is begun.
+   * <p>If a model fails, its run holds the error and what was measured before it. After a
+   * cancellation, or an interrupt of the thread, no other model is started.
    */
   public Result run(
       List<ModelFile> models, Plan plan, ProgressListener listener, Cancellation cancellation) {
@@ -47,7 +47,7 @@ public final class Benchmark {
     return new Result(startedAt, device, runtime, plan, runs);
   }
 
-  /** What is said of one model to a listener. */
+  /** Reports about one model to a listener. */
   static final class Report {
     private final int index;
     private final int count;

@@ -24,7 +24,7 @@ final class Bytes {
     return hexadecimal(digest().digest(content));
   }
 
-  /** Of what is left in the stream, which is read part by part and left open. */
+  /** Hash of the rest of the stream, which is read in parts and left open. */
   static String sha256(InputStream stream) throws IOException {
     MessageDigest digest = digest();
     byte[] part = new byte[1 << 16];

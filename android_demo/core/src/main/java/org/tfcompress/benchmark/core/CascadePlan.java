@@ -10,8 +10,8 @@ import java.util.List;
  * into a .tflite file.
  *
  * <p>A sample leaves at the first exit whose score by the rule is at least its threshold, otherwise
- * at the last. Scores are those of Python but for the last bit of exponentials and logarithms: only
- * a sample that lies on a threshold may leave elsewhere.
+ * at the last. Scores equal those of Python except for the last bit of exponentials and logarithms:
+ * only a sample exactly on a threshold may leave at another exit.
  */
 public final class CascadePlan {
   /** The name of the metadata. */
@@ -22,7 +22,7 @@ public final class CascadePlan {
 
   public final ExitRule rule;
 
-  /** The signatures of the file in order, each of which answers under its own name. */
+  /** The signatures of the file in order; the answer of each has its name. */
   public final List<String> stages;
 
   private final double[] thresholds;
@@ -42,7 +42,7 @@ public final class CascadePlan {
   }
 
   /**
-   * The plan in the bytes of a .tflite file.
+   * Reads the plan in the bytes of a .tflite file.
    *
    * @throws IllegalArgumentException if there is none, or the file is damaged
    */
@@ -71,7 +71,7 @@ public final class CascadePlan {
   /**
    * Whether a sample leaves at the last of the exits that it has reached.
    *
-   * @param answers what these exits answer, from the first on
+   * @param answers the answers of these exits, from the first on
    */
   public boolean leaves(List<float[]> answers) {
     int exit = Check.between(1, stages.size(), answers.size(), "Number of answers") - 1;
@@ -82,7 +82,7 @@ public final class CascadePlan {
     for (float[] answer : answers) {
       probabilities.add(hasSoftmax ? answer : softmax(answer));
     }
-    // Python compares what it computes in float32 in float32.
+    // Python compares float32 results in float32.
     return (float) rule.score(probabilities) >= (float) thresholds[exit];
   }
 

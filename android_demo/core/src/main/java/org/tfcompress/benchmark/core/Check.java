@@ -1,6 +1,6 @@
 package org.tfcompress.benchmark.core;
 
-/** Errors that say what came and what is expected. */
+/** Checks whose errors say what came and what is expected. */
 final class Check {
   private Check() {}
 

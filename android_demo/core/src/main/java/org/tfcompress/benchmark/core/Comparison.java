@@ -6,16 +6,16 @@ import java.util.Random;
 /**
  * How many times as long one model takes as another.
  *
- * <p>The ratio of the medians, with an interval of 95 % by the bootstrap: samples of each side are
- * drawn anew with replacement, and the interval holds the middle 95 % of the ratios that result
- * (percentile method). It tells of the spread within these runs; a device that was warmer for one
- * of the two shows in the conditions, not here.
+ * <p>The ratio of the medians, with a 95 % bootstrap interval: samples of each side are drawn again
+ * with replacement, and the interval holds the middle 95 % of the resulting ratios (percentile
+ * method). It describes the spread within these runs; a device that was warmer for one of the two
+ * shows in the conditions, not here.
  */
 public final class Comparison {
   private static final int RESAMPLES = 2000;
   private static final long SEED = 1;
 
-  /** Median of the candidate by median of the baseline. */
+  /** Median of the candidate divided by the median of the baseline. */
   public final double ratio;
 
   public final double lowRatio;
@@ -43,7 +43,7 @@ public final class Comparison {
         Statistics.percentile(ratios, 97.5));
   }
 
-  /** Whether the interval leaves out 1: the difference is more than the spread explains. */
+  /** Whether the interval excludes 1: the difference is more than the spread explains. */
   public boolean isBeyondSpread() {
     return lowRatio > 1 || highRatio < 1;
   }
@@ -56,7 +56,7 @@ public final class Comparison {
     return sorted;
   }
 
-  /** Counts how often each sample is drawn: what is sorted already need not be sorted again. */
+  /** Counts how often each sample is drawn, so that sorted samples need no further sorting. */
   private static double resampledMedian(double[] sorted, Random random) {
     int[] drawn = new int[sorted.length];
     for (int i = 0; i < sorted.length; i++) {

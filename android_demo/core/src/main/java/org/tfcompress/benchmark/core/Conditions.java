@@ -1,16 +1,16 @@
 package org.tfcompress.benchmark.core;
 
-/** The state of the device at one moment; what is not known is −1 or NaN. */
+/** The state of the device at one moment; unknown values are −1 or NaN. */
 public final class Conditions {
   public static final Conditions UNKNOWN = new Conditions(-1, Double.NaN, Double.NaN, Double.NaN);
 
-  /** Milliseconds since the run began. */
+  /** Milliseconds since the start of the run. */
   public final double atMs;
 
-  /** Of Android's PowerManager, from 0 (none) to 6 (shutdown). */
+  /** From Android's PowerManager, 0 (none) to 6 (shutdown). */
   public final int thermalStatus;
 
-  /** Of Android's PowerManager; 1 is where the device throttles severely. */
+  /** From Android's PowerManager; at 1 the device throttles severely. */
   public final double thermalHeadroom;
 
   public final double batteryCelsius;

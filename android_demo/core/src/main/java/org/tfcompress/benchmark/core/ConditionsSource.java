@@ -1,6 +1,6 @@
 package org.tfcompress.benchmark.core;
 
-/** Reads the state of the device. It is asked between runs, never in a timed one. */
+/** Reads the state of the device. It is called between runs, never during a timed one. */
 public interface ConditionsSource {
   ConditionsSource UNKNOWN = () -> Conditions.UNKNOWN;
 

@@ -1,20 +1,20 @@
 package org.tfcompress.benchmark.core;
 
-/** The machine that models are measured on. */
+/** The machine on which models are measured. */
 public final class Device {
   /** Either {@code "android"} or {@code "host"}. */
   public final String kind;
 
   public final String name;
 
-  /** System on a chip; empty if not known. */
+  /** System on a chip; empty if unknown. */
   public final String soc;
 
   public final String system;
   public final String abi;
   public final int numCores;
 
-  /** −1 if not known. */
+  /** −1 if unknown. */
   public final long memoryBytes;
 
   public Device(

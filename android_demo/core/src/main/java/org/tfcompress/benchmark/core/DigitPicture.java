@@ -3,9 +3,9 @@ package org.tfcompress.benchmark.core;
 /**
  * Makes the small picture that a model of digits reads from a large drawn one.
  *
- * <p>The strokes are cut out, centred in a square, and each pixel of the small picture is the mean
- * of the block that it covers, parts of pixels by their area: sampling single pixels would lose
- * thin strokes.
+ * <p>The strokes are cut out and centred in a square, and each pixel of the small picture is the
+ * mean of the block that it covers, with partly covered pixels weighted by area: sampling single
+ * pixels would lose thin strokes.
  */
 public final class DigitPicture {
   private DigitPicture() {}
@@ -14,7 +14,7 @@ public final class DigitPicture {
    * Shrinks a drawing.
    *
    * @param ink row by row, 0 where nothing is drawn
-   * @param size of the result, whose sides are equal
+   * @param size side of the square result
    * @param margin pixels of the result that stay empty on each side: 4 of 28 in MNIST, 0 of 8 in
    *     the digits of scikit-learn
    * @return row by row, in the unit of {@code ink}

@@ -64,7 +64,7 @@ public enum ElementType {
     }
   }
 
-  /** Writes a value: whole numbers to the nearest, ties to even, within the type's range. */
+  /** Writes a value; integers are rounded to nearest, ties to even, within the type's range. */
   void put(ByteBuffer content, int index, double value) {
     switch (this) {
       case FLOAT32:

@@ -8,8 +8,8 @@ public interface Engine {
    * Makes a model ready to run.
    *
    * @param content the bytes of the .tflite file, whose hash is verified
-   * @throws Exception with a message for the user if it cannot be opened so; the other models of
-   *     the benchmark go on
+   * @throws Exception with a message for the user if it cannot be opened; the benchmark continues
+   *     with the other models
    */
   Session open(byte[] content, Plan plan) throws Exception;
 }

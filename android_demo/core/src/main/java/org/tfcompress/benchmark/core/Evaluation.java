@@ -5,8 +5,8 @@ import java.util.Arrays;
 /**
  * Examples with labels, reference outputs or both.
  *
- * <p>Examples are {@code x} or {@code x_test}, labels {@code y} or {@code y_test}, and what
- * Python's interpreter answered is {@code outputs} of the reference.
+ * <p>Examples are {@code x} or {@code x_test}, labels {@code y} or {@code y_test}, and the answers
+ * of Python's interpreter are {@code outputs} of the reference.
  */
 public final class Evaluation {
   private final NpyArray examples;

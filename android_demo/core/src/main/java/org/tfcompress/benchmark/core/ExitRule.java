@@ -4,7 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 
-/** How sure a network with early exits is of its answer; {@code tfc.dynamic.exit_rules}. */
+/** How confident a network with early exits is; see {@code tfc.dynamic.exit_rules}. */
 public enum ExitRule {
   /** The highest probability, max p. */
   CONFIDENCE {
@@ -18,7 +18,7 @@ public enum ExitRule {
     }
   },
 
-  /** One minus the entropy's share of its maximum, 1 + Σ p ln p / ln C for C classes. */
+  /** One minus the normalised entropy, 1 + Σ p ln p / ln C for C classes. */
   ENTROPY {
     @Override
     double score(List<float[]> probabilities) {
@@ -31,7 +31,7 @@ public enum ExitRule {
     }
   },
 
-  /** How many exits before this one gave the same answer without a break. */
+  /** How many consecutive exits just before this one gave the same answer. */
   PATIENCE {
     @Override
     double score(List<float[]> probabilities) {
@@ -45,7 +45,7 @@ public enum ExitRule {
   };
 
   /**
-   * The score of the last of some exits: a sample leaves from a threshold on.
+   * The score of the last of some exits: a sample leaves if it reaches the threshold.
    *
    * @param probabilities of each exit so far
    */

@@ -5,11 +5,12 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 
 /**
- * A table of a flatbuffer; places that lie outside of it are an error.
+ * A table of a flatbuffer; offsets outside of it are an error.
  *
- * <p>A table begins with the distance back to its list of fields, which holds its own size in
- * bytes, the table's, and where each field is in the table, 0 if it was left out. Texts, vectors
- * and other tables are distances forward. Format: https://flatbuffers.dev/internals/
+ * <p>A table begins with the distance back to its list of fields. The list holds its own size in
+ * bytes, the size of the table, and the offset of each field in the table, 0 if it was left out.
+ * Texts, vectors and other tables are distances forward. Format:
+ * https://flatbuffers.dev/internals/
  */
 final class FlatTable {
   private final ByteBuffer buffer;
@@ -79,7 +80,7 @@ final class FlatTable {
     return found + unsigned(buffer, found) + Integer.BYTES;
   }
 
-  /** Where a field is; 0 if it was left out. */
+  /** The offset of a field; 0 if it was left out. */
   private long find(int field) {
     int entry = 2 * Short.BYTES + Short.BYTES * field;
     boolean isKnown = entry + Short.BYTES <= small(fields);

@@ -6,7 +6,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.util.Arrays;
 
-/** A file and what its content must be. */
+/** A file and the size and hash that its content must have. */
 public final class HashedFile {
   /** Stands for no file. */
   public static final HashedFile NONE = new HashedFile();
@@ -35,7 +35,7 @@ public final class HashedFile {
     this.sizeBytes = sizeBytes;
   }
 
-  /** A file that lies directly in a folder, as it is now. */
+  /** A file directly in a folder, with its current content. */
   public static HashedFile of(File file) throws IOException {
     try (InputStream stream = new FileInputStream(file)) {
       return new HashedFile(file.getName(), Bytes.sha256(stream), file.length());
@@ -46,7 +46,7 @@ public final class HashedFile {
     return !path.isEmpty();
   }
 
-  /** The content, or an {@code IOException} if it is not what it must be. */
+  /** The content, or an {@code IOException} if its size or hash is wrong. */
   byte[] read(Source source) throws IOException {
     byte[] content;
     try (InputStream stream = source.open(path)) {

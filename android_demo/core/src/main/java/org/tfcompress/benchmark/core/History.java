@@ -10,13 +10,13 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 
-/** Results of the past, one file each in a folder. */
+/** Past results, one file each in a folder. */
 public final class History {
   private static final String SUFFIX = ".json";
 
   private final File folder;
 
-  /** A history in a folder, which is made if it is not there. */
+  /** A history in a folder, which is created if it does not exist. */
   public History(File folder) throws IOException {
     if (!folder.isDirectory() && !folder.mkdirs()) {
       throw new IOException("Cannot make the folder " + folder + " for results.");
@@ -24,7 +24,7 @@ public final class History {
     this.folder = folder;
   }
 
-  /** Adds a result; the file is whole or not there, and no other is touched. */
+  /** Adds a result, completely or not at all; no other file is changed. */
   public synchronized File save(Result result) throws IOException {
     String name = result.startedAt.replaceAll("[^0-9TZ+.-]", "-");
     File file = new File(folder, name + SUFFIX);
@@ -35,7 +35,7 @@ public final class History {
     return file;
   }
 
-  /** All results, newest first; files that cannot be read are listed with what is wrong. */
+  /** All results, newest first; unreadable files are listed with what is wrong. */
   public List<Entry> list() throws IOException {
     File[] files =
         folder.listFiles((parent, name) -> name.endsWith(SUFFIX) && !name.startsWith("."));
@@ -70,7 +70,7 @@ public final class History {
   public static final class Entry implements Comparable<Entry> {
     public final File file;
 
-    /** What is wrong with the file; empty if it is whole. */
+    /** What is wrong with the file; empty if it is intact. */
     public final String problem;
 
     private final Result result;
@@ -103,8 +103,8 @@ public final class History {
     }
 
     /**
-     * Whether each of some words, in upper or lower case, occurs in the file's name, the date, the
-     * device, the backend or the name of a model.
+     * Whether each of some words, ignoring case, occurs in the file's name, the date, the device,
+     * the backend or the name of a model.
      */
     public boolean matches(String words) {
       String text = searched().toLowerCase(Locale.ROOT);

@@ -6,11 +6,11 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * An object of JSON whose values are asked for by type.
+ * A JSON object whose values are read by type.
  *
- * <p>What is missing or of another type raises an {@code IllegalArgumentException} that names the
- * place, such as {@code result.runs[2].samples_ms}. Numbers that are not known are NaN in Java and
- * null in JSON.
+ * <p>A missing value, or one of another type, raises an {@code IllegalArgumentException} that names
+ * the place, such as {@code result.runs[2].samples_ms}. Unknown numbers are NaN in Java and null in
+ * JSON.
  */
 public final class JsonObject {
   private final Map<String, Object> values;
@@ -158,7 +158,7 @@ public final class JsonObject {
     throw wrong(key, "a list");
   }
 
-  /** Refuses what is of another format or version, naming both. */
+  /** Refuses other formats and versions, naming both. */
   public void checkFormat(String format, int version) {
     if (!format.equals(values.get("format"))) {
       throw wrong("format", '"' + format + '"');

@@ -9,8 +9,8 @@ import java.util.Map;
  * Reads strict JSON (RFC 8259) into maps, lists, strings, booleans, {@code Long}, {@code Double}
  * and null.
  *
- * <p>Android's org.json and the one for the desktop differ in order, leniency and numbers; what is
- * tested on one would not be what runs on the other.
+ * <p>Android's org.json and the one for the desktop differ in order, leniency and numbers, so tests
+ * on one would not cover the other.
  */
 final class JsonParser {
   private static final int MAX_DEPTH = 64;

@@ -4,7 +4,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 
-/** Writes JSON with two spaces for each level, and lists of plain values on one line. */
+/** Writes JSON with two spaces per level, and lists of plain values on one line. */
 final class JsonWriter {
   private final StringBuilder text = new StringBuilder();
 

@@ -1,8 +1,8 @@
 package org.tfcompress.benchmark.core;
 
-/** Latency in one stretch of a sustained run. */
+/** Latency in one interval of a sustained run. */
 public final class LatencyBin {
-  /** Begin, in milliseconds since the run began. */
+  /** Start, in milliseconds since the start of the run. */
   public final double atMs;
 
   public final int count;

@@ -1,9 +1,8 @@
 package org.tfcompress.benchmark.core;
 
 /**
- * Resident bytes before a model is opened, after its runs, and at most, and after the runs the
- * share of the process (PSS), in which pages that several processes use count in part; −1 if not
- * known.
+ * Resident bytes before a model is opened, after its runs, and at the peak; and after the runs the
+ * proportional set size (PSS), in which shared pages count in part; −1 if unknown.
  */
 public final class Memory {
   public static final Memory UNKNOWN = new Memory(-1, -1, -1, -1);
@@ -20,7 +19,7 @@ public final class Memory {
     this.pssBytes = pssBytes;
   }
 
-  /** What opening and running the model added at most; −1 if not known. */
+  /** The most that opening and running the model added; −1 if unknown. */
   public long peakAddedBytes() {
     return beforeBytes < 0 || peakBytes < 0 ? -1 : Math.max(peakBytes - beforeBytes, 0);
   }

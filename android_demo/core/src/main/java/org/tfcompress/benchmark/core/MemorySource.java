@@ -1,6 +1,6 @@
 package org.tfcompress.benchmark.core;
 
-/** Reads how much memory the process uses; −1 where that is not known. */
+/** Reads how much memory the process uses; −1 if unknown. */
 public interface MemorySource {
   MemorySource UNKNOWN =
       new MemorySource() {
@@ -23,13 +23,13 @@ public interface MemorySource {
         }
       };
 
-  /** Begins a new peak, where the system can. */
+  /** Resets the peak, if the system can. */
   void forgetPeak();
 
   long usedBytes();
 
   long peakBytes();
 
-  /** The share of the process, where pages that several use count in part. May take a while. */
+  /** The proportional set size, in which shared pages count in part. May take a while. */
   long pssBytes();
 }

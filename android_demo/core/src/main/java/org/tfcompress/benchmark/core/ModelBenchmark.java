@@ -3,7 +3,7 @@ package org.tfcompress.benchmark.core;
 import java.io.IOException;
 import java.util.concurrent.CancellationException;
 
-/** Measures one model: what was measured before an error or a cancellation stays. */
+/** Measures one model; results from before an error or a cancellation are kept. */
 final class ModelBenchmark {
   private static final double REPORT_MS = 100;
   private static final double CONDITIONS_MS = 5000;
@@ -56,7 +56,7 @@ final class ModelBenchmark {
     void run() throws Exception;
   }
 
-  /** One model that breaks, even one out of memory, must not take the results of others along. */
+  /** A model that fails, even out of memory, must not lose the results of others. */
   private void guard(Step step) {
     try {
       step.run();
@@ -115,7 +115,7 @@ final class ModelBenchmark {
     }
   }
 
-  /** Runs of a model with several exits go through the data, all others read the same. */
+  /** Models with several exits run on all data in turn, others always on the same input. */
   private void setExamples(Session session) throws IOException {
     for (int i = 0; i < session.inputs().size(); i++) {
       session.setInput(i, session.inputs().get(i).example());

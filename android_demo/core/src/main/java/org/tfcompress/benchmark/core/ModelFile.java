@@ -6,7 +6,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 
-/** A .tflite file, and optionally data and reference outputs to check its answers with. */
+/** A .tflite file, optionally with data and reference outputs to check its answers. */
 public final class ModelFile {
   public final String name;
   public final HashedFile file;
@@ -16,10 +16,10 @@ public final class ModelFile {
   /** {@code .npz} with {@code x}, and labels {@code y} if they are known. */
   public final HashedFile data;
 
-  /** {@code .npz} with {@code outputs}, what Python's interpreter answers to {@code x}. */
+  /** {@code .npz} with {@code outputs}, the answers of Python's interpreter to {@code x}. */
   public final HashedFile reference;
 
-  /** Names of the classes; empty if they have none. */
+  /** Names of the classes; empty if unknown. */
   public final List<String> labels;
 
   private final Source source;

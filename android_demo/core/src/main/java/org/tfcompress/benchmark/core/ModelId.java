@@ -1,6 +1,6 @@
 package org.tfcompress.benchmark.core;
 
-/** Which model a run measured. */
+/** Identifies the model that a run measured. */
 public final class ModelId {
   public final String name;
   public final String sha256;

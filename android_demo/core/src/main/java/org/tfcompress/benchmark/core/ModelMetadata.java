@@ -3,7 +3,7 @@ package org.tfcompress.benchmark.core;
 import java.nio.charset.StandardCharsets;
 
 /**
- * What a .tflite model says beside its graph: texts under names.
+ * Metadata of a .tflite model: texts with names.
  *
  * <p>Format: tensorflow/compiler/mlir/lite/schema/schema.fbs, {@code Model.metadata}.
  */
@@ -25,9 +25,9 @@ public final class ModelMetadata {
   }
 
   /**
-   * Of the bytes of a .tflite file.
+   * Reads the metadata in the bytes of a .tflite file.
    *
-   * @throws IllegalArgumentException if it is no such file or damaged; the other methods too
+   * @throws IllegalArgumentException if it is not such a file, or damaged; the other methods too
    */
   public static ModelMetadata of(byte[] content) {
     int end = MARK + TFLITE.length();
@@ -56,7 +56,7 @@ public final class ModelMetadata {
     return model.table(BUFFERS, buffer).text(DATA);
   }
 
-  /** The first entry of that name; −1 if there is none. */
+  /** The first entry with this name; −1 if there is none. */
   private int find(String name) {
     for (int i = 0; i < model.count(METADATA); i++) {
       if (model.table(METADATA, i).text(NAME).equals(name)) {

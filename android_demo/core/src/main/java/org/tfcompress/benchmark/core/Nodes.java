@@ -8,7 +8,7 @@ import java.util.Map;
 public final class Nodes {
   public static final Nodes UNKNOWN = new Nodes(-1, Collections.emptyMap());
 
-  /** −1 if not known. */
+  /** −1 if unknown. */
   public final int total;
 
   /** Number of nodes by name of delegate. */

@@ -8,7 +8,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * An array of a .npy file: C order, little endian, a type of {@link ElementType}.
+ * An array from a .npy file: C order, little endian, a type of {@link ElementType}.
  *
  * <p>Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  */

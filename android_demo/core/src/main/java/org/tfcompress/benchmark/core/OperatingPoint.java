@@ -2,16 +2,16 @@ package org.tfcompress.benchmark.core;
 
 /** One way to run a network, and what it costs on average. */
 public final class OperatingPoint {
-  /** What to do, such as {@code {"width": 0.5}} or the {@code thresholds} of a cascade. */
+  /** How to run it, such as {@code {"width": 0.5}} or the {@code thresholds} of a cascade. */
   public final JsonObject setting;
 
-  /** Multiply-accumulates of a sample. */
+  /** Multiply-accumulates per sample. */
   public final double macs;
 
-  /** Fraction of right answers. */
+  /** Fraction of correct answers. */
   public final double accuracy;
 
-  /** Time of a sample; NaN if it was not measured. */
+  /** Time per sample; NaN if it was not measured. */
   public final double latencyMs;
 
   private OperatingPoint(JsonObject setting, double macs, double accuracy, double latencyMs) {

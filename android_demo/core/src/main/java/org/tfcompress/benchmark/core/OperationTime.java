@@ -1,6 +1,6 @@
 package org.tfcompress.benchmark.core;
 
-/** What all operations of one kind take in one run of a model. */
+/** The time of all operations of one kind in one run of a model. */
 public final class OperationTime {
   public final String operation;
   public final int count;

@@ -2,7 +2,7 @@ package org.tfcompress.benchmark.core;
 
 /** How models are measured. It is checked when it is built. */
 public final class Plan {
-  /** Timed runs end here even where {@code seconds} are not over: samples are kept in memory. */
+  /** Timed runs end here even before {@code seconds}, since samples are kept in memory. */
   public static final int MAX_SAMPLES = 100_000;
 
   public final Backend backend;
@@ -11,10 +11,10 @@ public final class Plan {
   /** Runs before the timed ones. */
   public final int warmUp;
 
-  /** Timed runs at least. */
+  /** Minimum number of timed runs. */
   public final int runs;
 
-  /** Timed seconds at least. */
+  /** Minimum duration of the timed runs, in seconds. */
   public final double seconds;
 
   public final double coolDownSeconds;
@@ -32,7 +32,7 @@ public final class Plan {
     checksAccuracy = builder.checksAccuracy;
   }
 
-  /** A builder that begins with this plan. */
+  /** A builder that starts from this plan. */
   public Builder toBuilder() {
     return new Builder()
         .backend(backend)
@@ -70,7 +70,7 @@ public final class Plan {
         .build();
   }
 
-  /** A plan in the making: one thread of XNNPACK, 5 runs to warm up, 50 and half a second timed. */
+  /** Defaults: one thread of XNNPACK, 5 warm-up runs, at least 50 runs and half a second timed. */
   public static final class Builder {
     private Backend backend = Backend.XNNPACK;
     private int numThreads = 1;

@@ -13,7 +13,7 @@ public final class PolicyTable {
 
   private static final int VERSION = 1;
 
-  /** The cheapest first; none costs more than one as accurate. */
+  /** The cheapest first; none costs more than another of at least the same accuracy. */
   public final List<OperatingPoint> points;
 
   private PolicyTable(List<OperatingPoint> points) {
@@ -21,9 +21,9 @@ public final class PolicyTable {
   }
 
   /**
-   * Reads a file of {@code Policy.save}.
+   * Reads a file written by {@code Policy.save}.
    *
-   * @throws IllegalArgumentException if it is no such table
+   * @throws IllegalArgumentException if it is not such a table
    */
   public static PolicyTable parse(String text) {
     JsonObject json = JsonObject.parse(text, "policy");
@@ -49,17 +49,17 @@ public final class PolicyTable {
   /**
    * The most accurate point within a budget.
    *
-   * <p>With level = min(battery, headroom) below {@code comfortable}, multiply-accumulates may be
+   * <p>If level = min(battery, headroom) is below {@code comfortable}, multiply-accumulates may be
    * at most cheapest + level / comfortable · (dearest − cheapest): an empty battery or a hot device
-   * runs the cheapest point, which is never refused for that.
+   * runs the cheapest point, which is never refused for that reason.
    *
-   * @param latencyMs at most, of a sample; or {@code NO_LIMIT}
-   * @param macs at most, of a sample; or {@code NO_LIMIT}
-   * @param battery from 0, empty, to 1
-   * @param headroom from 0, about to throttle, to 1, cool: {@code 1 - min(1, h)} of Android's
+   * @param latencyMs upper limit per sample; or {@code NO_LIMIT}
+   * @param macs upper limit per sample; or {@code NO_LIMIT}
+   * @param battery charge from 0 (empty) to 1 (full)
+   * @param headroom from 0 (about to throttle) to 1 (cool): {@code 1 - min(1, h)} for Android's
    *     {@code PowerManager.getThermalHeadroom}
-   * @param comfortable from 0 to 1, the level from which nothing is saved
-   * @throws IllegalArgumentException if no point meets a limit; says the smallest
+   * @param comfortable from 0 to 1, the level from which on nothing is saved
+   * @throws IllegalArgumentException if no point meets a limit; the message gives the smallest
    */
   public OperatingPoint choose(
       double latencyMs, double macs, double battery, double headroom, double comfortable) {

@@ -1,6 +1,6 @@
 package org.tfcompress.benchmark.core;
 
-/** How far a benchmark is. */
+/** Progress of a benchmark. */
 public final class Progress {
   /** Counted from 0. */
   public final int modelIndex;
@@ -9,7 +9,7 @@ public final class Progress {
   public final String modelName;
   public final Phase phase;
 
-  /** Of the phase that is done, from 0 to 1. */
+  /** Finished fraction of the phase, from 0 to 1. */
   public final double fraction;
 
   /** The latest run; NaN before the first. */

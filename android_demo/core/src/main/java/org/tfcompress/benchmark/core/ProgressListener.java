@@ -1,10 +1,10 @@
 package org.tfcompress.benchmark.core;
 
-/** Hears of a benchmark, on the thread that runs it. */
+/** Is notified of progress, on the thread that runs the benchmark. */
 public interface ProgressListener {
   ProgressListener NONE = progress -> {};
 
-  /** At the begin of each phase, and ten times a second at most within it. */
+  /** At the start of each phase, and at most ten times per second within it. */
   void onProgress(Progress progress);
 
   /** A model is done, with or without an error. */

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 
-/** What a benchmark measured on one device, as {@code result.schema.json} describes it. */
+/** Results of a benchmark on one device, as described by {@code result.schema.json}. */
 public final class Result {
   private static final String FORMAT = "tfcompress-benchmark";
   private static final int VERSION = 1;

@@ -5,9 +5,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A result as CSV (RFC 4180): a line of names, then one line a run; unknown cells are empty.
+ * A result as CSV (RFC 4180): a line of names, then one line per run; unknown cells are empty.
  *
- * <p>Without a run there is no line at all.
+ * <p>Without runs, there are no lines.
  */
 public final class ResultCsv {
   private static final String[] SAMPLED = {

@@ -5,12 +5,12 @@ import java.util.Collections;
 import java.util.List;
 import java.util.function.Function;
 
-/** What was measured of one model. Numbers that are not known are NaN. */
+/** Measurements of one model. Unknown numbers are NaN. */
 public final class Run {
   public final ModelId model;
   public final double initMs;
 
-  /** Of the first run, which is one of the warm-up. */
+  /** Time of the first run, which is part of the warm-up. */
   public final double firstMs;
 
   public final Memory memory;
@@ -21,10 +21,10 @@ public final class Run {
   public final Agreement agreement;
   public final List<LatencyBin> sustained;
 
-  /** Whether the user stopped it; {@code error} says where, and what was measured stays. */
+  /** Whether the user stopped it; {@code error} says where, and measurements are kept. */
   public final boolean isCancelled;
 
-  /** Why not all was measured; empty if all was. */
+  /** Why some measurements are missing; empty if none are. */
   public final String error;
 
   private final double[] warmUpMs;
@@ -56,7 +56,7 @@ public final class Run {
     return samplesMs.clone();
   }
 
-  /** Whether there are timed runs, so that {@code statistics} can be asked for. */
+  /** Whether there are timed runs, so that {@code statistics} can be called. */
   public boolean hasSamples() {
     return samplesMs.length > 0;
   }
@@ -120,7 +120,7 @@ public final class Run {
     return changed;
   }
 
-  /** A run in the making: nothing is known but the model. */
+  /** Builds a run; at first only the model is known. */
   public static final class Builder {
     private final ModelId model;
     public double initMs = Double.NaN;

@@ -3,7 +3,7 @@ package org.tfcompress.benchmark.core;
 import java.util.Arrays;
 import java.util.List;
 
-/** The library that runs models, and what called it. */
+/** The library that runs models, and its caller. */
 public final class RuntimeInfo {
   private static final List<String> RUNNERS = Arrays.asList("app", "shell", "python");
 

@@ -5,23 +5,23 @@ import java.util.List;
 
 /** A model that is ready to run, on one thread at a time. */
 public interface Session extends AutoCloseable {
-  /** From the file's bytes to a model that is ready. */
+  /** Time from the file's bytes to a model that is ready. */
   double initMs();
 
   List<TensorSpec> inputs();
 
   List<TensorSpec> outputs();
 
-  /** Sets what the next runs read, in little endian, as {@code inputs().get(index)} says. */
+  /** Sets what the next runs read, in little endian, as in {@code inputs().get(index)}. */
   void setInput(int index, byte[] content);
 
-  /** Runs the model once: nothing but this is timed. */
+  /** Runs the model once; only this is timed. */
   void run();
 
-  /** What the last run wrote. */
+  /** An output of the last run. */
   byte[] output(int index);
 
-  /** Exits at which a run may end: where there are several, its time depends on what it reads. */
+  /** Number of exits; if there are several, the time of a run depends on its input. */
   default int numExits() {
     return 1;
   }
@@ -35,7 +35,7 @@ public interface Session extends AutoCloseable {
     return Nodes.UNKNOWN;
   }
 
-  /** What each kind of operation takes; empty where the runtime does not tell. */
+  /** Time of each kind of operation; empty if the runtime does not report it. */
   default List<OperationTime> profile() {
     return Collections.emptyList();
   }

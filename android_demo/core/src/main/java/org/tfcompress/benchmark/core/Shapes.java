@@ -6,7 +6,7 @@ import java.util.Arrays;
 final class Shapes {
   private Shapes() {}
 
-  /** The product of the sizes, if so many elements have fewer than 2^31 bytes. */
+  /** The product of the sizes, if this many elements have fewer than 2^31 bytes. */
   static int checkedCount(int[] shape, int elementBytes) {
     long count = 1;
     for (int size : shape) {

@@ -3,15 +3,15 @@ package org.tfcompress.benchmark.core;
 import java.util.Arrays;
 
 /**
- * What raw samples say.
+ * Statistics of raw samples.
  *
- * <p>Percentiles lie on straight lines between sorted samples, at rank p/100 · (n − 1) counted from
- * 0, the default of numpy.percentile. The standard deviation divides by n, the default of
+ * <p>Percentiles are interpolated linearly between sorted samples, at rank p/100 · (n − 1) counted
+ * from 0, the default of numpy.percentile. The standard deviation divides by n, the default of
  * numpy.std.
  *
  * <p>An outlier is further from the median than 3.5 · 1.4826 · MAD, where MAD is the median of the
- * distances from the median; where it is 0, 1.2533 · the mean distance stands for 1.4826 · MAD
- * (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). They are counted, never dropped.
+ * distances from the median; if it is 0, 1.2533 · the mean distance replaces 1.4826 · MAD (Iglewicz
+ * and Hoaglin, How to Detect and Handle Outliers, 1993). Outliers are counted, never dropped.
  */
 public final class Statistics {
   private static final double OUTLIER = 3.5;
@@ -61,7 +61,7 @@ public final class Statistics {
     return sorted;
   }
 
-  /** A percentile of samples that are sorted, one at least. */
+  /** A percentile of sorted samples, at least one. */
   public static double percentile(double[] sorted, double percent) {
     double rank = percent / 100 * (sorted.length - 1);
     int below = (int) rank;

@@ -10,8 +10,8 @@ import java.util.Random;
 /**
  * Shape, type and quantization of an input or output.
  *
- * <p>Quantized whole numbers q stand for scale · (q − zero point); a scale of 0 means that they
- * stand for themselves.
+ * <p>Quantized integers q stand for scale · (q − zero point); a scale of 0 means that they stand
+ * for themselves.
  */
 public final class TensorSpec {
   public final String name;
@@ -42,7 +42,7 @@ public final class TensorSpec {
     return count() * type.sizeBytes;
   }
 
-  /** Real numbers that the bytes of a tensor stand for. */
+  /** The real numbers represented by the bytes of a tensor. */
   public float[] dequantized(byte[] content) {
     if (content.length != sizeBytes()) {
       throw new IllegalArgumentException(
@@ -57,7 +57,7 @@ public final class TensorSpec {
     return values;
   }
 
-  /** The bytes of a tensor that stands for real numbers, rounded and clipped as in NumPy. */
+  /** The bytes of a tensor for real numbers, rounded and clipped as in NumPy. */
   public byte[] quantized(double[] values) {
     if (values.length != count()) {
       throw new IllegalArgumentException(
@@ -72,7 +72,7 @@ public final class TensorSpec {
     return content;
   }
 
-  /** Bytes to time a model with: normal reals, uniform quantized numbers, otherwise zeros. */
+  /** Bytes for timing a model: normal reals, uniform quantized numbers, otherwise zeros. */
   public byte[] example() {
     Random random = new Random(0);
     byte[] content = new byte[sizeBytes()];

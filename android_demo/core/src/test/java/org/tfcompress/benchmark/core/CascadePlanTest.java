@@ -11,7 +11,7 @@ import java.util.Collections;
 import java.util.List;
 import org.junit.Test;
 
-/** On the file that Python's tests read too: tests/dynamic/phone_cases.py writes it. */
+/** With the file that Python's tests also read, written by tests/dynamic/phone_cases.py. */
 public class CascadePlanTest {
   private static final String PLAN =
       "{\"rule\":\"%s\",\"thresholds\":%s,\"stages\":%s,\"outputs\":\"%s\"}";

@@ -3,7 +3,7 @@ package org.tfcompress.benchmark.core;
 import org.junit.runner.Result;
 import org.junit.runner.notification.RunListener;
 
-/** Says how many tests ran, which a quiet build does not. */
+/** Prints how many tests ran, which a quiet build does not. */
 public final class Counts extends RunListener {
   @Override
   public void testRunFinished(Result result) {

@@ -2,7 +2,7 @@ package org.tfcompress.benchmark.core;
 
 import static org.junit.Assert.assertThrows;
 
-/** What errors say. */
+/** The messages of errors. */
 final class Errors {
   private Errors() {}
 

@@ -5,7 +5,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** The result of result-1.json: one model measured whole, one stopped, one that failed. */
+/** The result of result-1.json: one model measured completely, one stopped, one failed. */
 final class Examples {
   private Examples() {}
 

@@ -1,6 +1,6 @@
 package org.tfcompress.benchmark.core;
 
-/** Time that passes only when it is told to. */
+/** Time that only passes on request. */
 final class FakeClock implements Clock {
   private long nanoseconds = 7_000_000;
 

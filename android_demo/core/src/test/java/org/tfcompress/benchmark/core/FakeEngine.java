@@ -6,7 +6,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.function.IntToDoubleFunction;
 
-/** A model that answers with its input and takes as long as it is told to. */
+/** A model that answers with its input and takes a given time. */
 final class FakeEngine implements Engine {
   final FakeClock clock;
 

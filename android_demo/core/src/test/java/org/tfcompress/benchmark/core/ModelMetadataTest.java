@@ -41,7 +41,7 @@ public class ModelMetadataTest {
         Errors.of(() -> ModelMetadata.of(new byte[] {-1, 0, 0, 0, 'T', 'F', 'L', '3'})));
   }
 
-  /** 1 if the entry is found, 0 if not, −1 if the file is refused; all else is an error. */
+  /** 1 if the entry is found, 0 if not, −1 if the file is refused; otherwise an error. */
   private static int outcome(byte[] content) {
     try {
       ModelMetadata metadata = ModelMetadata.of(content);

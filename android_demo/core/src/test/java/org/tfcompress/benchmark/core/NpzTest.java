@@ -8,7 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import org.junit.Test;
 
-/** Of files that numpy.savez and numpy.savez_compressed wrote. */
+/** With files written by numpy.savez and numpy.savez_compressed. */
 public class NpzTest {
   private static NpyArray array(String name) throws IOException {
     return Npz.read(Resources.bytes("arrays.npz")).get(name);

@@ -6,7 +6,7 @@ import static org.junit.Assert.assertTrue;
 import java.io.IOException;
 import org.junit.Test;
 
-/** On the files that Python's tests read too: tests/dynamic/phone_cases.py writes them. */
+/** With the files that Python's tests also read, written by tests/dynamic/phone_cases.py. */
 public class PolicyTableTest {
   private static PolicyTable table() throws IOException {
     return PolicyTable.parse(Resources.text("policy-1.json"));

@@ -11,7 +11,7 @@ import org.junit.Test;
 public class ResultTest {
   private static final String GOLDEN = "result-1.json";
 
-  /** Python's tests read the same file. What is written now lies in target/ to compare with. */
+  /** Python's tests read the same file. The newly written one is in target/ for comparison. */
   @Test
   public void whatItWritesStaysAsItIs() throws IOException {
     String text = Examples.result().toJson();

@@ -1,0 +1,139 @@
+"""The recipes that come with the package reach what they promise."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+import tfcompress as tfc
+from tfcompress.tflite.describe import describe
+
+L = keras.layers
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """A trained network, the data, and a folder for files."""
+    keras.utils.set_random_seed(0)
+    train, test = tfc.datasets.load("digits")
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            L.Conv2D(32, 3, padding="same", use_bias=False, name="conv1"),
+            L.BatchNormalization(momentum=0.9, name="norm1"),
+            L.ReLU(name="relu1"),
+            L.Conv2D(64, 3, 2, padding="same", use_bias=False, name="conv2"),
+            L.BatchNormalization(momentum=0.9, name="norm2"),
+            L.ReLU(name="relu2"),
+            L.Flatten(name="flatten"),
+            L.Dense(256, activation="relu", name="hidden"),
+            L.Dense(10, activation="softmax", name="head"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(*train, epochs=10, batch_size=64, verbose=0)
+    return model, train, test
+
+
+class Made:
+    """A file, what it was made by, and how right it is."""
+
+    def __init__(self, export, result, test):
+        self.path, self.result = export.path, result
+        self.size_bytes = export.size_bytes
+        with tfc.Interpreter(self.path) as interpreter:
+            self.accuracy = np.mean(interpreter.run(test[0]).argmax(-1) == test[1])
+
+
+@pytest.fixture(scope="session")
+def made(digits, tmp_path_factory):
+    """A function of a recipe's name; "" is the float32 file of the network itself."""
+    model, train, test = digits
+
+    @functools.cache
+    def make(name):
+        folder = tmp_path_factory.mktemp(name or "dense")
+        if not name:
+            path = folder / "dense.tflite"
+            return Made(tfc.export_tflite(model, path, samples=test[0]), None, test)
+        keras.utils.set_random_seed(0)
+        result = tfc.Recipe.named(name).run(model, train, folder)
+        return Made(result.exports[-1], result, test)
+
+    return make
+
+
+# At most so many points of accuracy are lost.
+LOST = {
+    "binary": 2,
+    "distil_into_half": 1,
+    "half_the_file": 1,
+    "microcontroller_256kb": 1,
+    "quarter_the_file": 1,
+    "smallest_download": 2,
+    "twice_as_fast": 1,
+    "use_them_all": 2,
+}
+# At most such a part of the float32 file is left.
+BYTES = {
+    "binary": 1 / 20,
+    "distil_into_half": 1 / 2,
+    "half_the_file": 1 / 2,
+    "quarter_the_file": 1 / 4,
+    "smallest_download": 1 / 40,
+    "use_them_all": 1 / 15,
+}
+
+
+def test_all_are_here():
+    assert LOST.keys() == set(tfc.Recipe.names())
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_answers_stay_right(name, made):
+    assert made("").accuracy > 0.97
+    assert made(name).accuracy >= made("").accuracy - LOST[name] / 100
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_files_get_smaller(name, made):
+    assert made(name).size_bytes <= BYTES[name] * made("").size_bytes
+
+
+def test_the_smallest_is_smaller_than_all_others(made):
+    sizes = {name: made(name).size_bytes for name in tfc.Recipe.names()}
+    assert min(sizes, key=sizes.get) == "smallest_download", sizes
+
+
+@pytest.mark.parametrize("name", ["twice_as_fast", "use_them_all"])
+def test_half_the_work_is_left(name, made):
+    # By the file, not by the model.
+    assert describe(made(name).path).macs <= describe(made("").path).macs / 2
+
+
+def test_a_microcontroller_has_room_for_all(digits, made):
+    assert digits[0].count_params() > 250_000
+    fit = tfc.fit_check(made("microcontroller_256kb").path, ["stm32l432kc"])
+    assert fit.unsupported == {}
+    # Even with the arena where the code is.
+    assert fit.flash_bytes + fit.arena.size_bytes <= 256 * 1024
+    assert fit.rows[0].verdict in ("FITS", "TIGHT")
+    assert tfc.fit_check(made("").path, ["stm32l432kc"]).rows[0].verdict == "TOO BIG"
+
+
+@pytest.mark.parametrize("name", ["half_the_file", "quarter_the_file"])
+def test_no_training(name, made):
+    assert made(name).result.history == ()
+
+
+def test_two_values_in_each_channel(made):
+    for kernel in made("binary").result.model.trainable_variables:
+        if kernel.name == "kernel":
+            columns = kernel.numpy().reshape(-1, kernel.shape[-1]).T
+            assert {len(np.unique(column)) for column in columns} == {2}
+
+
+def test_half_a_network_learns_from_the_whole(made):
+    (history,) = made("distil_into_half").result.history
+    assert history["kl"][-1] < history["kl"][0] / 2

@@ -1,0 +1,40 @@
+"""usage: tfcompress fit-check FILE [flags]
+
+Says which microcontrollers a .tflite file fits with TFLite Micro: FITS, TIGHT (above
+80 % of flash or RAM) or TOO BIG. RAM is measured where the package tflite-micro is
+installed, else estimated.
+
+Example:
+  tfcompress fit-check model.tflite
+  tfcompress fit-check model.tflite --chip nrf52840 --chip esp32s3
+  tfcompress fit-check model.tflite --flash 256 --ram 64
+"""
+
+from absl import flags
+
+SUMMARY = "say which microcontrollers a .tflite file fits"
+ARGUMENTS = 1
+
+
+def define(values):
+    """Flags of the command."""
+    flags.DEFINE_multi_string(
+        "chip", None, "One chip, not all that are known.", flag_values=values
+    )
+    for name in ("flash", "ram"):
+        flags.DEFINE_integer(
+            name, None, f"KiB of {name} of a chip of your own.", 1, flag_values=values
+        )
+
+
+def main(values, path):
+    """Checks the file."""
+    from tfcompress.measuring.chips import Chip
+    from tfcompress.measuring.fit_check import fit_check
+
+    if (values.flash is None) != (values.ram is None):
+        raise ValueError("A chip of your own needs both --flash and --ram, in KiB.")
+    chips = list(values.chip or ())
+    if values.flash:
+        chips.append(Chip("yours", "", values.flash * 1024, values.ram * 1024))
+    return fit_check(path, chips or None)

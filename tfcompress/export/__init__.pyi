@@ -1,0 +1,21 @@
+# Written by tests/typing/stubs.py.
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+
+
+import tfcompress
+
+CODECS: tuple[Any, ...]
+from tfcompress import decode_tflite as decode_tflite
+from tfcompress.tflite.encode import EncodedConstant as EncodedConstant
+from tfcompress import export_tflite as export_tflite
+from tfcompress.export.verify import ExportResult as ExportResult
+from tfcompress.tflite.sparsity import KernelSparsity as KernelSparsity
+PRECISIONS: tuple[Any, ...]
+SPARSE: tuple[Any, ...]
+class VerificationError(ValueError):
+    def __getattr__(self, name: str) -> Any: ...
