@@ -18,7 +18,7 @@ HAS_JDK = for program in javac mvn zip unzip; do command -v $$program >/dev/null
 MVN_CORE = mvn -B -q -f android_demo/core/pom.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-scale layout test-arm android test-android android-gradle results stale rerun fuzz wheel lint format lock clean
+.PHONY: help demo test test-scale layout test-arm android test-android android-gradle results stale rerun fuzz wheel docs lint format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -73,6 +73,9 @@ fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; need
 	    -artifact_prefix=build/fuzz/$$target. -print_final_stats=1 -verbosity=0 \
 	    build/fuzz/$$target tests/native/corpus/$$target || exit 1; \
 	done
+
+docs: $(INSTALLED) ## Build the documentation site in build/docs, and fail where a link is broken
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build -f docs/site/mkdocs.yml
 
 wheel: $(INSTALLED) ## Build the wheel and use it in a clean environment
 	.ci/wheel $(BIN)/python

@@ -14,6 +14,7 @@ from setuptools.errors import CompileError
 TENSORBOARD = ["tensorboard>=2.20"]
 SEARCH = ["cmaes>=0.11", "gymnasium>=1.1", "optuna>=5"]
 SCALE = ["psycopg[binary]>=3.2", "ray>=2.50", *SEARCH]
+DOCS = ["mkdocs-material>=9.7", "mkdocstrings-python>=2"]
 TFMOT = ["tensorflow-model-optimization>=0.8.1", "tf_keras>=2.21"]
 
 
@@ -112,6 +113,8 @@ setup(
             *TENSORBOARD,
             *TFMOT,
         ],
+        # The documentation site.
+        "docs": DOCS,
         "dev": [
             "clang-format",
             "codespell",
@@ -119,6 +122,7 @@ setup(
             "mypy",
             "pre-commit",
             "ruff",
+            *DOCS,
         ],
     },
     entry_points={"console_scripts": ["tfcompress = tfcompress_cli.main:run"]},

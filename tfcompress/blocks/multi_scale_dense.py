@@ -33,8 +33,8 @@ def multi_scale_first(x: IMAGE, filters: _COUNTS, name: NAME = None):
     Raises:
         ValueError: if an argument is out of range or the channels of `x` are unknown.
 
-    Source: Huang et al., "Multi-Scale Dense Networks for Resource Efficient Image
-    Classification" (2018), section 4.1.
+    Source: MSDNet: Huang et al., "Multi-Scale Dense Networks for Resource Efficient
+    Image Classification" (2018), section 4.1.
 
     Example:
         >>> features = multi_scale_first(keras.Input((32, 32, 3)), [6, 12, 24])
@@ -92,8 +92,8 @@ def multi_scale_dense(
         ValueError: if the number of `growth` differs from that of the resolutions, a
             resolution is not half of the previous one, or an argument is out of range.
 
-    Source: Huang et al., "Multi-Scale Dense Networks for Resource Efficient Image
-    Classification" (2018), section 4.1.
+    Source: MSDNet: Huang et al., "Multi-Scale Dense Networks for Resource Efficient
+    Image Classification" (2018), section 4.1.
 
     Example:
         >>> x = keras.Input((32, 32, 3))

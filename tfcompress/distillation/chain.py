@@ -36,8 +36,8 @@ def chain(
     Raises:
         ValueError: if there is no student, or one cannot learn from the one before it.
 
-    Source: Mirzadeh et al., "Improved Knowledge Distillation via Teacher Assistant"
-    (2020).
+    Source: TAKD: Mirzadeh et al., "Improved Knowledge Distillation via Teacher
+    Assistant" (2020).
 
     Example:
         >>> def network(width):
@@ -83,7 +83,7 @@ def born_again(
     Raises:
         ValueError: if `generations` is below 1.
 
-    Source: Furlanello et al., "Born Again Neural Networks" (2018), section 3.
+    Source: BAN: Furlanello et al., "Born Again Neural Networks" (2018), section 3.
 
     Example:
         >>> def build():

@@ -38,7 +38,7 @@ class MutualLearning(keras.Model):
 
     Metrics: the mutual loss of each student, such as `small_kl`.
 
-    Source: Zhang et al., "Deep Mutual Learning" (2018), equations 5 and 8.
+    Source: DML: Zhang et al., "Deep Mutual Learning" (2018), equations 5 and 8.
 
     Example:
         >>> students = [

@@ -95,8 +95,9 @@ class Slimmable(keras.Model):
         ValueError: if there is nothing to cut, 1 is missing from the widths, two widths
             keep the same channels, or the model's graph cannot be followed.
 
-    Source: Yu et al., "Slimmable Neural Networks" (2019); Yu and Huang, "Universally
-    Slimmable Networks and Improved Training Techniques" (2019), sections 3.2 and 3.3.
+    Source: Yu et al., "Slimmable Neural Networks" (2019); US-Nets: Yu and Huang,
+    "Universally Slimmable Networks and Improved Training Techniques" (2019), sections
+    3.2 and 3.3.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16),

@@ -50,9 +50,9 @@ class LifelongImportance(keras.callbacks.Callback):
     Raises:
         ValueError: if data is missing, or given although it is not used.
 
-    Source: Zenke et al., "Continual learning through synaptic intelligence" (2017),
-    equations 3 to 5; Kirkpatrick et al., "Overcoming catastrophic forgetting in neural
-    networks" (2017); Aljundi et al., "Memory aware synapses" (2018).
+    Source: SI: Zenke et al., "Continual learning through synaptic intelligence" (2017),
+    equations 3 to 5; EWC: Kirkpatrick et al., "Overcoming catastrophic forgetting in
+    neural networks" (2017); MAS: Aljundi et al., "Memory aware synapses" (2018).
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])

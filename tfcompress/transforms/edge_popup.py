@@ -34,8 +34,8 @@ class EdgePopup(ScoredMask):
     Raises:
         ValueError: if `sparsity` is out of range.
 
-    Source: Ramanujan et al., "What's Hidden in a Randomly Weighted Neural Network?"
-    (2020), sections 3 and 4.
+    Source: edge-popup: Ramanujan et al., "What's Hidden in a Randomly Weighted Neural
+    Network?" (2020), sections 3 and 4.
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 4))

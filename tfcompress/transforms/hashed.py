@@ -43,8 +43,8 @@ class Hashed(WeightTransform):
     Raises:
         ValueError: if an argument is out of range.
 
-    Source: Chen et al., "Compressing Neural Networks with the Hashing Trick" (2015),
-    section 4. The hash is xxHash32 of the position as four bytes.
+    Source: HashedNets: Chen et al., "Compressing Neural Networks with the Hashing
+    Trick" (2015), section 4. The hash is xxHash32 of the position as four bytes.
 
     Example:
         >>> model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8)])

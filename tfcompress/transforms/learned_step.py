@@ -44,7 +44,8 @@ class LearnedStep(KBit):
     Raises:
         ValueError: if `bits` is not an integer in [2, 16].
 
-    Source: Esser et al., "Learned Step Size Quantization" (2020), sections 2.1 and 2.2.
+    Source: LSQ: Esser et al., "Learned Step Size Quantization" (2020), sections 2.1 and
+    2.2.
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 4))

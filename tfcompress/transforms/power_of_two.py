@@ -35,7 +35,7 @@ class PowerOfTwo(WeightTransform, ActivationQuantizer):
         ValueError: if `bits` is not an integer in [2, 8], if `max_value` is not
             positive, or if it is None and the values are activations.
 
-    Source: Zhou et al., "Incremental Network Quantization" (2017), section 2.1;
+    Source: INQ: Zhou et al., "Incremental Network Quantization" (2017), section 2.1;
     Miyashita et al., "Convolutional Neural Networks using Logarithmic Data
     Representation" (2016).
 

@@ -38,8 +38,8 @@ class SoftThreshold(WeightTransform):
     Raises:
         ValueError: if an argument is out of range.
 
-    Source: Kusupati et al., "Soft Threshold Weight Reparameterization for Learnable
-    Sparsity" (2020), section 3.
+    Source: STR: Kusupati et al., "Soft Threshold Weight Reparameterization for
+    Learnable Sparsity" (2020), section 3.
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 3))

@@ -28,7 +28,7 @@ class Ternary(WeightTransform):
     Raises:
         ValueError: if `threshold` is out of range.
 
-    Source: Li et al., "Ternary Weight Networks" (2016), sections 2.1 to 2.3.
+    Source: TWN: Li et al., "Ternary Weight Networks" (2016), sections 2.1 to 2.3.
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 4))

@@ -36,7 +36,7 @@ class TrainedTernary(WeightTransform):
     Raises:
         ValueError: if `threshold` is out of range.
 
-    Source: Zhu et al., "Trained Ternary Quantization" (2017), section 3.
+    Source: TTQ: Zhu et al., "Trained Ternary Quantization" (2017), section 3.
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 5))

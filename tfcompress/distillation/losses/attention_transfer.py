@@ -34,8 +34,8 @@ class AttentionTransfer(FeatureLoss):
         ValueError: if the layers do not form pairs of the same rank or have no positions,
             or if the power is less than 1.
 
-    Source: Zagoruyko and Komodakis, "Paying More Attention to Attention" (2017),
-    equation 2.
+    Source: attention transfer (AT): Zagoruyko and Komodakis, "Paying More Attention to
+    Attention" (2017), equation 2.
 
     Example:
         >>> student = np.array([[[3.0, 0.0], [0.0, 0.0]]])

@@ -37,8 +37,8 @@ class Contrastive(FeatureLoss):
     Raises:
         ValueError: if the layers do not form pairs, or the temperature is not positive.
 
-    Source: Tian et al., "Contrastive Representation Distillation" (2020), section 3;
-    for the softmax van den Oord et al., "Representation Learning with Contrastive
+    Source: CRD: Tian et al., "Contrastive Representation Distillation" (2020), section
+    3; for the softmax van den Oord et al., "Representation Learning with Contrastive
     Predictive Coding" (2018), equation 4.
 
     Example:

@@ -33,7 +33,7 @@ class Decoupled(DistillationLoss):
         ValueError: if the temperature is not positive, a weight is negative, or there
             are no labels.
 
-    Source: Zhao et al., "Decoupled Knowledge Distillation" (2022), section 3.
+    Source: DKD: Zhao et al., "Decoupled Knowledge Distillation" (2022), section 3.
 
     Example:
         >>> student, teacher = np.zeros((1, 3)), np.log([[2.0, 1.0, 1.0]])

@@ -29,7 +29,7 @@ class RelationalDistance(FeatureLoss):
     Raises:
         ValueError: if the layers do not form pairs.
 
-    Source: Park et al., "Relational Knowledge Distillation" (2019), section 3.2.1.
+    Source: RKD: Park et al., "Relational Knowledge Distillation" (2019), section 3.2.1.
 
     Example:
         >>> student = np.array([[0.0], [1.0], [2.0]])

@@ -36,7 +36,7 @@ class SelfDistillation(FeatureLoss):
         ValueError: if the temperature is not positive, α is out of range, or the outputs
             are not one vector of logits per example.
 
-    Source: Zhang et al., "Be Your Own Teacher" (2019), section 3.
+    Source: BYOT: Zhang et al., "Be Your Own Teacher" (2019), section 3.
 
     Example:
         >>> loss = SelfDistillation(["block1", "block2"])

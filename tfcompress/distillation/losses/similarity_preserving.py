@@ -22,7 +22,7 @@ class SimilarityPreserving(FeatureLoss):
     Raises:
         ValueError: if the layers do not form pairs.
 
-    Source: Tung and Mori, "Similarity-Preserving Knowledge Distillation" (2019),
+    Source: SP: Tung and Mori, "Similarity-Preserving Knowledge Distillation" (2019),
     section 3.
 
     Example:

@@ -11,7 +11,7 @@ class Patience(ExitRule):
     A threshold of 1 lets a sample leave at the first exit that confirms the previous one.
     Scores are integers, so a network with few exits can meet only few budgets.
 
-    Source: Zhou et al., "BERT Loses Patience" (2020), section 3.2.
+    Source: PABEE: Zhou et al., "BERT Loses Patience" (2020), section 3.2.
 
     Example:
         >>> answers = np.array([[0], [1], [1], [1]])

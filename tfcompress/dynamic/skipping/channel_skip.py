@@ -70,7 +70,7 @@ class ChannelSkip(keras.Model):
 
     Metrics: `macs`, the mean share of MACs, including those of the agent.
 
-    Source: Lin et al., "Runtime Neural Pruning" (2017).
+    Source: RNP: Lin et al., "Runtime Neural Pruning" (2017).
 
     Example:
         >>> model = keras.Sequential([

@@ -13,9 +13,9 @@ class Fisher(Criterion):
     for a weight that becomes zero. `tfc.callbacks.LifelongImportance` accumulates it
     over training.
 
-    Source: Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks"
-    (2017), equation 3; Theis et al., "Faster gaze prediction with dense networks and
-    Fisher pruning" (2018).
+    Source: EWC: Kirkpatrick et al., "Overcoming catastrophic forgetting in neural
+    networks" (2017), equation 3; Theis et al., "Faster gaze prediction with dense
+    networks and Fisher pruning" (2018).
 
     Example:
         >>> Fisher()(np.array([1.0, 3.0]), {"squared_gradient": np.array([4.0, 1.0])})

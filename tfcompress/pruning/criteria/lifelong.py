@@ -22,8 +22,9 @@ class Lifelong(Criterion):
     Raises:
         ValueError: if a weight without an importance is scored.
 
-    Source: Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks"
-    (2017); Zenke et al., "Continual learning through synaptic intelligence" (2017).
+    Source: EWC: Kirkpatrick et al., "Overcoming catastrophic forgetting in neural
+    networks" (2017); SI: Zenke et al., "Continual learning through synaptic
+    intelligence" (2017).
 
     Example:
         >>> criterion = Lifelong({"": np.array([2.0, 1.0])})

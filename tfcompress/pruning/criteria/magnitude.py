@@ -24,7 +24,7 @@ class L1(Criterion):
 class L2(Criterion):
     """`score_i = w_i²`; a group scores the mean, which ranks it by its L2 norm.
 
-    Source: He et al., "Soft Filter Pruning" (2018), section 3.2.
+    Source: SFP: He et al., "Soft Filter Pruning" (2018), section 3.2.
 
     >>> L2()(np.array([-2.0, 1.0]), {})
     array([4., 1.])

@@ -42,8 +42,8 @@ class GroupLasso(Regularizer):
         ValueError: on call, if a weight has no such axes.
 
     Source: Yuan and Lin, "Model selection and estimation in regression with grouped
-    variables" (2006); Wen et al., "Learning Structured Sparsity in Deep Neural Networks"
-    (2016), section 3.
+    variables" (2006); SSL: Wen et al., "Learning Structured Sparsity in Deep Neural
+    Networks" (2016), section 3.
 
     Example:
         >>> kernel = np.array([[3.0, 0.0], [4.0, 0.0]])

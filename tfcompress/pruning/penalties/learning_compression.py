@@ -80,7 +80,7 @@ class LearningCompression(EachStep):
         ValueError: if a rule matches nothing or has another value, a layer cannot be
             factorized, or weights become NaN or infinite.
 
-    Source: Carreira-Perpiñán and Idelbayev, ""Learning-Compression" Algorithms for
+    Source: LC: Carreira-Perpiñán and Idelbayev, ""Learning-Compression" Algorithms for
     Neural Net Pruning" (2018), section 3; Carreira-Perpiñán, "Model compression as
     constrained optimization, part I" (2017), section 4.
 

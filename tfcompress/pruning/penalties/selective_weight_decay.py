@@ -58,8 +58,8 @@ class SelectiveWeightDecay(EachStep):
         ValueError: if an argument is out of range, a rule matches nothing, or the
             length of the training is unknown and there is no `end_step`.
 
-    Source: Tessier et al., "Rethinking Weight Decay for Efficient Neural Network Pruning"
-    (2022), section 3.
+    Source: SWD: Tessier et al., "Rethinking Weight Decay for Efficient Neural Network
+    Pruning" (2022), section 3.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])

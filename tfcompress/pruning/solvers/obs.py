@@ -41,9 +41,9 @@ class OBS(Solver):
     Raises:
         ValueError: if an argument is not positive, or if inputs are not finite.
 
-    Source: Frantar & Alistarh, "Optimal Brain Compression" (2022), section 4, after
-    Hassibi & Stork, "Second order derivatives for network pruning: Optimal Brain Surgeon"
-    (1993).
+    Source: OBC: Frantar & Alistarh, "Optimal Brain Compression" (2022), section 4,
+    after OBS: Hassibi & Stork, "Second order derivatives for network pruning: Optimal
+    Brain Surgeon" (1993).
 
     Example:
         >>> weight = np.array([[[1.0], [2.0], [3.0]]])

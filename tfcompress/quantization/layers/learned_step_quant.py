@@ -36,7 +36,8 @@ class LearnedStepQuant(FakeQuant):
     Raises:
         ValueError: if `bits` is out of range.
 
-    Source: Esser et al., "Learned Step Size Quantization" (2020), sections 2.1 and 2.2.
+    Source: LSQ: Esser et al., "Learned Step Size Quantization" (2020), sections 2.1 and
+    2.2.
 
     Example:
         >>> layer = LearnedStepQuant(bits=2)

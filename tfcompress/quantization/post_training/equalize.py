@@ -75,8 +75,8 @@ def equalize(model: BuiltModel(), replace_relu6: Flag() = False) -> keras.Model:
         ValueError: if the model has activation ranges, or is subclassed and its graph
             cannot be followed.
 
-    Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
-    Correction" (2019), section 4.1 and appendix A.
+    Source: DFQ, cross-layer equalization: Nagel et al., "Data-Free Quantization Through
+    Weight Equalization and Bias Correction" (2019), section 4.1 and appendix A.
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)),

@@ -32,8 +32,8 @@ class Knapsack(SearchEngine):
         TimeoutError: when it runs, if a minute is too short to find any solution.
 
     Source: Dong et al., "HAWQ-V2" (2020), for the traces; Yao et al., "HAWQ-V3" (2021),
-    section 3.4, for bits by integer programming; Shen et al., "Structural Pruning via
-    Latency-Saliency Knapsack" (2022), for channels (without the products).
+    section 3.4, for bits by integer programming; HALP: Shen et al., "Structural Pruning
+    via Latency-Saliency Knapsack" (2022), for channels (without the products).
 
     Example:
         >>> tfc.search.engines.Knapsack("score")
