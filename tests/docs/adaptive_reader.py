@@ -96,7 +96,10 @@ def adaptive(stream, count):
         of_row = sum(value != 0 for value in values[i - column :])
         c, r = fill(filled[column], row), fill(of_row, column)
         near = flags(q(1), q(2), q(w), q(2 * w), q(w + 1), q(w - 1) if w > 1 else 0)
-        around = fill(next_to(column, 1), 2 * row), fill(next_to(column, p or 2), 2 * row)
+        around = (
+            fill(next_to(column, 1), 2 * row),
+            fill(next_to(column, p or 2), 2 * row),
+        )
         asked = [
             (("column", column), 3),
             (("row", row), 4),
