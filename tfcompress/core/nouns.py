@@ -594,6 +594,8 @@ class SearchEngine(Plugin):
 
     # One has the same name as a transform.
     package = "tfcompress.search_engines"
+    # Whether it chooses how the whole model is quantized, not what becomes of layers.
+    chooses_methods = False
 
     def propose(self, study, limits):
         """The member to build next.

@@ -43,6 +43,7 @@ from tfcompress.measuring.scores import own_loss
 from tfcompress.pruning.channels.prune_channels import prune_channels
 from tfcompress.pruning.channels.shrink import shrink
 from tfcompress.pruning.solvers.prune_weights import prune_weights
+from tfcompress.quantization.post_training.equalize import equalize
 from tfcompress.quantization.post_training.quantize_weights import quantize_weights
 from tfcompress.quantization.quantize_activations import quantize_activations
 from tfcompress.recipes.deep_compression import deep_compression
@@ -80,7 +81,9 @@ class Recipe:
     Each step is a name, or `{name: arguments}`:
 
     - `compress`: `rules` (pattern: transforms), `skip`
-    - `quantize_activations`: `ranges`, `momentum`
+    - `quantize_activations`: `ranges`, `momentum`; with `samples: true` the ranges are
+      measured on the first 2,048 inputs at once, not in training
+    - `equalize`
     - `rewrite`: `rewrite`, the name of a `tfc.rewrites` plug-in
     - `factorize`: `rewrite`, `where`
     - `prune_channels`: `ratio` or a target, `criterion`, `scope`, `round_to`, `ignore`;
@@ -285,8 +288,14 @@ class _Run:
     def compress(self, rules, skip=()):
         self.model = compress(self.model, rules, skip)
 
-    def quantize_activations(self, **arguments):
-        self.model = quantize_activations(self.model, **arguments)
+    def quantize_activations(self, samples=False, **arguments):
+        if samples and self._data is None:
+            raise ValueError("samples needs data: pass (x, y).")
+        inputs = self._inputs(_NUM_SAMPLES) if samples else None
+        self.model = quantize_activations(self.model, samples=inputs, **arguments)
+
+    def equalize(self):
+        self.model = equalize(self.model)
 
     def rewrite(self, rewrite):
         self.model = apply(self.model, rewrite)
@@ -467,12 +476,14 @@ def _compared(data, aim):
 _OWN = ("self", "model", "data", "validation_data", "samples", "verbose", "verify")
 # What it passes on of its data or its model if it is asked to: kind and default.
 _ASKED = {
-    "reconstruct": (Flag(), False),
-    "teacher": (OneOf(ORIGINAL) | PlugIn(Teacher), None),
+    ("prune_channels", "reconstruct"): (Flag(), False),
+    ("quantize_activations", "samples"): (Flag(), False),
+    ("deep_compression", "teacher"): (OneOf(ORIGINAL) | PlugIn(Teacher), None),
 }
 _FUNCTIONS = {
     "compress": compress,
     "quantize_activations": quantize_activations,
+    "equalize": equalize,
     "rewrite": apply,
     "factorize": factorize,
     "prune_channels": prune_channels,
@@ -491,13 +502,19 @@ def _signature(step):
     """What a step takes of the function behind it."""
     signature = inspect.signature(_FUNCTIONS[step])
     kept = [
-        p.replace(annotation=_ASKED[name][0], default=_ASKED[name][1])
-        if name in _ASKED
-        else p
-        for name, p in signature.parameters.items()
-        if name not in _OWN
+        _asked(step, parameter)
+        for name, parameter in signature.parameters.items()
+        if name not in _OWN or (step, name) in _ASKED
     ]
     return signature.replace(parameters=kept)
+
+
+def _asked(step, parameter):
+    key = step, parameter.name
+    if key not in _ASKED:
+        return parameter
+    kind, default = _ASKED[key]
+    return parameter.replace(annotation=kind, default=default)
 
 
 @contextlib.contextmanager

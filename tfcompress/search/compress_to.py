@@ -29,7 +29,13 @@ from tfcompress.search import engines  # noqa: F401
 from tfcompress.search.budget import Budget, Limits
 from tfcompress.search.fit import Fit
 from tfcompress.search.result import SearchResult
-from tfcompress.search.space import Choices, Space, usual_dimensions
+from tfcompress.search.space import (
+    DIMENSIONS,
+    Choices,
+    Space,
+    check_engine,
+    usual_dimensions,
+)
 from tfcompress.search.steps import Making
 from tfcompress.search.study import Study, compiled_like
 
@@ -94,6 +100,10 @@ def compress_to(
             - `"sparsity"`: fractions of a kernel's weights that go, in [0, 1);
             - `"bits"`: of a weight, 2 to 8;
             - `"clusters"`: shared values of a kernel, 1 to 255; not together with bits.
+
+            The engine `"ladder"` chooses for the whole model instead: `"equalization"`,
+            True or not, and `"rounding"`, `"nearest"`, `"bias_correction"`, `"gptq"` or
+            `"ada_round"`.
         engine: a `tfc.search.engines` object or name.
         folder: where candidates and a journal go. A search that was stopped goes on there.
             None stands for a new temporary folder.
@@ -103,7 +113,8 @@ def compress_to(
             that of the labels, and the rest that of the given model's outputs
             (`tfc.distillation.KL`).
         learning_rate: that the training starts with; it falls to zero along a cosine.
-        precision: of the files; by default `"int8"` if bits are searched, or zeros that
+        precision: of the files; by default `"int8"` if bits or methods are searched, or
+            zeros that
             no shared values go with: codecs make use of zeros among few values only. Else
             `"float32"`.
         codec: of the files, as in `tfc.export_tflite`; None for ordinary ones.
@@ -147,7 +158,8 @@ def compress_to(
         num_batches(training, 1)
     flat = compiled_like(plain_flat(model, "search"), model)
     graph = ChannelGraph(plain_flat(model, "search"))
-    dimensions = space or usual_dimensions(budget)
+    dimensions = space or usual_dimensions(budget, engine)
+    check_engine(dimensions, engine)
     found = Space(graph, dimensions)
     precision = precision or _precision(dimensions)
     making = Making(precision, codec, criterion, round_to, epochs, learning_rate)
@@ -174,6 +186,7 @@ def compress_to(
 
 def _precision(dimensions):
     is_integer = not {"bits", "sparsity"}.isdisjoint(dimensions)
+    is_integer = is_integer or any(DIMENSIONS[name].is_method for name in dimensions)
     return "int8" if is_integer and "clusters" not in dimensions else "float32"
 
 

@@ -197,9 +197,14 @@ class Fit:
                 high = middle
                 if best is None or found.size_bytes < best.size_bytes:
                     best = found
+                if low == high:
+                    break
             else:
                 low = middle
-        return best or study.candidate(study.space.neutral())
+        if best is not None:
+            return best
+        study.candidate(study.space.neutral())
+        return max(study.candidates, key=lambda candidate: candidate.accuracy)
 
 
 def least_member(study):

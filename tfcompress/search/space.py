@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfcompress.core.kinds import Each, Integer, Kind, Number, OneOf
+from tfcompress.core.kinds import Each, Flag, Integer, Kind, Number, OneOf
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.rules import Rule, Rules, check_used, last_match
 from tfcompress.core.walk import weight_refs
@@ -21,14 +21,18 @@ class Dimension:
         neutral: the choice that changes nothing; it is always allowed.
         usual: the choices if the user names none.
         order: 1 if larger choices save more, -1 if smaller ones do, 0 if none is larger.
+        is_method: whether it says how the whole model is quantized, not what becomes of a
+            layer.
     """
 
     kind: Kind
     neutral: object
     usual: tuple
     order: int = 0
+    is_method: bool = False
 
 
+ROUNDINGS = ("nearest", "bias_correction", "gptq", "ada_round")
 DIMENSIONS = {
     # Fractions of a group's channels that go.
     "channels": Dimension(Number(0, below=1), 0, tuple(i / 8 for i in range(8)), 1),
@@ -42,7 +46,13 @@ DIMENSIONS = {
     "bits": Dimension(Integer(2, 8), 8, (6, 4, 3, 2), -1),
     # Shared values of a kernel, without zero.
     "clusters": Dimension(Integer(1, 255), None, (63, 31, 15, 7), -1),
+    # Whether the channels of consecutive layers are brought to the same range.
+    "equalization": Dimension(Flag(), False, (True,), is_method=True),
+    # How kernels are rounded, with ranges of activations that clip; else by the converter.
+    "rounding": Dimension(OneOf(*ROUNDINGS), None, ROUNDINGS, is_method=True),
 }
+# The name of what is chosen for the whole model.
+MODEL = "model"
 # Dimensions that change how much is computed; the others change what is stored.
 STRUCTURE = ("channels", "rank", "block")
 
@@ -76,7 +86,7 @@ class Choices(Kind):
                 "values a weight may have."
             )
         return {
-            key: _of_dimension(DIMENSIONS[key].kind).check(f"{name}[{key!r}]", one)
+            key: _of_dimension(DIMENSIONS[key]).check(f"{name}[{key!r}]", one)
             for key, one in value.items()
         }
 
@@ -84,19 +94,44 @@ class Choices(Kind):
         return ["x", 5, object(), {}, {"bit": [8]}, {"bits": [64]}, {"sparsity": [1]}]
 
 
-def _of_dimension(kind):
+def _of_dimension(dimension):
+    kind = dimension.kind
     each = Each(kind, f"choices, each {kind.expected}", least=1)
+    if dimension.is_method:
+        return each
     return each | Rules(each, "choices", "{'conv.*': [...]}", least=1)
 
 
-def usual_dimensions(budget):
+def usual_dimensions(budget, engine):
     """The dimensions to search for a budget, `{dimension: choices}`.
 
-    >>> sorted(usual_dimensions({"macs": 0.5, "size_bytes": 30_000}))
+    >>> budget = {"macs": 0.5, "size_bytes": 30_000}
+    >>> sorted(usual_dimensions(budget, tfc.search.engines.Knapsack()))
     ['bits', 'channels', 'sparsity']
     """
     names = {name for key in budget for name in _USUAL[key]}
+    if engine.chooses_methods:
+        names = {name for name in DIMENSIONS if DIMENSIONS[name].is_method}
     return {name: DIMENSIONS[name].usual for name in DIMENSIONS if name in names}
+
+
+def check_engine(dimensions, engine):
+    """Raises if an engine does not choose in one of the dimensions.
+
+    Raises:
+        ValueError: if it chooses methods and a dimension is of layers, or the reverse.
+    """
+    for name in dimensions:
+        if DIMENSIONS[name].is_method != engine.chooses_methods:
+            known = [
+                one
+                for one in DIMENSIONS
+                if DIMENSIONS[one].is_method == engine.chooses_methods
+            ]
+            raise ValueError(
+                f"space: got {name!r}, which {type(engine).__name__} does not choose: "
+                f"expected some of {', '.join(known)}, or another engine."
+            )
 
 
 class Space:
@@ -180,6 +215,8 @@ def of_layer(member, path):
 
 def _choices(graph, dimension, values):
     """`{name: choices}` of one dimension."""
+    if DIMENSIONS[dimension].is_method:
+        return {MODEL: _in_order(DIMENSIONS[dimension], values)}
     refs = [ref for ref in weight_refs(graph.flat) if ref.is_kernel]
     names = _names(graph, dimension)
     rules = values if isinstance(values, dict) else {".*": values}

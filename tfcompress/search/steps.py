@@ -9,7 +9,7 @@ from tfcompress.export.precisions import precision_of
 from tfcompress.pruning.criteria import L2
 from tfcompress.recipes.recipe import ORIGINAL
 from tfcompress.search import kernels
-from tfcompress.search.space import of_layer
+from tfcompress.search.space import MODEL, of_layer
 
 _SOLVER = "sparse_gpt"
 _FILE = "float32"
@@ -58,7 +58,7 @@ def steps_of(member, layers, making, path, is_trained=False, is_taught=False):
         *(
             _training(member, layers, making, is_taught)
             if is_trained
-            else _storage(member, layers)
+            else _storage(member, layers, making.precision)
         ),
         {"export": export},
     ]
@@ -94,11 +94,12 @@ def _written(plugin):
     return {name: arguments} if arguments else name
 
 
-def _storage(member, layers):
+def _storage(member, layers, precision):
     """What is done without training, each layer corrected for those before it."""
     sparse = _rules(member, layers, "sparsity")
     bits = _rules(member, layers, "bits", but=())
     clusters = _rules(member, layers, "clusters")
+    yield from _methods(member, precision)
     if sparse:
         arguments = {"sparsity": sparse, "solver": _SOLVER}
         yield {"prune_weights": {**arguments, **({"bits": bits} if bits else {})}}
@@ -108,6 +109,20 @@ def _storage(member, layers):
         rules = {name: _codebook(number) for name, number in clusters.items()}
         yield {"compress": {"rules": rules}}
         yield "strip"
+
+
+def _methods(member, precision):
+    """How the whole model is quantized, where the ladder chooses it."""
+    if member.get("equalization", {}).get(MODEL):
+        yield "equalize"
+    rounding = member.get("rounding", {}).get(MODEL)
+    if rounding is None:
+        return
+    yield {"quantize_activations": {"ranges": "mse", "samples": True}}
+    arguments = {"bits": precision_of(precision).weight_bits, "rounding": rounding}
+    if rounding == "bias_correction":
+        arguments["rounding"] = "nearest"
+    yield {"quantize_weights": {**arguments, "correct_bias": rounding != "nearest"}}
 
 
 def _training(member, layers, making, is_taught):

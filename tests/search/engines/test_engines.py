@@ -20,7 +20,11 @@ SMALL = {
     "optuna": {"trials": 12},
     "tas": {"steps": 200, "learning_rate": 0.05},
 }
-ENGINES = sorted(SearchEngine.registered)
+ENGINES = [
+    name
+    for name in sorted(SearchEngine.registered)
+    if not SearchEngine.get(name).chooses_methods
+]
 
 
 def noisy():
