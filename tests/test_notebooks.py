@@ -25,6 +25,7 @@ def test_committed(path):
     nbformat.validate(notebook)
     assert complaints(notebook) == []
     assert notebook.metadata == EXECUTE["METADATA"]
+    assert notebook.cells[0].source.startswith("# ")
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == [*range(1, len(code) + 1)]
     assert not any(cell.metadata for cell in notebook.cells)
