@@ -18,10 +18,10 @@ HAS_JDK = for program in javac mvn zip unzip; do command -v $$program >/dev/null
 MVN_CORE = mvn -B -q -f android_demo/core/pom.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-scale layout test-arm android test-android android-gradle results stale rerun fuzz wheel docs lint format lock clean
+.PHONY: help demo test test-scale notebooks notebooks-update layout test-arm android test-android android-gradle results stale rerun fuzz wheel docs lint format lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED) ## Compress a small model and show the gains
 	$(BIN)/tfcompress demo --output build/demo
@@ -31,6 +31,12 @@ test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x
 
 test-scale: $(INSTALLED) ## Train and search with several processes, some of which are killed
 	$(BIN)/python -m pytest -q -n0 tests/scale
+
+notebooks: $(INSTALLED) ## Execute the notebooks; nothing is written
+	$(BIN)/python notebooks/execute.py
+
+notebooks-update: $(INSTALLED) ## Execute the notebooks and store their outputs
+	$(BIN)/python notebooks/execute.py --update
 
 layout: $(INSTALLED) ## Compare our declarations of TFLite with the official header
 	$(BIN)/python tests/native/check_layout.py

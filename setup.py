@@ -15,6 +15,7 @@ TENSORBOARD = ["tensorboard>=2.20"]
 SEARCH = ["cmaes>=0.11", "gymnasium>=1.1", "optuna>=5"]
 SCALE = ["psycopg[binary]>=3.2", "ray>=2.50", *SEARCH]
 DOCS = ["mkdocs-material>=9.7", "mkdocstrings-python>=2"]
+NOTEBOOKS = ["ipykernel>=7", "matplotlib>=3.10", "nbclient>=0.10"]
 TFMOT = ["tensorflow-model-optimization>=0.8.1", "tf_keras>=2.21"]
 
 
@@ -103,6 +104,8 @@ setup(
         "search": SEARCH,
         # Searches on many machines: a driver for PostgreSQL, and Ray.
         "scale": SCALE,
+        # To open notebooks/ with Jupyter, or to execute them.
+        "notebooks": NOTEBOOKS,
         "all": SCALE + TENSORBOARD + TFMOT,
         # tflite-micro: an independent decoder of our files.
         "test": [
@@ -112,6 +115,7 @@ setup(
             *SCALE,
             *TENSORBOARD,
             *TFMOT,
+            *NOTEBOOKS,
         ],
         # The documentation site.
         "docs": DOCS,

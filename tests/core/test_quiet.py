@@ -1,3 +1,4 @@
+import logging
 import os
 import subprocess
 import sys
@@ -6,7 +7,7 @@ import time
 
 import pytest
 
-from tfcompress.core.quiet import native_notes_dropped
+from tfcompress.core.quiet import native_notes_dropped, tensorflow_notes_dropped
 
 NOTE = b"I0000 00:00:1.2  1 reader.cc:83] Reading\n"
 WARNING = b"W0000 00:00:1.2  1 flatbuffer.cc:364] Ignored output_format.\n"
@@ -31,6 +32,25 @@ def test_warnings_on_demand_but_nothing_of_python(capfd):
         print("error", file=sys.stderr)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("out\n", "error\n")
+
+
+def test_what_tensorflow_logs_in_notebooks():
+    logger, seen = logging.getLogger("tensorflow"), []
+    handler, level = logging.Handler(), logger.level
+    handler.emit = lambda record: seen.append(record.msg)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with tensorflow_notes_dropped():
+            with tensorflow_notes_dropped():
+                logger.info("inner")
+            logger.info("outer")
+            logger.warning("a warning")
+        logger.info("after")
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    assert seen == ["a warning", "after"]
 
 
 def test_nested(capfd):

@@ -8,7 +8,7 @@ import rich.console
 
 import tfcompress as tfc
 from tests import models
-from tfcompress.core.text import as_text
+from tfcompress.core.text import Table, as_text
 from tfcompress.factorization.factorize import FactorizationPlan, LayerFactorization
 from tfcompress.factorization.svd import SVD
 from tfcompress.pruning.channels.listing import ChannelGroups
@@ -57,3 +57,11 @@ def test_names_stand_in_tables_as_they_are(make):
 
 def test_lines_are_no_markup():
     assert as_text(NAME).strip() == NAME
+
+
+def test_notebooks_and_forced_colours_change_no_text(monkeypatch):
+    expected = as_text(Table("layer"))
+    monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "layer" in expected and "\x1b" not in expected
+    assert as_text(Table("layer")) == expected

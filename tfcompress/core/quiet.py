@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import sys
@@ -43,6 +44,24 @@ def native_notes_dropped(with_warnings=False):
     finally:
         _flush()
         _leave(detour, with_warnings)
+
+
+@contextlib.contextmanager
+def tensorflow_notes_dropped():
+    """Drops what TensorFlow's Python code logs as information inside the context.
+
+    Nothing of it appears in programs, but in notebooks and at Python's prompt.
+    """
+    logger = logging.getLogger("tensorflow")
+
+    def passes(record):
+        return record.levelno > logging.INFO
+
+    logger.addFilter(passes)
+    try:
+        yield
+    finally:
+        logger.removeFilter(passes)
 
 
 def _flush():

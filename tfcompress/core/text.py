@@ -41,7 +41,10 @@ def as_text(*parts, width=120):
     >>> as_text("a line", "another").splitlines()
     ['a line', 'another']
     """
-    console = rich.console.Console(file=io.StringIO(), width=width)
+    # In notebooks rich would show them, and return nothing.
+    console = rich.console.Console(
+        file=io.StringIO(), width=width, force_jupyter=False, force_terminal=False
+    )
     for part in parts:
         console.print(_literal(part))
     return console.file.getvalue()

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.macs import fixed_batch_size
-from tfcompress.core.quiet import native_notes_dropped
+from tfcompress.core.quiet import native_notes_dropped, tensorflow_notes_dropped
 from tfcompress.export.hazards import check_missing, check_operations, control_flow
 from tfcompress.export.measured_converter import MeasuredConverter, check_known
 from tfcompress.export.precisions import precision_of
@@ -77,7 +77,7 @@ def _converted_open(model, values, task):
 
 def _convert(function, module, precision, samples, has_flow):
     convert_it = convert_in_child if has_flow else convert_function
-    with native_notes_dropped(with_warnings=True):
+    with native_notes_dropped(with_warnings=True), tensorflow_notes_dropped():
         return convert_it(function, module, precision, samples)
 
 
