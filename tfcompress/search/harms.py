@@ -119,7 +119,10 @@ def _harms(flat, edits, samples, harm):
     """
     parts = batches(flat, samples)
     named = keras.Model(flat.inputs, named_outputs(flat, flat.output))
-    function = tf.function(lambda inputs: named(inputs, training=False))
+    # The last batch is smaller.
+    function = tf.function(
+        lambda inputs: named(inputs, training=False), reduce_retracing=True
+    )
 
     def outputs():
         found = [function(part) for part in parts]

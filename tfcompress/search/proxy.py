@@ -79,7 +79,10 @@ class Proxy:
         self._statistics = statistics(flat, self.samples)
         self._parts = batches(flat, scored[0], 128)
         named = keras.Model(flat.inputs, named_outputs(flat, flat.output))
-        self._function = tf.function(lambda part: named(part, training=False))
+        # The last batch is smaller.
+        self._function = tf.function(
+            lambda part: named(part, training=False), reduce_retracing=True
+        )
         self.exact = self._outputs()
         self._targets = in_order(scored[1], list(self.exact))
         self.tasks = tasks_of(model, self.exact, self._targets)
