@@ -102,6 +102,13 @@ class TestSum:
         assert found["loss"] == pytest.approx(kl(student(x), teacher(x)), rel=1e-5)
         assert distiller.fit(x, verbose=0, epochs=2).history["kl"][1] < found["kl"]
 
+    def test_metrics_need_labels(self):
+        student, teacher = pair()
+        distiller = Distiller(student, teacher)
+        distiller.compile("sgd", metrics=["accuracy"])
+        with pytest.raises(ValueError, match="got no labels. Pass y, or compile it"):
+            distiller.fit(data()[0], verbose=0)
+
     def test_penalties_of_the_student_are_added_as_they_are(self):
         student, teacher = pair()
         student.layers[0].kernel_regularizer = None

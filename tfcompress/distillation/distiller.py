@@ -6,7 +6,11 @@ import types
 import keras
 from keras import ops
 
-from tfcompress.core.keras_internals import added_loss, compiled_loss
+from tfcompress.core.keras_internals import (
+    added_loss,
+    compile_arguments,
+    compiled_loss,
+)
 from tfcompress.core.kinds import (
     Anything,
     BuiltModel,
@@ -219,6 +223,12 @@ class Distiller(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """The compiled metrics, which see only the labels."""
         labels = y.labels if isinstance(y, Taught) else y
+        asked = compile_arguments(self) if self.compiled else {}
+        if labels is None and (asked.get("metrics") or asked.get("weighted_metrics")):
+            raise ValueError(
+                "Distiller is compiled with metrics, which compare outputs with labels, "
+                "and got no labels. Pass y, or compile it without metrics."
+            )
         return super().compute_metrics(x, labels, y_pred, sample_weight)
 
     def save_own_variables(self, store):
