@@ -103,6 +103,22 @@ def test_operations_that_tflite_micro_lacks(tmp_path):
         runtime.Interpreter.from_bytes(path.read_bytes())
 
 
+def test_encodings_that_tflite_micro_lacks(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = tfc.prune(keras.Sequential([keras.Input((64,)), L.Dense(64)]), 0.9)
+    x = np.random.default_rng(0).normal(size=(64, 64)).astype("float32")
+    verdicts = {}
+    for codec in ("rans", "huffman"):
+        path = tmp_path / f"{codec}.tflite"
+        tfc.export_tflite(model, path, "int8", x, codec=codec)
+        verdicts[codec] = tfc.fit_check(path, ["nrf52840"])
+    assert verdicts["rans"].unsupported == {"TFLM_DECODE of kind 128": 1}
+    assert verdicts["rans"].rows[0].verdict == "DOES NOT RUN"
+    assert not verdicts["rans"].rows[0].fits
+    assert verdicts["huffman"].unsupported == {}
+    assert verdicts["huffman"].rows[0].verdict == "FITS"
+
+
 def test_the_operations_are_those_of_the_format():
     own = {"CIRCULAR_BUFFER", "TFLM_DECODE", "TFLite_Detection_PostProcess"}
     assert vars(schema.BuiltinOperator).keys() >= micro.OPERATIONS - own

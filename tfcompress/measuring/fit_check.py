@@ -8,7 +8,7 @@ from tfcompress.core.text import Table, as_text
 from tfcompress.measuring.chips import CHIPS, Chip
 from tfcompress.measuring.micro import RUNTIME_BYTES, arena, unsupported_operations
 
-FITS, TIGHT, TOO_BIG = "FITS", "TIGHT", "TOO BIG"
+FITS, TIGHT, TOO_BIG, DOES_NOT_RUN = "FITS", "TIGHT", "TOO BIG", "DOES NOT RUN"
 # Above this share of flash or RAM little is left for the rest of the program.
 _TIGHT = 0.8
 
@@ -21,20 +21,24 @@ class ChipFit:
         chip: a `Chip`.
         flash_share: of its flash, what the file and the interpreter take.
         ram_share: of its RAM, what the arena takes.
+        runs: whether TFLite Micro has all operations of the file.
     """
 
     chip: Chip
     flash_share: float
     ram_share: float
+    runs: bool = True
 
     @property
     def fits(self):
-        """Whether there is room for it."""
-        return max(self.flash_share, self.ram_share) <= 1
+        """Whether it runs and there is room for it."""
+        return self.runs and max(self.flash_share, self.ram_share) <= 1
 
     @property
     def verdict(self):
-        """`"FITS"`; `"TIGHT"` above 80 % of flash or RAM; or `"TOO BIG"`."""
+        """`"FITS"`, `"TIGHT"` (above 80 % of a memory), `"TOO BIG"` or `"DOES NOT RUN"`."""
+        if not self.runs:
+            return DOES_NOT_RUN
         if not self.fits:
             return TOO_BIG
         return TIGHT if max(self.flash_share, self.ram_share) > _TIGHT else FITS
@@ -171,7 +175,10 @@ def fit_check(
     flash_bytes = len(content) + RUNTIME_BYTES
     rows = [
         ChipFit(
-            chip, flash_bytes / chip.flash_bytes, needed.size_bytes / chip.ram_bytes
+            chip,
+            flash_bytes / chip.flash_bytes,
+            needed.size_bytes / chip.ram_bytes,
+            not unsupported,
         )
         for chip in chips or CHIPS.values()
     ]

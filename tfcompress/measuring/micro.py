@@ -7,8 +7,11 @@ import re
 import subprocess
 import sys
 
+from tfcompress.coding.wire import DECODE, Kind
+from tfcompress.tflite.decode import encoding_kinds
 from tfcompress.tflite.memory import activation_bytes
 from tfcompress.tflite.operations import count_operations
+from tfcompress.tflite.read import read
 
 # Flash for the interpreter, the kernels of a dozen operations and what they need of the C
 # library. The documentation of TFLite Micro says 16 KB for the core on a Cortex-M3 and
@@ -16,6 +19,7 @@ from tfcompress.tflite.operations import count_operations
 RUNTIME_BYTES = 64 * 1024
 # What an operation takes of the arena next to activations: 14 kB for 38 of a ResNet-20.
 _OPERATION_BYTES = 400
+_FIRST_OWN_KIND = Kind.SYMBOLS
 _CHILD = pathlib.Path(__file__).with_name("micro_arena.py")
 _TOTAL = re.compile(r"Arena allocation total (\d+) bytes")
 # Those that `PythonOpsResolver` of tflite-micro 0.dev20261023 finds.
@@ -57,11 +61,18 @@ class Arena:
 def unsupported_operations(model):
     """`{name: count}` of the operations that TFLite Micro does not have.
 
+    Encodings of our own are named by their kind.
+
     Args:
         model: the bytes of a `.tflite` file, or its object form.
     """
-    counts = count_operations(model)
-    return {name: count for name, count in counts.items() if name not in OPERATIONS}
+    file = read(model)
+    counts = count_operations(file)
+    missing = {name: count for name, count in counts.items() if name not in OPERATIONS}
+    for kind, count in encoding_kinds(file).items():
+        if kind >= _FIRST_OWN_KIND:
+            missing[f"{DECODE} of kind {int(kind)}"] = count
+    return missing
 
 
 def arena(path):

@@ -1,5 +1,7 @@
 """Turns an encoded `.tflite` file into an ordinary one."""
 
+import collections
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -116,6 +118,27 @@ def decode(file):
             return False
         _decode(file)
         return True
+
+
+def encoding_kinds(file):
+    """The kinds of encoding in a model, a `Counter` of `wire.Kind` and other numbers.
+
+    Args:
+        file: the object form of a model.
+    """
+    with naming_contradictions():
+        return collections.Counter(
+            _kind(file, graph.tensors[operation.inputs[place]])
+            for graph in file.subgraphs
+            for operation in graph.operators
+            if _decodes(file, operation)
+            for place in range(1, len(operation.inputs), 2)
+        )
+
+
+def _kind(file, ancillary):
+    kind = int(file.buffers[ancillary.buffer].data[0])
+    return wire.Kind(kind) if kind in iter(wire.Kind) else kind
 
 
 def _decode(model):
