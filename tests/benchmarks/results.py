@@ -2,7 +2,7 @@
 
 usage: python tests/benchmarks/results.py write | check | stale
 
-`write` prints docs/results/NAME.json as pages beside them, and fills in the blocks
+`write` prints docs/results/NAME.json as pages next to them, and fills in the blocks
 
     <!-- figures: NAME -->
     ...
