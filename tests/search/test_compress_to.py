@@ -404,7 +404,7 @@ class TestJournal:
     ("arguments", "message"),
     [
         ({"budget": {"macs": 0}}, "positive number"),
-        ({"budget": {"size_kb": 3}}, "the unit 'size_kb'.*expected some of size_bytes"),
+        ({"budget": {"size_kb": 3}}, "the unit 'size_kb'.*expected one of size_bytes"),
         ({"budget": {}}, "expected a budget such as"),
         ({"space": {"bits": {"nothing": [4]}}}, "nothing"),
         ({"space": {"bit": [4]}}, "Did you mean 'bits'"),

@@ -223,7 +223,7 @@ def test_the_usual_place_names_the_machine(runtime, monkeypatch, tmp_path):
 def test_a_cache_folder_that_cannot_be(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(ValueError, match=r"Cannot make the folder .* Name a file"):
+    with pytest.raises(ValueError, match=r"Cannot make the folder .* Pass a path"):
         LatencyTable()
 
 
