@@ -39,7 +39,8 @@ class TAS(SearchEngine):
     those of a trained network are masked, starting with the lowest by the criterion.
     Weights do not change unless `weight_learning_rate` trains a copy of them, which is
     discarded afterwards. Depth is not searched: no block is skipped, and each group keeps
-    at least one channel. The paper trains logits for 600 epochs, with a learning rate of 0.001.
+    at least one channel. The paper trains logits for 600 epochs, with a learning rate of
+    0.001.
 
     Args:
         steps: number of training steps of the logits, by Adam, each on one batch of the
