@@ -146,7 +146,7 @@ def test_says_if_a_file_is_too_big_for_a_chip(tmp_path):
     model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(100)])
     export = {"export": {"path": "m.tflite"}}
     check = {"fit_check": {"chips": ["stm32l432kc", "rp2040"]}}
-    with pytest.warns(UserWarning, match=r"did not reach its aim[\s\S]*TOO BIG"):
+    with pytest.warns(UserWarning, match=r"did not reach its goal[\s\S]*TOO BIG"):
         tfc.Recipe([export, check]).run(model, folder=tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

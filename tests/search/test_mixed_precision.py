@@ -87,7 +87,7 @@ def test_what_is_no_number_is_never_chosen():
     assert choose(harms, sizes, 4).tolist() == [1, 0]
     with pytest.raises(ValueError, match="take 0"):
         choose(harms, sizes, 2)
-    with pytest.raises(ValueError, match="the harm is no number"):
+    with pytest.raises(ValueError, match="the harm is not finite"):
         choose(np.array([[np.nan, np.inf]]), sizes[:1], 4)
 
 

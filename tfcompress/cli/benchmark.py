@@ -123,7 +123,7 @@ def _check(values):
         )
     if values.runner == "shell" and values.backend not in shell_runner.BACKENDS:
         raise ValueError(
-            f"--backend {values.backend} is for --runner app; with the runner of the shell "
+            f"--backend {values.backend} is for --runner app; with --runner shell "
             f"it is {' or '.join(shell_runner.BACKENDS)}."
         )
     if values.html:

@@ -34,7 +34,10 @@ def define(values):
         "profile", "custom", PROFILES, "Operations that the file may use.", values
     )
     flags.DEFINE_string(
-        "samples", None, "File .npz (x or x_train, or inputs by name) or .npy.", values
+        "samples",
+        None,
+        "A .npz file (x or x_train, or inputs by name) or .npy file.",
+        values,
     )
     flags.DEFINE_enum(
         "sparse",

@@ -89,7 +89,7 @@ class Lessons:
             validation_data=self._validation_data,
             verbose=verbose,
         )
-        # A copy of a compiled model has to find its loss by name.
+        # A copy of a compiled model must find its loss by name.
         model.compiled = False
         return history.history
 

@@ -200,7 +200,7 @@ class Recipe:
             ) from error
         if _num_values(content) > _MOST_VALUES:
             raise ValueError(
-                f"{path.name} is not a recipe: its anchors repeat one another to more "
+                f"{path.name} is not a recipe: its anchors expand to more "
                 f"than {_MOST_VALUES} values. Write the steps out."
             )
         if not isinstance(content, dict) or "steps" not in content:
@@ -218,7 +218,7 @@ class Recipe:
 
         Raises:
             ValueError: if the path cannot be written.
-            OSError: if the disk is full; an earlier file stays whole.
+            OSError: if the disk is full; an earlier file stays intact.
         """
         steps = [
             {name: arguments} if arguments else name for name, arguments in self.steps
@@ -407,7 +407,7 @@ class _Run:
         found = fit_check(self.exports[-1].path, **arguments)
         if not all(row.fits for row in found.rows):
             # An error would discard a trained model.
-            warn(f"The recipe did not reach its aim.\n{found}")
+            warn(f"The recipe did not reach its goal.\n{found}")
 
     def export(
         self, path, precision="float32", profile="custom", sparse="auto", codec=None

@@ -34,7 +34,7 @@ from tfcompress.search.steps import Making
 from tfcompress.search.study import Study, compiled_like
 
 _MOST_CALIBRATED, _MOST_SCORED = 2048, 4096
-# Of a dataset that are held in memory.
+# Limit of the samples of a dataset that are held in memory.
 _MOST_BYTES = 2**29
 
 

@@ -7,7 +7,7 @@ from tfcompress.search.result import SearchResult
 from tfcompress.search.space import STRUCTURE
 
 _MOST_ROUNDS = 8
-# A file with at least this fraction of the budget is good enough.
+# A file that uses at least this fraction of the budget is good enough.
 _CLOSE = 0.97
 # The fraction of a limit that is aimed for.
 _AIM = 0.995

@@ -57,7 +57,7 @@ def drops_of_score(model, flat, edits, samples):
 
 
 def drop_of_score(tasks, targets, outputs, expected):
-    """The drop of the score relative to the expected outputs; ties go by the error.
+    """The drop of the score relative to the expected outputs; the error breaks ties.
 
     Args:
         tasks: the `Task` of each output.

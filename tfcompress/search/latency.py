@@ -49,7 +49,7 @@ class LatencyTable:
 
     The table is a JSON file. It holds the processor's name, the runtime's version and
     the number of threads, and is rejected where these differ. It is written after each
-    file that required measurements, so no more than these is lost if the process ends;
+    file that required measurements, so at most these are lost if the process ends;
     several processes may use it. Nothing else should run during measurements.
 
     Args:

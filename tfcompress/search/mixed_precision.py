@@ -239,7 +239,7 @@ def choose(harms, sizes, budget):
     allowed = np.isfinite(harms)
     if not allowed.any(axis=1).all():
         raise ValueError(
-            "For one of the kernels, the harm is no number whatever its bits are: "
+            "For one of the kernels, the harm is not finite for any of the bits: "
             "check that weights, samples and outputs are finite, and allow more bits."
         )
     least = np.where(allowed, sizes, np.inf).min(axis=1).sum()

@@ -157,7 +157,7 @@ class Proxy:
         return self._sizes[key]
 
     def shares(self, member):
-        """`{path of a layer: fraction of its kernel that is left by cut channels}`."""
+        """`{path of a layer: fraction of its kernel left after cutting channels}`."""
         keep = self.keep(member)
         return {
             path: self._cost.share(layer.kernel, keep)

@@ -29,7 +29,7 @@ _COLUMNS = {
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One compressed model with its file and what was measured of it.
+    """One compressed model with its file and its measurements.
 
     Attributes:
         name: such as `"003"`, as in the files `NAME.yaml`, `NAME.keras` and `NAME.tflite`.
@@ -111,7 +111,7 @@ class SearchResult:
 
     @property
     def front(self):
-        """Candidates that no other one is better than in accuracy and all costs."""
+        """Candidates that no other one dominates in accuracy and all costs."""
         names = [*(self.budget.costs or ["size_bytes"])]
         points = [
             (candidate, [-candidate.accuracy, *(candidate.costs[n] for n in names)])

@@ -95,7 +95,7 @@ class Sensitivity:
     def __str__(self):
         tables = [_table(f"{self.model}: {self.measure}", "layer", self.layers)]
         if self.groups:
-            tables.append(_table("channels", "made first by", self.groups))
+            tables.append(_table("channels", "first layer", self.groups))
         return as_text(*tables, width=140)
 
 

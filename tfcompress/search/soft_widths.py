@@ -1,4 +1,4 @@
-"""A trained model whose channels have factors, to learn which stay by gradients."""
+"""A trained model whose channels have factors, to learn by gradients which to keep."""
 
 import contextlib
 
