@@ -44,7 +44,7 @@ layout: $(INSTALLED) ## Compare our declarations of TFLite with the official hea
 test-arm: $(INSTALLED) ## Compare the native core on emulated arm64 with this machine
 	PYTHONPATH=. $(BIN)/python tests/arm/run.py
 
-android: $(INSTALLED) ## Build and check the Android demo without Gradle and the NDK
+android: $(INSTALLED) ## Build and check the Android demo without Gradle or the NDK
 	@$(HAS_JDK)
 	tests/arm/prepare.sh build/arm64
 	$(BIN)/python android_demo/tools/build_native.py --zig build/arm64/host/ziglang
@@ -61,13 +61,13 @@ test-android: android ## Test the Android demo on this machine
 android-gradle: android ## Build the Android demo with the Android Gradle Plugin
 	android_demo/tools/check_gradle
 
-results: $(INSTALLED) ## Write the pages and tables that are printed from docs/results
+results: $(INSTALLED) ## Generate the pages and tables from docs/results
 	$(BIN)/python tests/benchmarks/results.py write
 
 stale: $(INSTALLED) ## List results whose code has changed since
 	$(BIN)/python tests/benchmarks/results.py stale
 
-rerun: $(INSTALLED) ## Run the results that take a minute again, and compare
+rerun: $(INSTALLED) ## Repeat the measurements that take about a minute, and compare
 	$(BIN)/python tests/benchmarks/rerun.py
 
 fuzz: $(INSTALLED) ## Run each fuzzer of the native core (FUZZ_SECONDS=600; needs clang)
@@ -115,7 +115,7 @@ clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find tfcompress tests -name __pycache__ -prune -exec rm -rf {} +
 
-# The lock holds TensorFlow 2.21, which has no wheels for Python 3.14.
+# The lock file pins TensorFlow 2.21, which has no wheels for Python 3.14.
 $(INSTALLED): setup.py pyproject.toml $(LOCK) $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  2>/dev/null || { echo "tfcompress needs Python 3.11, 3.12 or 3.13, but" \

@@ -23,7 +23,7 @@ class NativeCore(build_ext):
     """Builds the C core with CMake; without a compiler the rest still installs."""
 
     def build_extension(self, extension):
-        """Puts the library beside the sources, or beside their copy in the wheel."""
+        """Puts the library next to the sources, or to their copy in the wheel."""
         source = Path("tfcompress/native").resolve()
         build = Path(self.build_temp).resolve() / "native"
         packaged = Path(self.get_ext_fullpath(extension.name)).resolve().parent
@@ -65,7 +65,7 @@ setup(
     python_requires=">=3.11",
     ext_modules=[Extension("tfcompress.native.core", sources=[], optional=True)],
     cmdclass={"build_ext": NativeCore, "bdist_wheel": Wheel},
-    # The command line is a package next to tfcompress once it is installed: importing
+    # Once installed, the command line is a package next to tfcompress: importing
     # tfcompress.cli would import TensorFlow before the first line of --help.
     packages=[
         *find_packages(include=["tfcompress*"], exclude=["tfcompress.cli"]),
@@ -98,7 +98,7 @@ setup(
     extras_require={
         # TensorFlow no longer installs it, and tf.summary raises without it.
         "tensorboard": TENSORBOARD,
-        # The Keras 2 toolkit, to measure beside ours; it holds absl-py below 2.
+        # The Keras 2 toolkit, to compare with ours; it needs absl-py below 2.
         "tfmot": TFMOT,
         # Engines of tfc.search that learn.
         "search": SEARCH,

@@ -291,7 +291,7 @@ def main():
             if options.only not in (None, path) or path in left_out:
                 continue
             begun = time.time()
-            # What one call leaves behind must not affect another.
+            # What one call writes must not affect another.
             with tempfile.TemporaryDirectory() as own, contextlib.chdir(own):
                 found = list(answers(path, thing, right))
             row = {"function": path, "seconds": round(time.time() - begun, 1)}

@@ -36,8 +36,8 @@ class Lab(pruning_lab.Lab):
         """A network trained on CIFAR-10, as in MLPerf Tiny; None without the file."""
         if not self.options.data_dir and not self.options.model:
             return None
-        beside = pathlib.Path(self.options.model or self.options.data_dir).parent
-        for folder in (beside, beside / "models"):
+        parent = pathlib.Path(self.options.model or self.options.data_dir).parent
+        for folder in (parent, parent / "models"):
             path = folder / "cifar10_resnet8_mlperf_tiny.keras"
             if path.exists():
                 return self.keras.models.load_model(path, compile=False)

@@ -25,7 +25,7 @@ files that are compared, on this host, one thread, a sample at a time, by `tfc.I
 and `tfc.runtime.Cascade`, Python included; other work ran on the same two cores. The
 trained ResNets have seen the images that are held out here, so what is chosen by them is
 too hopeful. The file of all widths leaves out names and notes that the file of the widest
-still has: beside one without them, the ratios would be larger.
+still has: compared with one without them, the ratios would be larger.
 """,
     "recipes_table": """# Recipes
 

@@ -16,7 +16,7 @@ def test_images_are_shifted_by_up_to_two_pixels():
 
 
 def test_the_best_bias_is_the_smallest_that_makes_the_fewest_errors():
-    # The 3 is 2 behind; another image becomes wrong beyond 5.
+    # The 3 trails by 2; another image becomes wrong beyond 5.
     outputs = np.zeros((2, 10))
     outputs[0, 0], outputs[1, 1] = 2.05, 5.05
     assert distillation_digits.best_bias(outputs, np.array([3, 1])) == 2.1

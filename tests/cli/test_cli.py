@@ -56,7 +56,7 @@ def test_overview_and_help(capsys):
     ["--help", "--version", "convrt", "completion", *map("{} --help".format, COMMANDS)],
 )
 def test_texts_need_no_tensorflow(line):
-    # As the installed command does.
+    # Like the installed command.
     code = f"""
 import sys
 from tfcompress_cli.main import run
@@ -80,7 +80,7 @@ print(*sys.modules)
         ("tfcompress convert --precision int", ["int8", "int16x8", "int4"]),
         ("tfcompress convert  --precision=int4", ["--precision=int4"]),
         ("tfcompress convert --verify=", ["--verify=true", "--verify=false"]),
-        ("tfcompress convert --verify ", []),  # Names of files come here.
+        ("tfcompress convert --verify ", []),  # The shell offers file names here.
         ("tfcompress convert --samples ", []),
         ("tfcompress convert --smaples=", []),
         ("tfcompress convrt --", []),
@@ -246,7 +246,7 @@ def test_demo_on_digits(folder, monkeypatch):
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    # Nobody warns of anything.
+    # There are no warnings.
     told = done.stderr.splitlines()
     assert [line for line in told if not re.match(r"\[ *\d+\.\d s\] ", line)] == []
     rows = {row["label"]: row for row in json.loads(done.stdout)["rows"]}

@@ -19,7 +19,7 @@ _TYPES = {1: 4, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 9: 1, 10: 2, 18: 1}
 
 
 def _decode(content):
-    """The status of `tfc_decode`, and the output with a guard behind it."""
+    """The status of `tfc_decode`, and the output followed by a guard."""
     fields = struct.unpack_from("<BHBBBBH", content.ljust(9, b"\0"))
     kind, count, num_channels, flags, first, last, ancillary_size = fields
     zero_points = np.arange(-128, 127, dtype=np.int32)

@@ -113,7 +113,7 @@ def test_each_layer_has_its_own_sparsity_with_a_teacher_too():
         [keras.Input((8,)), *(keras.layers.Dense(8, name=name) for name in "abc")],
         name="body",
     )
-    # The name of the model that learns is no layer.
+    # The name of the trained model is not that of a layer.
     model = keras.Sequential(
         [keras.Input((8,)), inner, keras.layers.Dense(5, name="d")], name="a_to_d"
     )

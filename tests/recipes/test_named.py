@@ -1,4 +1,4 @@
-"""The recipes that come with the package reach what they promise."""
+"""The recipes that come with the package keep their promises."""
 
 import functools
 
@@ -37,7 +37,7 @@ def digits():
 
 
 class Made:
-    """A file, what it was made by, and how right it is."""
+    """A file, what wrote it, and its accuracy."""
 
     def __init__(self, export, result, test):
         self.path, self.result = export.path, result
@@ -64,7 +64,7 @@ def made(digits, tmp_path_factory):
     return make
 
 
-# At most so many points of accuracy are lost.
+# The largest allowed loss of accuracy, in percentage points.
 LOST = {
     "binary": 2,
     "distil_into_half": 1,
@@ -75,7 +75,7 @@ LOST = {
     "twice_as_fast": 1,
     "use_them_all": 2,
 }
-# At most such a part of the float32 file is left.
+# The largest allowed size, as a fraction of the float32 file.
 BYTES = {
     "binary": 1 / 20,
     "distil_into_half": 1 / 2,
@@ -108,7 +108,7 @@ def test_the_smallest_is_smaller_than_all_others(made):
 
 @pytest.mark.parametrize("name", ["twice_as_fast", "use_them_all"])
 def test_half_the_work_is_left(name, made):
-    # By the file, not by the model.
+    # Counted in the file, not in the model.
     assert describe(made(name).path).macs <= describe(made("").path).macs / 2
 
 
@@ -116,7 +116,7 @@ def test_a_microcontroller_has_room_for_all(digits, made):
     assert digits[0].count_params() > 250_000
     fit = tfc.fit_check(made("microcontroller_256kb").path, ["stm32l432kc"])
     assert fit.unsupported == {}
-    # Even with the arena where the code is.
+    # Even if the arena is where the code is.
     assert fit.flash_bytes + fit.arena.size_bytes <= 256 * 1024
     assert fit.rows[0].verdict in ("FITS", "TIGHT")
     assert tfc.fit_check(made("").path, ["stm32l432kc"]).rows[0].verdict == "TOO BIG"

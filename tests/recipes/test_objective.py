@@ -1,4 +1,4 @@
-"""Training and scores by what a model is for, in recipes."""
+"""The objective of training and scores in recipes."""
 
 import keras
 import numpy as np
@@ -91,10 +91,10 @@ def test_the_model_s_own_loss_and_metrics_come_first():
     metric = keras.metrics.MeanAbsoluteError(name="off")
     model = one_layer(1, loss="mean_absolute_error", metrics=[metric])
     assert evaluated(model, X + 0.5) == {"loss": 0.5, "off": 0.5}
-    # Not by its values: one-hot by chance.
+    # Not inferred from its values, which are one-hot by chance.
     several = one_layer(2, "sigmoid", loss="binary_crossentropy")
     assert evaluated(several, np.eye(2)[WANTED])["accuracy"] == 0.5
-    # What is passed comes before both.
+    # A loss that is passed takes precedence over both.
     plain = one_layer(1, loss="mean_absolute_error")
     assert evaluated(plain, X + 0.5, "mse") == {"loss": 0.25}
 

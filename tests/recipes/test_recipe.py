@@ -49,7 +49,7 @@ def test_makes_models_smaller():
 
 
 def test_corrects_what_stays_on_the_data():
-    """As the functions do by themselves, on the first inputs."""
+    """Gives the same as calling the functions on the first inputs."""
     model = models.sequential()
     x = models.inputs(model, 32)
     steps = [
@@ -99,7 +99,7 @@ def test_the_given_model_teaches():
     ]
     alone = tfc.Recipe(steps[1:]).run(model, data).history[0]
     rounded = tfc.Recipe(steps).run(model, data).history[0]
-    # What is not changed answers as its teacher does.
+    # An unchanged model answers like its teacher.
     assert alone["logits"] == [0.0] and rounded["logits"][0] > 0.01
     unknown = {"distillation": {"teacher": "origial"}}
     with pytest.raises(ValueError, match="No teacher at 'origial'"):
@@ -146,7 +146,7 @@ def test_says_if_a_file_is_too_big_for_a_chip(tmp_path):
     model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(100)])
     export = {"export": {"path": "m.tflite"}}
     check = {"fit_check": {"chips": ["stm32l432kc", "rp2040"]}}
-    with pytest.warns(UserWarning, match=r"did not reach its aim[\s\S]*TOO BIG"):
+    with pytest.warns(UserWarning, match=r"did not reach its goal[\s\S]*TOO BIG"):
         tfc.Recipe([export, check]).run(model, folder=tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

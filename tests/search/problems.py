@@ -16,11 +16,11 @@ EIGHTHS = tuple(i / 8 for i in range(8))
 
 
 class Scored:
-    """What engines ask of a `Study`.
+    """The part of a `Study` that engines use.
 
     Attributes:
         asked: members that were scored, in order, each once.
-        scored: `{text of a member: score}`.
+        scored: `{member as text: score}`.
     """
 
     def __init__(self, model, dimensions, x, y, round_to=1):
@@ -55,7 +55,7 @@ def three_layers():
 
 
 def with_noise():
-    """Two layers of 16 units; nothing reads what `noise` makes."""
+    """Two layers of 16 units; nothing reads the output of `noise`."""
     x = keras.Input((8,))
     signal = L.Dense(16, "relu", name="signal")(x)
     noise = L.Dense(16, "relu", name="noise")(x)
@@ -67,7 +67,7 @@ def with_noise():
 
 @functools.cache
 def study_with_noise():
-    """Of which the best member within 0.6 of the MACs is `BEST`."""
+    """A study whose best member within 0.6 of the MACs is `BEST`."""
     model = with_noise()
     x = np.random.default_rng(1).normal(size=(256, 8)).astype("float32")
     y = np.argmax(model(x), axis=1)
@@ -78,7 +78,7 @@ BEST = {"channels": {"signal": 0, "noise": 7 / 8}}
 
 
 def limits_of(study, **shares):
-    """Of a study, as fractions of what the whole model costs."""
+    """Limits of a study, from fractions of the costs of the whole model."""
     costs = study.proxy.costs(study.space.neutral())
     return {name: share * costs[name] for name, share in shares.items()}
 

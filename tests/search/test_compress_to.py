@@ -1,4 +1,4 @@
-"""A budget in, a model and a file within it out."""
+"""From a budget to a model and a file within it."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from tfcompress.search.space import Space
 
 
 def data(count=256):
-    """Which quarter of an image is brightest."""
+    """Images, and which quarter of each is the brightest."""
     generator = np.random.default_rng(count)
     x = generator.normal(size=(count, 8, 8, 1)).astype("float32")
     y = generator.integers(0, 4, count)
@@ -68,7 +68,7 @@ class TestProxy:
         )
         assert proxy.macs(member) == tfc.report(small).macs
         x, y = data()
-        # The statistics of the one batch norm move, where no channel before it went.
+        # Batch norm statistics change only where no channel before the layer is removed.
         assert proxy.macs(space.neutral()) == tfc.report(trained).macs
         expected = np.mean(np.argmax(trained.predict(x, verbose=0), 1) == y)
         assert proxy.exact_score == pytest.approx(expected)
@@ -297,7 +297,7 @@ class TestResult:
                 learning_rate=3e-3,
                 verbose=0,
             )
-            # The file that is the best one was trained, and better for it.
+            # The best file comes from training, which made it better.
             assert result.best.epochs == 4
             assert not result.budget.excess(result.best.costs)
             same = [c for c in result.candidates if c.member == result.best.member]
@@ -395,7 +395,7 @@ class TestJournal:
         before = list(calls)
         result = search(trained, budget, latency=latency, folder=tmp_path)
         assert result.best.latency_ms <= 8
-        # Only the one that failed is measured again.
+        # Only the failed one is measured again.
         assert [c.name for c in calls].count(before[0].name) == 1
         assert [c.name for c in calls].count(before[1].name) == 1
 
@@ -404,7 +404,7 @@ class TestJournal:
     ("arguments", "message"),
     [
         ({"budget": {"macs": 0}}, "positive number"),
-        ({"budget": {"size_kb": 3}}, "the unit 'size_kb'.*expected some of size_bytes"),
+        ({"budget": {"size_kb": 3}}, "the unit 'size_kb'.*expected one of size_bytes"),
         ({"budget": {}}, "expected a budget such as"),
         ({"space": {"bits": {"nothing": [4]}}}, "nothing"),
         ({"space": {"bit": [4]}}, "Did you mean 'bits'"),

@@ -1,4 +1,4 @@
-"""What members cost, as sums of terms."""
+"""Costs of members, as sums of terms."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Predicted latency: sums by hand, with times that are made up."""
+"""Predicted latency: sums by hand, with made-up times."""
 
 import json
 
@@ -19,7 +19,7 @@ COSTS = {"RELU": 0, "PAD": 8, "CONV_2D": 4, "RESHAPE": 0.25, "FULLY_CONNECTED": 
 
 
 class Runtime:
-    """Stands for LiteRT and the clock: adds what operations cost, and notes the files.
+    """Replaces LiteRT and the clock: adds up the times of operations, and records files.
 
     Zeros before a convolution cost nothing, as in XNNPACK.
     """
@@ -37,7 +37,7 @@ class Runtime:
 
     @property
     def kinds(self):
-        """Which operations were timed, in order, without calls."""
+        """The timed operations, in order, without calls."""
         return [*dict.fromkeys(names[0] for names in self.timed if names != ["RELU"])]
 
 
@@ -71,7 +71,7 @@ def network(padded=True, units=3):
 def test_times_of_operations_and_of_one_call_add_up(runtime, tmp_path):
     table = LatencyTable(tmp_path / "t.json")
     path = exported(network(), tmp_path / "m.tflite")
-    # The convolution takes its zeros along, and a call counts once.
+    # The convolution includes its padding, and a call counts once.
     assert table.predict(path) == pytest.approx(0.5 + 4 + 0.25 + 2)
     assert len(table) == 4
     assert runtime.kinds == ["PAD", "RESHAPE", "FULLY_CONNECTED"]
@@ -104,7 +104,7 @@ def test_what_the_table_has_is_not_timed_again(runtime, tmp_path):
 
 def test_the_least_of_the_rounds_counts(runtime, tmp_path):
     model = keras.Sequential([keras.Input((4,)), L.Dense(3)])
-    # A call and a layer in each of five rounds, while other work goes on.
+    # A call and a layer in each of five rounds, while other work is running.
     runtime.late = iter([0.2, 900, 0, 7, 5, 0, 1, 1, 3, 3])
     table = LatencyTable(tmp_path / "t.json")
     path = exported(model, tmp_path / "m.tflite")
@@ -223,7 +223,7 @@ def test_the_usual_place_names_the_machine(runtime, monkeypatch, tmp_path):
 def test_a_cache_folder_that_cannot_be(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(ValueError, match=r"Cannot make the folder .* Name a file"):
+    with pytest.raises(ValueError, match=r"Cannot make the folder .* Pass a path"):
         LatencyTable()
 
 

@@ -35,7 +35,7 @@ def test_the_layer_that_matters_gets_more_bits():
     model = keras.Sequential(
         [keras.Input((16,)), L.Dense(32, name="wide"), L.Dense(4, name="a.b")]
     )
-    # Whatever the wide layer does, the second reads only a hundredth of it.
+    # Whatever the wide layer computes, the second one reads only a hundredth of it.
     model.get_layer("a.b").kernel.assign(np.full((32, 4), 0.01) * np.arange(1, 5))
     x = models.inputs(model, 64)
     plan = tfc.mixed_precision(model, x, average_bits=4, bits=(2, 4, 8))
@@ -87,12 +87,12 @@ def test_what_is_no_number_is_never_chosen():
     assert choose(harms, sizes, 4).tolist() == [1, 0]
     with pytest.raises(ValueError, match="take 0"):
         choose(harms, sizes, 2)
-    with pytest.raises(ValueError, match="the harm is no number"):
+    with pytest.raises(ValueError, match="the harm is not finite"):
         choose(np.array([[np.nan, np.inf]]), sizes[:1], 4)
 
 
 def two_channels(activation=None):
-    """The first of two layers matters for the answer, the second is all noise."""
+    """The first of two inputs matters for the answer, the second is only noise."""
     x = keras.Input((2,))
     y = L.Dense(1, use_bias=False, activation=activation, name="answer")(x)
     model = keras.Model(x, y)

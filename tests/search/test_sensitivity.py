@@ -1,4 +1,4 @@
-"""What changes of single layers cost."""
+"""The harm of changes of single layers."""
 
 import json
 

@@ -1,12 +1,13 @@
 """usage: tfcompress benchmark FILE … [flags]
 
 Times .tflite files (or .keras models, exported as float32) on this host, on an Android
-device that adb reaches, or on both, side by side.
+device connected by adb, or on both, side by side.
 
-On a device the app runs them (--runner app), or a program without one (--runner shell),
-which needs files that --native and --library name: build/android and an .aar of TFLite;
-android_demo/native/README.md says how to get them. With --data it computes accuracy too,
-and how far its outputs are those of this host.
+On a device, they are run by the app (--runner app), or by a program without an app
+(--runner shell), which needs the files named by --native and --library: build/android and
+an .aar of TFLite; android_demo/native/README.md describes how to get them. With --data,
+the accuracy on the device is computed too, and the agreement of its outputs with this
+host's.
 
 Example:
   tfcompress benchmark model.tflite --threads 2 --json
@@ -24,7 +25,7 @@ from . import data, models
 SUMMARY = "time models on this host or on an Android device"
 ARGUMENTS = 1
 MORE = True
-# Those of the app; to ask it would import TensorFlow.
+# Backends of the app; asking it would import TensorFlow.
 BACKENDS = ("xnnpack", "cpu", "nnapi", "gpu")
 
 
@@ -34,18 +35,24 @@ def define(values):
     data.define(values)
     for name, default, least, text in (
         ("threads", 1, 1, "Threads that kernels may use."),
-        ("runs", 50, 1, "Timed runs at least."),
-        ("warm_up", 5, 0, "Runs before them."),
-        ("timeout", 600, 1, "Seconds that a model on the device may take."),
+        ("runs", 50, 1, "Minimum number of timed runs."),
+        ("warm_up", 5, 0, "Runs before the timed ones."),
+        ("timeout", 600, 1, "Time limit of a model on the device, in seconds."),
     ):
         flags.DEFINE_integer(name, default, text, least, flag_values=values)
     flags.DEFINE_float(
-        "seconds", 0.5, "Timed seconds at least.", 0.0, flag_values=values
+        "seconds",
+        0.5,
+        "Minimum duration of the timed runs, in seconds.",
+        0.0,
+        flag_values=values,
     )
     flags.DEFINE_enum(
         "device", "host", ["host", "android", "both"], "Where models run.", values
     )
-    flags.DEFINE_string("serial", None, "Of the device, if there are several.", values)
+    flags.DEFINE_string(
+        "serial", None, "Serial number of the device, if there are several.", values
+    )
     flags.DEFINE_enum(
         "runner",
         "shell",
@@ -57,29 +64,29 @@ def define(values):
         "backend",
         "xnnpack",
         BACKENDS,
-        "Kernels on the device; nnapi and gpu in the app only.",
+        "Kernels on the device; nnapi and gpu only with the app.",
         values,
     )
     flags.DEFINE_string(
-        "native", "build/android", "Folder that build_native wrote.", values
+        "native", "build/android", "Folder written by build_native.", values
     )
     flags.DEFINE_string(
         "library",
         None,
-        "TFLite for Android: libtensorflowlite_jni.so, or the .aar that has it.",
+        "TFLite for Android: libtensorflowlite_jni.so, or the .aar that contains it.",
         values,
     )
     flags.DEFINE_string(
         "results",
         None,
-        "Folder for the device's results; what was interrupted goes on there.",
+        "Folder for the device's results, where interrupted benchmarks resume.",
         values,
     )
     flags.DEFINE_string("html", None, "Also write a page with a table.", values)
 
 
 def main(values, *paths):
-    """Measures the files."""
+    """Benchmarks the files."""
     from tfcompress.measuring.html_benchmark import write_html_benchmark
 
     _check(values)
@@ -116,7 +123,7 @@ def _check(values):
         )
     if values.runner == "shell" and values.backend not in shell_runner.BACKENDS:
         raise ValueError(
-            f"--backend {values.backend} is for --runner app; with the runner of the shell "
+            f"--backend {values.backend} is for --runner app; with --runner shell "
             f"it is {' or '.join(shell_runner.BACKENDS)}."
         )
     if values.html:

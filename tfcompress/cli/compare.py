@@ -1,7 +1,7 @@
 """usage: tfcompress compare FILE FILE … [flags]
 
-One table over .keras and .tflite files: size, operations, latency, and with data
-accuracy and agreement with the first.
+Prints a table of .keras and .tflite files: size, operations, latency, and with data, also
+accuracy and agreement with the first file.
 
 Example:
   tfcompress compare model.keras model.tflite --dataset mnist --html report.html
@@ -13,7 +13,7 @@ from absl import flags
 
 from . import data, models
 
-SUMMARY = "put models side by side"
+SUMMARY = "compare models side by side"
 ARGUMENTS = 1
 MORE = True
 

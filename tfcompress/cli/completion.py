@@ -1,15 +1,15 @@
-"""What a shell offers where the cursor is.
+"""Completion of the word at the cursor in a shell.
 
-`complete -C` of bash, which zsh has too, runs `tfcompress completion` with the line in
-`COMP_LINE`. Where nothing is offered, the shell completes file names.
+`complete -C` of bash, which zsh supports too, runs `tfcompress completion` with the line
+in `COMP_LINE`. Where nothing is offered, the shell completes file names.
 """
 
 
 def offers(line, commands):
-    """The words that the last one of a line may become.
+    """The completions of the last word of a line.
 
     Args:
-        line: what was typed, up to the cursor.
+        line: the text up to the cursor.
         commands: `{name: function that returns the command's flags}`.
 
     Example:
@@ -34,7 +34,7 @@ def offers(line, commands):
 
 
 def from_word(offered, line, word):
-    """The offers without what stands before `word`: to bash, `=` ends a word.
+    """The offers without the text before `word`, since bash splits words at `=`.
 
     >>> from_word(["--sparse=auto"], "tfcompress convert --sparse=a", "a")
     ['auto']

@@ -1,8 +1,8 @@
 """usage: tfcompress compress MODEL RECIPE OUTPUT [flags]
 
 Runs a recipe on a model (.keras, .h5 or SavedModel) and writes the result as a plain
-.keras file; files that the recipe exports go next to it. RECIPE is a name that
-'tfcompress recipes' lists, or a YAML file. A recipe that trains needs data.
+.keras file; files exported by the recipe are written next to it. RECIPE is a name listed
+by 'tfcompress recipes', or a YAML file. A recipe that trains needs data.
 
 Example:
   tfcompress compress model.keras half_the_file small.keras
@@ -56,7 +56,7 @@ def main(values, model_path, recipe, output):
 
 
 def read(recipe):
-    """The recipe of a name or of a YAML file."""
+    """The recipe with a name, or from a YAML file."""
     from tfcompress.recipes.recipe import Recipe
 
     is_file = pathlib.Path(recipe).suffix or pathlib.Path(recipe).is_file()
@@ -64,7 +64,7 @@ def read(recipe):
 
 
 def save_model(model, path):
-    """Saves a `.keras` file that is whole or not there, see `replacing`."""
+    """Saves a `.keras` file that is complete or absent, see `replacing`."""
     from tfcompress.core.files import replacing
 
     with replacing(path) as temporary:

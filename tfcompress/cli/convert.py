@@ -13,7 +13,7 @@ from . import data, models
 
 SUMMARY = "write a .tflite file"
 ARGUMENTS = 2
-# Those of tfc.export; to ask there would import TensorFlow.
+# Choices of tfc.export; asking it would import TensorFlow.
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
 PROFILES = ("custom", "builtin")
 SPARSE = ("auto", "always", "never")
@@ -24,32 +24,39 @@ def define(values):
     """Flags of the command."""
     models.define(values)
     flags.DEFINE_enum(
-        "precision", "float32", PRECISIONS, "Numbers in the file.", values
+        "precision",
+        "float32",
+        PRECISIONS,
+        "Precision of the numbers in the file.",
+        values,
     )
     flags.DEFINE_enum(
-        "profile", "custom", PROFILES, "Which operations it may use.", values
+        "profile", "custom", PROFILES, "Operations that the file may use.", values
     )
     flags.DEFINE_string(
-        "samples", None, "File .npz (x or x_train, or inputs by name) or .npy.", values
+        "samples",
+        None,
+        "A .npz file (x or x_train, or inputs by name) or .npy file.",
+        values,
     )
     flags.DEFINE_enum(
         "sparse",
         "auto",
         SPARSE,
-        "Kernels to store without their zeros: those that get faster, all, none.",
+        "Kernels to store without zeros: those that get faster, all, or none.",
         values,
     )
     flags.DEFINE_enum(
         "codec",
         None,
         CODECS,
-        "How weights of few values are written; auto is the smallest.",
+        "Encoding of weights with few values; auto chooses the smallest.",
         values,
     )
     flags.DEFINE_integer(
         "batch_size",
         None,
-        "Samples at a time; the model's own, or 1.",
+        "Samples per batch; by default the model's batch size, or 1.",
         flag_values=values,
     )
     flags.DEFINE_bool("verify", True, "Compare the file with the model.", values)

@@ -9,7 +9,7 @@ from absl import flags
 def define(values):
     """Flags that choose data."""
     flags.DEFINE_string(
-        "data", None, "File x.npz with x and y, or x_test and y_test.", values
+        "data", None, "A .npz file with x and y, or x_test and y_test.", values
     )
     flags.DEFINE_string(
         "dataset", None, "Named data: digits, mnist, fashion_mnist or cifar10.", values

@@ -1,8 +1,8 @@
 """usage: tfcompress demo [flags]
 
-The main job on real data: trains a small network, prunes 80 % of its weights, lets
-the rest share 16 values, trains it for int8, writes .tflite files, measures them and
-makes report.html. Uses the digits of scikit-learn, so it needs no network.
+The whole workflow on real data: trains a small network, prunes 80 % of its weights, lets
+the rest share 16 values, trains for int8, writes .tflite files, measures them and writes
+report.html. Uses the digits of scikit-learn, so it needs no internet connection.
 
 Example:
   tfcompress demo --output /tmp/demo
@@ -13,14 +13,14 @@ import pathlib
 
 from absl import flags
 
-SUMMARY = "the whole job on a small network, in about a minute"
+SUMMARY = "run the whole workflow on a small network, in about a minute"
 ARGUMENTS = 0
 
 
 def define(values):
     """Flags of the command."""
     flags.DEFINE_string(
-        "dataset", "digits", "digits, mnist, fashion_mnist or cifar10.", values
+        "dataset", "digits", "Data: digits, mnist, fashion_mnist or cifar10.", values
     )
     flags.DEFINE_string("data_dir", None, "Folder with NAME.npz.", values)
     flags.DEFINE_string("output", ".", "Folder for the files.", values)
@@ -29,7 +29,7 @@ def define(values):
     )
     flags.DEFINE_integer("clusters", 16, "Number of shared values.", flag_values=values)
     flags.DEFINE_integer(
-        "epochs", None, "Epochs of the dense training.", flag_values=values
+        "epochs", None, "Epochs of the first training.", flag_values=values
     )
     flags.DEFINE_integer("seed", 0, "Seed of all random numbers.", flag_values=values)
 

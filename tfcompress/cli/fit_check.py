@@ -12,18 +12,18 @@ Example:
 
 from absl import flags
 
-SUMMARY = "say which microcontrollers a .tflite file fits"
+SUMMARY = "show which microcontrollers a .tflite file fits"
 ARGUMENTS = 1
 
 
 def define(values):
     """Flags of the command."""
     flags.DEFINE_multi_string(
-        "chip", None, "One chip, not all that are known.", flag_values=values
+        "chip", None, "Check this chip instead of all known ones", flag_values=values
     )
     for name in ("flash", "ram"):
         flags.DEFINE_integer(
-            name, None, f"KiB of {name} of a chip of your own.", 1, flag_values=values
+            name, None, f"KiB of {name} of your own chip.", 1, flag_values=values
         )
 
 
@@ -33,7 +33,7 @@ def main(values, path):
     from tfcompress.measuring.fit_check import fit_check
 
     if (values.flash is None) != (values.ram is None):
-        raise ValueError("A chip of your own needs both --flash and --ram, in KiB.")
+        raise ValueError("Your own chip needs both --flash and --ram, in KiB.")
     chips = list(values.chip or ())
     if values.flash:
         chips.append(Chip("yours", "", values.flash * 1024, values.ram * 1024))

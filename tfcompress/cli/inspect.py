@@ -1,6 +1,6 @@
 """usage: tfcompress inspect FILE [flags]
 
-Shows what is in a model: the weights of a .keras, .h5 or SavedModel, the
+Shows the contents of a model: the weights of a .keras, .h5 or SavedModel, or the
 operations and sparse weights of a .tflite file.
 
 Example:
@@ -11,7 +11,7 @@ import pathlib
 
 from . import models
 
-SUMMARY = "show weights or operations of a file"
+SUMMARY = "show the weights or operations of a file"
 ARGUMENTS = 1
 
 

@@ -29,9 +29,9 @@ COMMANDS = (
 _ENDING = """
 example: tfcompress demo
 
-Completion in bash, by a line in ~/.bashrc:
+For completion in bash, add this line to ~/.bashrc:
   complete -o default -C "tfcompress completion" tfcompress
-In zsh, by these in ~/.zshrc:
+In zsh, add these lines to ~/.zshrc:
   autoload -U compinit bashcompinit && compinit && bashcompinit
   complete -o default -C "tfcompress completion" tfcompress"""
 _ERRORS = (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError)
@@ -82,7 +82,7 @@ def _flags(name):
 
 
 def _complete(program="", word=None, previous=""):
-    """Prints what a shell may offer; bash says what the word at the cursor is to it."""
+    """Prints completions; bash passes the word at the cursor as it splits it."""
     line = os.environ.get("COMP_LINE", "")
     line = line[: int(os.environ.get("COMP_POINT", len(line)))]
     commands = {name: functools.partial(_flags, name) for name in COMMANDS}
@@ -102,7 +102,7 @@ def _as_absl_writes_it(argument):
 
 
 def _execute(command, values, positional):
-    # Importing our package imports TensorFlow, without its notes.
+    # Importing our package imports TensorFlow, whose notes are dropped.
     from tfcompress.core.quiet import native_notes_dropped
 
     with native_notes_dropped(with_warnings=True):

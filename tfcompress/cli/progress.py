@@ -1,4 +1,4 @@
-"""What a person sees while a command works, on stderr."""
+"""Progress of a command, shown on stderr."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ import rich.progress
 
 
 class Narrator:
-    """Tells what happens, with the seconds since the start."""
+    """Prints what happens, with the seconds since the start."""
 
     def __init__(self):
         self._start = time.perf_counter()
@@ -21,10 +21,10 @@ class Narrator:
 
 
 class TrainingBar(keras.callbacks.Callback):
-    """A progress bar over the epochs of a training; only where a person watches."""
+    """A progress bar over the epochs of a training, shown only in a terminal."""
 
     def on_train_begin(self, logs=None):
-        """Draws the bar."""
+        """Shows the bar."""
         console = rich.console.Console(stderr=True)
         self._progress = rich.progress.Progress(
             rich.progress.BarColumn(),
@@ -42,5 +42,5 @@ class TrainingBar(keras.callbacks.Callback):
         self._progress.advance(self._task)
 
     def on_train_end(self, logs=None):
-        """Takes the bar away."""
+        """Removes the bar."""
         self._progress.stop()

@@ -1,7 +1,7 @@
 """usage: tfcompress recipes [NAME] [flags]
 
-Lists the recipes that come with the package, or prints one of them as YAML, to be run
-by its name or to be edited first.
+Lists the recipes that come with the package, or prints one of them as YAML. A recipe can
+be run by its name, or edited first.
 
 Example:
   tfcompress recipes
@@ -48,11 +48,11 @@ def define(values):
 
 
 def main(values, *names):
-    """The list, or one recipe."""
+    """The list of recipes, or one of them."""
     from tfcompress.recipes.recipe import Recipe
 
     if len(names) > 1:
-        raise ValueError(f"Got {len(names)} names: expected one recipe, or none.")
+        raise ValueError(f"Got {len(names)} names: expected at most one recipe.")
     if not names:
         return _List({name: Recipe.named(name).description for name in Recipe.names()})
     (name,) = names

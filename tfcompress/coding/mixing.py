@@ -150,7 +150,7 @@ class _Model:
         near = sum((self._before(i, b) != 0) << k for k, b in enumerate(backs))
         column_fill = _fill(self.filled[column], row)
         row_fill = _fill(self.row_filled, column)
-        beside = _fill(self._beside(column, 1), 2 * row)
+        adjacent = _fill(self._beside(column, 1), 2 * row)
         apart = _fill(self._beside(column, self.period or 2), 2 * row)
         asked = [
             ("overall", 0),
@@ -158,7 +158,7 @@ class _Model:
             (("row",), _ROW_TRUST),
             (("near", near, column_fill), _NEAR_TRUST),
             (("fills", column_fill, row_fill), _NEAR_TRUST),
-            (("around", beside, apart), _NEAR_TRUST),
+            (("around", adjacent, apart), _NEAR_TRUST),
             (("lately", self.recent.bit_count(), row_fill), _NEAR_TRUST),
         ]
         if self.period:

@@ -159,8 +159,8 @@ class Pruning(keras.callbacks.Callback):
             for schedule, members in self._parts
         ]
         # Restored masks stay if they agree with the schedule.
-        if behind := [part for part in asked if self._is_behind(*part)]:
-            self._prune(behind)
+        if overdue := [part for part in asked if self._is_behind(*part)]:
+            self._prune(overdue)
 
     def _steps_done(self):
         trained = [weight.treatment.variable for weight in self._masked]

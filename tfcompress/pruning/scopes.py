@@ -31,7 +31,7 @@ class _WithFloor(Scope):
         return [max(1, math.ceil(self.min_density * s.size)) for s in group_scores]
 
     def allowed(self, group_scores, shapes, sparsity):
-        """The number of elements of all weights together that a sparsity allows to stay."""
+        """The number of elements of all weights together that stay at a sparsity."""
         total = sum(map(math.prod, shapes))
         return total - rounded(sparsity * total)
 

@@ -1,4 +1,4 @@
-"""Recipes, and published pipelines as one call each."""
+"""Recipes, and published pipelines as single calls."""
 
 from tfcompress.recipes.deep_compression import DeepCompression, deep_compression
 from tfcompress.recipes.recipe import Recipe, RecipeResult

@@ -1,4 +1,4 @@
-"""Prune, retrain, share, retrain, encode: Deep Compression as one call."""
+"""Prune, retrain, share values, retrain, encode: Deep Compression in one call."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ from tfcompress.recipes.storage import Storage, storage
 from tfcompress.schedules import Polynomial
 from tfcompress.transforms import Codebook, Mask
 
-# The part of the first training in which sparsity rises, and in how many updates.
+# The fraction of the first training in which sparsity rises, and the number of updates.
 _PRUNING_FRACTION = 0.5
 _NUM_UPDATES = 100
 
@@ -44,14 +44,14 @@ _CLUSTERS = Integer(1, 65535) | Rules(Integer(1, 65535), "numbers", "{'dense.*':
 
 @dataclasses.dataclass(frozen=True)
 class DeepCompression:
-    """What `deep_compression` made; prints as the paper's table.
+    """The result of `deep_compression`; prints as the paper's table.
 
     Attributes:
         model: the plain Keras model with few shared values.
         pruned: the plain Keras model after the first retraining.
         export: the `ExportResult` of the file; None without a path.
-        storage: a `Storage`: kept weights, bits and rates of each layer.
-        history: `{"prune": ..., "share": ...}`, of each training `{metric: values}`.
+        storage: a `Storage`: weights kept, bits and rates of each layer.
+        history: `{"prune": ..., "share": ...}`, with `{metric: values}` of each training.
     """
 
     model: keras.Model
@@ -95,44 +95,44 @@ def deep_compression(
     codec: OneOf(*CODECS, None) = "auto",
     verbose: VERBOSE = 0,
 ) -> DeepCompression:
-    """Makes a model many times smaller: prune, retrain, share, retrain, encode.
+    """Makes a model many times smaller: prune, retrain, share values, retrain, encode.
 
     1. Sparsity rises along a cubic curve (`tfc.schedules.Polynomial`) during the first
-       half of the first training; the smallest weights go.
-    2. The weights left are clustered, and those of a cluster share one value, which
-       the second training moves.
+       half of the first training; the smallest weights are removed.
+    2. The remaining weights are clustered, and those of a cluster share one value, which
+       is adjusted by the second training.
     3. The file is written.
 
-    Both trainings have a learning rate that falls to zero along a cosine. With a teacher
-    (the dense model itself is a good one) the loss is a tenth of that plus nine tenths
-    of `tfc.distillation.KL`, or of `tfc.distillation.Logits` for outputs that are values.
+    In both trainings, the learning rate decays to zero along a cosine. With a teacher (the
+    dense model itself is a good one), `loss` has a weight of one tenth, and nine tenths are
+    for `tfc.distillation.KL`, or for `tfc.distillation.Logits` on outputs that are values.
 
     Args:
         model: a built Keras model, which is not changed.
         data: `(x, y)`, or a `tf.data.Dataset` of batches of them, of known length; with
             several outputs, `y` is a list or a dictionary.
-        path: where the `.tflite` file goes; None for no file.
+        path: path of the `.tflite` file to write; None for no file.
         sparsity: fraction of all kernels to remove, in [0, 1); or
             `{pattern: fraction}` with the patterns of `tfc.compress`.
-        scope: how one fraction is shared out between kernels, a `tfc.scopes` object or
+        scope: how a single fraction is distributed among kernels, a `tfc.scopes` object or
             name.
-        num_clusters: shared values of each kernel beside zero; or
-            `{pattern: number}`, which may name biases too. None: 255 in kernels of
-            more than two axes, 31 in others, so that 8 and 5 bits hold them.
-        epochs: of the two trainings; 0 leaves one out.
-        learning_rate: that each of them starts with.
+        num_clusters: number of shared values of each kernel in addition to zero; or
+            `{pattern: number}`, which may name biases too. None: 255 in kernels with
+            more than two axes and 31 in others, which fit in 8 and 5 bits.
+        epochs: epochs of the two trainings; 0 skips one.
+        learning_rate: initial learning rate of each training.
         optimizer: Keras name or object.
-        batch_size: for arrays.
-        loss: as in `model.compile`. By default what the model is compiled with (its
-            metrics count too), else for each output cross entropy of class labels,
-            one-hot labels or zeros and ones, or the mean squared error, as the data
-            have it.
-        teacher: a model whose outputs are learned beside the labels; what
-            `tfc.distillation.Distiller` takes.
-        temperature: of the teacher's and the model's outputs, positive.
-        validation_data: like `data`, measured after each epoch.
-        precision: of the file, as in `tfc.export_tflite`.
-        codec: of the file, as in `tfc.export_tflite`; None for a plain one.
+        batch_size: batch size for arrays.
+        loss: as in `model.compile`. By default, the loss that the model is compiled with
+            (and its metrics); otherwise, for each output, cross entropy of class labels,
+            one-hot labels or zeros and ones, or the mean squared error, depending on
+            the data.
+        teacher: a model whose outputs are learned in addition to the labels; anything
+            that `tfc.distillation.Distiller` accepts.
+        temperature: temperature of the teacher's and the model's outputs, positive.
+        validation_data: like `data`, evaluated after each epoch.
+        precision: precision of the file, as in `tfc.export_tflite`.
+        codec: codec of the file, as in `tfc.export_tflite`; None for a plain file.
         verbose: as in `model.fit`.
 
     Returns:
@@ -141,7 +141,7 @@ def deep_compression(
     Raises:
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if an argument is out of range, a pattern matches nothing, or the
-            dataset has no known length.
+            length of the dataset is not known.
 
     Source: Han et al., "Deep Compression: Compressing Deep Neural Networks with
     Pruning, Trained Quantization and Huffman Coding" (2016); gradual pruning: Zhu and
@@ -192,13 +192,13 @@ def deep_compression(
 
 
 def _masks(sparsity):
-    """Rules that mask what is to be pruned."""
+    """Rules that mask the weights to be pruned."""
     patterns = sparsity if isinstance(sparsity, dict) else [".*"]
     return dict.fromkeys(patterns, "mask")
 
 
 def _pruning(sparsity, scope, num_steps):
-    """The callback that brings a masked model to its sparsity halfway."""
+    """The callback that brings a masked model to its sparsity by half of the training."""
     end_step = max(1, int(num_steps * _PRUNING_FRACTION))
 
     def schedule(final_sparsity):
@@ -211,13 +211,13 @@ def _pruning(sparsity, scope, num_steps):
 
     if not isinstance(sparsity, dict):
         return Pruning(schedule(sparsity), scope=scope)
-    # Each kernel has the sparsity of its rule, so there is nothing to share out.
+    # Each kernel has the sparsity of its rule, so there is nothing to distribute.
     rules = {pattern: schedule(fraction) for pattern, fraction in sparsity.items()}
     return Pruning(rules, scope="local")
 
 
 def _codebooks(model, num_clusters):
-    """Rules that share values; zeros stay, in kernels that share nothing too."""
+    """Rules that share values; zeros stay, also in kernels that share none."""
     if num_clusters is None:
         num_clusters = {".*": 31}
         if any(map(_has_convolution_kernel, all_layers(model))):

@@ -1,4 +1,4 @@
-"""One set of data, labels and soft labels from which several models learn in turn."""
+"""Data with labels and soft labels, on which several models are trained in turn."""
 
 import keras
 import tensorflow as tf
@@ -7,7 +7,7 @@ from tfcompress.distillation import Distiller, Taught
 from tfcompress.distillation.teachers import as_teacher
 from tfcompress.recipes.objective import objective
 
-# Weight of the labels beside a teacher.
+# Weight of the labels if there is a teacher.
 _ALPHA = 0.1
 _BATCH_OF_TEACHER = 512
 
@@ -16,21 +16,21 @@ class Lessons:
     """Data with a loss, and with a teacher if there is one.
 
     Args:
-        model: the model whose copies will be trained; it decides the loss.
+        model: the model whose copies will be trained; it determines the loss.
         data: `(x, y)` or a dataset of batches.
         validation_data: the same, or None.
-        batch_size: for arrays.
-        loss: by default the one that the model is compiled with, or what its outputs and
-            the data say: see `objective`.
-        teacher: what `tfc.distillation.Distiller` takes, or None.
-        temperature: of the soft labels.
+        batch_size: batch size for arrays.
+        loss: by default, the one that the model is compiled with, or one that depends on
+            its outputs and the data, see `objective`.
+        teacher: anything that `tfc.distillation.Distiller` accepts, or None.
+        temperature: temperature of the soft labels.
 
     Attributes:
         steps_per_epoch: number of batches.
-        samples: some inputs.
+        samples: a batch of inputs.
 
     Raises:
-        ValueError: if the dataset has no known length, or the temperature is not
+        ValueError: if the length of the dataset is not known, or the temperature is not
             positive.
     """
 
@@ -54,7 +54,7 @@ class Lessons:
         self.steps_per_epoch = int(self._data.cardinality())
         if self.steps_per_epoch < 1:
             raise ValueError(
-                "The dataset has no known length, or is empty: give it one with "
+                "The dataset has no known length, or is empty: set its length with "
                 "dataset.apply(tf.data.experimental.assert_cardinality(batches))."
             )
 
@@ -65,7 +65,7 @@ class Lessons:
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), inputs)
 
     def fit(self, model, epochs, learning_rate, optimizer, callbacks, verbose):
-        """Trains a model; the learning rate falls to zero along a cosine.
+        """Trains a model; the learning rate decays to zero along a cosine.
 
         Returns:
             `{metric: values per epoch}`.
@@ -89,18 +89,18 @@ class Lessons:
             validation_data=self._validation_data,
             verbose=verbose,
         )
-        # A copy of a compiled model has to find its loss by name.
+        # A copy of a compiled model must find its loss by name.
         model.compiled = False
         return history.history
 
     def _batches(self, data, batch_size, shuffle=False):
-        """The data as a dataset; arrays in a new order each epoch."""
+        """The data as a dataset; arrays are shuffled in each epoch."""
         if isinstance(data, tf.data.Dataset):
             return data
         inputs, labels = data
         labels = self._aim.ordered(labels)
         if self._teacher and self._teacher.can_be_asked:
-            # What never changes is asked once.
+            # Answers that never change are computed once.
             labels = Taught(labels, _answers(self._teacher, inputs))
         return _in_batches((inputs, labels), batch_size, shuffle)
 
@@ -125,7 +125,7 @@ def _in_batches(arrays, batch_size, shuffle=False):
     order = tf.data.Dataset.range(count)
     if shuffle:
         order = order.shuffle(count)
-    # The autotuner can hold up the end of an epoch for as long as the epoch itself.
+    # The autotuner can delay the end of an epoch for as long as the epoch itself.
     options = tf.data.Options()
     options.autotune.enabled = False
     return (
@@ -137,7 +137,7 @@ def _in_batches(arrays, batch_size, shuffle=False):
 
 
 def _without_lists(structure):
-    """Datasets take lists for tensors."""
+    """The structure with tuples for lists, which datasets would convert to tensors."""
     if isinstance(structure, Taught):
         return Taught(*map(_without_lists, structure))
     if isinstance(structure, (list, tuple)):

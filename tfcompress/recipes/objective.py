@@ -1,4 +1,4 @@
-"""What training is for: the model's own loss and metrics, or what its data say."""
+"""The objective of training: the model's own loss and metrics, or inferred ones."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ _BATCH_SIZE = 64
 
 def _losses(value):
     if any(isinstance(part, keras.Layer) for part in keras.tree.flatten(value)):
-        raise TypeError("a model is no loss")
+        raise TypeError("a model is not a loss")
     return keras.tree.map_structure(keras.losses.get, value)
 
 
@@ -28,14 +28,14 @@ LOSS = Keras(
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What the copies of a model are trained by.
+    """The objective that the copies of a model are trained with.
 
     Attributes:
         arguments: `loss`, `metrics` and so on for `compile`.
         tasks: the `Task` of each output, in the order of `names`; none without targets.
         kinds: what the outputs are, see `output_kinds`.
-        names: of the outputs.
-        outputs: some, in the structure that the model returns.
+        names: names of the outputs.
+        outputs: examples of them, in the structure that the model returns.
     """
 
     arguments: dict
@@ -45,7 +45,7 @@ class Objective:
     outputs: object
 
     def compile(self, model, optimizer):
-        """Compiles a copy of the model, with metrics of its own."""
+        """Compiles a copy of the model, with its own copies of the metrics."""
         arguments = keras.tree.map_structure(_fresh, self.arguments)
         model.compile(optimizer, **arguments)
 
@@ -60,8 +60,8 @@ class Objective:
     def soft_losses(self, temperature):
         """Distillation losses on all outputs: one, or `{output name: loss}`.
 
-        Classes and yes-or-no answers have probabilities (`KL`). Values have none, nor
-        have several logits that are answers of their own.
+        Classes and binary answers have probabilities (`KL`). Values have none, and neither
+        do several logits that are separate answers.
         """
         soft, hard = KL(temperature), Logits()
         losses = [soft if has_odds else hard for has_odds in self._have_odds()]
@@ -83,20 +83,20 @@ class Objective:
 def objective(model, x, y, loss=None):
     """The `Objective` of a model.
 
-    Its loss is the first that there is of `loss`, the one that the model is compiled
-    with, and for each output cross entropy (of class labels, one-hot labels, or zeros and
-    ones) or the mean squared error, as its shape and the targets have it. Without metrics
-    of its own, outputs that classify get `accuracy`.
+    The loss is the first available of `loss`, the one that the model is compiled with, and
+    for each output cross entropy (of class labels, one-hot labels, or zeros and ones) or
+    the mean squared error, depending on its shape and the targets. If the model has no
+    metrics, outputs that classify get `accuracy`.
 
     Args:
         model: a built Keras model.
         x: some inputs.
-        y: their targets: an array, or one for each output, also `Taught`; None if there
+        y: their targets: an array, or one for each output, or `Taught`; None if there
             are none.
         loss: as in `compile`.
 
     Raises:
-        ValueError: if there are targets for other outputs.
+        ValueError: if the targets do not match the outputs.
     """
     y = y.labels if isinstance(y, Taught) else y
     x = keras.tree.map_structure(lambda a: a[:_NUM_SAMPLES], x)
@@ -113,7 +113,7 @@ def objective(model, x, y, loss=None):
     if not arguments:
         losses = list(map(_loss, tasks, kinds, flat, targets))
         arguments = {"loss": _like(outputs, names, losses)}
-    # Of a loss that is passed for this training only, it is not known what it is for.
+    # A loss that is passed for this training only does not tell which metric fits.
     if loss is None and not arguments.get("metrics"):
         metrics = list(map(_metrics, tasks, flat, targets))
         arguments["metrics"] = _like(outputs, names, metrics)
@@ -121,7 +121,7 @@ def objective(model, x, y, loss=None):
 
 
 def _outputs(model, x):
-    """Outputs as arrays, of inputs that need not fit into memory at once."""
+    """Outputs as arrays, in batches, since not all may fit into memory at once."""
     starts = range(0, len(keras.tree.flatten(x)[0]), _BATCH_SIZE)
     batches = [
         keras.tree.map_structure(
@@ -185,7 +185,7 @@ def _like(outputs, names, values):
 
 
 def _fresh(value):
-    """A metric with a state of its own, since a model keeps those it is compiled with."""
+    """A metric with its own state, since a model keeps those it is compiled with."""
     if isinstance(value, keras.metrics.Metric):
         return type(value).from_config(value.get_config())
     return value

@@ -56,13 +56,13 @@ _NUM_CORRECTED = 1024
 _MOST_VALUES = 10_000
 _FOLDER = pathlib.Path(__file__).with_name("files")
 _NAMES = tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
-# Stands for a teacher: the model that the recipe got.
+# Names the model that the recipe is run on as the teacher.
 ORIGINAL = "original"
 
 
 @dataclasses.dataclass(frozen=True)
 class RecipeResult:
-    """What a recipe made.
+    """The result of a recipe.
 
     Attributes:
         model: the model after the last step.
@@ -76,7 +76,7 @@ class RecipeResult:
 
 
 class Recipe:
-    """Steps that are run one after the other.
+    """Steps that are run in sequence.
 
     Each step is a name, or `{name: arguments}`:
 
@@ -87,35 +87,34 @@ class Recipe:
     - `rewrite`: `rewrite`, the name of a `tfc.rewrites` plug-in
     - `factorize`: `rewrite`, `where`
     - `prune_channels`: `ratio` or a target, `criterion`, `scope`, `round_to`, `ignore`;
-      batch norms are recalibrated on the data; with `reconstruct: true` what reads cut
-      channels is fitted to the first 1,024 inputs
+      batch norms are recalibrated on the data; with `reconstruct: true`, the layers that
+      read cut channels are fitted to the first 1,024 inputs
     - `prune_weights`: `sparsity`, `solver`, `pattern`, `scope`, `bits`, and
       `quantize_weights`: `bits`, `rounding`, `scales`; both correct each layer on the
       first 1,024 inputs of the data, without training
-    - `fit`: `epochs`, `batch_size`, `learning_rate`, and `decay: cosine` to let it fall to
-      zero; `loss`, by default the one that the
-      model is compiled with (with its metrics), else for each output cross entropy or the
-      mean squared error, as the data have it; `callbacks`, a list of names or
-      `{name: arguments}`, those of `tfc.callbacks` (`pruning` or `Pruning`) and of
-      `keras.callbacks` (`EarlyStopping`); `pruning` and `channel_pruning`, the arguments
-      of these two without a list; and `distillation`, those of
-      `tfc.distillation.Distiller`
+    - `fit`: `epochs`, `batch_size`, `learning_rate`, and `decay: cosine`, with which it
+      decays to zero; `loss`, by default the one that the model is compiled with (and its
+      metrics), otherwise for each output cross entropy or the mean squared error,
+      depending on the data; `callbacks`, a list of names or `{name: arguments}`, those of
+      `tfc.callbacks` (`pruning` or `Pruning`) and of `keras.callbacks` (`EarlyStopping`);
+      `pruning` and `channel_pruning`, the arguments of these two without a list; and
+      `distillation`, those of `tfc.distillation.Distiller`
     - `deep_compression`: the arguments of `tfc.recipes.deep_compression`
     - `shrink`
     - `strip`
     - `export`: `path`, `precision`, `profile`, `sparse`, `codec`
-    - `fit_check`: `chips`; warns if the last exported file is too big for one of them
+    - `fit_check`: `chips`; warns if the last exported file is too big for any of them
 
     Transforms, schedules and so on are names or `{name: arguments}`. `teacher: original`,
-    in `distillation` and in `deep_compression`, is the model that the recipe got.
+    in `distillation` and in `deep_compression`, is the model that the recipe is run on.
 
     Args:
         steps: list of steps.
         description: what the recipe does, in one line.
 
     Raises:
-        ValueError: if a step is not known or its arguments are wrong. What the model
-            and the data have to do with it, `run` says.
+        ValueError: if a step is not known or its arguments are wrong. Errors that depend
+            on the model and the data are raised by `run`.
 
     Example:
         >>> recipe = Recipe([{"compress": {"rules": {".*": "mask"}}}, "strip"])
@@ -145,7 +144,7 @@ class Recipe:
             name: one of `Recipe.names()`.
 
         Raises:
-            ValueError: if there is no recipe of that name.
+            ValueError: if there is no recipe with that name.
 
         Example:
             >>> Recipe.named("half_the_file").steps
@@ -162,7 +161,7 @@ class Recipe:
             name: one of `Recipe.names()`.
 
         Raises:
-            ValueError: if there is no recipe of that name.
+            ValueError: if there is no recipe with that name.
 
         Example:
             >>> Recipe.file("binary").name
@@ -183,11 +182,11 @@ class Recipe:
     @classmethod
     @checked
     def from_yaml(cls, path: FilePath("a YAML file")) -> "Recipe":
-        """Reads a YAML file that holds `steps:`, a list, and maybe `description:`, a line.
+        """Reads a YAML file with a list `steps:` and an optional line `description:`.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is not YAML, or not a recipe; the message names the step.
+            ValueError: if it is not YAML or not a recipe; the message names the step.
         """
         path = pathlib.Path(path)
         if not path.is_file():
@@ -199,17 +198,17 @@ class Recipe:
             where = f" at line {place.line + 1}" if place else ""
             raise ValueError(
                 f"{path.name} is not valid YAML{where}: "
-                f"{getattr(error, 'problem', None) or error}. Expected 'steps:' and a "
+                f"{getattr(error, 'problem', None) or error}. Expected 'steps:' with a "
                 "list under it."
             ) from error
         if _num_values(content) > _MOST_VALUES:
             raise ValueError(
-                f"{path.name} is not a recipe: its anchors repeat one another to more "
+                f"{path.name} is not a recipe: its anchors expand to more "
                 f"than {_MOST_VALUES} values. Write the steps out."
             )
         if not isinstance(content, dict) or "steps" not in content:
             raise ValueError(
-                f"{path.name} is not a recipe: expected 'steps:' and a list under it."
+                f"{path.name} is not a recipe: expected 'steps:' with a list under it."
             )
         try:
             return cls(content["steps"], content.get("description", ""))
@@ -222,7 +221,7 @@ class Recipe:
 
         Raises:
             ValueError: if the path cannot be written.
-            OSError: if the disk is full; an earlier file stays whole.
+            OSError: if the disk is full; an earlier file stays intact.
         """
         steps = [
             {name: arguments} if arguments else name for name, arguments in self.steps
@@ -247,15 +246,15 @@ class Recipe:
             data: `(x, y)` to train on, whose first inputs also serve as samples; with
                 several outputs, `y` is a list or a dictionary. Or a dataset of batches of
                 them, which is never held in memory as a whole.
-            folder: relative export paths start here.
-            validation_data: the same for the training history.
+            folder: folder that export paths are relative to.
+            validation_data: the same, evaluated for the training history.
             verbose: as in `model.fit`.
 
         Returns:
             A `RecipeResult`.
 
         Raises:
-            ValueError: if a step cannot be done; the message names it.
+            ValueError: if a step cannot be run; the message names it.
         """
         state = _Run(model, data, pathlib.Path(folder), validation_data, verbose)
         for position, (name, arguments) in enumerate(self.steps, start=1):
@@ -365,11 +364,11 @@ class _Run:
         ]
         x, y = self._some(_NUM_SAMPLES)
         if y is None and distillation is None and not self.model.losses:
-            raise ValueError("training needs targets: the data has x and no y.")
+            raise ValueError("training needs targets, but the data has x and no y.")
         learner = self.model
         if distillation is not None:
             learner = Distiller(self.model, **self._with_teacher(distillation))
-        # Copies may be compiled for a training that came before.
+        # Copies may be compiled for an earlier training.
         aim = objective(self._given, x, y, loss)
         if decay:
             steps = epochs * num_batches(self._data, batch_size)
@@ -403,7 +402,7 @@ class _Run:
             self.exports.append(made.export)
 
     def _with_teacher(self, arguments):
-        """Arguments in which the word for the given model stands for that model."""
+        """Arguments in which the name of the given model is replaced by that model."""
         if arguments.get("teacher") != ORIGINAL:
             return arguments
         return {**arguments, "teacher": self._given}
@@ -416,8 +415,8 @@ class _Run:
             raise ValueError("fit_check needs a file: put it after an export.")
         found = fit_check(self.exports[-1].path, **arguments)
         if not all(row.fits for row in found.rows):
-            # An error would lose a trained model.
-            warn(f"The recipe did not reach its aim.\n{found}")
+            # An error would discard a trained model.
+            warn(f"The recipe did not reach its goal.\n{found}")
 
     def export(
         self, path, precision="float32", profile="custom", sparse="auto", codec=None
@@ -450,17 +449,17 @@ def _fed(data, aim, batch_size):
 
 
 def num_batches(data, batch_size):
-    """How many steps an epoch has.
+    """Number of steps per epoch.
 
     Raises:
-        ValueError: if a dataset does not know.
+        ValueError: if the length of a dataset is not known.
     """
     if not isinstance(data, tf.data.Dataset):
         return math.ceil(len(keras.tree.flatten(data[0])[0]) / batch_size)
     if int(data.cardinality()) < 1:
         raise ValueError(
-            "A learning rate that falls to zero needs a dataset of known length: give it "
-            "one with dataset.apply(tf.data.experimental.assert_cardinality(batches))."
+            "A learning rate that decays to zero needs a dataset of known length: set it "
+            "with dataset.apply(tf.data.experimental.assert_cardinality(batches))."
         )
     return int(data.cardinality())
 
@@ -472,9 +471,9 @@ def _compared(data, aim):
     return data[0], aim.ordered(data[1])
 
 
-# What a recipe itself passes on.
+# Arguments that a recipe passes itself.
 _OWN = ("self", "model", "data", "validation_data", "samples", "verbose", "verify")
-# What it passes on of its data or its model if it is asked to: kind and default.
+# Arguments that request the recipe's data or model: kind and default.
 _ASKED = {
     ("prune_channels", "reconstruct"): (Flag(), False),
     ("quantize_activations", "samples"): (Flag(), False),
@@ -499,7 +498,7 @@ _FUNCTIONS = {
 
 
 def _signature(step):
-    """What a step takes of the function behind it."""
+    """The signature of a step, from the function that implements it."""
     signature = inspect.signature(_FUNCTIONS[step])
     kept = [
         _asked(step, parameter)
@@ -529,9 +528,9 @@ STEPS = tuple(name for name in vars(_Run) if not name.startswith("_"))
 
 
 def _num_values(content, known=None):
-    """Values of nested lists and dictionaries; those that stand in two places twice.
+    """Number of values in nested lists and dictionaries; shared ones count repeatedly.
 
-    One that holds itself has infinitely many.
+    A structure that contains itself has infinitely many.
     """
     known = {} if known is None else known
     if not isinstance(content, (dict, list)):
@@ -570,7 +569,7 @@ def _named(kind, item):
 
 
 def _callback(item):
-    """A callback of ours, by its class or in snake case, or of Keras, by its class."""
+    """Our callback by its class or in snake case, or one of Keras by its class."""
     name, arguments = _named("Callback", item)
     known = _known_callbacks()
     if name not in known:

@@ -1,4 +1,4 @@
-"""What the weights of a model take in the file format of Deep Compression."""
+"""The size of a model's weights in the file format of Deep Compression."""
 
 import dataclasses
 import heapq
@@ -18,18 +18,18 @@ _FLOAT_BITS = 32
 
 @dataclasses.dataclass(frozen=True)
 class WeightStorage:
-    """What one weight takes: a row of Tables 2 to 5 of the paper.
+    """The size of one weight: a row of Tables 2 to 5 of the paper.
 
     Attributes:
-        name: layer and weight, `dense/kernel`.
+        name: names of layer and weight, such as `dense/kernel`.
         weights: number of elements.
-        kept: number that are not zero.
-        weight_bits: bits of each stored weight: of the number of its shared value, or
+        kept: number of nonzero elements.
+        weight_bits: bits of each stored weight: those of the index of its shared value, or
             32 where sharing saves nothing.
         index_bits: bits of each gap between two stored weights; 0 if all are stored.
         huffman_weight_bits, huffman_index_bits: the same on average with Huffman codes.
-        stored_bytes: all of it with the shared values.
-        huffman_bytes: the same with Huffman codes and one byte for each length in them.
+        stored_bytes: total bytes, including the shared values.
+        huffman_bytes: the same with Huffman codes, including one byte for each code length.
     """
 
     name: str
@@ -45,7 +45,7 @@ class WeightStorage:
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """All weights of a model in that format; prints as the paper's table.
+    """The size of all weights of a model in that format; prints as the paper's table.
 
     Attributes:
         weights: tuple of `WeightStorage`.
@@ -133,12 +133,12 @@ def storage(
     convolution_index_bits: Integer(1, 16) = CONVOLUTION_INDEX_BITS,
     dense_index_bits: Integer(1, 16) = DENSE_INDEX_BITS,
 ) -> Storage:
-    """Measures what a model takes in the file format of Deep Compression.
+    """Computes the size of a model in the file format of Deep Compression.
 
-    A kernel with zeros is stored as its other weights in order, each as the number of
-    its shared value and the gap to the one before; a gap too long for its bits is
-    bridged by stored zeros. Both are then Huffman coded. Files of `tfc.export_tflite`
-    differ: they choose a code for each weight.
+    A kernel with zeros is stored as its nonzero weights in order, each as the index of its
+    shared value and the gap to the previous weight; a gap too long for its bits is bridged
+    by stored zeros. Both are then Huffman coded. Files of `tfc.export_tflite` differ: they
+    use the best codec for each weight.
 
     Args:
         model: a plain Keras model.
@@ -210,7 +210,7 @@ def _measure(name, value, index_bits):
 
 
 def _shared(stored):
-    """Bits, mean Huffman bits and number of shared values; raw floats if fewer bits."""
+    """Bits, mean Huffman bits and number of shared values; raw floats if smaller."""
     counts = np.unique(stored, return_counts=True)[1]
     bits = max(1, math.ceil(math.log2(max(counts.size, 1))))
     if stored.size * (_FLOAT_BITS - bits) <= counts.size * _FLOAT_BITS:
@@ -219,7 +219,7 @@ def _shared(stored):
 
 
 def _mean_length(counts):
-    """Mean length of a Huffman code: the sums of all merges over the total.
+    """Mean length of a Huffman code: the sum of all merges divided by the total.
 
     >>> _mean_length([2, 1, 1])
     1.5

@@ -99,10 +99,10 @@ def _terms(layer):
 def _scaled_axis(layer):
     """The axis that is scaled, counted from the end."""
     inputs, kernel, _ = _terms(layer)
-    before, _, behind = inputs.partition(kernel)
-    if "..." in behind:
+    before, _, after = inputs.partition(kernel)
+    if "..." in after:
         return len(before) - len(layer.output.shape)
-    return -1 - len(behind)
+    return -1 - len(after)
 
 
 def _axis_made(layer):

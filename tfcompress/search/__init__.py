@@ -1,4 +1,4 @@
-"""What a budget buys: bits and methods chosen by what they cost."""
+"""Searches for the methods and bits that fit a budget with the least harm."""
 
 from tfcompress.search import engines
 from tfcompress.search.compress_to import compress_to

@@ -1,18 +1,20 @@
-"""What a compressed model may cost."""
+"""Limits on what a compressed model costs."""
 
 import dataclasses
 
 from tfcompress.core.kinds import Kind, Number
 from tfcompress.core.plugin import did_you_mean
 
-# What each may be: those up to 1 that are fractions of the model's own are marked.
+# Limits whose meaning mentions a fraction are relative to the model's own cost up to 1.
 _LIMITS = {
-    "size_bytes": Number(above=0, meaning="bytes of the file, up to 1 a fraction"),
+    "size_bytes": Number(above=0, meaning="bytes of the file; up to 1, a fraction"),
     "macs": Number(
-        above=0, meaning="multiply-accumulates of a sample, up to 1 a fraction"
+        above=0, meaning="multiply-accumulates per sample; up to 1, a fraction"
     ),
-    "latency_ms": Number(above=0, meaning="milliseconds of a sample"),
-    "memory_bytes": Number(above=0, meaning="bytes of activations at one time"),
+    "latency_ms": Number(above=0, meaning="milliseconds per sample"),
+    "memory_bytes": Number(
+        above=0, meaning="bytes of activations needed at the same time"
+    ),
     "accuracy_drop": Number(0, meaning="the largest loss of accuracy"),
 }
 _FRACTIONS = ("size_bytes", "macs")
@@ -24,7 +26,7 @@ class Limits(Kind):
 
     >>> Limits().check("budget", {"size_byte": 30_000})
     Traceback (most recent call last):
-    ValueError: budget: got the unit 'size_byte', expected some of size_bytes, macs,
+    ValueError: budget: got the unit 'size_byte', expected one of size_bytes, macs,
     latency_ms, memory_bytes, accuracy_drop. Did you mean 'size_bytes'?
     """
 
@@ -40,7 +42,7 @@ class Limits(Kind):
         for key in value:
             if key not in _LIMITS:
                 raise ValueError(
-                    f"{name}: got the unit {key!r}, expected some of "
+                    f"{name}: got the unit {key!r}, expected one of "
                     f"{', '.join(_LIMITS)}.{did_you_mean(str(key), _LIMITS)}"
                 )
         return {
@@ -56,8 +58,8 @@ class Budget:
     """Limits in absolute numbers.
 
     Attributes:
-        costs: `{name: limit}` of what is counted or timed, among `COSTS`.
-        accuracy_drop: of the dense model's accuracy, at most; None for any.
+        costs: `{name: limit}` for counted or timed costs, those in `COSTS`.
+        accuracy_drop: largest loss of the dense model's accuracy; None for no limit.
     """
 
     costs: dict
@@ -65,11 +67,11 @@ class Budget:
 
     @classmethod
     def of(cls, limits, reference):
-        """Fractions become numbers.
+        """Converts fractions to absolute numbers.
 
         Args:
-            limits: as users write them.
-            reference: `{name: what the model itself costs}`, for `COSTS`.
+            limits: as passed by the user.
+            reference: `{name: cost of the model itself}`, for `COSTS`.
         """
         costs = {
             name: limit * reference[name]
@@ -81,7 +83,7 @@ class Budget:
         return cls(costs, limits.get("accuracy_drop"))
 
     def excess(self, costs):
-        """`{name: how many times the limit}` of what is above it.
+        """`{name: cost / limit}` of the costs that exceed their limits.
 
         Args:
             costs: `{name: cost}`.

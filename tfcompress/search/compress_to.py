@@ -40,7 +40,7 @@ from tfcompress.search.steps import Making
 from tfcompress.search.study import Study, compiled_like
 
 _MOST_CALIBRATED, _MOST_SCORED = 2048, 4096
-# Of a dataset, held in memory.
+# Limit of the samples of a dataset that are held in memory.
 _MOST_BYTES = 2**29
 
 
@@ -65,76 +65,75 @@ def compress_to(
 ) -> SearchResult:
     """Searches for the most accurate model within a budget.
 
-    What may become of each layer is the `space`; an engine looks for the best member of
-    it by what it predicts, which is then made, written as a `.tflite` file, and measured
-    there. A file above the budget is not taken: the engine is asked again, with what was
-    learned. Nothing is trained unless `epochs` says so: kernels are corrected layer by
-    layer for what is cut, pruned and rounded (`tfc.prune_channels(reconstruct=)`,
-    `tfc.prune_weights`, `tfc.quantize_weights`), and batch norms follow.
+    The `space` lists the choices for each layer. An engine proposes the member of it that
+    it predicts to be best, which is then built, written as a `.tflite` file, and measured.
+    A file that exceeds the budget is rejected, and the engine is asked again, with the
+    measurement taken into account. Nothing is trained unless `epochs` is positive: kernels
+    are corrected layer by layer for what was cut, pruned and rounded
+    (`tfc.prune_channels(reconstruct=)`, `tfc.prune_weights`, `tfc.quantize_weights`), and
+    the statistics of batch norms are updated.
 
     Args:
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
             Keras only.
         budget: `{name: limit}`, one or several of
 
-            - `"size_bytes"`: of the file; up to 1 a fraction of the float32 file;
-            - `"macs"`: multiply-accumulates of a sample; up to 1 a fraction of the model's;
-            - `"latency_ms"`: median milliseconds of a sample, see `latency`;
-            - `"memory_bytes"`: of activations that are needed at one time;
-            - `"accuracy_drop"`: largest loss against the float32 file. Alone it asks for
-              the smallest file.
-        data: `(x, y)`, or a dataset of batches of which the first 6,144 samples are
-            read, or half a gibibyte of them; training streams all of it, and needs to
-            know how many batches there are. Up to 2,048 samples calibrate, up to 4,096
-            others say how accurate
-            candidates are, unless there are `validation_data`.
-        space: `{dimension: choices}`, choices for all layers or `{pattern: choices}` with
-            patterns as in `tfc.compress`; what changes nothing is always a choice. By
-            default what the budget is for: channels for MACs, latency and memory; bits
-            and sparsity for bytes. The dimensions:
+            - `"size_bytes"`: bytes of the file; up to 1, a fraction of the float32 file;
+            - `"macs"`: multiply-accumulates per sample; up to 1, a fraction of the model's;
+            - `"latency_ms"`: median milliseconds per sample, see `latency`;
+            - `"memory_bytes"`: bytes of activations that are needed at the same time;
+            - `"accuracy_drop"`: largest loss relative to the float32 file. If this is the
+              only limit, the smallest file is searched for.
+        data: `(x, y)`, or a dataset of batches, of which at most the first 6,144 samples
+            or half a gibibyte are read; training streams all of it, and requires a known
+            number of batches. Up to 2,048 samples are used for calibration, and up to
+            4,096 others to evaluate candidates, unless `validation_data` are given.
+        space: `{dimension: choices}`, with choices for all layers or `{pattern: choices}`
+            with patterns as in `tfc.compress`; to leave a layer unchanged is always a
+            choice. The default depends on the budget: channels for MACs, latency and
+            memory; bits and sparsity for bytes. The dimensions:
 
-            - `"channels"`: fractions of a group of channels that go, in [0, 1);
-            - `"rank"`: fractions of a kernel's rank that stay, in (0, 1];
-            - `"block"`: factorizers that take the place of a layer, such as
+            - `"channels"`: fractions of a group of channels to remove, in [0, 1);
+            - `"rank"`: fractions of a kernel's rank to keep, in (0, 1];
+            - `"block"`: factorizers that replace a layer, such as
               `"depthwise_separable"`;
-            - `"sparsity"`: fractions of a kernel's weights that go, in [0, 1);
-            - `"bits"`: of a weight, 2 to 8;
+            - `"sparsity"`: fractions of a kernel's weights to remove, in [0, 1);
+            - `"bits"`: bits per weight, 2 to 8;
             - `"clusters"`: shared values of a kernel, 1 to 255; not together with bits.
 
             The engine `"ladder"` chooses for the whole model instead: `"equalization"`,
             True or not, and `"rounding"`, `"nearest"`, `"bias_correction"`, `"gptq"` or
             `"ada_round"`.
         engine: a `tfc.search.engines` object or name.
-        folder: where candidates and a journal go. A search that was stopped goes on there.
-            None stands for a new temporary folder.
-        validation_data: to say how accurate candidates are. Needed with `epochs`.
-        epochs: of training of the best candidate: with its zeros, on the grids of its
-            bits, or with its shared values; where outputs are classes, 0.3 of the loss is
-            that of the labels, and the rest that of the given model's outputs
+        folder: folder for candidates and a journal. An interrupted search resumes there.
+            None creates a temporary folder.
+        validation_data: data to evaluate candidates on. Required with `epochs`.
+        epochs: training epochs of the best candidate, which keeps its zeros, the grids of
+            its bits, or its shared values; where outputs are classes, the labels have a
+            weight of 0.3 in the loss, and the outputs of the given model the rest
             (`tfc.distillation.KL`).
-        learning_rate: that the training starts with; it falls to zero along a cosine.
-        precision: of the files; by default `"int8"` if bits or methods are searched, or
-            zeros that
-            no shared values go with: codecs make use of zeros among few values only. Else
-            `"float32"`.
-        codec: of the files, as in `tfc.export_tflite`; None for ordinary ones.
-        criterion: that ranks channels.
-        round_to: groups of channels keep a multiple of this many.
-        latency: what measures a file, on a phone for instance; by default
+        learning_rate: initial learning rate of the training; decays to zero along a cosine.
+        precision: precision of the files. By default, `"int8"` if bits or methods are
+            searched, or sparsity without shared values, since codecs benefit from zeros only if there
+            are few distinct values. Otherwise `"float32"`.
+        codec: codec of the files, as in `tfc.export_tflite`; None for ordinary files.
+        criterion: criterion that ranks channels.
+        round_to: the number of channels kept in a group is a multiple of this.
+        latency: function that measures a file, for instance on a phone; by default
             `tfc.benchmark` on one thread of this host.
-        verbose: 0 for silence.
+        verbose: 0 for no output.
 
     Returns:
         A `SearchResult`: `best`, `front` and all `candidates`, each with its `recipe`,
         `model` and `path`, its `size_bytes`, `accuracy`, `macs`, `latency_ms`,
-        `memory_bytes`, and the `command` that makes it again (for models of one input
-        and one output; `recipe.run` does for all).
+        `memory_bytes`, and the `command` that reproduces it (for models with one input
+        and one output; `recipe.run` works for all).
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
         ValueError: if an argument is out of range, the space names no layer, the folder
-            holds another study, or no member is within the budget: the smallest that can
-            be reached is named, and the layer that binds.
+            holds another study, or no member is within the budget. The message then states
+            the smallest reachable cost, and the layer that contributes most to it.
 
     Source: batch norms of candidates: Li et al., "EagleEye" (2020).
 
@@ -149,8 +148,8 @@ def compress_to(
     """
     if epochs and validation_data is None:
         raise ValueError(
-            f"epochs={epochs} needs validation_data: accuracy on what a model was trained "
-            "on says little. Pass (x, y) that are not in data."
+            f"epochs={epochs} needs validation_data: accuracy on the training data says "
+            "little. Pass (x, y) that are not in data."
         )
     calibration, scored = _split(data, validation_data, bool(epochs))
     training = data if epochs and isinstance(data, tf.data.Dataset) else None
@@ -195,26 +194,26 @@ def _host_latency(path):
 
 
 def _split(data, validation_data, is_trained):
-    """`(x, y)` to calibrate on, arrays also to train on, and `(x, y)` to score on."""
+    """`(x, y)` for calibration (arrays: also for training), and `(x, y)` for scoring."""
     x, y = _first(data, _MOST_CALIBRATED + _MOST_SCORED)
     if y is None:
         raise ValueError(
-            "compress_to(data): got no targets, expected (x, y): they say how accurate "
-            "candidates are."
+            "compress_to(data): got no targets, expected (x, y): targets are needed to "
+            "evaluate candidates."
         )
     if validation_data is not None:
         scored = _rows(_first(validation_data, _MOST_SCORED), slice(_MOST_SCORED))
         return (x, y) if is_trained else _rows((x, y), slice(_MOST_CALIBRATED)), scored
     count = len(keras.tree.flatten(x)[0])
     if count < 2:
-        raise ValueError("compress_to(data): got one sample, expected some hundred.")
+        raise ValueError("compress_to(data): got one sample, expected several hundred.")
     border = min(_MOST_CALIBRATED, count // 2)
     scored = _rows((x, y), slice(border, border + _MOST_SCORED))
     return _rows((x, y), slice(border)), scored
 
 
 def _first(data, count):
-    """`(x, y)` as arrays; of a dataset no more than `count` samples."""
+    """`(x, y)` as arrays; of a dataset, at most `count` samples."""
     if isinstance(data, tf.data.Dataset):
         return first_rows(data, count, _MOST_BYTES)
     return tuple(

@@ -1,4 +1,4 @@
-"""What limits count, as sums of what few choices cost together."""
+"""Costs that are limited, as sums of terms that depend on few choices each."""
 
 import itertools
 
@@ -14,27 +14,27 @@ from tfcompress.search.macs_cost import (
 
 
 def costs_of(proxy, rows, limits):
-    """A `knapsack.Cost` for each limit, of all members of some rows of a space.
+    """A `knapsack.Cost` for each limit, over all members of some rows of a space.
 
     Args:
         proxy: the `Proxy` of the model.
         rows: `[(dimension, name, choices)]`.
-        limits: `{"macs": most, "kernel_bytes": most}`, or one of them.
+        limits: `{"macs": limit, "kernel_bytes": limit}`, or one of them.
     """
     made = {"macs": macs_cost, "kernel_bytes": bytes_cost}
     return [made[name](proxy, rows, limit) for name, limit in limits.items()]
 
 
 def bytes_cost(proxy, rows, limit):
-    """About what the kernels of all members take, as `Proxy.size_bytes` counts.
+    """The approximate bytes of the kernels of all members, as in `Proxy.size_bytes`.
 
-    That of a layer is what its own choices make of the whole kernel, times the share of
-    each axis that is left.
+    The bytes of a layer are those of the whole kernel with the layer's choices, times the
+    fraction of each axis that is kept.
 
     Args:
         proxy: the `Proxy` of the model.
         rows: `[(dimension, name, choices)]`.
-        limit: of the sum.
+        limit: limit of the sum.
 
     Returns:
         A `knapsack.Cost`.

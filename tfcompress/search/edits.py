@@ -1,4 +1,4 @@
-"""Changes of single layers, tried on a model by writing other weights into it."""
+"""Changes of single layers, applied to a model by overwriting its weights."""
 
 import contextlib
 import dataclasses
@@ -16,11 +16,11 @@ from tfcompress.search.kernels import rounded, sparse
 
 @dataclasses.dataclass(frozen=True)
 class Edit:
-    """One change of one layer or group of channels.
+    """One change of a layer or of a group of channels.
 
     Attributes:
-        name: such as `"4 bits"`.
-        values: `() -> [(variable, array)]`, what to write where.
+        name: name of the change, such as `"4 bits"`.
+        values: `() -> [(variable, array)]`, the new values of variables.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Edit:
 
     @contextlib.contextmanager
     def applied(self):
-        """In it the variables have the other values."""
+        """A context in which the variables have the new values."""
         values = self.values()
         before = [variable.numpy() for variable, _ in values]
         for variable, array in values:
@@ -41,7 +41,7 @@ class Edit:
 
 
 def bits_edit(layer, bits):
-    """The kernel rounded to the nearest of `2^bits - 1` levels for each channel."""
+    """The kernel rounded to the nearest of `2^bits - 1` levels per channel."""
     return _of_kernel(
         layer, f"{bits} bits", lambda kernel: rounded(layer, kernel, bits)
     )
@@ -55,7 +55,7 @@ def sparsity_edit(layer, sparsity):
 
 
 def rank_edit(layer, fraction):
-    """The kernel's matrix with a fraction of its rank, by a truncated SVD."""
+    """The kernel's matrix with a fraction of its rank, from a truncated SVD."""
 
     def thin(kernel):
         matrix = to_matrix(layer, kernel).astype(np.float64)
@@ -72,12 +72,12 @@ def _of_kernel(layer, name, change):
 
 
 def channels_edit(graph, group, fraction):
-    """A group of coupled channels without its smallest ones, zero wherever they are made.
+    """A group of coupled channels whose smallest are zero wherever they are produced.
 
     Args:
         graph: the `ChannelGraph`.
-        group: a `ChannelGroup` of it.
-        fraction: of the channels that go.
+        group: one of its `ChannelGroup`s.
+        fraction: fraction of the channels to remove.
     """
 
     def values():

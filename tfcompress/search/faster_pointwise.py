@@ -1,4 +1,4 @@
-"""1x1 convolutions as dense layers where LiteRT then is faster."""
+"""1x1 convolutions as dense layers where that is faster in LiteRT."""
 
 import pathlib
 import tempfile
@@ -18,18 +18,18 @@ from tfcompress.rewrites.pointwise_as_dense import PointwiseAsDense
 def faster_pointwise(
     model: BuiltModel(), precision: OneOf(*PRECISIONS) = "int4", verbose: VERBOSE = 1
 ) -> keras.Model:
-    """Returns a plain copy of `model` whose 1x1 convolutions run the faster way.
+    """Returns a plain copy of `model` whose 1x1 convolutions use the faster form.
 
-    Each 1x1 convolution is written both ways as a file of its own, with
-    `tfc.rewrites.PointwiseAsDense` and without, and timed on one thread of this machine;
-    the faster one is kept. Layers of the same shape are timed once. In int4 files the
-    dense form took 0.2 to 0.45 of the time (x86 with AVX-512); in int8 files it gains
-    nothing. Outputs are the same. Batch norm is folded first.
+    Each 1x1 convolution is written to two separate files, one with
+    `tfc.rewrites.PointwiseAsDense` and one without, which are timed on one thread of this
+    machine; the faster form is kept. Layers of the same shape are timed once. In int4 files
+    the dense form took 0.2 to 0.45 times as long (x86 with AVX-512); in int8 files it is no
+    faster. Outputs do not change. Batch norm is folded first.
 
     Args:
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
             Keras only, with or without `tfc.quantize_activations`.
-        precision: as in `tfc.export_tflite`.
+        precision: precision of the files, as in `tfc.export_tflite`.
         verbose: 1 prints both times of each shape.
 
     Raises:
@@ -66,13 +66,13 @@ def faster_pointwise(
 
 
 class _Named(PointwiseAsDense):
-    """The rewrite for layers of given names."""
+    """The rewrite, restricted to layers with given names."""
 
     def __init__(self, names):
         self.names = names
 
     def matches(self, layer):
-        """Whether it is one of them."""
+        """Whether the layer has one of the names."""
         return layer.name in self.names
 
 

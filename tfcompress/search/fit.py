@@ -1,4 +1,4 @@
-"""From what an engine proposes to a file within a budget."""
+"""From the members that an engine proposes to a file within a budget."""
 
 import math
 
@@ -7,11 +7,11 @@ from tfcompress.search.result import SearchResult
 from tfcompress.search.space import STRUCTURE
 
 _MOST_ROUNDS = 8
-# A file this much below the budget is good enough.
+# A file that uses at least this fraction of the budget is good enough.
 _CLOSE = 0.97
-# What is aimed at within a limit.
+# The fraction of a limit that is aimed for.
 _AIM = 0.995
-# By how much lower, if the engine has nothing new.
+# The factor by which the aim is lowered if the engine proposes nothing new.
 _CAUTION = 0.98
 _HALVINGS = 6
 _MOST_TRAININGS = 3
@@ -20,9 +20,9 @@ _MOST_TRAININGS = 3
 class Fit:
     """Asks an engine for members until a file is within the budget.
 
-    Engines know MACs and about the bytes of kernels, and what is measured follows these:
-    the bytes of a file with those of kernels, and milliseconds and memory along a line
-    between the files nearest to the limit, one on each side of it.
+    Engines know MACs and the approximate bytes of kernels. Measured costs are predicted
+    from these: the bytes of a file from those of kernels, and milliseconds and memory by
+    linear interpolation between the files nearest to the limit, one on each side of it.
 
     Args:
         study: the `Study`.
@@ -51,15 +51,15 @@ class Fit:
             within = f"within {_listed(budget.costs)} " * bool(budget.costs)
             raise ValueError(
                 f"The budget cannot be met: {within}the best candidate loses "
-                f"{drop:.4f} of accuracy, {budget.accuracy_drop:g} is allowed. Ask for "
-                f"less, or train (epochs=). The candidates are in {str(study.folder)!r}."
+                f"{drop:.4f} of accuracy, {budget.accuracy_drop:g} is allowed. Relax the "
+                f"budget, or train (epochs=). The candidates are in {str(study.folder)!r}."
             )
         return result
 
     def _trained(self, best):
         """The best candidate after training, or one a little smaller.
 
-        Training moves weights, so that files may grow.
+        Training changes weights, so files may grow.
         """
         study, budget = self._study, self._budget
         found, aims = [best], dict(budget.costs)
@@ -80,7 +80,7 @@ class Fit:
         if not best.epochs:
             warn(
                 "compress_to: the best file is one that was not trained; those that were "
-                "are above the budget, or less accurate. result.candidates has them."
+                "are above the budget, or less accurate. See result.candidates."
             )
         return best
 
@@ -95,8 +95,7 @@ class Fit:
         raise ValueError(
             f"The budget cannot be met: {name} <= {self._budget.costs[name]:,.6g} is asked "
             f"for, and {value:,.6g} is the smallest that the space reaches. The layer "
-            f"{binding!r} binds: it has most of what is left. Ask for less, or widen the "
-            "space."
+            f"{binding!r} contributes most to it. Relax the budget, or widen the space."
         )
 
     def _most_accurate(self):
@@ -124,21 +123,21 @@ class Fit:
         return self._engine.propose(self._study, limits)
 
     def _is_close(self, candidate):
-        """Whether any cost is nearly what the budget allows."""
+        """Whether any cost is close to what the budget allows."""
         return any(
             candidate.costs[name] > _CLOSE * limit
             for name, limit in self._budget.costs.items()
         )
 
     def _last_resort(self):
-        """The most compressed member, if at least that is within the budget."""
+        """The most compressed member, if that one is within the budget."""
         least = self._study.candidate(self._least)
         for name in self._budget.excess(least.costs):
             self._refuse(name, least.costs[name])
         return least
 
     def _limits(self, costs, aim=_AIM):
-        """What the engine's own counts may be for files of these costs."""
+        """Limits of the engine's own counts for files of these costs."""
         limits = {}
         for name, limit in costs.items():
             if name == "size_bytes":
@@ -149,7 +148,7 @@ class Fit:
         return {count: most for count, most in limits.items() if most < math.inf}
 
     def _kernel_bytes(self, size_bytes):
-        """What kernels may take in a file: what else is in it is as in the nearest one."""
+        """The limit for kernels, if the rest of the file is as in the nearest one."""
         points = self._points("size_bytes", "kernel_bytes")
         if min(points)[0] > self._budget.costs["size_bytes"]:
             self._refuse("size_bytes", min(points)[0])
@@ -157,7 +156,7 @@ class Fit:
         return kernels + size_bytes - size
 
     def _macs_for(self, name, limit, aim):
-        """The MACs at which a cost that rises with them is at its limit."""
+        """The MACs at which a cost that increases with them reaches its limit."""
         dense = self._study.dense
         points = [*self._points(name, "macs"), (dense.costs[name], dense.macs)]
         below = max((p for p in points if p[0] <= limit), default=None)
@@ -170,7 +169,7 @@ class Fit:
         return below[1] + part * (above[1] - below[1])
 
     def _points(self, name, count):
-        """`[(cost, count)]` of what is known, at least of the most compressed member."""
+        """`[(cost, count)]` of the known candidates and the most compressed member."""
         study = self._study
         study.candidate(self._least)
         return [
@@ -180,7 +179,7 @@ class Fit:
         ]
 
     def _smallest(self):
-        """The smallest file whose loss is allowed."""
+        """The smallest file whose loss of accuracy is allowed."""
         study = self._study
         least = study.candidate(self._least)
         allowed = study.dense.accuracy - self._budget.accuracy_drop
@@ -208,7 +207,7 @@ class Fit:
 
 
 def least_member(study):
-    """The most compressed member: the choice of each row that saves most."""
+    """The most compressed member: for each row, the choice that saves most."""
     found = {}
     for dimension, name, choices in study.space.flat():
 
@@ -223,7 +222,7 @@ def least_member(study):
 
 
 def binding_layer(study, member, name):
-    """The layer that has most of what a member costs."""
+    """The layer that contributes most to the cost of a member."""
     proxy = study.proxy
     count = proxy.sizes_of_layers if name == "size_bytes" else proxy.macs_of_layers
     of_layers = count(member)

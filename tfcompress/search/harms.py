@@ -1,4 +1,4 @@
-"""What a change of a layer costs: error of outputs, score, or the curve of the loss."""
+"""Harm of changing a layer: error of outputs, score, or curvature of the loss."""
 
 import keras
 import numpy as np
@@ -11,12 +11,12 @@ from tfcompress.core.walk import weight_refs
 from tfcompress.export.trace import named_outputs
 from tfcompress.measuring.scores import in_order, score, tasks_of
 
-# How much the error of outputs weighs where scores are equal.
+# Weight of the error of outputs, which decides where scores are equal.
 _TIE = 1e-6
 
 
 def errors_of_outputs(flat, edits, samples):
-    """Errors of the outputs with one change each, by the outputs' spread.
+    """Errors of the outputs under each change alone, relative to the outputs' spread.
 
     Args:
         flat: a functional model.
@@ -30,10 +30,10 @@ def errors_of_outputs(flat, edits, samples):
 
 
 def drops_of_score(model, flat, edits, samples):
-    """What each change takes from the score.
+    """The drop of the score caused by each change.
 
     Args:
-        model: the model whose loss says what the score is.
+        model: the model whose loss determines the score.
         flat: a functional model that computes the same.
         edits: list of lists of `Edit`.
         samples: `(x, y)`.
@@ -57,13 +57,13 @@ def drops_of_score(model, flat, edits, samples):
 
 
 def drop_of_score(tasks, targets, outputs, expected):
-    """How much worse outputs are than the expected ones; if they are not, by their error.
+    """The drop of the score relative to the expected outputs; the error breaks ties.
 
     Args:
         tasks: the `Task` of each output.
         targets: list of arrays.
         outputs: `{name: array}`.
-        expected: the same of the model as it is.
+        expected: the same for the unchanged model.
     """
     before, after = (
         score(tasks, found.values(), targets) for found in (expected, outputs)
@@ -72,7 +72,7 @@ def drop_of_score(tasks, targets, outputs, expected):
 
 
 def rises_of_loss(model, flat, edits, data):
-    """About how much each change raises the loss, from one pass over the data.
+    """The approximate rise of the loss by each change, from one pass over the data.
 
         Ω = ½ Σ_i F_i δ_i²
 
@@ -103,7 +103,7 @@ def _rise(edit, information):
 
 
 def error_by_spread(outputs, expected):
-    """The squared error of each output by its own spread, summed over outputs."""
+    """The squared error of each output relative to its spread, summed over outputs."""
     total = 0.0
     for name, exact in expected.items():
         spread = np.mean(np.square(exact - exact.mean(axis=0)))
@@ -134,7 +134,7 @@ def _harms(flat, edits, samples, harm):
     expected = outputs()
     if not all(np.isfinite(output).all() for output in expected.values()):
         raise ValueError(
-            f"Model {flat.name!r} returns numbers that are not finite for the samples: "
+            f"Model {flat.name!r} returns numbers that are not finite for the samples, so "
             "there is nothing to compare with."
         )
 

@@ -1,4 +1,4 @@
-"""How much the loss curves along each kernel."""
+"""Curvature of the loss with respect to each kernel."""
 
 import numpy as np
 
@@ -12,14 +12,14 @@ def hessian_traces(model, kernels, data, copy):
 
         tr(H_l) ≈ mean_v v_lᵀ (H v)_l
 
-    over random signs `v` for all kernels at once (`tfc.signals.HessianDiagonal`): the
-    blocks between different kernels cancel in the mean. Negative estimates become 0.
+    over random signs `v` for all kernels at once (`tfc.signals.HessianDiagonal`); the
+    blocks between different kernels cancel on average. Negative estimates become 0.
 
     Args:
         model: a compiled model, for its loss.
         kernels: variables of `copy`.
         data: an iterable of batches `(x, y)`.
-        copy: a model that computes the same.
+        copy: a model that computes the same outputs.
 
     Returns:
         An array `(kernels,)`.

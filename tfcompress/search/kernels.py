@@ -1,4 +1,4 @@
-"""What choices make of the kernel of one layer, and what it then takes to store."""
+"""The kernel of a layer under the choices made for it, and the bytes it then needs."""
 
 import math
 
@@ -11,14 +11,14 @@ from tfcompress.quantization.post_training.nearest import Nearest
 from tfcompress.quantization.post_training.scales import channel_scales
 from tfcompress.transforms.clustering import optimal_clusters
 
-# What layers with kernels have.
+# Attributes that layers with kernels have.
 _KERNELS = ("kernel_initializer", "depthwise_initializer")
 
 
 def named_factorizer(layer, choice):
-    """What takes a layer apart, as recipes name it; None if it stays whole.
+    """The factorizer of a layer, as recipes name it; None if it is not factorized.
 
-    `tfc.factorize` leaves layers alone that would not take fewer MACs.
+    `tfc.factorize` leaves a layer unchanged if that would not need fewer MACs.
 
     Args:
         layer: a dense or convolution layer.
@@ -37,7 +37,7 @@ def _factorizer(layer, choice):
 
 
 def _chain(layer, rewrite):
-    """The layers in the place of one, not built; None if they would not pay."""
+    """The unbuilt layers that replace one; None if they would not need fewer MACs."""
     if rewrite.length > 1 or not rewrite.matches(layer):
         return None
     chain = rewrite.chain(rewrite.ranks(layer), layer)
@@ -45,10 +45,10 @@ def _chain(layer, rewrite):
 
 
 def changed(layer, choice):
-    """The kernel of a layer as choices would have it.
+    """The kernel of a layer after applying choices.
 
     Args:
-        layer: as it is; it is not changed.
+        layer: the original layer, which is not changed.
         choice: `{dimension: choice}` of the layer.
 
     Returns:
@@ -66,19 +66,19 @@ def changed(layer, choice):
 
 
 def sparse(kernel, sparsity):
-    """Without its smallest weights; those that are zero already count among them."""
+    """A kernel without its smallest weights; existing zeros count among these."""
     count = kernel.size - math.floor(sparsity * kernel.size + 0.5)
     return kernel * top(np.abs(kernel).ravel(), count).reshape(kernel.shape)
 
 
 def rounded(layer, kernel, bits):
-    """On the nearest levels, with the steps of least squared error."""
+    """A kernel on the nearest levels, with the steps of least squared error."""
     codes, scale = _codes(layer, kernel, bits)
     return from_matrix(layer, (codes * scale).astype(np.float32))
 
 
 def clustered(kernel, num_clusters):
-    """With few values for what is not zero, those of least squared error."""
+    """A kernel whose nonzero weights share few values, those of least squared error."""
     shared = kernel.copy()
     nonzero = kernel != 0
     values, places = optimal_clusters(kernel[nonzero], num_clusters)
@@ -87,14 +87,14 @@ def clustered(kernel, num_clusters):
 
 
 def size_bytes(layer, choice):
-    """About what the kernel takes in an encoded file: its entropy, if that is less.
+    """The approximate bytes of a kernel in an encoded file: its entropy, if smaller.
 
         min(b, H(codes) + 1/20) n / 8
 
-    for `n` weights of `b` bits; layers in the place of one have its entropy.
+    for `n` weights of `b` bits; layers that replace a layer have its entropy.
 
     Args:
-        layer: as it is.
+        layer: the original layer.
         choice: `{dimension: choice}` of the layer.
     """
     kernel = layer.kernel.numpy()
@@ -111,7 +111,7 @@ def size_bytes(layer, choice):
 
 
 def num_weights(layer, choice):
-    """Of the kernel, or of the kernels in its place."""
+    """Number of weights in the kernel, or in the kernels that replace it."""
     rewrite = _factorizer(layer, choice)
     if not rewrite:
         return math.prod(layer.kernel.shape)
@@ -119,7 +119,7 @@ def num_weights(layer, choice):
 
 
 def macs_ratio(layer, choice):
-    """Multiply-accumulates of what is in the place of a layer, by its own."""
+    """Multiply-accumulates of the layers that replace a layer, divided by its own."""
     rewrite = _factorizer(layer, choice)
     if not rewrite:
         return 1.0
@@ -127,7 +127,7 @@ def macs_ratio(layer, choice):
 
 
 def paths_of_parts(path, layer, choice):
-    """Of the layers with kernels that take the place of one, or its own."""
+    """Paths of the layers with kernels that replace a layer, or its own path."""
     rewrite = _factorizer(layer, choice)
     if not rewrite:
         return [path]

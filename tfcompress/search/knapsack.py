@@ -1,4 +1,4 @@
-"""One choice for each row, with the least harm that a budget allows: exactly."""
+"""One choice for each row, with the least harm within a budget, solved exactly."""
 
 import dataclasses
 import itertools
@@ -8,21 +8,21 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
-# Of the solver; with products the last thousandth of a proof may take hours.
+# Time limit of the solver: with products, closing the last 0.1 % of the gap may take hours.
 _SECONDS = 60
-# As SciPy says it.
+# SciPy's status code.
 _OUT_OF_TIME = 1
 
 
 @dataclasses.dataclass
 class Cost:
-    """What choices cost: a sum of terms, each of which depends on a few rows.
+    """The cost of choices: a sum of terms, each of which depends on a few rows.
 
     Attributes:
-        limit: of the sum.
-        constant: what is there anyhow.
-        terms: `{rows: array of what their choices cost together}`, a tuple of rows and an
-            axis for each.
+        limit: limit of the sum.
+        constant: cost that does not depend on choices.
+        terms: `{rows: array of the joint costs of their choices}`; rows are a tuple, and
+            the array has one axis per row.
     """
 
     limit: float
@@ -30,11 +30,11 @@ class Cost:
     terms: dict = dataclasses.field(default_factory=dict)
 
     def add(self, rows, values):
-        """Adds to the term of rows, a tuple in rising order."""
+        """Adds values to the term of `rows`, a tuple in ascending order."""
         self.terms[rows] = self.terms.get(rows, 0.0) + np.asarray(values, float)
 
     def __call__(self, choice):
-        """The sum for a choice, one column for each row."""
+        """The cost of a choice, given as one column per row."""
         return self.constant + sum(
             values[tuple(choice[row] for row in rows)]
             for rows, values in self.terms.items()
@@ -42,24 +42,24 @@ class Cost:
 
 
 def choose(harms, costs):
-    """The column for each row with the least sum of harms, within all budgets.
+    """The column of each row such that the sum of harms is least within all budgets.
 
         minimise  Σ_r h_r(c_r)    subject to    Σ_t cost_t(c_{rows of t}) <= limit
 
-    A multiple-choice knapsack, as an integer linear programme. What several rows cost
-    together is a variable `y >= 0` for each combination of their choices, whose sums over
-    all but one row are that row's choices: where those are whole, so is `y`.
+    A multiple-choice knapsack, as an integer linear programme. The joint cost of several
+    rows is a variable `y >= 0` for each combination of their choices, whose sums over all
+    but one row are that row's choices: where those are integers, so is `y`.
 
     Args:
-        harms: list of arrays, one number for each choice of a row; what is not finite is
-            not chosen.
+        harms: list of arrays, one number per choice of a row; choices whose harm is not
+            finite are excluded.
         costs: list of `Cost`.
 
     Returns:
-        A list of columns; None if no choice is within all budgets.
+        A list of columns; None if no combination is within all budgets.
 
     Raises:
-        TimeoutError: if a minute is too short to find any.
+        TimeoutError: if no solution is found within a minute.
 
     >>> cost = Cost(limit=3)
     >>> cost.add((0,), [1, 2])
@@ -69,7 +69,7 @@ def choose(harms, costs):
     """
     found = _solved(harms, costs)
     if found and any(cost(found) > cost.limit for cost in costs):
-        # Over by the solver's tolerance.
+        # Above the limit by the solver's tolerance.
         tighter = [dataclasses.replace(c, limit=c.limit * (1 - 1e-5)) for c in costs]
         found = _solved(harms, tighter)
     return found
@@ -83,7 +83,7 @@ def _solved(harms, costs):
 
 
 class _Programme:
-    """The integer linear programme: variables in one row, constraints as they come."""
+    """The integer linear programme: one vector of variables, and its constraints."""
 
     def __init__(self, harms):
         self._harms = harms
@@ -97,7 +97,7 @@ class _Programme:
         return np.arange(self._starts[row], self._starts[row + 1])
 
     def bound(self, cost):
-        """Keeps a cost within its limit."""
+        """Adds the constraint that a cost is within its limit."""
         scale = max(abs(cost.limit - cost.constant), 1e-300)
         places, values = [], []
         for rows, of_term in cost.terms.items():
@@ -107,7 +107,7 @@ class _Programme:
         self._bounds.append((np.concatenate(places), np.concatenate(values), limit))
 
     def _variables(self, rows):
-        """Places of the variables of the combined choices of rows, an axis for each."""
+        """Indices of the variables for combined choices of rows, with one axis per row."""
         if len(rows) == 1:
             return self._of_row(rows[0])
         if rows not in self._products:
@@ -128,7 +128,7 @@ class _Programme:
         allowed = np.isfinite(harms)
         objective = np.zeros(self._num)
         worst = harms[allowed].max(initial=1e-300)
-        # Large numbers make the solver's absolute gap of 1e-6 small.
+        # Large numbers make the solver's absolute gap of 1e-6 relatively small.
         objective[: harms.size] = (
             1e4 * np.where(allowed, harms, 0.0) / max(worst, 1e-300)
         )
@@ -149,7 +149,7 @@ class _Programme:
         if found.x is None and found.status == _OUT_OF_TIME:
             raise TimeoutError(
                 f"The knapsack of {self._num:,} variables has no solution after {_SECONDS} "
-                "s: allow fewer choices for each layer, or take another engine."
+                "s: allow fewer choices for each layer, or use another engine."
             )
         if found.x is None:
             return None

@@ -1,4 +1,4 @@
-"""Post-training quantization, rung by rung, until accuracy is kept."""
+"""Post-training quantization, rung by rung, until the accuracy is preserved."""
 
 import dataclasses
 import math
@@ -36,15 +36,15 @@ REFERENCE = "float32"
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
-    """One method and what its file is worth.
+    """One method and the score of its file.
 
     Attributes:
         name: `"float32"` (the reference), `"converter"`, `"ranges"`, `"equalization"`,
             `"bias_correction"`, `"gptq"` or `"ada_round"`.
-        score: what `evaluate` says of the file.
-        drop: the float32 file's score minus this.
-        size_bytes: of the file.
-        seconds: to make the file and evaluate it.
+        score: what `evaluate` returns for the file.
+        drop: the float32 file's score minus this score.
+        size_bytes: bytes of the file.
+        seconds: time to write the file and evaluate it.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Ladder:
     """All rungs that were tried; prints as a table.
 
     Attributes:
-        path: the written file, that of the best rung.
-        precision: as asked for.
-        max_drop: as asked for.
+        path: the written file, which is that of the best rung.
+        precision: precision of the file.
+        max_drop: the largest allowed drop.
         rungs: list of `Rung`; the first is the float32 file.
         best: the rung that was written.
-        model: the Keras model that it was written from.
+        model: the Keras model that the file was written from.
     """
 
     path: pathlib.Path
@@ -76,11 +76,11 @@ class Ladder:
 
     @property
     def met(self):
-        """Whether the best rung loses no more than was allowed."""
+        """Whether the best rung loses no more than is allowed."""
         return self.best.drop <= self.max_drop
 
     def __getitem__(self, name):
-        """The rung of a name."""
+        """The rung with a name."""
         return {rung.name: rung for rung in self.rungs}[name]
 
     def table(self):
@@ -118,32 +118,32 @@ def quantize_ladder(
     precision: OneOf(*_ALLOWED) = "int8",
     verbose: VERBOSE = 1,
 ) -> Ladder:
-    """Quantizes without training, with the cheapest method that keeps the score.
+    """Quantizes without training, using the cheapest method that preserves the score.
 
     The rungs, in order of cost:
 
-    1. `converter`: `tfc.export_tflite` as it is, with the ranges of the samples;
-    2. `ranges`: activations and weights clipped where that lessens the squared error;
-    3. `equalization`: the same behind `tfc.post_training.equalize`;
+    1. `converter`: `tfc.export_tflite` alone, with the ranges of the samples;
+    2. `ranges`: activations and weights clipped where that reduces the squared error;
+    3. `equalization`: the same after `tfc.post_training.equalize`;
     4. `bias_correction`, 5. `gptq`, 6. `ada_round`: `tfc.quantize_weights`, on the
        better of 2 and 3.
 
-    Each rung is written as a file and scored as it runs in LiteRT. The first one that
-    loses at most `max_drop` ends the climb; if none does, the best one is kept.
+    The model of each rung is written as a file, and the file is scored in LiteRT. The first
+    rung that loses at most `max_drop` is the last; if none does, the best one is kept.
 
     Args:
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
             Keras only.
-        path: where the file goes.
-        samples: an array, `{input name: array}` or a dataset of batches: some hundred
+        path: path of the file to write.
+        samples: an array, `{input name: array}` or a dataset of batches: several hundred
             typical inputs.
-        evaluate: `(x, y)`, inputs and targets to score by what the model's loss is for:
-            the share (0 to 1) of right classes or of right yes and no, minus the mean
-            squared error of values; or a function of a file's path that returns a
-            score, the higher the better. Use data that are not the final test set.
-        max_drop: largest allowed loss against the float32 file, in the score's unit.
+        evaluate: `(x, y)`, inputs and targets to score in terms of the model's loss: the
+            fraction (0 to 1) of correct classes or of correct binary answers, or minus the
+            mean squared error of values; or a function of a file's path that returns a
+            score, the higher the better. Do not use the final test set.
+        max_drop: largest allowed loss relative to the float32 file, in units of the score.
         precision: `"int8"` or `"int4"`.
-        verbose: 1 prints each rung as it is done.
+        verbose: 1 prints each rung when it is done.
 
     Returns:
         A `Ladder`.
@@ -201,7 +201,7 @@ def quantize_ladder(
 
 
 def _steps(flat, bits, samples, scores):
-    """`{name: function that makes the model}`, in order of cost."""
+    """`{name: function that builds the model}`, in order of cost."""
     ranged = {}
 
     def with_ranges(name, equalized):
@@ -225,7 +225,7 @@ def _steps(flat, bits, samples, scores):
 
 
 class _Score:
-    """Says of a file how right its outputs are, in the sense of the model's loss."""
+    """Scores the outputs of a file, in terms of the model's loss."""
 
     def __init__(self, model, names, x, y):
         self._model, self._names, self._x = model, names, x
@@ -242,15 +242,15 @@ class _Score:
 
 
 def _checked(value, name):
-    """A score as a float; one that is no number is the worst there is.
+    """A score as a float; NaN becomes the worst possible score.
 
     Raises:
-        ValueError: if the float32 file has none.
+        ValueError: if the score of the float32 file is not finite.
     """
     value = float(value)
     if name == REFERENCE and not math.isfinite(value):
         raise ValueError(
             f"The float32 file scores {value}: check that the model and the data that it "
-            "is evaluated on are finite, and what evaluate returns."
+            "is evaluated on are finite, and check what evaluate returns."
         )
     return -math.inf if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""Latency of `.tflite` files from a table of their operations' times."""
+"""Latency of `.tflite` files from a table of the times of operations."""
 
 import importlib.metadata
 import json
@@ -21,14 +21,14 @@ from tfcompress.tflite.fused import fused_operations
 from tfcompress.tflite.read import naming_contradictions, read, write
 
 _CALL, _TIMES = "call", "milliseconds"
-# The least of the medians of short times, which lie some way apart: other work on the
-# machine comes and goes.
+# The smallest median of several short measurements that are spread over time, since other
+# work on the machine comes and goes.
 _ROUNDS, _SECONDS, _RUNS, _WARM_UP = 5, 0.005, 3, 3
-# How often a file holds an operation, so that its time is more than that of a call.
+# How many copies of an operation a file holds, so that they take longer than a call.
 _FEW, _MANY = 4, 64
-# What copies may write together: near the processor, as what a network hands on.
+# Limit of what copies write together: it stays in caches, like a network's activations.
 _NEAR_BYTES = 1 << 15
-# Powers of 4, to which the constants of a network are rounded: 256 KiB to 64 MiB.
+# Exponents of 4: sizes of a network's constants are rounded to 256 KiB ... 64 MiB.
 _LEAST_POWER, _MOST_POWER = 9, 13
 
 
@@ -36,31 +36,31 @@ class LatencyTable:
     """Predicts the latency of `.tflite` files on this processor.
 
     `latency = call + Σ_i time(operation_i)`: operations as the runtime fuses them, by
-    type, options, shapes and dtypes. What the table lacks is measured at once, in files
-    of nothing but `n` copies of an operation, with random weights:
-    `time = (latency of the copies - call) / n`. `call` is what running a file takes that
-    does nothing. No whole network is ever measured.
+    type, options, shapes and dtypes. Operations missing from the table are measured at
+    once, in files that hold only `n` copies of an operation, with random weights:
+    `time = (latency of the copies - call) / n`. `call` is the time to run a file that
+    does nothing. Whole networks are never measured.
 
-    Weights come from caches or from memory, depending on how many others a network reads
-    between. Where weights outweigh what an operation writes, it has a time for each power
-    of 4 of a network's constants in bytes, measured with copies that hold as much
-    together. Going from XNNPACK to operations that it does not run, and back, takes some
-    0.1 µs and is not counted.
+    Weights come from caches or from memory, depending on how many others a network reads in
+    between. Where the weights of an operation exceed what it writes, the table has a time
+    for each power of 4 of a network's constants in bytes, measured with copies that hold
+    as many bytes together. Switching from XNNPACK to operations that it does not run, and
+    back, takes about 0.1 µs and is not counted.
 
     The table is a JSON file. It holds the processor's name, the runtime's version and
-    the number of threads, and is refused where these are others. It is written after
-    each file that needed measuring, so no more is lost if the process ends; several
-    processes may use it. Nothing else should run while it measures.
+    the number of threads, and is rejected where these differ. It is written after each
+    file that required measurements, so at most these are lost if the process ends;
+    several processes may use it. Nothing else should run during measurements.
 
     Args:
-        path: of the table, which need not be there; None for one of this processor,
+        path: path of the table, which need not exist; None for the one of this processor,
             runtime and number of threads in `tfcompress` in the user's cache folder
             (`XDG_CACHE_HOME` or `~/.cache`).
         num_threads: threads that kernels may use.
 
     Raises:
-        ValueError: if the file is no such table, or one of another processor, version
-            or number of threads; or the path cannot be written.
+        ValueError: if the file is not such a table, or is one of another processor, version
+            or number of threads, or if the path cannot be written.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -68,7 +68,7 @@ class LatencyTable:
         >>> table = LatencyTable(tmp_path / "table.json")
         >>> table.predict(file.path) > 0
         True
-        >>> len(table)  # Of one operation, and of a call.
+        >>> len(table)  # One operation, and the call.
         2
 
     Source: Cai et al., "ProxylessNAS" (2019), appendix B; Zhang et al., "nn-Meter"
@@ -95,16 +95,16 @@ class LatencyTable:
         """The latency of a file in milliseconds.
 
         Args:
-            model: path of a `.tflite` file, or its bytes; of several signatures the
-                first graph is meant.
+            model: path of a `.tflite` file, or its bytes; if it has several signatures, the
+                first graph is used.
 
         Returns:
             Milliseconds of one run, as `tfc.benchmark` measures them (`median_ms`).
 
         Raises:
             FileNotFoundError: if the path does not exist.
-            ValueError: if the file is not a TFLite model, or an operation that the table
-                lacks does not run by itself.
+            ValueError: if the file is not a TFLite model, or an operation that is
+                missing from the table does not run by itself.
         """
         content, name = read_model(model)
         with naming_contradictions():
@@ -133,7 +133,7 @@ class LatencyTable:
                 least[key] = min(least[key], taken)
         call = min(least[_CALL], self._times.get(_CALL, math.inf))
         found = {k: max(least[k] - call, 0.0) / copies[k] for k in operations}
-        # Other processes may have written since.
+        # Other processes may have written to it in the meantime.
         self._times = {**self._stored(), **self._times, _CALL: call, **found}
         content = {**self._made_on, _TIMES: self._times}
         write_atomically(self.path, json.dumps(content, indent=1))
@@ -143,12 +143,12 @@ class LatencyTable:
             return _milliseconds(operation.content(copies), self.num_threads)
         except (ValueError, RuntimeError) as error:
             raise ValueError(
-                f"{' + '.join(operation.names)} of {name} does not run by itself, so that "
-                f"its time is not known: {error} Measure the file with tfc.benchmark."
+                f"{' + '.join(operation.names)} of {name} does not run by itself, so "
+                f"its time is unknown: {error} Measure the file with tfc.benchmark."
             ) from error
 
     def _stored(self):
-        """The times in the file, if it is there."""
+        """The times in the file, if it exists."""
         if not self.path.exists():
             return {}
         try:
@@ -160,14 +160,14 @@ class LatencyTable:
         if not is_table:
             raise ValueError(
                 f"{str(self.path)!r} is no latency table, or a damaged one: expected the "
-                "JSON that LatencyTable writes. Delete it to have its times measured anew, "
-                "or name another file."
+                "JSON that LatencyTable writes. Delete it to measure the times again, "
+                "or pass another path."
             )
         for what, here in self._made_on.items():
             if found.get(what) != here:
                 raise ValueError(
                     f"The times in {str(self.path)!r} were measured with {what} "
-                    f"{found.get(what)!r}: expected {here!r}. Name another file, or none."
+                    f"{found.get(what)!r}: expected {here!r}. Pass another path, or none."
                 )
         return times
 
@@ -180,14 +180,14 @@ def _usual_path(made_on):
     except OSError as error:
         raise ValueError(
             f"Cannot make the folder {str(folder)!r} for the latency table: "
-            f"{error.strerror}. Name a file: LatencyTable(path)."
+            f"{error.strerror}. Pass a path: LatencyTable(path)."
         ) from error
     name = re.sub("[^0-9A-Za-z.]+", "_", " ".join(map(str, made_on.values())))
     return folder / f"latency_{name}.json"
 
 
 def _power(size_bytes):
-    """The power of 4 near a number of bytes."""
+    """The power of 4 closest to a number of bytes."""
     power = round(math.log(max(size_bytes, 1), 4))
     return 4 ** min(max(power, _LEAST_POWER), _MOST_POWER)
 
@@ -209,7 +209,7 @@ def _copies(operation, among):
 
 
 def _milliseconds(content, num_threads):
-    """How long a model takes when nothing else runs, on inputs that it can take."""
+    """How long a model takes when nothing else runs, on inputs that it accepts."""
     interpreter = loaded(content, num_threads, "Its file")
     set_examples(interpreter)
     for _ in range(_WARM_UP):
@@ -218,7 +218,7 @@ def _milliseconds(content, num_threads):
 
 
 def _no_work():
-    """A model of one operation on one number."""
+    """A model with one operation on one number."""
     tensors = [schema.TensorT() for _ in range(2)]
     for tensor in tensors:
         tensor.shape, tensor.type = np.array([1], np.int32), schema.TensorType.FLOAT32

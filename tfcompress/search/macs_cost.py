@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a model as a sum of what few choices cost together."""
+"""Multiply-accumulates of a model, as a sum of terms that depend on few choices."""
 
 import itertools
 
@@ -11,13 +11,13 @@ from tfcompress.search.knapsack import Cost
 def macs_cost(proxy, rows, limit):
     """The MACs of all members of some rows of a space.
 
-    A kernel's are those of the whole one times the share of each axis that is left, and
-    that is a sum over the groups of channels that run through the axis.
+    The MACs of a kernel are those of the whole kernel times the fraction of each axis that
+    is kept, which is a sum over the groups of channels along the axis.
 
     Args:
         proxy: the `Proxy` of the model.
-        rows: `[(dimension, name, choices)]`; those that change no MACs cost nothing.
-        limit: of the sum.
+        rows: `[(dimension, name, choices)]`; those that do not change MACs cost nothing.
+        limit: limit of the sum.
 
     Returns:
         A `knapsack.Cost`.
@@ -36,7 +36,7 @@ def macs_cost(proxy, rows, limit):
 
 
 def shares_of_groups(proxy, rows):
-    """`{group's position: (row, shares for its choices)}` of groups of channels."""
+    """`{position of a group: (row, fraction kept by each choice)}` of channels."""
     known = {
         name: (row, choices)
         for row, (dimension, name, choices) in enumerate(rows)
@@ -52,7 +52,7 @@ def shares_of_groups(proxy, rows):
 
 
 def _ratios_of_layers(proxy, rows, places):
-    """`{id(kernel): (row or rows, MACs by the layer's own)}` of factorised layers."""
+    """`{id(kernel): (row or rows, MACs relative to the layer's)}` of factorised layers."""
     found = {}
     for path, layer in proxy.layers.items():
         mine = [d for d in ("rank", "block") if (d, path) in places]
@@ -72,7 +72,7 @@ def _ratios_of_layers(proxy, rows, places):
 
 
 def parts_of_axis(units, shares, proxy):
-    """What an axis is left of: `[(rows, shares)]`, and no rows for what always stays."""
+    """What is kept of an axis: `[(rows, fractions)]`; no rows for what always stays."""
     fixed, parts = 0.0, []
     for position, count in proxy.count_by_group(units).items():
         fraction = count / units.size
@@ -85,7 +85,7 @@ def parts_of_axis(units, shares, proxy):
 
 
 def add_product(cost, macs, factors):
-    """Adds a product of factors, those of the same row multiplied with one another."""
+    """Adds a product of factors; those of the same row are multiplied elementwise."""
     rows = sorted({row for mine, _ in factors for row in mine})
     sizes = {
         row: size

@@ -1,4 +1,4 @@
-"""Bits for each layer, such that the whole fits a budget."""
+"""Bits for each layer such that the model fits a budget."""
 
 import dataclasses
 import re
@@ -31,13 +31,13 @@ _SAMPLES = {"output_error": Samples(), "hessian_trace": Batches(), "score": Data
 
 @dataclasses.dataclass(frozen=True)
 class LayerBits:
-    """The bits of one layer.
+    """The bits chosen for one layer.
 
     Attributes:
-        name: of the layer; its path where it is inside another one.
-        parameters: weights in its kernel.
-        bits: what it gets.
-        sensitivities: `{bits: harm}`, in the unit of the sensitivity that was asked for.
+        name: name of the layer; its path if it is inside another one.
+        parameters: number of weights in its kernel.
+        bits: bits chosen for its weights.
+        sensitivities: `{bits: harm}`, in the unit of the chosen sensitivity.
     """
 
     name: str
@@ -47,7 +47,7 @@ class LayerBits:
 
     @property
     def size_bytes(self):
-        """Of the kernel."""
+        """Bytes of the kernel."""
         return self.parameters * self.bits / 8
 
 
@@ -58,7 +58,7 @@ class MixedPrecision:
     Attributes:
         model: name of the model.
         layers: list of `LayerBits`.
-        sensitivity: what was minimised.
+        sensitivity: the measure of harm that was minimised.
     """
 
     model: str
@@ -77,12 +77,12 @@ class MixedPrecision:
 
     @property
     def size_bytes(self):
-        """Of all kernels."""
+        """Bytes of all kernels."""
         return sum(a.size_bytes for a in self.layers)
 
     @property
     def average_bits(self):
-        """Bits of a weight."""
+        """Bits per weight, on average."""
         return 8 * self.size_bytes / sum(a.parameters for a in self.layers)
 
     def table(self):
@@ -126,7 +126,7 @@ def mixed_precision(
     ),
     sensitivity: OneOf(*SENSITIVITIES) = "output_error",
 ) -> MixedPrecision:
-    """Chooses the bits of each kernel so that the model is harmed least.
+    """Chooses the bits of each kernel such that the model is harmed least.
 
         minimise  Σ_l Ω_l(b_l)    subject to    Σ_l n_l b_l <= 8 budget_bytes
 
@@ -137,35 +137,35 @@ def mixed_precision(
         hessian_trace:  Ω_l(b) = tr(H_l) / n_l · ‖W̃_l - W_l‖²
         score:          Ω_l(b) = max(0, score(W) - score(W with W̃_l))
 
-    with the model's outputs `f_o`, each by its own spread; the Hessian `H_l` of the
-    compiled loss, whose trace Hutchinson's estimator gives: the mean of `vᵀ H v` over
-    random signs `v`; and the score by what the model's loss is for, as in
-    `tfc.quantize_ladder`: the share of right answers, or minus the mean squared error.
+    with the model's outputs `f_o`, each relative to its spread; the Hessian `H_l` of the
+    compiled loss, whose trace is given by Hutchinson's estimator: the mean of `vᵀ H v` over
+    random signs `v`; and the score in terms of the model's loss, as in
+    `tfc.quantize_ladder`: the fraction of correct answers, or minus the mean squared error.
     Where scores are equal, the output error decides. `W̃` is rounded to the nearest level,
     with the steps of least squared error.
 
-    Bytes count `b` bits a weight. A plain `.tflite` file stores 4 bits for 2 and 3, and 8
-    for 5 to 7; with a codec they count in full.
+    Bytes are counted as `b` bits per weight. A plain `.tflite` file stores 2 and 3 bits as
+    4, and 5 to 7 as 8; with a codec, every bit saved counts.
 
     Args:
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
-            Keras only; compiled for `"hessian_trace"`, which takes its loss.
+            Keras only; compiled for `"hessian_trace"`, which uses its loss.
         samples: inputs as in `tfc.quantize_weights` for `"output_error"`; batches
             `(x, y)` for `"hessian_trace"`; such inputs and their targets, `(x, y)`, for
             `"score"`.
-        average_bits: bits of a weight on average, at most.
-        budget_bytes: bytes of all kernels, at most.
-        bits: bits to choose from, 2 to 8.
+        average_bits: largest average number of bits per weight.
+        budget_bytes: largest number of bytes of all kernels.
+        bits: numbers of bits to choose from, 2 to 8.
         sensitivity: `"output_error"`, `"hessian_trace"` or `"score"`.
 
     Returns:
         A `MixedPrecision`: `rules` for `tfc.compress`, `bits` for
-        `tfc.quantize_weights`. Layers are those whose kernels that rounds.
+        `tfc.quantize_weights`, for the layers whose kernels that function rounds.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if an argument is out of range, the budget is below the fewest bits,
-            or outputs are not finite.
+        ValueError: if an argument is out of range, the budget is too small for the fewest
+            bits, or outputs are not finite.
 
     Source: Dong et al., "HAWQ-V2" (2020); bits chosen by integer programming: Yao et al.,
     "HAWQ-V3" (2021).
@@ -220,10 +220,10 @@ def mixed_precision(
 
 
 def choose(harms, sizes, budget):
-    """The column for each row with the least sum of harms within the budget.
+    """The column of each row such that the sum of harms is least within the budget.
 
     Args:
-        harms: array `(rows, choices)`, not negative; what is not finite is not chosen.
+        harms: array `(rows, choices)`, not negative; those not finite are not chosen.
         sizes: array `(rows, choices)` of integers.
         budget: the largest sum of sizes.
 
@@ -239,14 +239,14 @@ def choose(harms, sizes, budget):
     allowed = np.isfinite(harms)
     if not allowed.any(axis=1).all():
         raise ValueError(
-            "With each number of bits for one of the kernels, the harm is no number: "
+            "For one of the kernels, the harm is not finite for any of the bits: "
             "check that weights, samples and outputs are finite, and allow more bits."
         )
     least = np.where(allowed, sizes, np.inf).min(axis=1).sum()
     if least > budget:
         raise ValueError(
-            f"The budget of {budget / 8:,.0f} bytes is too small: with the fewest bits "
-            f"kernels take {least / 8:,.0f}. Allow more, or fewer bits."
+            f"The budget of {budget / 8:,.0f} bytes is too small: with the fewest bits, "
+            f"kernels take {least / 8:,.0f}. Allow more bytes, or fewer bits."
         )
     cost = knapsack.Cost(budget)
     for row, of_row in enumerate(sizes):

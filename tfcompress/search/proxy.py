@@ -1,4 +1,4 @@
-"""What a member of a space is worth, without making the model or a file of it."""
+"""The score and costs of a member of a space, without building its model or file."""
 
 import contextlib
 import functools
@@ -27,34 +27,34 @@ from tfcompress.search.hessian import hessian_traces
 from tfcompress.search.space import of_layer
 
 _MOST_FITTED = 256
-# What `Proxy.harm` can go by.
+# The measures of `Proxy.harm`.
 HARMS = ("output_error", "score", "hessian_trace")
 
 
 class Proxy:
-    """A model whose weights are written over for each member, and written back.
+    """A model whose weights are overwritten for each member and then restored.
 
-    Channels are zeros where they are made, and what reads them is fitted to do without, as
-    it is in the model that is made of the member; kernels are what is left of them. The
-    statistics of batch normalisation follow for each member: without that the order of
-    pruned networks is chance.
+    Removed channels are set to zero where they are produced, and the layers that read them
+    are fitted to compensate, as in the model that is built from the member; kernels get
+    their pruned or rounded values. The statistics of batch normalisation are updated for
+    each member: without that, the ranking of pruned networks is random.
 
     Args:
-        model: the model whose loss says what the score is.
+        model: the model whose loss determines the score.
         graph: the `ChannelGraph` of a flat model that computes the same; its weights are
-            the ones that are written over.
-        samples: inputs for the statistics of batch normalisation, the first 256 of them
-            for fits.
+            the ones that are overwritten.
+        samples: inputs for the statistics of batch normalisation; the first 256 are also
+            used for fits.
         scored: `(x, y)` to score on.
-        criterion: that ranks channels.
-        round_to: channels that groups keep a multiple of.
+        criterion: criterion that ranks channels.
+        round_to: the number of channels kept in a group is a multiple of this.
         data: batches `(x, y)` for a criterion that needs signals.
 
     Attributes:
-        samples: those inputs, a list of batches as the model takes them.
-        exact: outputs of the model as it is for what is scored, `{name: array}`.
+        samples: these inputs, a list of batches in the structure of the model's inputs.
+        exact: outputs of the unchanged model for the scored inputs, `{name: array}`.
         tasks: the `Task` of each output.
-        exact_score: of the model as it is.
+        exact_score: score of the unchanged model.
 
     Source: batch normalisation: Li et al., "EagleEye" (2020), section 3.3.
     """
@@ -100,7 +100,7 @@ class Proxy:
         return keep
 
     def _gone(self, group, ranked, ratio):
-        """The units of a group that go: the lowest, or those in certain places."""
+        """The units removed from a group: the lowest, or those at listed positions."""
         if places(ratio) is None:
             return ranked[self.num_kept(group, ratio) :]
         return group.units[places(ratio)]
@@ -125,11 +125,11 @@ class Proxy:
         return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
     def macs(self, member):
-        """Multiply-accumulates of a sample."""
+        """Multiply-accumulates per sample."""
         return sum(self._macs(member).values())
 
     def macs_of_layers(self, member):
-        """The same, `{path: MACs}` of layers that multiply by a matrix."""
+        """The same as `{path: MACs}`, for layers that multiply by a matrix."""
         counts = self._macs(member)
         return {path: counts[id(layer.kernel)] for path, layer in self.layers.items()}
 
@@ -141,11 +141,11 @@ class Proxy:
         return counts
 
     def size_bytes(self, member):
-        """About what the kernels take in the file."""
+        """The approximate bytes of the kernels in the file."""
         return sum(self.sizes_of_layers(member).values())
 
     def sizes_of_layers(self, member):
-        """The same, `{path: bytes}`."""
+        """The same as `{path: bytes}`."""
         shares = self.shares(member)
         return {
             path: self._size(path, tuple(sorted(of_layer(member, path).items())))
@@ -160,7 +160,7 @@ class Proxy:
         return self._sizes[key]
 
     def shares(self, member):
-        """`{path of a layer: the part of its kernel that the channels leave}`."""
+        """`{path of a layer: fraction of its kernel left after cutting channels}`."""
         keep = self.keep(member)
         return {
             path: self._cost.share(layer.kernel, keep)
@@ -168,10 +168,10 @@ class Proxy:
         }
 
     def sizes(self, path, choices):
-        """About what the kernel of a layer takes, an array with an axis a dimension.
+        """The approximate bytes of a layer's kernel, an array with one axis per dimension.
 
         Args:
-            path: of the layer.
+            path: path of the layer.
             choices: `{dimension: choices}`.
         """
         names = list(choices)
@@ -182,24 +182,24 @@ class Proxy:
         return np.reshape(found, [len(of_name) for of_name in choices.values()])
 
     def costs(self, member):
-        """Both, as limits have them: `{"macs": ..., "kernel_bytes": ...}`."""
+        """Both costs, named as in limits: `{"macs": ..., "kernel_bytes": ...}`."""
         return {"macs": self.macs(member), "kernel_bytes": self.size_bytes(member)}
 
     def is_within(self, member, limits):
-        """Whether a member costs no more than the limits."""
+        """Whether the costs of a member are within the limits."""
         counts = {"macs": self.macs, "kernel_bytes": self.size_bytes}
         return all(counts[name](member) <= limit for name, limit in limits.items())
 
     def score(self, member):
-        """As `measuring.scores.score`, the higher the better."""
+        """The score as in `measuring.scores.score`, the higher the better."""
         with self._written(member):
             return score(self.tasks, self._outputs().values(), self._targets)
 
     def harm(self, member, sensitivity="output_error"):
-        """What a member loses, at least 0: see `tfc.search.engines.Knapsack`.
+        """The harm of a member, at least 0; see `tfc.search.engines.Knapsack`.
 
         Args:
-            member: of the space.
+            member: member of the space.
             sensitivity: one of `HARMS`.
         """
         if sensitivity == "hessian_trace":
@@ -250,7 +250,7 @@ class Proxy:
                 layer.kernel.assign(kernels.changed(layer, choice))
 
     def _repair(self, member):
-        """Fits what reads cut channels, and moves the statistics of batch norms."""
+        """Fits the layers that read cut channels, and updates batch norm statistics."""
         flat, keep = self.graph.flat, self.keep(member)
         if not keep.all():
             fit_readers(self._exact_graph, keep, flat, self._fitted_on, is_cut=False)
@@ -258,7 +258,7 @@ class Proxy:
             self._follow()
 
     def _follow(self):
-        """Moves the statistics of batch normalisation as its inputs were moved."""
+        """Shifts the statistics of batch normalisation as its inputs have shifted."""
         found = statistics(self.graph.flat, self.samples)
         for norm, exact, now in zip(self._norms, self._statistics, found, strict=True):
             move(norm, exact, now)

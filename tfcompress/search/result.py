@@ -1,4 +1,4 @@
-"""What a search found."""
+"""The result of a search."""
 
 import dataclasses
 import functools
@@ -14,9 +14,9 @@ from tfcompress.interop.load import load_model
 from tfcompress.measuring import charts, html_page
 from tfcompress.recipes.recipe import Recipe
 
-# Folder for candidates that are made again.
+# Folder for candidates that are reproduced.
 AGAIN = "again"
-# What candidates are calibrated or trained on.
+# The data that candidates are calibrated or trained on.
 DATA = "data.npz"
 _COLUMNS = {
     "size_bytes": ("bytes", "{:,}".format),
@@ -29,20 +29,20 @@ _COLUMNS = {
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One compressed model with its file, as it was measured.
+    """One compressed model with its file and its measurements.
 
     Attributes:
-        name: `"003"`; the files `NAME.yaml`, `NAME.keras` and `NAME.tflite` have it.
-        member: what was chosen, `{dimension: {layer: choice}}`.
-        epochs: that it was trained for.
+        name: such as `"003"`, as in the files `NAME.yaml`, `NAME.keras` and `NAME.tflite`.
+        member: the choices, `{dimension: {layer: choice}}`.
+        epochs: number of epochs that it was trained for.
         path: the written `.tflite` file.
-        size_bytes: of the file.
-        accuracy: of the file in LiteRT: the share of right answers, or minus the mean
-            squared error, as the model's loss has it.
-        macs: multiply-accumulates of a sample.
-        latency_ms: milliseconds of a sample; None if the budget has none.
-        memory_bytes: of activations at one time.
-        seconds: to make and to measure it.
+        size_bytes: bytes of the file.
+        accuracy: accuracy of the file in LiteRT: the fraction of correct answers, or minus
+            the mean squared error, depending on the model's loss.
+        macs: multiply-accumulates per sample.
+        latency_ms: milliseconds per sample; None if the budget does not limit latency.
+        memory_bytes: bytes of activations that are needed at the same time.
+        seconds: time to build and to measure it.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Candidate:
 
     @property
     def recipe(self):
-        """The `tfc.Recipe` that makes it of the model in the same folder."""
+        """The `tfc.Recipe` that makes it from the model in the same folder."""
         return Recipe.from_yaml(self.path.with_suffix(".yaml"))
 
     @functools.cached_property
@@ -68,10 +68,10 @@ class Candidate:
 
     @property
     def command(self):
-        """The command that makes it again; None if its data are not in one file.
+        """The command that reproduces it; None if its data are not in one file.
 
-        That is the case for several inputs or outputs, and for datasets that were trained
-        on: `recipe.run` makes it again then.
+        That is the case for several inputs or outputs, and for training on a dataset;
+        `recipe.run` then reproduces it.
         """
         folder = self.path.parent
         if not (folder / DATA).is_file():
@@ -83,7 +83,7 @@ class Candidate:
 
     @property
     def costs(self):
-        """`{name: cost}` of what budgets limit."""
+        """`{name: cost}` of the costs that a budget can limit."""
         names = ("size_bytes", "macs", "latency_ms", "memory_bytes")
         return {name: getattr(self, name) for name in names}
 
@@ -97,10 +97,10 @@ class SearchResult:
     """All candidates of a search; prints as a table.
 
     Attributes:
-        dense: the model as it came, a `Candidate` with a float32 file.
-        best: the `Candidate` that is within the budget with the highest accuracy; the
-            smallest one if the budget is only a loss of accuracy.
-        candidates: tuple of `Candidate`, in the order they were made.
+        dense: the original model, a `Candidate` with a float32 file.
+        best: the `Candidate` with the highest accuracy within the budget; the smallest
+            one if the budget only limits the loss of accuracy.
+        candidates: tuple of `Candidate`, in the order in which they were built.
         budget: the `Budget`.
     """
 
@@ -111,7 +111,7 @@ class SearchResult:
 
     @property
     def front(self):
-        """Candidates that no other one is better than in accuracy and all costs."""
+        """Candidates that no other one dominates in accuracy and all costs."""
         names = [*(self.budget.costs or ["size_bytes"])]
         points = [
             (candidate, [-candidate.accuracy, *(candidate.costs[n] for n in names)])
@@ -164,7 +164,7 @@ class SearchResult:
 
     def _remark(self, row):
         if row is self.dense:
-            return "float32, as it came"
+            return "float32, original"
         over = ", ".join(self.budget.excess(row.costs))
         trained = [f"{row.epochs} epochs"] * bool(row.epochs)
         remarks = (
@@ -196,7 +196,7 @@ class SearchResult:
 
     @checked
     def save_html(self, path: FilePath("the .html file to write")):
-        """Writes one page with the chart, the table and how to make each again."""
+        """Writes a page with the chart, the table, and commands to reproduce candidates."""
         check_writable(path)
         shown = self._shown()
         rows = [
@@ -227,7 +227,7 @@ class SearchResult:
                     "",
                     html_page.table("models", "candidates", names, rows),
                 ),
-                html_page.section("Make one again", "", commands),
+                html_page.section("Reproduce", "", commands),
             ],
             html_page.footer(f"Files run in LiteRT on {html_page.host()}."),
         )

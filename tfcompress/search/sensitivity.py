@@ -1,4 +1,4 @@
-"""What pruning, few bits and low ranks of each layer cost, before anything is done."""
+"""Estimates the harm of pruning, few bits and low ranks of each layer in advance."""
 
 import dataclasses
 import json
@@ -32,12 +32,12 @@ _FRACTION = Number(above=0, below=1)
 
 @dataclasses.dataclass(frozen=True)
 class LayerSensitivity:
-    """What changes of one layer cost.
+    """The harm of changes of one layer.
 
     Attributes:
-        name: of the layer, or of the first layer that makes a group of channels.
-        parameters: weights of its kernel; of all layers that make the channels.
-        macs: multiply-accumulates of a sample, likewise.
+        name: name of the layer, or of the first layer that produces a group of channels.
+        parameters: weights of its kernel, or of all layers that produce the channels.
+        macs: multiply-accumulates per sample, likewise.
         harms: `{change: harm}`.
     """
 
@@ -49,13 +49,13 @@ class LayerSensitivity:
 
 @dataclasses.dataclass(frozen=True)
 class Sensitivity:
-    """What each layer's changes cost; prints as a table.
+    """The harm of changes of each layer; prints as a table.
 
     Attributes:
         model: name of the model.
-        measure: what harm is: `"output_error"`, `"score"` or `"fisher"`.
+        measure: the measure of harm, `"output_error"`, `"score"` or `"fisher"`.
         layers: tuple of `LayerSensitivity`, in the order they run.
-        groups: tuple of `LayerSensitivity`, of channels that are cut together.
+        groups: tuple of `LayerSensitivity`, for groups of channels that are cut together.
     """
 
     model: str
@@ -64,14 +64,14 @@ class Sensitivity:
     groups: tuple
 
     def __getitem__(self, name):
-        """The layer of a name."""
+        """The layer with a name."""
         return {layer.name: layer for layer in self.layers}[name]
 
     def ranking(self, change):
-        """Names of the layers, that which a change harms most first.
+        """Names of the layers, the one that a change harms most first.
 
         Args:
-            change: such as `"4 bits"`.
+            change: name of the change, such as `"4 bits"`.
         """
         known = [row for row in (*self.layers, *self.groups) if change in row.harms]
         if not known:
@@ -95,7 +95,7 @@ class Sensitivity:
     def __str__(self):
         tables = [_table(f"{self.model}: {self.measure}", "layer", self.layers)]
         if self.groups:
-            tables.append(_table("channels", "made first by", self.groups))
+            tables.append(_table("channels", "first layer", self.groups))
         return as_text(*tables, width=140)
 
 
@@ -121,18 +121,18 @@ def sensitivity(
     channels: Each(_FRACTION, "fractions of channels to remove") = (0.25, 0.5),
     measure: OneOf(*MEASURES) = "output_error",
 ) -> Sensitivity:
-    """Tries changes of each layer alone, and says what they cost.
+    """Tries changes of each layer alone, and measures their harm.
 
-    A change is written into a copy, with batch norm folded: a kernel rounded to the
-    nearest levels, without its smallest weights, or with less rank (truncated SVD of its
-    matrix); or a group of coupled channels without its smallest ones. Its harm is
+    A change is applied to a copy with batch norm folded: a kernel is rounded to the
+    nearest levels, or loses its smallest weights, or has its rank reduced (truncated SVD of
+    its matrix); or a group of coupled channels loses its smallest ones. Its harm is
 
         output_error:  Σ_o E‖f_o(x) - f̃_o(x)‖² / E‖f_o - E f_o‖², without labels
-        score:         max(0, score - score with it): the share of right answers, or minus
-                       the mean squared error, as the model's loss has it
-        fisher:        ½ Σ_i F_i δ_i², from one gradient pass for all changes: about how
-                       much the loss rises, with the changes δ and the diagonal of the
-                       Fisher information F
+        score:         max(0, score - score with it): the fraction of correct answers, or
+                       minus the mean squared error, depending on the model's loss
+        fisher:        ½ Σ_i F_i δ_i², from one gradient pass for all changes: the
+                       approximate rise of the loss, with the changes δ and the diagonal
+                       of the Fisher information F
 
     The first two run the model once for each change, the third never.
 
@@ -140,11 +140,11 @@ def sensitivity(
         model: a Sequential or Functional model, or a subclassed one whose `call` uses
             Keras only; compiled for `"fisher"`.
         data: inputs for `"output_error"`, `(x, y)` for `"score"`, batches `(x, y)` for
-            `"fisher"`; some hundred samples do.
-        bits: of a weight.
-        sparsity: fractions of a kernel's weights that go.
-        rank: fractions of the full rank that stay.
-        channels: fractions of a group's channels that go.
+            `"fisher"`; several hundred samples are enough.
+        bits: numbers of bits per weight.
+        sparsity: fractions of a kernel's weights to remove.
+        rank: fractions of the full rank to keep.
+        channels: fractions of a group's channels to remove.
         measure: `"output_error"`, `"score"` or `"fisher"`.
 
     Returns:
@@ -152,8 +152,8 @@ def sensitivity(
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
-        ValueError: if there is no kernel to change, the data are not what the measure
-            needs, or outputs are not finite.
+        ValueError: if there is no kernel to change, the data are not as the measure
+            requires, or outputs are not finite.
 
     Source: Dong et al., "HAWQ" (2019), for sensitivity per layer; Theis et al., "Faster
     gaze prediction with dense networks and Fisher pruning" (2018), for the Fisher

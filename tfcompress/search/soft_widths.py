@@ -1,4 +1,4 @@
-"""A trained model whose channels have factors, to learn by gradients which ones stay."""
+"""A trained model whose channels have factors, to learn by gradients which to keep."""
 
 import contextlib
 
@@ -19,24 +19,24 @@ _DIVERGENCE = KL(temperature=4.0)
 
 
 class SoftWidths:
-    """The model of a `Proxy`, run with mixtures of widths and held against itself.
+    """The model of a `Proxy`, run with mixtures of widths and compared with itself.
 
     A width keeps the channels that rank highest. A mixture multiplies each channel `u`
-    with the sum of the weights of the widths that keep it,
+    by the sum of the weights of the widths that keep it,
 
         f_u = Σ_j w_j [width j keeps u]
 
-    by what it writes into all weights that make or carry the channel. Batch norms take
-    the statistics of the batch: what was written in front of one has no effect then, and
-    what is written into it does.
+    by scaling all weights that produce or carry the channel. Batch norms use the
+    statistics of the batch: scaling before one then has no effect, and scaling its own
+    weights does.
 
     Args:
         proxy: the `Proxy`; its model is not changed.
         rows: `[("channels", name, ratios)]`, groups of channels.
 
     Attributes:
-        weights: copies of the variables that can be trained; the model runs with them.
-        batches: `[(inputs, outputs of the model as it is)]`.
+        weights: copies of the trainable variables; the model runs with them.
+        batches: `[(inputs, outputs of the unchanged model)]`.
     """
 
     def __init__(self, proxy, rows):
@@ -73,17 +73,17 @@ class SoftWidths:
 
     @contextlib.contextmanager
     def normalized_by_batch(self):
-        """In it batch norms take the statistics of each batch."""
+        """A context in which batch norms use the statistics of each batch."""
         with contextlib.ExitStack() as stack:
             for norm in batch_norms(self._model):
                 stack.enter_context(by_batch(norm))
             yield
 
     def outputs(self, inputs, mixtures):
-        """What the model makes of a batch, `{name: tensor}`.
+        """The outputs of the model for a batch, `{name: tensor}`.
 
         Args:
-            inputs: of the model.
+            inputs: inputs of the model.
             mixtures: weights of the widths of each group, `(groups, most widths)`.
         """
         factors = 1 - tf.einsum("gw,gwu->u", mixtures, self._gone)
@@ -97,10 +97,10 @@ class SoftWidths:
         return call_substituted(self._model, values, inputs, training=False).outputs
 
     def loss(self, batch, mixtures):
-        """How far the outputs are from those of the model as it is.
+        """The distance of the outputs from those of the unchanged model.
 
         Classes: `T² KL(softmax(t / T), softmax(s / T))` at a temperature of 4; others:
-        the squared error by the spread.
+        the squared error relative to the spread.
 
         Args:
             batch: one of `batches`.
@@ -113,7 +113,7 @@ class SoftWidths:
 
 
 def _gone(proxy, rows):
-    """What each width leaves out, `(groups, most widths, units)`."""
+    """The units that each width removes, `(groups, most widths, units)`."""
     most = max(2, *(len(ratios) for _, _, ratios in rows))
     found = np.zeros((len(rows), most, proxy.graph.num_units), np.float32)
     for row, (dimension, name, ratios) in enumerate(rows):

@@ -1,4 +1,4 @@
-"""What may become of each layer of a model."""
+"""The choices for each layer of a model."""
 
 import dataclasses
 
@@ -14,15 +14,15 @@ from tfcompress.search.kernels import named_factorizer
 
 @dataclasses.dataclass(frozen=True)
 class Dimension:
-    """One thing that can be chosen for each layer, or for each group of channels.
+    """Something that can be chosen for each layer, or for each group of channels.
 
     Attributes:
-        kind: of one choice.
+        kind: the kind of one choice.
         neutral: the choice that changes nothing; it is always allowed.
-        usual: the choices if the user names none.
-        order: 1 if larger choices save more, -1 if smaller ones do, 0 if none is larger.
-        is_method: whether it says how the whole model is quantized, not what becomes of a
-            layer.
+        usual: the choices if the user specifies none.
+        order: 1 if larger choices save more, -1 if smaller ones do, 0 if there is no order.
+        is_method: whether it determines how the whole model is quantized, rather than what
+            happens to a layer.
     """
 
     kind: Kind
@@ -34,17 +34,17 @@ class Dimension:
 
 ROUNDINGS = ("nearest", "bias_correction", "gptq", "ada_round")
 DIMENSIONS = {
-    # Fractions of a group's channels that go.
+    # Fractions of a group's channels to remove.
     "channels": Dimension(Number(0, below=1), 0, tuple(i / 8 for i in range(8)), 1),
-    # Fractions of the rank that stay.
+    # Fractions of the rank to keep.
     "rank": Dimension(Number(above=0, most=1), 1, (0.5, 0.25), -1),
-    # Layers of another kind that take the place of one.
+    # Layers of another kind that replace a layer.
     "block": Dimension(OneOf(*factorizers()), None, ("depthwise_separable",)),
-    # Fractions of a kernel's weights that go.
+    # Fractions of a kernel's weights to remove.
     "sparsity": Dimension(Number(0, below=1), 0, (0.25, 0.5, 0.75, 0.9), 1),
-    # Bits of a weight.
+    # Bits per weight.
     "bits": Dimension(Integer(2, 8), 8, (6, 4, 3, 2), -1),
-    # Shared values of a kernel, without zero.
+    # Shared values of a kernel, not counting zero.
     "clusters": Dimension(Integer(1, 255), None, (63, 31, 15, 7), -1),
     # Whether the channels of consecutive layers are brought to the same range.
     "equalization": Dimension(Flag(), False, (True,), is_method=True),
@@ -66,7 +66,7 @@ _USUAL = {
 
 
 class Choices(Kind):
-    """`{dimension: choices}`, the choices for all layers or `{pattern: choices}`."""
+    """`{dimension: choices}`, with choices for all layers or `{pattern: choices}`."""
 
     expected = "a space such as {'bits': [8, 4], 'sparsity': {'conv.*': [0.5, 0.75]}}"
     hint = "Mapping[str, Any]"
@@ -77,13 +77,13 @@ class Choices(Kind):
         for key in value:
             if key not in DIMENSIONS:
                 raise ValueError(
-                    f"{name}: got the dimension {key!r}, expected some of "
+                    f"{name}: got the dimension {key!r}, expected one of "
                     f"{', '.join(DIMENSIONS)}.{did_you_mean(str(key), DIMENSIONS)}"
                 )
         if "bits" in value and "clusters" in value:
             raise ValueError(
-                f"{name}: got 'bits' and 'clusters', expected one of them: both say which "
-                "values a weight may have."
+                f"{name}: got 'bits' and 'clusters', expected one of them: both determine "
+                "which values a weight may have."
             )
         return {
             key: _of_dimension(DIMENSIONS[key]).check(f"{name}[{key!r}]", one)
@@ -137,13 +137,13 @@ def check_engine(dimensions, engine):
 class Space:
     """All choices for a model.
 
-    A member is `{dimension: {name: choice}}`, names of layers or, for channels, of the
-    first layer that makes a group of them. Of channels an engine may also choose a fraction
-    between two choices, or list the places in the group that go.
+    A member is `{dimension: {name: choice}}`, with names of layers or, for channels, of the
+    first layer that produces a group of them. For channels, an engine may also choose a
+    fraction between two choices, or list the positions in the group to remove.
 
     Args:
         graph: the `ChannelGraph` of the model.
-        dimensions: `{dimension: choices}`, as `Choices` checks them.
+        dimensions: `{dimension: choices}`, as checked by `Choices`.
 
     Attributes:
         choices: `{dimension: {name: tuple of choices}}`, the neutral one first.
@@ -166,10 +166,10 @@ class Space:
                 )
 
     def check_only_channels(self, called):
-        """Raises unless there is nothing but channels to choose.
+        """Raises unless channels are the only dimension.
 
         Args:
-            called: the engine that needs it so, for the error.
+            called: name of the engine that requires it, for the error.
 
         Raises:
             ValueError: if the space has other dimensions.
@@ -178,7 +178,7 @@ class Space:
             raise ValueError(
                 f"{called} chooses channels: got a space of {', '.join(self.choices)}, "
                 "expected space={'channels': ...}. The engines 'knapsack', 'optuna' and "
-                "'apq' take others."
+                "'apq' accept others."
             )
 
     def neutral(self):
@@ -189,7 +189,7 @@ class Space:
         }
 
     def flat(self):
-        """`[(dimension, name, choices)]`, one for each thing to choose."""
+        """`[(dimension, name, choices)]`, one for each choice to make."""
         return [
             (dimension, name, choices)
             for dimension, of_names in self.choices.items()
@@ -197,7 +197,7 @@ class Space:
         ]
 
     def member(self, places):
-        """The member with the choice at a place in each row of `flat`."""
+        """The member with the choice at a given place in each row of `flat`."""
         found = {}
         for (dimension, name, choices), place in zip(self.flat(), places, strict=True):
             found.setdefault(dimension, {})[name] = choices[place]
@@ -231,7 +231,7 @@ def _choices(graph, dimension, values):
 
 
 def _in_order(dimension, choices):
-    """The neutral choice, and the others by what they save."""
+    """The neutral choice, then the others in ascending order of what they save."""
     others = [c for c in dict.fromkeys(choices) if c != dimension.neutral]
     if dimension.order:
         others.sort(key=lambda choice: dimension.order * choice)
@@ -239,7 +239,7 @@ def _in_order(dimension, choices):
 
 
 def _names(graph, dimension):
-    """`{name: kernel that rules are matched with}` of what can be chosen."""
+    """`{name: kernel that rules are matched with}` of layers or groups with choices."""
     if dimension == "channels":
         groups = free_groups(graph)
         return {g.name: makers(graph, [g])[0].variable for g in reversed(groups)}

@@ -18,15 +18,15 @@ _SHARE_OF_LABELS = 0.3
 
 @dataclasses.dataclass(frozen=True)
 class Making:
-    """How members are made, all of them alike.
+    """Settings for building members, the same for all.
 
     Attributes:
-        precision: of the file.
-        codec: of the file; None for an ordinary one.
+        precision: precision of the file.
+        codec: codec of the file; None for an ordinary file.
         criterion: the `Criterion` that ranks channels.
-        round_to: channels that groups keep a multiple of.
-        epochs: of training, of those that are trained.
-        learning_rate: of the training.
+        round_to: the number of channels kept in a group is a multiple of this.
+        epochs: training epochs of the members that are trained.
+        learning_rate: initial learning rate of the training.
     """
 
     precision: str = _FILE
@@ -44,10 +44,10 @@ def steps_of(member, layers, making, path, is_trained=False, is_taught=False):
         member: `{dimension: {name: choice}}`.
         layers: `{path: layer}` of the model that the recipe is for.
         making: a `Making`.
-        path: of the file.
-        is_trained: whether weights are trained in the end, on the grids, with the zeros
-            and the shared values that were chosen for them.
-        is_taught: whether the training learns from the outputs of the original model, too.
+        path: path of the file.
+        is_trained: whether weights are trained at the end, with the grids, zeros and
+            shared values that were chosen for them.
+        is_taught: whether the training also uses the outputs of the original model.
     """
     profile = "custom" if making.codec else "builtin"
     export = {"path": path, "precision": making.precision, "profile": profile}
@@ -95,7 +95,7 @@ def _written(plugin):
 
 
 def _storage(member, layers, precision):
-    """What is done without training, each layer corrected for those before it."""
+    """Steps without training, in which each layer compensates for earlier ones."""
     sparse = _rules(member, layers, "sparsity")
     bits = _rules(member, layers, "bits", but=())
     clusters = _rules(member, layers, "clusters")
@@ -126,7 +126,7 @@ def _methods(member, precision):
 
 
 def _training(member, layers, making, is_taught):
-    """The same with transforms that hold while weights are trained."""
+    """The same with transforms that are kept up while weights are trained."""
     sparse = _rules(member, layers, "sparsity")
     if sparse:
         yield {"prune_weights": {"sparsity": sparse, "solver": _SOLVER}}
@@ -155,7 +155,7 @@ def _codebook(num_clusters):
 
 
 def _rules(member, layers, dimension, but=(0, None)):
-    """`{pattern: choice}` of the layers, or of what takes their places."""
+    """`{pattern: choice}` of the layers, or of the layers that replace them."""
     return {
         re.escape(name): choice
         for path, choice in member.get(dimension, {}).items()

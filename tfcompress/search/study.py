@@ -1,4 +1,4 @@
-"""A model that is searched for smaller ones, with all that was measured of them."""
+"""A search for smaller versions of a model, with everything that was measured."""
 
 import hashlib
 import json
@@ -23,37 +23,37 @@ from tfcompress.tflite.memory import activation_bytes
 
 _JOURNAL = "study.jsonl"
 _DENSE = "dense"
-# Samples for each member that is not made: to follow with batch norm, and to score.
+# Samples per member that is not built: to update batch norm, and to score.
 _MOST_FOLLOWED, _MOST_SKETCHED = 512, 1024
 _BATCH_SIZE = 64
-# What a harm is known by.
+# The key of a harm.
 _HARM = ("sensitivity", "dimension", "name", "choice")
 
 
 class Study:
-    """Makes members of a space, measures them, and remembers what it measured.
+    """Builds members of a space, measures them, and remembers the measurements.
 
-    All is written to a journal at once, so that a study that was killed goes on: an
-    engine asks for the same members again, and gets what is known of them.
+    Everything is written to a journal at once, so that a study that was killed can resume:
+    an engine asks for the same members again, and gets what is known of them.
 
     Args:
         flat: the flat functional model, compiled if the given one was.
         space: the `Space`.
-        graph: the `ChannelGraph` that the space is of.
-        data: `(x, y)` for calibration, and for training if there is nothing else.
+        graph: the `ChannelGraph` of the space.
+        data: `(x, y)` for calibration, and for training unless `training` is given.
         scored: `(x, y)` to score on.
         making: the `Making`.
-        folder: of the files.
+        folder: folder for the files.
         latency: function of a file's path that returns milliseconds; None if latency
-            does not count.
+            is not measured.
         verbose: whether to print each candidate.
         training: a dataset to train on.
 
     Attributes:
         proxy: the `Proxy` of the model.
-        dense: the model as it came, a `Candidate` with a float32 file.
-        candidates: list of `Candidate`, in the order they were asked for.
-        mark: a text that is different for other models, spaces and data.
+        dense: the original model, a `Candidate` with a float32 file.
+        candidates: list of `Candidate`, in the order in which they were requested.
+        mark: a hash of the model, the space and the data.
 
     Raises:
         ValueError: if the folder holds the study of another model, space or data.
@@ -77,7 +77,7 @@ class Study:
         self._data, self._scored, self._training = data, scored, training
         self._latency, self._verbose = latency, verbose
         self.candidates, self._harms, self._scores = [], {}, {}
-        # Of an earlier run: not yet asked for in this one, so that both go the same way.
+        # From an earlier run, not yet requested in this one, so that both proceed alike.
         self._recalled = []
         self._tasks, self._num_made = None, 0
         self._open(graph)
@@ -105,7 +105,7 @@ class Study:
         if lines[0].get("study") != mark:
             raise ValueError(
                 f"{str(self.folder)!r} holds the study of another model, space or data. "
-                "Name another folder, or delete it to begin anew."
+                "Pass another folder, or delete it to start over."
             )
         for line in lines[1:]:
             if "harm" in line:
@@ -116,7 +116,7 @@ class Study:
                 self._recall(line)
 
     def _recall(self, line):
-        """Takes in a candidate of the journal, if all is there that is needed of it."""
+        """Restores a candidate from the journal, if everything needed of it exists."""
         path = self.folder / line["path"]
         is_timed = self._latency is None or line["latency_ms"] is not None
         if not is_timed or not path.is_file():
@@ -138,7 +138,7 @@ class Study:
         ]
 
     def _mark(self, graph):
-        """Changes with all that candidates depend on."""
+        """A hash of everything that candidates depend on."""
         found = hashlib.sha256()
         for weight in graph.flat.weights:
             found.update(np.ascontiguousarray(weight.numpy()))
@@ -153,7 +153,7 @@ class Study:
             journal.write(json.dumps(line) + "\n")
 
     def _dense(self):
-        """The model as it came, in a float32 file."""
+        """The original model, in a float32 file."""
         known = vars(self).get("dense")
         if known:
             return known
@@ -166,7 +166,7 @@ class Study:
         return self._measured(_DENSE, {}, 0, self.flat, path, start)
 
     def _save_data(self):
-        """Writes what a command makes candidates again with, if one file can hold it."""
+        """Writes the data to reproduce candidates with, if one file can hold it."""
         arrays = dict(zip("xy", self._data, strict=True))
         is_whole = all(isinstance(array, np.ndarray) for array in arrays.values())
         if self._training is not None or not is_whole:
@@ -175,7 +175,7 @@ class Study:
             np.savez(file, **arrays)
 
     def candidate(self, member, is_trained=False):
-        """The `Candidate` of a member, made now or before."""
+        """The `Candidate` of a member, which is built unless it exists."""
         epochs = self.making.epochs if is_trained else 0
         for found in (*self.candidates, *self._recalled):
             if (found.member, found.epochs) == (member, epochs):
@@ -228,7 +228,7 @@ class Study:
         return candidate
 
     def _accuracy(self, path):
-        """Of a file, as it runs in LiteRT."""
+        """Accuracy of a file in LiteRT."""
         with Interpreter(path) as interpreter:
             outputs = interpreter.run(self._scored[0])
         outputs = in_order(outputs, list(self.proxy.exact))
@@ -239,7 +239,7 @@ class Study:
         return score(self._tasks, outputs, self._targets)
 
     def score(self, member):
-        """Of a member by the `proxy`, without making it."""
+        """The score of a member by the `proxy`, without building it."""
         key = _key(member)
         if key not in self._scores:
             self._scores[key] = self.proxy.score(member)
@@ -247,21 +247,21 @@ class Study:
         return self._scores[key]
 
     def harms(self, rows, sensitivity="output_error"):
-        """What choices harm, each alone: an array for each row.
+        """The harm of each choice alone: an array for each row.
 
         Args:
             rows: `[(dimension, name, choices)]`.
-            sensitivity: what harm is, as in `Proxy.harm`.
+            sensitivity: the measure of harm, as in `Proxy.harm`.
         """
         bar = self.progress(sum(len(choices) for _, _, choices in rows), "choice")
         return [self._harms_of(sensitivity, *row, bar) for row in rows]
 
     def progress(self, total, unit):
-        """A bar, which is silent where the study is.
+        """A progress bar, which is silent if the study is.
 
         Args:
-            total: how many steps of `bar.add(1)` there are.
-            unit: what one of them is.
+            total: number of steps of `bar.add(1)`.
+            unit: name of a step.
         """
         return keras.utils.Progbar(total, verbose=int(self._verbose), unit_name=unit)
 
@@ -280,7 +280,7 @@ class Study:
 
 
 def compiled_like(flat, model):
-    """The flat model, with the loss of the given one."""
+    """The flat model, compiled with the loss of the given one."""
     loss = own_loss(model)
     if loss is not None:
         flat.compile(loss=loss)
@@ -305,7 +305,7 @@ def _save(model, path):
 
 
 def _read(journal):
-    """The lines of a journal; the last one may be half of one."""
+    """The lines of a journal, without an incomplete last one."""
     if not journal.is_file():
         return []
     found = []

@@ -1,4 +1,4 @@
-"""Studies small enough to know the best member of, without files."""
+"""Studies without files that are small enough to know their best members."""
 
 import keras
 import numpy as np
@@ -10,13 +10,13 @@ L = keras.layers
 
 
 class Problem(Scored):
-    """A classifier whose own answers are the right ones.
+    """A classifier whose own answers are the labels.
 
     Args:
         model: the classifier.
-        choices: of the dimension "channels".
-        samples: how many are scored.
-        round_to: as of `Proxy`.
+        choices: choices of the dimension "channels".
+        samples: number of scored samples.
+        round_to: as for `Proxy`.
     """
 
     def __init__(self, model, choices=EIGHTHS, samples=256, round_to=1):
@@ -26,7 +26,7 @@ class Problem(Scored):
 
 
 def drawn(model):
-    """The model with weights that are always the same."""
+    """The model with fixed random weights."""
     generator = np.random.default_rng(0)
     for weight in model.weights:
         weight.assign(generator.normal(size=weight.shape))
@@ -49,7 +49,7 @@ def chain():
 def half_noise():
     """Two groups of eight channels; the head hardly reads one of them.
 
-    A channel of either costs 8 + 4 MACs, so that half of the 192 are eight channels.
+    A channel of either costs 8 + 4 MACs, so half of the 192 MACs are eight channels.
     """
     x = keras.Input((8,))
     signal = L.Dense(8, "relu", name="signal")(x)

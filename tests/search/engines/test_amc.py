@@ -69,7 +69,7 @@ class TestWalk:
         assert reward == problem.proxy.score(info["member"])
 
     def test_limits_below_the_bound_are_met_as_far_as_the_space_goes(self):
-        # With 2 of each 4 * 12 MACs; the space leaves 1 of each.
+        # With 2 of each, there are 4 * 12 MACs; the space leaves 1 of each.
         env = walk(problems.Problem(problems.half_noise()), 47)
         assert env.is_feasible
         env.reset()
@@ -98,7 +98,7 @@ class TestWalk:
 
 class TestAgent:
     def test_finds_what_is_rewarded(self):
-        # Of one step, the reward is highest at 0.7.
+        # In a single step, the reward is highest at 0.7.
         agent, state = DDPG(2, 0.2, 200, seed=0), np.float32([0.5, 1.0])
         for episode in range(150):
             action = agent.guess() if episode < 50 else agent.act(state, 0.1)

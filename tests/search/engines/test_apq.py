@@ -12,7 +12,7 @@ from tfcompress.search.knapsack import Cost
 
 
 def breeder(limit, seed=0):
-    """Of six rows with four choices, of which the first five count."""
+    """A breeder for six rows with four choices; only the first five rows have costs."""
     cost = Cost(limit, constant=1.0)
     for row in range(4):
         cost.add((row,), [8.0, 6.0, 3.0, 1.0])
@@ -32,9 +32,9 @@ class TestBreeder:
         found = [breeds.drawn(every) for _ in range(50)]
         for places in found:
             assert places.min() >= 0 and places.max() <= 3
-            # A step saves 4 at most in each of two terms.
+            # A step saves at most 4 in each of two terms.
             assert 20 - 7 < cost(places) <= 20
-            # What does not count stays.
+            # Rows without costs do not change.
             assert places[5] == 0
         assert len({tuple(places) for places in found}) > 20
 
@@ -67,7 +67,7 @@ class TestBreeder:
     def test_a_tenth_is_mutated(self):
         breeds, _ = breeder(100.0)
         children = np.array([breeds.mutated([np.zeros(6, int)]) for _ in range(2000)])
-        # Of which a quarter are drawn as they were.
+        # A quarter of these are redrawn as they were.
         assert np.mean(children > 0) == pytest.approx(0.075, abs=0.01)
 
 

@@ -1,4 +1,4 @@
-"""Every engine: within limits, repeatable, and better than the same for all layers."""
+"""Every engine is within limits, repeatable, and better than a uniform choice."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from tfcompress.search.space import Space
 from tfcompress.search.steps import Making
 from tfcompress.search.study import Study
 
-# Arguments with which an engine needs seconds.
+# Arguments with which an engine takes seconds.
 SMALL = {
     "apq": {"samples": 20, "transferred": 10, "refinements": 2, "rounds": 10},
     "optuna": {"trials": 12},
@@ -28,7 +28,7 @@ ENGINES = [
 
 
 def noisy():
-    """A network of which one group of channels is all noise."""
+    """A network in which one group of channels is only noise."""
     keras.utils.set_random_seed(0)
     x = keras.Input((8,))
     signal = layers.Dense(16, "relu", name="signal")(x)
@@ -38,7 +38,7 @@ def noisy():
     kernel = model.get_layer("head").kernel.numpy()
     kernel[16:] *= 1e-4
     model.get_layer("head").kernel.assign(kernel)
-    # Norms do not tell.
+    # Norms do not tell them apart.
     model.get_layer("noise").kernel.assign(2 * model.get_layer("noise").kernel)
     return model
 

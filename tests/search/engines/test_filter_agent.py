@@ -38,7 +38,7 @@ class TestChoice:
         _, reward, terminated, _, info = env.step([0, 1, 1, 1, 1, 1, 1, 0])
         assert terminated
         assert info["member"] == {"channels": {"signal": [0, 7], "noise": [2]}}
-        # The other group goes on without what it had lost.
+        # The other group continues without the channels that it has lost.
         score = problem.proxy.score(info["member"])
         expected = (0.1 - (1.0 - score)) / 0.1 * np.log(8 / 6)
         assert reward == pytest.approx(expected)
@@ -82,7 +82,7 @@ class TestPolicy:
             policy.reinforce(actions, [1.0, -1.0])
         stay = policy.probabilities()
         assert stay[0] > 0.6 > 0.4 > stay[1]
-        # What both have in common says nothing.
+        # What both have in common carries no information.
         assert stay[0] > stay[2]
 
 

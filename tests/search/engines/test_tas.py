@@ -1,4 +1,4 @@
-"""Widths as probabilities."""
+"""Probabilities of widths."""
 
 import itertools
 
@@ -67,7 +67,7 @@ class TestCostLoss:
 
 
 def pair(p, q):
-    """How probable it is that two are drawn, in any order."""
+    """The probability that two given widths are drawn, in either order."""
     return p * q / (1 - p) + q * p / (1 - q)
 
 
@@ -97,7 +97,7 @@ class TestTwoWidths:
         found = two_widths(np.repeat(self.logits, count, 0), noise, 1.0).numpy()
         missing = np.mean(found == 0, axis=0)
         expected = [pair(0.3, 0.2), pair(0.5, 0.2), pair(0.5, 0.3)]
-        # Of a standard error of 0.0035.
+        # The standard error is 0.0035.
         np.testing.assert_allclose(missing, expected, atol=0.015)
 
 

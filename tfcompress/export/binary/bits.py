@@ -30,16 +30,16 @@ def packed(is_negative):
     array([5], dtype=int32)
     """
     is_negative = np.asarray(is_negative, bool)
-    behind = -is_negative.shape[-1] % WORD
-    padding = [(0, 0)] * (is_negative.ndim - 1) + [(0, behind)]
+    missing = -is_negative.shape[-1] % WORD
+    padding = [(0, 0)] * (is_negative.ndim - 1) + [(0, missing)]
     octets = np.packbits(np.pad(is_negative, padding), axis=-1, bitorder="little")
     return np.ascontiguousarray(octets).view("<i4").astype(np.int32)
 
 
 def packed_tensor(is_negative):
     """`packed` for a boolean tensor."""
-    behind = -is_negative.shape[-1] % WORD
-    padding = [(0, 0)] * (is_negative.shape.rank - 1) + [(0, behind)]
+    missing = -is_negative.shape[-1] % WORD
+    padding = [(0, 0)] * (is_negative.shape.rank - 1) + [(0, missing)]
     bits = tf.cast(tf.pad(is_negative, padding), tf.int32)
     words = split_last(bits, WORD)
     return tf.reduce_sum(words * _PLACES, axis=-1)

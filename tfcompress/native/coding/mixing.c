@@ -263,7 +263,7 @@ static int code_is_filled(model* m, coder* c, size_t i, size_t row, size_t colum
                    (width > 1 && level_before(m, i, width - 1) != 0) << 5;
   const int column_fill = fill_of(m->filled[column], row);
   const int row_fill = fill_of(m->row_filled, column);
-  const int beside =
+  const int adjacent =
       fill_of(filled_at(m, column, 1, 1) + filled_at(m, column, 1, 0), 2 * row);
   const int apart =
       m->period
@@ -279,7 +279,7 @@ static int code_is_filled(model* m, coder* c, size_t i, size_t row, size_t colum
   ask(m, &d, &m->row, &m->overall, ROW_TRUST);
   ask(m, &d, &m->near[near][column_fill], &m->overall, NEAR_TRUST);
   ask(m, &d, &m->fills[column_fill][row_fill], &m->overall, NEAR_TRUST);
-  ask(m, &d, &m->around[beside][apart], &m->overall, NEAR_TRUST);
+  ask(m, &d, &m->around[adjacent][apart], &m->overall, NEAR_TRUST);
   ask(m, &d, &m->lately[count_bits(m->recent)][row_fill], &m->overall, NEAR_TRUST);
   if (m->period) {
     const int before = near_a_period_before(m, i, column);

@@ -91,8 +91,8 @@ def _spans(layer):
 def _margins(layer, span, axis):
     """Rows of zeros that the smaller kernel needs before and after; negative to crop."""
     dilation, size = layer.dilation_rate[axis], layer.kernel_size[axis]
-    before, behind = _padding(layer, axis, (size - 1) * dilation + 1)
-    return before - span[0] * dilation, behind - (size - 1 - span[-1]) * dilation
+    before, after = _padding(layer, axis, (size - 1) * dilation + 1)
+    return before - span[0] * dilation, after - (size - 1 - span[-1]) * dilation
 
 
 def _padding(layer, axis, extent):

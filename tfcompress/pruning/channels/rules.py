@@ -10,7 +10,7 @@ def rule(*kinds):
 
     Args:
         *kinds: classes of layers, including their subclasses, and names of the classes
-            behind functions of `keras.ops`, which are not public.
+            that implement functions of `keras.ops`, which are not public.
     """
 
     def register(function):

@@ -153,15 +153,13 @@ def pad(call):
         is_bordered = any(sum(w) for a, w in enumerate(widths) if a != axis)
         stays = (channels.constant == value) | (not is_bordered)
         inside = Axis(channels.ids, np.where(stays, channels.constant, np.nan))
-        before, behind = (
-            _constant_channels(call, size, value) for size in widths[axis]
-        )
-        parts[axis] = before, inside, behind
+        before, after = (_constant_channels(call, size, value) for size in widths[axis])
+        parts[axis] = before, inside, after
 
     def call_pad(count, operation, x, **kwargs):
         new = list(widths)
-        for axis, (before, _, behind) in parts.items():
-            new[axis] = [count(before.ids), count(behind.ids)]
+        for axis, (before, _, after) in parts.items():
+            new[axis] = [count(before.ids), count(after.ids)]
         return keras.ops.pad(x, new, **kwargs)
 
     call.trace.calls[call.node.key] = call_pad

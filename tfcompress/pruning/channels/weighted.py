@@ -175,8 +175,8 @@ def einsum_dense(call):
             place = result.index(letter) - len(result)
             call.resize(("output_shape", place), axes[letter].ids)
     passed = {read[position]: channels for position, channels in x.axes.items()}
-    beside = set(result) - set(weight)
-    call.apply_along(layer.kernel, [passed[a] for a in passed if a in beside])
+    outside = set(result) - set(weight)
+    call.apply_along(layer.kernel, [passed[a] for a in passed if a in outside])
     for letter, channels in passed.items():
         if letter in result:
             axes[letter] = channels.unknown()

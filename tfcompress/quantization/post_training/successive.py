@@ -36,8 +36,8 @@ def solved(triangle, right, blocks):
     """`y` with `R y = right`, written over `right`."""
     size = right.shape[1]
     for block in reversed(blocks):
-        behind = slice(block.stop, size)
-        right[:, block] -= triangle[:, block, behind] @ right[:, behind]
+        later = slice(block.stop, size)
+        right[:, block] -= triangle[:, block, later] @ right[:, later]
         right[:, block] = np.linalg.solve(triangle[:, block, block], right[:, block])
     return right
 

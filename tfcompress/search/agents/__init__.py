@@ -1,1 +1,1 @@
-"""What learns by reward, and the environments it learns in, of Gymnasium's form."""
+"""Agents that learn from rewards, and their environments, in the form of Gymnasium."""

@@ -1,4 +1,4 @@
-"""A policy that sees the weights of channels and says which stay."""
+"""A policy that sees the weights of channels and decides which stay."""
 
 import keras
 import numpy as np
@@ -10,15 +10,16 @@ _RATE = 5e-3
 
 
 class ChannelPolicy:
-    """A Bernoulli variable for each channel, of even chances at first.
+    """A Bernoulli variable for each channel, with even odds at first.
 
         π(A | W) = Π_j p_j^{A_j} (1 - p_j)^{1 - A_j},    p = sigmoid(f_θ(W))
 
-    with a network `f` of three layers: one that all channels share, and two that see all.
+    with a network `f` of three layers: one that is shared by all channels, and two that see
+    all channels.
 
     Args:
-        rows: array `(channels, weights)`, what makes each.
-        seed: of the network and of what is drawn.
+        rows: array `(channels, weights)`, the weights that produce each channel.
+        seed: seed of the network and of samples.
     """
 
     def __init__(self, rows, seed):
@@ -30,17 +31,17 @@ class ChannelPolicy:
         self._train = tf.function(self._train_on)
 
     def probabilities(self):
-        """That each channel stays."""
+        """The probability that each channel stays."""
         return scipy.special.expit(np.float64(self._logits()))
 
     def sample(self, count):
-        """Actions, zeros and ones `(count, channels)`."""
+        """Actions, an array `(count, channels)` of zeros and ones."""
         probabilities = self.probabilities()
         drawn = self._random.random((count, probabilities.size))
         return np.float32(drawn < probabilities)
 
     def reinforce(self, actions, advantages):
-        """A step that makes actions likelier by what each was better than expected.
+        """One step that makes actions more likely the more they exceed the expected reward.
 
             minimise  - 1/M Σ_i (R(A_i) - R(Â)) log π(A_i | W)
 
@@ -74,7 +75,7 @@ def _network(shape, seed):
             dense(_FEATURES, 0),
             keras.layers.Flatten(),
             dense(_WIDTH, 1),
-            # Channels are all alike at first, whatever their weights.
+            # At first all channels have the same odds, whatever their weights.
             keras.layers.Dense(shape[0], kernel_initializer="zeros"),
         ]
     )

@@ -1,4 +1,4 @@
-"""AMC's environment: from one group of channels to the next."""
+"""AMC's environment: a walk from one group of channels to the next."""
 
 import bisect
 
@@ -14,25 +14,26 @@ from tfcompress.search.agents.gym import gymnasium
 
 
 class ChannelWalk(gymnasium.Env):
-    """An episode says for each group of channels, in their order, what share stays.
+    """An episode chooses, for one group of channels after another, the fraction that stays.
 
-    An action is at most the share at which the limits are met with all groups to come at
-    their smallest. It is found by counting that whole member, since a layer's cost hangs
-    on the channels that it reads too. A state has eleven numbers from 0 to 1:
+    An action is at most the fraction at which the limits are met with all later groups at
+    their smallest. It is found by counting that whole member, since a layer's cost also
+    depends on the channels that it reads. A state has eleven numbers from 0 to 1:
 
-    - of the group, by the least and the largest of all groups: its place, the type of the
-      first layer that makes it, that layer's inputs, outputs, stride and side of the
-      kernel, the weights that make the group, and the MACs that can go with it alone;
-    - of the model's MACs: what is gone so far, and what can go with groups to come;
-    - the share of the last group that stays.
+    - about the group, scaled by the minimum and maximum over all groups: its position, the
+      type of the first layer that produces it, that layer's inputs, outputs, stride and
+      kernel size, the weights that produce the group, and the MACs that can be removed
+      with it alone;
+    - about the model's MACs: those removed so far, and those that later groups can remove;
+    - the fraction of the previous group that stays.
 
     The reward is the score of the member, at the end.
 
     Args:
         study: a `Study`.
-        limits: as of `SearchEngine.propose`.
-        lbound: share of a group that stays at least, if the limits can be met so; else
-            and at most what the space says.
+        limits: limits as in `SearchEngine.propose`.
+        lbound: smallest fraction of a group that stays, if the limits can be met with it;
+            otherwise, and at most, what the space allows.
 
     Attributes:
         groups: the groups, in the order of the walk.
@@ -93,7 +94,7 @@ class ChannelWalk(gymnasium.Env):
         return self._study.proxy.macs(self._member(counts))
 
     def _row(self, place):
-        """What is known of a group from the start."""
+        """The constant features of a group."""
         graph, group = self._study.proxy.graph, self.groups[place]
         slots = makers(graph, [group])
         arrays = [slot.variable.numpy() for slot in slots]
@@ -126,7 +127,7 @@ class ChannelWalk(gymnasium.Env):
 
 
 def _normalised(rows):
-    """Columns from 0 to 1, zeros where all are alike; words are numbered."""
+    """Columns scaled to [0, 1], zeros where all values are equal; words are numbered."""
     columns = [
         np.unique(column, return_inverse=True)[1]
         if isinstance(column[0], str)

@@ -1,4 +1,4 @@
-"""An agent of few numbers in and one number out, which learns from remembered steps."""
+"""An agent that maps few numbers to one, and learns from remembered steps."""
 
 import collections
 
@@ -11,15 +11,15 @@ _WIDTH = 300
 _BATCH = 64
 _TAU = 0.01
 _ACTOR_RATE, _CRITIC_RATE = 1e-4, 1e-3
-# How fast the mean of the rewards follows that of a batch.
+# How fast the mean of the rewards follows the mean of a batch.
 _MEAN_RATE = 0.5
 
 
 class DDPG:
     """Deep deterministic policy gradient.
 
-    An actor `μ(s)` says what to do and a critic `Q(s, a)` what comes of it. On a batch of
-    steps `(s, a, r, s')` with the mean `b` of the rewards of late
+    An actor `μ(s)` chooses actions, and a critic `Q(s, a)` predicts their return. On a
+    batch of steps `(s, a, r, s')`, with the mean `b` of recent rewards,
 
         minimise  (Q(s, a) - y)²,  y = r - b + Q'(s', μ'(s')),    maximise  Q(s, μ(s))
 
@@ -28,9 +28,9 @@ class DDPG:
 
     Args:
         num_inputs: numbers in a state.
-        low: of actions, which lie in [low, 1].
+        low: lower bound of actions, which are in [low, 1].
         capacity: how many steps are remembered.
-        seed: of weights, noise and batches.
+        seed: seed of weights, noise and batches.
 
     Source: Lillicrap et al., "Continuous Control with Deep Reinforcement Learning"
     (2016); `b` and the noise: He et al., "AMC" (2018), section 3.3.
@@ -53,7 +53,7 @@ class DDPG:
         self._run = tf.function(lambda state: self._actor(state))
 
     def act(self, state, spread):
-        """What the actor says, with noise of a normal distribution cut at the ends."""
+        """The actor's action with truncated normal noise."""
         mean = float(self._run(state[None])[0, 0])
         ends = (np.array([self._low, 1.0]) - mean) / spread
         return scipy.stats.truncnorm.rvs(
@@ -61,11 +61,11 @@ class DDPG:
         )
 
     def guess(self):
-        """Any action."""
+        """A uniformly random action."""
         return self._random.uniform(self._low, 1.0)
 
     def remember(self, states, actions, reward):
-        """An episode, whose reward is that of each of its steps.
+        """Stores an episode, whose reward is given to each of its steps.
 
         Args:
             states: list of states, one more than there are actions.
@@ -79,7 +79,7 @@ class DDPG:
             )
 
     def train(self, num_batches):
-        """Learns from batches of what is remembered."""
+        """Learns from batches of remembered steps."""
         if not self._steps:
             return
         for _ in range(num_batches):

@@ -1,4 +1,4 @@
-"""Huang's environment: which channels of one group stay."""
+"""Huang's environment: the choice of which channels of one group stay."""
 
 import math
 
@@ -8,26 +8,27 @@ from tfcompress.pruning.channels.selection import makers, rows_of_units
 from tfcompress.search.agents.channel_counts import channels_gone
 from tfcompress.search.agents.gym import gymnasium
 
-# What a loss counts, in allowed losses, if nothing that could be scored is left.
+# `ψ` if what is left cannot be scored.
 _WORST = -1.0
 
 
 class FilterChoice(gymnasium.Env):
     """An episode is one step: zeros and ones for the channels of a group.
 
-    The state is a matrix with a row for each channel: all weights that make it, by the
-    spread of all of them. Of `N` channels `n` stay, at least as many as the space asks for
-    and a multiple of `round_to`: channels with larger weights stay or small ones go too.
+    The state is a matrix with a row for each channel: all weights that produce it, divided
+    by the standard deviation of all rows. Of `N` channels `n` stay, at least as many as the
+    space requires and a multiple of `round_to`; to get there, channels with larger weights
+    stay too, or small ones are removed too.
 
         reward = ψ φ,    ψ = (b - (p* - p)) / b,    φ = log(N / n)
 
-    with the scores `p` and, of the whole model, `p*`.
+    with the score `p`, and the score `p*` of the whole model.
 
     Args:
         study: a `Study`.
-        member: what the other groups have left.
+        member: what is left of the other groups.
         group: the `ChannelGroup`.
-        drop: `b`, the allowed loss of the score.
+        drop: `b`, the allowed drop of the score.
     """
 
     def __init__(self, study, member, group, drop):
@@ -54,7 +55,7 @@ class FilterChoice(gymnasium.Env):
         return self._rows.copy(), reward, True, False, {"member": member}
 
     def reward(self, score, kept):
-        """`ψ φ` of a score and of how many channels stay."""
+        """`ψ φ` for a score and the number of channels that stay."""
         part = 1 - (self._study.proxy.exact_score - score) / self._drop
         part = part if math.isfinite(part) else _WORST
         return part * math.log(self._group.size / kept)

@@ -4,7 +4,7 @@ try:
     import gymnasium
 except ImportError as error:
     raise ImportError(
-        "Engines that learn by reward need Gymnasium: pip install 'tfcompress[search]'."
+        "Engines that learn from rewards need Gymnasium: pip install 'tfcompress[search]'."
     ) from error
 
 __all__ = ["gymnasium"]

@@ -1,4 +1,4 @@
-"""How a space is searched."""
+"""Engines that search a space."""
 
 from tfcompress.core.nouns import SearchEngine
 from tfcompress.core.plugin import register

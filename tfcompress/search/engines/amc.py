@@ -1,4 +1,4 @@
-"""An agent that goes through a model and says what share of its channels stays."""
+"""An agent that walks through a model and chooses the fraction of channels to keep."""
 
 import math
 
@@ -7,42 +7,43 @@ from tfcompress.core.nouns import SearchEngine
 from tfcompress.search.agents.ddpg import DDPG
 
 _SPREAD, _DECAY = 0.5, 0.95
-# Steps of so many episodes are remembered.
+# Number of episodes whose steps are remembered.
 _REMEMBERED = 100
-# There are few episodes: batches that the agent trains on for each step of one.
+# Batches that the agent trains on per step of an episode, since there are few episodes.
 _BATCHES = 4
-# Part of the episodes that are played anew when limits tighten.
+# Fraction of the episodes that are played again when limits tighten.
 _AGAIN = 1 / 4
 
 
 class AMC(SearchEngine):
-    """Plays episodes with an actor and a critic, and takes the best member of them all.
+    """Plays episodes with an actor and a critic, and proposes the best member found.
 
-    An episode goes from one group of channels to the next. The actor sees what the group
-    is, how many MACs are gone and how many can still go, and says the share `a` that stays:
+    An episode walks from one group of channels to the next. The actor sees the features of
+    the group, how many MACs have been removed and how many still can be, and chooses the
+    fraction `a` that stays:
 
         a_t <= max {a: cost(a_1 … a_{t-1}, a, lbound …) <= limits},    R = score(member)
 
-    so that each member is within the limits. `R`, with the statistics of batch
-    normalisation moved along, is the reward of each step. The first episodes are drawn;
-    then, in the `k`-th of the others, actions have truncated normal noise of
-    `0.5 · 0.95^k`. When limits tighten, the agent goes on for a quarter of the episodes.
+    so that each member is within the limits. `R`, computed with updated statistics of batch
+    normalisation, is the reward of each step. The first episodes are random; in the `k`-th
+    of the others, actions have truncated normal noise with a standard deviation of
+    `0.5 · 0.95^k`. When limits tighten, the agent continues for a quarter of the episodes.
 
-    It differs from the paper in what couples layers: steps are groups of channels that go
-    together, whatever kind of layer makes them, and MACs left are those that groups to
-    come can take away. The state has the type of the layer and its weights in the place
-    of the height and width of images. Nothing is refitted before a member is scored.
-    Episodes are fewer, and the agent trains on four batches for each step, not one.
+    It differs from the paper where layers are coupled: steps are groups of channels that
+    are cut together, whatever kind of layer produces them, and the MACs left are those that
+    later groups can remove. The state has the type of the layer and its weights instead of
+    the height and width of images. Nothing is refitted before a member is scored. There are
+    fewer episodes, and the agent trains on four batches per step instead of one.
 
     Args:
-        episodes: how many members are scored.
-        warm_up: how many of these are drawn.
-        lbound: share of a group that stays at least, where the limits can be met so.
-        seed: of all that is drawn.
+        episodes: number of members that are scored.
+        warm_up: how many of these are random.
+        lbound: smallest fraction of a group that stays, if the limits can be met with it.
+        seed: seed of all random choices.
 
     Raises:
         ImportError: when it runs, if Gymnasium is not installed.
-        ValueError: when it runs, if the space has more than channels.
+        ValueError: when it runs, if the space has dimensions other than channels.
 
     Source: He et al., "AMC: AutoML for Model Compression and Acceleration on Mobile
     Devices" (2018); DDPG: Lillicrap et al. (2016).
@@ -64,18 +65,18 @@ class AMC(SearchEngine):
         self._study = None
 
     def environment(self, study, limits):
-        """The `gymnasium.Env` that is played in.
+        """The `gymnasium.Env` of an episode.
 
         Args:
             study: a `Study`.
-            limits: as of `propose`.
+            limits: limits as in `propose`.
         """
         from tfcompress.search.agents.channel_walk import ChannelWalk
 
         return ChannelWalk(study, limits, self.lbound)
 
     def propose(self, study, limits):
-        """The best member of all episodes within the limits."""
+        """The best member within the limits of all episodes."""
         walk = self.environment(study, limits)
         if not walk.is_feasible:
             return None

@@ -1,4 +1,4 @@
-"""Members bred by what a network predicts of them, which was trained on few."""
+"""Members evolved by the predictions of a network that is trained on few of them."""
 
 import keras
 import numpy as np
@@ -13,46 +13,46 @@ from tfcompress.search.space import STRUCTURE
 _WIDTH, _LAYERS = 400, 3
 _POPULATION, _PARENTS, _MUTATED, _CROSSED = 100, 25, 50, 50
 _MUTATION = 0.1
-# Of the predictor's training, all members in each.
+# Steps of the predictor's training, each on all members.
 _STEPS = 300
 _LEARNING_RATE = 1e-3
 
 
 class APQ(SearchEngine):
-    """Breeds members by a learned predictor of their scores, and scores the last few.
+    """Evolves members with a learned predictor of their scores, and scores the finalists.
 
-    A predictor reads members one-hot, a block of zeros and a one for each thing to choose:
+    A predictor reads members in one-hot encoding, with a block for each choice to make:
 
         ŝ(c) = v · relu(W_3 relu(W_2 relu(W_1 [e(c_1), ..., e(c_d)] + b_1) + b_2) + b_3)
 
-    with layers of 400 units, trained on `mean (ŝ - s)²` of scores `s` that were measured,
-    by their mean and spread. It is trained on members of which only the structure
-    (channels, rank, block) is chosen, and from there on members of which what is stored
-    (sparsity, bits, clusters) is chosen too, which are fewer. Spaces with one kind of
-    choices have one training, on as many members as both.
+    with layers of 400 units, trained on `mean (ŝ - s)²` for measured scores `s`, normalized
+    by their mean and standard deviation. It is first trained on members for which only the
+    structure (channels, rank, block) is chosen, and then on fewer members for which storage
+    (sparsity, bits, clusters) is chosen too. For spaces with only one kind of choices there
+    is one training, on as many members as both.
 
-    Evolution keeps the 25 best of 100 members by the predictor, and adds 50 mutated ones
-    (each choice is drawn anew with probability 0.1) and 50 crossed ones (each choice is
-    either parent's). Members above the limits are repaired: a random choice of those
-    that count goes on by one place, in the order of what they save, until they fit. The
-    last ones with the highest predictions are scored; of all that were scored the best
-    within the limits is proposed.
+    Evolution keeps the 25 of 100 members that are best by the predictor, and adds 50
+    mutated ones (each choice is redrawn with probability 0.1) and 50 crossed ones (each
+    choice is taken from either parent). Members above the limits are repaired: a random one
+    of the choices that matter advances by one place, in the order of savings, until the
+    limits are met. The members of the last round with the highest predictions are scored;
+    the best of all scored members within the limits is proposed.
 
     The paper evolves once, with a predictor trained on many thousands of members of a
-    network that was trained for all of its widths. Here there are some hundred members of
-    a network that was not, most of which would be at chance if they were drawn evenly.
-    So random members begin as the whole model, and random choices go on, each as often as
-    a weight that is drawn for it, until a random part of the way to the limits is done;
-    and evolution is run several times, each time with a predictor that learned from the
-    members that the last one was wrong about.
+    network that was trained for all of its widths. Here there are a few hundred members at
+    most, of a network that was not, most of which would score at chance if drawn
+    uniformly. So random members begin as the whole model, and random choices advance, with
+    a frequency drawn for each of them, until a random part of the way to the limits is
+    covered; and evolution is repeated several times, each time with a predictor that has
+    learned from the members that the previous one misjudged.
 
     Args:
-        samples: members of which the structure is chosen, to train on.
-        transferred: members of which all is chosen, to train on.
-        finalists: members that are scored after each evolution.
-        refinements: how often members are evolved and scored.
-        rounds: of each evolution.
-        seed: of all that is drawn.
+        samples: number of members to train on for which only the structure is chosen.
+        transferred: number of members to train on for which everything is chosen.
+        finalists: number of members that are scored after each evolution.
+        refinements: number of times that members are evolved and scored.
+        rounds: rounds of each evolution.
+        seed: seed of all random choices.
 
     Source: Wang et al., "APQ: Joint Search for Network Architecture, Pruning and
     Quantization Policy" (2020), sections 3.2 to 3.4.
@@ -77,7 +77,7 @@ class APQ(SearchEngine):
         self._study = None
 
     def propose(self, study, limits):
-        """The best member that was scored, once evolution is over."""
+        """The best member that was scored after all evolutions."""
         rows = study.space.flat()
         sizes = np.array([len(choices) for _, _, choices in rows])
         if not study.proxy.is_within(study.space.member(sizes - 1), limits):
@@ -99,7 +99,7 @@ class APQ(SearchEngine):
         return predictor
 
     def _trainings(self, rows):
-        """`[(which rows have choices other than the first, members)]`."""
+        """`[(rows whose choices may differ from the first, number of members)]`."""
         is_structure = np.array([dimension in STRUCTURE for dimension, *_ in rows])
         every = np.ones(len(rows), bool)
         if is_structure.all() or not is_structure.any():
@@ -107,7 +107,7 @@ class APQ(SearchEngine):
         return [(is_structure, self.samples), (every, self.transferred)]
 
     def _refine(self, breeder):
-        """Scores those of the last members that are new, and learns from them."""
+        """Scores new members of the last round, and learns from them."""
         population = evolved(breeder, self._predictor, self.rounds)
         new = [places for places in population if _key(places) not in self._scores]
         if new:
@@ -130,12 +130,12 @@ class APQ(SearchEngine):
 
 
 def evolved(breeder, predict, rounds):
-    """Members by what is predicted of them, the best first.
+    """Members in the order of their predictions, the best first.
 
     Args:
         breeder: a `Breeder`.
         predict: function of a list of members that returns a number for each.
-        rounds: of evolution.
+        rounds: number of rounds of evolution.
     """
     every = np.ones(breeder.sizes.size, bool)
     population = _ranked([breeder.drawn(every) for _ in range(_POPULATION)], predict)
@@ -148,7 +148,7 @@ def evolved(breeder, predict, rounds):
 
 
 def _ranked(population, predict):
-    """The different ones, the best first."""
+    """The distinct members, the best first."""
     different = [np.array(p) for p in dict.fromkeys(map(_key, population))]
     return [different[i] for i in np.argsort(-predict(different), kind="stable")]
 
@@ -161,8 +161,8 @@ def one_hot(places, sizes):
     """A block for each row, with a one at the place of its choice.
 
     Args:
-        places: of choices, one for each row.
-        sizes: how many choices each row has.
+        places: places of the choices, one for each row.
+        sizes: number of choices of each row.
 
     >>> one_hot([1, 0], [3, 2])
     array([0., 1., 0., 1., 0.], dtype=float32)
@@ -173,11 +173,11 @@ def one_hot(places, sizes):
 
 
 class Predictor:
-    """Says what members will score.
+    """Predicts the scores of members.
 
     Args:
-        sizes: how many choices each row has.
-        seed: of its first weights.
+        sizes: number of choices of each row.
+        seed: seed of its initial weights.
     """
 
     def __init__(self, sizes, seed):
@@ -192,11 +192,11 @@ class Predictor:
         self._descend = _descent(self._model, num_inputs)
 
     def train(self, population, scores):
-        """Goes on from what it learned before.
+        """Continues training from the current weights.
 
         Args:
-            population: members, by the places of their choices.
-            scores: of them; those that are not finite count as the lowest.
+            population: members, as places of their choices.
+            scores: their scores; those that are not finite count as the lowest.
         """
         scores = np.asarray(scores, float)
         is_finite = np.isfinite(scores)
@@ -223,7 +223,7 @@ def _initializer(seed, layer):
 
 
 def _descent(model, num_inputs):
-    """A function that lowers the squared error, by Adam on all samples at once."""
+    """A function that reduces the squared error with Adam, on all samples at once."""
     optimizer = keras.optimizers.Adam(_LEARNING_RATE)
     weights = model.trainable_variables
     optimizer.build(weights)
@@ -257,15 +257,15 @@ class Breeder:
         ]
 
     def part(self):
-        """A random part of the way to the limits."""
+        """A random fraction of the way to the limits."""
         return self._generator.uniform()
 
     def drawn(self, moving, part=1.0):
         """A random member; how even its choices are is random too.
 
         Args:
-            moving: booleans, which rows have other choices than the first.
-            part: of the way from the whole model to the limits that it goes.
+            moving: booleans, the rows whose choices may differ from the first.
+            part: fraction of the way from the whole model to the limits.
         """
         limits = [self._limit(cost, moving, part) for cost in self._costs]
         unevenness = self._generator.uniform()
@@ -274,7 +274,7 @@ class Breeder:
         return self._within(first, limits, moving * weights)
 
     def mutated(self, parents):
-        """One of the parents, with some choices drawn anew."""
+        """One of the parents, with some choices redrawn."""
         places = self._one_of(parents)
         is_new = self._generator.random(places.size) < _MUTATION
         return self._repaired(
@@ -282,7 +282,7 @@ class Breeder:
         )
 
     def crossed(self, parents):
-        """Each choice of one of two parents."""
+        """A member whose choices are each taken from one of two parents."""
         one, other = self._one_of(parents), self._one_of(parents)
         is_first = self._generator.random(one.size) < 0.5
         return self._repaired(np.where(is_first, one, other))
@@ -295,19 +295,19 @@ class Breeder:
         return self._within(places, limits, np.ones(places.size))
 
     def _limit(self, cost, moving, part):
-        """On the way from the whole model to what moving rows reach of a limit."""
+        """A limit between the cost of the whole model and what moving rows can reach."""
         last = np.where(moving, self.sizes - 1, 0)
         reached = max(cost.limit, cost(last))
         whole = max(cost(np.zeros_like(last)), reached)
         return part * reached + (1 - part) * whole
 
     def _within(self, places, limits, weights):
-        """Moves random rows on until the costs are within limits.
+        """Advances random rows until the costs are within limits.
 
         Args:
-            places: of the choices.
-            limits: of the costs.
-            weights: how often each row moves.
+            places: places of the choices.
+            limits: limits of the costs.
+            weights: relative frequency with which each row advances.
         """
         places = places.copy()
         for cost, limit, rows in zip(self._costs, limits, self._rows, strict=True):

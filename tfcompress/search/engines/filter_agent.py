@@ -1,4 +1,4 @@
-"""Agents that look at the weights of a group of channels and say which of them stay."""
+"""Agents that see the weights of a group of channels and decide which of them stay."""
 
 import bisect
 
@@ -9,47 +9,48 @@ from tfcompress.core.nouns import SearchEngine
 from tfcompress.search.agents.channel_counts import channel_groups, channels_gone
 from tfcompress.search.agents.channel_policy import ChannelPolicy
 
-# From this probability on a channel stays in the greedy action.
+# The smallest probability at which a channel stays in the greedy action.
 _EVEN = 0.5
 
 
 class FilterAgent(SearchEngine):
-    """Trains a policy for each group of channels, one after another, to prune it.
+    """Trains one policy per group of channels, one after another, to prune the group.
 
-    A policy sees the weights that make a group's `N` channels and draws which `n` of them
-    stay. It learns from
+    A policy sees the weights that produce a group's `N` channels and samples which `n` of
+    them stay. It learns from
 
         R(A) = ψ φ,    ψ = (b - (p* - p)) / b,    φ = log(N / n)
 
     with the scores `p*` of the whole model and `p` of the pruned one, by REINFORCE with
-    five samples for each step and the reward of its greedy action (what has a probability
-    of a half or more stays) as the baseline. The others are at their greedy actions
-    meanwhile.
+    five samples per step. The baseline is the reward of the greedy action, in which
+    channels with a probability of a half or more stay. Meanwhile, the other policies use
+    their greedy actions.
 
-    Limits are met by `b`: after each pass over the groups it halves if the greedy actions
-    are within the limits, else it doubles, and all policies train on. In the end one
-    threshold for all probabilities takes the place of a half: the lowest that is within
-    the limits, as `study.proxy` counts them. So channels come back, or more go, in the
-    order of the policies' doubt. If a member within the limits that was drawn on the way
-    scores higher, it is taken. When limits tighten, only the threshold moves.
+    Limits are met by adjusting `b`: after each pass over the groups, it is halved if the
+    greedy actions are within the limits, and doubled otherwise, and training continues. In
+    the end, one threshold for all probabilities replaces a half: the lowest one that is
+    within the limits, as counted by `study.proxy`. So channels are restored, or more of
+    them removed, in the order of the policies' uncertainty. If a member within the limits
+    that was sampled on the way scores higher, it is proposed instead. When limits tighten,
+    only the threshold changes.
 
-    Members have, in the place of ratios, lists of the channels that go. Groups that share
-    the name of a layer cannot be told apart so, and stay whole.
+    Members hold lists of the channels to remove instead of ratios. Groups that share the
+    name of a layer cannot be distinguished that way, and stay whole.
 
-    It differs from the paper in this: nothing is trained between groups, so that losses
-    add up and `b` begins high; groups have several turns; a small network sees the weights
-    in the place of one with convolutions; the limits are added.
+    It differs from the paper as follows: nothing is trained between groups, so losses add
+    up and `b` starts high; each group has several turns; a small network sees the weights
+    instead of a convolutional one; the limits are added.
 
     Args:
         drop: `b` of the first pass, in units of the score.
-        passes: how often each group has its turn.
-        updates: steps of each policy in each pass.
-        samples: actions that are drawn for a step.
-        seed: of all that is drawn.
+        passes: number of turns of each group.
+        updates: training steps of each policy per pass.
+        samples: actions that are sampled per step.
+        seed: seed of all random choices.
 
     Raises:
         ImportError: when it runs, if Gymnasium is not installed.
-        ValueError: when it runs, if the space has more than channels.
+        ValueError: when it runs, if the space has dimensions other than channels.
 
     Source: Huang et al., "Learning to Prune Filters in Convolutional Neural Networks"
     (2018); the baseline: Rennie et al., "Self-critical Sequence Training" (2017).
@@ -76,7 +77,7 @@ class FilterAgent(SearchEngine):
 
         Args:
             study: a `Study`.
-            member: what the other groups have left.
+            member: what is left of the other groups.
             group: the `ChannelGroup`.
             drop: `b`.
         """
@@ -85,7 +86,7 @@ class FilterAgent(SearchEngine):
         return FilterChoice(study, member, group, drop)
 
     def propose(self, study, limits):
-        """The best within the limits of all that was drawn, and of the lowest threshold."""
+        """The best member within the limits, of all samples and of the lowest threshold."""
         if study is not self._study:
             self._begin(study)
 
@@ -117,7 +118,7 @@ class FilterAgent(SearchEngine):
         self._stay = [np.ones(group.size) for group in self._groups]
 
     def _member(self, threshold):
-        """What stays from a probability on."""
+        """The member in which channels with at least a given probability stay."""
         gone = {
             group.name: channels_gone(
                 self._study, group, stay, np.sum(stay >= threshold)
@@ -127,7 +128,7 @@ class FilterAgent(SearchEngine):
         return {"channels": gone}
 
     def _pass(self):
-        """Trains each policy, the others at their greedy actions."""
+        """Trains each policy while the others use their greedy actions."""
         bar = self._study.progress(len(self._groups), "group")
         for place, group in enumerate(self._groups):
             member = self._member(_EVEN)

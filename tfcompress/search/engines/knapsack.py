@@ -1,4 +1,4 @@
-"""The choices that harm least by what each does alone, found exactly."""
+"""The choices with the least sum of individual harms, found exactly."""
 
 from tfcompress.core.kinds import OneOf, checked
 from tfcompress.core.nouns import SearchEngine
@@ -8,28 +8,28 @@ from tfcompress.search.proxy import HARMS
 
 
 class Knapsack(SearchEngine):
-    """Measures what each choice harms alone, and solves for the best sum.
+    """Measures the harm of each choice alone, and solves for the least sum.
 
         minimise  Σ_d Ω_d(c_d)    subject to    MACs(c) <= limit,  bytes(c) <= limit
 
-    over all that can be chosen, with the harm `Ω_d(c)` of one choice alone. Of weights
-    `W` that the choice makes `W̃` it is, as in `tfc.mixed_precision`,
+    over all choices to make, with the harm `Ω_d(c)` of one choice alone. For a choice that
+    changes weights `W` to `W̃`, it is, as in `tfc.mixed_precision`,
 
         output_error:   Σ_o E‖f_o(x; W) - f_o(x; W̃)‖² / E‖f_o - E f_o‖²
         score:          max(0, score(W) - score(W̃)); where it is equal, the output error
         hessian_trace:  Σ_l tr(H_l) / n_l · ‖W̃_l - W_l‖²
 
-    with the statistics of batch normalisation moved along for the first two.
-    Multiply-accumulates are exact: the number of channels that a layer reads is
-    multiplied by the number that it makes, and so it is in the bytes of its kernel. The
-    sum is the smallest there is, or, after a minute of solving, the smallest found.
+    with updated statistics of batch normalisation for the first two. Multiply-accumulates
+    are exact: the number of channels that a layer reads is multiplied by the number that it
+    produces, also for the bytes of its kernel. The sum is the smallest possible one, or,
+    after a minute of solving, the smallest found.
 
     Args:
-        sensitivity: `"output_error"`, `"score"` or `"hessian_trace"`, which needs a
+        sensitivity: `"output_error"`, `"score"` or `"hessian_trace"`, which requires a
             compiled model.
 
     Raises:
-        TimeoutError: when it runs, if a minute is too short to find any solution.
+        TimeoutError: when it runs, if no solution is found within a minute.
 
     Source: Dong et al., "HAWQ-V2" (2020), for the traces; Yao et al., "HAWQ-V3" (2021),
     section 3.4, for bits by integer programming; HALP: Shen et al., "Structural Pruning

@@ -1,4 +1,4 @@
-"""Members that are tried, by samplers that learn from what they score."""
+"""Members tried by samplers that learn from their scores."""
 
 import contextlib
 import random
@@ -12,9 +12,9 @@ from tfcompress.core.nouns import SearchEngine
 from tfcompress.search.engines.uniform import Uniform
 
 _SAMPLERS = {"tpe": "TPESampler", "nsga2": "NSGAIISampler", "cma_es": "CmaEsSampler"}
-# Below all scores.
+# Lower than all scores.
 _HOPELESS = -1e9
-# For each trial that is scored; the others only have their costs counted.
+# Per scored trial; of the others, only the costs are counted.
 _MOST_HOPELESS = 50
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 10
 _TRIES_TO_OPEN = 6
@@ -23,27 +23,27 @@ _TRIES_TO_OPEN = 6
 class Optuna(SearchEngine):
     """Tries members and scores each on the data, with a sampler of Optuna 5.
 
-    A trial chooses for each layer the place of a choice in the order of what they save.
-    Above the limits it is hopeless and not run: its value falls with what it oversteps
-    them by, so that samplers find back. Within them it is the score, with the statistics
-    of batch normalisation moved along. The first trial is about what `Uniform` proposes.
-    When limits tighten, known trials are compared anew, and more are made if none fits.
+    A trial selects, for each layer, the place of a choice in the order of savings. Above
+    the limits it is not scored: its value decreases with the excess, so that samplers find
+    their way back. Within them the value is the score, with updated statistics of batch
+    normalisation. The first trial is close to what `Uniform` proposes. When limits tighten,
+    known trials are compared again, and more are run if none fits.
 
     Args:
         sampler: `"tpe"`, `"nsga2"` or `"cma_es"`.
-        trials: how many members are scored.
-        seed: of the sampler. Processes that share a storage draw each by its own, or all
-            would begin with the same members.
+        trials: number of members that are scored.
+        seed: seed of the sampler. Processes that share a storage each use a random seed,
+            since otherwise all would begin with the same members.
         storage: URL of a database, such as `"sqlite:///search.db"`, in which several
-            processes share the trials. What a process that died had begun is tried
-            again. None for this process's memory.
+            processes share the trials. Unfinished trials of a process that died are
+            repeated. None keeps the trials in this process's memory.
 
     Raises:
         ImportError: when it runs, if Optuna is not installed: `pip install
             tfcompress[search]`.
         ValueError: when it runs, if the storage cannot be reached.
-        ConnectionError: if it is lost in mid-search. All trials are in it, and the search
-            goes on when it is started again.
+        ConnectionError: if the storage is lost during the search. All trials are kept in
+            it, and the search resumes when it is started again.
 
     Source: Akiba et al., "Optuna" (2019); TPE: Bergstra et al. (2011); NSGA-II: Deb et
     al. (2002); CMA-ES: Hansen (2016).
@@ -65,28 +65,28 @@ class Optuna(SearchEngine):
         self._study = self._trials = self._database = None
 
     def propose(self, study, limits):
-        """The best member of all trials within the limits."""
+        """The best member within the limits of all trials."""
         first = Uniform().propose(study, limits)
         if first is None:
             return None
         if study is not self._study:
             expected = (
-                "Expected the URL of a database that is there, such as "
+                "Expected the URL of an existing database, such as "
                 "'sqlite:///search.db', and its driver installed."
             )
             with self._telling(ValueError, "cannot be reached", expected):
                 self._trials, self._study = self._opened(study), study
         again = (
-            "Its trials are kept: start again when it is back, and the search goes on."
+            "Its trials are kept: once it is back, start again to resume the search."
         )
-        with self._telling(ConnectionError, "was lost in mid-search", again):
+        with self._telling(ConnectionError, "was lost during the search", again):
             if not self._is_done(study, limits, self.trials):
                 self._search(study, limits, first)
             return self._best(study, limits)
 
     @contextlib.contextmanager
     def _telling(self, kind, what, fix):
-        """Within it errors of the storage become one of ours."""
+        """A context that turns errors of the storage into one of ours."""
         import optuna
         import sqlalchemy
 
@@ -102,7 +102,7 @@ class Optuna(SearchEngine):
             ) from error
 
     def _is_done(self, study, limits, goal):
-        """Whether there are results enough, and nothing that somebody left undone."""
+        """Whether there are enough results, and no unfinished trials of others."""
         import optuna
 
         with _experimental(optuna):
@@ -146,21 +146,21 @@ class Optuna(SearchEngine):
                 return
 
     def _try(self, value):
-        """Runs a trial. If that fails, the trial is open, and is tried again later."""
+        """Runs a trial. If that fails, the trial stays open, and is repeated later."""
         with warnings.catch_warnings():
-            # Signs of life are given here.
+            # Heartbeats are sent here.
             warnings.filterwarnings("ignore", "Heartbeat of storage")
             trial = self._trials.ask()
         with self._signs_of_life(trial):
             found = value(trial)
-        # If this process stood still for long, others took the trial from it.
+        # If this process was stopped for long, others have taken over the trial.
         self._trials.tell(trial, found, skip_if_finished=True)
 
     @contextlib.contextmanager
     def _signs_of_life(self, trial):
-        """Within it others see that the trial is at work.
+        """A context in which other processes see that the trial is running.
 
-        Unlike in `optuna.Study.optimize` they go on after the database was away.
+        Unlike in `optuna.Study.optimize`, heartbeats resume after the database was down.
         """
         if not self.storage:
             yield
@@ -171,7 +171,7 @@ class Optuna(SearchEngine):
 
         def give():
             while not ended.wait(_SECONDS_BETWEEN_SIGNS_OF_LIFE):
-                # A database that stays away is told of when the trial ends.
+                # A database that stays down is reported when the trial ends.
                 with contextlib.suppress(Exception):
                     database.record_heartbeat(number)
 
@@ -208,10 +208,10 @@ def _database(optuna, url):
     except ImportError as error:
         raise optuna.exceptions.StorageInternalError(str(error)) from error
     for _ in range(_TRIES_TO_OPEN - 1):
-        # Processes that start together get into each other's way when they make tables.
+        # Processes that start together may conflict when they create tables.
         with contextlib.suppress(*errors):
             return _opened_once(optuna, url)
-        # Whatever seeds they have, they do not come back together.
+        # They do not retry at the same time, whatever their seeds are.
         time.sleep(random.SystemRandom().uniform(0.1, 1.0))
     return _opened_once(optuna, url)
 
@@ -220,7 +220,7 @@ def _opened_once(optuna, url):
     with _experimental(optuna):
         return optuna.storages.RDBStorage(
             url,
-            # Connections that broke while a trial ran are opened again.
+            # Connections that broke while a trial ran are reopened.
             engine_kwargs={"pool_pre_ping": True},
             heartbeat_interval=_SECONDS_BETWEEN_SIGNS_OF_LIFE,
             heartbeat_stale_trial_callback=(
@@ -230,13 +230,13 @@ def _opened_once(optuna, url):
 
 
 def _shown(url):
-    """Without its password."""
+    """The URL without its password."""
     return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 @contextlib.contextmanager
 def _experimental(optuna):
-    """Within it Optuna does not warn of what has been experimental for years."""
+    """A context without Optuna's warnings of long-standing experimental features."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
@@ -252,7 +252,7 @@ def _name(row):
 
 
 def _place(choices, choice):
-    """Of a choice, or of the next one that saves more than what is between two."""
+    """The place of a choice; between two choices, that of the one that saves more."""
     if choice in choices:
         return choices.index(choice)
     rising = choices[-1] > choices[0]
@@ -261,6 +261,6 @@ def _place(choices, choice):
 
 
 def _excess(proxy, member, limits):
-    """By what part a member oversteps its limits, all of them together."""
+    """The sum of the relative excesses of a member over its limits."""
     costs = proxy.costs(member)
     return sum(max(costs[name] / limit - 1, 0.0) for name, limit in limits.items())

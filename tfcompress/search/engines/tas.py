@@ -1,4 +1,4 @@
-"""Widths as probabilities that the gradient of a loss moves."""
+"""Widths as probabilities that are learned by gradients of a loss."""
 
 import keras
 import numpy as np
@@ -10,51 +10,52 @@ from tfcompress.search import knapsack
 from tfcompress.search.costs import costs_of
 from tfcompress.search.soft_widths import SoftWidths
 
-# Logits of widths that a group does not have, and of those that were not drawn.
+# Logits of widths that a group does not have, and of those that were not sampled.
 _NEVER = -1e9
 _LEAST = -1e30
 
 
 class TAS(SearchEngine):
-    """Learns a probability of each width of each group of channels.
+    """Learns a probability for each width of each group of channels.
 
-    Each group has logits `α` over the listed ratios, and `p = softmax(α)`. In each step
-    two of its widths are drawn, one after the other, with the probabilities
+    Each group has logits `α` for the listed ratios, and `p = softmax(α)`. In each step,
+    two of its widths are sampled without replacement, with the probabilities
 
         p̂ = softmax(z),    z_j = (log p_j + o_j) / τ,    o_j = -log(-log u_j)
 
     for `u_j` uniform in (0, 1), and run together, mixed by the softmax of their two `z`
-    (`tfcompress/search/soft_widths.py`). `τ` falls along a line. The step descends
+    (`tfcompress/search/soft_widths.py`). `τ` decreases linearly. The step minimises
 
         KL(teacher, student) + λ L_cost
         L_cost = log E[cost] if F > (1 + t) R,   -log E[cost] if F < (1 - t) R,   else 0
 
     with the limit `R`, the cost `F` of the most probable widths, and the mean cost of
-    widths that are drawn by `p`, each for itself. The teacher is the model as it is, so
-    that no labels are needed; outputs that are not classes have their squared error by
-    their spread. Then the most probable widths within the limits are proposed, found
-    exactly. A search that was stopped learns the same anew.
+    widths that are drawn independently with `p`. The teacher is the unchanged model, so no
+    labels are needed; outputs that are not classes have the squared error relative to their
+    spread. Then the most probable widths within the limits are found exactly, and proposed.
+    A search that was stopped repeats this training.
 
-    Where the paper interpolates the channels of two widths of a network that it trains,
-    here those of a trained one are masked, from the lowest by the criterion on. Weights
-    stay as they are unless `weight_learning_rate` trains a copy of them, which is thrown
-    away. Depth is not searched: no block is skipped, and each group keeps a channel at
-    least. The paper moves logits for 600 epochs, with a learning rate of 0.001.
+    The paper interpolates the channels of two widths of a network while training it; here
+    those of a trained network are masked, starting with the lowest by the criterion.
+    Weights do not change unless `weight_learning_rate` trains a copy of them, which is
+    discarded afterwards. Depth is not searched: no block is skipped, and each group keeps
+    at least one channel. The paper trains logits for 600 epochs, with a learning rate of
+    0.001.
 
     Args:
-        steps: how often the logits move, by Adam, each time on one batch of the
+        steps: number of training steps of the logits, by Adam, each on one batch of the
             calibration samples.
-        learning_rate: of the logits.
+        learning_rate: learning rate of the logits.
         first_temperature: `τ` in the first step.
         last_temperature: `τ` in the last step.
         cost_weight: `λ`.
-        tolerance: `t`. Limits that are moved by less than that use what was learned.
-        weight_learning_rate: of a copy of the weights, which move by Adam before the
-            logits do, on another batch; 0 leaves them alone.
-        seed: of all that is drawn.
+        tolerance: `t`. If limits change by less than this, the logits are reused.
+        weight_learning_rate: learning rate of a copy of the weights, which are trained by
+            Adam before each step of the logits, on another batch; 0 does not train them.
+        seed: seed of all random choices.
 
     Raises:
-        ValueError: when it runs, if more than channels can be chosen.
+        ValueError: when it runs, if the space has dimensions other than channels.
 
     Source: Dong and Yang, "Network Pruning via Transformable Architecture Search" (2019),
     section 3.
@@ -83,7 +84,7 @@ class TAS(SearchEngine):
         self._study = self._limits = None
 
     def propose(self, study, limits):
-        """The member of the most probable widths within the limits."""
+        """The member with the most probable widths within the limits."""
         study.space.check_only_channels("TAS")
         rows = study.space.flat()
         narrowest = study.space.member([len(ratios) - 1 for _, _, ratios in rows])
@@ -140,7 +141,7 @@ class TAS(SearchEngine):
 
 
 def _descent(loss, variables, learning_rate):
-    """A function that moves variables against the gradient of a loss."""
+    """A function that takes a descent step of variables on a loss."""
     optimizer = keras.optimizers.Adam(learning_rate)
     optimizer.build(variables)
 
@@ -154,7 +155,7 @@ def _descent(loss, variables, learning_rate):
 
 
 def first_logits(rows):
-    """Of equal probabilities, `(groups, most widths)`.
+    """Initial logits, with equal probabilities, `(groups, most widths)`.
 
     >>> first_logits([("channels", "a", (0, 0.5)), ("channels", "b", (0,))])
     array([[ 0.e+00,  0.e+00],
@@ -170,8 +171,8 @@ def two_widths(logits, noise, temperature):
 
     Args:
         logits: `(groups, most widths)`.
-        noise: `(2, groups, most widths)` of Gumbel's distribution: `o`, and what draws
-            two of the widths with the probabilities that `o` makes.
+        noise: `(2, groups, most widths)` from the Gumbel distribution: `o`, and the noise
+            that samples two of the widths with the probabilities given `o`.
         temperature: `τ`.
     """
     z = (tf.nn.log_softmax(logits) + noise[0]) / temperature
@@ -181,7 +182,7 @@ def two_widths(logits, noise, temperature):
 
 
 def expected_cost(cost, probabilities):
-    """The mean cost of choices that are drawn, each for itself.
+    """The mean cost of choices that are drawn independently.
 
         E[cost] = constant + Σ_t Σ_c cost_t(c) Π_{r of t} p_r(c_r)
 
@@ -204,12 +205,12 @@ def expected_cost(cost, probabilities):
 
 
 def cost_loss(logits, cost, tolerance):
-    """What moves the cost of the most probable choices to its limit.
+    """The loss that drives the cost of the most probable choices to its limit.
 
     Args:
         logits: `(rows, most choices)`.
         cost: a `knapsack.Cost`.
-        tolerance: how far from the limit they may be, as a fraction.
+        tolerance: allowed distance from the limit, as a fraction of it.
     """
     log_mean = tf.math.log(expected_cost(cost, tf.nn.softmax(logits)))
     likely = tf.one_hot(tf.argmax(logits, axis=1), logits.shape[1])

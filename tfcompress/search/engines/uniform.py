@@ -1,4 +1,4 @@
-"""The same for every layer: what each search is compared with."""
+"""The same choice for every layer: the baseline of each search."""
 
 import math
 import numbers
@@ -10,14 +10,15 @@ from tfcompress.core.nouns import SearchEngine
 
 
 class Uniform(SearchEngine):
-    """Takes the same choice for all layers, as little as the limits need.
+    """Takes the same choice for all layers, as weak as the limits allow.
 
-    At the level `t` in [0, 1] a layer with `n` choices, in the order of what they save, has
-    that at the place `t (n - 1)`: fractions (of channels, weights, rank) between two
-    choices, of others the nearest choice. The lowest level within the limits is taken.
+    At the level `t` in [0, 1], a layer with `n` choices, in the order of savings, gets the
+    one at the place `t (n - 1)`: fractions (of channels, weights, rank) are interpolated
+    between two choices; otherwise the nearest choice is used. The lowest level within the
+    limits is proposed.
 
     Args:
-        levels: how many levels are tried.
+        levels: number of levels.
 
     Example:
         >>> tfc.search.engines.Uniform(levels=16)
@@ -28,7 +29,7 @@ class Uniform(SearchEngine):
         self.levels = levels
 
     def propose(self, study, limits):
-        """The member of the lowest level within the limits."""
+        """The member at the lowest level within the limits."""
         low, high = -1, self.levels
         if not study.proxy.is_within(self._at(study.space, high), limits):
             return None
