@@ -114,8 +114,8 @@ def compress_to(
             (`tfc.distillation.KL`).
         learning_rate: initial learning rate of the training; decays to zero along a cosine.
         precision: precision of the files. By default, `"int8"` if bits or methods are
-            searched, or sparsity without shared values, since codecs benefit from zeros only if there
-            are few distinct values. Otherwise `"float32"`.
+            searched, or sparsity without shared values, since codecs benefit from zeros
+            only if there are few distinct values. Otherwise `"float32"`.
         codec: codec of the files, as in `tfc.export_tflite`; None for ordinary files.
         criterion: criterion that ranks channels.
         round_to: the number of channels kept in a group is a multiple of this.
