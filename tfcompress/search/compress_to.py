@@ -101,9 +101,9 @@ def compress_to(
             - `"bits"`: bits per weight, 2 to 8;
             - `"clusters"`: shared values of a kernel, 1 to 255; not together with bits.
 
-            The engine `"ladder"` chooses for the whole model instead: `"equalization"`,
-            True or not, and `"rounding"`, `"nearest"`, `"bias_correction"`, `"gptq"` or
-            `"ada_round"`.
+            The engine `"ladder"` has dimensions for the whole model instead:
+            `"equalization"`, whether to equalize, and `"rounding"`, one of `"nearest"`,
+            `"bias_correction"`, `"gptq"` and `"ada_round"`.
         engine: a `tfc.search.engines` object or name.
         folder: folder for candidates and a journal. An interrupted search resumes there.
             None creates a temporary folder.
@@ -114,8 +114,8 @@ def compress_to(
             (`tfc.distillation.KL`).
         learning_rate: initial learning rate of the training; decays to zero along a cosine.
         precision: precision of the files. By default, `"int8"` if bits or methods are
-            searched, or sparsity without shared values, since codecs benefit from zeros only if there
-            are few distinct values. Otherwise `"float32"`.
+            searched, or sparsity without shared values, since codecs benefit from zeros
+            only if there are few distinct values. Otherwise `"float32"`.
         codec: codec of the files, as in `tfc.export_tflite`; None for ordinary files.
         criterion: criterion that ranks channels.
         round_to: the number of channels kept in a group is a multiple of this.
