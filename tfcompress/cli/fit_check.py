@@ -1,6 +1,6 @@
 """usage: tfcompress fit-check FILE [flags]
 
-Says which microcontrollers a .tflite file fits with TFLite Micro: FITS, TIGHT (above
+Shows which microcontrollers a .tflite file fits with TFLite Micro: FITS, TIGHT (above
 80 % of flash or RAM), TOO BIG or DOES NOT RUN (with the operations that TFLite Micro
 lacks). RAM is measured if the package tflite-micro is installed, otherwise estimated.
 

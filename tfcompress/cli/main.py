@@ -1,8 +1,8 @@
 """`tfcompress COMMAND`: the toolkit from the shell.
 
 Importing `tfcompress` imports TensorFlow. So this folder is installed as a package next to
-it, `tfcompress_cli`, and imports its own modules relatively: help and usage errors come at
-once, and a command imports what it needs when it runs.
+it, `tfcompress_cli`, and imports its own modules relatively: help and usage errors appear
+at once, and a command imports what it needs when it runs.
 """
 
 import functools

@@ -81,8 +81,8 @@ class Recipe:
     Each step is a name, or `{name: arguments}`:
 
     - `compress`: `rules` (pattern: transforms), `skip`
-    - `quantize_activations`: `ranges`, `momentum`; with `samples: true` the ranges are
-      measured on the first 2,048 inputs at once, not in training
+    - `quantize_activations`: `ranges`, `momentum`; with `samples: true`, the ranges are
+      measured on the first 2,048 inputs immediately instead of during training
     - `equalize`
     - `rewrite`: `rewrite`, the name of a `tfc.rewrites` plug-in
     - `factorize`: `rewrite`, `where`

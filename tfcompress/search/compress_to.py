@@ -101,9 +101,9 @@ def compress_to(
             - `"bits"`: bits per weight, 2 to 8;
             - `"clusters"`: shared values of a kernel, 1 to 255; not together with bits.
 
-            The engine `"ladder"` chooses for the whole model instead: `"equalization"`,
-            True or not, and `"rounding"`, `"nearest"`, `"bias_correction"`, `"gptq"` or
-            `"ada_round"`.
+            The engine `"ladder"` has dimensions for the whole model instead:
+            `"equalization"`, whether to equalize, and `"rounding"`, one of `"nearest"`,
+            `"bias_correction"`, `"gptq"` and `"ada_round"`.
         engine: a `tfc.search.engines` object or name.
         folder: folder for candidates and a journal. An interrupted search resumes there.
             None creates a temporary folder.

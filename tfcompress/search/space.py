@@ -46,12 +46,12 @@ DIMENSIONS = {
     "bits": Dimension(Integer(2, 8), 8, (6, 4, 3, 2), -1),
     # Shared values of a kernel, not counting zero.
     "clusters": Dimension(Integer(1, 255), None, (63, 31, 15, 7), -1),
-    # Whether the channels of consecutive layers are brought to the same range.
+    # Whether the channels of consecutive layers are scaled to the same range.
     "equalization": Dimension(Flag(), False, (True,), is_method=True),
-    # How kernels are rounded, with ranges of activations that clip; else by the converter.
+    # How kernels are rounded, with clipping ranges of activations; None: by the converter.
     "rounding": Dimension(OneOf(*ROUNDINGS), None, ROUNDINGS, is_method=True),
 }
-# The name of what is chosen for the whole model.
+# The name that choices for the whole model have.
 MODEL = "model"
 # Dimensions that change how much is computed; the others change what is stored.
 STRUCTURE = ("channels", "rank", "block")
@@ -116,10 +116,10 @@ def usual_dimensions(budget, engine):
 
 
 def check_engine(dimensions, engine):
-    """Raises if an engine does not choose in one of the dimensions.
+    """Raises if an engine does not support one of the dimensions.
 
     Raises:
-        ValueError: if it chooses methods and a dimension is of layers, or the reverse.
+        ValueError: if it chooses methods and a dimension is for layers, or vice versa.
     """
     for name in dimensions:
         if DIMENSIONS[name].is_method != engine.chooses_methods:
@@ -130,7 +130,7 @@ def check_engine(dimensions, engine):
             ]
             raise ValueError(
                 f"space: got {name!r}, which {type(engine).__name__} does not choose: "
-                f"expected some of {', '.join(known)}, or another engine."
+                f"expected one or more of {', '.join(known)}, or another engine."
             )
 
 

@@ -112,7 +112,7 @@ def _storage(member, layers, precision):
 
 
 def _methods(member, precision):
-    """How the whole model is quantized, where the ladder chooses it."""
+    """Quantization of the whole model, if it is chosen by the ladder."""
     if member.get("equalization", {}).get(MODEL):
         yield "equalize"
     rounding = member.get("rounding", {}).get(MODEL)

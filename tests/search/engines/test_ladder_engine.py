@@ -1,4 +1,4 @@
-"""The ladder as an engine: rungs in order, until one is good enough."""
+"""The ladder as an engine: rungs in order until one is good enough."""
 
 import keras
 import numpy as np

@@ -1,17 +1,17 @@
-"""Methods of post-training quantization, cheapest first."""
+"""Methods of post-training quantization, the cheapest first."""
 
 from tfcompress.core.nouns import SearchEngine
 from tfcompress.search.space import MODEL
 
 
 class Ladder(SearchEngine):
-    """Tries one method of quantization after the other until a file is accurate enough.
+    """Tries one quantization method after another until a file is accurate enough.
 
     The rungs are those of `tfc.quantize_ladder`, in order of cost: the converter alone;
-    ranges that clip, with the kernels rounded to the nearest level; the same after
-    equalization; and, on the better of these two, correction of biases, GPTQ and AdaRound.
-    `space` may name fewer. With a budget of `"accuracy_drop"`, the first rung that keeps
-    it is the result. Channels, bits and so on are not chosen.
+    clipping ranges, with kernels rounded to the nearest level; the same after equalization;
+    and, on the better of these two, bias correction, GPTQ and AdaRound. `space` may select
+    some of them. With a budget of `"accuracy_drop"`, the first rung within it is the
+    result. Channels, bits and other dimensions of layers are not chosen.
 
     Source: the order follows Nagel et al., "A White Paper on Neural Network
     Quantization" (2021), section 3.
