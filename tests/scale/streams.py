@@ -16,9 +16,9 @@ import tensorflow as tf
 
 import tfcompress as tfc
 
-# Of 4 MiB each; searches read 96 of them at once.
+# Of 1 MiB each; a search reads 96 of them at the same time.
 SHORT, LONG = 100, 400
-_SHAPE = 128, 128, 1
+_SHAPE = 64, 64, 1
 _BATCH_SIZE = 64
 
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 SCRIPT = pathlib.Path(__file__).parent / "streams.py"
-# Of the 1,200 MiB by which the long datasets are longer.
-MOST_GROWTH = 200
+# Of the 300 MiB by which the long datasets are longer.
+MOST_GROWTH = 100
 
 
 @pytest.fixture(scope="module")
