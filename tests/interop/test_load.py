@@ -305,7 +305,9 @@ def test_archive_that_claims_far_more_than_it_has(model, tmp_path, member):
     with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    with pytest.raises(ValueError, match=r"bomb\.keras.*claim to hold 31\d{7} bytes, which"):
+    with pytest.raises(
+        ValueError, match=r"bomb\.keras.*claim to hold 31\d{7} bytes, which"
+    ):
         tfc.load_model(tmp_path / "bomb.keras")
 
 
