@@ -2,6 +2,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 BUILDIFIER ?= buildifier
 FUZZ_SECONDS ?= 600
+NOTEBOOK_PROCESSES ?= 2
 FUZZERS := decode symbols delegate
 
 VENV := .venv
@@ -33,7 +34,7 @@ test-scale: $(INSTALLED) ## Train and search with several processes, some of whi
 	$(BIN)/python -m pytest -q -n0 tests/scale
 
 notebooks: $(INSTALLED) ## Execute the notebooks; nothing is written
-	ls notebooks/*.ipynb | xargs -n 1 -P 2 $(BIN)/python notebooks/execute.py
+	ls notebooks/*.ipynb | xargs -n 1 -P $(NOTEBOOK_PROCESSES) $(BIN)/python notebooks/execute.py
 
 notebooks-update: $(INSTALLED) ## Execute the notebooks and store their outputs
 	$(BIN)/python notebooks/execute.py --update
