@@ -31,14 +31,14 @@ def drifted(old, new):
     >>> drifted([row], [{**row, "value": 103}])
     ['a, size: 103 bytes, in the results 100']
     """
-    known = {(one["row"], one["measure"]): one["value"] for one in old}
+    names = {one["row"] for one in new}
+    before = [one for one in old if one["row"] in names]
     return [
         f"{one['row']}, {one['measure']}: {one['value']:.6g} {one['unit']}, in the results "
-        f"{before:.6g}"
-        for one in new
-        if (before := known[one["row"], one["measure"]]) is not None
-        and one["unit"] not in ("ms", "s")
-        and not _is_close(one["value"], before, one["unit"])
+        f"{known['value']:.6g}"
+        for known, one in zip(before, new, strict=True)
+        if one["unit"] not in ("ms", "s")
+        and not _is_close(one["value"], known["value"], one["unit"])
     ]
 
 

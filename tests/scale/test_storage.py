@@ -131,7 +131,7 @@ def test_a_server_that_goes_away(postgres, tmp_path):
     message = process.communicate(timeout=120)[1].splitlines()[-1]
     assert process.returncode == 1
     assert message.startswith(f"ConnectionError: Optuna(storage): '{postgres.url}'")
-    assert "start again when it is back" in message
+    assert "once it is back, start again" in message
     postgres.start()
     process = start(postgres.url, tmp_path)
     process.communicate(timeout=120)
