@@ -117,6 +117,16 @@ class TestProxy:
             trace * np.mean([0.1**2, 0]), rel=0.35
         )
 
+    def test_traces_are_those_of_the_unchanged_model(self, trained):
+        graph = ChannelGraph(plain_flat(trained, "search"))
+        x, y = data()
+        harms = []
+        for first in ("head", "second"):
+            proxy = Proxy(trained, graph, x, (x, y), data=[(x, y)])
+            proxy.harm({"sparsity": {first: 0.9}}, "hessian_trace")
+            harms.append(proxy.harm({"sparsity": {"head": 0.5}}, "hessian_trace"))
+        assert harms[0] == pytest.approx(harms[1], rel=1e-6)
+
     @pytest.mark.parametrize("sensitivity", ["score", "hessian_trace"])
     def test_other_sensitivities_find_files_too(self, trained, tmp_path, sensitivity):
         engine = {"knapsack": {"sensitivity": sensitivity}}

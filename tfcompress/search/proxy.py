@@ -211,19 +211,22 @@ class Proxy:
         return error_by_spread(outputs, self.exact)
 
     def _rise(self, member):
+        # Before anything is written: they are those of the unchanged model.
+        traces = self._traces
         before = {path: layer.kernel.numpy() for path, layer in self.layers.items()}
         with self._written(member, is_followed=False):
             return sum(
-                trace * float(np.mean(np.square(layer.kernel.numpy() - before[path])))
-                for (path, layer), trace in zip(
-                    self.layers.items(), self._traces, strict=True
-                )
+                traces[path]
+                * float(np.mean(np.square(layer.kernel.numpy() - before[path])))
+                for path, layer in self.layers.items()
             )
 
     @functools.cached_property
     def _traces(self):
+        """`{path: trace}`."""
         kernels = [layer.kernel for layer in self.layers.values()]
-        return hessian_traces(self._model, kernels, self._data, self.graph.flat)
+        found = hessian_traces(self._model, kernels, self._data, self.graph.flat)
+        return dict(zip(self.layers, found, strict=True))
 
     @contextlib.contextmanager
     def _written(self, member, is_followed=True):
