@@ -36,3 +36,14 @@ def test_batches_of_any_size_count_by_their_samples(models):
     no_labels = tfc.compare(models, x, latency=False)
     assert no_labels["keras"].accuracy is None
     assert no_labels["2 bits"].agreement == found["2 bits"].agreement
+
+
+def test_small_batches_do_not_change_what_outputs_are_for():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.layers[0].kernel.assign([[1.0]])
+    # Logits: the first one alone could be a probability below a half.
+    x = np.array([[0.3], [-2.0], [3.0], [-0.4]], "float32")
+    y = np.array([1, 0, 1, 0])
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(1)
+    for data in ((x, y), dataset):
+        assert tfc.compare({"a": model}, data, latency=False)["a"].accuracy == 1.0

@@ -151,8 +151,8 @@ def compare(
             labels, one-hot labels, zeros and ones, or values: this is determined by the
             loss with which the first model was compiled, or else by their shapes. For
             several outputs, `y` is a list or a dictionary.
-        batch_size: batch size for arrays. A dataset is read batch by batch, and at most
-            one batch is held in memory.
+        batch_size: number of samples per batch, whatever the batches of a dataset are. At
+            most one batch of a dataset is held in memory.
         num_threads: number of threads for latency.
         latency: whether to measure latency.
 
@@ -312,7 +312,8 @@ def _batches(data, batch_size):
     if data is None:
         return
     if isinstance(data, tf.data.Dataset):
-        for batch in data.as_numpy_iterator():
+        # A few samples would not show what outputs without a known loss are for.
+        for batch in data.rebatch(batch_size).as_numpy_iterator():
             yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
         return
     x, y = data if isinstance(data, (tuple, list)) else (data, None)
