@@ -157,6 +157,7 @@ def main(
         else:
             measures = rows[name](options)
         seconds = round(time.perf_counter() - start, 1)
+        _check_names(name, measures)
         results += [
             m.to_dict(name, seconds, options.seed, machine(), options.quick) | made
             for m in measures
@@ -168,6 +169,16 @@ def main(
         return
     title = f"{description.strip()} ({NO_RESULT})" if options.quick else description
     (show or _print_table)(title, results)
+
+
+def _check_names(row, measures):
+    """Raises if two figures of a row have one name: they are looked up by it."""
+    names = [
+        (m.measure,) if isinstance(m, Measure) else (m.method, m.seed) for m in measures
+    ]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"The row {row!r} has several figures called {twice}.")
 
 
 def _store(path, results):

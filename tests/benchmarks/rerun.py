@@ -31,14 +31,14 @@ def drifted(old, new):
     >>> drifted([row], [{**row, "value": 103}])
     ['a, size: 103 bytes, in the results 100']
     """
-    names = {one["row"] for one in new}
-    before = [one for one in old if one["row"] in names]
+    known = {(one["row"], one["measure"]): one["value"] for one in old}
     return [
-        f"{one['row']}, {one['measure']}: {one['value']:.6g} {one['unit']}, in the results "
-        f"{known['value']:.6g}"
-        for known, one in zip(before, new, strict=True)
+        f"{row}, {measure}: {one['value']:.6g} {one['unit']}, in the results "
+        f"{known[row, measure]:.6g}"
+        for one in new
+        for row, measure in [(one["row"], one["measure"])]
         if one["unit"] not in ("ms", "s")
-        and not _is_close(one["value"], known["value"], one["unit"])
+        and not _is_close(one["value"], known[row, measure], one["unit"])
     ]
 
 

@@ -164,3 +164,9 @@ def test_peer_packages_are_fetched_once(tmp_path, monkeypatch):
     monkeypatch.setattr(harness, "progress", built.append)
     assert harness.peer_packages("some", tmp_path / "cache") == home
     assert built == []
+
+
+def test_two_figures_of_one_name_are_refused(capsys):
+    twice = {"row": lambda _: [harness.Measure("size", 1), harness.Measure("size", 2)]}
+    with pytest.raises(ValueError, match="'row' has several figures called"):
+        run(capsys, twice)

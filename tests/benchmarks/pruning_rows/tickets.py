@@ -52,7 +52,7 @@ def iterative(lab, name, at_most, rounds=4):
         seed=lab.seed,
     )
     return lab.row(
-        "iterative magnitude, 12x",
+        f"iterative magnitude, {name}, 12x",
         ticket.model,
         note=f"{dense} epochs, {rounds} rounds of {more} (shortened); {_TRIES}",
         paper=at_most,
