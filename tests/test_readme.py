@@ -27,8 +27,8 @@ def test_the_example_prints_what_it_shows(tmp_path, monkeypatch, capsys):
         map(numbers, shown.splitlines()),
         strict=True,
     ):
-        assert size == pytest.approx(size_shown, rel=0.1)
-        assert right == pytest.approx(right_shown, abs=1.5)
+        assert size == pytest.approx(size_shown, rel=0.03)
+        assert right == pytest.approx(right_shown, abs=1.0)
 
 
 def test_it_is_short():
