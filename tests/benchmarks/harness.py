@@ -280,7 +280,7 @@ def progress(message):
 
 def machine():
     """Processor and number of cores."""
-    from tfcompress.measuring.benchmark import cpu_name
+    from tfcompress.runtime.host import cpu_name
 
     return f"{cpu_name()}, {os.cpu_count()} cores"
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tfcompress as tfc
+from tfcompress.runtime import host
 from tfcompress.search import latency
 from tfcompress.search.latency import LatencyTable
 from tfcompress.tflite.operations import operation_name
@@ -209,14 +210,14 @@ def test_threads_have_tables_of_their_own(runtime, tmp_path):
 
 def test_the_usual_place_names_the_machine(runtime, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(latency, "cpu_name", lambda: "Some CPU @ 2.0GHz/8")
+    monkeypatch.setattr(host, "cpu_name", lambda: "Some CPU @ 2.0GHz/8")
     one, two = LatencyTable(), LatencyTable(num_threads=2)
     one.predict(exported(network(), tmp_path / "m.tflite"))
     (found,) = (tmp_path / "tfcompress").iterdir()
     assert found == one.path
     assert found.name.startswith("latency_Some_CPU_2.0GHz_8_ai_edge_litert_")
     assert two.path.name == one.path.name.replace("_1.json", "_2.json")
-    monkeypatch.setattr(latency, "cpu_name", lambda: "Other")
+    monkeypatch.setattr(host, "cpu_name", lambda: "Other")
     assert len(LatencyTable()) == 0
 
 

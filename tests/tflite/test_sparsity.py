@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import keras
@@ -14,6 +15,14 @@ from tfcompress.tflite.operations import count_macs, count_parameters
 from tfcompress.tflite.read import read, write
 
 L = keras.layers
+COSTS = tfc.runtime.SparseCosts(
+    "a server with AVX-512", {2**18: 0.05, 2**20: 0.122}, {4: 1.25, 1: 1.0}, output=3.0
+)
+
+
+@pytest.fixture(autouse=True)
+def _costs(monkeypatch):
+    monkeypatch.setattr(tfc.runtime.SparseCosts, "of_host", lambda: COSTS)
 
 
 @pytest.fixture
@@ -139,6 +148,15 @@ def test_only_layers_that_get_faster_are_sparse(units, pattern, sparsity, block,
     assert stored(path) == ({(units, 512): (block, 8)} if block else {})
     assert (kernel.reason is None) == (block is not None)
     check_outputs(model, path)
+
+
+def test_costs_of_another_machine(path):
+    model = perceptron(512)
+    prune(model.layers[0], Block(4, 1), 0.9)
+    slow = dataclasses.replace(COSTS, blocks={4: 5.0, 1: 5.0})
+    (kernel,) = export_tflite(model, path, sparse=slow).sparsity
+    assert kernel.block is None
+    assert "dense kernel is faster" in kernel.reason
 
 
 def test_small_layers_stay_dense(path):

@@ -6,7 +6,15 @@ from tfcompress import native
 from tfcompress.core.behaviour import has_ranges
 from tfcompress.core.data import Samples
 from tfcompress.core.files import check_writable, write_atomically
-from tfcompress.core.kinds import BuiltModel, FilePath, Flag, Integer, OneOf, checked
+from tfcompress.core.kinds import (
+    BuiltModel,
+    FilePath,
+    Flag,
+    Instance,
+    Integer,
+    OneOf,
+    checked,
+)
 from tfcompress.core.macs import fixed_batch_size
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import connect_directly
@@ -22,6 +30,7 @@ from tfcompress.export.prepare import (
 from tfcompress.export.trace import named_specs
 from tfcompress.export.verify import ExportResult, describe_result, verify_outputs
 from tfcompress.export.weights import dense_kernels, grid_values
+from tfcompress.runtime.sparse_costs import SparseCosts
 from tfcompress.tflite.edit import name_ends, order_ends
 from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.exact_grids import store_exact_grids
@@ -44,7 +53,7 @@ def export_tflite(
     samples: Samples() = None,
     profile: OneOf(*PROFILES) = "custom",
     verify: Flag() = True,
-    sparse: OneOf(*SPARSE) = "auto",
+    sparse: OneOf(*SPARSE) | Instance(SparseCosts, "SparseCosts") = "auto",
     codec: OneOf(*CODECS, None) = None,
     batch_size: Integer(1, _MOST_SAMPLES) = None,
 ) -> ExportResult:
@@ -71,15 +80,11 @@ def export_tflite(
     Zeros make float32 files smaller and faster where LiteRT can skip them: in dense layers
     with a single row of inputs, stored as blocks of 4 consecutive inputs of a neuron
     (`patterns.Block(4, 1)`) or as single weights. A layer is stored and run this way if
-
-        c + 3 / inputs <= 0.045, 0.07 from 2^19 weights on, 0.11 from 2^20 weights on,
-
-    where c is 1.25 times the number of stored blocks, or the number of stored single
-    weights, divided by the number of weights in the kernel: about 90 % zeros in blocks for
-    256 x 256 weights; 70 % in blocks or 90 % anywhere for 1024 x 1024. The limits were
-    measured on one thread of an x86 server with AVX-512; more threads speed up only dense
-    kernels. Other precisions do not use zeros: LiteRT refuses such files, runs them slower
-    or computes wrong results.
+    that takes at most 0.9 of the time on this machine, by its `tfc.runtime.SparseCosts`,
+    which are measured when they are first needed and kept in the user's cache folder. On
+    servers with AVX-512, that means about 90 % zeros in blocks for 256 x 256 weights; 70 %
+    in blocks or 90 % anywhere for 1024 x 1024. Other precisions do not use zeros: LiteRT
+    refuses such files, runs them slower or computes wrong results.
 
     Args:
         model: a built Keras model with fixed input sizes, plain or compressed. Stateful
@@ -103,7 +108,8 @@ def export_tflite(
             each channel of each output by noise relative to its own spread. More noise
             than is usual for this precision is reported in `notes`; more than it explains
             is an error, and so are outputs that do not follow the inputs.
-        sparse: `"auto"`: as above. `"always"`: the other dense and convolution kernels
+        sparse: `"auto"`: as above; a `SparseCosts`: the same for the machine that these
+            belong to. `"always"`: the other dense and convolution kernels
             are also stored without their zeros if that is smaller (half of the weights
             as in `patterns.NOfM(2, 4)`: 0.75 of the bytes; 90 % zeros: 0.15) and made
             dense when the file is loaded, which takes 7 to 17 ms per million weights and
@@ -173,7 +179,9 @@ def export_tflite(
             "verify=False skips the check of the file)"
         )
     file, notes = convert(made, precision, samples, batch_size)
-    sparsity = store_sparse(file, plain, sparse, precision.without_sparse, codec)
+    sparsity = store_sparse(
+        file, plain, *_sparse_and_costs(sparse), precision.without_sparse, codec
+    )
     if codec:
         content, constants = encode_tflite(file, codec)
     else:
@@ -223,6 +231,13 @@ def convert(model, precision, samples=None, batch_size=1):
     connect_directly(file, model)
     name_ends(file)
     return file, notes
+
+
+def _sparse_and_costs(sparse):
+    """One of `SPARSE`, and a function that returns costs, which are measured if needed."""
+    if isinstance(sparse, SparseCosts):
+        return "auto", lambda: sparse
+    return sparse, SparseCosts.of_host
 
 
 def _batch_size(model, asked):

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import platform
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from tfcompress.core.kinds import (
 )
 from tfcompress.core.text import Table, as_text
 from tfcompress.runtime.delegate import loadable
+from tfcompress.runtime.host import cpu_name
 from tfcompress.runtime.interpreter import Interpreter
 
 _MEASURE = pathlib.Path(__file__).with_name("measure.py")
@@ -228,14 +228,3 @@ def _as_file(model, folder):
 
     export_tflite(model, path, verify=False)
     return path, model.name
-
-
-def cpu_name():
-    """The processor's name, as reported by the system."""
-    try:
-        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -14,7 +14,7 @@ import string
 import keras
 import tensorflow as tf
 
-from tfcompress.measuring.benchmark import cpu_name
+from tfcompress.runtime.host import cpu_name
 
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 

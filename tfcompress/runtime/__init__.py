@@ -3,5 +3,6 @@
 from tfcompress.runtime.cascade import Cascade
 from tfcompress.runtime.delegate import delegate_path
 from tfcompress.runtime.interpreter import Interpreter
+from tfcompress.runtime.sparse_costs import SparseCosts
 
-__all__ = ["Cascade", "Interpreter", "delegate_path"]
+__all__ = ["Cascade", "Interpreter", "SparseCosts", "delegate_path"]

@@ -20,3 +20,4 @@ class Cascade():
 from tfcompress.measuring.chips import Chip as Chip
 def delegate_path() -> pathlib.Path: ...
 from tfcompress import Interpreter as Interpreter
+from tfcompress.runtime.sparse_costs import SparseCosts as SparseCosts

@@ -1,11 +1,8 @@
 """Latency of `.tflite` files from a table of the times of operations."""
 
-import importlib.metadata
 import json
 import math
-import os
 import pathlib
-import re
 import statistics
 
 import numpy as np
@@ -13,8 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.core.files import check_writable, write_atomically
 from tfcompress.core.kinds import Content, FilePath, Integer, checked
-from tfcompress.measuring.benchmark import cpu_name
 from tfcompress.measuring.measure import set_examples, times_ms
+from tfcompress.runtime.host import cached_path, here
 from tfcompress.runtime.interpreter import loaded, read_model
 from tfcompress.tflite.decode import check_claims, decode
 from tfcompress.tflite.fused import fused_operations
@@ -78,11 +75,7 @@ class LatencyTable:
     @checked
     def __init__(self, path: FilePath("a table") = None, num_threads: Integer(1) = 1):
         self.num_threads = num_threads
-        self._made_on = {
-            "processor": cpu_name(),
-            "runtime": f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
-            "num_threads": num_threads,
-        }
+        self._made_on = here(num_threads)
         self.path = pathlib.Path(path or _usual_path(self._made_on))
         check_writable(self.path)
         self._times = self._stored()
@@ -163,27 +156,23 @@ class LatencyTable:
                 "JSON that LatencyTable writes. Delete it to measure the times again, "
                 "or pass another path."
             )
-        for what, here in self._made_on.items():
-            if found.get(what) != here:
+        for what, value in self._made_on.items():
+            if found.get(what) != value:
                 raise ValueError(
                     f"The times in {str(self.path)!r} were measured with {what} "
-                    f"{found.get(what)!r}: expected {here!r}. Pass another path, or none."
+                    f"{found.get(what)!r}: expected {value!r}. Pass another path, or none."
                 )
         return times
 
 
 def _usual_path(made_on):
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    folder = pathlib.Path(root) / "tfcompress"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        return cached_path("latency", made_on)
     except OSError as error:
         raise ValueError(
-            f"Cannot make the folder {str(folder)!r} for the latency table: "
+            f"Cannot make the folder {error.filename!r} for the latency table: "
             f"{error.strerror}. Pass a path: LatencyTable(path)."
         ) from error
-    name = re.sub("[^0-9A-Za-z.]+", "_", " ".join(map(str, made_on.values())))
-    return folder / f"latency_{name}.json"
 
 
 def _power(size_bytes):

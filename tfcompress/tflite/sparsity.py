@@ -23,22 +23,15 @@ from tfcompress.core.walk import weight_refs
 from tfcompress.tflite.edit import WEIGHT_INPUT, opcode_index, set_constant
 from tfcompress.tflite.encode import encoded_size
 from tfcompress.tflite.operations import OUTPUTS_FIRST, operation_name
+from tfcompress.tflite.read import write
 
 SPARSE = ("auto", "always", "never")
 # A denser kernel would gain too little to be mentioned.
 MAX_DENSITY = 0.5
 
-# Cost of a stored block of this many weights in LiteRT's sparse kernel, relative to a
-# stored single weight: about 1 ns on a server with AVX-512 and a cache of 2 MB.
-_BLOCK_COSTS = {4: 1.25, 1: 1.0}
+# Weights that can be stored together.
+BLOCKS = (4, 1)
 _SPARSE_VERSION = 8
-# Cost of a weight in XNNPACK's dense kernel, from this many weights on, in the same
-# units. Weights that do not fit into a cache cause waiting, so that zeros pay off sooner.
-# Set for one row of inputs and one thread, so that a sparse layer at the limit takes
-# about 0.9 of the dense one's time or less; not measured on ARM.
-_DENSE_COSTS = ((2**20, 0.11), (2**19, 0.07), (0, 0.045))
-# Cost of an output in the sparse kernel, in addition to its weights.
-_OUTPUT_COST = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +64,14 @@ class KernelSparsity:
     reason: str | None = None
 
 
-def store_sparse(file, model, sparse, obstacle=None, codec=None):
+def store_sparse(file, model, sparse, costs, obstacle=None, codec=None):
     """Stores kernels of a file sparse if that pays off.
 
     Args:
         file: the object form of a `.tflite` model, edited in place.
         model: the plain Keras model that it was converted from, for names.
         sparse: one of `SPARSE`; see `export_tflite`.
+        costs: a function that returns the `SparseCosts` of a processor.
         obstacle: why LiteRT runs no kernel of such a file sparse, or None.
         codec: how constants are encoded afterwards; kernels that take fewer bytes encoded
             are left unchanged.
@@ -91,7 +85,7 @@ def store_sparse(file, model, sparse, obstacle=None, codec=None):
         return _unused(model, 'sparse="never"')
     found = [(g, kernel) for g in file.subgraphs for kernel in _sparse_kernels(file, g)]
     names = _names_by_zeros(model) if found else {}
-    return tuple(_store(file, *place, names, sparse, codec) for place in found)
+    return tuple(_store(file, *place, names, sparse, costs, codec) for place in found)
 
 
 def sparsity_lines(kernels):
@@ -204,7 +198,7 @@ def _obstacle(graph, places, kinds):
     return None
 
 
-def _store(file, graph, kernel, names, sparse, codec):
+def _store(file, graph, kernel, names, sparse, costs, codec):
     """Stores a kernel in the form that pays off, and returns its `KernelSparsity`."""
     same_zeros = names[_zeros(kernel.values.reshape(len(kernel.values), -1))]
     state = KernelSparsity(
@@ -218,8 +212,8 @@ def _store(file, graph, kernel, names, sparse, codec):
         if size < min(form.size_bytes for form in candidates):
             reason = f"codec={codec!r} makes the file smaller"
             return dataclasses.replace(state, reason=reason)
-    fast = [form for form in candidates if form.cost <= _affordable(kernel.values)]
-    if fast and not kernel.obstacle:
+    fast = [] if kernel.obstacle else [f for f in candidates if f.pays_off(costs())]
+    if fast:
         form = min(fast, key=lambda form: form.size_bytes)
         _keep_only(file, kernel.tensor, form)
         for operation in kernel.users:
@@ -237,14 +231,8 @@ def _store(file, graph, kernel, names, sparse, codec):
     return dataclasses.replace(state, block=form.block, unpacked=True, reason=reason)
 
 
-def _affordable(values):
-    """The cost at which the sparse kernel is as fast as the dense one."""
-    cost = next(cost for size, cost in _DENSE_COSTS if values.size >= size)
-    return cost * values.size - _OUTPUT_COST * len(values)
-
-
 def _too_slow(values):
-    if values.shape[-1] % max(_BLOCK_COSTS):
+    if values.shape[-1] % max(BLOCKS):
         return "the dense kernel is faster, and blocks of 4 do not fit into its inputs"
     return "the dense kernel is faster at this size and density"
 
@@ -263,9 +251,9 @@ class _Form:
     segments: np.ndarray
     indices: np.ndarray
 
-    @property
-    def cost(self):
-        return _BLOCK_COSTS[self.block] * self.indices.size
+    def pays_off(self, costs):
+        rows = math.prod(self.shape[:-1])
+        return costs.pays_off(rows, self.shape[-1], self.block, self.indices.size)
 
     @property
     def size_bytes(self):
@@ -277,7 +265,7 @@ class _Form:
 
 def _smaller_forms(values):
     """The forms of a kernel that take fewer bytes than the dense one."""
-    sizes = [size for size in _BLOCK_COSTS if values.shape[-1] % size == 0]
+    sizes = [size for size in BLOCKS if values.shape[-1] % size == 0]
     forms = [_form(values, size) for size in sizes]
     return [form for form in forms if form.size_bytes < values.nbytes]
 
@@ -349,6 +337,36 @@ def _sparse_opcode(file, operation):
     code = copy.copy(file.operatorCodes[operation.opcodeIndex])
     code.version = _SPARSE_VERSION
     return opcode_index(file, code)
+
+
+def one_layer(kernel, block=None):
+    """A file with one dense layer.
+
+    Args:
+        kernel: its weights in float32, `(outputs, inputs)`.
+        block: how many consecutive inputs are stored together; None for a dense kernel.
+    """
+    file, graph = schema.ModelT(), schema.SubGraphT()
+    file.version, file.subgraphs = 3, [graph]
+    file.buffers = [schema.BufferT(), schema.BufferT()]
+    outputs, inputs = kernel.shape
+    x, weights, y = graph.tensors = [schema.TensorT() for _ in range(3)]
+    for tensor, shape in (x, (1, inputs)), (weights, kernel.shape), (y, (1, outputs)):
+        tensor.shape = np.array(shape, np.int32)
+    weights.buffer = 1
+    set_constant(file, weights, kernel)
+    code, layer = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = schema.BuiltinOperator.FULLY_CONNECTED
+    code.deprecatedBuiltinCode = code.builtinCode
+    code.version = _SPARSE_VERSION if block else 1
+    layer.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
+    layer.builtinOptions = schema.FullyConnectedOptionsT()
+    layer.inputs, layer.outputs = np.array([0, 1, -1], np.int32), [2]
+    file.operatorCodes, graph.operators = [code], [layer]
+    graph.inputs, graph.outputs = [0], [2]
+    if block:
+        _keep_only(file, weights, _form(kernel, block))
+    return write(file)
 
 
 def _unpack_when_loaded(file, graph, kernel):
