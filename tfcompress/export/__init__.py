@@ -1,6 +1,7 @@
 """From Keras models to `.tflite` files."""
 
 from tfcompress.export.convert import export_tflite
+from tfcompress.export.generation import export_generation
 from tfcompress.export.precisions import PRECISIONS
 from tfcompress.export.verify import ExportResult, VerificationError
 from tfcompress.tflite.encode import CODECS, EncodedConstant
@@ -14,5 +15,6 @@ __all__ = [
     "ExportResult",
     "KernelSparsity",
     "VerificationError",
+    "export_generation",
     "export_tflite",
 ]

@@ -207,6 +207,23 @@ def verify_outputs(
     return _measured(result, expected, actual, noises)
 
 
+def compared(result, expected, actual):
+    """The result of a float file with the errors of outputs.
+
+    Args:
+        result: an `ExportResult` without errors.
+        expected: `{output: array}`, those of the Keras model.
+        actual: `{output: array}`, those of the file.
+
+    Raises:
+        VerificationError: if they differ by more than the precision explains.
+    """
+    tolerance = precision_of(result.precision).tolerance
+    return _measured(
+        result, expected, actual, _checked(result, expected, actual, tolerance)
+    )
+
+
 def _check_survival(result, content):
     """Raises for files that would end Python, as some 16-bit kernels do."""
     if precision_of(result.precision).activation_bits != 16:

@@ -11,12 +11,11 @@ _NUM_IMAGES = 6144
 _BETTER = 0.5
 ENGINES = {
     "half_macs": {"knapsack": "knapsack"},
-    "half_macs_optuna": {
-        "NSGA-II": {"optuna": {"sampler": "nsga2"}},
-        "TPE": {"optuna": {"sampler": "tpe"}},
-    },
-    "half_macs_agents": {"AMC": "amc", "filter agent": "filter_agent"},
-    "half_macs_joint": {"APQ": "apq", "TAS": "tas"},
+    "half_macs_optuna": {"NSGA-II": {"optuna": {"sampler": "nsga2", "trials": 100}}},
+    "half_macs_amc": {"AMC": "amc"},
+    "half_macs_filter_agent": {"filter agent": {"filter_agent": {"passes": 1}}},
+    "half_macs_apq": {"APQ": "apq"},
+    "half_macs_tas": {"TAS": "tas"},
 }
 
 
