@@ -30,6 +30,7 @@ from tfcompress.tflite.loops import carry_integers
 from tfcompress.tflite.operations import float_ends
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.reversals import rescale_reversals
+from tfcompress.tflite.slim import NAMES, slim
 from tfcompress.tflite.sparsity import SPARSE, store_sparse
 
 # Samples per batch.
@@ -47,6 +48,7 @@ def export_tflite(
     sparse: OneOf(*SPARSE) = "auto",
     codec: OneOf(*CODECS, None) = None,
     batch_size: Integer(1, _MOST_SAMPLES) = None,
+    names: OneOf(*NAMES, None) = None,
 ) -> ExportResult:
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
@@ -118,12 +120,17 @@ def export_tflite(
             numeral systems, with fixed tables or, for up to 4 million decisions in a
             file, learned contexts; `"auto"`: the smallest of all for each constant.
             Constants that would not become smaller are left unchanged, and constants read
-            by several operations are decoded once. Names of inner tensors are dropped.
-            `tfc.Interpreter` reads such files, `tfc.decode_tflite` makes ordinary ones.
+            by several operations are decoded once. `tfc.Interpreter` reads such files, `tfc.decode_tflite` makes ordinary ones.
             TFLite Micro, unless it gets separate memory for decoding, reads `"lut"` with
             up to 128 different values, `"huffman"` of int8 files, and `"prune"`.
         batch_size: number of samples that the file takes at a time; None for the model's
             fixed batch size (`keras.Input(batch_shape=...)`), or else 1.
+        names: what inner tensors are called, which viewers and debuggers show and no
+            runtime needs; inputs and outputs are called as in the model. `"short"`: as the
+            layer that they belong to; `"drop"`: they have no names; `"keep"`: as the
+            converter calls them, after all operations that a tensor went through, which
+            takes a quarter of a file of 50 kB. None for `"short"`, and for `"drop"` with a
+            `codec`, which is for the smallest file.
 
     Returns:
         An `ExportResult`: `noise` tells how well the file agrees with the model, `notes`
@@ -174,6 +181,7 @@ def export_tflite(
         )
     file, notes = convert(made, precision, samples, batch_size)
     sparsity = store_sparse(file, plain, sparse, precision.without_sparse, codec)
+    slim(file, names or ("drop" if codec else "short"))
     if codec:
         content, constants = encode_tflite(file, codec)
     else:

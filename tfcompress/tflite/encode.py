@@ -12,7 +12,6 @@ from tfcompress.tflite.decode import TYPES, decode_tflite, tensor_of
 from tfcompress.tflite.edit import opcode_index
 from tfcompress.tflite.operations import is_own, operation_name
 from tfcompress.tflite.read import custom_operations, read, write
-from tfcompress.tflite.slim import drop_names, drop_notes
 
 _METHODS = {
     "lut": encoders.lut,
@@ -67,9 +66,7 @@ def encode_tflite(file, codec="auto"):
     Raises:
         RuntimeError: if the file does not decode to what was encoded.
     """
-    drop_notes(file)
     constants = _constants(file)
-    drop_names(file)
     plain = write(file)
     is_encoded = DECODE in custom_operations(plain)
     decoded = decode_tflite(plain) if is_encoded else plain
