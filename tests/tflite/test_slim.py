@@ -4,7 +4,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from tests.tflite import files
-from tfcompress.tflite.read import read, write
+from tfcompress.tflite.read import write
 from tfcompress.tflite.slim import slim
 
 

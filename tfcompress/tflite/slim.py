@@ -43,7 +43,7 @@ def drop_notes(file):
 
 
 def share_buffers(file):
-    """Lets equal constants share a buffer, and everything without one the first empty one."""
+    """Lets equal constants share a buffer, and tensors without one the first, empty one."""
     known, places = {}, {}
     for place, buffer in enumerate(file.buffers):
         places[place] = known.setdefault(_content(buffer), place)
@@ -76,7 +76,8 @@ def drop_empty(file):
 def _is_quantized(tensor):
     found = tensor.quantization
     return any(
-        values is not None for values in (found.scale, found.min, found.max, found.details)
+        values is not None
+        for values in (found.scale, found.min, found.max, found.details)
     )
 
 
@@ -97,7 +98,9 @@ def shorten_names(file):
                     layers[place] = layers[operation.outputs[0]]
         for place, tensor in enumerate(graph.tensors):
             if place not in shown:
-                tensor.name = numbered(layers[place] or tensor.name or b"", taken) or None
+                tensor.name = (
+                    numbered(layers[place] or tensor.name or b"", taken) or None
+                )
 
 
 def _layer(name):
