@@ -49,9 +49,9 @@ two cores.
 
 Written by `make results` from `small_files.json`, which `tests/benchmarks/small_files.py`
 prints: what int8 files of small networks hold next to their constants, as the converter
-arranges it and as `tfc.export_tflite` writes it, and how many outputs differ between the two
-in each runtime. Weights are random, and no bias is zero. Times are medians of turns in one
-process, one thread, while much other work ran on the same two cores.
+arranges it and as `tfc.export_tflite` writes it, and how many outputs differ between the
+two in each runtime. Weights are random, and no bias is zero. Times are medians of turns in
+one process, one thread, while much other work ran on the same two cores.
 """,
 }
 
