@@ -45,6 +45,14 @@ Written by `make results` from `search_table.json`, which
 trained ResNet-20 has seen; accuracies are those on the test set. Other work ran on the same
 two cores.
 """,
+    "small_files": """# Small files
+
+Written by `make results` from `small_files.json`, which `tests/benchmarks/small_files.py`
+prints: what int8 files of small networks hold next to their constants, as the converter
+arranges it and as `tfc.export_tflite` writes it, and how many outputs differ between the
+two in each runtime. Weights are random, and no bias is zero. Times are medians of turns in
+one process, one thread, while much other work ran on the same two cores.
+""",
 }
 
 

@@ -106,6 +106,7 @@ def test_choices_are_those_of_the_package():
     assert convert.PROFILES == PROFILES
     assert convert.SPARSE == tfc.export.SPARSE
     assert convert.CODECS == tfc.export.CODECS
+    assert convert.NAMES == tfc.export.NAMES
     assert benchmark.BACKENDS == app_runner.BACKENDS
 
 

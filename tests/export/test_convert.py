@@ -3,9 +3,11 @@ import os
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.core.nibbles import unpack_nibbles
 from tfcompress.export import VerificationError, convert, export_tflite
 from tfcompress.export.precisions import precision_of
 from tfcompress.tflite.describe import describe
@@ -218,7 +220,7 @@ def test_int8_holds_a_fine_learned_grid(per_channel, path):
 @pytest.mark.parametrize("transform", [LearnedStep(4), Ternary()], ids=repr)
 def test_int4_holds_exactly_what_was_trained(transform, path):
     model, x = trained([transform])
-    export_tflite(model, path, "int4", samples=x)
+    export_tflite(model, path, "int4", samples=x, profile="builtin")
     assert_holds(path, model)
     kinds = describe(path).weight_bytes
     assert kinds["INT4"] == (27 * 8 + 8 * 16 + 16 * 5) / 2
@@ -239,13 +241,82 @@ def test_int4_file_holds_the_trained_grid_in_half_the_bytes(tmp_path):
     model, x = trained([Uniform(4)])
     outputs = []
     for precision in ("int8", "int4"):
-        export_tflite(model, tmp_path / f"{precision}.tflite", precision, samples=x)
-        with tfc.Interpreter(tmp_path / f"{precision}.tflite") as interpreter:
+        path = tmp_path / f"{precision}.tflite"
+        export_tflite(model, path, precision, samples=x, profile="builtin")
+        with tfc.Interpreter(path) as interpreter:
             outputs.append(interpreter.run(x))
     # Their kernels round differently, by one or two steps of the output.
     np.testing.assert_allclose(*outputs, atol=0.005)
     kinds = describe(tmp_path / "int4.tflite").weight_bytes
     assert kinds["INT4"] == (27 * 8 + 8 * 16 + 16 * 5) / 2
+
+
+def test_4_bit_convolutions_are_decoded_when_the_file_is_loaded(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 4)), L.Conv2D(32, 3), L.Flatten(), L.Dense(4)]
+    )
+    x = models.inputs(model, 16)
+    results, files = {}, {}
+    for profile in ("builtin", "custom"):
+        path = tmp_path / f"{profile}.tflite"
+        results[profile] = export_tflite(model, path, "int4", x, profile)
+        files[profile] = read(tfc.decode_tflite(path.read_bytes()))
+    # A table of 16 values and how it is to be read; 1152 weights less 576 bytes.
+    (constant,) = results["custom"].constants
+    assert (constant.plain_bytes, constant.encoding) == (1152, "lut")
+    assert 576 < constant.encoded_bytes <= 576 + 16 + 16
+    assert "become int8 when the file is loaded" in results["custom"].notes[0]
+    assert results["builtin"].notes == results["builtin"].constants == ()
+    # The dense kernel stays as it is.
+    kinds = describe(tmp_path / "custom.tflite").weight_bytes
+    assert kinds["INT4"] == 6 * 6 * 32 * 4 / 2
+    assert "INT8" not in kinds
+    _assert_same_codes(files["builtin"], files["custom"])
+
+
+def _assert_same_codes(four, eight):
+    """An INT4 kernel with the codes and scales of an INT8 one, and nothing else."""
+    kinds = []
+    for a, b in zip(four.subgraphs[0].tensors, eight.subgraphs[0].tensors, strict=True):
+        codes, expected = _constant(four, a), _constant(eight, b)
+        if a.type != b.type:
+            kinds.append((a.type, b.type))
+            codes = unpack_nibbles(codes, len(expected)).tobytes()
+        assert codes == expected
+        if a.quantization:
+            np.testing.assert_array_equal(a.quantization.scale, b.quantization.scale)
+    assert kinds == [(schema.TensorType.INT4, schema.TensorType.INT8)]
+
+
+def _constant(file, tensor):
+    data = file.buffers[tensor.buffer].data
+    return b"" if data is None else bytes(data)
+
+
+def test_small_4_bit_convolutions_become_int8(path):
+    model = keras.Sequential([keras.Input((8, 8, 2)), L.Conv2D(4, 3)])
+    result = export_tflite(model, path, "int4", samples=models.inputs(model, 16))
+    assert [constant.reason for constant in result.constants] == [
+        "it would not be smaller"
+    ]
+    assert result.notes == ()
+    assert describe(path).weight_bytes["INT8"] == 72
+
+
+@pytest.mark.parametrize("names", ["keep", "short", "drop", None])
+def test_names_of_inner_tensors(names, path):
+    model = keras.Sequential([keras.Input((8,), name="x"), L.Dense(4), L.Dense(2)])
+    export_tflite(model, path, names=names)
+    graph = read(path.read_bytes()).subgraphs[0]
+    ends = {*map(int, graph.inputs), *map(int, graph.outputs)}
+    inner = {t.name for i, t in enumerate(graph.tensors) if i not in ends}
+    if names == "drop":
+        assert inner == {None}
+    elif names == "keep":
+        assert any(b"/MatMul" in name for name in inner)
+    else:
+        assert all(name.startswith(b"dense") for name in inner)
+        assert not any(b"/" in name for name in inner)
 
 
 @pytest.mark.parametrize(
@@ -487,7 +558,7 @@ def test_recurrent_layers_are_calibrated(tmp_path):
 def test_int4_says_which_kernels_stay_at_8_bits(layer, shape, operation, path):
     model = keras.Sequential([keras.Input(shape), layer])
     x = models.inputs(model, 16)
-    result = tfc.export_tflite(model, path, "int4", samples=x)
+    result = tfc.export_tflite(model, path, "int4", samples=x, profile="builtin")
     whole = tfc.export_tflite(model, path, "int8", samples=x)
     if operation is None:
         assert result.notes == ()

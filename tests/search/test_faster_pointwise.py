@@ -16,7 +16,8 @@ def test_each_shape_is_timed_once_and_the_faster_form_kept(monkeypatch, capsys):
     model = keras.Model(x, L.Conv2D(4, 3, name="d")(y))
     timed = []
 
-    def milliseconds(alone, precision):
+    def milliseconds(alone, precision, profile):
+        assert (precision, profile) == ("int4", "builtin")
         timed.append(type(alone.layers[-1]).__name__)
         # The dense form is faster for the first shape only.
         return [2.0, 1.0, 1.0, 2.0][len(timed) - 1]

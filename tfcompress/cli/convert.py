@@ -18,6 +18,7 @@ PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
 PROFILES = ("custom", "builtin")
 SPARSE = ("auto", "always", "never")
 CODECS = ("auto", "lut", "huffman", "prune", "rans")
+NAMES = ("keep", "short", "drop")
 
 
 def define(values):
@@ -59,6 +60,14 @@ def define(values):
         "Samples per batch; by default the model's batch size, or 1.",
         flag_values=values,
     )
+    flags.DEFINE_enum(
+        "names",
+        None,
+        NAMES,
+        "Names of inner tensors: the converter's, those of layers (short, the default), or "
+        "none (the default with a codec).",
+        values,
+    )
     flags.DEFINE_bool("verify", True, "Compare the file with the model.", values)
 
 
@@ -77,6 +86,7 @@ def main(values, model_path, output):
         values.sparse,
         values.codec,
         values.batch_size,
+        values.names,
     )
 
 

@@ -98,8 +98,7 @@ def export_widths(
         file = merge({_signature(w): read(f.read_bytes()) for w, f in files.items()})
     notes = share_slices(file, _signature(slimmable.widths[-1]))
     set_metadata(file, WIDTHS, {_signature(width): width for width in models})
-    # Last, since it shares constants as objects.
-    slim(file)
+    slim(file, options.get("names") or "drop")
     content = write(file)
     if options.get("verify", True):
         _check(results, models, content, samples)

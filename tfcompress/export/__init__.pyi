@@ -15,6 +15,7 @@ from tfcompress.tflite.encode import EncodedConstant as EncodedConstant
 from tfcompress import export_tflite as export_tflite
 from tfcompress.export.verify import ExportResult as ExportResult
 from tfcompress.tflite.sparsity import KernelSparsity as KernelSparsity
+NAMES: tuple[Any, ...]
 PRECISIONS: tuple[Any, ...]
 SPARSE: tuple[Any, ...]
 class VerificationError(ValueError):

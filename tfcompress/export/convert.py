@@ -34,11 +34,12 @@ from tfcompress.runtime.sparse_costs import SparseCosts
 from tfcompress.tflite.edit import name_ends, order_ends
 from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.exact_grids import store_exact_grids
-from tfcompress.tflite.int4 import pack_int4
+from tfcompress.tflite.int4 import decoded_note, pack_int4, unpack_convolutions
 from tfcompress.tflite.loops import carry_integers
 from tfcompress.tflite.operations import float_ends
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.reversals import rescale_reversals
+from tfcompress.tflite.slim import NAMES, slim
 from tfcompress.tflite.sparsity import SPARSE, store_sparse
 
 # Samples per batch.
@@ -56,6 +57,7 @@ def export_tflite(
     sparse: OneOf(*SPARSE) | Instance(SparseCosts, "SparseCosts") = "auto",
     codec: OneOf(*CODECS, None) = None,
     batch_size: Integer(1, _MOST_SAMPLES) = None,
+    names: OneOf(*NAMES, None) = None,
 ) -> ExportResult:
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
@@ -97,13 +99,16 @@ def export_tflite(
             `"int16x8"`: int16 activations, int8 weights; `"int4"`: like int8, with
             4-bit kernels in dense layers and in ordinary convolutions in one or two
             dimensions (depthwise, separable and transposed ones stay at 8 bits, and so do
-            kernels on a grid with more bits; the result lists them).
+            kernels on a grid with more bits; the result lists them). LiteRT would unpack
+            kernels of convolutions on every call. With `profile="custom"` they are written
+            as with `codec="lut"` instead, with at most 4 bits per weight, and become int8
+            once, when the file is loaded: same weights, the speed of int8.
         samples: typical inputs: an array, `{input name: array}` or a dataset of batches.
             Required for integer precisions of a model without trained ranges; also used
             for the check, which otherwise draws random inputs.
         profile: `"custom"` allows custom operations; `"builtin"` does not, for NPUs and
             for runtimes without our delegate: binary kernels are then int8 in integer
-            files.
+            files, and convolutions of int4 files have int4 kernels.
         verify: whether to run the file and compare it with `model` on up to 64 samples,
             each channel of each output by noise relative to its own spread. More noise
             than is usual for this precision is reported in `notes`; more than it explains
@@ -124,18 +129,24 @@ def export_tflite(
             numeral systems, with fixed tables or, for up to 4 million decisions in a
             file, learned contexts; `"auto"`: the smallest of all for each constant.
             Constants that would not become smaller are left unchanged, and constants read
-            by several operations are decoded once. Names of inner tensors are dropped.
-            `tfc.Interpreter` reads such files, `tfc.decode_tflite` makes ordinary ones.
-            TFLite Micro, unless it gets separate memory for decoding, reads `"lut"` with
-            up to 128 different values, `"huffman"` of int8 files, and `"prune"`.
+            by several operations are decoded once. `tfc.Interpreter` reads such files,
+            `tfc.decode_tflite` makes ordinary ones. TFLite Micro, unless it gets separate
+            memory for decoding, reads `"lut"` with up to 128 different values,
+            `"huffman"` of int8 files, and `"prune"`.
         batch_size: number of samples that the file takes at a time; None for the model's
             fixed batch size (`keras.Input(batch_shape=...)`), or else 1.
+        names: what inner tensors are called, which viewers and debuggers show and no
+            runtime needs; inputs and outputs are called as in the model. `"short"`: as the
+            layer that they belong to; `"drop"`: they have no names; `"keep"`: as the
+            converter calls them, after all operations that a tensor went through, which
+            takes a quarter of a file of 50 kB. None for `"short"`, and for `"drop"` with a
+            `codec`, which is for the smallest file.
 
     Returns:
         An `ExportResult`: `noise` tells how well the file agrees with the model, `notes`
         what to know before using it, `sparsity` what became of kernels with many zeros,
-        `constants` what became of constants with a `codec`, and `binary` which layers
-        became binary operations, and why others did not.
+        `constants` what became of constants that were to be encoded, and `binary` which
+        layers became binary operations, and why others did not.
 
     Raises:
         TypeError: if `model` is not a Keras 3 model.
@@ -182,8 +193,13 @@ def export_tflite(
     sparsity = store_sparse(
         file, plain, *_sparse_and_costs(sparse), precision.without_sparse, codec
     )
+    kernels = unpack_convolutions(file) if profile == "custom" else []
+    slim(file, names or ("drop" if codec else "short"))
     if codec:
         content, constants = encode_tflite(file, codec)
+    elif kernels:
+        content, constants = encode_tflite(file, "lut", kernels)
+        notes = (*notes, *decoded_note(constants))
     else:
         content, constants = write(file), ()
     result = describe_result(

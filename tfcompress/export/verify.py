@@ -46,7 +46,7 @@ class ExportResult:
         sparsity: a `KernelSparsity` for each kernel with at least half zeros: whether it
             runs sparse, and why not.
         constants: an `EncodedConstant` for each constant of at least 64 bytes, if a
-            codec was requested.
+            codec was requested; without one, for 4-bit kernels of convolutions.
         binary: a `BinaryLayer` for each layer whose kernel has two or three values:
             which operation it became, or why it stayed ordinary.
         max_error: largest absolute difference of an output; None without verification.

@@ -13,7 +13,8 @@ class PointwiseAsDense(LayerRewrite):
     `y_p = f(x_p W + b)` at every pixel `p`; strides become a max pooling of one pixel
     that drops the others, named `<name>_stride`. In TFLite, the layer is a
     FULLY_CONNECTED operation, whose int4 kernels stay packed while it runs; those of a
-    convolution are unpacked on every run. `tfc.post_training.faster_pointwise` measures
+    convolution are unpacked on every run, or, with `profile="custom"`, to int8 when the
+    file is loaded. `tfc.post_training.faster_pointwise` measures
     where this is faster.
 
     Example:

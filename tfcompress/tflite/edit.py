@@ -69,16 +69,16 @@ def name_ends(file):
             names.setdefault(int(entry.tensorIndex), entry.name)
         given = set()
         for place, name in names.items():
-            tensors[place].name = _numbered(name, given)
+            tensors[place].name = numbered(name, given)
             given.add(tensors[place].name)
         for place, tensor in enumerate(tensors):
             if place not in names and tensor.name in given:
-                tensor.name = _numbered(
+                tensor.name = numbered(
                     tensor.name, {*given, *(t.name for t in tensors)}
                 )
 
 
-def _numbered(name, taken):
+def numbered(name, taken):
     """The name, or `name_2`, `name_3` ... where that is taken."""
     numbered = (name + b"_%d" % number for number in itertools.count(2))
     return next(n for n in itertools.chain([name], numbered) if n not in taken)

@@ -12,7 +12,6 @@ from tfcompress.tflite.decode import TYPES, decode_tflite, tensor_of
 from tfcompress.tflite.edit import opcode_index
 from tfcompress.tflite.operations import is_own, operation_name
 from tfcompress.tflite.read import custom_operations, read, write
-from tfcompress.tflite.slim import drop_names, drop_notes
 
 _METHODS = {
     "lut": encoders.lut,
@@ -51,7 +50,7 @@ class EncodedConstant:
     reason: str = ""
 
 
-def encode_tflite(file, codec="auto"):
+def encode_tflite(file, codec="auto", tensors=None):
     """Encodes the constants of a `.tflite` model, see `export_tflite`.
 
     This is the last pass: it writes the file and checks that it decodes to the original.
@@ -59,6 +58,7 @@ def encode_tflite(file, codec="auto"):
     Args:
         file: the object form of a model, edited in place.
         codec: one of `CODECS`.
+        tensors: those whose constants are encoded; None for all.
 
     Returns:
         `(content, constants)`: bytes, and an `EncodedConstant` for each constant of at
@@ -67,9 +67,10 @@ def encode_tflite(file, codec="auto"):
     Raises:
         RuntimeError: if the file does not decode to what was encoded.
     """
-    drop_notes(file)
     constants = _constants(file)
-    drop_names(file)
+    if tensors is not None:
+        buffers = {tensor.buffer for tensor in tensors}
+        constants = [c for c in constants if c.buffer in buffers]
     plain = write(file)
     is_encoded = DECODE in custom_operations(plain)
     decoded = decode_tflite(plain) if is_encoded else plain

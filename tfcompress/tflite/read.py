@@ -2,10 +2,10 @@
 
 import contextlib
 
-import flatbuffers
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
+
+from tfcompress.tflite.packing import Packer
 
 _MARK = b"TFL3"
 _CONTRADICTIONS = (
@@ -53,7 +53,7 @@ def naming_contradictions():
 
 
 def write(file, consume=False):
-    """The bytes of a model in object form.
+    """The bytes of a model in object form; equal parts are written once.
 
     Args:
         file: the model.
@@ -62,35 +62,11 @@ def write(file, consume=False):
     """
     data = (buffer.data for buffer in file.buffers)
     size = sum(len(part) for part in data if part is not None)
-    # A builder doubles its buffer, with a copy, whenever it is too small.
-    builder = _Builder(size + _SPARE_BYTES)
+    builder = Packer(size + _SPARE_BYTES)
     builder.Finish(file.Pack(builder), file_identifier=_MARK)
     if consume:
         file.buffers = None
     return bytes(memoryview(builder.Bytes)[builder.Head() :])
-
-
-class _Builder(flatbuffers.Builder):
-    """Writes bytes without intermediate copies, which would take three times the memory.
-
-    An array used several times in a model is written once.
-    """
-
-    def __init__(self, size):
-        super().__init__(size)
-        self._written = {}
-
-    def CreateNumpyVector(self, x):
-        if x.dtype != np.uint8:
-            if id(x) not in self._written:
-                # With the array, so that no other array gets the same id.
-                self._written[id(x)] = super().CreateNumpyVector(x), x
-            return self._written[id(x)][0]
-        self.StartVector(1, x.size, 1)
-        self.head -= x.size
-        memoryview(self.Bytes)[self.head : self.head + x.size] = np.ascontiguousarray(x)
-        self.vectorNumElems = x.size
-        return self.EndVector()
 
 
 def custom_operations(content):

@@ -66,7 +66,8 @@ def test_int4_files_hold_bits_by_layer(ranged, tmp_path):
     rounded = tfc.quantize_weights(model, bits, x)
     _, levels = integer_grid(rounded.get_layer("head").kernel)
     np.testing.assert_array_equal(levels, 1)
-    tfc.export_tflite(rounded, tmp_path / "m.tflite", "int4", samples=x)
+    path = tmp_path / "m.tflite"
+    tfc.export_tflite(rounded, path, "int4", samples=x, profile="builtin")
     kinds = describe(tmp_path / "m.tflite").weight_bytes
     assert kinds["INT4"] == (8 * 16 + 16 * 5) / 2
     assert kinds["INT8"] == 27 * 8 + 9 * 8
