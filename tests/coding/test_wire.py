@@ -338,7 +338,7 @@ def test_what_cannot_be_decoded():
 
     check("unknown encoding", start=b"\3")
     check("unknown encoding", start=b"\x80\1\0\0\1\3")
-    check("unknown encoding", start=b"\x80\1\0\0\1\0\4")
+    check("unknown encoding", start=b"\x80\1\0\0\1\0\5")
     check("unknown encoding", start=b"\1\2")
     check("corrupt data", ancillary=b"")
     check("corrupt data", content=b"")

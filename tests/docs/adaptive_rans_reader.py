@@ -67,9 +67,14 @@ class Table:
             return
         self.new, self.d = 0, min(63, 2 * self.d + 1)
         size = len(self.counts)
-        before = frequencies(self.prior.firsts) if self.prior else [32768 // size] * size
+        before = (
+            frequencies(self.prior.firsts) if self.prior else [32768 // size] * size
+        )
         self.firsts = firsts_of(
-            [self.trust * f + 32768 * a for f, a in zip(before, self.counts, strict=True)]
+            [
+                self.trust * f + 32768 * a
+                for f, a in zip(before, self.counts, strict=True)
+            ]
         )
 
 

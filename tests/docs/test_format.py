@@ -90,7 +90,10 @@ def _symbols(rows, columns, spread=3):
         (tfc.coding.Huffman(), format_reader.huffman_codes),
         (tfc.coding.Rans(), format_reader.rans),
         (tfc.coding.AdaptiveRans(zero=20), adaptive_rans_reader.adaptive_rans),
-        (tfc.coding.AdaptiveRans(zero=20, period=2), adaptive_rans_reader.adaptive_rans),
+        (
+            tfc.coding.AdaptiveRans(zero=20, period=2),
+            adaptive_rans_reader.adaptive_rans,
+        ),
         (tfc.coding.AdaptiveRans(zero=0, period=5), adaptive_rans_reader.adaptive_rans),
         (tfc.coding.Mixing(zero=20), mixing_reader.mixing),
         (tfc.coding.Mixing(zero=20, period=2), mixing_reader.mixing),

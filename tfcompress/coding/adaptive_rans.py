@@ -21,7 +21,7 @@ _MAX_COLUMNS = 1 << 24
 
 
 class AdaptiveRans(Codec):
-    """Writes symbols with learned probabilities, ten times as fast as `Mixing`.
+    """Writes symbols with learned probabilities, several times as fast as `Mixing`.
 
     A symbol `s` becomes the level `q = s - zero`: whether `q` is 0, its class, which is
     its sign and the number of its bits, and the bits below the highest. What a block of
@@ -314,7 +314,10 @@ class _Model:
         found = []
         for column in range(start, start + size):
             near = _number(
-                above[column + 1], far_above[column + 1], above[column], above[column + 2]
+                above[column + 1],
+                far_above[column + 1],
+                above[column],
+                above[column + 2],
             )
             found.append([("near", near), ("fill", self.fill[column], row_fill)])
             if self.period:
@@ -340,7 +343,9 @@ class _Model:
         classes = [self._value(j, self.row_starts) for j in lanes]
         tables = [self._tops_by_size(size_class, c) for c in classes]
         tops = [self._value(j, tables[j].known_starts()) for j in lanes]
-        rests = [self._plain(j, c // 2 - _num_top_bits(c)) for j, c in enumerate(classes)]
+        rests = [
+            self._plain(j, c // 2 - _num_top_bits(c)) for j, c in enumerate(classes)
+        ]
         self._learn_levels(classes, tables, tops)
         levels = []
         for c, top, rest in zip(classes, tops, rests, strict=True):

@@ -286,7 +286,7 @@ def adaptive_rans(symbols):
 
 
 def mixing(symbols):
-    """The same with more contexts, which takes about ten times as long."""
+    """The same with more contexts, which takes several times as long."""
     return [coded(symbols, Mixing(symbols.zero, period)) for period in periods(symbols)]
 
 
