@@ -87,13 +87,20 @@ def _levels(kernel, sparsity):
     return np.rint(kept / np.maximum(largest, 1e-9) * 127)
 
 
+def _smallest(codec, symbols):
+    """The codec with the better of two periods, as files choose it."""
+    periods = {0, symbols.shape[-1]} if symbols.ndim > 2 else {0}
+    options = [codec(128, period) for period in periods]
+    return min(options, key=lambda option: len(option.encode(symbols)))
+
+
 def _adaptive(kind, arrays, rounds):
     """Both adaptive codecs, and the ratios of their bytes and speeds."""
     from tfcompress import coding
 
     found = {}
     for codec in (coding.Mixing, coding.AdaptiveRans):
-        codecs = [codec(128, a.shape[-1] if a.ndim > 2 else 0) for a in arrays]
+        codecs = [_smallest(codec, symbols) for symbols in arrays]
         found[codec] = _speed_of(codec.__name__, kind, codecs, arrays, rounds)
     (size, _, slow), (of_size, _, fast) = found.values()
     return [

@@ -143,7 +143,8 @@ static void fill_tables(model* m) {
     m->squashed[odds + LARGEST_ODDS] = (uint16_t)(squash(odds) / 2);
   int32_t odds = -LARGEST_ODDS;
   for (int i = 0; i < 1 << STRETCH_BITS; i++) {
-    const int32_t middle = (i << (SCALE_BITS - STRETCH_BITS)) + (1 << (14 - STRETCH_BITS));
+    const int32_t middle =
+        (i << (SCALE_BITS - STRETCH_BITS)) + (1 << (14 - STRETCH_BITS));
     while (odds < LARGEST_ODDS && m->squashed[odds + LARGEST_ODDS] < middle) odds++;
     m->stretched[i] = (int16_t)odds;
   }
@@ -295,7 +296,8 @@ static void update_fill(model* m, size_t length) {
   for (size_t i = 0; i < num_columns; i++) fill[i] = filled[i] > 0;
   for (int k = 2; k < NUM_FILLS; k++) {
     const int32_t least = (int32_t)((((uint64_t)length << (k - 1)) + 1023) / 1024);
-    for (size_t i = 0; i < num_columns; i++) fill[i] = (uint8_t)(fill[i] + ((int32_t)filled[i] >= least));
+    for (size_t i = 0; i < num_columns; i++)
+      fill[i] = (uint8_t)(fill[i] + ((int32_t)filled[i] >= least));
   }
 }
 
@@ -339,8 +341,7 @@ static void ask(const model* m, block* b, predictor* predictors, int num_predict
   in->contexts = contexts;
   memset(in->outcomes, 0, sizeof in->outcomes);
   for (int i = 0; i < num_predictors; i++) {
-    in->odds[i] =
-        predictors[i].uses ? odds_of(m, &predictors[i]) - b->prior_odds : 0;
+    in->odds[i] = predictors[i].uses ? odds_of(m, &predictors[i]) - b->prior_odds : 0;
     in->weighted[i] = in->odds[i] * (weight >> 4);
   }
 }
@@ -668,7 +669,9 @@ tfc_status tfc_adaptive_rans_decode(const uint8_t* stream, size_t size, uint8_t*
   if (!is_shape(num_symbols, zero, row_length, period, count)) return TFC_CORRUPT;
   model* m = open_model(symbols, count, num_symbols, zero, row_length, period);
   if (!m) return TFC_NO_MEMORY;
-  coder c = {.lanes = lanes_of(count), .reader.next = stream + HEADER_SIZE, .end = stream + size};
+  coder c = {.lanes = lanes_of(count),
+             .reader.next = stream + HEADER_SIZE,
+             .end = stream + size};
   for (size_t row = 0; row * row_length < count && c.status == TFC_OK;) {
     c.status = read_states(&c);
     if (c.status == TFC_OK) row = code_part(m, &c, row);

@@ -25,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (stream_size) memcpy(stream, data + HEADER_SIZE, stream_size);
   memset(first, 0, count);
   memset(second, 255, count);
-  const tfc_status status = decoders[data[0] % NUM_DECODERS](stream, stream_size, first, count);
+  const tfc_status status =
+      decoders[data[0] % NUM_DECODERS](stream, stream_size, first, count);
   if (decoders[data[0] % NUM_DECODERS](stream, stream_size, second, count) != status)
     abort();
   if (status == TFC_OK && memcmp(first, second, count)) abort();
