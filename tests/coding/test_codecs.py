@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfcompress import coding, native
-from tfcompress.coding import BitPack, Huffman, Mixing, Rans
+from tfcompress.coding import AdaptiveRans, BitPack, Huffman, Mixing, Rans
 from tfcompress.coding.huffman import canonical_codes, code_lengths
 from tfcompress.coding.sparse import Bitmap, RelativeIndex
 
@@ -10,6 +10,8 @@ _CODECS = {
     "bit pack": BitPack(),
     "huffman": Huffman(),
     "rans": Rans(),
+    "adaptive rans": AdaptiveRans(zero=4),
+    "adaptive rans by period": AdaptiveRans(zero=0, period=7),
     "mixing": Mixing(zero=4),
     "mixing by period": Mixing(zero=0, period=7),
     "bitmap": Bitmap(Huffman(), zero=4),
@@ -162,6 +164,6 @@ def test_without_the_native_core(monkeypatch):
         decoded = codec.decode(streams[name], symbols.size)
         np.testing.assert_array_equal(decoded, symbols.ravel())
     assert Huffman().encode(symbols) == streams["huffman"]
-    for codec in (Rans(), Mixing()):
+    for codec in (AdaptiveRans(), Rans(), Mixing()):
         with pytest.raises(native.NativeError, match="Install a C compiler"):
             codec.encode(symbols)

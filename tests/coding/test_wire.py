@@ -17,6 +17,7 @@ _ENCODERS = (
     encoders.huffman,
     encoders.prune,
     encoders.rans,
+    encoders.adaptive_rans,
     encoders.mixing,
 )
 
@@ -337,7 +338,7 @@ def test_what_cannot_be_decoded():
 
     check("unknown encoding", start=b"\3")
     check("unknown encoding", start=b"\x80\1\0\0\1\3")
-    check("unknown encoding", start=b"\x80\1\0\0\1\0\4")
+    check("unknown encoding", start=b"\x80\1\0\0\1\0\5")
     check("unknown encoding", start=b"\1\2")
     check("corrupt data", ancillary=b"")
     check("corrupt data", content=b"")
@@ -363,8 +364,8 @@ def test_without_the_native_core(monkeypatch):
 
 def test_numbers_of_codecs_are_those_of_the_native_core():
     header = pathlib.Path(native.__file__).parent / "coding/decode.h"
-    (line,) = re.findall(r"enum \{ (TFC_BIT_PACK .*?) \};", header.read_text())
-    numbers = dict(pair.split(" = ") for pair in line.split(", "))
+    (line,) = re.findall(r"enum \{\s+(TFC_BIT_PACK [^}]*),\s+\};", header.read_text())
+    numbers = dict(pair.split(" = ") for pair in re.split(r",\s+", line))
     expected = {int(number): name for name, number in numbers.items()}
     found = {
         number: f"TFC_{snake_case(codec.__name__).upper()}"

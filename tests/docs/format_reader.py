@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from tests.docs.adaptive_reader import adaptive
+from tests.docs.adaptive_rans_reader import adaptive_rans
+from tests.docs.mixing_reader import mixing
 
 _TYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 6: "u1", 7: "<i2", 9: "i1"}
 _INT4 = 17
@@ -109,7 +110,8 @@ def prune(encoded, ancillary, dtype, shape, quantization):
 
 def symbols(encoded, ancillary, dtype, shape, _):
     layout, coder, most, zero, axis = ancillary[5:10]
-    count, stream = math.prod(shape), [bit_pack, huffman_codes, rans, adaptive][coder]
+    count = math.prod(shape)
+    stream = [bit_pack, huffman_codes, rans, mixing, adaptive_rans][coder]
     found = np.full(count, zero)
     if layout == 0:
         found = stream(encoded, count)

@@ -6,7 +6,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 import tfcompress as tfc
-from tests.docs import adaptive_reader, format_reader
+from tests.docs import adaptive_rans_reader, format_reader, mixing_reader
 from tfcompress.coding import encoders, wire
 from tfcompress.tflite.read import read
 
@@ -89,9 +89,15 @@ def _symbols(rows, columns, spread=3):
         (tfc.coding.BitPack(), format_reader.bit_pack),
         (tfc.coding.Huffman(), format_reader.huffman_codes),
         (tfc.coding.Rans(), format_reader.rans),
-        (tfc.coding.Mixing(zero=20), adaptive_reader.adaptive),
-        (tfc.coding.Mixing(zero=20, period=2), adaptive_reader.adaptive),
-        (tfc.coding.Mixing(zero=0, period=5), adaptive_reader.adaptive),
+        (tfc.coding.AdaptiveRans(zero=20), adaptive_rans_reader.adaptive_rans),
+        (
+            tfc.coding.AdaptiveRans(zero=20, period=2),
+            adaptive_rans_reader.adaptive_rans,
+        ),
+        (tfc.coding.AdaptiveRans(zero=0, period=5), adaptive_rans_reader.adaptive_rans),
+        (tfc.coding.Mixing(zero=20), mixing_reader.mixing),
+        (tfc.coding.Mixing(zero=20, period=2), mixing_reader.mixing),
+        (tfc.coding.Mixing(zero=0, period=5), mixing_reader.mixing),
     ],
 )
 @pytest.mark.parametrize("shape", [(1, 6), (24, 32)])
@@ -109,6 +115,14 @@ def test_streams_of_rans_with_lanes_and_tables():
     np.testing.assert_array_equal(
         format_reader.rans(stream, symbols.size), symbols.ravel()
     )
+
+
+def test_streams_of_adaptive_rans_with_lanes_and_many_rows():
+    symbols = _symbols(70, 62, spread=40).clip(0, 200)
+    assert symbols.size >= 4096
+    stream = tfc.coding.AdaptiveRans(zero=20, period=31).encode(symbols)
+    found = adaptive_rans_reader.adaptive_rans(stream, symbols.size)
+    np.testing.assert_array_equal(found, symbols.ravel())
 
 
 @pytest.mark.parametrize("layout", wire.Layout)

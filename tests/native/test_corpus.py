@@ -41,7 +41,8 @@ def _decode(content):
 
 def _decode_symbols(content):
     kind, count = struct.unpack_from("<BH", content.ljust(3, b"\0"))
-    name = ("bit_pack", "huffman", "rans", "mixing")[kind & 3]
+    names = ("bit_pack", "huffman", "rans", "mixing", "adaptive_rans")
+    name = names[kind % len(names)]
     output, stream = _guarded(count), content[3:]
     status = getattr(native.library(), f"tfc_{name}_decode")(
         stream, ctypes.c_size_t(len(stream)), output, ctypes.c_size_t(count)

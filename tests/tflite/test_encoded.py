@@ -20,6 +20,7 @@ from tfcompress import native
 from tfcompress.coding import encoders, wire
 from tfcompress.export.convert import convert
 from tfcompress.export.precisions import precision_of
+from tfcompress.tflite import encode
 from tfcompress.tflite.encode import CODECS, encode_tflite
 from tfcompress.tflite.operations import count_operations
 from tfcompress.tflite.read import read, write
@@ -288,15 +289,21 @@ def test_export_takes_a_codec(tmp_path):
 
 def test_without_the_native_core(monkeypatch):
     files = {codec: _encoded(_vision, "int8", codec)[0] for codec in CODECS}
+    mixed, constants = encode_tflite(read(_plain(_few_rows)), "rans")
+    assert "mixing" in {constant.encoding for constant in constants}
+    # As in files with more weights.
+    monkeypatch.setattr(encode, "_MAX_DECISIONS", 0)
     adaptive, constants = encode_tflite(read(_plain(_few_rows)), "rans")
     assert "adaptive rans" in {constant.encoding for constant in constants}
     expected = tfc.decode_tflite(files["lut"]), tfc.decode_tflite(adaptive)
+    assert tfc.decode_tflite(mixed) == expected[1]
     monkeypatch.setattr(native, "library", lambda: None)
     monkeypatch.setattr(native, "library_path", lambda: None)
     for codec in ("lut", "huffman", "prune"):
         assert tfc.decode_tflite(files[codec]) == expected[0]
         _assert_same_outputs(_plain(_vision, "int8"), files[codec])
     assert tfc.decode_tflite(adaptive) == expected[1]
+    assert tfc.decode_tflite(mixed) == expected[1]
     with pytest.raises(native.NativeError, match="Install a C compiler"):
         encode_tflite(read(_plain(_vision, "int8")), "rans")
 

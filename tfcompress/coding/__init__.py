@@ -1,5 +1,6 @@
 """Codecs that write symbols in few bytes."""
 
+from tfcompress.coding.adaptive_rans import AdaptiveRans
 from tfcompress.coding.bit_pack import BitPack
 from tfcompress.coding.huffman import Huffman
 from tfcompress.coding.mixing import Mixing
@@ -9,9 +10,10 @@ from tfcompress.core.nouns import Codec
 from tfcompress.core.plugin import register
 
 get = Codec.get
-register(Codec, BitPack, Bitmap, Huffman, Mixing, Rans, RelativeIndex)
+register(Codec, AdaptiveRans, BitPack, Bitmap, Huffman, Mixing, Rans, RelativeIndex)
 
 __all__ = [
+    "AdaptiveRans",
     "BitPack",
     "Bitmap",
     "Codec",

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tfcompress.coding import wire
+from tfcompress.coding.adaptive_rans import AdaptiveRans
 from tfcompress.coding.bit_pack import BitPack, bits_for, pack
 from tfcompress.coding.huffman import (
     Huffman,
@@ -278,8 +279,14 @@ def rans(symbols):
     return [coded(symbols, Rans(), layout) for layout in layouts]
 
 
+def adaptive_rans(symbols):
+    """The same with learned probabilities, for several periods of columns."""
+    found = periods(symbols)
+    return [coded(symbols, AdaptiveRans(symbols.zero, period)) for period in found]
+
+
 def mixing(symbols):
-    """The same with learned contexts, for several periods of columns."""
+    """The same with more contexts, which takes several times as long."""
     return [coded(symbols, Mixing(symbols.zero, period)) for period in periods(symbols)]
 
 

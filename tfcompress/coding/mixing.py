@@ -220,7 +220,7 @@ class _Model:
         inputs = inputs[:1] + [x - inputs[0] for x in inputs[1:]]
         weights = self.weights.setdefault(mixture, [65536] + [weight] * 7)
         odds = _divide(sum(x * w for x, w in zip(inputs, weights, strict=False)), 65536)
-        mixed = _squash(max(-_LARGEST_ODDS, min(_LARGEST_ODDS, odds)))
+        mixed = squash(max(-_LARGEST_ODDS, min(_LARGEST_ODDS, odds)))
         bit = self._bit(mixed)
         truth = 65535 * bit
         for i, (x, predictor) in enumerate(zip(inputs, found, strict=True)):
@@ -269,7 +269,8 @@ _SQUASHED = [
 ]
 
 
-def _squash(odds):
+def squash(odds):
+    """The probability, in 1/65536, of odds whose logarithm is given in 1/256."""
     place, rest = divmod(odds + 2048, 128)
     low, high = _SQUASHED[place : place + 2]
     return low + _divide((high - low) * rest, 128)
@@ -279,7 +280,7 @@ def _stretched():
     """For each probability in steps of 1/4096, the lowest odds that reach its middle."""
     odds, table = -_LARGEST_ODDS, []
     for middle in range(8, 65536, 16):
-        while odds < _LARGEST_ODDS and _squash(odds) < middle:
+        while odds < _LARGEST_ODDS and squash(odds) < middle:
             odds += 1
         table.append(odds)
     return table

@@ -23,7 +23,7 @@ CODECS = ("auto", *_METHODS)
 # Bytes taken by two more tensors with their buffers and a share of an operation.
 OVERHEAD = 160
 MIN_SIZE = 64
-# Adaptive decoding takes about 60 ns per decision: about 0.2 s for a file.
+# Mixed decoding takes about 60 ns per decision: about 0.2 s for a file.
 _MAX_DECISIONS = 4_000_000
 # Stands for an operation whose constants may be encoded.
 _ANY_READER = "FULLY_CONNECTED"
@@ -173,7 +173,7 @@ def _constants(model):
 
 
 def _encode(constant, codec, budget):
-    """The smallest encoding or None, its `EncodedConstant`, its adaptive decisions."""
+    """The smallest encoding or None, its `EncodedConstant`, its mixed decisions."""
     size, encoded, method, num_decisions = len(constant.data), None, "", 0
     reason = constant.reason
     if not reason:
@@ -195,7 +195,7 @@ def _encode(constant, codec, budget):
 
 
 def _options(views, codec, budget):
-    """`(encoded, name, adaptive decisions)` of all candidates."""
+    """`(encoded, name, mixed decisions)` of all candidates."""
     names = _METHODS if codec == "auto" else [codec]
     if codec not in ("auto", "rans"):
         # Candidates that TFLite Micro reads, if there are any.
@@ -207,9 +207,12 @@ def _options(views, codec, budget):
                 # Biases use packed indices instead of Huffman codes.
                 is_lut = encoded.ancillary[0] == wire.Kind.LUT
                 options.append((encoded, "lut" if is_lut else name, 0))
-        cost = encoders.num_decisions(symbols)
-        if codec in ("auto", "rans") and cost <= budget:
-            options += [(e, "adaptive rans", cost) for e in encoders.mixing(symbols)]
+        if codec in ("auto", "rans"):
+            found = encoders.adaptive_rans(symbols)
+            options += [(encoded, "adaptive rans", 0) for encoded in found]
+            cost = encoders.num_decisions(symbols)
+            found = encoders.mixing(symbols) if cost <= budget else []
+            options += [(encoded, "mixing", cost) for encoded in found]
     return options
 
 

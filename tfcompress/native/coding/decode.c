@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adaptive_rans.h"
 #include "bit_pack.h"
 #include "bits.h"
 #include "huffman.h"
@@ -155,6 +156,8 @@ static tfc_status read_symbols(int coder, span stream, uint8_t* symbols, size_t 
       return tfc_rans_decode(stream.bytes, stream.size, symbols, count);
     case TFC_MIXING:
       return tfc_mixing_decode(stream.bytes, stream.size, symbols, count);
+    case TFC_ADAPTIVE_RANS:
+      return tfc_adaptive_rans_decode(stream.bytes, stream.size, symbols, count);
     default:
       return TFC_UNSUPPORTED;
   }

@@ -52,7 +52,13 @@ enum {
 enum { TFC_NO_AXIS = 0, TFC_FIRST_AXIS = 1, TFC_LAST_AXIS = 2 };
 
 /* How symbols are written. */
-enum { TFC_BIT_PACK = 0, TFC_HUFFMAN = 1, TFC_RANS = 2, TFC_MIXING = 3 };
+enum {
+  TFC_BIT_PACK = 0,
+  TFC_HUFFMAN = 1,
+  TFC_RANS = 2,
+  TFC_MIXING = 3,
+  TFC_ADAPTIVE_RANS = 4,
+};
 
 /* The model's description of the decoded tensor; `type` is a TfLiteType. */
 typedef struct {

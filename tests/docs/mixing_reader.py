@@ -1,4 +1,4 @@
-"""The coder ADAPTIVE of docs/file_format.md, written from that page and nothing else."""
+"""The coder MIXING of docs/file_format.md, written from that page and nothing else."""
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Decoder:
         return bit
 
 
-def adaptive(stream, count):
+def mixing(stream, count):
     """The symbols of a stream."""
     if not count:
         return np.zeros(0, int)
