@@ -8,6 +8,7 @@ import tfcompress as tfc
 from tests import models
 from tfcompress.core.macs import macs
 from tfcompress.core.nouns import Criterion
+from tfcompress.pruning.channels import selection
 
 L = keras.layers
 HOME = sys.modules[tfc.prune_channels.__module__]
@@ -75,6 +76,16 @@ def test_global_scope_takes_the_lowest_of_all():
     first, second, _ = small.layers[1:]
     assert first.units == 8
     assert second.units < 8
+
+
+def test_round_to_the_tiles_of_this_machine(monkeypatch):
+    monkeypatch.setattr(selection, "channel_tile", lambda: 16)
+    model = keras.Sequential(
+        [keras.Input((8,)), L.Dense(48), L.Dense(16), L.Dense(12), L.Dense(3)]
+    )
+    small = tfc.prune_channels(model, ratio=0.5, round_to="auto")
+    # 24 of 48 are one and a half tiles; one tile, or less than one, stays whole.
+    assert [layer.units for layer in small.layers[1:]] == [32, 16, 12, 3]
 
 
 def test_round_to_keeps_multiples():

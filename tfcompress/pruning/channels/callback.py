@@ -3,12 +3,17 @@
 import numpy as np
 
 from tfcompress.core.data import Batches
-from tfcompress.core.kinds import Integer, PlugIn, checked
+from tfcompress.core.kinds import Integer, OneOf, PlugIn, checked
 from tfcompress.core.nouns import Criterion, Scope
 from tfcompress.core.rules import PATTERNS
 from tfcompress.pruning.callback import SCHEDULES, Pruning
 from tfcompress.pruning.channels.masks import graph_of_masks, unit_masks, units_left
-from tfcompress.pruning.channels.selection import Selection, free_groups, makers
+from tfcompress.pruning.channels.selection import (
+    Selection,
+    free_groups,
+    makers,
+    whole_tiles,
+)
 from tfcompress.pruning.prune import by_rule
 
 
@@ -27,7 +32,8 @@ class ChannelPruning(Pruning):
         criterion: a `tfc.criteria` object or name; a unit's score is the mean (or the
             criterion's `reduce`) over all weights that produce it.
         scope: a `tfc.scopes` object or name.
-        round_to: groups keep a multiple of this many channels.
+        round_to: groups keep a multiple of this many channels; `"auto"` as in
+            `tfc.prune_channels`.
         data: batches over which criteria that need signals collect them.
         ignore: patterns of layers whose outputs are not pruned.
 
@@ -54,12 +60,12 @@ class ChannelPruning(Pruning):
         schedule: SCHEDULES,
         criterion: PlugIn(Criterion) = "l2",
         scope: PlugIn(Scope) = "local",
-        round_to: Integer(1) = 1,
+        round_to: Integer(1) | OneOf("auto") = 1,
         data: Batches() = None,
         ignore: PATTERNS = (),
     ):
         super().__init__(schedule, criterion, "filter", scope, data)
-        self.round_to = round_to
+        self.round_to = whole_tiles(round_to)
         self.ignore = ignore
 
     def _find_parts(self):

@@ -16,6 +16,7 @@ from tfcompress.core.kinds import (
     Flag,
     Integer,
     Number,
+    OneOf,
     PlugIn,
     checked,
 )
@@ -35,6 +36,7 @@ from tfcompress.pruning.channels.selection import (
     places,
     ratio_for,
     selection,
+    whole_tiles,
 )
 from tfcompress.pruning.channels.surgery import cut
 from tfcompress.pruning.prune import Engine
@@ -56,7 +58,7 @@ def prune_channels(
     target_latency: Number(above=0) = None,
     criterion: PlugIn(Criterion) = "l2",
     scope: PlugIn(Scope) = "local",
-    round_to: Integer(1) = 1,
+    round_to: Integer(1) | OneOf("auto") = 1,
     data: Batches() = None,
     ignore: PATTERNS = (),
     reconstruct: Samples() = None,
@@ -106,7 +108,9 @@ def prune_channels(
             `"global"` removes the lowest scores of the whole model, counted in weights;
             with magnitudes, which differ between layers, that can thin out single layers.
         round_to: every group keeps a multiple of this many channels (8 suits most
-            hardware), unless it has fewer.
+            hardware), unless it has fewer. `"auto"`: as many as the int8 kernels of this
+            machine compute together, 8 to 64: fewer channels take as long there. Groups
+            with fewer stay whole.
         data: batches `(x, y)`, not a generator: for criteria that need gradients, and
             to recompute the statistics of batch normalization in the smaller model.
         ignore: patterns of layers whose outputs are not cut, as in `tfc.compress`.
@@ -136,7 +140,7 @@ def prune_channels(
     plain = model if is_plain(model) else strip(model)
     graph = ChannelGraph(editable(plain, "cut channels of"))
     engine = Engine(criterion, "filter", scope)
-    select = selection(model, graph, engine, data, ignore, round_to)
+    select = selection(model, graph, engine, data, ignore, whole_tiles(round_to))
     groups = select.groups
     if ratio is not None:
         parts = select.by_rule(ratio)

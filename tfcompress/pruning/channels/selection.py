@@ -10,6 +10,7 @@ from tfcompress.core.rules import Rule, check_used, last_match
 from tfcompress.core.walk import leaf_refs, leaves, weight_refs
 from tfcompress.pruning.channels.masks import unit_masks
 from tfcompress.pruning.prune import by_rule, unmasked
+from tfcompress.runtime.channel_tile import channel_tile
 
 _HIGHEST_RATIO = 0.999
 _SEARCH_STEPS = 20
@@ -232,6 +233,11 @@ def _is_in(path, group):
 def places(ratio):
     """The indices in a group that a ratio lists, None if it is a fraction."""
     return np.array(ratio, int) if isinstance(ratio, (list, tuple)) else None
+
+
+def whole_tiles(round_to):
+    """The number of channels that `round_to` stands for, which may be `"auto"`."""
+    return channel_tile() if round_to == "auto" else round_to
 
 
 def rounded(count, group, round_to):
