@@ -33,13 +33,16 @@ def train(task, config):
     config.quantization_parameters.default_data_keep_negatives = 1.0
     config.quantization_parameters.dynamic_data_quantization = True
     config.quantization_parameters.granularity = "per_channel"
-    plain = task.model
+    # The first layer of a `Sequential` would be left as it is.
+    network = task.model
+    plain = keras.Model(network.inputs, network.outputs)
     model = pquant.add_compression_layers(plain, config)
     task.fit(model, 3, PQuantCallback(config, log_ebops=False, log_keep_ratio=False))
+    trained = [layer for layer in model.layers if hasattr(layer, "kernel")]
     for layer in plain.layers:
         if layer.weights:
-            trained = model.get_layer(layer.name)
-            layer.set_weights([trained.kernel, trained.bias])
+            compressed = trained.pop(0)
+            layer.set_weights([compressed.kernel, compressed.bias])
     return plain
 
 
