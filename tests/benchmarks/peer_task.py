@@ -196,10 +196,12 @@ def answer(program, keras, settings, path, model=None):
     arguments = keras, settings, model
     start = time.perf_counter()
     try:
-        task = Task(*arguments)
-        program(task, path)
-        seconds = time.perf_counter() - start
-        step = _step_time(program, path, task.num_fits, arguments)
+        # The output is for the answer alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            task = Task(*arguments)
+            program(task, path)
+            seconds = time.perf_counter() - start
+            step = _step_time(program, path, task.num_fits, arguments)
     # Whatever a tool cannot do here is a line of the table.
     except Exception as error:
         if settings["is_quick"]:

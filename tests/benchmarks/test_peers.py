@@ -80,7 +80,7 @@ def test_a_program_is_answered_with_its_title(settings, tmp_path, capsys):
     answer = peer_task.answer(_program, None, settings, path)
     assert path.read_text() == "written"
     assert (answer["title"], answer["lines"], answer["step"]) == ("Writes", 4, None)
-    assert capsys.readouterr().out == "the file\n"
+    assert tuple(capsys.readouterr()) == ("", "the file\n")
 
 
 def test_what_a_tool_cannot_do_is_an_answer(settings):
@@ -110,5 +110,5 @@ def test_the_answer_of_a_process_is_json(settings, tmp_path, capsys, monkeypatch
     task = json.dumps([settings, {"program": str(tmp_path / "file")}])
     monkeypatch.setattr("sys.argv", ["script", task])
     peer_task.main({"program": _program}, None, "tool 1")
-    (answer,) = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (answer,) = json.loads(capsys.readouterr().out)
     assert (answer["tool"], answer["title"], answer["lines"]) == ("tool 1", "Writes", 4)

@@ -1,7 +1,7 @@
 """Networks rounded after training."""
 
 _PROGRAMS = "static_int8 static_int8_octav dynamic_int8".split()
-_FOUR_BITS = "int4 int4_octav int4_mse int4_gptq mixed mixed_gptq".split()
+_FOUR_BITS = "int4 int4_octav int4_mse int4_gptq mixed".split()
 _OURS = "int8 int8_coded int4 int4_gptq mixed".split()
 
 

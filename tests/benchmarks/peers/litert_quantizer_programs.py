@@ -62,8 +62,14 @@ def int4_mse(task, path):
 
 
 def int4_gptq(task, path):
-    """4-bit kernels, GPTQ in dense layers, OCTAV in convolutions."""
-    four_bits(task, path, Algorithm.GPTQ, Algorithm.OCTAV, None)
+    """4-bit kernels, GPTQ in dense layers, OCTAV in convolutions, float activations."""
+    # With 8-bit activations, a dense layer after a reshape stays float in an int4 tensor.
+    tool = quantizer.Quantizer(task.float_file)
+    tool.add_dynamic_config(".*", Operation.CONV_2D, 4, algorithm_key=Algorithm.OCTAV)
+    tool.add_dynamic_config(
+        ".*", Operation.FULLY_CONNECTED, 4, algorithm_key=Algorithm.GPTQ
+    )
+    write(tool, task, path)
 
 
 def mixed(task, path):
@@ -72,17 +78,11 @@ def mixed(task, path):
     four_bits(task, path, octav, octav, task.settings["first_and_last"])
 
 
-def mixed_gptq(task, path):
-    """4-bit kernels, GPTQ and OCTAV, 8 bits in the first and the last layer."""
-    ends = task.settings["first_and_last"]
-    four_bits(task, path, Algorithm.GPTQ, Algorithm.OCTAV, ends)
-
-
 PROGRAMS = {
     function.__name__: function
     for function in (
         *(static_int8, static_int8_octav, dynamic_int8),
-        *(int4, int4_octav, int4_mse, int4_gptq, mixed, mixed_gptq),
+        *(int4, int4_octav, int4_mse, int4_gptq, mixed),
     )
 }
 
