@@ -24,6 +24,7 @@ import sys
 import harness
 import measures_page
 import overview
+import peers_page
 import pruning_page
 import zoo_page
 
@@ -36,6 +37,7 @@ _ROOMS = (
 ROOMS = {
     "deep_compression": [*_ROOMS, "distillation", "recipes"],
     "dynamic_table": [*_ROOMS, "dynamic"],
+    "peers": [*_ROOMS, "search"],
     "pruning_tables": [*_ROOMS],
     "recipes_table": [*_ROOMS, "distillation", "measuring", "recipes"],
     "search_table": [*_ROOMS, "factorization", "recipes", "search"],
@@ -43,6 +45,7 @@ ROOMS = {
     "zoo": [*_ROOMS, "factorization", "interop", "rewrites"],
 }
 PAGES = {
+    "peers": ("peers.md", peers_page.page),
     "pruning_tables": ("pruning.md", pruning_page.page),
     "zoo": ("zoo.md", zoo_page.page),
     **{
@@ -182,6 +185,9 @@ def stale():
 
 
 def _scripts(name):
+    if name == "peers":
+        parts = "peer_lab.py", "peer_programs.py", "peer_rows", "peer_task.py", "peers"
+        return [f"tests/benchmarks/{part}" for part in ("peers.py", *parts)]
     rows = (
         f"tests/benchmarks/{name.removesuffix('_table').removesuffix('_tables')}_rows"
     )
