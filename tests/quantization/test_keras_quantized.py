@@ -121,6 +121,19 @@ def test_int8_codes_are_those_of_keras(tmp_path):
     np.testing.assert_array_equal(stored[0].T, model.layers[0].kernel)
 
 
+def test_layers_inside_of_others(tmp_path):
+    x = keras.Input((5, 64))
+    model = keras.Model(x, L.MultiHeadAttention(2, 32, name="attention")(x, x))
+    model.quantize(config=keras.quantizers.Int4QuantizationConfig(block_size=32))
+    plain = tfc.interop.dequantize(model)
+    x = _GENERATOR.normal(size=(16, 5, 64)).astype("float32")
+    np.testing.assert_allclose(plain(x), model(x), atol=1e-5)
+    path = tmp_path / "m.tflite"
+    result = tfc.export_tflite(model, path, "dynamic_int4", samples=x)
+    assert describe(path).weight_bytes["INT4"] == 4 * 64 * 64 / 2
+    assert max(result.noise.values()) < 0.05
+
+
 def test_a_lora_update_has_to_be_merged_first():
     model = keras.Sequential([keras.Input((64,)), L.Dense(32)])
     model.quantize("int8")

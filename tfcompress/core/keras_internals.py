@@ -479,25 +479,31 @@ def quantized_weight(layer):
     """
     if isinstance(layer, keras.layers.Embedding):
         return _quantized_table(layer), None
-    codes = keras.ops.convert_to_numpy(layer.kernel).astype(np.float32)
     scale = _array(layer, "kernel_scale")
-    shape = getattr(layer, "original_kernel_shape", codes.shape)
-    if layer.quantization_mode in ("gptq", "awq"):
-        # Stored as outputs x inputs.
-        groups = _array(layer, "g_idx").astype(int)
-        zero = _array(layer, "kernel_zero").astype(np.float32)
-        weight = ((codes - zero[:, groups]) * scale[:, groups]).T
-        shape = getattr(layer, "original_kernel_shape", weight.shape)
-        divisors = _array(layer, "awq_scales")
-        return weight.reshape(shape), divisors
+    codes = _array(layer, "kernel").astype(np.float32)
     if layer.quantization_mode == "int8" and hasattr(layer, "equation"):
         adjusted = layer._adjust_scale_for_dequant(layer.kernel_scale)
         return codes / keras.ops.convert_to_numpy(adjusted), None
-    if hasattr(layer, "kernel_zero"):
-        groups = _array(layer, "g_idx").astype(int)
-        zero = _array(layer, "kernel_zero").astype(np.float32)
-        return ((codes - zero[groups]) * scale[groups]).reshape(shape), None
-    return (codes / scale).reshape(shape), None
+    if layer.quantization_mode in ("gptq", "awq"):
+        # Stored as outputs x inputs.
+        rows = _with_zero_points(
+            layer, codes.T, scale.T, _array(layer, "kernel_zero").T
+        )
+    else:
+        rows = codes.reshape(-1, scale.shape[-1])
+        zero = _array(layer, "kernel_zero")
+        has_groups = zero is not None
+        rows = (
+            _with_zero_points(layer, rows, scale, zero) if has_groups else rows / scale
+        )
+    shape = getattr(layer, "original_kernel_shape", rows.shape)
+    return rows.reshape(shape), _array(layer, "awq_scales")
+
+
+def _with_zero_points(layer, codes, scale, zero):
+    """`s (q - z)` of rows of inputs, which belong to groups."""
+    groups = _array(layer, "g_idx").astype(int)
+    return (codes - zero.astype(np.float32)[groups]) * scale[groups]
 
 
 def _quantized_table(layer):
@@ -506,8 +512,7 @@ def _quantized_table(layer):
     zero = _array(layer, "embeddings_zero")
     if zero is None:
         return codes / scale[:, None]
-    groups = _array(layer, "g_idx").astype(int)
-    return (codes - zero[:, groups].astype(np.float32)) * scale[:, groups]
+    return _with_zero_points(layer, codes.T, scale.T, zero.T).T
 
 
 def _array(layer, name):
