@@ -329,6 +329,9 @@ def lesson(loss, fill=None, batch_size=5):
     layers = [(8, 8, 4), (4, 4, 6)]
     if loss.last_layer_only:
         layers = layers[-1:]
+    if loss.parts:
+        # Positions, heads, numbers per head.
+        layers = [(6, 2, 4)] * len(loss.parts)
     generator = np.random.default_rng(0)
 
     def values(shape):

@@ -484,6 +484,37 @@ def test_lora_is_merged(layer):
     internals.merge_lora(L.ReLU())
 
 
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize(
+    ("layer", "sizes"),
+    [
+        (L.Dense(6), (5, 128)),
+        (L.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="e"), (5, 128)),
+    ],
+)
+def test_weights_of_layers_that_keras_quantized(layer, sizes, mode):
+    layer = type(layer).from_config(layer.get_config())
+    layer.build((None, *sizes))
+    plain = type(layer).from_config(layer.get_config())
+    plain.build((None, *sizes))
+    layer.quantize(mode)
+    assert internals.quantized_by_keras(layer)
+    weight, divisors = internals.quantized_weight(layer)
+    assert divisors is None
+    # A single number in each row is not changed by rounding.
+    x = np.tile(np.eye(sizes[1], dtype="float32")[:, None], (1, sizes[0], 1))
+    expected = layer(x)
+    internals.make_float(layer, weight)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
+    names = [variable.name for variable in layer.variables]
+    assert sorted(names) == sorted(variable.name for variable in plain.variables)
+    assert layer.kernel.trainable
+    copy = type(layer).from_config(layer.get_config())
+    assert copy.quantization_mode is None
+    # It can be quantized again.
+    layer.quantize(mode)
+
+
 def test_no_other_module_reads_private_members():
     # The child runs with tf_keras, in a Python that has no Keras 3.
     files = [p for p in PACKAGE.rglob("*.py") if "_tfmot_child" not in p.parts]

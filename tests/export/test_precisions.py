@@ -12,7 +12,10 @@ _ROOT = pathlib.Path(tfc.__file__).parent
 
 
 def test_names_and_their_order():
-    names = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
+    names = (
+        *("float32", "float16", "dynamic", "dynamic_int4"),
+        *("int8", "int16x8", "int4"),
+    )
     assert names == tfc.export.PRECISIONS
     assert [precision_of(name).name for name in names] == list(names)
 
@@ -24,6 +27,7 @@ def test_names_and_their_order():
         ("float32", 32, 32, (False, False, True, True, True, 1e-3, 1e-2, 1.0)),
         ("float16", 16, 32, (False, False, False, False, True, 0.02, 0.1, 1.0)),
         ("dynamic", 8, 32, (False, False, False, False, True, 0.1, 0.3, 1.0)),
+        ("dynamic_int4", 4, 32, (False, False, False, False, True, 0.2, 0.7, 1.0)),
         ("int8", 8, 8, (True, True, False, False, True, 0.1, 0.3, 1.0)),
         ("int16x8", 8, 16, (True, False, False, False, False, 0.05, 0.3, 1.0)),
         ("int4", 4, 8, (True, True, False, False, False, 0.2, 0.7, 1.0)),
@@ -44,6 +48,7 @@ def test_rows(name, weight_bits, activation_bits, rows):
     )
     assert found == rows
     assert row.holds_grids == row.holds_ranges
+    assert row.packs_weights == (weight_bits < 16 and activation_bits == 32)
 
 
 def _asks_for_a_name(node):

@@ -14,7 +14,10 @@ from . import data, models
 SUMMARY = "write a .tflite file"
 ARGUMENTS = 2
 # Choices of tfc.export; asking it would import TensorFlow.
-PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
+PRECISIONS = (
+    *("float32", "float16", "dynamic", "dynamic_int4"),
+    *("int8", "int16x8", "int4"),
+)
 PROFILES = ("custom", "builtin")
 SPARSE = ("auto", "always", "never")
 CODECS = ("auto", "lut", "huffman", "prune", "rans")

@@ -10,6 +10,7 @@ import inspect
 import threading
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfcompress.core.replicas import num_workers
@@ -443,3 +444,107 @@ def merge_lora(layer):
     # `enable_lora` froze it.
     weight.trainable = True
     weight.assign(merged)
+
+
+_MODES = ("int8", "int4", "gptq", "awq")
+
+
+def quantized_by_keras(layer):
+    """Whether Keras stores the weights of a layer as integers (`model.quantize`).
+
+    >>> layer = keras.layers.Dense(2); layer.build((None, 3))
+    >>> layer.quantize("int8")
+    >>> quantized_by_keras(layer), quantized_by_keras(keras.layers.ReLU())
+    (True, False)
+    """
+    mode = getattr(layer, "quantization_mode", None)
+    if mode not in _MODES or not layer.built:
+        return False
+    # Until it is calibrated, it computes with its float kernel.
+    return getattr(layer, f"is_{mode}_calibrated", True)
+
+
+def quantized_weight(layer):
+    """The float weight with which a layer that Keras quantized computes.
+
+    Returns:
+        `(array, divisors)`: the layer divides its inputs by the divisors and multiplies by
+        the array; they are None except in AWQ layers.
+
+    >>> layer = keras.layers.Dense(1, use_bias=False); layer.build((None, 2))
+    >>> _ = layer.kernel.assign([[1.27], [-0.5]])
+    >>> layer.quantize("int8")
+    >>> quantized_weight(layer)[0].ravel().round(4)
+    array([ 1.27, -0.5 ], dtype=float32)
+    """
+    if isinstance(layer, keras.layers.Embedding):
+        return _quantized_table(layer), None
+    scale = _array(layer, "kernel_scale")
+    codes = _array(layer, "kernel").astype(np.float32)
+    if layer.quantization_mode == "int8" and hasattr(layer, "equation"):
+        adjusted = layer._adjust_scale_for_dequant(layer.kernel_scale)
+        return codes / keras.ops.convert_to_numpy(adjusted), None
+    if layer.quantization_mode in ("gptq", "awq"):
+        # Stored as outputs x inputs.
+        rows = _with_zero_points(
+            layer, codes.T, scale.T, _array(layer, "kernel_zero").T
+        )
+    else:
+        rows = codes.reshape(-1, scale.shape[-1])
+        zero = _array(layer, "kernel_zero")
+        has_groups = zero is not None
+        rows = (
+            _with_zero_points(layer, rows, scale, zero) if has_groups else rows / scale
+        )
+    shape = getattr(layer, "original_kernel_shape", rows.shape)
+    return rows.reshape(shape), _array(layer, "awq_scales")
+
+
+def _with_zero_points(layer, codes, scale, zero):
+    """`s (q - z)` of rows of inputs, which belong to groups."""
+    groups = _array(layer, "g_idx").astype(int)
+    return (codes - zero.astype(np.float32)[groups]) * scale[groups]
+
+
+def _quantized_table(layer):
+    codes = keras.ops.convert_to_numpy(layer.embeddings).astype(np.float32)
+    scale = _array(layer, "embeddings_scale")
+    zero = _array(layer, "embeddings_zero")
+    if zero is None:
+        return codes / scale[:, None]
+    return _with_zero_points(layer, codes.T, scale.T, zero.T).T
+
+
+def _array(layer, name):
+    variable = getattr(layer, name, None)
+    return None if variable is None else keras.ops.convert_to_numpy(variable)
+
+
+def make_float(layer, weight):
+    """Gives a layer that Keras quantized a float weight, in place.
+
+    >>> layer = keras.layers.Dense(2); layer.build((None, 3))
+    >>> layer.quantize("int4")
+    >>> make_float(layer, np.ones((3, 2), "float32"))
+    >>> layer.quantization_mode, sorted(v.name for v in layer.variables)
+    (None, ['bias', 'kernel'])
+    """
+    name = "embeddings" if isinstance(layer, keras.layers.Embedding) else "kernel"
+    stored = [
+        part
+        for part, value in vars(layer).items()
+        if isinstance(value, keras.Variable) and part != "bias"
+    ]
+    for part in stored:
+        layer._untrack_variable(getattr(layer, part))
+        delattr(layer, part)
+    source = layer.dtype_policy.name.rpartition("_from_")[2]
+    layer.dtype_policy = keras.dtype_policies.get(source)
+    layer._is_quantized, layer.quantization_config = False, None
+    if hasattr(layer, "gptq_unpacked_column_size"):
+        layer.gptq_unpacked_column_size = None
+    layer._tracker.unlock()
+    variable = layer.add_weight(name=name, shape=weight.shape, initializer="zeros")
+    setattr(layer, f"_{name}", variable)
+    layer._tracker.lock()
+    variable.assign(weight)

@@ -1,7 +1,8 @@
 """Kernels as matrices, and the inputs of their layers as the rows that these multiply.
 
 A kernel is `(groups, inputs, outputs)`: one group for dense and convolution layers, one
-per channel for depthwise convolution. A convolution's inputs are the weights of its
+per channel for depthwise convolution. A table of embeddings is one group as well: its rows
+are the outputs, and it has no rows of inputs. A convolution's inputs are the weights of its
 window, and its rows the patches that the window covers. The inputs of an `EinsumDense`
 are the axes that it sums over, its outputs those that it produces, both in the order of
 the kernel.
@@ -30,8 +31,20 @@ def has_matrix(layer):
     return isinstance(layer, L.Dense) and not layer.quantization_mode
 
 
+def is_table(layer):
+    """Whether a layer looks up rows of a float table."""
+    return isinstance(layer, L.Embedding) and not layer.quantization_mode
+
+
+def kernel_of(layer):
+    """The variable that is a matrix: the kernel, or the table of embeddings."""
+    return layer.embeddings if isinstance(layer, L.Embedding) else layer.kernel
+
+
 def to_matrix(layer, kernel):
     """The kernel (NumPy array) as `(groups, inputs, outputs)`."""
+    if isinstance(layer, L.Embedding):
+        return kernel.T[None]
     if isinstance(layer, L.EinsumDense):
         summed, made = _kernel_axes(layer.equation)
         size = math.prod(kernel.shape[axis] for axis in summed)
@@ -42,6 +55,8 @@ def to_matrix(layer, kernel):
 
 def from_matrix(layer, matrix):
     """The inverse of `to_matrix`."""
+    if isinstance(layer, L.Embedding):
+        return matrix[0].T
     if isinstance(layer, L.EinsumDense):
         order = sum(_kernel_axes(layer.equation), ())
         moved = matrix.reshape([layer.kernel.shape[axis] for axis in order])

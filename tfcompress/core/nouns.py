@@ -539,7 +539,8 @@ class Rounding(Plugin):
 
         Args:
             weight: array `(groups, inputs, outputs)`.
-            scale: array `(groups, 1, outputs)`, the step of each output channel.
+            scale: array `(groups, 1, outputs)`, the step of each output channel, or
+                `(groups, inputs, outputs)`, that of each weight.
             level: `2^(bits - 1) - 1`.
             inputs: a `tfc.post_training.Inputs` with second moments.
         """
@@ -627,6 +628,8 @@ class DistillationLoss(Plugin):
         teacher_layers: the same for the teacher.
         last_layer_only: whether it gets only the last hidden layer, not one per
             resolution, if no layers are named.
+        parts: names of layers inside each of these layers whose outputs it gets instead,
+            one after another; then layers that have them are chosen if none is named.
         adapters: layers that are trained with the student and discarded afterwards.
         reads_constant: whether a constant added to all logits makes a difference. Such
             a loss cannot learn from probabilities.
@@ -638,6 +641,7 @@ class DistillationLoss(Plugin):
     student_layers = None
     teacher_layers = None
     last_layer_only = False
+    parts = ()
     adapters = ()
 
     def build(self, student, teacher):

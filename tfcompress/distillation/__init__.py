@@ -2,8 +2,11 @@
 
 from tfcompress.distillation.chain import born_again, chain
 from tfcompress.distillation.distiller import Distiller
+from tfcompress.distillation.drop_layers import drop_layers
 from tfcompress.distillation.losses import (
     KL,
+    AttentionRelations,
+    AttentionScores,
     AttentionTransfer,
     Contrastive,
     Decoupled,
@@ -31,6 +34,8 @@ from tfcompress.distillation.teachers import (
 
 __all__ = [
     "KL",
+    "AttentionRelations",
+    "AttentionScores",
     "AttentionTransfer",
     "Contrastive",
     "Decoupled",
@@ -53,6 +58,7 @@ __all__ = [
     "Teacher",
     "born_again",
     "chain",
+    "drop_layers",
     "get",
     "precompute",
 ]

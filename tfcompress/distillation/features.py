@@ -118,6 +118,54 @@ def last_layers(student, teacher):
     return tuple([_body(model)[-1][0]] for model in (student, teacher))
 
 
+def composed_layers(student, teacher, parts, last_only):
+    """Layers that have certain layers inside, such as attention: two lists of paths.
+
+    All of the student, with evenly spaced ones of the teacher: layer `m` of `M` with layer
+    `m N / M`, rounded down, of `N`.
+
+    Args:
+        student: a model.
+        teacher: a model.
+        parts: names of layers inside.
+        last_only: whether only the last one of each model is returned.
+
+    Raises:
+        ValueError: if a model has none, or the teacher fewer than the student.
+
+    >>> def network(depth):
+    ...     y = x = keras.Input((4, 6))
+    ...     for i in range(depth):
+    ...         y = keras.layers.MultiHeadAttention(2, 3, name=f"attention{i + 1}")(y, y)
+    ...     return keras.Model(x, y)
+    >>> parts = ("query", "key")
+    >>> composed_layers(network(2), network(4), parts, last_only=False)
+    (['attention1', 'attention2'], ['attention2', 'attention4'])
+    """
+    found = [_composed(model, parts) for model in (student, teacher)]
+    if last_only:
+        return tuple(paths[-1:] for paths in found)
+    sizes = [len(paths) for paths in found]
+    if sizes[0] > sizes[1]:
+        raise ValueError(
+            f"The student has {sizes[0]} layers with {', '.join(parts)} inside, and the "
+            f"teacher {sizes[1]}: name pairs in student_layers and teacher_layers."
+        )
+    places = [(m + 1) * sizes[1] // sizes[0] - 1 for m in range(sizes[0])]
+    return found[0], [found[1][place] for place in places]
+
+
+def _composed(model, parts):
+    known = named_layers(model)
+    found = [path for path in known if all(f"{path}/{part}" in known for part in parts)]
+    if not found:
+        raise ValueError(
+            f"Model {model.name!r} has no layer with {', '.join(parts)} inside, such as "
+            "MultiHeadAttention: name layers, or use another loss."
+        )
+    return found
+
+
 def _body(model):
     """`(path, output shape)` of the layers in execution order, without the head."""
     paths = {id(layer): path for path, layer in _steps(model).items()}

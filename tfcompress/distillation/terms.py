@@ -10,9 +10,11 @@ from keras import ops
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.core.plugin import snake_case
 from tfcompress.distillation.features import (
+    composed_layers,
     find_layers,
     last_layers,
     matching_layers,
+    named_layers,
 )
 from tfcompress.distillation.reduction import reduced
 
@@ -202,8 +204,7 @@ def _layers(loss, student, teacher):
         )
     names = (loss.student_layers, loss.teacher_layers)
     if names == (None, None):
-        choose = last_layers if loss.last_layer_only else matching_layers
-        names = choose(student, model)
+        names = _chosen(loss, student, model)
     else:
         # Networks of the same family often use the same layer names.
         names = (names[0] or names[1], names[1] or names[0])
@@ -212,4 +213,25 @@ def _layers(loss, student, teacher):
             f"{loss!r}: {len(names[0])} layers of the student cannot be paired with "
             f"{len(names[1])} of the teacher; name the same number of each."
         )
-    return tuple(find_layers(student, names[0])), tuple(find_layers(model, names[1]))
+    return tuple(
+        tuple(find_layers(model, _with_parts(loss, model, some)))
+        for model, some in zip((student, model), names, strict=True)
+    )
+
+
+def _chosen(loss, student, teacher):
+    """Names of layers of both models for a loss that names none."""
+    if not loss.parts:
+        choose = last_layers if loss.last_layer_only else matching_layers
+        return choose(student, teacher)
+    return composed_layers(student, teacher, loss.parts, loss.last_layer_only)
+
+
+def _with_parts(loss, model, names):
+    """The layers that a loss reads, or the names of their parts."""
+    if not loss.parts:
+        return names
+    known = named_layers(model)
+    paths = {id(layer): path for path, layer in known.items()}
+    found = [paths[id(layer)] for layer in find_layers(model, names)]
+    return [f"{path}/{part}" for path in found for part in loss.parts]

@@ -37,6 +37,7 @@ from tfcompress.tflite.exact_grids import store_exact_grids
 from tfcompress.tflite.int4 import decoded_note, pack_int4, unpack_convolutions
 from tfcompress.tflite.loops import carry_integers
 from tfcompress.tflite.operations import float_ends
+from tfcompress.tflite.packed_weights import pack_weights
 from tfcompress.tflite.read import read, write
 from tfcompress.tflite.reversals import rescale_reversals
 from tfcompress.tflite.slim import NAMES, slim
@@ -67,6 +68,8 @@ def export_tflite(
     `tfc.quantize_activations`; without them, they are measured on `samples`, also inside
     loops and branches. Recurrent layers keep their loop, except in int16x8 files; layers
     with `unroll=True` are unrolled, which is faster and takes more bytes with each step.
+    The integers of models that Keras quantized (`model.quantize`) are read, see
+    `tfc.interop.dequantize`.
 
     Dense and convolution layers whose kernels have the values `-s` and `s`, or `-s`, 0
     and `s`, with one `s` per output channel, become custom operations with one or two bits
@@ -95,8 +98,11 @@ def export_tflite(
         path: path of the file. It is written under another name and renamed, so that an
             earlier file stays intact if anything fails.
         precision: `"float32"`; `"float16"` weights; `"dynamic"`: int8 weights and float
-            activations; `"int8"`: weights, activations, inputs and outputs;
-            `"int16x8"`: int16 activations, int8 weights; `"int4"`: like int8, with
+            activations, which LiteRT rounds while it runs; `"dynamic_int4"`: the same with
+            4-bit weights in dense layers and embeddings, one step for each output or for
+            each block of inputs (from `tfc.quantize_weights(block_size=...)`, and blocks
+            of 32 for weights on no grid); `"int8"`: weights, activations, inputs and
+            outputs; `"int16x8"`: int16 activations, int8 weights; `"int4"`: like int8, with
             4-bit kernels in dense layers and in ordinary convolutions in one or two
             dimensions (depthwise, separable and transposed ones stay at 8 bits, and so do
             kernels on a grid with more bits; the result lists them). LiteRT would unpack
@@ -242,9 +248,11 @@ def convert(model, precision, samples=None, batch_size=1):
         rescale_reversals(file)
     if precision.holds_grids:
         store_exact_grids(file, dense_kernels(model))
-    notes = pack_int4(file) if precision.weight_bits == 4 else ()
+    notes = pack_int4(file) if precision.packs_kernels else ()
     notes = (*notes, *float_ends(file)) if precision.is_integer else notes
     connect_directly(file, model)
+    if precision.packs_weights:
+        notes = (*notes, *pack_weights(file, precision.weight_bits))
     name_ends(file)
     return file, notes
 

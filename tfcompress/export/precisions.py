@@ -76,6 +76,16 @@ class Precision:
         return self.activation_bits == 8
 
     @property
+    def packs_kernels(self):
+        """Whether integer kernels get fewer bits than the converter gives them."""
+        return self.weight_bits < 8 and self.is_integer
+
+    @property
+    def packs_weights(self):
+        """Whether only weights are integers, which a pass of ours stores."""
+        return self.weight_bits <= 8 and not self.is_integer
+
+    @property
     def unrolls_loops(self):
         """Whether loops are unrolled, since they would stay float otherwise."""
         return self.activation_bits == 16
@@ -87,7 +97,7 @@ class Precision:
 
     def set_up(self, converter):
         """Sets the options of TensorFlow's converter."""
-        if self.is_exact:
+        if self.is_exact or self.packs_weights:
             return
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if self.converted_weights:
@@ -128,6 +138,13 @@ _TABLE = {
             Tolerance(usual=0.1, most=0.3, of_signs=1.0, floor=2e-2),
             without_sparse="LiteRT refuses sparse 8-bit weights of float layers, or "
             "miscomputes",
+        ),
+        Precision(
+            "dynamic_int4",
+            4,
+            32,
+            Tolerance(usual=0.2, most=0.7, of_signs=1.0, floor=6e-2),
+            without_sparse="LiteRT was not tested with sparse 4-bit weights",
         ),
         Precision(
             "int8",

@@ -17,6 +17,7 @@ from tfcompress.export.binary import (
     without_binary_operations,
 )
 from tfcompress.export.weights import lies_on_grid
+from tfcompress.quantization.keras_quantized import dequantize, is_quantized
 from tfcompress.quantization.quantize_activations import quantize_activations
 from tfcompress.rewrites.affine import AffineAsConvolution
 from tfcompress.rewrites.apply import apply_to_flat
@@ -43,7 +44,8 @@ def plain_model(model, precision):
     Raises:
         ValueError: if the file cannot hold what was trained, or a weight is not finite.
     """
-    plain = _in_float32(_stripped(model, precision))
+    plain = _stripped(model, precision)
+    plain = _in_float32(dequantize(plain) if is_quantized(plain) else plain)
     for ref in weight_refs(plain):
         check_finite(f"Weight {ref.path}", ref.variable.numpy())
     return plain
@@ -92,7 +94,7 @@ def prepared(model, precision):
         for rewrite in (FoldBatchNorm(), AffineAsConvolution(batch_norm=True)):
             model = apply_to_flat(model, rewrite)
         model = _with_bounded_numbers(model)
-    if precision.weight_bits < 8:
+    if precision.packs_kernels:
         model = _on_grids(model, precision.weight_bits)
     is_unrolled = precision.unrolls_loops and not is_ranged
     return _unrolled(model) if is_unrolled else model

@@ -9,4 +9,5 @@ import keras
 
 import tfcompress
 
+def dequantize(model: keras.Model) -> keras.Model: ...
 from tfcompress.interop import tfmot as tfmot

@@ -114,12 +114,22 @@ def drop_tensors(file, index, dropped, replaced=None):
         replaced: `{index: index of the tensor that is read instead}`.
     """
     graph = file.subgraphs[index]
-    kept = [i for i in range(len(graph.tensors)) if i not in dropped]
+    # Steps of blocks are tensors that no operation reads.
+    steps = {
+        place
+        for i, tensor in enumerate(graph.tensors)
+        if i not in dropped
+        for place in _details(tensor).values()
+    }
+    kept = [i for i in range(len(graph.tensors)) if i in steps or i not in dropped]
     places = np.full(len(graph.tensors) + 1, -1, np.int32)
     places[kept] = np.arange(len(kept))
     for old, new in (replaced or {}).items():
         places[old] = places[new]
     graph.tensors = [graph.tensors[i] for i in kept]
+    for tensor in graph.tensors:
+        for name, place in _details(tensor).items():
+            setattr(tensor.quantization.details, name, int(places[place]))
     # The last entry stands for -1, an omitted input.
     for holder in [graph, *graph.operators]:
         for side in ("inputs", "outputs", "intermediates"):
@@ -131,3 +141,11 @@ def drop_tensors(file, index, dropped, replaced=None):
         if signature.subgraphIndex == index:
             for entry in [*signature.inputs, *signature.outputs]:
                 entry.tensorIndex = int(places[entry.tensorIndex])
+
+
+def _details(tensor):
+    """`{name: index of a tensor}` with the steps of a tensor's blocks."""
+    details = tensor.quantization and tensor.quantization.details
+    if not isinstance(details, schema.BlockwiseQuantizationT):
+        return {}
+    return {name: getattr(details, name) for name in ("scales", "zeroPoints")}

@@ -5,8 +5,9 @@ import collections
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfcompress.tflite.edit import drop_unused_codes, opcode_index
+from tfcompress.tflite.edit import drop_unused_codes
 from tfcompress.tflite.operations import constant, operation_name
+from tfcompress.tflite.rewrite import Rewrite
 
 _KEEP_CONSTANTS = """
     EQUAL GREATER GREATER_EQUAL LESS LESS_EQUAL NOT_EQUAL SELECT SELECT_V2
@@ -38,75 +39,10 @@ def rewrite_for_integers(file, bits):
         for operation in operators:
             form = forms.get(operation_name(file, operation))
             named = file, graph, operation, readers
-            steps = form(_Rewrite(*named)) if form else None
+            steps = form(Rewrite(*named)) if form else None
             graph.operators += steps or [operation]
     # The quantizer only knows operation codes that are in use.
     drop_unused_codes(file)
-
-
-class _Rewrite:
-    """The tensors of an operation, and new ones next to them."""
-
-    def __init__(self, file, graph, operation, readers):
-        self.file = file
-        self.graph = graph
-        self.operation = operation
-        self.readers = readers
-        self.inputs = [int(i) for i in operation.inputs]
-        self.output = int(operation.outputs[0])
-
-    def tensor(self, place):
-        return self.graph.tensors[place]
-
-    def float_constant(self, place):
-        """An index, and the values of the float constant there, else None."""
-        tensor = self.tensor(place)
-        values = constant(self.file, tensor)
-        if values is None or tensor.type != schema.TensorType.FLOAT32:
-            return place, None
-        return place, values.reshape(tensor.shape)
-
-    def constant(self, array, name=b"constant"):
-        """The index of a new constant."""
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(array.tobytes(), np.uint8)
-        self.file.buffers.append(buffer)
-        kind = {"f": schema.TensorType.FLOAT32, "i": schema.TensorType.INT32}
-        return self._add(
-            array.shape, kind[array.dtype.kind], name, len(self.file.buffers) - 1
-        )
-
-    def between(self, like, kind=schema.TensorType.FLOAT32):
-        """The index of a new tensor in the shape of another."""
-        # Tensors without data use the first buffer, which is empty.
-        return self._add(self.tensor(like).shape, kind, b"between", 0)
-
-    def _add(self, shape, kind, name, buffer):
-        tensor = schema.TensorT()
-        tensor.shape = np.array(shape, np.int32)
-        tensor.type, tensor.buffer = kind, buffer
-        tensor.name = self.tensor(self.output).name + b"/%s_%d" % (
-            name,
-            len(self.graph.tensors),
-        )
-        self.graph.tensors.append(tensor)
-        return len(self.graph.tensors) - 1
-
-    def step(self, name, inputs, output, options=None):
-        """A new operation."""
-        code = schema.OperatorCodeT()
-        code.builtinCode = getattr(schema.BuiltinOperator, name)
-        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-        code.version = 1
-        made = schema.OperatorT()
-        made.opcodeIndex = opcode_index(self.file, code)
-        made.inputs = np.array(inputs, np.int32)
-        made.outputs = np.array([output], np.int32)
-        if options is not None:
-            kind = type(options).__name__.removesuffix("T")
-            made.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
-            made.builtinOptions = options
-        return made
 
 
 def _product_of_difference(rewrite):

@@ -166,13 +166,19 @@ def constant(model, tensor):
     if data is None or not len(data):
         return None
     is_float = tensor.type in (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16)
-    scale = tensor.quantization.scale if tensor.quantization else None
-    if not is_float and (scale is None or not len(scale)):
+    if not is_float and not _has_steps(tensor.quantization):
         return None
     octets = np.asarray(data, np.uint8)
     if tensor.type == schema.TensorType.INT4:
         return unpack_nibbles(octets, math.prod(tensor.shape))
     return octets.view(_DTYPES[tensor.type]) if tensor.type in _DTYPES else None
+
+
+def _has_steps(quantization):
+    if quantization is None:
+        return False
+    has_scales = quantization.scale is not None and len(quantization.scale)
+    return bool(has_scales or quantization.details)
 
 
 @naming_contradictions()

@@ -39,8 +39,9 @@ class Uniform(KBit):
         block_size: None, or the number of consecutive inputs of an output channel that
             share a scale: `(block_size, 1)` blocks of a dense kernel
             `(inputs, outputs)`; in a convolution, the inputs of its positions are laid
-            out one after another. The last block may be smaller. TFLite files do not
-            support such scales.
+            out one after another. The last block may be smaller. Of TFLite files, only
+            `"dynamic_int4"` ones hold such scales: for dense layers and embeddings, up to
+            4 bits, and blocks of 32, 64, 128 or 256.
 
     Raises:
         ValueError: if `bits` is not an integer in [1, 16], if `block_size` is not a

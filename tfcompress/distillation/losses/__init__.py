@@ -2,6 +2,8 @@
 
 from tfcompress.core.nouns import DistillationLoss
 from tfcompress.core.plugin import register
+from tfcompress.distillation.losses.attention_relations import AttentionRelations
+from tfcompress.distillation.losses.attention_scores import AttentionScores
 from tfcompress.distillation.losses.attention_transfer import AttentionTransfer
 from tfcompress.distillation.losses.contrastive import Contrastive
 from tfcompress.distillation.losses.decoupled import Decoupled
@@ -17,6 +19,8 @@ from tfcompress.distillation.losses.similarity_preserving import SimilarityPrese
 get = DistillationLoss.get
 register(
     DistillationLoss,
+    AttentionRelations,
+    AttentionScores,
     AttentionTransfer,
     Contrastive,
     Decoupled,
@@ -32,6 +36,8 @@ register(
 
 __all__ = [
     "KL",
+    "AttentionRelations",
+    "AttentionScores",
     "AttentionTransfer",
     "Contrastive",
     "Decoupled",

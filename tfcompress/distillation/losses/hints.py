@@ -20,7 +20,8 @@ class Hints(FeatureLoss):
     where `r` is a 1x1 convolution (a dense layer at each position) to the teacher's number
     of channels, or the identity if the numbers are equal. The finer of two resolutions is
     averaged to the coarser one. The paper has half the sum of squares instead of the mean,
-    one pair of layers, and a larger convolution instead of averaging.
+    one pair of layers, and a larger convolution instead of averaging. Named hidden states
+    of transformers make it TinyBERT's loss of them.
 
     Args:
         student_layers: names of layers with outputs `(batch, ..., channels)`, or None to
@@ -30,7 +31,9 @@ class Hints(FeatureLoss):
     Raises:
         ValueError: if the layers do not form pairs of the same rank.
 
-    Source: Romero et al., "FitNets: Hints for Thin Deep Nets" (2015), equation 3.
+    Source: Romero et al., "FitNets: Hints for Thin Deep Nets" (2015), equation 3; hidden
+    states: Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding"
+    (2020), equation 8.
 
     Example:
         >>> loss = Hints(["pool1"], ["pool3"])

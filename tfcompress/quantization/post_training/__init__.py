@@ -8,6 +8,7 @@ from tfcompress.quantization.post_training.gptq import GPTQ
 from tfcompress.quantization.post_training.inputs import Inputs
 from tfcompress.quantization.post_training.nearest import Nearest
 from tfcompress.quantization.post_training.quantize_weights import quantize_weights
+from tfcompress.quantization.post_training.scale_inputs import scale_inputs
 
 get = Rounding.get
 register(Rounding, AdaRound, GPTQ, Nearest)
@@ -21,4 +22,5 @@ __all__ = [
     "equalize",
     "get",
     "quantize_weights",
+    "scale_inputs",
 ]

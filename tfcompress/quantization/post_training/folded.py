@@ -5,7 +5,7 @@ import keras
 from tfcompress.core.compress import strip
 from tfcompress.core.graph import Graph, editable
 from tfcompress.core.keras_internals import all_layers, merge_lora
-from tfcompress.core.matrices import has_matrix
+from tfcompress.core.matrices import has_matrix, is_table
 from tfcompress.core.walk import leaves
 from tfcompress.rewrites.apply import apply_to_flat
 from tfcompress.rewrites.fold_batch_norm import FoldBatchNorm
@@ -32,17 +32,21 @@ def plain_flat(model, action):
     return flat
 
 
-def matrix_layers(flat):
+def matrix_layers(flat, with_tables=False):
     """`{path: layer}` of the layers that multiply by a kernel matrix, each once.
 
     They are in execution order; layers inside others are in the order of the walk.
+
+    Args:
+        flat: a flat functional model.
+        with_tables: whether layers that look up rows of a table are included.
     """
     operations = {id(node.operation): node.operation for node in Graph(flat).nodes}
     found = {}
     for operation in operations.values():
         inside = leaves(operation) if isinstance(operation, keras.Layer) else []
         for path, layer in inside:
-            if has_matrix(layer):
+            if has_matrix(layer) or (with_tables and is_table(layer)):
                 path = f"{operation.name}/{path}" if path else operation.name
                 found.setdefault(id(layer), (path, layer))
     return dict(found.values())

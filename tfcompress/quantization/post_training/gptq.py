@@ -72,11 +72,13 @@ class GPTQ(Rounding):
         peaks = at_peak(weight, scale, level)
         codes = np.zeros_like(left)
 
+        scale = np.broadcast_to(scale, weight.shape)
+
         def choose(i, best):
-            code = np.rint(best / scale[:, 0])
+            code = np.rint(best / scale[:, i])
             code = np.where(peaks[:, i] != 0, peaks[:, i] * level, code)
             codes[:, i] = np.clip(code, -level, level)
-            return codes[:, i] * scale[:, 0]
+            return codes[:, i] * scale[:, i]
 
         chosen(triangle, solved(triangle, left, blocks), blocks, choose)
         return codes
