@@ -14,6 +14,7 @@ from tfcompress.core.keras_internals import (
     lasting_attributes,
     producer,
 )
+from tfcompress.core.symbolic_sizes import exact_specs
 from tfcompress.core.warn import warn
 
 _copies = contextvars.ContextVar("copies that belong together", default=None)
@@ -224,7 +225,7 @@ def rebuild(model, replace=clone_layer, call=None):
         replaced[id(layer)] = replace(layer)
         return replaced[id(layer)]
 
-    with compile_scope(model), _together() as copies:
+    with compile_scope(model), _together() as copies, exact_specs():
         copy = keras.models.clone_model(
             model,
             input_tensors=_inputs_like(model),

@@ -269,6 +269,35 @@ def plain_operations():
             vars(module).update(known)
 
 
+@contextlib.contextmanager
+def dense_products():
+    """Within it, symbolic products with a constant are not taken for sparse.
+
+    Keras 3.15 takes constants for sparse tensors, with which hardly any layer works.
+
+    >>> x = keras.Input((3,))
+    >>> (x * keras.ops.ones(3)).sparse
+    True
+    >>> with dense_products():
+    ...     (x * keras.ops.ones(3)).sparse
+    False
+    """
+    kind = keras.src.ops.numpy.Multiply
+    compute = kind.compute_output_spec
+
+    def compute_output_spec(self, x1, x2):
+        spec = compute(self, x1, x2)
+        is_sparse = any(getattr(x, "sparse", False) for x in (x1, x2))
+        return keras.KerasTensor(spec.shape, spec.dtype, sparse=is_sparse)
+
+    with _patching:
+        kind.compute_output_spec = compute_output_spec
+        try:
+            yield
+        finally:
+            kind.compute_output_spec = compute
+
+
 _patching = threading.RLock()
 
 
