@@ -85,6 +85,9 @@ class Wrong(L.Layer):
         self.dense = L.Dense(4, name="dense")
         self.inner_call = call
 
+    def build(self, shape):
+        self.dense.build(shape)
+
     def call(self, x):
         return self.inner_call(self.dense, x)
 
@@ -103,8 +106,17 @@ def tied(dense, x):
     return ops.matmul(dense(x), ops.transpose(dense.kernel))
 
 
+def in_part(dense, x):
+    return dense(x) * dense.kernel[0]
+
+
 @pytest.mark.parametrize(
-    ("call", "reason"), [(by_value, "float(ops.sum(x))"), (tied, "ops.transpose")]
+    ("call", "reason"),
+    [
+        (by_value, "float(ops.sum(x))"),
+        (tied, "ops.transpose"),
+        (in_part, "uses a variable"),
+    ],
 )
 def test_what_is_in_the_way_is_said(call, reason):
     x = keras.Input((4,))

@@ -13,6 +13,7 @@ from tfcompress.core.keras_internals import (
     compile_arguments,
     lasting_attributes,
     producer,
+    reserve_names,
 )
 from tfcompress.core.symbolic_sizes import exact_specs
 from tfcompress.core.warn import warn
@@ -220,6 +221,7 @@ def rebuild(model, replace=clone_layer, call=None):
             models only.
     """
     replaced = {}
+    reserve_names(getattr(model, "operations", ()))
 
     def noted(layer):
         replaced[id(layer)] = replace(layer)

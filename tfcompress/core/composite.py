@@ -13,6 +13,7 @@ import traceback
 import weakref
 
 import keras
+import tensorflow as tf
 
 from tfcompress.core.cloning import is_graph
 from tfcompress.core.keras_internals import (
@@ -29,6 +30,9 @@ L = keras.layers
 _CLOSED = (L.RNN, L.Wrapper)
 # Their own layers are known to whoever follows a graph.
 _LIBRARIES = ("keras", "tfcompress")
+_VARIABLE = (
+    "its call() uses a variable of a layer inside other than by calling that layer"
+)
 _reasons = weakref.WeakKeyDictionary()
 
 
@@ -95,16 +99,23 @@ class Opening:
         Composite layers inside it are opened as well. One that cannot be opened is called
         as a whole.
         """
-        inside = [part for part in all_layers(layer) if is_composite(part)]
+        inside = [part for part in all_layers(layer) if part.variables]
         kinds = {id(part): type(part) for part in inside}
+        composite = {id(part) for part in inside if is_composite(part)}
         for part in inside:
             # Calls of a shared layer share its variables.
-            if id(part) not in self._own:
+            if id(part) in composite and id(part) not in self._own:
                 self._own[id(part)] = OwnVariables.of(part)
+        model_input = _model_input(_tensors((args, kwargs))[0])
 
         def call(part, /, *args, **kwargs):
             kind = kinds[id(part)]
-            if not _tensors((args, kwargs)):
+            if tf.executing_eagerly() and not _tensors((args, kwargs)):
+                # The result depends on weights, so it must not become a constant.
+                args, kwargs = keras.tree.map_structure(
+                    lambda value: _as_symbolic(value, model_input), (args, kwargs)
+                )
+            if id(part) not in composite or not _tensors((args, kwargs)):
                 return kind.__call__(part, *args, **kwargs)
             try:
                 return self._open(part, *args, **kwargs)
@@ -138,6 +149,15 @@ class Opening:
         self.opened[layer.name] = layer
         self.has_opened = True
         return outputs
+
+
+def _as_symbolic(value, model_input):
+    """A constant tensor as one that a graph can compute."""
+    if model_input is None or not tf.is_tensor(value):
+        return value
+    dtype = keras.backend.standardize_dtype(value.dtype)
+    first = model_input[(0,) * len(model_input.shape)]
+    return keras.ops.add(keras.ops.zeros_like(first, dtype=dtype), value)
 
 
 def _tensors(arguments):
@@ -259,24 +279,24 @@ def _check(layer, inputs, outputs):
     flat = [output for output in keras.tree.flatten(outputs) if output is not None]
     if not all(map(keras.backend.is_keras_tensor, flat)):
         raise Unopened("an output of its call() is a constant")
-    known = {id(variable): variable for variable in layer.variables}
+    known = {id(variable) for variable in layer.variables}
     for call in _calls_between(inputs, flat):
         for value in keras.tree.flatten((call.arguments.args, call.arguments.kwargs)):
             if id(value) in known:
-                raise Unopened(
-                    f"its call() uses the variable {value.path!r} other than by calling "
-                    "the layer that has it"
-                )
+                raise Unopened(_VARIABLE)
 
 
 def _calls_between(inputs, outputs):
     ends, seen, stack = {id(tensor) for tensor in inputs}, set(), list(outputs)
     while stack:
         tensor = stack.pop()
-        source = producer(tensor)
-        if id(tensor) in ends or id(tensor) in seen or source is None:
+        if id(tensor) in ends or id(tensor) in seen:
             continue
         seen.add(id(tensor))
+        source = producer(tensor)
+        if source is None:
+            # It stood for a variable.
+            raise Unopened(_VARIABLE)
         for call in symbolic_calls(source):
             if any(output is tensor for output in call.output_tensors):
                 yield call
@@ -300,10 +320,11 @@ def _name_inside(layer):
 
 def _place(error):
     """The last line of the user's code that led to an error."""
-    libraries = str(pathlib.Path(keras.__file__).parents[1] / "keras")
-    product = str(pathlib.Path(__file__).parents[1])
+    packages = pathlib.Path(keras.__file__).parents[1]
+    others = [packages / name for name in ("keras", "tensorflow", "numpy")]
+    libraries = (*map(str, others), str(pathlib.Path(__file__).parents[1]))
     frames = traceback.extract_tb(error.__traceback__)[1:]
-    own = [f for f in frames if not f.filename.startswith((libraries, product))]
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
     if not own:
         return "its call()"
     return f"{own[-1].line!r} ({pathlib.Path(own[-1].filename).name}:{own[-1].lineno})"
