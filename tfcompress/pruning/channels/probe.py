@@ -184,8 +184,9 @@ def _probe(call, place, shapes):
 
 
 def _parts(size):
-    """Two halves: every second channel, whose rotation by positions is that of a smaller
-    head, and the last ones.
+    """Two halves of the channels: every second one, and the last ones.
+
+    One is not enough: every second channel of a rotary head rotates like a smaller head.
     """
     first = np.arange(0, size, 2) if size > 3 else np.arange(size - 1)
     return first, np.arange(size - first.size, size)
