@@ -138,11 +138,11 @@ class Decoder(L.Layer):
         return {**super().get_config(), "width": self.width}
 
 
-def _classifier(block, *arguments):
+def _classifier(block, count, *arguments):
     words = keras.Input((6,), dtype="int32", name="words")
     x = L.Embedding(20, 16, name="table")(words)
     inputs = [words]
-    for number in range(2):
+    for number in range(count):
         x = block(name=f"block_{number}")(x, *arguments)
     inputs += arguments
     return keras.Model(inputs, L.Dense(3, name="head")(x[:, 0]))
@@ -150,9 +150,9 @@ def _classifier(block, *arguments):
 
 def bert():
     """Two blocks of encoders with masks, and a classifier."""
-    return _classifier(Encoder, keras.Input((6,), dtype="int32", name="mask"))
+    return _classifier(Encoder, 2, keras.Input((6,), dtype="int32", name="mask"))
 
 
 def llama():
-    """Two blocks of decoders, and a classifier of the first word."""
-    return _classifier(Decoder)
+    """A block of decoders, and a classifier of the first word."""
+    return _classifier(Decoder, 1)
