@@ -231,7 +231,8 @@ def _is_nested(operation):
 def _make_names_unique(model):
     taken = {op.name for op in model.operations}
     for nested in [op for op in model.operations if _is_nested(op)]:
-        for layer in nested.operations:
+        # A Sequential model has layers only.
+        for layer in getattr(nested, "operations", nested.layers):
             if INSIDE in nested.name:
                 layer.name = f"{nested.name}{INSIDE}{layer.name}"
             elif layer.name in taken:

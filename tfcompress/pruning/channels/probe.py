@@ -118,8 +118,10 @@ def _behaviour(call, place, cache):
 
 def _shape(tensor, place, limit):
     """The shape for a trial: without unknown sizes, and no larger than necessary."""
-    batch, *others = tensor.shape
-    sizes = [batch or 1, *(size or _SIZE_OF_UNKNOWN_AXIS for size in others)]
+    sizes = [
+        size or (_SIZE_OF_UNKNOWN_AXIS if axis else 1)
+        for axis, size in enumerate(tensor.shape)
+    ]
     return [
         size if limit is None or axis == tensor.rank + place else min(size, limit)
         for axis, size in enumerate(sizes)
