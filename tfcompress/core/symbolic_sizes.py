@@ -159,7 +159,7 @@ def exact_specs():
     that `output_shape` leaves open for unknown. Products are dense (`dense_products`).
 
     >>> x = keras.Input((4, 6))
-    >>> dense = keras.layers.EinsumDense("abc,cd->abd", output_shape=(None, 3))
+    >>> dense = keras.layers.EinsumDense("btd,de->bte", output_shape=(None, 3))
     >>> dense(x).shape
     (None, None, 3)
     >>> with exact_specs():
