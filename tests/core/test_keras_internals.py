@@ -602,6 +602,22 @@ def test_calls_of_a_wrapper_are_read_as_those_of_the_layer(layer):
     assert wrapper.call_signature_parameters[0] == layer.call_signature_parameters[0]
 
 
+def test_products_with_constants_are_dense_but_sparse_inputs_stay_sparse():
+    dense, sparse = keras.Input((3,)), keras.Input((3,), sparse=True)
+    with internals.dense_products():
+        assert not (dense * keras.ops.ones(3)).sparse
+        assert (sparse * 2.0).sparse
+    # Keras' mistake; once it is mended, the function is not needed.
+    assert (dense * keras.ops.ones(3)).sparse
+
+
+def test_names_of_models_from_files_are_not_chosen_again():
+    internals.reserve_names([L.ReLU(name="add_7"), L.ReLU(name="subtract")])
+    x = keras.Input((3,))
+    names = [internals.producer(y).name for y in (x + 1.0, x - 1.0)]
+    assert names == ["add_8", "subtract_1"]
+
+
 def test_state_of_layers():
     model = keras.Sequential([keras.Input((4,)), L.BatchNormalization(), L.Dense(2)])
     model.trainable = False

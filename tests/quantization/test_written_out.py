@@ -45,6 +45,15 @@ def with_scores(x):
     return y * scores[:, 0, :, :1]
 
 
+def in_one_operation(x):
+    heads = keras.ops.reshape(L.Dense(8)(x), (-1, 6, 2, 4))
+    keys = np.arange(6) < 4
+    y = keras.ops.dot_product_attention(
+        heads, heads, heads + 1.0, mask=keys[None, None, None, :], scale=0.3
+    )
+    return keras.ops.reshape(y, (-1, 6, 8))
+
+
 def masked(x):
     y = L.MultiHeadAttention(2, 4)(x, x)
     return L.GlobalAveragePooling1D()(L.LayerNormalization()(y))
@@ -54,6 +63,7 @@ MODELS = {
     "between": lambda: on_vectors(between),
     "shared": lambda: on_vectors(shared),
     "with_scores": lambda: on_vectors(with_scores),
+    "in_one_operation": lambda: on_vectors(in_one_operation),
     "masked": lambda: on_words(masked),
     "masked_causal": lambda: on_words(
         lambda x: L.GroupQueryAttention(4, 4, 2)(x, x, use_causal_mask=True)
@@ -83,6 +93,8 @@ def test_what_is_written_out_computes_the_same(name, tmp_path):
     kinds = {type(layer) for layer in ranged.layers}
     assert not kinds & {L.MultiHeadAttention, L.GroupQueryAttention}
     assert not kinds & {L.LayerNormalization, L.RMSNormalization}
+    operations = [type(operation).__name__ for operation in ranged.operations]
+    assert "DotProductAttention" not in operations
     assert (
         ranged.count_params()
         - sum(v.shape[0] for v in ranged.weights if "range" in v.path)

@@ -13,7 +13,9 @@ from tfcompress.core.keras_internals import (
     compile_arguments,
     lasting_attributes,
     producer,
+    reserve_names,
 )
+from tfcompress.core.symbolic_sizes import exact_specs
 from tfcompress.core.warn import warn
 
 _copies = contextvars.ContextVar("copies that belong together", default=None)
@@ -219,12 +221,13 @@ def rebuild(model, replace=clone_layer, call=None):
             models only.
     """
     replaced = {}
+    reserve_names(getattr(model, "operations", ()))
 
     def noted(layer):
         replaced[id(layer)] = replace(layer)
         return replaced[id(layer)]
 
-    with compile_scope(model), _together() as copies:
+    with compile_scope(model), _together() as copies, exact_specs():
         copy = keras.models.clone_model(
             model,
             input_tensors=_inputs_like(model),

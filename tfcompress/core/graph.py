@@ -1,10 +1,9 @@
 """Functional graphs: flattening, and which operation feeds which."""
 
+import dataclasses
 import functools
 import inspect
 import math
-import pathlib
-import traceback
 
 import keras
 
@@ -16,12 +15,21 @@ from tfcompress.core.cloning import (
     own_training,
     rebuild,
 )
+from tfcompress.core.composite import (
+    Opening,
+    OwnVariables,
+    Unopened,
+    call_inside,
+    note_reason,
+)
 from tfcompress.core.keras_internals import (
     all_layers,
     ordered_calls,
     symbolic_calls,
 )
 from tfcompress.core.macs import input_specs
+from tfcompress.core.symbolic_sizes import exact_specs
+from tfcompress.core.walk import INSIDE
 from tfcompress.core.warn import warn
 
 
@@ -54,12 +62,13 @@ def as_graph_with_origins(model, action):
         input_specs(model),
     )
     takes_training = "training" in copy.call_signature_parameters
+    training = {"training": False} if takes_training else {}
     try:
-        outputs = copy.call(inputs, **{"training": False} if takes_training else {})
-    except Exception as error:
+        outputs = call_inside(copy, OwnVariables.of(copy), inputs, **training)
+    except Unopened as error:
         raise ValueError(
             f"Cannot {action} {model.name!r}: {type(model).__name__} is a subclassed "
-            f"model, and {_place(error)} cannot be traced ({_first_line(error)}). Use "
+            f"model, and {error}. Use "
             "only Keras layers and keras.ops in call(), without branches on values, or "
             "build the model with the functional API."
         ) from error
@@ -111,77 +120,122 @@ def warn_of_training(model, copy, action):
         )
 
 
-def _place(error):
-    """The last line of the user's code that led to an error."""
-    libraries = str(pathlib.Path(keras.__file__).parents[1])
-    frames = traceback.extract_tb(error.__traceback__)[1:]
-    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
-    if not own:
-        return "its call()"
-    return f"{own[-1].line!r} ({pathlib.Path(own[-1].filename).name}:{own[-1].lineno})"
-
-
-def _first_line(error):
-    return next((line for line in str(error).splitlines() if line.strip()), "no reason")
-
-
 def flatten(model):
-    """A functional copy of a model in which nested models are expanded.
+    """A functional copy of a model without layers that are made of other layers.
 
-    Layers keep their names; one that clashes with another is prefixed with the name of
-    its nested model.
+    Nested models are expanded, and composite layers opened (`core/composite.py`).
+
+    Layers of nested models keep their names; one that clashes with another is prefixed
+    with the name of its nested model. Layers of composite layers are named after these.
 
     >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a")])
     >>> outer = keras.Sequential([keras.Input((4,)), inner, keras.layers.ReLU(name="b")])
     >>> [layer.name for layer in flatten(outer).layers[1:]]
     ['a', 'b']
     """
-    return flatten_with_origins(model)[0]
+    return flattened(model).model
 
 
 def flatten_with_origins(model):
     """`flatten`, and `{name of a layer in the copy: layer of the model}`.
 
-    Layers that lead to no output of the model are left out.
+    Layers that lead to no output of the model are left out. The origin of an
+    `OwnVariables` layer is the composite layer that had the variables.
     """
+    flat = flattened(model)
+    return flat.model, flat.origins
+
+
+@dataclasses.dataclass(frozen=True)
+class Flat:
+    """A model without layers that are made of other layers.
+
+    Attributes:
+        model: the functional model.
+        origins: `{name of a layer in it: layer of the original}`.
+        closed: `{name of a composite layer that could not be opened: why}`.
+    """
+
+    model: keras.Model
+    origins: dict
+    closed: dict
+
+
+def flattened(model):
+    """The `Flat` form of a Sequential or Functional model."""
+    flat, opening = _flattened(model, Opening())
+    if not opening.has_opened:
+        check_agreement(model, flat.model)
+        return flat
+    try:
+        check_agreement(model, flat.model)
+    except ValueError as error:
+        flat, _ = _flattened(model, Opening(str(error)))
+        check_agreement(model, flat.model)
+    return flat
+
+
+def _flattened(model, opening):
     copies = []
 
     def replace(layer):
-        copies.append((clone_layer(layer), layer))
-        return copies[-1][0]
+        copy = clone_layer(layer)
+        is_whole = is_graph(layer) or not isinstance(layer, keras.Layer)
+        pairs = [(copy, layer)] if is_whole else _pairs(copy, layer)
+        copies.extend(pairs)
+        return copy
+
+    def call(layer, /, *args, **kwargs):
+        if opening.wants(layer):
+            return opening.call(layer, *args, **kwargs)
+        # Calling `call` with symbolic tensors adds the inner layers to the outer graph.
+        return (layer.call if _is_nested(layer) else layer)(*args, **kwargs)
+
+    def hides(operation):
+        return _is_nested(operation) or opening.wants(operation)
 
     flat = rebuild(model, replace)
     if isinstance(flat, keras.Sequential):
         flat = keras.Model(flat.inputs[0], flat.outputs[0], name=flat.name)
-    was_nested = any(_is_nested(op) for op in flat.operations)
-    while any(_is_nested(op) for op in flat.operations):
+    was_nested = any(map(hides, flat.operations))
+    while any(map(hides, flat.operations)):
         _make_names_unique(flat)
-        with compile_scope(flat):
+        with compile_scope(flat), exact_specs():
             flat = keras.models.clone_model(
-                flat, clone_function=lambda layer: layer, call_function=_inline
+                flat, clone_function=lambda layer: layer, call_function=call
             )
+    _resolve_shapes(flat)
     # From here on, names do not change.
-    used = {operation.name for operation in flat.operations}
-    origins = {copy.name: layer for copy, layer in copies if copy.name in used}
+    used = {operation.name: operation for operation in flat.operations}
+    originals = {id(copy): layer for copy, layer in copies}
+    origins = {
+        name: originals[id(opening.opened.get(name, operation))]
+        for name, operation in used.items()
+        if id(opening.opened.get(name, operation)) in originals
+    }
     flat = rebuild(flat) if was_nested else flat
-    check_agreement(model, flat)
-    return flat, origins
+    for layer in flat.layers:
+        if layer.name in opening.reasons:
+            note_reason(layer, opening.reasons[layer.name])
+    return Flat(flat, origins, opening.reasons), opening
+
+
+def _pairs(copy, layer):
+    return list(zip(all_layers(copy), all_layers(layer), strict=True))
 
 
 def _is_nested(operation):
     return isinstance(operation, keras.Model) and is_graph(operation)
 
 
-def _inline(layer, /, *args, **kwargs):
-    # Calling `call` with symbolic tensors adds the inner layers to the outer graph.
-    return layer.call(*args, **kwargs) if _is_nested(layer) else layer(*args, **kwargs)
-
-
 def _make_names_unique(model):
     taken = {op.name for op in model.operations}
     for nested in [op for op in model.operations if _is_nested(op)]:
-        for layer in nested.layers:
-            if layer.name in taken:
+        # A Sequential model has layers only.
+        for layer in getattr(nested, "operations", nested.layers):
+            if INSIDE in nested.name:
+                layer.name = f"{nested.name}{INSIDE}{layer.name}"
+            elif layer.name in taken:
                 layer.name = f"{nested.name}_{layer.name}"
             taken.add(layer.name)
 

@@ -4,6 +4,7 @@ Each function documents what it returns, and `tests/core/test_keras_internals.py
 it against Keras. No other module uses a private member of Keras.
 """
 
+import collections
 import contextlib
 import functools
 import inspect
@@ -268,6 +269,55 @@ def plain_operations():
             yield
         finally:
             vars(module).update(known)
+
+
+def reserve_names(operations):
+    """Keeps Keras from choosing names that operations already have.
+
+    It numbers names since the start of the session, not those in models from files.
+
+    >>> keras.utils.clear_session(free_memory=False)
+    >>> reserve_names([keras.layers.ReLU(name="add_3")])
+    >>> keras.ops.add(keras.Input((2,)), 1.0)._keras_history.operation.name
+    'add_4'
+    """
+    numbers = keras.src.backend.common.global_state.get_global_attribute(
+        "object_name_uids", collections.defaultdict(int), set_to_default=True
+    )
+    for operation in operations:
+        prefix, _, number = operation.name.rpartition("_")
+        if number.isdigit():
+            numbers[prefix] = max(numbers[prefix], int(number) + 1)
+        numbers[operation.name] = max(numbers[operation.name], 1)
+
+
+@contextlib.contextmanager
+def dense_products():
+    """Within it, symbolic products with a constant are not taken for sparse.
+
+    Keras 3.15 takes constants for sparse tensors, with which hardly any layer works.
+
+    >>> x = keras.Input((3,))
+    >>> (x * keras.ops.ones(3)).sparse
+    True
+    >>> with dense_products():
+    ...     (x * keras.ops.ones(3)).sparse
+    False
+    """
+    kind = keras.src.ops.numpy.Multiply
+    compute = kind.compute_output_spec
+
+    def compute_output_spec(self, x1, x2):
+        spec = compute(self, x1, x2)
+        is_sparse = any(getattr(x, "sparse", False) for x in (x1, x2))
+        return keras.KerasTensor(spec.shape, spec.dtype, sparse=is_sparse)
+
+    with _patching:
+        kind.compute_output_spec = compute_output_spec
+        try:
+            yield
+        finally:
+            kind.compute_output_spec = compute
 
 
 _patching = threading.RLock()

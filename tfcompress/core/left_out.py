@@ -2,7 +2,8 @@
 
 import keras
 
-from tfcompress.core.walk import is_compressed, weight_refs
+from tfcompress.core.composite import reason_of
+from tfcompress.core.walk import is_compressed, path_of, weight_refs
 from tfcompress.core.warn import warn
 
 L = keras.layers
@@ -54,9 +55,21 @@ def warn_of(layers, what, why):
     if not layers:
         return
     count = f"{len(layers)} layer{'s' if len(layers) > 1 else ''}"
-    shown = [f"{path!r} ({type(a).__name__})" for path, a in layers.items()][
-        :_NUM_NAMES
-    ]
+    shown = [
+        f"{path_of(path)!r} ({type(layer).__name__})" for path, layer in layers.items()
+    ][:_NUM_NAMES]
     more = len(layers) - len(shown)
     names = ", ".join(shown) + (f" and {more} more" if more else "")
-    warn(f"{what.format(layers=count)}: {names}. {why}")
+    reasons = dict.fromkeys(filter(None, map(reason, layers.values())))
+    because = next(iter(reasons), "")
+    warn(f"{what.format(layers=count)}: {names}{because}. {why}")
+
+
+def reason(layer):
+    """Why a layer could not be opened, to be appended to what is said of it.
+
+    >>> reason(keras.layers.Dense(2))
+    ''
+    """
+    known = reason_of(layer)
+    return f": {known}" if known else ""

@@ -6,7 +6,7 @@ import re
 from tfcompress.core.errors import refuse
 from tfcompress.core.kinds import Each, Kind, Mapping, is_function
 from tfcompress.core.plugin import did_you_mean
-from tfcompress.core.walk import named
+from tfcompress.core.walk import named, names_of, path_of
 
 
 class Pattern(Kind):
@@ -96,7 +96,7 @@ def _layers(ref):
 
 
 def _matches_names(expression, layers):
-    names = [layer.name for layer in layers]
+    names = [name for layer in layers for name in names_of(layer)]
     paths = [
         "/".join(names[i : j + 1]) for j in range(len(names)) for i in range(j + 1)
     ]
@@ -111,7 +111,7 @@ def last_match(rules, ref):
 
 def check_used(rules, refs):
     """Raises if a rule matched no weight."""
-    names = sorted({layer.name for ref in refs for layer in _layers(ref)})
+    names = sorted({path_of(layer.name) for ref in refs for layer in _layers(ref)})
     for rule in rules:
         if rule.used:
             continue

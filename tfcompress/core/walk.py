@@ -17,6 +17,9 @@ _NORMALIZATION = (
     keras.layers.RMSNormalization,
     keras.layers.Normalization,
 )
+# Separates the names of layers, outermost first, in the name of a layer that was inside
+# others; Keras accepts no slash in names.
+INSIDE = ">"
 _NOT_KERNELS = {"bias", "gamma", "beta", "alpha"}
 
 
@@ -115,7 +118,7 @@ def weight_paths(model):
 
 
 def _new_path(owners, variable, taken):
-    names = [layer.name for layer in named(owners)[1:]]
+    names = [name for layer in named(owners)[1:] for name in names_of(layer)]
     path = first = "/".join([*names, variable.name])
     number = 1
     while path in taken:
@@ -123,6 +126,22 @@ def _new_path(owners, variable, taken):
         path = f"{first}_{number}"
     taken.add(path)
     return path
+
+
+def names_of(layer):
+    """The names of a layer that was inside others: those of the others, and its own.
+
+    >>> layer = keras.layers.Dense(2)
+    >>> layer.name = "encoder>ffn"
+    >>> names_of(layer)
+    ['encoder', 'ffn']
+    """
+    return layer.name.split(INSIDE)
+
+
+def path_of(name):
+    """The path that a name of a layer stands for, as rules and reports show it."""
+    return name.replace(INSIDE, "/")
 
 
 def named(owners):
@@ -184,7 +203,8 @@ def leaves(model):
         if isinstance(layer, keras.layers.RNN):
             return
         for sub in sublayers(layer):
-            visit(sub, f"{path}/{sub.name}" if path else sub.name)
+            name = path_of(sub.name)
+            visit(sub, f"{path}/{name}" if path else name)
 
     visit(model, "")
     return found

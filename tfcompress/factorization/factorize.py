@@ -20,7 +20,7 @@ from tfcompress.core.warn import warn
 from tfcompress.factorization.factorizer import Factorizer, work
 from tfcompress.rewrites.apply import apply_to_flat
 
-_CLOSED = "Layers inside another layer are not replaced."
+_CLOSED = "Layers inside a layer that cannot be opened are not replaced."
 _TIED = "It shares weights with another layer."
 
 
@@ -154,8 +154,8 @@ def factorize(
 
     A layer is replaced if the new layers need fewer MACs, and therefore also fewer weights,
     since none of them is used less often than the old one; all others stay, and the plan
-    gives the reason. Nested models are expanded. Layers that contain other layers are not
-    opened; a warning names them. Layers that are called several times stay shared.
+    gives the reason. Nested models are expanded, and layers that contain others opened; a
+    warning names those that cannot be. Layers that are called several times stay shared.
     Factorise first, train, then prune, quantize and export: every new layer is an ordinary
     Keras layer whose name starts with the name of the old one.
 
@@ -300,7 +300,7 @@ def _assign(model, origins, rules, places):
         if last_match(places, ref) and rule:
             # A model's own weights belong to no layer of its graph.
             owners = [names[id(owner)] for owner in ref.owners if id(owner) in names]
-            matched.update(dict.fromkeys(owners[:1], rule))
+            matched.update(dict.fromkeys(owners[-1:], rule))
     check_used([*places, *rules], refs)
     return matched
 

@@ -118,7 +118,8 @@ def quantize_activations(
     `RMSNormalization`) are expanded into operations: projections become layers
     `<name>_query` and so on, scale and offset become a 1x1 depthwise convolution. Layers
     that are already compressed are not changed in this way, so compress after this step.
-    Other layers that contain layers are not expanded; a warning names them.
+    Other layers that contain layers are opened; a warning names those whose `call` uses
+    more than Keras layers and `keras.ops`, which cannot be.
 
     Args:
         model: a Sequential or Functional model, compressed or not; nested models are
@@ -165,7 +166,7 @@ def quantize_activations(
     warn_of(
         closed_layers(flat) | unwritten(flat),
         "quantize_activations placed no ranges inside {layers}",
-        "Layers that contain layers are not expanded, nor are compressed ones: only their "
+        "Layers that cannot be traced are not opened, nor are compressed ones: only their "
         "inputs and outputs are rounded, not the tensors in between. Build them into the "
         "model with the functional API, compress it after this step, or let "
         "tfc.export_tflite calibrate the whole file from samples.",

@@ -28,6 +28,8 @@ _MASKED = -1e9
 def written_out(flat):
     """A flat model with attention and layer normalization expanded into operations.
 
+    That includes attention in one operation, as in `keras.ops.dot_product_attention`.
+
     Each operation can then have its own range. The names of the projections of an attention
     layer start with its name; scale and offset of a normalization become a depthwise
     convolution of one position that keeps the name of the layer.
@@ -91,6 +93,9 @@ class _Writing:
         kind = type(node.operation)
         if kind in _ATTENTION:
             return self._attention
+        if kind.__name__ == "DotProductAttention":
+            is_usual = node.operation.attn_logits_soft_cap is None
+            return self._fused if is_usual and not node.operation.is_causal else None
         if kind is L.Softmax:
             given = _given(node.operation, *_arguments(node))
             return self._masked_softmax if given.get("mask") is not None else None
@@ -122,6 +127,16 @@ class _Writing:
             # Projections leave these sizes unknown.
             outputs = ops.reshape(outputs, (-1, *lengths, outputs.shape[-1]))
         return (outputs, scores) if with_scores else outputs
+
+    def _fused(self, operation, query, key, value, bias=None, mask=None, scale=None):
+        """Attention that `keras.ops` computes in one operation."""
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        scores = ops.multiply(ops.einsum("bqhd,bkhd->bhqk", query, key), scale)
+        if bias is not None:
+            scores = ops.add(scores, bias)
+        if mask is not None:
+            scores = ops.where(ops.cast(mask, "bool"), scores, _MASKED)
+        return ops.einsum("bhqk,bkhd->bqhd", ops.softmax(scores), value)
 
     def _masked_softmax(self, layer, inputs, mask):
         if mask.dtype != "bool":

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from tfcompress.core.cloning import remake
+from tfcompress.core.composite import paired_variables
 from tfcompress.core.graph import Graph, flatten_with_origins
 from tfcompress.core.left_out import closed_layers
 from tfcompress.core.walk import tied_layers
@@ -16,8 +17,9 @@ from tfcompress.pruning.channels.rules import find
 from tfcompress.pruning.channels.trace import Call, Trace
 
 CLOSED = (
-    "Channels are not followed inside layers that contain others. Build these into the "
-    "model with the functional API to cut their channels."
+    "Channels are followed inside layers that contain others if their call() uses only "
+    "Keras layers, keras.ops and known sizes. Change it, or build these into the model "
+    "with the functional API, to cut their channels."
 )
 
 
@@ -159,17 +161,10 @@ def followed(model):
     variables = {
         id(copied): variable
         for copy in flat.layers
-        for copied, variable in _counterparts(copy, origins.get(copy.name))
+        if copy.name in origins
+        for copied, variable in paired_variables(copy, origins[copy.name])
     }
     return ChannelGraph(flat), variables
-
-
-def _counterparts(copy, layer):
-    """Pairs of variables of a layer and its copy, compressed or not."""
-    if layer is None:
-        return ()
-    inside = [getattr(one, "inner", one).variables for one in (copy, layer)]
-    return zip(*inside, strict=True)
 
 
 def _follow(call, cache):

@@ -5,8 +5,9 @@ import dataclasses
 from tfcompress.core.compress import is_plain, strip
 from tfcompress.core.graph import as_graph, flatten
 from tfcompress.core.kinds import BuiltModel, checked
-from tfcompress.core.left_out import warn_of
+from tfcompress.core.left_out import reason, warn_of
 from tfcompress.core.text import Table, as_text
+from tfcompress.core.walk import path_of
 from tfcompress.pruning.channels.graph import CLOSED, ChannelGraph, ChannelGroup
 
 
@@ -36,7 +37,7 @@ class ChannelGroups:
     def __getitem__(self, name):
         """The group whose channels a layer produces; the first if there are several."""
         for group in self.groups:
-            if name in group.layers("output"):
+            if path_of(name) in map(path_of, group.layers("output")):
                 return group
         raise KeyError(f"No layer {name!r} produces channels in model {self.model!r}.")
 
@@ -49,12 +50,14 @@ class ChannelGroups:
             table.add_row(
                 str(group.size),
                 *(_members(group, role) for role in ("output", "input", "channel")),
-                group.whole or "",
+                path_of(group.whole or ""),
             )
         return table
 
     def __str__(self):
-        reasons = [f"Not followed: {reason}." for reason in self.unfollowed.values()]
+        reasons = [
+            f"Not followed: {path_of(text)}." for text in self.unfollowed.values()
+        ]
         return as_text(self.table(), *reasons, width=140)
 
 
@@ -65,7 +68,8 @@ def _members(group, role):
         if member.role != role:
             continue
         times = f"x{member.per_unit}" if member.per_unit > 1 else ""
-        shown.setdefault(member.layer, f"{member.layer}[{member.axis}]{times}")
+        path = path_of(member.layer)
+        shown.setdefault(member.layer, f"{path}[{member.axis}]{times}")
     names = list(shown.values())
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
 
@@ -80,6 +84,8 @@ def channel_groups(model: BuiltModel()) -> ChannelGroups:
     cut together, such as channel 3 of all convolutions in a residual stage. Unknown
     operations are run on half of their channels to see whether they treat channels
     alike and independently; if not, the channels are left whole, and the reason is given.
+    Layers that contain others are opened, and what is inside is named after them:
+    `groups["block/attention/key"]`.
 
     Args:
         model: a built Sequential or Functional model, or a subclassed one whose `call`
@@ -108,8 +114,8 @@ def channel_groups(model: BuiltModel()) -> ChannelGroups:
     closed = graph.closed()
     warn_of(closed, "channel_groups did not look into {layers}", CLOSED)
     inside = {
-        name: f"{name!r} ({type(layer).__name__}) contains layers, whose channels are not "
-        "followed"
+        name: f"{path_of(name)!r} ({type(layer).__name__}) contains layers, whose channels "
+        f"are not followed{reason(layer)}"
         for name, layer in closed.items()
     }
     return ChannelGroups(

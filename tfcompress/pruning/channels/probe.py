@@ -4,6 +4,9 @@ If an operation treats channels alike and independently of each other, then its 
 for half of the channels is that half of its output for all. So activations,
 normalization with fixed statistics, pooling, padding, sums of tensors, scale layers and
 users' own layers need no list of names.
+
+Normalization over channels treats them alike, but not independently. It is recognised by
+channels that are there twice: means over them stay the same, and so do the outputs.
 """
 
 import dataclasses
@@ -12,7 +15,7 @@ import keras
 import numpy as np
 
 from tfcompress.core.cloning import remake
-from tfcompress.pruning.channels.trace import Axis
+from tfcompress.pruning.channels.trace import Axis, Use
 
 _SIZE_OF_UNKNOWN_AXIS = 8
 # This many rows and columns of an image show as much as all of them.
@@ -28,11 +31,13 @@ class Behaviour:
         weights: `{position in the layer's variables: axis}` of the weights that belong
             to them.
         keys: the keys of the layer's configuration that contain their number.
+        takes_means: whether outputs depend on means over all channels.
     """
 
     axis: int
     weights: dict
     keys: tuple
+    takes_means: bool = False
 
 
 class NotFollowed(Exception):
@@ -83,6 +88,9 @@ def _through(call, place, behaviour):
         call.along(variables[position], axis, first.ids)
     for key in behaviour.keys:
         call.resize(key, first.ids)
+    if behaviour.takes_means:
+        call.trace.uses.append(Use(first.ids, first.constant, is_linear=False))
+        return Axis(first.ids, np.full(first.ids.size, np.nan))
     return Axis(first.ids, _constant(call, place, [first, *others], behaviour.axis))
 
 
@@ -110,7 +118,10 @@ def _behaviour(call, place, cache):
 
 def _shape(tensor, place, limit):
     """The shape for a trial: without unknown sizes, and no larger than necessary."""
-    sizes = [size or _SIZE_OF_UNKNOWN_AXIS for size in (1, *tensor.shape[1:])]
+    sizes = [
+        size or (_SIZE_OF_UNKNOWN_AXIS if axis else 1)
+        for axis, size in enumerate(tensor.shape)
+    ]
     return [
         size if limit is None or axis == tensor.rank + place else min(size, limit)
         for axis, size in enumerate(sizes)
@@ -139,16 +150,10 @@ def _probe(call, place, shapes):
     size = _size(call, place)
     if size < 2:
         raise NotFollowed("has only one channel")
-    kept = np.arange(0, size, 2) if size > 3 else np.arange(size - 1)
     generator = np.random.default_rng(0)
     arrays = [
         _random(generator, tensor.dtype, shape)
         for tensor, shape in zip(call.node.data, shapes, strict=True)
-    ]
-    carriers = {id(x) for x in _carriers(call, place)}
-    part = [
-        np.take(array, kept, axis=place) if id(x) in carriers else array
-        for x, array in zip(call.inputs, arrays, strict=True)
     ]
     config = call.layer.get_config()
     keys = tuple(k for k, v in config.items() if v == size and isinstance(v, int))
@@ -161,23 +166,102 @@ def _probe(call, place, shapes):
     expected = _run(call, whole, arrays)[1] if _floats(whole) else expected
     problem = "mixes channels"
     for changed in dict.fromkeys([(), keys]):
-        resized = config | dict.fromkeys(changed, kept.size)
         try:
-            layer, found = _run(call, resized, part)
-            weights = _slice_weights(whole, layer, kept)
-            found = _run(call, layer, part)[1] if weights is not None else found
+            found = [
+                _on_part(call, place, config, changed, arrays, whole, expected, kept)
+                for kept in _parts(size)
+            ]
         except Exception as error:  # Users' code may fail in any way.
             problem = f"does not work on fewer channels ({type(error).__name__})"
             continue
-        axis = _only_difference(expected.shape, found.shape)
-        if axis is None or weights is None or expected.shape[axis] != size:
-            continue
-        expected_part = np.take(expected, kept, axis=axis)
-        if expected_part.shape == found.shape and np.allclose(
-            expected_part, found, 1e-4, 1e-5
-        ):
+        if found[0] is not None and found[0] == found[1]:
+            axis, weights = found[0]
             return Behaviour(axis, weights, changed)
+    if problem == "mixes channels":
+        for changed in dict.fromkeys([(), keys]):
+            behaviour = _taking_means(call, place, config, changed, arrays)
+            if behaviour is not None:
+                return behaviour
     raise NotFollowed(problem)
+
+
+def _parts(size):
+    """Two halves of the channels: every second one, and the last ones.
+
+    One is not enough: every second channel of a rotary head rotates like a smaller head.
+    """
+    first = np.arange(0, size, 2) if size > 3 else np.arange(size - 1)
+    return first, np.arange(size - first.size, size)
+
+
+def _on_part(call, place, config, keys, arrays, whole, expected, kept):
+    """The axis of the channels in the output, and those of weights that belong to them.
+
+    None if the output for some channels is not that part of the output for all.
+    """
+    carriers = {id(x) for x in _carriers(call, place)}
+    part = [
+        np.take(array, kept, axis=place) if id(x) in carriers else array
+        for x, array in zip(call.inputs, arrays, strict=True)
+    ]
+    layer, found = _run(call, config | dict.fromkeys(keys, kept.size), part)
+    weights = _slice_weights(whole, layer, kept)
+    if weights is None:
+        return None
+    found = _run(call, layer, part)[1]
+    axis = _only_difference(expected.shape, found.shape)
+    if axis is None or expected.shape[axis] != _size(call, place):
+        return None
+    expected = np.take(expected, kept, axis=axis)
+    agree = expected.shape == found.shape and np.allclose(expected, found, 1e-4, 1e-5)
+    return (axis, weights) if agree else None
+
+
+def _taking_means(call, place, config, keys, arrays):
+    """The `Behaviour` of an operation that only takes means over channels, or None."""
+    size = _size(call, place)
+    few, carriers = size // 2, {id(x) for x in _carriers(call, place)}
+
+    def run(order, layer=None):
+        inputs = [
+            np.take(array, order, axis=place) if id(x) in carriers else array
+            for x, array in zip(call.inputs, arrays, strict=True)
+        ]
+        resized = config | dict.fromkeys(keys, len(order))
+        return _run(call, resized if layer is None else layer, inputs)
+
+    order = np.arange(few)
+    try:
+        once, twice = run(order)[0], run(np.tile(order, 2))[0]
+        values = _random_weights(once)
+        weights = {}
+        for position, (value, new) in enumerate(
+            zip(values, getattr(twice, "variables", ()), strict=True)
+        ):
+            if value.shape != tuple(new.shape):
+                weights[position] = _only_difference(value.shape, new.shape)
+                value = np.concatenate([value, value], axis=weights[position])
+            new.assign(value)
+        expected, doubled = run(order, once)[1], run(np.tile(order, 2), twice)[1]
+        for position, axis in weights.items():
+            once.variables[position].assign(np.flip(values[position], axis))
+        reversed_ = run(order[::-1], once)[1]
+    except Exception:  # Users' code may fail in any way.
+        return None
+    axis = _only_difference(expected.shape, doubled.shape)
+    if axis is None or expected.shape[axis] != few:
+        return None
+    same = np.allclose(np.concatenate([expected] * 2, axis), doubled, 1e-3, 1e-5)
+    alike = np.allclose(np.flip(expected, axis), reversed_, 1e-3, 1e-5)
+    return Behaviour(axis, weights, keys, True) if same and alike else None
+
+
+def _random_weights(layer):
+    """Gives a layer random weights and returns all its variables' values."""
+    generator = np.random.default_rng(1)
+    for weight in _floats(layer):
+        weight.assign(generator.uniform(0.5, 1.5, weight.shape))
+    return [variable.numpy() for variable in getattr(layer, "variables", ())]
 
 
 def _random(generator, dtype, shape):

@@ -23,7 +23,7 @@ from tfcompress.core.kinds import (
 from tfcompress.core.left_out import warn_of
 from tfcompress.core.nouns import Criterion, Scope
 from tfcompress.core.rules import PATTERNS, Rule, Rules
-from tfcompress.core.walk import weight_refs
+from tfcompress.core.walk import path_of, weight_refs
 from tfcompress.core.warn import warn
 from tfcompress.export import export_tflite
 from tfcompress.measuring.benchmark import benchmark
@@ -69,9 +69,10 @@ def prune_channels(
     Channels that are added, multiplied or otherwise coupled are removed together
     (`tfc.channel_groups`). The score of a unit of coupled channels is the mean of the
     criterion (or its `reduce`) over all weights that produce it. Inputs, outputs and
-    channels that cannot be followed are kept; a warning names layers that contain
-    others, which are not opened. The result is a plain functional model with nested
-    models expanded and with the remaining weights; fine-tune it.
+    channels that cannot be followed are kept. The result is a functional model with the
+    remaining weights, in which nested models are expanded and layers that contain others
+    opened, such as blocks of transformers; fine-tune it. A warning names layers that
+    cannot be opened, because their `call` uses more than Keras layers and `keras.ops`.
 
     With `reconstruct`, kernels that read from cut channels are fitted to compute from
     the rest what they computed from all channels, in the order in which they run and
@@ -225,7 +226,7 @@ def _check_places(ratio, groups):
         return
     (first, *others), named = groups, set(ratio)
     if others:
-        names = ", ".join(repr(group.name) for group in groups)
+        names = ", ".join(repr(path_of(group.name)) for group in groups)
         raise ValueError(
             f"ratio={ratio} lists channels for the groups {names}: expected a list for "
             "one group. tfc.channel_groups lists them."
@@ -245,7 +246,9 @@ def _check_not_emptied(ratio, groups, scope):
     ]
     if not emptied:
         return
-    names = ", ".join(f"{group.name!r} ({group.size} units)" for group in emptied[:5])
+    names = ", ".join(
+        f"{path_of(group.name)!r} ({group.size} units)" for group in emptied[:5]
+    )
     highest = min((group.size - 0.51) / group.size for group in emptied)
     raise ValueError(
         f"ratio={ratio} would empty {len(emptied)} of the groups of channels: {names}. "

@@ -7,7 +7,7 @@ import numpy as np
 from tfcompress.core.macs import macs
 from tfcompress.core.nouns import top
 from tfcompress.core.rules import Rule, check_used, last_match
-from tfcompress.core.walk import leaf_refs, leaves, weight_refs
+from tfcompress.core.walk import leaf_refs, leaves, path_of, weight_refs
 from tfcompress.pruning.channels.masks import unit_masks
 from tfcompress.pruning.prune import by_rule, unmasked
 from tfcompress.runtime.channel_tile import channel_tile
@@ -227,7 +227,7 @@ class Selection:
 
 def _is_in(path, group):
     """Whether a weight belongs to the layer that gives a group its name."""
-    return path.startswith(f"{group.name}/")
+    return path.startswith(f"{path_of(group.name)}/")
 
 
 def places(ratio):

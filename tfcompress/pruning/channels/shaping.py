@@ -118,6 +118,18 @@ def concatenate(call):
     return call.outputs(axes)
 
 
+@rule("Repeat")
+def repeat(call):
+    """Repeats each channel, such as heads of keys that several queries share."""
+    x, layer = call.inputs[0], call.layer
+    if layer.axis is None or not isinstance(layer.repeats, int):
+        return call.leave_whole("repeats them in an unknown way")
+    axes, axis = dict(x.axes), layer.axis % x.rank
+    if axis in axes:
+        axes[axis] = axes[axis].map(lambda a: np.repeat(a, layer.repeats))
+    return call.outputs(axes)
+
+
 @rule("Stack")
 def stack(call):
     """Adds an axis; along the others, channels are tied."""
@@ -301,6 +313,29 @@ def attention(call):
         call.trace.fix_others(x, [-1], f"{call.name} attends over them")
     _multiply(call, [(query, -1), ((key or [value])[0], -1)])
     return call.outputs({value.rank - 1: call.trace.axis(value, -1).unknown()})
+
+
+@rule("DotProductAttention")
+def dot_product_attention(call):
+    """`softmax(scale q kᵀ) v` for heads of `(batch, length, heads, width)`."""
+    given = call.arguments()
+    query, key, value = (given[name] for name in ("query", "key", "value"))
+    if any(x.shape[2] != query.shape[2] for x in (key, value)):
+        return call.leave_whole("shares heads of keys")
+    for x in (query, key, value):
+        call.trace.fix_others(x, [2, 3], f"{call.name} attends over them")
+    for x in call.inputs:
+        if not any(x is known for known in (query, key, value)):
+            call.trace.fix_others(x, (), f"{call.name} adds or masks by it")
+    heads = [call.trace.axis(x, 2) for x in (query, key, value)]
+    for others in heads[1:]:
+        call.trace.tie(heads[0].ids, others.ids)
+    _multiply(call, [(query, 3), (key, 3)])
+    if given.get("scale") is None:
+        reason = f"{call.name} scales by their number"
+        call.trace.fix(call.trace.axis(query, 3).ids, reason)
+    width = call.trace.axis(value, 3)
+    return call.outputs({2: heads[0].unknown(), 3: width.unknown()})
 
 
 def _contracted(call, equation):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfcompress.core.cloning import remake
+from tfcompress.core.composite import OwnVariables
 from tfcompress.pruning.channels.rules import rule
 from tfcompress.pruning.channels.trace import Axis, Tensor, joined
 
@@ -153,6 +154,40 @@ def embedding(call):
     call.resize("output_dim", out.ids)
     out = Axis(out.ids, call.made_constant(layer.embeddings, 1))
     return call.outputs({len(call.shapes[0]) - 1: out})
+
+
+@rule(L.ReversibleEmbedding)
+def reversible_embedding(call):
+    """`y = table[x]`, or `y = x tableᵀ` with the same table if it is tied."""
+    layer, given = call.layer, call.arguments()
+    out = call.produce(layer.output_dim, [(layer.embeddings, 1)])
+    call.resize("output_dim", out.ids)
+    if not layer.tie_weights:
+        call.along(layer.reverse_embeddings, 0, out.ids)
+    if not given.get("reverse"):
+        return call.outputs({len(call.shapes[0]) - 1: out.unknown()})
+    table = layer.embeddings if layer.tie_weights else layer.reverse_embeddings
+    x = given["inputs"]
+    call.consume(call.trace.axis(x, -1), table, 1 if layer.tie_weights else 0)
+    others = {axis: c.unknown() for axis, c in x.axes.items() if axis != x.rank - 1}
+    return call.outputs(others, f"{call.name} gives a score to each word")
+
+
+@rule(OwnVariables)
+def own_variables(call):
+    """Variables that a layer has for itself: all that they hold may be channels."""
+    outputs = []
+    for number, (variable, shape) in enumerate(
+        zip(call.layer.held, call.shapes, strict=True)
+    ):
+        axes = {
+            axis: call.produce(size, [(variable, axis)], f"{number}, {axis}")
+            for axis, size in enumerate(shape)
+        }
+        for axis, channels in axes.items():
+            call.resize(("specs", number, "shape", axis), channels.ids)
+        outputs.append(Tensor(shape, axes))
+    return outputs
 
 
 @rule(L.EinsumDense)
