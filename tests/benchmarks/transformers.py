@@ -1,4 +1,7 @@
-"""What works inside KerasHub backbones, which are layers made of other layers."""
+"""Transformers: what works inside KerasHub backbones, and what is lost by compression.
+
+Rows of networks that are trained here are in transformer_rows/.
+"""
 
 import functools
 import json
@@ -6,6 +9,8 @@ import os
 import subprocess
 import sys
 
+import cifar
+import dynamic_lab
 import harness
 
 NAMES = (
@@ -14,7 +19,7 @@ NAMES = (
 )
 STEPS = ("opened", "masked", "pruned", "factorized", "float32", "int8")
 _TOGETHER = "all"
-_QUICK = ("bert", _TOGETHER)
+_QUICK = ("vision", "bert", _TOGETHER)
 # Seconds for one backbone.
 _LIMIT = 1200
 
@@ -71,11 +76,12 @@ class Backbones:
 
 
 def rows():
-    """`{name: function of the options}` for all backbones, and one for them together."""
+    """`{name: function of the options}`: trained networks, backbones, and all of these."""
     backbones = Backbones()
     each = {name: functools.partial(backbones.measure, name) for name in NAMES}
-    return {**each, _TOGETHER: backbones.summarize}
+    trained = dynamic_lab.rows_of("transformer_rows")
+    return {**trained, **each, _TOGETHER: backbones.summarize}
 
 
 if __name__ == "__main__":
-    harness.main(__doc__, rows(), quick=_QUICK)
+    harness.main(__doc__, rows(), cifar.add_options, quick=_QUICK)
