@@ -13,7 +13,7 @@ sys.path.append(str(harness.FOLDER.parent.parent))
 _EPOCHS, _CUT_EPOCHS = 6, 3
 _WIDTH, _DEPTH, _HEADS = 64, 2, 4
 _PATCH, _NUM_BITS = 4, 8
-_HALF = {".*attention.*": 0.5, ".*wide": 0.5}
+_HALF = {".*query": 0.5, ".*wide": 0.5}
 _NUM_SAMPLES, _NUM_TIMED, _ROUNDS = 512, 200, 9
 
 
