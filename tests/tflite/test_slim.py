@@ -79,7 +79,7 @@ def test_only_quantizations_with_scales_stay():
     ("names", "expected"),
     [
         ("keep", [b"x", b"net/relu/Relu;net/b/conv/kernel", b"net/y/bias", b"y"]),
-        ("short", [b"x", b"b/conv", b"y_2", b"y"]),
+        ("short", [b"x", b"1", b"2", b"y"]),
         ("drop", [b"x", None, None, b"y"]),
     ],
 )
@@ -92,12 +92,28 @@ def test_names_of_inner_tensors(names, expected):
     assert [tensor.name for tensor in tensors] == expected
 
 
-def test_constants_without_a_layer_are_named_after_their_reader():
+def test_short_names_are_layers_each_once():
     file = _dense()
     tensors = file.subgraphs[0].tensors
-    tensors[2].name = b"constant3"
-    tensors[3].name = b"net/dense/MatMul"
-    # Not an output, so that it keeps no name of its own.
-    file.subgraphs[0].outputs = []
+    for tensor, name in zip(
+        tensors,
+        (b"net/relu/Relu;net/dense/MatMul", b"k", b"b", b"net/dense/MatMul"),
+        strict=True,
+    ):
+        tensor.name = name
+    # Not ends, so that they keep no names of their own.
+    file.subgraphs[0].inputs = file.subgraphs[0].outputs = []
     slim(file)
-    assert [tensor.name for tensor in tensors] == [b"x", b"dense", b"dense", b"dense"]
+    names = [tensor.name for tensor in tensors]
+    assert names == [b"dense", b"1", b"2", b"dense_2"]
+
+
+def test_numbers_that_are_names_of_ends():
+    file = _dense()
+    file.subgraphs[0].tensors[0].name = b"1"
+    slim(file)
+    assert [tensor.name for tensor in file.subgraphs[0].tensors][:3] == [
+        b"1",
+        b"2",
+        b"3",
+    ]

@@ -96,3 +96,13 @@ def test_outputs_stay_the_same(make, names):
     expected = _outputs(before)
     assert any(np.ptp(np.asarray(y)) for y in keras.tree.flatten(expected))
     np.testing.assert_equal(_outputs(after), expected)
+
+
+@pytest.mark.parametrize("make", MAKE, ids=lambda make: make.__name__)
+def test_each_short_name_is_there_once_in_a_graph(make):
+    file = read(_separately(make))
+    slim(file, "short")
+    for graph in file.subgraphs:
+        names = [tensor.name for tensor in graph.tensors]
+        assert None not in names
+        assert len(names) == len({*names})

@@ -143,8 +143,9 @@ def export_tflite(
             fixed batch size (`keras.Input(batch_shape=...)`), or else 1.
         names: what inner tensors are called, which viewers and debuggers show and no
             runtime needs; inputs and outputs are called as in the model. `"short"`: as the
-            layer that they belong to; `"drop"`: they have no names; `"keep"`: as the
-            converter calls them, after all operations that a tensor went through, which
+            layer that they belong to, constants by numbers, each name once; `"drop"`: they
+            have no names, which other tools may not accept; `"keep"`: as the converter
+            calls them, after all operations that a tensor went through, which
             takes a quarter of a file of 50 kB. None for `"short"`, and for `"drop"` with a
             `codec`, which is for the smallest file.
 

@@ -1,6 +1,7 @@
 """Removes what a `.tflite` file holds and no runtime needs."""
 
 import hashlib
+import itertools
 
 import numpy as np
 
@@ -21,7 +22,8 @@ def slim(file, names="short"):
         file: the object form of a model, edited in place.
         names: names of inner tensors; inputs and outputs have theirs in any case.
             `"keep"`: those of the converter, which join all layers that a tensor went
-            through; `"short"`: the layer that a tensor belongs to; `"drop"`: none.
+            through; `"short"`: the layer that a tensor belongs to, and numbers for
+            constants, each once in a graph; `"drop"`: none.
     """
     drop_notes(file)
     drop_unused_codes(file)
@@ -82,25 +84,32 @@ def _is_quantized(tensor):
 
 
 def shorten_names(file):
-    """Names inner tensors after the layer that they belong to.
+    """Names inner tensors after the layer that they belong to, and constants by numbers.
 
     The converter joins the operations that a tensor stands for, such as
-    `model/relu/Relu;model/conv/convolution`, and numbers constants. The layer here is that
-    of the last one, `conv`. Constants without a layer get that of their reader.
+    `model/relu/Relu;model/conv/convolution`. The layer here is that of the last one,
+    `conv`. Viewers show constants where they are read; other tools need names that are
+    there once in a graph.
     """
     for graph in file.subgraphs:
         shown = {*map(int, graph.inputs), *map(int, graph.outputs)}
         taken = {graph.tensors[place].name for place in shown}
-        layers = [_layer(tensor.name or b"") for tensor in graph.tensors]
-        for operation in graph.operators:
-            for place in operation.inputs:
-                if place >= 0 and not layers[place] and len(operation.outputs):
-                    layers[place] = layers[operation.outputs[0]]
+        numbers = itertools.count(1)
         for place, tensor in enumerate(graph.tensors):
-            if place not in shown:
-                tensor.name = (
-                    numbered(layers[place] or tensor.name or b"", taken) or None
-                )
+            if place in shown:
+                continue
+            if _is_constant(file, tensor):
+                names = (b"%d" % number for number in numbers)
+                tensor.name = next(name for name in names if name not in taken)
+            else:
+                name = _layer(tensor.name or b"") or tensor.name or b"tensor"
+                tensor.name = numbered(name, taken)
+            taken.add(tensor.name)
+
+
+def _is_constant(file, tensor):
+    data = file.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
 
 
 def _layer(name):
