@@ -1,11 +1,14 @@
 """Language models with a cache, as files that LiteRT's pipeline runs."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 import tfcompress as tfc
+from tfcompress.export.generation import _of_backbone
 from tfcompress.tflite.read import read
 
 LAYERS, HEADS, SIZE, WORDS, LENGTH = 2, 2, 8, 50, 16
@@ -117,6 +120,28 @@ def test_weights_are_stored_once(model, tmp_path):
         )
     assert found[0] == found[1]
     assert len(found[0]) == len({*found[0]}) >= 4 * LAYERS + 1
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        ({"num_layers": 3, "num_heads": 4, "hidden_dim": 32}, (3, 2, 4, 8)),
+        (
+            {
+                "num_layers": 3,
+                "num_query_heads": 4,
+                "num_key_value_heads": 2,
+                "hidden_dim": 32,
+            },
+            (3, 2, 2, 8),
+        ),
+        ({"num_layers": 1, "num_key_value_heads": 1, "head_dim": 16}, (1, 2, 1, 16)),
+        ({"num_layers": 1}, None),
+    ],
+)
+def test_the_cache_of_a_backbone(backbone, expected):
+    model = types.SimpleNamespace(backbone=types.SimpleNamespace(**backbone))
+    assert _of_backbone(model) == expected
 
 
 def test_what_cannot_be_written(model, tmp_path):

@@ -66,8 +66,8 @@ def export_generation(
         cache_length: the largest number of tokens of a prompt and its answer together.
         prefill_lengths: numbers of tokens that prompts are cut into.
         precision: `"float32"`, `"float16"` or `"dynamic"`, as in `tfc.export_tflite`.
-        cache_shape: `(layers, 2, heads, head size)`; None to find it from the cache that
-            the model builds for itself.
+        cache_shape: `(layers, 2, heads, head size)`; None to find it from the attributes
+            of a KerasHub backbone.
         verify: whether to compare the file with the model: the logits of several tokens
             after a prompt of each length.
 
@@ -143,13 +143,8 @@ def _check(model, cache_length, prefill_lengths):
 
 def _cache_shape(model, given):
     """`(layers, 2, heads, head size)`."""
-    if given is not None:
-        shape = tuple(given)
-    elif hasattr(model, "_build_cache"):
-        # KerasHub's models have no public way to ask for it.
-        _, cache = model._build_cache(np.zeros((1, 2), np.int32))
-        shape = (*cache.shape[1:3], *cache.shape[4:])
-    else:
+    shape = _of_backbone(model) if given is None else tuple(given)
+    if shape is None:
         raise ValueError(
             f"The shape of the cache of {model.name!r} is unknown: pass cache_shape="
             "(layers, 2, heads, head size)."
@@ -160,6 +155,21 @@ def _cache_shape(model, given):
             "stands for keys and values."
         )
     return shape
+
+
+def _of_backbone(model):
+    """The shape by the attributes of KerasHub's backbones, None without them."""
+
+    def first(*names):
+        found = (
+            getattr(getattr(model, "backbone", None), name, None) for name in names
+        )
+        return next((value for value in found if value is not None), None)
+
+    layers, heads = first("num_layers"), first("num_key_value_heads", "num_heads")
+    width, queries = first("hidden_dim"), first("num_query_heads", "num_heads")
+    size = first("head_dim") or (width and queries and width // queries)
+    return (layers, 2, heads, size) if layers and heads and size else None
 
 
 class _Step(keras.layers.Layer):
