@@ -3,6 +3,13 @@
 import itertools
 
 HEADS = {
+    "codecs": """# Codes
+
+Written by `make results` from `codecs.json`, which `tests/benchmarks/codecs.py` prints:
+how fast the adaptive codes decode and how many bytes they take, blocks against `Mixing`.
+Speeds are those of one thread of this host while much other work ran, so that only their
+ratios say something.
+""",
     "deep_compression": """# Deep Compression
 
 Written by `make results` from `deep_compression.json`, which
@@ -52,6 +59,14 @@ prints: what int8 files of small networks hold next to their constants, as the c
 arranges it and as `tfc.export_tflite` writes it, and how many outputs differ between the
 two in each runtime. Weights are random, and no bias is zero. Times are medians of turns in
 one process, one thread, while much other work ran on the same two cores.
+""",
+    "transformers": """# Transformers
+
+Written by `make results` from `transformers.json`, which `tests/benchmarks/transformers.py`
+prints. Rows of networks that are trained here: two blocks of attention on MNIST's images, or
+on the same images as sequences of words, without compression and with half of all heads and
+feed-forward widths, 8-bit integers, and weights of 4 bits in blocks of 32. Times are medians
+of turns on this host, one thread, a sample at a time, while other work ran.
 """,
 }
 
