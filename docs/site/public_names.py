@@ -11,6 +11,7 @@ FILE = ROOT / "tests" / "public_names.txt"
 # What has no place of its own in the source that could carry a docstring.
 CONSTANTS = {
     "export.CODECS": "Names that `tfc.export_tflite(codec=...)` takes.",
+    "export.NAMES": "Names that `tfc.export_tflite(names=...)` takes.",
     "export.PRECISIONS": "Names that `tfc.export_tflite(precision=...)` takes.",
     "export.SPARSE": "Names that `tfc.export_tflite(sparse=...)` takes.",
 }

@@ -21,7 +21,7 @@ def test_an_object_is_described_once():
     assert public_names.home("runtime.Interpreter") == "Interpreter"
     text = reference.pages()["reference/runtime.md"][1]
     assert "The same as [`tfc.Interpreter`][tfc.Interpreter]." in text
-    assert text.count("\n::: tfcompress.runtime") == 2
+    assert text.count("\n::: tfcompress.runtime") == 4
 
 
 def test_examples_become_blocks():

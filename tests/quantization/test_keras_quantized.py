@@ -1,6 +1,8 @@
 """Models quantized by Keras, as float models and as files."""
 
+import gc
 import warnings
+from unittest import mock
 
 import keras
 import numpy as np
@@ -11,6 +13,11 @@ from tfcompress.tflite.describe import describe
 
 L = keras.layers
 _GENERATOR = np.random.default_rng(0)
+
+
+def _no_collection():
+    """Keras collects garbage for each variable that it replaces, which takes minutes."""
+    return mock.patch.object(gc, "collect")
 
 
 class Tokens:
@@ -66,7 +73,7 @@ def quantized(mode):
     scope="module", params=["int8", "int4", "int4 per channel", "gptq", "awq"]
 )
 def case(request):
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _no_collection():
         warnings.simplefilter("ignore")
         return (request.param, *quantized(request.param))
 
@@ -124,7 +131,8 @@ def test_int8_codes_are_those_of_keras(tmp_path):
 def test_layers_inside_of_others(tmp_path):
     x = keras.Input((5, 64))
     model = keras.Model(x, L.MultiHeadAttention(2, 32, name="attention")(x, x))
-    model.quantize(config=keras.quantizers.Int4QuantizationConfig(block_size=32))
+    with _no_collection():
+        model.quantize(config=keras.quantizers.Int4QuantizationConfig(block_size=32))
     plain = tfc.interop.dequantize(model)
     x = _GENERATOR.normal(size=(16, 5, 64)).astype("float32")
     np.testing.assert_allclose(plain(x), model(x), atol=1e-5)

@@ -587,7 +587,8 @@ def make_float(layer, weight):
     ]
     for part in stored:
         layer._untrack_variable(getattr(layer, part))
-        delattr(layer, part)
+        # A layer's own `__delattr__` collects garbage each time, which can take seconds.
+        super(keras.Layer, layer).__delattr__(part)
     source = layer.dtype_policy.name.rpartition("_from_")[2]
     layer.dtype_policy = keras.dtype_policies.get(source)
     layer._is_quantized, layer.quantization_config = False, None
