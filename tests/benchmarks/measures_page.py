@@ -63,7 +63,7 @@ one process, one thread, while much other work ran on the same two cores.
     "transformers": """# Transformers
 
 Written by `make results` from `transformers.json`, which
-`tests/benchmarks/transformers.py` prints. Rows of networks that are trained here: two blocks
+`tests/benchmarks/transformers.py` prints. Rows of trained networks: two blocks
 of attention on MNIST's images, or on the same images as sequences of words, without
 compression, with half of all heads and feed-forward widths, with 8-bit integers, and with
 weights of 4 bits in blocks of 32. Times are medians of turns on this host, one thread, a

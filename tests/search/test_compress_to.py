@@ -234,7 +234,7 @@ class TestBudgets:
             ({"macs": 100}, r"macs <= 100 is asked for, and [\d,]+ is the smallest"),
             ({"size_bytes": 500}, "size_bytes <= 500 .* smallest.*The layer 'second'"),
             ({"memory_bytes": 10}, "memory_bytes <= 10"),
-            ({"size_bytes": 3950, "accuracy_drop": 0.0}, "candidate loses"),
+            ({"size_bytes": 3300, "accuracy_drop": 0.0}, "candidate loses"),
         ],
         ids=str,
     )

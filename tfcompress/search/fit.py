@@ -110,6 +110,8 @@ class Fit:
             done.append(member)
             found = study.candidate(member)
             if self._budget.excess(found.costs):
+                # Sizes of files have steps, so that a little less may change nothing.
+                aim *= _CAUTION
                 continue
             if best is None or found.accuracy > best.accuracy:
                 best = found

@@ -222,7 +222,7 @@ def test_a_composite_layer_is_rounded_like_the_same_layers_in_a_model():
     )
     for found, expected in zip(one.weights, other.weights, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert len(np.unique(one.get_layer("pair").b.kernel[:, 0])) <= 7
+    assert len(np.unique(one.get_layer("pair>b").kernel[:, 0])) <= 7
 
 
 def test_lora_counts():
