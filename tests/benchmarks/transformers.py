@@ -19,7 +19,7 @@ NAMES = (
 )
 STEPS = ("opened", "masked", "pruned", "factorized", "float32", "int8")
 _TOGETHER = "all"
-_QUICK = ("vision", "bert", _TOGETHER)
+_QUICK = ("movement", "bert", _TOGETHER)
 # Seconds for one backbone.
 _LIMIT = 1200
 
