@@ -12,7 +12,7 @@ _TAIL = """
 are too far off. Nothing crashes, nothing is silent, and no error comes from elsewhere. Each
 case has its reason in the file. The largest groups:
 
-- channels and factorize: layers made of others were not opened then (KerasHub's transformers),
+- channels and factorize: layers made of others were not opened then (those of KerasHub),
   3x3 kernels have no pointwise form, and a quarter of the rank of a head with 2 or 3
   classes is no component at all;
 - 4 bits: kernels of recurrent, transposed and separable layers are not rounded;
