@@ -8,7 +8,7 @@ import pytest
 from tests.docs.pages import DOCS, blocks, pages, run
 
 _LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-_MOST_NOT_RUN = 4
+_MOST_NOT_RUN = 3
 # Compiling a step takes longer than the few steps of their trainings.
 _STEP_BY_STEP = {
     "binary.md",

@@ -65,7 +65,8 @@ def export_generation(
         path: path of the file.
         cache_length: the largest number of tokens of a prompt and its answer together.
         prefill_lengths: numbers of tokens that prompts are cut into.
-        precision: `"float32"`, `"float16"` or `"dynamic"`, as in `tfc.export_tflite`.
+        precision: `"float32"`, `"float16"`, `"dynamic"` or `"dynamic_int4"`, as in
+            `tfc.export_tflite`.
         cache_shape: `(layers, 2, heads, head size)`; None to find it from the attributes
             of a KerasHub backbone.
         verify: whether to compare the file with the model: the logits of several tokens

@@ -1,10 +1,14 @@
 """What was measured on this machine, and where it is kept."""
 
+import contextlib
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
 import re
+
+from tfcompress.core.files import write_atomically
 
 
 def cpu_name():
@@ -45,3 +49,28 @@ def cached_path(what, made_on):
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub("[^0-9A-Za-z.]+", "_", " ".join(map(str, made_on.values())))
     return folder / f"{what}_{name}.json"
+
+
+def measured_once(what, measure, read):
+    """What was measured on this machine before, or is measured and kept now.
+
+    If the user's cache folder cannot be written, each process measures anew. A damaged
+    file there is replaced.
+
+    Args:
+        what: as for `cached_path`.
+        measure: a function that returns something that JSON can hold.
+        read: a function of that, which returns the result; raises a `ValueError`,
+            `TypeError` or `KeyError` if it is something else.
+    """
+    try:
+        path = cached_path(what, here())
+    except OSError:
+        return read(measure())
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return read(json.loads(path.read_text()))
+    found = measure()
+    # The folder may be there and accept no files.
+    with contextlib.suppress(OSError, ValueError):
+        write_atomically(path, json.dumps(found, indent=1))
+    return read(found)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfcompress.core.files import write_atomically
 from tfcompress.core.kinds import FilePath, checked
-from tfcompress.runtime.host import cached_path, here
+from tfcompress.runtime.host import here, measured_once
 from tfcompress.runtime.interpreter import loaded
 from tfcompress.tflite.sparsity import BLOCKS, one_layer
 
@@ -82,14 +82,9 @@ class SparseCosts:
 
         If that folder cannot be written, each process measures anew.
         """
-        made_on = here()
-        try:
-            path = cached_path("sparse", made_on)
-            if not path.exists():
-                cls.measured().save(path)
-            return cls.load(path)
-        except (OSError, ValueError):
-            return cls.measured()
+        return measured_once(
+            "sparse", lambda: dataclasses.asdict(cls.measured()), cls._read
+        )
 
     @classmethod
     def measured(cls):
@@ -124,20 +119,25 @@ class SparseCosts:
         """
         text = pathlib.Path(path).read_text()
         try:
-            found = json.loads(text)
-            dense, blocks = (
-                {int(key): float(value) for key, value in found[name].items()}
-                for name in ("dense", "blocks")
-            )
-            costs = cls(str(found["processor"]), dense, blocks, float(found["output"]))
-        except (AttributeError, KeyError, TypeError, ValueError):
-            costs = None
-        if costs is None or not dense or set(blocks) != set(BLOCKS):
+            return cls._read(json.loads(text))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{str(path)!r} is not a table of costs: expected the JSON that "
                 "SparseCosts.save writes. Delete it to measure again."
+            ) from error
+
+    @classmethod
+    def _read(cls, found):
+        """The costs in what JSON holds of them, with keys as text."""
+        dense, blocks = (
+            {int(key): float(value) for key, value in dict(found[name]).items()}
+            for name in ("dense", "blocks")
+        )
+        if not dense or set(blocks) != set(BLOCKS):
+            raise ValueError(
+                "Expected costs of dense layers, and of blocks of 4 and 1."
             )
-        return costs
+        return cls(str(found["processor"]), dense, blocks, float(found["output"]))
 
 
 def _sparse_time(generator, block, kept):

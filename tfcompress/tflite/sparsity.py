@@ -20,6 +20,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tfcompress.core.walk import weight_refs
+from tfcompress.tflite.dense_layer import dense_layer
 from tfcompress.tflite.edit import WEIGHT_INPUT, opcode_index, set_constant
 from tfcompress.tflite.encode import encoded_size
 from tfcompress.tflite.operations import OUTPUTS_FIRST, operation_name
@@ -340,32 +341,16 @@ def _sparse_opcode(file, operation):
 
 
 def one_layer(kernel, block=None):
-    """A file with one dense layer.
+    """Bytes of a file with one float dense layer for a row of inputs.
 
     Args:
         kernel: its weights in float32, `(outputs, inputs)`.
         block: how many consecutive inputs are stored together; None for a dense kernel.
     """
-    file, graph = schema.ModelT(), schema.SubGraphT()
-    file.version, file.subgraphs = 3, [graph]
-    file.buffers = [schema.BufferT(), schema.BufferT()]
-    outputs, inputs = kernel.shape
-    x, weights, y = graph.tensors = [schema.TensorT() for _ in range(3)]
-    for tensor, shape in (x, (1, inputs)), (weights, kernel.shape), (y, (1, outputs)):
-        tensor.shape = np.array(shape, np.int32)
-    weights.buffer = 1
-    set_constant(file, weights, kernel)
-    code, layer = schema.OperatorCodeT(), schema.OperatorT()
-    code.builtinCode = schema.BuiltinOperator.FULLY_CONNECTED
-    code.deprecatedBuiltinCode = code.builtinCode
-    code.version = _SPARSE_VERSION if block else 1
-    layer.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
-    layer.builtinOptions = schema.FullyConnectedOptionsT()
-    layer.inputs, layer.outputs = np.array([0, 1, -1], np.int32), [2]
-    file.operatorCodes, graph.operators = [code], [layer]
-    graph.inputs, graph.outputs = [0], [2]
+    file = dense_layer(kernel)
     if block:
-        _keep_only(file, weights, _form(kernel, block))
+        file.operatorCodes[0].version = _SPARSE_VERSION
+        _keep_only(file, file.subgraphs[0].tensors[WEIGHT_INPUT], _form(kernel, block))
     return write(file)
 
 
