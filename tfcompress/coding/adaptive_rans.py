@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from tfcompress import native
+from tfcompress.coding.adaptive import MAX_COLUMNS, Adaptive
 from tfcompress.coding.mixing import squash
-from tfcompress.core.kinds import Integer
-from tfcompress.core.nouns import Codec
 
 _BLOCK, _PART = 32, 1 << 20
 _MAX_LANES, _MIN_COUNT_FOR_LANES = 4, 4096
@@ -16,11 +14,9 @@ _FIRST_WEIGHT, _LARGEST_WEIGHT = 20000, (1 << 18) - 1
 _MAX_USES = 255
 _CLASS_TRUST, _ROW_TRUST, _TOP_TRUST, _SIZE_TRUST = 1, 16, 8, 32
 _MAX_COUNTED, _MAX_PENDING = 1024, 63
-# A decoder keeps counts for each column.
-_MAX_COLUMNS = 1 << 24
 
 
-class AdaptiveRans(Codec):
+class AdaptiveRans(Adaptive):
     """Writes symbols with learned probabilities, several times as fast as `Mixing`.
 
     A symbol `s` becomes the level `q = s - zero`: whether `q` is 0, its class, which is
@@ -62,38 +58,7 @@ class AdaptiveRans(Codec):
 
     # Used in headers of encoded tensors; the same as in `native/coding/decode.h`.
     number = 4
-
-    def __init__(self, zero: Integer(0, 255) = 0, period: Integer(0, 65535) = 0):
-        self.zero = zero
-        self.period = period
-        if period == 1:
-            raise ValueError(
-                "AdaptiveRans(period=1): got 1, expected 0 (none) or 2 to 65535."
-            )
-
-    def encode(self, symbols):
-        symbols = np.ascontiguousarray(symbols, np.uint8)
-        if not symbols.size:
-            return b""
-        row_length = symbols.size // (len(symbols) if symbols.ndim > 1 else 1)
-        row_length = min(row_length, _MAX_COLUMNS)
-        encode = native.require("Writing adaptive streams").tfc_adaptive_rans_encode
-        buffer, size = native.encode(
-            encode,
-            symbols,
-            symbols.size,
-            max(int(symbols.max()), self.zero) + 1,
-            self.zero,
-            row_length,
-            self.period if self.period < row_length else 0,
-            capacity=symbols.size * 2 + 64,
-        )
-        return buffer[:size].tobytes()
-
-    def decode(self, stream, count):
-        return native.decode(
-            "tfc_adaptive_rans_decode", stream, count, self.decode_reference
-        )
+    native_name = "adaptive_rans"
 
     def decode_reference(self, stream, count):
         if not count:
@@ -198,7 +163,7 @@ class _Model:
         self.period = int.from_bytes(stream[2:4], "little")
         self.width = int.from_bytes(stream[4:8], "little")
         self.reader = _Reader(stream, count)
-        most = min(count, _MAX_COLUMNS)
+        most = min(count, MAX_COLUMNS)
         if not 0 < self.width <= most or self.period == 1 or self.period >= self.width:
             raise self.reader.error()
         if self.zero >= self.num_symbols or (count - 1) // self.width >= (1 << 22) - 1:

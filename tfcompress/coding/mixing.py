@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from tfcompress import native
-from tfcompress.core.kinds import Integer
-from tfcompress.core.nouns import Codec
+from tfcompress.coding.adaptive import MAX_COLUMNS, Adaptive
 
 _LARGEST_ODDS = 2047
 _MAX_USES = 1023
@@ -13,11 +11,9 @@ _ZERO_RATE, _NODE_RATE = 6, 3
 _ROW_TRUST, _COLUMN_TRUST, _NEAR_TRUST = 4, 3, 1
 _FIRST_SIZE_NODE, _FIRST_BIT_NODE = 1, 9
 _LOWEST_STATE = 1 << 32
-# A decoder keeps counts for each column, in eight bytes.
-_MAX_COLUMNS = 1 << 24
 
 
-class Mixing(Codec):
+class Mixing(Adaptive):
     """Writes each symbol as binary decisions with probabilities learned on the fly.
 
     A symbol `s` becomes the level `q = s - zero`: whether `q` is 0, its sign, and its
@@ -55,36 +51,7 @@ class Mixing(Codec):
 
     # Used in headers of encoded tensors; the same as in `native/coding/decode.h`.
     number = 3
-
-    def __init__(self, zero: Integer(0, 255) = 0, period: Integer(0, 65535) = 0):
-        self.zero = zero
-        self.period = period
-        if period == 1:
-            raise ValueError(
-                "Mixing(period=1): got 1, expected 0 (none) or 2 to 65535."
-            )
-
-    def encode(self, symbols):
-        symbols = np.ascontiguousarray(symbols, np.uint8)
-        if not symbols.size:
-            return b""
-        row_length = symbols.size // (len(symbols) if symbols.ndim > 1 else 1)
-        row_length = min(row_length, _MAX_COLUMNS)
-        encode = native.require("Writing adaptive streams").tfc_mixing_encode
-        buffer, size = native.encode(
-            encode,
-            symbols,
-            symbols.size,
-            max(int(symbols.max()), self.zero) + 1,
-            self.zero,
-            row_length,
-            self.period if self.period < row_length else 0,
-            capacity=symbols.size * 2 + 64,
-        )
-        return buffer[:size].tobytes()
-
-    def decode(self, stream, count):
-        return native.decode("tfc_mixing_decode", stream, count, self.decode_reference)
+    native_name = "mixing"
 
     def decode_reference(self, stream, count):
         if not count:
@@ -101,7 +68,7 @@ class _Model:
         self.num_symbols, self.zero = stream[0] + 1, stream[1]
         self.period = int.from_bytes(stream[2:4], "little")
         self.width = int.from_bytes(stream[4:8], "little")
-        most = min(count, _MAX_COLUMNS)
+        most = min(count, MAX_COLUMNS)
         if not 0 < self.width <= most or self.period == 1 or self.period >= self.width:
             raise ValueError(f"Cannot decode {count} symbols: corrupt data.")
         self.count = count

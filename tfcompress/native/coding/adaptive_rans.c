@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bits.h"
+#include "squash.h"
 
 /* Log odds are in units of 1/256, those of predictors and mixtures too; frequencies in
    units of 1/32768, probabilities of predictors and weights in units of 1/65536. Shifts
@@ -17,8 +18,6 @@ enum {
   PART = 1 << 20,
   SCALE_BITS = 15,
   SCALE = 1 << SCALE_BITS,
-  LARGEST_ODDS = 2047,
-  STRETCH_BITS = 12,
   NUM_INPUTS = 4,
   MAX_USES = 255,
   NUM_FILLS = 12,
@@ -46,16 +45,6 @@ enum {
 };
 
 static const uint32_t LOWEST_STATE = 1u << 16;
-
-/* 65536 / (1 + exp(-i / 2)) for i = -16 to 16. */
-static const int32_t SQUASHED[33] = {
-    22,    36,    60,    99,    162,   268,   440,   722,   1179,  1921,  3108,
-    4971,  7812,  11955, 17625, 24743, 32768, 40793, 47911, 53581, 57724, 60565,
-    62428, 63615, 64357, 64814, 65096, 65268, 65374, 65437, 65476, 65500, 65514};
-
-typedef struct {
-  uint16_t probability, uses;
-} predictor;
 
 /* Counts of values, and the frequencies that follow from them and from a prior. */
 typedef struct {
@@ -132,11 +121,6 @@ typedef struct {
   uint16_t probabilities[BLOCK];
   uint8_t places[BLOCK], classes[BLOCK], tops[BLOCK], rests[BLOCK];
 } block;
-
-static int32_t squash(int32_t odds) {
-  const int32_t place = (odds + 2048) / 128, rest = (odds + 2048) % 128;
-  return SQUASHED[place] + (SQUASHED[place + 1] - SQUASHED[place]) * rest / 128;
-}
 
 static void fill_tables(model* m) {
   for (int odds = -LARGEST_ODDS; odds <= LARGEST_ODDS; odds++)

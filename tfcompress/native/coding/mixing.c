@@ -4,12 +4,11 @@
 #include <string.h>
 
 #include "bits.h"
+#include "squash.h"
 
 /* Log odds are in units of 1/256, probabilities and weights in units of 1/65536. */
 enum {
   HEADER_SIZE = 8,
-  LARGEST_ODDS = 2047,
-  STRETCH_BITS = 12,
   MAX_INPUTS = 8,
   MAX_USES = 1023,
   NUM_FILLS = 12,
@@ -30,16 +29,6 @@ enum {
 };
 
 static const uint64_t LOWEST_STATE = 1ull << 32;
-
-/* 65536 / (1 + exp(-i / 2)) for i = -16 to 16. */
-static const int32_t SQUASHED[33] = {
-    22,    36,    60,    99,    162,   268,   440,   722,   1179,  1921,  3108,
-    4971,  7812,  11955, 17625, 24743, 32768, 40793, 47911, 53581, 57724, 60565,
-    62428, 63615, 64357, 64814, 65096, 65268, 65374, 65437, 65476, 65500, 65514};
-
-typedef struct {
-  uint16_t probability, uses;
-} predictor;
 
 typedef struct {
   /* The shape of the coded symbols. */
@@ -78,11 +67,6 @@ typedef struct {
   size_t num_notes, capacity;
   tfc_status status;
 } coder;
-
-static int32_t squash(int32_t odds) {
-  const int32_t place = (odds + 2048) / 128, rest = (odds + 2048) % 128;
-  return SQUASHED[place] + (SQUASHED[place + 1] - SQUASHED[place]) * rest / 128;
-}
 
 static void fill_tables(model* m) {
   int32_t odds = -LARGEST_ODDS;
