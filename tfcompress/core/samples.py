@@ -151,13 +151,13 @@ def batches(model, samples, size=32):
     ]
 
 
-def checked_batches(model, samples):
+def checked_batches(model, samples, size=32):
     """`batches` of samples for which the model does not return NaN.
 
     Raises:
         ValueError: see `batches` and `check_outputs`.
     """
-    parts = batches(model, samples)
+    parts = batches(model, samples, size)
     # Batches are lists, whatever structure the inputs have.
     listed = keras.Model(model.inputs, model.outputs)
     check_outputs(model, (listed(part, training=False) for part in parts))

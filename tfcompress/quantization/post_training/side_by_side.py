@@ -11,6 +11,9 @@ from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.recording import recorded
 from tfcompress.core.samples import checked_batches
 
+# Tensors of all batches stay until they are read: small batches would save no memory.
+_BATCH_SIZE = 256
+
 
 def run_side_by_side(model, copy, samples, layers, visit):
     """Runs both models on all samples and shows some layers before their first call.
@@ -30,7 +33,7 @@ def run_side_by_side(model, copy, samples, layers, visit):
             first inputs, one per batch; may change the weights of the copy's layer.
     """
     graphs, wanted = [Graph(model), Graph(copy)], {id(layer) for layer in layers}
-    parts = checked_batches(model, samples)
+    parts = checked_batches(model, samples, _BATCH_SIZE)
     runs = [
         [
             {
