@@ -51,7 +51,7 @@ def block_drop(lab):
     crops = _reflected_crops(images), labels
     steps = lab.steps(epochs, _BATCH_SIZE, crops)
     dropped = lab.tfc.dynamic.BlockDrop(
-        model, penalty=5.0, entropy_weight=0.01, curriculum_steps=steps // 3
+        model, penalty=0.5, entropy_weight=0.01, curriculum_steps=steps // 3
     )
     loss = lab.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     _fit(lab, dropped, crops, epochs, 2e-3, loss)

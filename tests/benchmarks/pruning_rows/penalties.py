@@ -153,27 +153,32 @@ def learning_compression(lab):
     return rows
 
 
-def _sgd(lab):
+def _sgd(lab, rate=0.05):
     """A function of the number of steps."""
     optimizers = lab.keras.optimizers
 
     def make(steps):
-        rate = optimizers.schedules.CosineDecay(0.05, steps, alpha=0.02)
-        return optimizers.SGD(rate, momentum=0.9, nesterov=True)
+        falling = optimizers.schedules.CosineDecay(rate, steps, alpha=0.02)
+        return optimizers.SGD(falling, momentum=0.9, nesterov=True)
 
     return make
 
 
 def structured_sparsity(lab):
-    """Filters and channels of the convolutions of a LeNet-5, by proximal steps."""
+    """Filters of the convolutions of a trained LeNet-5, by proximal steps.
+
+    SGD, since Adam scales gradients to steps that a penalty of any usual strength does
+    not stop. Zero filters of the first convolution remove the channels of the second.
+    """
     tfc = lab.tfc
     lasso, epochs = tfc.regularizers.GroupLasso, 15
     rows = []
-    for strength in (1e-2, 2e-2):
+    for strength in (0.05, 0.07):
         model = lab.dense("lenet_5")
         lab.restart()
-        rules = {"conv.": [lasso(strength, "channels"), lasso(strength, "filters")]}
-        lab.fit(model, epochs, callbacks=[tfc.callbacks.ProximalStep(rules)])
+        rules = {"conv1": lasso(0.02), "conv2": lasso(strength)}
+        step = tfc.callbacks.ProximalStep(rules)
+        lab.fit(model, epochs, _sgd(lab, 0.02), [step])
         small = tfc.shrink(model)
         lab.fit(small, epochs // 3)
         rows.append(
