@@ -28,7 +28,7 @@ demo: $(INSTALLED) ## Compress a small model and show the gains
 	$(BIN)/tfcompress demo --output build/demo
 
 test: $(INSTALLED) ## Run the tests and the doctests (PYTEST_ARGS="tests/core -x")
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --ignore=tests/scale $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --ignore=tests/scale $(PYTEST_ARGS)
 
 test-scale: $(INSTALLED) ## Train and search with several processes, some of which are killed
 	$(BIN)/python -m pytest -q -n0 tests/scale
