@@ -50,8 +50,12 @@ def test_block_scales_with_moments_by_hand():
     )
 
 
-@pytest.mark.parametrize("rounding", ["nearest", "gptq"])
-def test_files_hold_the_rounded_weights(rounding, tmp_path):
+# Blocks have smaller errors than channels; GPTQ makes up for either, and halves them.
+@pytest.mark.parametrize(
+    ("rounding", "worse", "share"),
+    [("nearest", None, 0.95), ("gptq", 32, 0.6)],
+)
+def test_files_hold_the_rounded_weights(rounding, worse, share, tmp_path):
     model, x = small_language_model()
     rounded = tfc.quantize_weights(model, {".*": 4}, x, rounding, block_size=32)
     for name in ("up", "down", "head"):
@@ -64,8 +68,8 @@ def test_files_hold_the_rounded_weights(rounding, tmp_path):
     # Only the inputs of dense layers are rounded, to 8 bits.
     assert max(result.noise.values()) < 0.03
     assert result.notes == ()
-    whole = tfc.quantize_weights(model, {".*": 4}, x, rounding)
-    assert error(model, rounded, x) < error(model, whole, x)
+    other = tfc.quantize_weights(model, {".*": 4}, x, "nearest", block_size=worse)
+    assert error(model, rounded, x) < share * error(model, other, x)
 
 
 def test_an_integer_leaves_8_bits_to_embeddings():
