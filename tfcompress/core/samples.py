@@ -154,11 +154,13 @@ def batches(model, samples, size=32):
 def checked_batches(model, samples, size=32):
     """`batches` of samples for which the model does not return NaN.
 
+    The check runs small batches, since Keras keeps all tensors of a call.
+
     Raises:
         ValueError: see `batches` and `check_outputs`.
     """
-    parts = batches(model, samples, size)
     # Batches are lists, whatever structure the inputs have.
     listed = keras.Model(model.inputs, model.outputs)
+    parts = batches(model, samples)
     check_outputs(model, (listed(part, training=False) for part in parts))
-    return parts
+    return batches(model, samples, size)
