@@ -18,7 +18,6 @@ from tfcompress.search.study import Study
 SMALL = {
     "amc": {"episodes": 40, "warm_up": 10},
     "apq": {"samples": 20, "transferred": 10, "refinements": 2, "rounds": 10},
-    "filter_agent": {"passes": 1, "updates": 5},
     "optuna": {"trials": 12},
     "tas": {"steps": 200, "learning_rate": 0.05},
 }
