@@ -14,15 +14,7 @@ class Adaptive(Codec):
     """A codec with learned probabilities, implemented in the native core.
 
     Subclasses have a `decode_reference`, and `native_name`, the name of their functions
-    there: `tfc_NAME_encode` and `tfc_NAME_decode`.
-
-    Args:
-        zero: the symbol of most weights, usually that of 0.
-        period: columns after which patterns repeat, such as the channels of a
-            convolution or the width of an image, 2 to 65535; 0 for none.
-
-    Raises:
-        ValueError: if an argument is out of range.
+    there: `tfc_NAME_encode` and `tfc_NAME_decode`. They describe the arguments.
     """
 
     native_name = None

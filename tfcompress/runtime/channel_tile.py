@@ -33,9 +33,7 @@ def channel_tile():
 
 @functools.cache
 def _of_host():
-    return measured_once(
-        "tile", lambda: measured(), lambda known: _TILES[_TILES.index(known)]
-    )
+    return measured_once("tile", measured, lambda known: _TILES[_TILES.index(known)])
 
 
 def measured():

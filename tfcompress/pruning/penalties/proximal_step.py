@@ -29,9 +29,7 @@ class ProximalStep(EachStep):
     in the loss as well. With optimizers that scale gradients, such as Adam, the step
     stays `η` for all weights, as in decoupled weight decay: the penalty then affects
     all weights equally, whatever their gradients. Groups that the loss pulls back by
-    scaled gradients hardly ever become zero: train with SGD where groups should go
-    (`GroupLasso(0.02)` on MNIST leaves all 20 filters of LeNet-5's first convolution
-    with Adam, 3 with SGD).
+    scaled gradients hardly ever become zero: train with SGD where groups should go.
 
     Zeros stay zero only as long as the loss does not pull them away. If they must stay,
     add masks afterwards, which keep zeros: `tfc.compress(model, {".*": "mask"})`.
