@@ -1,12 +1,8 @@
 """TensorFlow's converter, in this process or in a separate one that may crash."""
 
 import itertools
-import os
 import pathlib
 import re
-import signal
-import subprocess
-import sys
 import tempfile
 
 import numpy as np
@@ -14,6 +10,7 @@ import tensorflow as tf
 
 from tfcompress.core.macs import fixed_batch_size
 from tfcompress.core.quiet import native_notes_dropped, tensorflow_notes_dropped
+from tfcompress.export.child import Child
 from tfcompress.export.hazards import check_missing, check_operations, control_flow
 from tfcompress.export.measured_converter import MeasuredConverter, check_known
 from tfcompress.export.precisions import precision_of
@@ -155,39 +152,33 @@ def convert_in_child(function, module, precision, samples):
         folder = pathlib.Path(folder)
         tf.saved_model.save(module, str(folder / "model"), signatures=function)
         np.savez(folder / "samples.npz", **(samples or {}))
-        for inside in ("inside", "outside"):
-            done = subprocess.run(
-                _command(str(folder), precision.name, inside),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-                capture_output=True,
-                text=True,
-                errors="replace",
-            )
-            if done.returncode > 0:
-                raise RuntimeError(done.stderr.strip().splitlines()[-1])
-            if done.returncode < 0:
-                name = signal.Signals(-done.returncode).name
-                raise RuntimeError(f"the converter ended with {name}")
+        for inside in (True, False):
+            try:
+                _child.run(str(folder), precision.name, inside)
+            except ChildProcessError as error:
+                raise RuntimeError(f"the converter ended with {error}") from None
             content = (folder / "model.tflite").read_bytes()
             if not (name := ended_by(content)):
                 return content
         raise RuntimeError(f"LiteRT ends with {name} when it runs the file")
 
 
-def _command(*task):
-    return [sys.executable, "-m", __name__, *task]
+def convert_saved(folder, precision, inside):
+    """Converts what `convert_in_child` saved, in the process that it saved it for.
 
-
-def _main(folder, precision, inside):
+    Args:
+        folder: with a SavedModel `model` and `samples.npz`; gets `model.tflite`.
+        precision: the precision's name.
+        inside: whether loops and branches are quantized too.
+    """
     folder = pathlib.Path(folder)
     module = tf.saved_model.load(str(folder / "model"))
     (function,) = module.signatures.values()
     samples = dict(np.load(folder / "samples.npz"))
     content = convert_function(
-        function, module, precision_of(precision), samples or None, inside == "inside"
+        function, module, precision_of(precision), samples or None, inside
     )
     (folder / "model.tflite").write_bytes(content)
 
 
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
+_child = Child(convert_saved)
