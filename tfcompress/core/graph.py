@@ -254,10 +254,25 @@ class Graph:
             for node in ordered_calls(model)
         ]
         self.outputs = {id(tensor) for tensor in model.outputs}
+        self._makers = {id(t): node for node in self.nodes for t in node.outputs}
         self._consumers = {}
         for node in self.nodes:
             for tensor in node.inputs:
                 self._consumers.setdefault(id(tensor), []).append(node)
+
+    def maker(self, tensor):
+        """The node that a symbolic tensor is an output of; None for other values."""
+        return self._makers.get(id(tensor))
+
+    def ancestors(self, tensors):
+        """Ids of the nodes that symbolic tensors of the model depend on."""
+        found, waiting = set(), list(tensors)
+        while waiting:
+            node = self.maker(waiting.pop())
+            if id(node) not in found:
+                found.add(id(node))
+                waiting += node.inputs
+        return found
 
     def consumers(self, node):
         """The nodes that read an output of `node`."""

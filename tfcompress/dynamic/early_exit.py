@@ -25,7 +25,7 @@ from tfcompress.core.kinds import (
 from tfcompress.core.nouns import DistillationLoss, ExitRule
 from tfcompress.distillation.outputs import ends_in_softmax, to_logits
 from tfcompress.distillation.reduction import reduced
-from tfcompress.dynamic.stages import ancestors, cumulative_macs
+from tfcompress.dynamic.stages import cumulative_macs
 from tfcompress.dynamic.thresholds import all_plans, solve_thresholds
 
 # The weight of the last exit's loss, if the first one's is 1.
@@ -371,7 +371,7 @@ def _exit_tensors(flat, at):
     """The outputs of the named layers, checked to be on the path to the output."""
     graph = Graph(flat)
     nodes = {node.operation.name: node for node in graph.nodes}
-    on_path = ancestors(graph, flat.outputs)
+    on_path = graph.ancestors(flat.outputs)
     last = max(
         (i for i, node in enumerate(graph.nodes) if _has_weights(node.operation)),
         default=0,

@@ -7,23 +7,6 @@ from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.macs import macs
 
 
-def ancestors(graph, tensors):
-    """Ids of the nodes that tensors depend on.
-
-    Args:
-        graph: a `tfcompress.core.graph.Graph`.
-        tensors: symbolic tensors of its model.
-    """
-    makers = {id(tensor): node for node in graph.nodes for tensor in node.outputs}
-    found, waiting = set(), [makers[id(tensor)] for tensor in tensors]
-    while waiting:
-        node = waiting.pop()
-        if id(node) not in found:
-            found.add(id(node))
-            waiting += [makers[id(tensor)] for tensor in node.inputs]
-    return found
-
-
 def stages(network):
     """The nodes of each stage: those that an exit needs and no earlier exit does.
 
@@ -35,7 +18,7 @@ def stages(network):
     """
     graph, taken, found = Graph(network), set(), []
     for output in network.outputs:
-        needed = ancestors(graph, [output]) - taken
+        needed = graph.ancestors([output]) - taken
         found.append([node for node in graph.nodes if id(node) in needed])
         taken |= needed
     return found

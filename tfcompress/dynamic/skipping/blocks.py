@@ -77,13 +77,12 @@ def _is_addition(node):
 
 def _between(graph, start, end):
     """The nodes between two tensors; None if the later one needs other tensors too."""
-    producers = {id(tensor): node for node in graph.nodes for tensor in node.outputs}
     found, waiting = {}, [end]
     while waiting:
         tensor = waiting.pop()
         if tensor is start:
             continue
-        node = producers.get(id(tensor))
+        node = graph.maker(tensor)
         if node is None or not node.inputs:
             return None
         if node.key not in found:

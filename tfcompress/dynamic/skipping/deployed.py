@@ -19,14 +19,13 @@ def deployed(gated, name):
         name: name of the copy.
     """
     graph = Graph(gated)
-    makers = {id(tensor): node for node in graph.nodes for tensor in node.outputs}
     blocks, passed_by = {}, set()
     for node in graph.nodes:
         if not isinstance(node.operation, GatedAdd):
             continue
         shortcut, branch, _ = node.inputs
         after = graph.only_consumer(node)
-        takes_relu = after and _is_relu(after) and _is_relu(makers[id(shortcut)])
+        takes_relu = after and _is_relu(after) and _is_relu(graph.maker(shortcut))
         passed_by |= {after.key} if takes_relu else set()
         blocks[node.key] = _block(shortcut, branch, after if takes_relu else None)
 

@@ -67,28 +67,27 @@ def reads_signs(model):
         return set()
     flat, origins = flatten_with_origins(graph_model)
     graph, found = Graph(with_signs(flat)), {}
-    makers = {id(t): node for node in graph.nodes for t in node.outputs}
     for node in graph.nodes:
         if node.inputs and node.operation.name in origins:
             layer = origins[node.operation.name]
             layer = copied.get(id(layer), layer)
             calls = found.setdefault(id(getattr(layer, "inner", layer)), [])
-            calls.append(holds_signs(makers, node.inputs[0]))
+            calls.append(holds_signs(graph, node.inputs[0]))
     return {layer for layer, calls in found.items() if all(calls)}
 
 
-def holds_signs(makers, tensor):
+def holds_signs(graph, tensor):
     """Whether a tensor holds only signs.
 
     Args:
-        makers: `{id(tensor): node}` of a model from `with_signs`.
+        graph: `Graph` of a model from `with_signs`.
         tensor: of the model.
     """
-    node = makers.get(id(tensor))
+    node = graph.maker(tensor)
     if node is None or is_sign(node):
         return node is not None
     passes = isinstance(node.operation, L.Concatenate) or _commutes(node)
-    return passes and all(holds_signs(makers, t) for t in node.inputs)
+    return passes and all(holds_signs(graph, t) for t in node.inputs)
 
 
 def with_signs(flat):
@@ -125,10 +124,9 @@ def with_signs(flat):
 
 def _sources(graph):
     """`{node of a sign: node that compares with 0}`."""
-    makers = {id(t): node for node in graph.nodes for t in node.outputs}
 
     def maker(value):
-        node = makers.get(id(value))
+        node = graph.maker(value)
         # Constants may be followed by ranges too.
         return maker(node.inputs[0]) if node and is_fake_quant(node.operation) else node
 

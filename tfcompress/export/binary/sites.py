@@ -78,13 +78,12 @@ def find_sites(graph, only_signs=False):
         graph: graph of the model.
         only_signs: whether layers that read real values stay ordinary.
     """
-    makers = {id(t): node for node in graph.nodes for t in node.outputs}
     sites, ordinary = [], {}
     for node in graph.nodes:
         weights = binary_weights(node.operation)
         if weights is None:
             continue
-        binarize = holds_signs(makers, node.inputs[0])
+        binarize = holds_signs(graph, node.inputs[0])
         reason = _why_ordinary(graph, node, weights)
         if only_signs and not binarize:
             reason = reason or "its inputs are not signs, and a codec packs its weights"
