@@ -40,12 +40,14 @@ MLP = {
     "BNN": DigitsRecipe(10, 3e-3, None, True, paper=0.96),
     "XNOR": DigitsRecipe(10, 3e-3, "mean", True, paper=None),
 }
-MLP_WIDTH, NUM_HIDDEN = 1024, 3
+# Of hidden layers.
+MLP_WIDTHS, QUICK_MLP_WIDTHS = (1024, 1024, 1024), (32,)
 CNN = {
     name: dataclasses.replace(recipe, epochs=5, paper=None)
     for name, recipe in MLP.items()
 }
-CNN_FILTERS, CNN_WIDTH = (32, 64), 512
+# Filters of convolutions, then the width of the hidden layer.
+CNN_WIDTHS, QUICK_CNN_WIDTHS = (32, 64, 512), (8, 32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,17 +61,21 @@ class CifarRecipe:
 
 
 RESNET = CifarRecipe((64, 128, 256), blocks=2, epochs=12, learning_rate=3e-3)
-QUICK_RESNET = CifarRecipe((32, 64), blocks=1, epochs=1, learning_rate=3e-3)
+QUICK_RESNET = CifarRecipe((32,), blocks=1, epochs=1, learning_rate=3e-3)
 
 
 def mlp(options):
     """MNIST with dense layers."""
-    return _digits(options, "mlp", build_mlp, MLP)
+    widths = QUICK_MLP_WIDTHS if options.quick else MLP_WIDTHS
+    build = functools.partial(build_mlp, widths=widths)
+    return _digits(options, "mlp", build, MLP)
 
 
 def cnn(options):
     """MNIST with two convolutions and two dense layers."""
-    return _digits(options, "cnn", build_cnn, CNN)
+    widths = QUICK_CNN_WIDTHS if options.quick else CNN_WIDTHS
+    build = functools.partial(build_cnn, widths=widths)
+    return _digits(options, "cnn", build, CNN)
 
 
 def _digits(options, network, build, recipes):
@@ -93,7 +99,7 @@ def train_digits(name, build, recipe, digits):
     return model
 
 
-def build_mlp(recipe):
+def build_mlp(recipe, widths=MLP_WIDTHS):
     """784-1024-1024-1024-10, each dense layer binary, followed by batch norm."""
     import keras
 
@@ -101,9 +107,9 @@ def build_mlp(recipe):
 
     layers = keras.layers
     stack = [layers.Input((784,))]
-    for _ in range(NUM_HIDDEN):
+    for width in widths:
         stack += [
-            layers.Dense(MLP_WIDTH, use_bias=False),
+            layers.Dense(width, use_bias=False),
             *_norm_and_activation(recipe),
         ]
     stack += [
@@ -114,7 +120,7 @@ def build_mlp(recipe):
     return tfc.compress(keras.Sequential(stack), {".*": transforms})
 
 
-def build_cnn(recipe):
+def build_cnn(recipe, widths=CNN_WIDTHS):
     """3x3 convolutions with max pooling, then dense layers; rows of pixels as input.
 
     As in the papers, the first and last layers of XNOR-Net are real-valued, those of
@@ -124,9 +130,9 @@ def build_cnn(recipe):
 
     import tfcompress as tfc
 
-    layers = keras.layers
+    layers, (*convolutions, width) = keras.layers, widths
     stack = [layers.Input((784,)), layers.Reshape((28, 28, 1))]
-    for number, filters in enumerate(CNN_FILTERS, 1):
+    for number, filters in enumerate(convolutions, 1):
         stack += [
             layers.Conv2D(
                 filters, 3, padding="same", use_bias=False, name=f"c{number}"
@@ -136,7 +142,7 @@ def build_cnn(recipe):
         ]
     stack += [
         layers.Flatten(),
-        layers.Dense(CNN_WIDTH, use_bias=False, name="hidden"),
+        layers.Dense(width, use_bias=False, name="hidden"),
         *_norm_and_activation(recipe),
         layers.Dense(mnist_bits.NUM_CLASSES, use_bias=False, name="last"),
         layers.BatchNormalization(momentum=0.9),

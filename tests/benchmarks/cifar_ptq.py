@@ -76,7 +76,7 @@ def measure_converter(lab):
         "test accuracy, Keras", lab.reference, "%", paper=cifar.PUBLISHED_ACCURACY
     )
     precisions = ("float32", "float16", "dynamic", "int8", "int16x8", "int4")
-    for precision in ("float32", "int8") if lab.options.quick else precisions:
+    for precision in ("int8",) if lab.options.quick else precisions:
         harness.progress(f"Exporting and running {precision} ...")
         result, accuracy = lab.write(lab.model, precision)
         yield from lab.describe(precision, accuracy, _TOLERANCES.get(precision))

@@ -167,4 +167,4 @@ ROWS = {
 }
 
 if __name__ == "__main__":
-    harness.main(__doc__, ROWS)
+    harness.main(__doc__, ROWS, quick=["pairs"])

@@ -47,15 +47,15 @@ METHODS = {
 }
 
 
-def build_student():
+def build_student(widths=_FILTERS):
     """ResNet-8, one block per stage; takes pixels from 0 to 255 and returns logits."""
     import keras
 
     layers = keras.layers
     inputs = layers.Input((32, 32, 3))
     x = layers.Rescaling(1 / 63.75, -2)(inputs)
-    x = layers.ReLU()(_convolution(x, _FILTERS[0]))
-    for filters in _FILTERS:
+    x = layers.ReLU()(_convolution(x, widths[0]))
+    for filters in widths:
         strides = filters // x.shape[-1]
         y = layers.ReLU()(_convolution(x, filters, strides=strides))
         y = _convolution(y, filters)
@@ -113,7 +113,8 @@ class Lab:
     def train(self, name, seed):
         """A student."""
         self.keras.utils.set_random_seed(seed)
-        student, method = build_student(), METHODS[name]
+        widths = _FILTERS[:1] if self.options.quick else _FILTERS
+        student, method = build_student(widths), METHODS[name]
         self.fit(name, self.distiller(student, method), method, seed)
         return student
 

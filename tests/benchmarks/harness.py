@@ -345,13 +345,14 @@ def interleaved(variants, rounds):
     """Times variants in turn, A B C A B C, so that a slow minute affects them all.
 
     Args:
-        variants: `{name: function without arguments}`; each first runs once without timing.
+        variants: `{name: function without arguments}`; each first runs once without timing,
+            except in a single round, of a quick run, which measures nothing.
         rounds: number of times that each is timed.
 
     Returns:
         `{name: list of seconds}`.
     """
-    for run in variants.values():
+    for run in variants.values() if rounds > 1 else ():
         run()
     times = {name: [] for name in variants}
     for _ in range(rounds):

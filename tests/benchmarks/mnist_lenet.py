@@ -211,5 +211,5 @@ if __name__ == "__main__":
     harness.main(
         __doc__,
         {name: functools.partial(measure, name) for name in RECIPES},
-        quick=["lenet_5"],
+        quick=["lenet_300_100"],
     )

@@ -13,5 +13,5 @@ if __name__ == "__main__":
         __doc__,
         peer_lab.rows_of("peer_rows"),
         peer_lab.add_options,
-        quick=["sharing"],
+        quick=["pruning"],
     )

@@ -40,7 +40,7 @@ def masks(options):
     pruning.set_model(model)
     times, memory = [], []
     pruning.prune(_SPARSITY)
-    for _ in range(options.rounds):
+    for _ in range(1 if options.quick else options.rounds):
         with _extra_memory() as extra:
             start = time.perf_counter()
             pruning.prune(_SPARSITY)

@@ -25,6 +25,7 @@ _OUR_OWN = ("small_vit", "lstm", "unet")
 # What --quick runs; the size of other models that are requested with it.
 _QUICK = ("unet", "all")
 _QUICK_SIZE = 96
+_QUICK_ARGUMENTS = {"unet": {"size": 16, "depth": 1}}
 # The size of the models that take images of any size.
 _SIZE = 224
 _NUM_SAMPLES = 4
@@ -52,7 +53,8 @@ def build(name, is_quick):
         sys.path.append(str(harness.FOLDER.parent.parent))
         from tests import zoo
 
-        return getattr(zoo, name)()
+        arguments = _QUICK_ARGUMENTS.get(name, {}) if is_quick else {}
+        return getattr(zoo, name)(**arguments)
     constructor = getattr(keras.applications, name)
     logits = functools.partial(constructor, weights=None, classifier_activation=None)
     if is_quick:

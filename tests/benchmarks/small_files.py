@@ -14,6 +14,9 @@ from harness import Measure
 MOST_LEFT = 0.4
 _NUM_COMPARED = 8
 _ARENA_BYTES = 1 << 22
+# Channels and strides.
+_BLOCKS = ((16, 1), (32, 2), (64, 2), (64, 1))
+_QUICK_BLOCKS = ((32, 2),)
 # What of the file is not weights cannot become less than this.
 _FLOOR = (
     "LiteRT demands a zero point for each scale, so that scales, and zero points of each "
@@ -65,13 +68,13 @@ def mobilenet():
     return keras.applications.MobileNet(shape, alpha=0.25, weights=None, classes=2)
 
 
-def residual():
-    """Twelve 3x3 convolutions of 16 to 64 channels in residual blocks."""
+def residual(blocks=_BLOCKS):
+    """A 3x3 convolution, and two in each residual block."""
     from keras import Input, Model, layers
 
     image = Input((32, 32, 3), name="image")
     x = layers.Conv2D(16, 3, padding="same", activation="relu")(image)
-    for channels, stride in ((16, 1), (32, 2), (64, 2), (64, 1)):
+    for channels, stride in blocks:
         y = layers.Conv2D(channels, 3, stride, "same", activation="relu")(x)
         y = layers.Conv2D(channels, 3, padding="same")(y)
         if x.shape != y.shape:
@@ -243,7 +246,8 @@ def int4_convolutions(options):
     """Size and speed of 4-bit convolutions, decoded at load, unpacked on each call."""
     import tfcompress as tfc
 
-    model, x = randomized(residual, options.seed)
+    blocks = _QUICK_BLOCKS if options.quick else _BLOCKS
+    model, x = randomized(functools.partial(residual, blocks), options.seed)
     with tempfile.TemporaryDirectory() as folder:
         paths = {
             name: pathlib.Path(folder, f"{name}.tflite")
@@ -265,7 +269,7 @@ def int4_convolutions(options):
         name: functools.partial(_run, interpreter, inputs[0])
         for name, interpreter in interpreters.items()
     }
-    times = harness.interleaved(runs, 3 if options.quick else 300)
+    times = harness.interleaved(runs, 1 if options.quick else 300)
     for other in ("int8", "int4"):
         share = harness.ratio(times["decoded"], times[other])
         measures.append(Measure(f"decoded: latency relative to {other}", share))
