@@ -46,8 +46,7 @@ CNN = {
     name: dataclasses.replace(recipe, epochs=5, paper=None)
     for name, recipe in MLP.items()
 }
-# Filters of convolutions, then the width of the hidden layer.
-CNN_WIDTHS, QUICK_CNN_WIDTHS = (32, 64, 512), (8, 32)
+CNN_FILTERS, CNN_WIDTH = (32, 64), 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +72,7 @@ def mlp(options):
 
 def cnn(options):
     """MNIST with two convolutions and two dense layers."""
-    widths = QUICK_CNN_WIDTHS if options.quick else CNN_WIDTHS
-    build = functools.partial(build_cnn, widths=widths)
-    return _digits(options, "cnn", build, CNN)
+    return _digits(options, "cnn", build_cnn, CNN)
 
 
 def _digits(options, network, build, recipes):
@@ -120,7 +117,7 @@ def build_mlp(recipe, widths=MLP_WIDTHS):
     return tfc.compress(keras.Sequential(stack), {".*": transforms})
 
 
-def build_cnn(recipe, widths=CNN_WIDTHS):
+def build_cnn(recipe):
     """3x3 convolutions with max pooling, then dense layers; rows of pixels as input.
 
     As in the papers, the first and last layers of XNOR-Net are real-valued, those of
@@ -130,9 +127,9 @@ def build_cnn(recipe, widths=CNN_WIDTHS):
 
     import tfcompress as tfc
 
-    layers, (*convolutions, width) = keras.layers, widths
+    layers = keras.layers
     stack = [layers.Input((784,)), layers.Reshape((28, 28, 1))]
-    for number, filters in enumerate(convolutions, 1):
+    for number, filters in enumerate(CNN_FILTERS, 1):
         stack += [
             layers.Conv2D(
                 filters, 3, padding="same", use_bias=False, name=f"c{number}"
@@ -142,7 +139,7 @@ def build_cnn(recipe, widths=CNN_WIDTHS):
         ]
     stack += [
         layers.Flatten(),
-        layers.Dense(width, use_bias=False, name="hidden"),
+        layers.Dense(CNN_WIDTH, use_bias=False, name="hidden"),
         *_norm_and_activation(recipe),
         layers.Dense(mnist_bits.NUM_CLASSES, use_bias=False, name="last"),
         layers.BatchNormalization(momentum=0.9),
@@ -305,4 +302,4 @@ def add_options(parser):
 ROWS = {"mlp": mlp, "cnn": cnn, "resnet": resnet}
 
 if __name__ == "__main__":
-    harness.main(__doc__, ROWS, add_options)
+    harness.main(__doc__, ROWS, add_options, quick=["mlp", "resnet"])

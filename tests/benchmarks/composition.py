@@ -116,7 +116,7 @@ def measure(combinations, options):
     """Errors of each combination, trained in one fit and in phases."""
     digits = Digits(options)
     measures = [harness.Measure("dense: error", digits.error(digits.dense), "%")]
-    for transforms in combinations[: 1 if options.quick else None]:
+    for transforms in harness.some(combinations, options):
         name = name_of(transforms)
         whole = one_fit(digits, transforms)
         measures.append(harness.Measure(f"{name}: error in one fit", whole, "%"))

@@ -232,6 +232,11 @@ def _parse(description, rows, add_options, arguments):
     return parser.parse_args(arguments)
 
 
+def some(values, options):
+    """All values; only the first in a quick run, for which the others are similar."""
+    return values[:1] if options.quick else values
+
+
 def load_data(name, options, num_quick=128):
     """`((x_train, y_train), (x_test, y_test))`, as `tfc.datasets.load` returns them.
 

@@ -182,7 +182,7 @@ def exchanges(options):
             harness.ratio(epochs(method(_SPARSITY, **always)), plain),
             at_most=1.1,
         )
-        for method in (tfc.callbacks.SET, tfc.callbacks.RigL)
+        for method in harness.some((tfc.callbacks.SET, tfc.callbacks.RigL), options)
     ]
 
 

@@ -103,10 +103,6 @@ class Lab:
             self._set_seed(seed)
             yield seed
 
-    def some(self, values):
-        """All values; only the first in a quick run."""
-        return values[:1] if self.is_quick else values
-
     def restart(self):
         """Resets the seed and the timer, before each method."""
         self._set_seed(self.seed)

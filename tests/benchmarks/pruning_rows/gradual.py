@@ -1,16 +1,18 @@
 """Gradual magnitude pruning, the baseline for other methods."""
 
+import harness
+
 _EPOCHS = 40
 
 
 def gradual(lab):
     """Global magnitude, cubic schedule over the first two thirds."""
-    rows = []
+    rows, sparsities = [], harness.some((0.95, 0.98, 0.99), lab.options)
     for _ in lab.seeds(3):
         dense = lab.lenet_300_100()
         lab.fit(dense, _EPOCHS)
         rows.append(lab.row("dense", dense))
-        rows += [prune(lab, sparsity) for sparsity in lab.some((0.95, 0.98, 0.99))]
+        rows += [prune(lab, sparsity) for sparsity in sparsities]
     return rows
 
 
