@@ -52,18 +52,16 @@ def _stand_in():
     """One residual block at half the resolution, with the ResNet-20's layer names."""
     from keras import Input, Model, layers
 
-    def convolution(x, filters, name, strides=1):
-        x = layers.Conv2D(
-            filters, 3, strides, padding="same", use_bias=False, name=name
-        )(x)
+    def convolution(x, name):
+        x = layers.Conv2D(12, 3, padding="same", use_bias=False, name=name)(x)
         return layers.BatchNormalization()(x)
 
     inputs = Input((32, 32, 3))
-    x = layers.ReLU()(convolution(layers.Rescaling(1 / 255)(inputs), 4, "conv1"))
-    y = layers.ReLU()(convolution(x, 12, "layer2_0_conv1", strides=2))
-    y = convolution(y, 12, "layer2_0_conv2")
-    x = layers.Conv2D(12, 1, 2, name="layer2_0_shortcut")(x)
-    x = layers.GlobalAveragePooling2D()(layers.ReLU()(layers.Add()([x, y])))
+    x = layers.ReLU()(convolution(layers.Rescaling(1 / 255)(inputs), "conv1"))
+    x = layers.AveragePooling2D(2)(x)
+    y = layers.ReLU()(convolution(x, "layer2_0_conv1"))
+    x = layers.ReLU()(layers.Add()([x, convolution(y, "layer2_0_conv2")]))
+    x = layers.GlobalAveragePooling2D()(x)
     return Model(inputs, layers.Dense(10, name="linear")(x))
 
 
