@@ -153,6 +153,11 @@ def is_plain(model):
     )
 
 
+def as_plain(model):
+    """The model itself if it has nothing to strip, or else a plain copy."""
+    return model if is_plain(model) else strip(model)
+
+
 def _compressed(model, plan):
     if is_graph(model) and not tied_layers(model):
         return rebuild(model, lambda layer: _compress_layer(layer, plan))

@@ -6,7 +6,7 @@ from keras.backend import is_float_dtype
 
 from tfcompress.core.behaviour import has_ranges, is_fake_quant
 from tfcompress.core.cloning import clone_layer, is_graph, rebuild
-from tfcompress.core.compress import compress, is_plain, strip
+from tfcompress.core.compress import as_plain, compress, strip
 from tfcompress.core.compressed import treatments
 from tfcompress.core.errors import check_finite
 from tfcompress.core.graph import Graph, flatten, rewire
@@ -157,7 +157,7 @@ def _stripped(model, precision):
                     f"at most {_INT8_LEVELS} steps from zero, as with Uniform(bits=8), or "
                     "give up the grid: export tfc.strip(model)."
                 )
-    return model if is_plain(model) else strip(model)
+    return as_plain(model)
 
 
 def _in_float32(model):

@@ -20,6 +20,7 @@ from tfcompress.pruning.channels.reconstruct import fit_readers
 from tfcompress.pruning.channels.selection import Cost, places, rounded, selection
 from tfcompress.pruning.prune import Engine
 from tfcompress.quantization.post_training.folded import matrix_layers
+from tfcompress.quantization.post_training.side_by_side import batches_of
 from tfcompress.rewrites.batch_norm import move, statistics
 from tfcompress.search import kernels
 from tfcompress.search.harms import drop_of_score, error_by_spread
@@ -73,7 +74,7 @@ class Proxy:
         self._cost, self._sizes = Cost(graph), {}
         flat = graph.flat
         self._exact_graph = ChannelGraph(copy_model(flat))
-        self._fitted_on = keras.tree.map_structure(lambda a: a[:_MOST_FITTED], samples)
+        self._inputs = samples
         self.samples = [self._fed(part) for part in batches(flat, samples, 128)]
         self._norms = batch_norms(flat)
         self._statistics = statistics(flat, self.samples)
@@ -220,6 +221,11 @@ class Proxy:
                 * float(np.mean(np.square(layer.kernel.numpy() - before[path])))
                 for path, layer in self.layers.items()
             )
+
+    @functools.cached_property
+    def _fitted_on(self):
+        some = keras.tree.map_structure(lambda a: a[:_MOST_FITTED], self._inputs)
+        return batches_of(self._exact_graph.flat, some)
 
     @functools.cached_property
     def _traces(self):

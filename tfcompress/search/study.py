@@ -9,7 +9,7 @@ import time
 import keras
 import numpy as np
 
-from tfcompress.core.compress import strip
+from tfcompress.core.compress import as_plain
 from tfcompress.core.files import replacing, write_atomically
 from tfcompress.core.macs import macs
 from tfcompress.export import export_tflite
@@ -195,7 +195,7 @@ class Study:
         if is_trained and self._training is not None:
             data = self._training
         result = recipe.run(self.flat, data, self.folder, verbose=verbose)
-        made = strip(result.model)
+        made = as_plain(result.model)
         _save(made, path.with_suffix(".keras"))
         found = self._asked(self._measured(name, member, epochs, made, path, start))
         if self._verbose:

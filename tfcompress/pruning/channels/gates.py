@@ -5,7 +5,7 @@ import numpy as np
 
 from tfcompress.core.agreement import check_agreement
 from tfcompress.core.cloning import clone_layer
-from tfcompress.core.compress import is_plain, strip
+from tfcompress.core.compress import as_plain
 from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import symbolic_calls
 from tfcompress.core.kinds import BuiltModel, Flag, checked
@@ -72,7 +72,7 @@ def gate_channels(
         >>> [tuple(w.shape) for w in tfc.shrink(gated).weights]
         [(3, 3, 3, 2), (2,), (3, 3, 2, 2), (2,), (1, 1, 2, 2), (2,)]
     """
-    plain = model if is_plain(model) else strip(model)
+    plain = as_plain(model)
     flat = editable(plain, "gate channels of")
     plan = _Plan(flat, ignore, positions)
     if not plan.gates:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfcompress.core.compress import is_plain, strip
+from tfcompress.core.compress import as_plain
 from tfcompress.core.graph import as_graph, flatten
 from tfcompress.core.kinds import BuiltModel, checked
 from tfcompress.core.left_out import reason, warn_of
@@ -109,7 +109,7 @@ def channel_groups(model: BuiltModel()) -> ChannelGroups:
         >>> group.size, group.layers("output"), group.layers("input")
         (4, ['a', 'b'], ['b', 'c'])
     """
-    plain = model if is_plain(model) else strip(model)
+    plain = as_plain(model)
     graph = ChannelGraph(flatten(as_graph(plain, "follow the channels of")))
     closed = graph.closed()
     warn_of(closed, "channel_groups did not look into {layers}", CLOSED)

@@ -7,7 +7,7 @@ import tempfile
 import keras
 import numpy as np
 
-from tfcompress.core.compress import is_plain, strip
+from tfcompress.core.compress import as_plain
 from tfcompress.core.data import Batches, Samples
 from tfcompress.core.graph import editable
 from tfcompress.core.kinds import (
@@ -40,6 +40,7 @@ from tfcompress.pruning.channels.selection import (
 )
 from tfcompress.pruning.channels.surgery import cut
 from tfcompress.pruning.prune import Engine
+from tfcompress.quantization.post_training.side_by_side import batches_of
 from tfcompress.rewrites.batch_norm import recalibrate_batch_norm
 
 _TIMED_SEARCH_STEPS = 7
@@ -138,7 +139,7 @@ def prune_channels(
         [(3, 3, 3, 8), (8,), (288, 10), (10,)]
     """
     _check_one(ratio, target_macs, target_parameters, target_latency)
-    plain = model if is_plain(model) else strip(model)
+    plain = as_plain(model)
     graph = ChannelGraph(editable(plain, "cut channels of"))
     engine = Engine(criterion, "filter", scope)
     select = selection(model, graph, engine, data, ignore, whole_tiles(round_to))
@@ -158,7 +159,8 @@ def prune_channels(
     if keep.all():
         return small
     if reconstruct is not None:
-        fit_readers(graph, keep, small, reconstruct, recalibrate)
+        batches = batches_of(graph.flat, reconstruct)
+        fit_readers(graph, keep, small, batches, recalibrate)
     elif data is not None and recalibrate:
         small = recalibrate_batch_norm(small, data)
     return small

@@ -9,7 +9,7 @@ from tfcompress.pruning.channels.surgery import left_of
 from tfcompress.pruning.solvers.least_squares import damped
 from tfcompress.quantization.post_training.folded import matrix_layers
 from tfcompress.quantization.post_training.inputs import measure
-from tfcompress.quantization.post_training.side_by_side import run_side_by_side
+from tfcompress.quantization.post_training.side_by_side import run_on_batches
 from tfcompress.rewrites.batch_norm import (
     before_batch_norm,
     move_statistics,
@@ -18,14 +18,14 @@ from tfcompress.rewrites.batch_norm import (
 _DAMPING = 1e-3
 
 
-def fit_readers(graph, keep, small, samples, recalibrate=True, is_cut=True):
+def fit_readers(graph, keep, small, batches, recalibrate=True, is_cut=True):
     """Fits kernels that read from cut channels, as described in `prune_channels`.
 
     Args:
         graph: the `ChannelGraph` of the whole model.
         keep: `(number of units,)` booleans.
         small: the cut model, which is changed.
-        samples: an array, or `{input name: array}`.
+        batches: samples, from `side_by_side.batches_of`.
         recalibrate: whether to update the statistics of batch normalization.
         is_cut: False if the channels are still there, with zero weights.
     """
@@ -70,7 +70,7 @@ def fit_readers(graph, keep, small, samples, recalibrate=True, is_cut=True):
     ]
     if recalibrate:
         layers += batch_norms(flat)
-    run_side_by_side(flat, small, samples, layers, visit)
+    run_on_batches(flat, small, batches, layers, visit)
 
 
 def _zero_elsewhere(value, slots, graph, keep):

@@ -5,7 +5,7 @@ import collections
 import keras
 import numpy as np
 
-from tfcompress.core.compress import is_plain, strip
+from tfcompress.core.compress import as_plain
 from tfcompress.core.graph import editable
 from tfcompress.core.kinds import BuiltModel, checked
 from tfcompress.pruning.channels.compact_kernel import CompactKernel
@@ -50,7 +50,7 @@ def shrink(model: BuiltModel()) -> keras.Model:
         >>> tfc.shrink(model).layers[1].units
         3
     """
-    plain = model if is_plain(model) else strip(model)
+    plain = as_plain(model)
     flat = fold_channel_scales(editable(plain, "shrink"))
     while True:
         graph = ChannelGraph(flat, with_constants=True)

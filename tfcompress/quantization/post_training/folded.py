@@ -2,7 +2,7 @@
 
 import keras
 
-from tfcompress.core.compress import strip
+from tfcompress.core.compress import as_plain
 from tfcompress.core.graph import Graph, editable
 from tfcompress.core.keras_internals import all_layers, merge_lora
 from tfcompress.core.matrices import has_matrix, is_table
@@ -26,7 +26,7 @@ def plain_flat(model, action):
         model: a built model.
         action: what will be done with it, for errors and warnings.
     """
-    flat = editable(strip(model), action)
+    flat = editable(as_plain(model), action)
     for layer in all_layers(flat):
         merge_lora(layer)
     return flat

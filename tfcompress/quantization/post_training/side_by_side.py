@@ -15,32 +15,49 @@ from tfcompress.core.samples import checked_batches
 _BATCH_SIZE = 256
 
 
+def batches_of(model, samples):
+    """Samples as `run_on_batches` takes them.
+
+    Args:
+        model: a flat functional model.
+        samples: an array, or `{input name: array}`.
+
+    Raises:
+        ValueError: if samples do not fit the model, or it returns NaN for some.
+    """
+    return checked_batches(model, samples, _BATCH_SIZE)
+
+
 def run_side_by_side(model, copy, samples, layers, visit):
+    """`run_on_batches` of samples that were not checked yet: see `batches_of`."""
+    run_on_batches(model, copy, batches_of(model, samples), layers, visit)
+
+
+def run_on_batches(model, copy, batches, layers, visit):
     """Runs both models on all samples and shows some layers before their first call.
 
     Each call runs once on all batches, and tensors are freed once nothing reads them any
-    more: the cost is that of one run, however many layers are visited. Only a layer that
-    contains layers to visit runs again for each of them. Activations are not rounded in
-    `model`, but are in `copy`.
+    more: the cost is that of one run up to the last of the layers, however many are
+    visited. Only a layer that contains layers to visit runs again for each of them.
+    Activations are not rounded in `model`, but are in `copy`.
 
     Args:
         model: a flat functional model.
         copy: the same with other weights, or fewer channels.
-        samples: an array, or `{input name: array}`.
+        batches: from `batches_of`.
         layers: the layers of `model` to show, also inside other layers. A layer that is
             not called, or only in a separate graph, is not shown.
         visit: called with the layer of `model`, that of `copy` and the lists of their
             first inputs, one per batch; may change the weights of the copy's layer.
     """
     graphs, wanted = [Graph(model), Graph(copy)], {id(layer) for layer in layers}
-    parts = checked_batches(model, samples, _BATCH_SIZE)
     runs = [
         [
             {
                 id(t): tf.convert_to_tensor(array)
                 for t, array in zip(each.inputs, part, strict=True)
             }
-            for part in parts
+            for part in batches
         ]
         for each in (model, copy)
     ]
@@ -58,9 +75,12 @@ def run_side_by_side(model, copy, samples, layers, visit):
                 [values[id(each.inputs[0])] for values in run]
                 for each, run in zip(nodes, runs, strict=True)
             ]
+            wanted.remove(id(operation))
             visit(operation, nodes[1].operation, *fed)
         elif node.index == 0 and isinstance(operation, keras.Layer):
             _visit_inside(nodes, runs, wanted, visit)
+        if not wanted:
+            continue
         is_rounding = is_fake_quant(operation)
         for each, run in zip(nodes, runs, strict=True):
             for values in run:
