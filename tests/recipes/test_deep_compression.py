@@ -7,6 +7,9 @@ import tfcompress as tfc
 from tests import models
 from tfcompress.recipes.lessons import Lessons
 
+# A few steps of small models take less time than compiling them.
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 def blobs(count=256):
     """Four classes in the corners of a square, seen by 16 inputs."""
@@ -42,7 +45,7 @@ def test_from_a_model_to_a_small_file(tmp_path):
         tmp_path / "small.tflite",
         sparsity=0.8,
         num_clusters={".*": 4, ".*/bias": 2},
-        epochs=(5, 2),
+        epochs=(2, 1),
         learning_rate=(1e-2, 1e-3),
         batch_size=32,
         teacher=model,
@@ -58,7 +61,7 @@ def test_from_a_model_to_a_small_file(tmp_path):
     assert (result.model.layers[0].kernel.numpy() == 0).tolist() == (
         result.pruned.layers[0].kernel.numpy() == 0
     ).tolist()
-    assert len(result.history["prune"]["val_accuracy"]) == 5
+    assert len(result.history["prune"]["val_accuracy"]) == 2
     assert result.export.path.is_file()
     assert "hidden/kernel" in str(result) and "small.tflite" in str(result)
 
@@ -71,8 +74,8 @@ def test_a_dataset_labels_and_a_sparsity_for_each_layer():
         data,
         sparsity={"hidden": 0.75, "head": 0.5},
         num_clusters={"hidden": 3},
-        epochs=(15, 2),
-        learning_rate=(2e-2, 1e-3),
+        epochs=(4, 1),
+        learning_rate=(5e-2, 1e-3),
     )
     rows = {row.name: row for row in result.storage.weights}
     assert (rows["hidden/kernel"].kept, rows["head/kernel"].kept) == (128, 64)

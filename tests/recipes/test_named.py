@@ -20,10 +20,10 @@ def digits():
     model = keras.Sequential(
         [
             keras.Input((8, 8, 1), name="image"),
-            L.Conv2D(32, 3, padding="same", use_bias=False, name="conv1"),
+            L.Conv2D(16, 3, padding="same", use_bias=False, name="conv1"),
             L.BatchNormalization(momentum=0.9, name="norm1"),
             L.ReLU(name="relu1"),
-            L.Conv2D(64, 3, 2, padding="same", use_bias=False, name="conv2"),
+            L.Conv2D(32, 3, 2, padding="same", use_bias=False, name="conv2"),
             L.BatchNormalization(momentum=0.9, name="norm2"),
             L.ReLU(name="relu2"),
             L.Flatten(name="flatten"),

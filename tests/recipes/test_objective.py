@@ -10,6 +10,9 @@ from tests import models
 from tfcompress.distillation import KL, Logits, Taught
 from tfcompress.recipes.objective import objective
 
+# A few steps of small models take less time than compiling them.
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 L = keras.layers
 X = np.array([[1.0], [-1.0], [2.0], [0.5]], "float32")
 
@@ -173,8 +176,8 @@ def test_deep_compression_of_a_classifier_of_any_kind(one_hot, has_teacher):
         model,
         (x, y) if has_teacher else data,
         sparsity=0.0,
-        epochs=(20, 0),
-        learning_rate=(0.1, 0.1),
+        epochs=(4, 0),
+        learning_rate=(0.5, 0.1),
         batch_size=8,
         teacher=model if has_teacher else None,
     )

@@ -8,6 +8,9 @@ import tensorflow as tf
 import tfcompress as tfc
 from tests import models
 
+# A few steps of small models take less time than compiling them.
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 def test_runs_steps_in_order_and_leaves_the_input_alone():
     model = models.sequential()
