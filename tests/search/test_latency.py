@@ -1,6 +1,9 @@
 """Predicted latency: sums by hand, with made-up times."""
 
+import functools
 import json
+import pathlib
+import tempfile
 
 import keras
 import numpy as np
@@ -56,6 +59,20 @@ def exported(model, path, precision="float32"):
     return path
 
 
+@functools.cache
+def network_content(*args, **kwargs):
+    """The bytes of the file of a `network`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "m.tflite"
+        return exported(network(*args, **kwargs), path).read_bytes()
+
+
+def written(path, *args, **kwargs):
+    """A file of a `network`."""
+    path.write_bytes(network_content(*args, **kwargs))
+    return path
+
+
 def network(padded=True, units=3):
     layers = [L.ZeroPadding2D(1)] if padded else []
     return keras.Sequential(
@@ -71,7 +88,7 @@ def network(padded=True, units=3):
 
 def test_times_of_operations_and_of_one_call_add_up(runtime, tmp_path):
     table = LatencyTable(tmp_path / "t.json")
-    path = exported(network(), tmp_path / "m.tflite")
+    path = written(tmp_path / "m.tflite")
     # The convolution includes its padding, and a call counts once.
     assert table.predict(path) == pytest.approx(0.5 + 4 + 0.25 + 2)
     assert len(table) == 4
@@ -81,7 +98,7 @@ def test_times_of_operations_and_of_one_call_add_up(runtime, tmp_path):
 
 def test_bytes_are_as_good_as_a_path(runtime, tmp_path):
     table = LatencyTable(tmp_path / "t.json")
-    path = exported(network(), tmp_path / "m.tflite")
+    path = written(tmp_path / "m.tflite")
     assert table.predict(path.read_bytes()) == table.predict(str(path))
 
 
@@ -94,11 +111,11 @@ def test_an_operation_counts_as_often_as_it_runs_and_is_timed_once(runtime, tmp_
 
 
 def test_what_the_table_has_is_not_timed_again(runtime, tmp_path):
-    path = exported(network(), tmp_path / "m.tflite")
+    path = written(tmp_path / "m.tflite")
     first = LatencyTable(tmp_path / "t.json").predict(path)
     runtime.timed.clear()
     assert LatencyTable(tmp_path / "t.json").predict(path) == first
-    other = exported(network(units=5), tmp_path / "m.tflite")
+    other = written(tmp_path / "m.tflite", units=5)
     LatencyTable(tmp_path / "t.json").predict(other)
     assert runtime.kinds == ["FULLY_CONNECTED"]
 
@@ -155,7 +172,7 @@ def test_encoded_weights_take_the_time_of_plain_ones(runtime, tmp_path):
 @pytest.mark.parametrize("stops_at", [0, 1, 2])
 def test_what_was_measured_outlives_the_process(runtime, stops_at, tmp_path):
     table = LatencyTable(tmp_path / "t.json")
-    table.predict(exported(network(), tmp_path / "m.tflite"))
+    table.predict(written(tmp_path / "m.tflite"))
     kept = (tmp_path / "t.json").read_bytes()
 
     class Killed(BaseException):
@@ -166,7 +183,7 @@ def test_what_was_measured_outlives_the_process(runtime, stops_at, tmp_path):
         raise Killed
 
     runtime.late = late()
-    other = exported(network(padded=False, units=7), tmp_path / "other.tflite")
+    other = written(tmp_path / "other.tflite", padded=False, units=7)
     with pytest.raises(Killed):
         table.predict(other)
     assert (tmp_path / "t.json").read_bytes() == kept
@@ -180,7 +197,7 @@ def test_what_was_measured_outlives_the_process(runtime, stops_at, tmp_path):
 def test_two_processes_share_a_table(runtime, tmp_path):
     tables = [LatencyTable(tmp_path / "t.json") for _ in range(2)]
     for units, table in enumerate(tables, 3):
-        table.predict(exported(network(units=units), tmp_path / f"{units}.tflite"))
+        table.predict(written(tmp_path / f"{units}.tflite", units=units))
     runtime.timed.clear()
     for units in (3, 4):
         LatencyTable(tmp_path / "t.json").predict(tmp_path / f"{units}.tflite")
@@ -193,7 +210,7 @@ def test_two_processes_share_a_table(runtime, tmp_path):
 )
 def test_a_table_of_another_machine_is_refused(runtime, what, other, tmp_path):
     path = tmp_path / "t.json"
-    LatencyTable(path).predict(exported(network(), tmp_path / "m.tflite"))
+    LatencyTable(path).predict(written(tmp_path / "m.tflite"))
     content = {**json.loads(path.read_text()), what: other}
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=rf"measured with {what} '{other}': expected"):
@@ -203,7 +220,7 @@ def test_a_table_of_another_machine_is_refused(runtime, what, other, tmp_path):
 
 def test_threads_have_tables_of_their_own(runtime, tmp_path):
     path = tmp_path / "t.json"
-    LatencyTable(path).predict(exported(network(), tmp_path / "m.tflite"))
+    LatencyTable(path).predict(written(tmp_path / "m.tflite"))
     with pytest.raises(ValueError, match="num_threads 1: expected 2"):
         LatencyTable(path, num_threads=2)
 
@@ -212,7 +229,7 @@ def test_the_usual_place_names_the_machine(runtime, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(host, "cpu_name", lambda: "Some CPU @ 2.0GHz/8")
     one, two = LatencyTable(), LatencyTable(num_threads=2)
-    one.predict(exported(network(), tmp_path / "m.tflite"))
+    one.predict(written(tmp_path / "m.tflite"))
     (found,) = (tmp_path / "tfcompress").iterdir()
     assert found == one.path
     assert found.name.startswith("latency_Some_CPU_2.0GHz_8_ai_edge_litert_")
@@ -273,7 +290,7 @@ def test_an_operation_that_does_not_run_alone_is_named(monkeypatch, tmp_path):
 
     monkeypatch.setattr(latency, "_milliseconds", refuse)
     table = LatencyTable(tmp_path / "t.json")
-    path = exported(network(), tmp_path / "m.tflite")
+    path = written(tmp_path / "m.tflite")
     message = r"PAD \+ CONV_2D of m.tflite does not run by itself.*Node 0"
     with pytest.raises(ValueError, match=message):
         table.predict(path)

@@ -16,8 +16,9 @@ from tfcompress.search.study import Study
 
 # Arguments with which an engine takes seconds.
 SMALL = {
-    "amc": {"episodes": 40, "warm_up": 10},
-    "apq": {"samples": 20, "transferred": 10, "refinements": 2, "rounds": 10},
+    "amc": {"episodes": 24, "warm_up": 8},
+    "apq": {"samples": 20, "transferred": 10, "refinements": 1, "rounds": 10},
+    "filter_agent": {"passes": 2},
     "optuna": {"trials": 12},
     "tas": {"steps": 200, "learning_rate": 0.05},
 }
@@ -44,8 +45,8 @@ def noisy():
     return model
 
 
-@pytest.fixture
-def study(tmp_path):
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
     model = noisy()
     x = np.random.default_rng(0).normal(size=(512, 8)).astype("float32")
     y = np.argmax(model.predict(x, verbose=0), axis=1)
@@ -54,7 +55,8 @@ def study(tmp_path):
     space = Space(graph, {"channels": (0.25, 0.5, 0.75)})
     flat = plain_flat(model, "search")
     making = Making()
-    return Study(flat, space, graph, (x, y), (x, y), making, tmp_path, None, False)
+    folder = tmp_path_factory.mktemp("study")
+    return Study(flat, space, graph, (x, y), (x, y), making, folder, None, False)
 
 
 def engine(name):
@@ -88,16 +90,15 @@ def test_uniform_takes_the_least_level(study):
     assert study.proxy.macs(lower) > limits["macs"]
 
 
-def test_optuna_shares_trials_through_a_database(study, tmp_path):
+def test_optuna_shares_trials_through_a_database(study, tmp_path, monkeypatch):
     url = f"sqlite:///{tmp_path / 'search.db'}"
     limits = {"macs": 0.7 * study.dense.macs}
     first = SearchEngine.get({"optuna": {"trials": 6, "storage": url}})
     member = first.propose(study, limits)
     # Another process has nothing left to do.
     second = SearchEngine.get({"optuna": {"trials": 6, "storage": url}})
-    scored, study.score = study.score, None
+    monkeypatch.setattr(study, "score", None)
     assert second.propose(study, limits) == member
-    study.score = scored
 
 
 def test_a_storage_that_cannot_be_reached(study):
