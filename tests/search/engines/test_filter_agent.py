@@ -89,7 +89,7 @@ class TestPolicy:
 class TestFilterAgent:
     def test_removes_the_group_that_is_noise(self):
         problem = problems.Problem(problems.half_noise())
-        member = FilterAgent(passes=2).propose(problem, {"macs": 96})
+        member = FilterAgent().propose(problem, {"macs": 96})
         left = problems.kept(problem, member)
         assert left["noise"] == 1
         # Its reward counts every channel that goes, so it may keep fewer than it could.
