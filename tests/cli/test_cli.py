@@ -239,7 +239,7 @@ def test_errors_are_one_clear_line(arguments, code, message, folder, capsys):
 def test_demo_on_digits(folder, monkeypatch):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     code = "import sys; from tfcompress.cli.main import run; sys.exit(run())"
-    arguments = ["demo", "--output", "out", "--epochs", "6", "--json"]
+    arguments = ["demo", "--output", "out", "--epochs", "3", "--json"]
     done = subprocess.run(
         [sys.executable, "-W", "always", "-c", code, *arguments],
         capture_output=True,

@@ -17,7 +17,7 @@ def digits():
 def dense(digits):
     keras.utils.set_random_seed(0)
     model = network((8, 8, 1), 10)
-    fit(model, digits[0], epochs=8)
+    fit(model, digits[0], epochs=4)
     return model
 
 
@@ -32,9 +32,9 @@ def test_from_a_keras_model_to_a_small_true_file(digits, dense, tmp_path):
     )
     model = tfc.quantize_activations(model)
     schedule = tfc.schedules.Polynomial(
-        final_sparsity=0.9, begin_step=0, end_step=90, frequency=10
+        final_sparsity=0.9, begin_step=0, end_step=50, frequency=10
     )
-    fit(model, train, 8, callbacks=[tfc.callbacks.Pruning(schedule, scope="global")])
+    fit(model, train, 4, callbacks=[tfc.callbacks.Pruning(schedule, scope="global")])
     assert tfc.report(model).sparsity == pytest.approx(0.9, abs=0.001)
 
     path = tmp_path / "model.tflite"

@@ -138,11 +138,10 @@ def fit(model, data, epochs, learning_rate=1e-3, callbacks=()):
 
     from .progress import TrainingBar
 
-    model.compile(
-        keras.optimizers.Adam(learning_rate),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    optimizer = keras.optimizers.Adam(learning_rate)
+    # Keras would trace a step twice that makes variables.
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
     model.fit(
         *data,
         epochs=epochs,
