@@ -18,6 +18,7 @@ _STEP_BY_STEP = {
     "factorization.md",
     "migrate_from_larq.md",
     "migrate_from_tfmot.md",
+    "pruning.md",
 }
 
 
