@@ -204,6 +204,7 @@ class TestTraining:
         assert sum(changed) == 3
 
     def test_all_widths_learn(self):
+        tf.config.run_functions_eagerly(False)
         keras.utils.set_random_seed(0)
         x = RNG.normal(size=(256, 6)).astype("float32")
         y = (x @ RNG.normal(size=(6, 3))).argmax(-1)

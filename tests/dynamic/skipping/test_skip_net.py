@@ -60,6 +60,7 @@ def test_closed_gates_leave_the_rest_of_the_network():
     }
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_the_share_of_macs_counts_gates():
     model = models.residual()
     skip_net = SkipNet(model)
@@ -92,6 +93,7 @@ def test_drawn_gates_open_as_often_as_they_should():
     assert set(np.unique(gates)) == {0, 1}
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_the_penalty_is_the_excess_over_the_target():
     skip_net = SkipNet(models.residual(), target_macs=0.75, cost_weight=3.0)
     share = skip_net.macs_used(X)[0]
@@ -119,6 +121,7 @@ def test_the_policys_gradient_by_hand():
     )
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("gradient", ["straight_through", "reinforce"])
 def test_blocks_that_do_nothing_are_closed(gradient):
     model = models.residual()
@@ -142,6 +145,7 @@ def test_reinforce_needs_one_loss():
         skip_net.fit(X, Y, verbose=0)
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_several_outputs_go_by_their_names():
     model = models.residual()
     model = keras.Model(model.input, [*model.outputs, model.get_layer("block1").output])
@@ -152,6 +156,7 @@ def test_several_outputs_go_by_their_names():
     assert logs["macs"] > 1
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("gate", ["pooled", "recurrent"])
 def test_files_bring_it_back(gate, tmp_path):
     skip_net = compiled(SkipNet(models.residual(), ["block1"], gate, target_macs=0.5))
@@ -171,6 +176,7 @@ def test_the_model_without_gates():
     assert plain.count_params() == model.count_params()
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_the_model_that_was_given_stays():
     model = models.residual()
     before = [w.numpy() for w in model.weights]
