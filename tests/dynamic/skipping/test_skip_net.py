@@ -121,7 +121,6 @@ def test_the_policys_gradient_by_hand():
     )
 
 
-@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("gradient", ["straight_through", "reinforce"])
 def test_blocks_that_do_nothing_are_closed(gradient):
     model = models.residual()
