@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -12,7 +14,6 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress as tfc
-from tfcompress.cli.main import run
 from tfcompress.pruning.channels.graph import ChannelGraph
 from tfcompress.quantization.post_training.folded import plain_flat
 from tfcompress.search.harms import error_by_spread
@@ -286,7 +287,9 @@ class TestResult:
         best = finished[0].best
         program, *arguments = shlex.split(best.command)
         assert program == "tfcompress"
-        assert run([*arguments, "--quiet"]) == 0
+        code = "from tfcompress.cli.main import run; run()"
+        line = [sys.executable, "-c", code, *arguments, "--quiet"]
+        subprocess.run(line, check=True, capture_output=True)
         again = finished[1] / "again" / f"{best.name}.tflite"
         assert again.read_bytes() == best.path.read_bytes()
 
