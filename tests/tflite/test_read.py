@@ -32,6 +32,18 @@ def test_bytes_and_object_form_are_one(path):
     assert write(read(content)) == write(file) == content
 
 
+def test_graphs_may_have_no_operations(path):
+    tfc.export_tflite(models.sequential(), path)
+    file = read(path.read_bytes())
+    file.subgraphs[0].operators = None
+    again = read(write(file))
+    assert again.subgraphs[0].operators == []
+    assert write(again) == write(read(write(again)))
+    weights = [buffer.data for buffer in file.buffers if buffer.data is not None]
+    found = [buffer.data for buffer in again.buffers if buffer.data is not None]
+    assert list(map(bytes, found)) == list(map(bytes, weights))
+
+
 def test_weights_are_not_copied(path):
     tfc.export_tflite(models.sequential(), path)
     content = path.read_bytes()

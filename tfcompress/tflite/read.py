@@ -33,7 +33,18 @@ def read(model):
     """
     if isinstance(model, schema.ModelT):
         return model
-    return _complete(model, flatbuffer_utils.read_model_from_bytearray)
+    return _complete(model, _object_form)
+
+
+def _object_form(content):
+    try:
+        return flatbuffer_utils.read_model_from_bytearray(content)
+    except TypeError:
+        # It expects operations in each graph: a branch that returns its input has none.
+        model = flatbuffer_utils.convert_bytearray_to_object(content)
+        for graph in model.subgraphs:
+            graph.operators = graph.operators or []
+        return flatbuffer_utils.read_model_from_bytearray(write(model))
 
 
 @contextlib.contextmanager

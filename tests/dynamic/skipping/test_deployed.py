@@ -97,6 +97,13 @@ def test_a_file_runs_branches_only_if_asked(gate, tmp_path):
     np.testing.assert_allclose(outputs, made.predict(X, verbose=0), atol=1e-5)
 
 
+def test_branches_of_16_bits(tmp_path):
+    made, path = skip_net("pooled"), tmp_path / "model.tflite"
+    result = tfc.export_tflite(made.deployed(), path, "int16x8", samples=X)
+    assert result.operations["IF"] == 3
+    assert max(result.noise.values()) < 0.02
+
+
 def test_integers_go_through_branches_and_keep_the_grids_of_kernels(tmp_path):
     path = tmp_path / "model.tflite"
     coarse = tfc.compress(
