@@ -4,6 +4,8 @@ import os
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Several processes share the cores, on which its threads would wait for each other.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import keras
 import numpy as np
