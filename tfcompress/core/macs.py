@@ -31,6 +31,8 @@ def input_specs(model, batch_size=1):
     """
     if getattr(model, "is_compressed", False):
         return input_specs(model.inner, batch_size)
+    if hasattr(model, "wraps_model"):
+        return input_specs(getattr(model, model.wraps_model), batch_size)
     if isinstance(model, keras.Sequential) and model.built:
         inputs = model.inputs[0]
     elif is_graph(model):

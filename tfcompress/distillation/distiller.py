@@ -6,6 +6,7 @@ import types
 import keras
 from keras import ops
 
+from tfcompress.core.cloning import own_training
 from tfcompress.core.keras_internals import (
     added_loss,
     compile_arguments,
@@ -21,6 +22,7 @@ from tfcompress.core.kinds import (
     checked,
 )
 from tfcompress.core.samples import random_inputs
+from tfcompress.core.warn import warn
 from tfcompress.distillation.features import watched
 from tfcompress.distillation.outputs import (
     checked_logits,
@@ -91,7 +93,7 @@ class Distiller(keras.Model):
     """
 
     # Rules that name weights of the student apply to the distiller too.
-    wraps_model = True
+    wraps_model = "student"
 
     @checked
     def __init__(
@@ -106,6 +108,11 @@ class Distiller(keras.Model):
         name: Name() = None,
     ):
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
+        if own := own_training(type(student)):
+            warn(
+                f"A Distiller trains {student.name!r} in its own steps: {', '.join(own)} "
+                f"of {type(student).__name__} are left out."
+            )
         self.student = student
         self.alpha = alpha
         self._teacher = teacher

@@ -99,7 +99,7 @@ class EarlyExit(keras.Model):
     """
 
     # Rules that name weights of the network apply to this model too.
-    wraps_model = True
+    wraps_model = "network"
 
     @checked
     def __init__(

@@ -87,7 +87,7 @@ class ChannelSkip(keras.Model):
     """
 
     # Rules that name weights of the model apply to this model too.
-    wraps_model = True
+    wraps_model = "masked"
 
     @checked
     def __init__(

@@ -34,7 +34,7 @@ class GatedModel(keras.Model):
     """
 
     # Rules that name weights of the model apply to this model too.
-    wraps_model = True
+    wraps_model = "gated"
 
     def __init__(self, model, at, make_gates, name):
         super().__init__(name=name, dtype=model.dtype_policy, autocast=False)
