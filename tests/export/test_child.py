@@ -46,6 +46,14 @@ def test_errors_are_told_and_the_process_stays():
     assert child._process.poll() is None
 
 
+def test_a_function_that_is_not_there_is_told():
+    def inner():
+        """No module has it by its name."""
+
+    with pytest.raises(RuntimeError, match="has no attribute 'inner'"):
+        Child(inner).run()
+
+
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
 def test_what_ends_the_process_is_named_and_another_one_starts(number):
     child = Child(child_tasks.end)

@@ -87,10 +87,10 @@ def _serve(module, name, patience):
     answers = os.fdopen(os.dup(1), "w")
     # What native code prints is no answer.
     os.dup2(2, 1)
-    function = getattr(importlib.import_module(module), name)
     while task := _next_task(int(patience)):
         error = None
         try:
+            function = getattr(importlib.import_module(module), name)
             function(*json.loads(task))
         except Exception as e:
             error = f"{type(e).__name__}: {e}".splitlines()[-1]
