@@ -72,6 +72,10 @@ def test_full_rank_of_a_convolution_is_the_convolution(cls, arguments):
         (SVD(1.0), L.Conv2D(5, 1, data_format="channels_first"), (4, 7, 7)),
         (SVD(1.0), L.Conv1D(5, 1, strides=2, padding="causal"), (7, 4)),
         (SVD(1.0), L.Conv3D(5, 1), (3, 4, 5, 4)),
+        (SVD(1.0), L.EinsumDense("abc,cd->abd", (3, 5), "relu", "d"), (3, 7)),
+        (SVD(1.0), L.EinsumDense("abc,cde->abde", (3, 2, 4), bias_axes="de"), (3, 7)),
+        (SVD(1.0), L.EinsumDense("abcd,dce->abe", (3, 5), bias_axes="e"), (3, 4, 2)),
+        (SVD(1.0), L.EinsumDense("abc,cd->adb", (5, 3)), (3, 7)),
         (Tucker(1.0), L.Conv1D(5, 3, padding="causal", dilation_rate=2), (9, 4)),
         (Tucker(1.0), L.Conv3D(5, 3, strides=(1, 2, 1)), (5, 6, 5, 2)),
         (TensorTrain(1.0), L.Conv1D(5, 3, padding="causal"), (9, 4)),
@@ -462,6 +466,60 @@ def test_a_subclass_may_compute_something_else():
 
     model = one_layer(Doubled(8, name="d"), (8,))
     assert "Doubled, not Dense" in plan_factorization(model, SVD(1))["d"].skipped
+
+
+def test_einsums_by_hand():
+    layer = L.EinsumDense("abc,cde->abde", (None, 2, 4), name="query")
+    model = one_layer(layer, (5, 6))
+    plan = plan_factorization(model, SVD(1))["query"]
+    assert (plan.macs_before, plan.macs_after) == (5 * 6 * 8, 5 * (6 + 8))
+    values = np.linalg.svd(layer.kernel.numpy().reshape(6, 8), compute_uv=False)
+    lost = np.sqrt(np.sum(values[1:] ** 2) / np.sum(values**2))
+    assert plan.error == pytest.approx(lost, rel=1e-5)
+    small = factorize(model, SVD(1), verbose=0)
+    assert [made.equation for made in small.layers[1:]] == [
+        "abc,cf->abf",
+        "abf,fde->abde",
+    ]
+    assert tfc.report(small).macs == plan.macs_after
+
+
+@pytest.mark.parametrize("equation", ["abc,bcd->abd", "abc,cd->ad"])
+def test_einsums_that_are_no_matrix_product(equation):
+    shape = (5, 4) if equation.endswith("abd") else (4,)
+    model = one_layer(L.EinsumDense(equation, shape, name="e"), (5, 6))
+    assert plan_factorization(model)["e"].skipped == f"{equation} is no matrix product"
+
+
+class Attention(L.Layer):
+    """The projections of attention as language models have them."""
+
+    def build(self, shape):
+        arguments = {
+            "query": ("bqm,muh->bquh", (None, 4, 8)),
+            "back": ("bquh,uhm->bqm", (None, shape[-1])),
+        }
+        for name, (equation, output_shape) in arguments.items():
+            layer = L.EinsumDense(equation, output_shape, name=name)
+            layer.build(shape)
+            setattr(self, name, layer)
+            shape = (*shape[:-1], 4, 8)
+
+    def call(self, x):
+        return x + self.back(keras.ops.tanh(self.query(x)))
+
+
+def test_einsums_inside_of_other_layers():
+    x = keras.Input((6, 32))
+    model = keras.Model(x, Attention(name="attention")(x))
+    for name in ("query", "back"):
+        inner = getattr(model.get_layer("attention"), name)
+        # Of rank 8, so that nothing is lost.
+        left, right = np.random.default_rng(0).normal(size=(2, 8, 32))
+        set_kernel(inner, left.T @ right / 16)
+    small = factorize(model, SVD(8), verbose=0)
+    assert small.count_params() == model.count_params() / 2 == 2 * 2 * 32 * 8
+    assert relative_difference(model, small) <= 1e-5
 
 
 def test_quantized_by_keras():

@@ -77,7 +77,7 @@ def bias_of(layer):
     bias = getattr(layer, "bias", None)
     if not isinstance(layer, L.EinsumDense) or bias is None:
         return bias
-    _, kernel, _ = _labels(layer.equation)
+    _, kernel, _ = labels(layer.equation)
     made = "".join(kernel[axis] for axis in _kernel_axes(layer.equation)[1])
     return bias if layer.bias_axes == made else None
 
@@ -108,7 +108,7 @@ def rows(layer, inputs):
     )
 
 
-def _labels(equation):
+def labels(equation):
     """The axis labels of the inputs, the kernel and the outputs."""
     operands, made = equation.replace(" ", "").split("->")
     return (*operands.split(","), made)
@@ -116,20 +116,38 @@ def _labels(equation):
 
 def _is_product(equation):
     """Whether each kernel axis is summed over or an output, and no other is summed."""
-    read, kernel, made = (set(labels) - {"."} for labels in _labels(equation))
+    read, kernel, made = (set(labels) - {"."} for labels in labels(equation))
     return not kernel & read & made and kernel <= read | made and read <= kernel | made
 
 
 def _kernel_axes(equation):
     """The axes of the kernel that are summed over, and its output axes."""
-    read, kernel, _ = _labels(equation)
+    read, kernel, _ = labels(equation)
     summed = tuple(axis for axis, label in enumerate(kernel) if label in read)
     return summed, tuple(axis for axis in range(len(kernel)) if axis not in summed)
 
 
+def factor_equations(equation):
+    """The equations of two einsums in sequence, whose kernels are factors of a kernel.
+
+    The first kernel has the axes that are summed over and then a new one, over which the
+    second sums: as matrices, they are `(inputs, rank)` and `(rank, outputs)`.
+
+    >>> factor_equations("abc,cde->abde")
+    ('abc,cf->abf', 'abf,fde->abde')
+    """
+    read, kernel, made = labels(equation)
+    new = next(c for c in "abcdefghijklmnopqrstuvwxyz" if c not in equation)
+    inputs, outputs = (
+        "".join(kernel[axis] for axis in axes) for axes in _kernel_axes(equation)
+    )
+    between = "".join(label for label in made if label not in kernel) + new
+    return f"{read},{inputs}{new}->{between}", f"{between},{new}{outputs}->{made}"
+
+
 def _summed_last(layer, inputs):
     """Rows of the inputs of an `EinsumDense`, with axes in the kernel's order."""
-    read, kernel, _ = _labels(layer.equation)
+    read, kernel, _ = labels(layer.equation)
     rank = len(inputs.shape)
     before, _, after = read.partition("...")
     places = dict(zip(before, range(rank), strict=False))

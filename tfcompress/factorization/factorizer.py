@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfcompress.core.errors import check_finite
+from tfcompress.core.matrices import labels
 from tfcompress.core.nouns import LayerRewrite
 from tfcompress.factorization.ranks import Fixed, full_ranks
 
@@ -145,7 +146,7 @@ class Factorizer(LayerRewrite):
         weighted = [new for new in chain if new.weights]
         for new, factor in zip(weighted, factors, strict=True):
             new.kernel.assign(np.reshape(factor, new.kernel.shape))
-        if layer.use_bias:
+        if layer.bias is not None:
             bias = keras.ops.convert_to_numpy(layer.bias)
             weighted[-1].bias.assign(np.reshape(bias, weighted[-1].bias.shape))
         lost = np.linalg.norm(tensor - self.compose(factors, tensor.shape))
@@ -194,7 +195,7 @@ def like(layer, role=None, **changes):
     """An unbuilt layer with the arguments of `layer`, except for `changes`.
 
     Args:
-        layer: a convolution or dense layer.
+        layer: a convolution, dense or einsum layer.
         role: suffix of the name of a layer before the last one; None for the last, which
             keeps the name, bias and activation.
         **changes: other arguments.
@@ -209,7 +210,8 @@ def like(layer, role=None, **changes):
         config.pop(name)
     config.update(kernel_constraint=None, activation=layer.activation)
     if role:
-        config.update(_INNER, name=f"{layer.name}_{role}")
+        inner = {name: value for name, value in _INNER.items() if name in config}
+        config.update(inner, name=f"{layer.name}_{role}")
     return type(layer).from_config({**config, **changes})
 
 
@@ -279,7 +281,7 @@ def work(layers, shape):
     """
     macs = elements = 0
     for layer in layers:
-        outputs = layer.compute_output_shape(shape)
+        outputs = _output_shape(layer, shape)
         kernel, positions = _kernel_and_positions(layer, shape, outputs)
         macs += kernel * positions
         elements += kernel
@@ -306,11 +308,20 @@ def _kernel_and_positions(layer, inputs, outputs):
 
 
 def _einsum_kernel_and_positions(layer, inputs, outputs):
-    operands, result = layer.equation.split("->")
-    source, kernel = operands.split(",")
+    source, kernel, result = labels(layer.equation)
     sizes = {
         **dict(zip(source, inputs, strict=True)),
         **dict(zip(result, outputs, strict=True)),
     }
-    positions = math.prod(sizes[label] for label in result[1:] if label not in kernel)
-    return math.prod(sizes[label] for label in kernel), positions
+    seen = [sizes[label] or 1 for label in result[1:] if label not in kernel]
+    return math.prod(sizes[label] for label in kernel), math.prod(seen)
+
+
+def _output_shape(layer, shape):
+    outputs = layer.compute_output_shape(shape)
+    if not isinstance(layer, keras.layers.EinsumDense):
+        return outputs
+    # It knows no sizes except those that it was given.
+    source, _, result = labels(layer.equation)
+    known = dict(zip(source, shape, strict=True))
+    return tuple(n or known.get(o) for o, n in zip(result, outputs, strict=True))

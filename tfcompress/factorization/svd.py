@@ -5,22 +5,31 @@ import math
 import keras
 
 from tfcompress.core.kinds import PlugIn
+from tfcompress.core.matrices import (
+    factor_equations,
+    from_matrix,
+    has_matrix,
+    labels,
+    to_matrix,
+)
 from tfcompress.core.nouns import Rank
 from tfcompress.factorization.factorizer import (
     CONVOLUTIONS,
     Factorizer,
     kernel_of,
+    like,
     pointwise,
     truncated_svd,
 )
 
 
 class SVD(Factorizer):
-    """Splits a dense layer or a 1x1 convolution in two by a truncated SVD.
+    """Splits a dense layer, an einsum or a 1x1 convolution in two by a truncated SVD.
 
     `W ≈ (U_r sqrt(S_r)) (sqrt(S_r) V_rᵀ)`: the best approximation of rank `r`, with the
     relative error `sqrt(Σ_{i>r} σ_i² / Σ_i σ_i²)`. The strides of a convolution are in the
-    first layer. Names: `<name>_in`, `<name>`.
+    first layer. The inputs of an `EinsumDense` are all axes that it sums over, its outputs
+    all that it produces. Names: `<name>_in`, `<name>`.
 
     `MACs = r (inputs + outputs) positions` instead of `inputs outputs positions`.
 
@@ -39,13 +48,16 @@ class SVD(Factorizer):
         [4, 32]
     """
 
-    kinds = (keras.layers.Dense, *CONVOLUTIONS)
+    kinds = (keras.layers.Dense, keras.layers.EinsumDense, *CONVOLUTIONS)
 
     def __init__(self, rank: PlugIn(Rank) = 0.25):
         self.rank = rank
 
     def reason(self, layer):
-        """Refuses kernels larger than 1x1."""
+        """Refuses kernels larger than 1x1, and einsums that are no matrix product."""
+        if isinstance(layer, keras.layers.EinsumDense):
+            is_product = has_matrix(layer) and "." not in layer.equation
+            return None if is_product else f"{layer.equation} is no matrix product"
         size = getattr(layer, "kernel_size", (1,))
         if math.prod(size) == 1:
             return None
@@ -54,10 +66,14 @@ class SVD(Factorizer):
     def tensor(self, layer):
         """`(inputs, outputs)`."""
         kernel = kernel_of(layer)
+        if isinstance(layer, keras.layers.EinsumDense):
+            return to_matrix(layer, kernel)[0]
         return kernel.reshape(kernel.shape[-2:])
 
     def kernel(self, tensor, layer):
-        """The kernel with its axes of size 1."""
+        """The kernel with all its axes."""
+        if isinstance(layer, keras.layers.EinsumDense):
+            return from_matrix(layer, tensor[None])
         return tensor.reshape(layer.kernel.shape)
 
     def matrices(self, tensor):
@@ -76,5 +92,17 @@ class SVD(Factorizer):
     def chain(self, ranks, layer):
         """Two layers of the same class as the old one."""
         (rank,) = ranks
+        if isinstance(layer, keras.layers.EinsumDense):
+            return _einsums(layer, rank)
         strides = {"strides": getattr(layer, "strides", 1)}
         return [pointwise(layer, "in", rank, **strides), pointwise(layer)]
+
+
+def _einsums(layer, rank):
+    first, last = factor_equations(layer.equation)
+    (*_, made), (*_, between) = map(labels, (layer.equation, first))
+    # Output shapes are without the batch.
+    sizes = dict(zip(made[1:], layer.partial_output_shape, strict=True))
+    kept = [sizes[label] for label in between[1:-1]]
+    arguments = {"equation": first, "output_shape": [*kept, rank], "bias_axes": None}
+    return [like(layer, "in", **arguments), like(layer, equation=last)]
