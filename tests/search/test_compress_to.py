@@ -79,6 +79,15 @@ def proxy_of(model, **dimensions):
     return Proxy(model, graph, x, (x, y)), Space(graph, dimensions)
 
 
+def test_layers_inside_of_others_keep_their_rank():
+    x = keras.Input((6, 16))
+    y = layers.MultiHeadAttention(4, 4, name="attention")(x, x)
+    y = layers.EinsumDense("abc,cd->abd", (6, 32), name="einsum")(y)
+    model = keras.Model(x, layers.Dense(5, name="head")(layers.Flatten()(y)))
+    graph = ChannelGraph(plain_flat(model, "search"))
+    assert Space(graph, {"rank": [0.25]}).choices["rank"].keys() == {"einsum", "head"}
+
+
 class TestProxy:
     def test_macs_and_score_are_those_of_the_model_that_is_made(self, trained):
         proxy, space = proxy_of(trained, channels=(0.25, 0.5))

@@ -245,9 +245,12 @@ def _names(graph, dimension):
         return {g.name: makers(graph, [g])[0].variable for g in reversed(groups)}
     layers = matrix_layers(graph.flat)
     if dimension in STRUCTURE:
+        # Those inside of other layers, such as attention, stay whole.
+        called = set(map(id, graph.flat.layers))
         layers = {
             path: layer
             for path, layer in layers.items()
+            if id(layer) in called
             if named_factorizer(layer, {dimension: DIMENSIONS[dimension].usual[0]})
         }
     return {path: layer.kernel for path, layer in layers.items()}
