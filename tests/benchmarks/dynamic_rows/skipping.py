@@ -86,7 +86,7 @@ def channel_skip(lab):
     data = lab.cifar10
     # With a random choice in most samples of many convolutions, none looks worth its cost.
     skips = lab.tfc.dynamic.ChannelSkip(
-        model, [".*_conv1"], cost_weight=0.5, exploration=0.05
+        model, [".*_conv1"], cost_weight=0.2, exploration=0.1
     )
     images, labels = (array[:20_000] for array in data.train)
     crops = _reflected_crops(images), labels
