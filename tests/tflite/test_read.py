@@ -44,6 +44,15 @@ def test_graphs_may_have_no_operations(path):
     assert list(map(bytes, found)) == list(map(bytes, weights))
 
 
+def test_buffers_behind_a_file_without_operations_are_not_lost(path):
+    tfc.export_tflite(models.sequential(), path)
+    file = read(path.read_bytes())
+    file.subgraphs[0].operators = None
+    file.buffers[-1].offset, file.buffers[-1].size = 16, 4
+    with pytest.raises(ValueError, match="not a complete"):
+        read(write(file))
+
+
 def test_weights_are_not_copied(path):
     tfc.export_tflite(models.sequential(), path)
     content = path.read_bytes()

@@ -116,7 +116,7 @@ def labels(equation):
 
 def _is_product(equation):
     """Whether each kernel axis is summed over or an output, and no other is summed."""
-    read, kernel, made = (set(labels) - {"."} for labels in labels(equation))
+    read, kernel, made = (set(part) - {"."} for part in labels(equation))
     return not kernel & read & made and kernel <= read | made and read <= kernel | made
 
 

@@ -92,7 +92,7 @@ class Distiller(keras.Model):
         ['accuracy', 'kl', 'loss', 'task_loss']
     """
 
-    # Rules that name weights of the student apply to the distiller too.
+    # Where the student is: it has the inputs, and rules name its weights.
     wraps_model = "student"
 
     @checked

@@ -98,7 +98,7 @@ class EarlyExit(keras.Model):
         ['exit_1_loss', 'exit_2_loss', 'loss']
     """
 
-    # Rules that name weights of the network apply to this model too.
+    # Where the network is: it has the inputs, and rules name its weights.
     wraps_model = "network"
 
     @checked

@@ -109,7 +109,7 @@ class Slimmable(keras.Model):
         [(8, 4), (4,), (4, 3), (3,)]
     """
 
-    # Rules that name weights of the network apply to this model too.
+    # Where the network is: it has the inputs, and rules name its weights.
     wraps_model = "network"
 
     @checked

@@ -42,6 +42,9 @@ def _object_form(content):
     except TypeError:
         # It expects operations in each graph: a branch that returns its input has none.
         model = flatbuffer_utils.convert_bytearray_to_object(content)
+        if any(buffer.offset for buffer in model.buffers):
+            # Of files above 2 GB, whose buffers are not in the object form.
+            raise
         for graph in model.subgraphs:
             graph.operators = graph.operators or []
         return flatbuffer_utils.read_model_from_bytearray(write(model))

@@ -86,7 +86,7 @@ class ChannelSkip(keras.Model):
         {'second': array([4, 4, 4, 4])}
     """
 
-    # Rules that name weights of the model apply to this model too.
+    # Where the model is: it has the inputs, and rules name its weights.
     wraps_model = "masked"
 
     @checked

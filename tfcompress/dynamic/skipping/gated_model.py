@@ -33,7 +33,7 @@ class GatedModel(keras.Model):
         gated: the functional model with `outputs`, `gates` and `logits`.
     """
 
-    # Rules that name weights of the model apply to this model too.
+    # Where the model is: it has the inputs, and rules name its weights.
     wraps_model = "gated"
 
     def __init__(self, model, at, make_gates, name):
