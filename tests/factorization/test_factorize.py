@@ -491,6 +491,11 @@ def test_einsums_that_are_no_matrix_product(equation):
     assert plan_factorization(model)["e"].skipped == f"{equation} is no matrix product"
 
 
+def test_einsums_with_an_ellipsis_say_what_to_do():
+    model = one_layer(L.EinsumDense("...c,cd->...d", 4, name="e"), (5, 6))
+    assert plan_factorization(model)["e"].skipped.endswith("ellipsis: name its axes")
+
+
 class Attention(L.Layer):
     """The projections of attention as language models have them."""
 

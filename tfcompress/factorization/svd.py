@@ -56,7 +56,9 @@ class SVD(Factorizer):
     def reason(self, layer):
         """Refuses kernels larger than 1x1, and einsums that are no matrix product."""
         if isinstance(layer, keras.layers.EinsumDense):
-            is_product = has_matrix(layer) and "." not in layer.equation
+            if "." in layer.equation:
+                return f"{layer.equation} has an ellipsis: name its axes"
+            is_product = has_matrix(layer)
             return None if is_product else f"{layer.equation} is no matrix product"
         size = getattr(layer, "kernel_size", (1,))
         if math.prod(size) == 1:
