@@ -140,6 +140,23 @@ class TestExits:
             exits.predict(X, verbose=0)["exit_2"], model.predict(X, verbose=0)
         )
 
+    def test_heads_first_then_everything(self, tmp_path):
+        model = network()
+        model.get_layer("a").trainable = False
+        exits = tfc.dynamic.EarlyExit(model, at=["pool"], freeze=True)
+        exits.save(tmp_path / "exits.keras")
+        for trained in (exits, keras.models.load_model(tmp_path / "exits.keras")):
+            heads = len(trained.trainable_variables)
+            trained.unfreeze()
+            others = len(trained.trainable_variables) - heads
+            assert others == len(model.trainable_variables)
+            trained.compile(keras.optimizers.SGD(0.1), cross_entropy())
+            trained.fit(X, Y, verbose=0)
+            after = trained.network.get_layer("a").kernel
+            np.testing.assert_array_equal(after, model.get_layer("a").kernel)
+            answers = trained.predict(X, verbose=0)["exit_2"]
+            assert np.abs(answers - model.predict(X, verbose=0)).max() > 1e-3
+
     def test_exits_learn(self):
         keras.utils.set_random_seed(0)
         labels = (X[:, :4, :4].mean((1, 2)) @ np.eye(3, 4)).argmax(-1)

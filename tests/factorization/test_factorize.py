@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from tensorly.backend.numpy_backend import NumpyBackend
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.core.walk import path_of, sublayers
 from tfcompress.rewrites import (
     CP,
     SVD,
@@ -525,6 +528,78 @@ def test_einsums_inside_of_other_layers():
     small = factorize(model, SVD(8), verbose=0)
     assert small.count_params() == model.count_params() / 2 == 2 * 2 * 32 * 8
     assert relative_difference(model, small) <= 1e-5
+
+
+class Block(L.Layer):
+    """Attention and a feed-forward part, each with a shortcut."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = L.MultiHeadAttention(4, 8, name="attention")
+        self.wide = L.Dense(64, activation="relu", name="wide")
+        self.narrow = L.Dense(32, name="narrow")
+
+    def build(self, shape):
+        self.attention.build(shape, shape)
+        self.wide.build(shape)
+        self.narrow.build((*shape[:-1], 64))
+        self.built = True
+
+    def call(self, x):
+        x = x + self.attention(x, x)
+        return x + self.narrow(self.wide(x))
+
+
+def low_rank(layer):
+    """Makes the rank of a kernel 4, so that nothing is lost."""
+    shape = layer.kernel.shape
+    inputs = 32 if shape[0] == 32 else shape[0] * shape[1]
+    left, right = np.random.default_rng(0), np.random.default_rng(1)
+    matrix = left.normal(size=(inputs, 4)) @ right.normal(
+        size=(4, math.prod(shape) // inputs)
+    )
+    layer.kernel.assign(matrix.reshape(shape) / 16)
+
+
+def transformer():
+    """Two blocks on words, of which 0 is padding."""
+    x = keras.Input((6,), dtype="int32")
+    y = L.Embedding(9, 32, mask_zero=True)(x)
+    for number in range(2):
+        y = Block(name=f"block{number}")(y)
+    return keras.Model(x, L.Dense(3, name="head")(y))
+
+
+def test_projections_of_attention():
+    model = transformer()
+    for name in ("query", "attention_output"):
+        inside = sublayers(model.get_layer("block1").attention)
+        low_rank(next(layer for layer in inside if layer.name == name))
+    rules = {".*": SVD(30), "block1/attention/(query|attention_output)": SVD(4)}
+    plan = plan_factorization(model, rules)
+    assert plan["block1/attention/query"].parameters_after == 32 * 4 * 2 + 32
+    assert plan["block0/attention/query"].skipped.startswith("would need")
+    small = factorize(model, rules, verbose=0)
+    x = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 1], [0] * 6])
+    np.testing.assert_allclose(small(x), model(x), atol=1e-5)
+    assert small.count_params() == model.count_params() - 2 * (32 * 32 - 2 * 32 * 4)
+    # Attention of which nothing is replaced stays in one layer.
+    names = [path_of(layer.name) for layer in small.layers]
+    assert "block0/attention" in names and "block1/attention" not in names
+    assert tfc.report(small).macs == tfc.report(model).macs - 2 * 6 * (1024 - 256)
+
+
+def test_shared_attention():
+    x = keras.Input((6, 32))
+    attention = L.GroupQueryAttention(8, 4, 2, name="attention")
+    y = attention(x, x, use_causal_mask=True)
+    model = keras.Model(x, attention(y, x))
+    for inside in sublayers(attention):
+        if inside.weights:
+            low_rank(inside)
+    small = factorize(model, SVD(4), verbose=0)
+    assert relative_difference(model, small) <= 1e-5
+    assert small.count_params() < 0.5 * model.count_params()
 
 
 def test_quantized_by_keras():

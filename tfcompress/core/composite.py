@@ -139,7 +139,7 @@ class Opening:
         own.name = layer.name
         known = dict(self.reasons), dict(self.opened)
         try:
-            _name_inside(layer)
+            name_inside(layer)
             outputs = call_inside(layer, own, *args, **kwargs)
         except Unopened:
             for part, name in names:
@@ -303,12 +303,12 @@ def _calls_between(inputs, outputs):
                 stack += call.input_tensors
 
 
-def _name_inside(layer):
-    """Names the layers directly inside after a layer."""
+def name_inside(layer):
+    """Names the layers directly inside of a layer after it, unless they have been."""
     taken = set()
     for inside in sublayers(layer):
         if INSIDE in inside.name:
-            # It is in several layers, of which one has named it.
+            # It is in several layers, of which one has named it, or called several times.
             continue
         name, number = inside.name, 1
         while name in taken:

@@ -67,9 +67,9 @@ class EarlyExit(keras.Model):
             learn from the last. `KL(temperature=1)` weighs as much as the task; at
             temperature T its gradients are about T times as large.
         freeze: whether only the heads are trained and the model stays as it is. For a
-            trained model, train the heads first, then everything with
-            `exits.network.trainable = True` and a lower learning rate: untrained heads
-            would undo what the model has learned.
+            trained model, train the heads first, then call `unfreeze` and train everything
+            with a lower learning rate: untrained heads would undo what the model has
+            learned.
         name: name of the model.
 
     Attributes:
@@ -119,7 +119,9 @@ class EarlyExit(keras.Model):
                 "EarlyExit(at): heads and freeze only apply to added exits: expected "
                 "names of layers, at=[...]."
             )
-        self.network = _with_exits(model, at, heads, freeze) if at else model
+        self.network, self._frozen = (
+            _with_exits(model, at, heads, freeze) if at else (model, [])
+        )
         shapes = {tuple(output.shape) for output in self.network.outputs}
         if len(self.network.outputs) < 2 or len(shapes) > 1:
             raise ValueError(
@@ -145,6 +147,16 @@ class EarlyExit(keras.Model):
         self.has_softmax = ends_in_softmax(self.network)
         self.macs = cumulative_macs(self.network)
         self.built = True
+
+    def unfreeze(self):
+        """Makes trainable what `freeze` froze; compile again before training.
+
+        Keras ignores `network.trainable = True`, because the network as a whole never
+        stopped being trainable.
+        """
+        for name in self._frozen:
+            self.network.get_layer(name).trainable = True
+        self._frozen = []
 
     @property
     def output_names(self):
@@ -286,13 +298,18 @@ class EarlyExit(keras.Model):
             "weights": list(self.weights_of_loss.values()),
             "distillation": keras.saving.serialize_keras_object(self.distillation),
             "name": self.name,
+            "frozen": self._frozen,
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Restores the model."""
         restore = keras.saving.deserialize_keras_object
-        return cls(**{k: restore(v, custom_objects) for k, v in config.items()})
+        arguments = {k: restore(v, custom_objects) for k, v in config.items()}
+        frozen = arguments.pop("frozen", [])
+        model = cls(**arguments)
+        model._frozen = frozen
+        return model
 
 
 def _fresh(metric):
@@ -318,7 +335,11 @@ def _loss_weights(weights, names):
 
 
 def _with_exits(model, at, heads, freeze):
-    """A functional copy of a model with more outputs, the earliest first."""
+    """A functional copy of a model with more outputs, the earliest first.
+
+    Returns:
+        The copy, and the names of the layers that are frozen.
+    """
     flat = editable(model, "add exits to")
     if len(flat.outputs) != 1:
         raise ValueError(
@@ -326,9 +347,9 @@ def _with_exits(model, at, heads, freeze):
             "add exits to, or at=() if they are already the exits."
         )
     tensors = _exit_tensors(flat, at)
-    if freeze:
-        for layer in flat.layers:
-            layer.trainable = False
+    frozen = [layer for layer in flat.layers if freeze and layer.trainable]
+    for layer in frozen:
+        layer.trainable = False
     heads = heads or _default_head(flat)
     if not isinstance(heads, (list, tuple)):
         heads = [heads] * len(at)
@@ -346,7 +367,8 @@ def _with_exits(model, at, heads, freeze):
                 "the model's own output."
             )
     _make_names_unique(flat, answers)
-    return keras.Model(flat.inputs[0], [*answers, flat.outputs[0]], name=model.name)
+    network = keras.Model(flat.inputs[0], [*answers, flat.outputs[0]], name=model.name)
+    return network, [layer.name for layer in frozen]
 
 
 def _make_names_unique(flat, answers):

@@ -15,10 +15,18 @@ from tfcompress.core.nouns import LayerRewrite
 from tfcompress.core.plugin import did_you_mean
 from tfcompress.core.rules import PATTERNS, Pattern, Rule, check_used, last_match
 from tfcompress.core.text import Table, as_text
-from tfcompress.core.walk import leaves, tied_layers, weight_refs
+from tfcompress.core.walk import (
+    INSIDE,
+    leaves,
+    path_of,
+    sublayers,
+    tied_layers,
+    weight_refs,
+)
 from tfcompress.core.warn import warn
 from tfcompress.factorization.factorizer import Factorizer, work
 from tfcompress.rewrites.apply import apply_to_flat
+from tfcompress.rewrites.attention import ATTENTION, expand_attention
 
 _CLOSED = "Layers inside a layer that cannot be opened are not replaced."
 _TIED = "It shares weights with another layer."
@@ -35,7 +43,7 @@ class LayerFactorization:
     """The factorisation of one layer.
 
     Attributes:
-        name: name of the layer.
+        name: path of the layer, as in reports.
         layer: its class.
         rewrite: the `Factorizer`.
         shape: shape of its kernel.
@@ -94,7 +102,7 @@ class FactorizationPlan:
         return sum(row.parameters_after for row in self.layers)
 
     def __getitem__(self, name):
-        """The row of a layer, by name."""
+        """The row of a layer, by path."""
         by_name = {row.name: row for row in self.layers}
         if name not in by_name:
             raise KeyError(
@@ -155,9 +163,10 @@ def factorize(
     A layer is replaced if the new layers need fewer MACs, and therefore also fewer weights,
     since none of them is used less often than the old one; all others stay, and the plan
     gives the reason. Nested models are expanded, and layers that contain others opened; a
-    warning names those that cannot be. Layers that are called several times stay shared.
-    Factorise first, train, then prune, quantize and export: every new layer is an ordinary
-    Keras layer whose name starts with the name of the old one.
+    warning names those that cannot be. Attention is expanded only where a projection is
+    replaced. Layers that are called several times stay shared. Factorise first, train, then
+    prune, quantize and export: every new layer is an ordinary Keras layer whose name starts
+    with the name of the old one.
 
     Args:
         model: a built `keras.Model`; compressed layers are not changed.
@@ -238,23 +247,117 @@ def _factorized(model, rules, where):
     graph = as_graph(model, "factorize")
     flat, origins = flatten_with_origins(graph)
     warn_of_training(model, flat, "factorize")
-    places = _places(where)
-    rewrites = _assign(graph, origins, rules, places)
-    closed = {n: a for n, a in closed_layers(flat).items() if n in rewrites}
-    tied = {n: a for n, a in tied_layers(flat).items() if n in rewrites.keys() - closed}
-    reasons = {**dict.fromkeys(closed, _CLOSED), **dict.fromkeys(tied, _TIED)}
-    rows = _rows(flat, rewrites, closed, reasons)
-    result = flat
-    for rule in rules:
-        mine = {
-            name: rows[name]
-            for name in rewrites
-            if rewrites[name] is rule and name not in reasons
+    asked = _Asked(graph, rules, _places(where))
+    attention = [
+        name
+        for name in asked.rules_of(origins)
+        if isinstance(flat.get_layer(name), ATTENTION)
+    ]
+    found, inside = asked.results(flat, origins, attention)
+    useful = [
+        name
+        for name in attention
+        if any(found.rows[part].skipped is None for part in inside[name])
+    ]
+    if useful != attention:
+        # The rest is better computed in one operation, as before.
+        fewer, _ = asked.results(flat, origins, useful)
+        rows = {name: fewer.rows.get(name, row) for name, row in found.rows.items()}
+        found = dataclasses.replace(fewer, rows=rows)
+    plan = FactorizationPlan(model.name, tuple(found.rows.values()))
+    return plan, found.model, found.closed, found.tied
+
+
+@dataclasses.dataclass(frozen=True)
+class _Results:
+    """The factorised model, a row for each layer, and layers that could not be."""
+
+    model: keras.Model
+    rows: dict
+    closed: dict
+    tied: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What is to be factorised.
+
+    Attributes:
+        graph: the model.
+        rules: `Rule` of factorizers.
+        places: `Rule` of which layers.
+    """
+
+    graph: keras.Model
+    rules: list
+    places: list
+
+    def results(self, flat, origins, attention):
+        """`_Results`, and `{attention layer: names of the layers inside}`.
+
+        Args:
+            flat: the flat model.
+            origins: `{name of a layer in it: layer of the graph}`.
+            attention: names of the attention layers to expand.
+        """
+        inside = {name: _inside(flat, origins, name) for name in attention}
+        origins = {n: layer for n, layer in origins.items() if n not in inside}
+        for parts in inside.values():
+            origins |= parts
+        results = self._on_flat(expand_attention(flat, attention), origins)
+        return results, {
+            name: results.rows.keys() & parts for name, parts in inside.items()
         }
-        survey = _Survey(rule.value, mine, taken={op.name for op in result.operations})
-        result = apply_to_flat(result, survey)
-        rows.update(survey.rows)
-    return FactorizationPlan(model.name, tuple(rows.values())), result, closed, tied
+
+    def _on_flat(self, flat, origins):
+        rewrites = self.rules_of(origins)
+        closed = {n: a for n, a in closed_layers(flat).items() if n in rewrites}
+        tied = tied_layers(flat)
+        tied = {n: a for n, a in tied.items() if n in rewrites.keys() - closed}
+        reasons = {**dict.fromkeys(closed, _CLOSED), **dict.fromkeys(tied, _TIED)}
+        rows = _rows(flat, rewrites, closed, reasons)
+        result = flat
+        for rule in self.rules:
+            mine = {
+                name: rows[name]
+                for name in rewrites
+                if rewrites[name] is rule and name not in reasons
+            }
+            survey = _Survey(
+                rule.value, mine, taken={op.name for op in result.operations}
+            )
+            result = apply_to_flat(result, survey)
+            rows.update(survey.rows)
+        return _Results(result, rows, closed, tied)
+
+    def rules_of(self, origins):
+        """`{layer name in the flat model: rule}` for the layers to consider.
+
+        Args:
+            origins: `{layer name in the flat model: layer of the graph}`.
+        """
+        names = {id(layer): name for name, layer in origins.items()}
+        refs = [ref for ref in weight_refs(self.graph) if ref.is_kernel]
+        matched = {}
+        for ref in refs:
+            rule = last_match(self.rules, ref)
+            if last_match(self.places, ref) and rule:
+                # A model's own weights belong to no layer of its graph.
+                owners = [
+                    names[id(owner)] for owner in ref.owners if id(owner) in names
+                ]
+                matched.update(dict.fromkeys(owners[-1:], rule))
+        check_used([*self.places, *self.rules], refs)
+        return matched
+
+
+def _inside(flat, origins, name):
+    """`{name once expanded: layer of the graph}` of what is inside an attention layer."""
+    copies, originals = sublayers(flat.get_layer(name)), sublayers(origins[name])
+    return {
+        f"{name}{INSIDE}{copy.name}": original
+        for copy, original in zip(copies, originals, strict=True)
+    }
 
 
 def _rules(rewrite):
@@ -290,21 +393,6 @@ def _places(where):
     return [Rule(p) for p in (where if isinstance(where, (list, tuple)) else [where])]
 
 
-def _assign(model, origins, rules, places):
-    """`{layer name in the flat model: rule}` for the layers to consider."""
-    names = {id(layer): name for name, layer in origins.items()}
-    refs = [ref for ref in weight_refs(model) if ref.is_kernel]
-    matched = {}
-    for ref in refs:
-        rule = last_match(rules, ref)
-        if last_match(places, ref) and rule:
-            # A model's own weights belong to no layer of its graph.
-            owners = [names[id(owner)] for owner in ref.owners if id(owner) in names]
-            matched.update(dict.fromkeys(owners[-1:], rule))
-    check_used([*places, *rules], refs)
-    return matched
-
-
 def _rows(flat, rewrites, closed, reasons):
     """`{layer name: LayerFactorization}` as if all layers stayed."""
     counts = macs(flat)
@@ -316,7 +404,7 @@ def _rows(flat, rewrites, closed, reasons):
         macs_before = sum(counts.get(id(leaf), 0) for leaf in inner)
         parameters = sum(leaf.count_params() for leaf in inner)
         rows[name] = LayerFactorization(
-            name=name,
+            name=path_of(name),
             layer=type(layer if name in closed else inner[0]).__name__,
             rewrite=rule.value,
             shape=tuple(kernel.shape),
@@ -371,12 +459,13 @@ class _Survey(LayerRewrite):
             return dataclasses.replace(
                 row, skipped=f"would need {macs_after:,} MACs: choose a lower rank"
             )
-        self._new[row.name], error = self.rewrite.build(ranks, *layers)
-        self._rename(row.name)
+        name = layers[-1].name
+        self._new[name], error = self.rewrite.build(ranks, *layers)
+        self._rename(name)
         return dataclasses.replace(
             row,
             macs_after=macs_after,
-            parameters_after=sum(new.count_params() for new in self._new[row.name]),
+            parameters_after=sum(new.count_params() for new in self._new[name]),
             error=error,
             skipped=None,
         )

@@ -116,8 +116,9 @@ def quantize_activations(
     are split in two for the same reason. Attention (`MultiHeadAttention`,
     `GroupQueryAttention`) and normalization over the last axis (`LayerNormalization`,
     `RMSNormalization`) are expanded into operations: projections become layers
-    `<name>_query` and so on, scale and offset become a 1x1 depthwise convolution. Layers
-    that are already compressed are not changed in this way, so compress after this step.
+    with the paths `<name>/query` and so on, scale and offset become a 1x1 depthwise
+    convolution. Layers that are already compressed are not changed in this way, so
+    compress after this step.
     Other layers that contain layers are opened; a warning names those whose `call` uses
     more than Keras layers and `keras.ops`, which cannot be.
 

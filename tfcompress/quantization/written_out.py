@@ -4,25 +4,21 @@ import keras
 import numpy as np
 
 from tfcompress.core.agreement import check_agreement
-from tfcompress.core.graph import Graph, rewire
-from tfcompress.core.keras_internals import mask_of, set_mask, symbolic_calls
-from tfcompress.core.recording import main_argument
-from tfcompress.core.walk import is_compressed, sublayers
+from tfcompress.core.keras_internals import symbolic_calls
+from tfcompress.core.walk import is_compressed
+from tfcompress.rewrites.attention import ATTENTION, MASKED, Expansion, expand
 
 L = keras.layers
 ops = keras.ops
 
-_ATTENTION = (L.MultiHeadAttention, L.GroupQueryAttention)
 _SEVERAL = (
-    *_ATTENTION,
+    *ATTENTION,
     L.Attention,
     L.LayerNormalization,
     L.RMSNormalization,
     L.GroupNormalization,
     L.UnitNormalization,
 )
-# Far below all scores; a range after it begins 20 below the others.
-_MASKED = -1e9
 
 
 def written_out(flat):
@@ -30,9 +26,9 @@ def written_out(flat):
 
     That includes attention in one operation, as in `keras.ops.dot_product_attention`.
 
-    Each operation can then have its own range. The names of the projections of an attention
-    layer start with its name; scale and offset of a normalization become a depthwise
-    convolution of one position that keeps the name of the layer.
+    Each operation can then have its own range. The projections of an attention layer keep
+    their paths; scale and offset of a normalization become a depthwise convolution of one
+    position that keeps the name of the layer.
 
     Layer normalization over the last axis:
 
@@ -49,20 +45,10 @@ def written_out(flat):
     ['InputLayer', 'Mean', 'Subtract', 'Multiply', 'Mean', 'Add', 'Rsqrt', 'Multiply',
      'DepthwiseConv1D']
     """
-    writing, written = _Writing(), flat
-
-    def call(key, operation, /, *args, **kwargs):
-        write = writers[key]
-        if write is None:
-            return operation(*args, **kwargs)
-        mask = mask_of(main_argument(operation, args, kwargs))
-        outputs = write(operation, *args, **kwargs)
-        set_mask(keras.tree.flatten(outputs)[0], mask)
-        return outputs
-
+    writing, before, written = _Writing(), None, flat
     # Attention contains a softmax layer.
-    while any((writers := writing.writers(written)).values()):
-        written = rewire(written, call)
+    while written is not before:
+        before, written = written, expand(written, writing.writer_of)
     if written is not flat:
         check_agreement(flat, written)
     return written
@@ -82,51 +68,19 @@ class _Writing:
 
     def __init__(self):
         self._convolutions = {}
-        # Names of layers whose fully masked scores give uniform weights, not zeros.
-        self._evenly = set()
+        self._expansion = Expansion()
 
-    def writers(self, flat):
-        """`{node key: function that expands the call, None if it stays unchanged}`."""
-        return {node.key: self._writer(node) for node in Graph(flat).nodes}
-
-    def _writer(self, node):
+    def writer_of(self, node):
+        """What expands the call, None if it stays unchanged."""
         kind = type(node.operation)
-        if kind in _ATTENTION:
-            return self._attention
+        if kind in ATTENTION:
+            return self._expansion.attention
         if kind.__name__ == "DotProductAttention":
             is_usual = node.operation.attn_logits_soft_cap is None
             return self._fused if is_usual and not node.operation.is_causal else None
-        if kind is L.Softmax:
-            given = _given(node.operation, *_arguments(node))
-            return self._masked_softmax if given.get("mask") is not None else None
         if kind in (L.LayerNormalization, L.RMSNormalization) and _is_plain(node):
             return self._normalization
-        return None
-
-    def _attention(self, layer, *args, **kwargs):
-        given = _given(layer, args, kwargs)
-        with_scores = given.pop("return_attention_scores", False)
-        for name in ("query", "value", "key"):
-            given.setdefault(f"{name}_mask", mask_of(given.get(name)))
-        if given.get("use_causal_mask") and given.get("attention_mask") is None:
-            # Otherwise Keras makes the mask where it no longer knows the lengths.
-            given["attention_mask"] = np.ones((1, 1, 1), bool)
-        query = given["query"]
-        is_one_operation = (
-            not with_scores and not layer.dropout and len(query.shape) == 3
-        )
-        for inside in sublayers(layer):
-            if not inside.name.startswith(f"{layer.name}_"):
-                inside.name = f"{layer.name}_{inside.name}"
-            if isinstance(inside, L.Softmax) and is_one_operation:
-                self._evenly.add(inside.name)
-        # Unless scores are returned, Keras would use a single operation.
-        outputs, scores = layer.call(**given, return_attention_scores=True)
-        lengths = query.shape[1:-1]
-        if None not in lengths:
-            # Projections leave these sizes unknown.
-            outputs = ops.reshape(outputs, (-1, *lengths, outputs.shape[-1]))
-        return (outputs, scores) if with_scores else outputs
+        return self._expansion.masked_softmax_of(node)
 
     def _fused(self, operation, query, key, value, bias=None, mask=None, scale=None):
         """Attention that `keras.ops` computes in one operation."""
@@ -135,14 +89,8 @@ class _Writing:
         if bias is not None:
             scores = ops.add(scores, bias)
         if mask is not None:
-            scores = ops.where(ops.cast(mask, "bool"), scores, _MASKED)
+            scores = ops.where(ops.cast(mask, "bool"), scores, MASKED)
         return ops.einsum("bhqk,bkhd->bqhd", ops.softmax(scores), value)
-
-    def _masked_softmax(self, layer, inputs, mask):
-        if mask.dtype != "bool":
-            mask = ops.greater(mask, 0.5)
-        shares = layer(ops.where(mask, inputs, _MASKED))
-        return shares if layer.name in self._evenly else ops.where(mask, shares, 0.0)
 
     def _normalization(self, layer, inputs, **_):
         values = inputs
@@ -163,15 +111,6 @@ class _Writing:
             self._convolutions[layer.name] = convolution
         outputs = self._convolutions[layer.name](values)
         return ops.reshape(outputs, (-1, shape[-1])) if len(shape) == 2 else outputs
-
-
-def _arguments(node):
-    return node.arguments.args, node.arguments.kwargs
-
-
-def _given(layer, args, kwargs):
-    """Arguments of a call by name."""
-    return dict(zip(layer.call_signature_parameters, args, strict=False)) | kwargs
 
 
 def _is_plain(node):

@@ -59,7 +59,7 @@ def resnet_20(lab):
     for count, rate in zip(epochs, (2e-3, 3e-4), strict=True):
         steps = lab.steps(count, 128, data.train)
         _fit(lab, exits, count, lab.crops(data.train), steps, rate)
-        exits.network.trainable = True
+        exits.unfreeze()
     macs = exits.macs[-1] if lab.is_quick else 0.69 * lab.tfc.report(model).macs
     plan = exits.calibrate(data.held_out, macs=macs)
     found = _found(lab, exits, plan, model, data)

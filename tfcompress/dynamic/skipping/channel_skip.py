@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfcompress.core.cloning import rebuild
-from tfcompress.core.data import Samples
+from tfcompress.core.data import Batches, Samples
 from tfcompress.core.errors import did_you_mean
 from tfcompress.core.graph import Graph, editable, rewire
 from tfcompress.core.keras_internals import added_loss
@@ -18,14 +18,21 @@ from tfcompress.core.kinds import (
     Integer,
     Name,
     Number,
+    OneOf,
+    PlugIn,
     Text,
     checked,
 )
 from tfcompress.core.macs import macs
+from tfcompress.core.nouns import Criterion
 from tfcompress.core.rules import Pattern
 from tfcompress.dynamic.skipping.gates import pooled
 from tfcompress.dynamic.skipping.rewards import check_one_loss, loss_of_each
 from tfcompress.dynamic.skipping.rewired import called_on, rewired_outputs
+from tfcompress.dynamic.widths import sort_channels
+from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.pruning.channels.selection import selection
+from tfcompress.pruning.prune import Engine
 
 L = keras.layers
 
@@ -38,15 +45,22 @@ class ChannelSkip(keras.Model):
     """An agent decides for each sample how many channels each convolution computes.
 
     The output channels of a convolution are divided into `num_groups` groups; for the
-    choice a, the groups 0 … a are computed, and the others are zero. The agent, an LSTM
+    choice a, the groups 0 … a are computed, and the others are zero. Channels are first
+    sorted by importance, so that group 0 has the most important ones. The agent, an LSTM
     cell on the channel means of the inputs of all convolutions, estimates the return of
-    each choice (Q-learning):
+    each choice:
 
-        Q_k(a_k) -> -cost_weight c_k (a_k + 1) / num_groups + max_a Q_(k+1)(a)
+        Q_k(a_k) -> -L - cost_weight Σ_{j>=k} c_j (a_j + 1) / num_groups
 
-    where c_k is the convolution's share of all MACs; after the last one, the return is
-    minus the loss of the sample. It takes the best choice; in training, a random one with
-    the probability `exploration`. The network learns from the task at the same time.
+    where c_j is the share of all MACs that convolution j has, and L the loss of the
+    sample. It takes the best choice; in training, a random one with the probability
+    `exploration`. The network learns from the task at the same time, unless its layers in
+    `masked` are made untrainable. For a trained network, train the agent alone first.
+
+    Estimates are `Q(a) = V + A(a)` with `A = 0` for all channels, so that what decisions
+    have in common does not look like the fault of one choice (dueling networks). Their
+    target is the return that follows, not the next estimate as in the paper, so that all
+    decisions learn from the first sample on.
 
     Channels that would not be computed are only masked: training and files take as long
     as before. `macs_used` returns what could be saved.
@@ -59,6 +73,9 @@ class ChannelSkip(keras.Model):
         num_groups: number of groups of channels.
         cost_weight: cost of all MACs of the model.
         exploration: the probability of a random choice in training, 0 to 1.
+        criterion: criterion by which channels are sorted, a name or object; None keeps
+            their order.
+        data: batches for criteria that need data.
         name: name of the model.
 
     Attributes:
@@ -66,11 +83,13 @@ class ChannelSkip(keras.Model):
 
     Raises:
         TypeError: if `model` is not a Keras model.
-        ValueError: if a convolution is unknown, or has fewer channels than groups.
+        ValueError: if a convolution is unknown, or has fewer channels than groups, or the
+            model's graph cannot be followed.
 
     Metrics: `macs`, the mean share of MACs, including those of the agent.
 
-    Source: RNP: Lin et al., "Runtime Neural Pruning" (2017).
+    Source: RNP: Lin et al., "Runtime Neural Pruning" (2017); dueling networks: Wang et
+    al., "Dueling Network Architectures for Deep Reinforcement Learning" (2016).
 
     Example:
         >>> model = keras.Sequential([
@@ -97,12 +116,18 @@ class ChannelSkip(keras.Model):
         num_groups: Integer(2) = 4,
         cost_weight: Number(0) = 1.0,
         exploration: Number(0, 1) = 0.1,
+        criterion: OneOf(None) | PlugIn(Criterion) = "l2",
+        data: Batches() = None,
         name: Name() = None,
     ):
         super().__init__(name=name, dtype=model.dtype_policy, autocast=False)
         self.num_groups, self.cost_weight = num_groups, cost_weight
         self.exploration = exploration
         flat = editable(model, "mask channels of")
+        if criterion is not None:
+            channels = ChannelGraph(flat)
+            engine = Engine(criterion, "filter")
+            sort_channels(channels, selection(model, channels, engine, data))
         graph, costs = Graph(flat), macs(flat)
         nodes = _chosen(graph, at, num_groups)
         self.convolutions = [node.operation.name for node in nodes]
@@ -201,6 +226,8 @@ class ChannelSkip(keras.Model):
             "num_groups": self.num_groups,
             "cost_weight": self.cost_weight,
             "exploration": self.exploration,
+            # Channels are sorted already.
+            "criterion": None,
         }
 
     @classmethod
@@ -294,13 +321,19 @@ class _Agent:
             if self._states is None:
                 self._states = [ops.zeros_like(features), ops.zeros_like(features)]
             hidden, self._states = self._cell(features, self._states)
-            self._all_values.append(self._values(hidden))
+            self._all_values.append(_around_all(self._values(hidden)))
             choose = BestChoice(self._exploration, name=f"{name}_agent_choice")
             self._choices.append(choose(self._all_values[-1]))
             mask = ChannelMask(self._num_groups, name=f"{name}_mask")
             return mask(called_on(node, current), self._choices[-1])
 
         return stand_in
+
+
+def _around_all(outputs):
+    """Estimates of the returns: the last output is that of all groups."""
+    of_all = outputs[:, -1:]
+    return ops.concatenate([outputs[:, :-1] + of_all, of_all], axis=-1)
 
 
 def _prefer_all(layer):
@@ -310,7 +343,7 @@ def _prefer_all(layer):
 
 
 def _estimation_error(values, choices, costs, task):
-    """The mean squared error that Q-learning corrects.
+    """The mean squared error of the estimated returns.
 
     Args:
         values: estimates, `(batch, convolutions, groups)`.
@@ -320,10 +353,9 @@ def _estimation_error(values, choices, costs, task):
     """
     taken = ops.one_hot(ops.cast(choices, "int32"), values.shape[-1])
     estimates = ops.sum(taken * values, axis=-1)
-    later = ops.concatenate(
-        [ops.max(values, axis=-1)[:, 1:], -ops.expand_dims(task, -1)], axis=-1
-    )
-    return ops.mean(ops.square(estimates - ops.stop_gradient(later - costs)))
+    costs_from_here = ops.flip(ops.cumsum(ops.flip(costs, axis=-1), axis=-1), axis=-1)
+    returns = -ops.expand_dims(task, -1) - costs_from_here
+    return ops.mean(ops.square(estimates - ops.stop_gradient(returns)))
 
 
 def _chosen(graph, at, num_groups):
