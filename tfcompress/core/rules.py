@@ -118,6 +118,11 @@ def check_used(rules, refs):
         hint = (
             did_you_mean(rule.pattern, names) if isinstance(rule.pattern, str) else ""
         )
+        if not names:
+            raise ValueError(
+                f"Rule {rule.pattern!r} matches no weight, because no layer of this model "
+                "has weights that could be treated like this."
+            )
         raise ValueError(
             f"Rule {rule.pattern!r} matches no weight: expected a layer with weights, "
             f"{', '.join(names[:20])}{', …' if len(names) > 20 else ''}.{hint} Rules "

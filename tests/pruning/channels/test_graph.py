@@ -200,6 +200,21 @@ def attention(x):
 
 
 @kind(shape=(6, 8))
+def attention_with_shared_keys(x):
+    y = L.Dense(8, name="a")(x)
+    y = y + L.GroupQueryAttention(3, 6, 3)(y, y, use_causal_mask=True)
+    return head(L.GlobalAveragePooling1D()(y))
+
+
+# Heads that ask nothing still answer with the values, which all of them share.
+@kind(shape=(6, 8), is_exact=False)
+def attention_with_one_head_of_keys(x):
+    y = L.Dense(8, name="a")(x)
+    y = y + L.GroupQueryAttention(2, 4, 1, use_bias=False)(y, y)
+    return head(L.GlobalAveragePooling1D()(y))
+
+
+@kind(shape=(6, 8))
 def attention_by_hand(x):
     query, key, value = (
         ops.transpose(ops.reshape(L.Dense(12, name=n)(x), (-1, 6, 3, 4)), (0, 2, 1, 3))

@@ -311,6 +311,12 @@ def test_channels_go_through_layers_that_are_given_masks(head, masks):
     np.testing.assert_allclose(half(padded), half(data), rtol=1e-4, atol=1e-5)
 
 
+def test_a_rule_where_nothing_can_be_cut():
+    model = keras.Sequential([keras.Input((4,)), L.Dense(3, name="last")])
+    with pytest.raises(ValueError, match="'last' matches no weight, because no layer"):
+        tfc.prune_channels(model, {"last": 0.5})
+
+
 def test_an_operation_that_fails_on_small_inputs_stays_as_it_is():
     class Row(L.Layer):
         def call(self, inputs):

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfcompress.core.cloning import remake
 from tfcompress.core.composite import OwnVariables
+from tfcompress.core.walk import sublayers
 from tfcompress.pruning.channels.rules import rule
 from tfcompress.pruning.channels.trace import Axis, Tensor, joined
 
@@ -322,35 +323,74 @@ def bidirectional(call):
 @rule(L.MultiHeadAttention)
 def multi_head_attention(call):
     """Heads: one slice of the query, key, value and output projections each."""
-    layer, given = call.layer, call.arguments()
+    layer = call.layer
     if layer.get_config().get("use_gate"):
         return call.leave_whole("has gates")
-    query, value = given["query"], given["value"]
-    key = given.get("key")
-    key = value if key is None else key
-    for x in (query, key, value):
+    heads = call.trace.owned(layer, "heads", layer.num_heads).ids
+    call.resize("num_heads", heads)
+    out = _attention(call, heads, heads)
+    if len(layer.output_dense.kernel.shape) == 3:
+        # If not set, it would follow the number of the query's channels.
+        call.resize("output_shape", out.ids)
+    return _attended(call, out, heads)
+
+
+@rule(L.GroupQueryAttention)
+def group_query_attention(call):
+    """Heads of keys and values, each with the query heads that read it.
+
+    If there is only one of the former, query heads.
+    """
+    layer, given = call.layer, call.arguments()
+    if layer.use_gate:
+        return call.leave_whole("has gates")
+    of_keys = call.trace.owned(layer, "keys", layer.num_key_value_heads).ids
+    heads = np.repeat(of_keys, layer.num_repeats)
+    if len(of_keys) == 1:
+        call.trace.fix(of_keys, f"all heads of {call.name} read them")
+        heads = call.trace.owned(layer, "heads", layer.num_query_heads).ids
+    call.resize("num_key_value_heads", of_keys)
+    call.resize("num_query_heads", heads)
+    out = _attention(call, heads, of_keys)
+    # Keras makes as many outputs as the query has channels, and wants values with as many.
+    for name in ("query", "value"):
+        call.trace.tie(call.trace.axis(given[name], -1).ids, out.ids)
+    return _attended(call, out, heads)
+
+
+def _attention(call, heads, of_keys):
+    """The outputs of attention, an `Axis`.
+
+    Args:
+        call: the call.
+        heads: ids of its query heads.
+        of_keys: ids of its heads of keys and values.
+    """
+    given = call.arguments()
+    inputs = {name: given.get(name) for name in ("query", "key", "value")}
+    if inputs["key"] is None:
+        inputs["key"] = inputs["value"]
+    inside = {part.name: part for part in sublayers(call.layer)}
+    for name, x in inputs.items():
         call.trace.fix_others(x, [-1], f"{call.name} attends over them")
-    heads = call.trace.owned(layer, "heads", layer.num_heads)
-    projections = (
-        (query, layer.query_dense),
-        (key, layer.key_dense),
-        (value, layer.value_dense),
-    )
-    for x, projection in projections:
-        call.consume(call.trace.axis(x, -1), projection.kernel, 0)
-        call.along(projection.kernel, 1, heads.ids, "output")
-        call.along(projection.bias, 0, heads.ids)
-    call.resize("num_heads", heads.ids)
-    made = call.made_constant(layer.value_dense.kernel, 1)
-    if call.trace.with_constants and layer.value_dense.bias is not None:
-        made = np.where(layer.value_dense.bias.numpy().any(axis=1), np.nan, made)
-    kernel, bias = layer.output_dense.kernel, layer.output_dense.bias
-    call.consume(Axis(heads.ids, made), kernel, 0)
+        kernel, ids = inside[name].kernel, heads if name == "query" else of_keys
+        call.consume(call.trace.axis(x, -1), kernel, 0)
+        call.along(kernel, 1, ids, "output")
+        call.along(inside[name].bias, 0, ids)
+    values, outputs = inside["value"], inside["attention_output"]
+    made = call.made_constant(values.kernel, 1)
+    if call.trace.with_constants and values.bias is not None:
+        made = np.where(values.bias.numpy().any(axis=1), np.nan, made)
+    made = np.repeat(made, len(heads) // len(of_keys))
+    kernel, bias = outputs.kernel, outputs.bias
+    call.consume(Axis(heads, made), kernel, 0)
     out = call.produce(kernel.shape[-1], [(kernel, len(kernel.shape) - 1), (bias, 0)])
     if len(kernel.shape) != 3:
         call.trace.fix(out.ids, f"{call.name} has several axes of outputs")
-    else:
-        # If not set, it would follow the number of the query's channels.
-        call.resize("output_shape", out.ids)
+    return out
+
+
+def _attended(call, out, heads):
     results = [Tensor(call.shapes[0], {len(call.shapes[0]) - 1: out})]
-    return results + [Tensor(shape, {1: heads}) for shape in call.shapes[1:]]
+    scores = Axis(heads, np.full(len(heads), np.nan))
+    return results + [Tensor(shape, {1: scores}) for shape in call.shapes[1:]]
