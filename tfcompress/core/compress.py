@@ -103,12 +103,13 @@ def strip(model: BuiltModel()) -> keras.Model:
     """
     _warn_of_waiting(model)
     _warn_of_unfinished(model)
-    plain = _stripped(model)
+    plain = stripped(model)
     check_agreement(model, plain)
     return plain
 
 
-def _stripped(model):
+def stripped(model):
+    """`strip`, without any warnings or checks."""
     if not is_graph(model):
         return _strip_layer(model)
     if any(_is_plain_call(layer) for layer in all_layers(model)):

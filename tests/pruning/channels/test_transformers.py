@@ -87,3 +87,14 @@ def test_channels_that_nothing_reads_leave_without_a_difference():
     assert shapes(small)["block_0/gate/kernel"] == (16, 12)
     words = np.arange(12).reshape(2, 6)
     np.testing.assert_allclose(small(words), model(words), rtol=1e-4, atol=1e-5)
+
+
+def test_channels_of_composites_are_masked_in_training(llama):
+    masked = tfc.compress(llama, {".*": "mask", ".*/bias": "mask"})
+    pruning = tfc.callbacks.ChannelPruning({"block_.*/wide": 0.5})
+    pruning.set_model(masked)
+    pruning.update(step=1)
+    small = tfc.shrink(masked)
+    assert shapes(small)["block_0/gate/kernel"] == (16, 12)
+    words = np.arange(12).reshape(2, 6)
+    np.testing.assert_allclose(small(words), masked(words), rtol=1e-4, atol=1e-5)

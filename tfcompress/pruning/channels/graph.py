@@ -7,10 +7,12 @@ import time
 import numpy as np
 
 from tfcompress.core.cloning import remake
-from tfcompress.core.composite import paired_variables
+from tfcompress.core.composite import is_composite, paired_variables
+from tfcompress.core.compress import stripped
 from tfcompress.core.graph import Graph, flatten_with_origins
+from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.left_out import closed_layers
-from tfcompress.core.walk import tied_layers
+from tfcompress.core.walk import is_compressed, tied_layers, weight_refs
 from tfcompress.pruning.channels import shaping, weighted  # noqa: F401  (registers rules)
 from tfcompress.pruning.channels.probe import follow
 from tfcompress.pruning.channels.rules import find
@@ -157,14 +159,22 @@ def followed(model):
         The `ChannelGraph` of a flat copy, and `{id(variable of the copy): variable of the
         model}`, of compressed layers too.
     """
-    flat, origins = flatten_with_origins(model)
+    # What is inside of a compressed layer cannot be opened.
+    plain = stripped(model) if any(map(_hides_layers, all_layers(model))) else model
+    own = {ref.path: ref.variable for ref in weight_refs(model)}
+    own = {id(ref.variable): own.get(ref.path, ref.variable) for ref in weight_refs(plain)}
+    flat, origins = flatten_with_origins(plain)
     variables = {
-        id(copied): variable
+        id(copied): own.get(id(variable), variable)
         for copy in flat.layers
         if copy.name in origins
         for copied, variable in paired_variables(copy, origins[copy.name])
     }
     return ChannelGraph(flat), variables
+
+
+def _hides_layers(layer):
+    return is_compressed(layer) and is_composite(layer.inner)
 
 
 def _follow(call, cache):
