@@ -324,3 +324,11 @@ def test_names_are_optional():
     x = keras.Input((SIZE, SIZE, 12))
     y = tfc.blocks.fire(tfc.blocks.fire(x, 2, 2), 2, 2)
     assert keras.Model(x, y).count_params() > 0
+
+
+def test_one_rule_covers_binary_convolutions_without_names():
+    x = keras.Input((8, 8, 4))
+    y = tfc.blocks.binary_residual(tfc.blocks.binary_residual(x, 4), 8, strides=2)
+    model = tfc.compress(keras.Model(x, y), {".*_binary": "binary"})
+    kernels = [w for w in tfc.report(model).weights if w.name.endswith("kernel")]
+    assert [w.bits for w in kernels] == [1, 1, 32]

@@ -25,8 +25,8 @@ def binary_residual(
     the shapes agree, else `norm(P * average_pool(x))` with a real-valued 1x1 kernel `P`;
     without the pooling for `strides=1`, without `P` if the channels agree.
 
-    The kernel `B` is real until a rule makes it binary. The convolution is called
-    `<name>_binary`, so one rule covers all such blocks:
+    The kernel `B` is real until a rule makes it binary. The name of the convolution ends
+    in `_binary`, so one rule covers all such blocks:
     `tfc.compress(model, {".*_binary": "binary"})`.
 
     Parameters, for `I` input channels and `O = filters`:
@@ -69,14 +69,17 @@ def binary_residual(
     """
     channels = x.shape[-1]
     y = QuantizedActivation(quantizer, name=joined(name, "sign"))(x)
-    y = keras.layers.Conv2D(
+    binary = keras.layers.Conv2D(
         filters,
         kernel_size,
         strides,
         padding="same",
         use_bias=False,
         name=joined(name, "binary"),
-    )(y)
+    )
+    if name is None:
+        binary.name += "_binary"
+    y = binary(y)
     if activation is not None:
         y = keras.layers.Activation(activation, name=joined(name, "activation"))(y)
     y = keras.layers.BatchNormalization(name=joined(name, "norm"))(y)
