@@ -34,6 +34,14 @@ trained ResNets have seen the images that are held out here, so what is chosen b
 too hopeful. The file of all widths leaves out names and notes that the file of the widest
 still has: compared with one without them, the ratios would be larger.
 """,
+    "latency_table": """# Predicted latency
+
+Written by `make results` from `latency_table.json`, which
+`tests/benchmarks/latency_table.py` prints: how far the latency that
+`tfc.search.LatencyTable` predicts for whole networks is from the measured one, on an
+otherwise idle host with one thread. `unseen` has five families at three widths each;
+`others` are networks that are large for the caches, or that XNNPACK does not run entirely.
+""",
     "recipes_table": """# Recipes
 
 Written by `make results` from `recipes_table.json`, which

@@ -37,6 +37,7 @@ _ROOMS = (
 ROOMS = {
     "deep_compression": [*_ROOMS, "distillation", "recipes"],
     "dynamic_table": [*_ROOMS, "dynamic"],
+    "latency_table": [*_ROOMS, "search"],
     "peers": [*_ROOMS, "search"],
     "pruning_tables": [*_ROOMS],
     "recipes_table": [*_ROOMS, "distillation", "measuring", "recipes"],
