@@ -162,7 +162,9 @@ def followed(model):
     # What is inside of a compressed layer cannot be opened.
     plain = stripped(model) if any(map(_hides_layers, all_layers(model))) else model
     own = {ref.path: ref.variable for ref in weight_refs(model)}
-    own = {id(ref.variable): own.get(ref.path, ref.variable) for ref in weight_refs(plain)}
+    own = {
+        id(ref.variable): own.get(ref.path, ref.variable) for ref in weight_refs(plain)
+    }
     flat, origins = flatten_with_origins(plain)
     variables = {
         id(copied): own.get(id(variable), variable)
