@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfcompress.core.agreement import copy_model
 from tfcompress.core.behaviour import batch_norms, is_batch_norm
@@ -138,16 +139,15 @@ def move(norm, exact, now):
 
 
 def _statistics(norm, inputs):
-    """Mean and variance of each channel over all batches, in float64."""
-    count, total, squares = 0, 0.0, 0.0
-    for batch in inputs:
-        values = np.moveaxis(batch.numpy().astype(np.float64), norm.axis, -1)
-        values = values.reshape(-1, values.shape[-1])
-        count += len(values)
-        total = total + values.sum(axis=0)
-        squares = squares + np.square(values).sum(axis=0)
-    mean = total / count
-    return mean, np.maximum(squares / count - np.square(mean), 0.0)
+    """Mean and variance of each channel over all batches, summed in float64."""
+    rank = inputs[0].ndim
+    axes = [axis for axis in range(rank) if axis != norm.axis % rank]
+    moments = [tf.nn.moments(tf.cast(batch, tf.float32), axes) for batch in inputs]
+    means, variances = np.float64(list(zip(*moments, strict=True)))
+    sizes = [len(batch) for batch in inputs]
+    mean = np.average(means, axis=0, weights=sizes)
+    spread = variances + np.square(means - mean)
+    return mean, np.average(spread, axis=0, weights=sizes)
 
 
 @contextlib.contextmanager

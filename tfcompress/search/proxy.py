@@ -28,6 +28,7 @@ from tfcompress.search.hessian import hessian_traces
 from tfcompress.search.space import of_layer
 
 _MOST_FITTED = 256
+_MOST_ROWS = 2**15
 # The measures of `Proxy.harm`.
 HARMS = ("output_error", "score", "hessian_trace")
 
@@ -262,7 +263,14 @@ class Proxy:
         """Fits the layers that read cut channels, and updates batch norm statistics."""
         flat, keep = self.graph.flat, self.keep(member)
         if not keep.all():
-            fit_readers(self._exact_graph, keep, flat, self._fitted_on, is_cut=False)
+            fit_readers(
+                self._exact_graph,
+                keep,
+                flat,
+                self._fitted_on,
+                is_cut=False,
+                most_rows=_MOST_ROWS,
+            )
         elif self._norms:
             self._follow()
 

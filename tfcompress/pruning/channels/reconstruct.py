@@ -1,5 +1,7 @@
 """Fits kernels that lost some of their inputs to their original outputs."""
 
+import math
+
 import numpy as np
 
 from tfcompress.core.behaviour import batch_norms, is_batch_norm
@@ -18,7 +20,9 @@ from tfcompress.rewrites.batch_norm import (
 _DAMPING = 1e-3
 
 
-def fit_readers(graph, keep, small, batches, recalibrate=True, is_cut=True):
+def fit_readers(
+    graph, keep, small, batches, recalibrate=True, is_cut=True, most_rows=None
+):
     """Fits kernels that read from cut channels, as described in `prune_channels`.
 
     Args:
@@ -28,6 +32,8 @@ def fit_readers(graph, keep, small, batches, recalibrate=True, is_cut=True):
         batches: samples, from `side_by_side.batches_of`.
         recalibrate: whether to update the statistics of batch normalization.
         is_cut: False if the channels are still there, with zero weights.
+        most_rows: how many rows of inputs per batch are enough for a fit; None for all.
+            Images with many positions then contribute fewer images.
     """
     left = left_of if is_cut else _zero_elsewhere
     flat, slots = graph.flat, {}
@@ -56,6 +62,11 @@ def fit_readers(graph, keep, small, batches, recalibrate=True, is_cut=True):
         )
         bias = bias_of(layer)
         is_free = bias is not None or id(exact) in before_norm
+        if most_rows:
+            count = _samples_for(layer, inputs[0], most_rows)
+            exact_inputs, inputs = (
+                [part[:count] for part in parts] for parts in (exact_inputs, inputs)
+            )
         fed = measure(exact, exact_inputs, inputs, True, centered=is_free)
         _, fitted = damped(whole, fed, _DAMPING, start)
         layer.kernel.assign(from_matrix(layer, fitted))
@@ -71,6 +82,12 @@ def fit_readers(graph, keep, small, batches, recalibrate=True, is_cut=True):
     if recalibrate:
         layers += batch_norms(flat)
     run_on_batches(flat, small, batches, layers, visit)
+
+
+def _samples_for(layer, inputs, num_rows):
+    """How many samples have a number of rows, one row per position of the outputs."""
+    positions = layer.compute_output_shape(inputs.shape)[1:-1]
+    return -(-num_rows // math.prod(positions))
 
 
 def _zero_elsewhere(value, slots, graph, keep):

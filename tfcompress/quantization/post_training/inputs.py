@@ -48,12 +48,11 @@ def measure(layer, exact, quantized, needs_moments, centered=False):
         centered: whether these exclude the means, for use with a bias that corrects the
             means: `E[z zᵀ] - E[z] E[z]ᵀ` and `E[z xᵀ] - E[z] E[x]ᵀ`.
     """
-    around = [
-        tf.reduce_mean(rows(layer, x[0]), 1, keepdims=True) for x in (exact, quantized)
-    ]
-    totals, count = None, 0
+    around, totals, count = None, None, 0
     for pair in zip(exact, quantized, strict=True):
-        x, z = (rows(layer, a) - c for a, c in zip(pair, around, strict=True))
+        pair = [rows(layer, inputs) for inputs in pair]
+        around = around or [tf.reduce_mean(a, 1, keepdims=True) for a in pair]
+        x, z = (a - c for a, c in zip(pair, around, strict=True))
         parts = [tf.reduce_sum(x, 1), tf.reduce_sum(z, 1)]
         if needs_moments:
             parts += [tf.matmul(z, a, transpose_a=True) for a in (z, x)]
