@@ -1,12 +1,10 @@
 """Fits kernels that lost some of their inputs to their original outputs."""
 
-import math
-
 import numpy as np
 
 from tfcompress.core.behaviour import batch_norms, is_batch_norm
 from tfcompress.core.graph import Graph
-from tfcompress.core.matrices import bias_of, from_matrix, to_matrix
+from tfcompress.core.matrices import bias_of, from_matrix, rows, to_matrix
 from tfcompress.pruning.channels.surgery import left_of
 from tfcompress.pruning.solvers.least_squares import damped
 from tfcompress.quantization.post_training.folded import matrix_layers
@@ -85,9 +83,8 @@ def fit_readers(
 
 
 def _samples_for(layer, inputs, num_rows):
-    """How many samples have a number of rows, one row per position of the outputs."""
-    positions = layer.compute_output_shape(inputs.shape)[1:-1]
-    return -(-num_rows // math.prod(positions))
+    """How many samples have at least `num_rows` rows."""
+    return -(-num_rows // rows(layer, inputs[:1]).shape[1])
 
 
 def _zero_elsewhere(value, slots, graph, keep):
