@@ -6,6 +6,10 @@ import pytest
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.core.agreement import copy_model
+from tfcompress.pruning.channels.graph import ChannelGraph
+from tfcompress.pruning.channels.reconstruct import fit_readers
+from tfcompress.quantization.post_training.side_by_side import batches_of
 
 L = keras.layers
 
@@ -38,6 +42,27 @@ def test_what_other_channels_know_too_is_not_lost(bias):
     np.testing.assert_array_equal(
         fitted.get_layer("hidden").kernel, model.get_layer("hidden").kernel[:, :3]
     )
+
+
+def test_enough_rows_are_those_of_the_first_samples():
+    x = keras.Input((6, 6, 2))
+    model = keras.Model(x, L.Conv2D(3, 3, name="b")(L.Conv2D(4, 3, name="a")(x)))
+    graph = ChannelGraph(model)
+    keep = np.ones(graph.num_units, bool)
+    between = next(group for group in graph.groups if group.size == 4)
+    keep[between.units[:2]] = False
+    x = models.inputs(model, 16)
+
+    def fitted(samples, most_rows=None):
+        small, batches = copy_model(model), batches_of(model, samples)
+        kernel = small.get_layer("a").kernel
+        kernel.assign(kernel * [0, 0, 1, 1])
+        fit_readers(graph, keep, small, batches, is_cut=False, most_rows=most_rows)
+        return small.get_layer("b").kernel.numpy()
+
+    # The second layer sees 4 windows of each sample.
+    np.testing.assert_array_equal(fitted(x, most_rows=30), fitted(x[:8]))
+    assert not np.array_equal(fitted(x, most_rows=30), fitted(x))
 
 
 def test_a_bias_makes_good_the_mean_of_a_channel_that_nothing_else_knows():
