@@ -70,7 +70,7 @@ def test_blur_between_sections(network):
     model, _ = network
     blur = keras.Model(
         model.get_layer("section2_transition_pool").output,
-        model.get_layer("section2_transition_blur2").output,
+        model.get_layer("section2_transition_blur").output,
     )
     impulse = np.zeros((1, 8, 8, 8), "float32")
     impulse[:, 2, 3] = 16
@@ -85,7 +85,10 @@ def test_published_parameters():
     model = tfc.blocks.quicknet()
     trained = sum(np.prod(v.shape) for v in model.trainable_variables)
     # The figure in the documentation of larq-zoo counts nine blur weights per channel.
-    assert trained == 13_234_088 - 9 * (64 + 128 + 256)
+    blurs = 9 * (64 + 128 + 256)
+    assert trained == 13_234_088 - blurs
+    fixed = [v for v in model.non_trainable_variables if "blur" in v.path]
+    assert sum(np.prod(v.shape) for v in fixed) == blurs
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from tfcompress.blocks.convolution import convolution, depthwise, joined
 from tfcompress.core.kinds import Each, Integer, OneOf, PlugIn, checked
 from tfcompress.core.nouns import ActivationQuantizer
 
+# Weights 1, 2, 1 in both directions.
+_BLUR = [[[[a * b / 16]] for b in (1, 2, 1)] for a in (1, 2, 1)]
+
 
 @checked
 def quicknet(
@@ -37,9 +40,8 @@ def quicknet(
     - A section: as many blocks as given in `blocks`, `x + norm(relu(B * sign(x)))` with a
       3x3 kernel `B` (`binary_residual`).
     - Between sections: relu, max pooling, blurring with strides 2, and 1x1 to the new
-      number of filters with batch norm; real-valued. The blur has the weights 1, 2, 1 in
-      both directions, implemented as two 2x2 poolings, which have no weights and, unlike
-      the paper's depthwise convolution, do not count zeros beyond the border.
+      number of filters with batch norm; real-valued. The blur is a depthwise convolution
+      with the weights 1, 2, 1 in both directions, which are not trained.
     - The head: relu, the mean over all positions, and a real-valued dense layer.
 
     The kernels `B` are real until a rule makes them binary: all are called
@@ -121,7 +123,14 @@ def _stem(x, filters):
 def _transition(x, filters, name):
     x = keras.layers.Activation("relu", name=joined(name, "activation"))(x)
     x = keras.layers.MaxPooling2D(2, 1, "same", name=joined(name, "pool"))(x)
-    for strides in (1, 2):
-        blur = joined(name, f"blur{strides}")
-        x = keras.layers.AveragePooling2D(2, strides, "same", name=blur)(x)
+    # LiteRT's fast kernels do not include int8 average pooling.
+    x = keras.layers.DepthwiseConv2D(
+        3,
+        2,
+        "same",
+        use_bias=False,
+        depthwise_initializer=keras.initializers.Constant(_BLUR),
+        trainable=False,
+        name=joined(name, "blur"),
+    )(x)
     return convolution(x, filters, activation=None, name=joined(name, "pointwise"))
