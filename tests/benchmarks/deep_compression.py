@@ -7,6 +7,7 @@ for comparison. The other rows are those of mnist_bits.py, cifar_ptq.py and
 cifar_bits.py, and the dense networks of binary_accuracy.py.
 """
 
+import argparse
 import dataclasses
 import functools
 import pathlib
@@ -255,8 +256,17 @@ def lenet(name, options):
         return Lab(name, options).measure(pathlib.Path(folder))
 
 
+def second(name, options):
+    """The same row with the next seed."""
+    harness.progress(f"with the seed {options.seed + 1}")
+    return lenet(
+        name, argparse.Namespace(**{**vars(options), "seed": options.seed + 1})
+    )
+
+
 ROWS = {
     **{name: functools.partial(lenet, name) for name in LENETS},
+    **{f"{name}_next_seed": functools.partial(second, name) for name in LENETS},
     **mnist_bits.ROWS,
     "binary": binary_accuracy.mlp,
     **cifar_ptq.ROWS,
