@@ -105,18 +105,19 @@ def _learn(
 
     def step(i, v, first, second):
         progress = tf.cast(i, tf.float32) / tf.cast(iterations, tf.float32)
-        with tf.GradientTape() as tape:
-            tape.watch(v)
-            soft = _soft(v)
-            weight = scale * tf.clip_by_value(floor + soft, -level, level)
-            error = weight * (tf.matmul(moments, weight) - 2.0 * target)
-            distance = tf.maximum(tf.abs(2.0 * soft - 1.0), 1e-6)
-            undecided = 1.0 - tf.pow(distance, _beta(progress))
-            strength = tf.where(progress < _WARM_UP, 0.0, regularization)
-            loss = tf.reduce_sum(error * weighting) + strength * tf.reduce_sum(
-                undecided
-            )
-        gradient = tape.gradient(loss, v)
+        strength = tf.where(progress < _WARM_UP, 0.0, regularization)
+        sigmoid = tf.sigmoid(v)
+        stretched = sigmoid * (_HIGH - _LOW) + _LOW
+        soft = tf.clip_by_value(stretched, 0.0, 1.0)
+        code = floor + soft
+        # Derivatives by hand: the moments are symmetric, so one product is enough.
+        error = (
+            tf.matmul(moments, scale * tf.clip_by_value(code, -level, level)) - target
+        )
+        by_code = tf.where(tf.abs(code) <= level, 2.0 * scale * weighting * error, 0.0)
+        by_soft = by_code + strength * _undecided_by_soft(soft, _beta(progress))
+        moves = tf.cast(soft == stretched, tf.float32)
+        gradient = by_soft * moves * (_HIGH - _LOW) * sigmoid * (1.0 - sigmoid)
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * tf.square(gradient)
         count = tf.cast(i + 1, tf.float32)
@@ -129,6 +130,12 @@ def _learn(
         lambda i, *_: i < iterations, step, (tf.constant(0), start, zeros, zeros)
     )
     return _soft(v)
+
+
+def _undecided_by_soft(soft, beta):
+    """The derivative of `1 - |2 h - 1|^β`."""
+    signed = 2.0 * soft - 1.0
+    return -2.0 * beta * tf.sign(signed) * tf.pow(tf.abs(signed), beta - 1.0)
 
 
 def _beta(progress):
