@@ -27,7 +27,9 @@ CONVOLUTIONS = {
 }
 UNITS = 1024
 ISAS = {"avx512": 4, "avx2": 3, "neon": 5, "neon_in_order": 6, "portable": 2}
-FP32, INT8, WITHOUT_TILES = "XNNPACK fp32", "XNNPACK int8", "XNNPACK int8 without tiles"
+_TILES_OFF = " without tiles"
+FP32, INT8 = "XNNPACK fp32", "XNNPACK int8"
+WITHOUT_TILES = f"{INT8}{_TILES_OFF}"
 # Target speed ratios: {row: {instruction set: {other: at least}}}.
 _INT8 = (INT8, WITHOUT_TILES)
 TARGETS = {
@@ -37,6 +39,8 @@ TARGETS = {
 }
 AVX2_TARGET = 4
 SIZE_RATIO = 20
+# Time of a QuickNet whose rest is int8, relative to one whose rest is float.
+INT8_REST = 0.9
 THREADS = (1, 2)
 
 
@@ -121,6 +125,7 @@ def network(options):
             "float twin": tfc.export_tflite(twin, path / "twin"),
             "int8 twin": tfc.export_tflite(twin, path / "int8_twin", **int8),
             "binary, rest float": tfc.export_tflite(binary, path / "binary"),
+            "binary, rest float16": tfc.export_tflite(binary, path / "half", "float16"),
             "binary, rest int8": tfc.export_tflite(binary, path / "int8", **int8),
         }
         full = files["float twin"].size_bytes
@@ -130,6 +135,7 @@ def network(options):
         ]
         for name, target in (
             ("binary, rest float", None),
+            ("binary, rest float16", None),
             ("binary, rest int8", SIZE_RATIO),
         ):
             ratio = full / files[name].size_bytes
@@ -142,9 +148,13 @@ def network(options):
             name: {"path": str(file.path), **delegated("best")}
             for name, file in files.items()
         }
+        if has_tiles():
+            for name in ("binary, rest float", "binary, rest int8"):
+                variants[f"{name}{_TILES_OFF}"] = {**variants[name], "tiles": False}
         for count in num_threads(options):
             times = take_turns(variants, {}, count, options)
             measures += latencies(times, count)
+            measures += rests(times, count)
             for name in list(files)[1:]:
                 speed = harness.ratio(times["float twin"], times[name])
                 measures.append(
@@ -153,6 +163,23 @@ def network(options):
                     )
                 )
         return measures
+
+
+def rests(times, num_threads):
+    """The time of a network whose rest is int8, relative to one whose rest is float."""
+    return [
+        harness.Measure(
+            f"rest int8{suffix}, {threads(num_threads)}: time, of rest float",
+            harness.ratio(
+                times[f"binary, rest int8{suffix}"],
+                times[f"binary, rest float{suffix}"],
+            ),
+            "x",
+            at_most=INT8_REST,
+        )
+        for suffix in ("", _TILES_OFF)
+        if f"binary, rest int8{suffix}" in times
+    ]
 
 
 def without_sign(layer):

@@ -1,25 +1,19 @@
-"""Speed of the codecs and of clustering, and the cost of encoded weights when a file is
-loaded and run.
-"""
+"""Speed of the codecs and of clustering."""
 
 import itertools
 import pathlib
 import statistics
-import tempfile
 import time
 
 import harness
 import numpy as np
 
 SIDE = 5000
-WIDTH, NUM_LAYERS = 2048, 6
 # MB of weights per second and core.
 DECODE = {"Huffman": 200, "Rans": 150}
 ENCODE = {"Huffman": 20, "Rans": 20}
 # Of Mixing.
 ADAPTIVE_BYTES, ADAPTIVE_SPEED = 1.01, 10
-LOAD_SECONDS = 0.3
-LATENCY_RATIO = 1.02
 
 
 def weights(side, seed):
@@ -145,73 +139,6 @@ def _speed_of(name, kind, codecs, arrays, rounds):
     ]
 
 
-def load(options):
-    """Seconds to load, and latency, of an int8 file of 25 million weights."""
-    import keras
-
-    import tfcompress as tfc
-
-    width, rounds = (32, 1) if options.quick else (WIDTH, options.rounds)
-    keras.utils.set_random_seed(options.seed)
-    layers = [
-        keras.layers.Dense(
-            width,
-            activation="relu",
-            kernel_initializer=keras.initializers.RandomNormal(stddev=width**-0.5),
-        )
-        for _ in range(NUM_LAYERS)
-    ]
-    model = keras.Sequential([keras.Input((width,)), *layers])
-    x = np.random.default_rng(options.seed).normal(size=(64, width)).astype("float32")
-    with tempfile.TemporaryDirectory() as folder:
-        files, measures = {}, []
-        for codec in (None, "huffman", "rans", "auto"):
-            path = pathlib.Path(folder) / f"{codec}.tflite"
-            result = tfc.export_tflite(model, path, "int8", samples=x, codec=codec)
-            measures.append(
-                harness.Measure(f"{codec}: size", result.size_bytes, "bytes")
-            )
-            measures.append(harness.Measure(f"{codec}: export", result.seconds, "s"))
-            files[str(codec)] = path.read_bytes()
-        loads = harness.interleaved(
-            {
-                name: lambda content=c: tfc.Interpreter(content)
-                for name, c in files.items()
-            },
-            rounds,
-        )
-        runs = _latencies(files, x, rounds)
-    plain = loads.pop("None")
-    measures.append(harness.Measure("plain: load", statistics.median(plain), "s"))
-    for name, seconds in loads.items():
-        more = statistics.median(a - b for a, b in zip(seconds, plain, strict=True))
-        latency = harness.ratio(runs[name], runs["None"])
-        measures += [
-            harness.Measure(
-                f"{name}: load, beyond plain", more, "s", at_most=LOAD_SECONDS
-            ),
-            harness.Measure(
-                f"{name}: latency, of plain", latency, "x", at_most=LATENCY_RATIO
-            ),
-        ]
-    return measures
-
-
-def _latencies(files, x, rounds):
-    import tfcompress as tfc
-
-    interpreters = {name: tfc.Interpreter(content) for name, content in files.items()}
-    outputs = {name: each.run(x[:1]) for name, each in interpreters.items()}
-    for name, output in outputs.items():
-        if not np.array_equal(output, outputs["None"]):
-            raise AssertionError(f"The {name} file computes something else.")
-    run = {
-        name: lambda each=each: [each.run(x[:1]) for _ in range(5)]
-        for name, each in interpreters.items()
-    }
-    return harness.interleaved(run, 10 * rounds)
-
-
 def clustering(options):
     """Exact k-means in one dimension, and the excess error of restarted Lloyd's."""
     import sklearn.cluster
@@ -254,7 +181,6 @@ if __name__ == "__main__":
     rows = {
         "speed": speed,
         "adaptive": adaptive,
-        "load": load,
         "clustering": clustering,
     }
     harness.main(__doc__, rows, _add_options)
