@@ -22,6 +22,8 @@ from tfcompress.tflite.operations import count_operations, float_operations
 from tfcompress.tflite.sparsity import sparsity_lines
 
 _NUM_SAMPLES = 64
+# More at a time would take fresh memory for each layer, which costs more than computing.
+_TOGETHER = 32
 # Rounding differs far less between batches of different sizes.
 _MIXED = 1e-2
 # Most channels that a line lists.
@@ -282,7 +284,7 @@ def _keras_outputs(model, samples, plain, batch_size=None):
     """
     arrays, specs = list(samples.values()), input_specs(model)
     count = len(arrays[0])
-    size = fixed_batch_size(model) or batch_size or count
+    size = fixed_batch_size(model) or batch_size or _TOGETHER
     parts, states = [], {}
     for start in range(0, count, size):
         tensors = [
