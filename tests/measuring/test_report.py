@@ -123,6 +123,19 @@ def test_macs_of_shared_and_recurrent_layers():
     assert sum(m for m in lstm if m) == 6 * (4 * 20 + 5 * 20)
 
 
+@pytest.mark.parametrize("tie_weights", [True, False])
+def test_looking_up_is_free_and_the_product_with_all_embeddings_is_not(tie_weights):
+    table = keras.layers.ReversibleEmbedding(50, 16, tie_weights=tie_weights)
+    tokens = keras.Input((6,))
+    looked_up = keras.Model(tokens, table(tokens))
+    assert tfc.report(looked_up).macs == 0
+    logits = keras.Model(tokens, table(looked_up.output, reverse=True))
+    assert tfc.report(logits).macs == 6 * 16 * 50
+    assert tfc.report(tfc.compress(logits, {".*": "mask"})).macs == 6 * 16 * 50
+    halved = tfc.prune_channels(logits, 0.5)
+    assert tfc.report(halved).macs == 6 * 8 * 50
+
+
 def test_published_macs_of_mobilenet_v2():
     model = keras.applications.MobileNetV2(weights=None)
     assert sum(macs(model).values()) == 300_774_272

@@ -83,7 +83,8 @@ def macs(model):
     A kernel is used once for each output position (input position for transposed
     convolutions, time step for recurrent layers), so that
     `MACs = kernel elements * positions`. Zeros count: these are the operations of a
-    dense kernel. Products of two activations (attention scores) do not count.
+    dense kernel. Products of two activations (attention scores) do not count, nor do
+    embeddings, except for the product with all of them that `ReversibleEmbedding` computes.
 
     Args:
         model: a built model.
@@ -97,7 +98,11 @@ def macs(model):
     def record(layer, inputs, outputs, args, kwargs):
         sizes = inputs if isinstance(layer, _POSITIONS_OF_INPUT) else outputs
         shape = [size or 1 for size in keras.tree.flatten(sizes)[0].shape]
-        counts[id(layer)] = counts.get(id(layer), 0) + _layer_macs(layer, shape)
+        if isinstance(layer, keras.layers.Embedding):
+            found = _embedding_macs(layer, shape, *args[1:2], **kwargs)
+        else:
+            found = _layer_macs(layer, shape)
+        counts[id(layer)] = counts.get(id(layer), 0) + found
 
     with recorded([layer for _, layer in leaves(model)], record):
         specs = input_specs(model)
@@ -105,10 +110,15 @@ def macs(model):
     return counts
 
 
+def _embedding_macs(layer, shape, reverse=False, **_):
+    is_product = reverse and isinstance(layer, keras.layers.ReversibleEmbedding)
+    return layer.output_dim * math.prod(shape[1:]) if is_product else 0
+
+
 def _layer_macs(layer, shape):
     total = 0
     for ref in leaf_refs(layer):
-        if not ref.is_kernel or isinstance(ref.owner, keras.layers.Embedding):
+        if not ref.is_kernel:
             continue
         channels = layout(ref.owner, ref.variable).num_outputs
         is_channels_first = getattr(layer, "data_format", None) == "channels_first"
