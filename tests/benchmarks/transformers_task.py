@@ -28,11 +28,11 @@ _MOST_FACTORIZED = 0.75
 
 
 def _kernels(model):
-    """Number of weights in kernels, without tables of words and positions."""
+    """Number of weights in kernels, without those that embed words, positions, patches."""
     return sum(
         int(np.prod(ref.variable.shape))
         for ref in weight_refs(model)
-        if ref.is_kernel and ref.variable.name != "embeddings"
+        if ref.is_kernel and "embedding" not in ref.path
     )
 
 

@@ -226,6 +226,20 @@ def attention_by_hand(x):
 
 
 @kind(shape=(6, 8))
+def attention_with_queries_in_groups(x):
+    """As many queries share a head of keys as there are such heads."""
+    query, key, value = (
+        L.EinsumDense("abc,cde->abde", (None, heads, 3), name=name)(x)
+        for name, heads in (("q", 4), ("k", 2), ("v", 2))
+    )
+    query = ops.reshape(query, (-1, 6, 2, 2, 3))
+    scores = ops.softmax(ops.einsum("btkgh,bskh->bkgts", query, key))
+    y = ops.reshape(ops.einsum("bkgts,bskh->btkgh", scores, value), (-1, 6, 4, 3))
+    y = L.EinsumDense("abde,def->abf", (None, 8), name="o")(y)
+    return head(L.GlobalAveragePooling1D()(y))
+
+
+@kind(shape=(6, 8))
 def einsum(x):
     y = L.EinsumDense("abc,cde->abde", output_shape=(None, 4, 6), bias_axes="de")(x)
     y = L.EinsumDense("abde,def->abf", output_shape=(None, 8), bias_axes="f")(y)
@@ -396,6 +410,11 @@ def test_flattened_images_have_many_elements_a_unit():
     (reads,) = [m for m in group.members if m.role == "input"]
     # Both copies of a at all 6 x 6 places.
     assert (group.size, reads.layer, reads.per_unit) == (4, "head", 72)
+
+
+def test_queries_leave_with_the_keys_that_they_share():
+    heads = [g for g in groups("attention_with_queries_in_groups") if g.size == 2]
+    assert [(g.whole, g.layers("output")) for g in heads] == [(None, ["q", "k", "v"])]
 
 
 def test_grouped_convolutions_are_cut_alike_in_each_group_or_by_groups():

@@ -284,7 +284,8 @@ def joined(parts):
 def split_evenly(trace, channels, shape):
     """Channels that are arranged as a block, in which only one axis may be cut.
 
-    That is the longest one (the last of equal ones); along the others they are tied.
+    That is the longest one (the first of equal ones, which are heads where features of
+    heads are the last); along the others they are tied.
 
     Returns:
         The axis and the channels along it; `(None, None)` for a block of one.
@@ -293,7 +294,7 @@ def split_evenly(trace, channels, shape):
     varying = [a for a in range(ids.ndim) if np.any(np.diff(ids, axis=a))]
     if not varying:
         return None, None
-    axis = max(varying, key=lambda a: (ids.shape[a], a))
+    axis = max(varying, key=lambda a: ids.shape[a])
 
     def rows(values):
         block = np.reshape(values, shape)
