@@ -7,15 +7,18 @@ import tensorflow as tf
 
 _FEATURES, _WIDTH = 16, 64
 _RATE = 5e-3
+# Keeps channels of zeros, and those of equal norms, finite.
+_LEAST_NORM = 1e-6
 
 
 class ChannelPolicy:
-    """A Bernoulli variable for each channel, with even odds at first.
+    """A Bernoulli variable for each channel.
 
-        π(A | W) = Π_j p_j^{A_j} (1 - p_j)^{1 - A_j},    p = sigmoid(f_θ(W))
+        π(A | W) = Π_j p_j^{A_j} (1 - p_j)^{1 - A_j},    p = sigmoid(f_θ(W) + z / 2)
 
     with a network `f` of three layers: one that is shared by all channels, and two that see
-    all channels.
+    all channels. It starts at zero, so that channels are more or less likely to stay at
+    first as their logarithmic norms `z` are large or small (mean 0, standard deviation 1).
 
     Args:
         rows: array `(channels, weights)`, the weights that produce each channel.
@@ -24,6 +27,7 @@ class ChannelPolicy:
 
     def __init__(self, rows, seed):
         self._rows = tf.constant(rows[None])
+        self._start = tf.constant(_standard_norms(rows) / 2, tf.float32)
         self._random = np.random.default_rng(seed)
         self._network = _network(rows.shape, seed)
         self._optimizer = keras.optimizers.Adam(_RATE)
@@ -52,7 +56,7 @@ class ChannelPolicy:
         self._train(tf.constant(actions), tf.constant(np.float32(advantages)))
 
     def _logits(self):
-        return self._network(self._rows)[0]
+        return self._start + self._network(self._rows)[0]
 
     def _train_on(self, actions, advantages):
         variables = self._network.trainable_variables
@@ -62,6 +66,11 @@ class ChannelPolicy:
             loss = tf.reduce_mean(advantages * tf.reduce_sum(surprise, axis=1))
         gradients = tape.gradient(loss, [v.value for v in variables])
         self._optimizer.apply(gradients, variables)
+
+
+def _standard_norms(rows):
+    norms = np.log(np.linalg.norm(np.float64(rows), axis=1) + _LEAST_NORM)
+    return (norms - norms.mean()) / max(norms.std(), _LEAST_NORM)
 
 
 def _network(shape, seed):
@@ -75,7 +84,6 @@ def _network(shape, seed):
             dense(_FEATURES, 0),
             keras.layers.Flatten(),
             dense(_WIDTH, 1),
-            # At first all channels have the same odds, whatever their weights.
             keras.layers.Dense(shape[0], kernel_initializer="zeros"),
         ]
     )

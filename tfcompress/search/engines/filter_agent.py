@@ -39,7 +39,7 @@ class FilterAgent(SearchEngine):
 
     It differs from the paper as follows: nothing is trained between groups, so losses add
     up and `b` starts high; each group has several turns; a small network sees the weights
-    instead of a convolutional one; the limits are added.
+    instead of a convolutional one, and starts from their norms; the limits are added.
 
     Args:
         drop: `b` of the first pass, in units of the score.
