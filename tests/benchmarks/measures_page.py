@@ -13,7 +13,7 @@ ratios say something.
     "deep_compression": """# Deep Compression
 
 Written by `make results` from `deep_compression.json`, which
-`tests/benchmarks/deep_compression.py --no-peers` prints. Other work ran on the same cores.
+`tests/benchmarks/deep_compression.py` prints. Other work ran on the same cores.
 The compressed networks learn from the outputs of a larger network for shifted images, which
 the dense ones do not: "dense, taught" are dense networks that do.
 """,
