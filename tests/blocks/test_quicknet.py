@@ -4,6 +4,7 @@ import pytest
 
 import tfcompress as tfc
 from tests import models
+from tfcompress.core.compressed import treatments
 
 
 def test_residual_by_hand():
@@ -36,7 +37,7 @@ def network():
 
 def test_trains_clipped_and_stays_binary(network):
     model, _ = network
-    for treatment in [t for _, t in tfc.core.compressed.treatments(model)]:
+    for treatment in [t for _, t in treatments(model)]:
         latent = treatment.variable.numpy()
         # The learning rate is far too high, so that clipping shows.
         assert np.abs(latent).max() == 1
@@ -79,6 +80,16 @@ def test_blur_between_sections(network):
     expected = np.zeros((4, 4))
     expected[:2, 1] = 2
     np.testing.assert_array_equal(found, expected)
+    # Beyond the last row and column there are zeros, as in the paper.
+    even = blur(np.ones((1, 8, 8, 8), "float32")).numpy()[0, :, :, 0]
+    np.testing.assert_array_equal(even[2:, 2], [1, 0.75])
+    assert even[3, 3] == 0.75**2
+
+
+def test_rules_may_name_the_blur():
+    model = tfc.blocks.quicknet((16, 16, 3), 5, filters=(4, 4), blocks=(1, 1))
+    names = [path for path, _ in treatments(tfc.compress(model, {".*_blur": "mask"}))]
+    assert names == ["section2_transition_blur/kernel"]
 
 
 def test_published_parameters():

@@ -41,7 +41,8 @@ def quicknet(
       3x3 kernel `B` (`binary_residual`).
     - Between sections: relu, max pooling, blurring with strides 2, and 1x1 to the new
       number of filters with batch norm; real-valued. The blur is a depthwise convolution
-      with the weights 1, 2, 1 in both directions, which are not trained.
+      with the weights 1, 2, 1 in both directions, which are not trained; rules that match
+      `..._blur` change them all the same.
     - The head: relu, the mean over all positions, and a real-valued dense layer.
 
     The kernels `B` are real until a rule makes them binary: all are called
