@@ -18,7 +18,7 @@ CLASS = (
 CHECK = build_native.PROJECT / "android_demo/tests/JniCheck.java"
 API = OUTPUT / "libraries/tensorflow-lite-api-2.16.1.aar"
 API_SHA256 = "885b95bc9e47a4aa5cf8e71523aed9b05e397cfef1ea09773f13fea8b649fcee"
-ADDED = {"chain": (5, 1), "residual": (3, 10), "encoded": (1, 5), "float32": (0, 4)}
+ADDED = {"chain": (5, 1), "residual": (3, 11), "encoded": (1, 5), "float32": (0, 4)}
 
 
 def _classes(content, path):

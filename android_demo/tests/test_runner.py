@@ -26,12 +26,14 @@ def _run(machine, case, backend, *options, cpu="cortex-a76"):
 
 NUM_DELEGATED = {"float32": 0, "int8": 0, "chain": 5, "residual": 3, "encoded": 1}
 PAIRS = [(name, backend) for name in NUM_DELEGATED for backend in ("cpu", "xnnpack")]
-# TFLite's own kernels round two of its values differently on arm64; see the test below.
-PAIRS.remove(("encoded", "cpu"))
+# Built-in int8 convolutions of LiteRT 2.16.1 and of Python's newer version differ by one
+# in few values, on each processor; signs of a binary network make more of it.
+OTHER_ROUNDING = [("encoded", "cpu"), ("residual", "cpu")]
+SAME_ROUNDING = [pair for pair in PAIRS if pair not in OTHER_ROUNDING]
 
 
 @pytest.mark.parametrize("cpu", CPUS)
-@pytest.mark.parametrize(("name", "backend"), PAIRS)
+@pytest.mark.parametrize(("name", "backend"), SAME_ROUNDING)
 def test_outputs_are_those_of_python(arm64, cases, name, backend, cpu):
     run, y = _run(arm64, cases[name], backend, cpu=cpu)
     expected = cases[name][1][backend]
@@ -54,6 +56,17 @@ def test_outputs_are_those_of_python(arm64, cases, name, backend, cpu):
         assert "xnnpack" not in run["nodes"]["delegated"]
     memory = run["memory"]
     assert 0 < memory["before_bytes"] <= memory["peak_bytes"]
+
+
+@pytest.mark.parametrize(("name", "backend"), OTHER_ROUNDING)
+def test_outputs_are_those_of_the_same_version_here(
+    arm64, x86_64, cases, name, backend
+):
+    _, expected = _run(x86_64, cases[name], backend)
+    for cpu in CPUS:
+        run, y = _run(arm64, cases[name], backend, cpu=cpu)
+        np.testing.assert_array_equal(y, expected)
+        assert run["nodes"]["delegated"] == {"tfcompress": NUM_DELEGATED[name]}
 
 
 @pytest.mark.parametrize("cpu", CPUS)
