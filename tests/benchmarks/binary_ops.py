@@ -118,14 +118,14 @@ def network(options):
     samples = np.random.default_rng(options.seed).normal(size=(8, size, size, 3))
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder)
-        int8 = {"precision": "int8", "samples": samples.astype("f4")}
         # In untrained networks, rounding is as large as the differences between samples.
-        int8["verify"] = False
+        half = {"precision": "float16", "verify": False}
+        int8 = {**half, "precision": "int8", "samples": samples.astype("f4")}
         files = {
             "float twin": tfc.export_tflite(twin, path / "twin"),
             "int8 twin": tfc.export_tflite(twin, path / "int8_twin", **int8),
             "binary, rest float": tfc.export_tflite(binary, path / "binary"),
-            "binary, rest float16": tfc.export_tflite(binary, path / "half", "float16"),
+            "binary, rest float16": tfc.export_tflite(binary, path / "half", **half),
             "binary, rest int8": tfc.export_tflite(binary, path / "int8", **int8),
         }
         full = files["float twin"].size_bytes
