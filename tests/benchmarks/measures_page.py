@@ -3,12 +3,18 @@
 import itertools
 
 HEADS = {
+    "binary_ops": """# Binary operations
+
+Written by `make results` from `binary_ops.json`, which `tests/benchmarks/binary_ops.py
+--no-peers` prints: binary 3x3 convolutions, packing included, against XNNPACK, and a
+QuickNet of 224 x 224 pixels. Every file has a process of its own; they take turns, on an
+otherwise idle host. "Without tiles" is the same file in a process that may not use AMX.
+""",
     "codecs": """# Codes
 
 Written by `make results` from `codecs.json`, which `tests/benchmarks/codecs.py` prints:
 how fast the adaptive codes decode and how many bytes they take, blocks against `Mixing`.
-Speeds are those of one thread of this host while much other work ran, so that only their
-ratios say something.
+Speeds are those of one thread of an otherwise idle host.
 """,
     "deep_compression": """# Deep Compression
 
@@ -42,6 +48,13 @@ Written by `make results` from `latency_table.json`, which
 otherwise idle host with one thread. `unseen` has five families at three widths each;
 `others` are networks that are large for the caches, or that XNNPACK does not run entirely.
 """,
+    "load_time": """# Export, load, round
+
+Written by `make results` from `load_time.json`, which `tests/benchmarks/load_time.py`
+prints: how long it takes to export a MobileNetV2 with the check of the file, to export and
+load an int8 file of 25 million weights, encoded or not, and to round the weights of a
+ResNet-32 by AdaRound, on an otherwise idle host.
+""",
     "recipes_table": """# Recipes
 
 Written by `make results` from `recipes_table.json`, which
@@ -60,6 +73,14 @@ Written by `make results` from `search_table.json`, which
 trained ResNet-20 has seen; accuracies are those on the test set. Other work ran on the same
 two cores.
 """,
+    "shrink_table": """# Half the channels
+
+Written by `make results` from `shrink_table.json`, which `tests/benchmarks/shrink_table.py`
+prints: untrained networks without half of the channels of each group. Latency is that of
+LiteRT, one thread, in turns, on an otherwise idle host. "Whole tiles" are networks cut with
+`round_to="auto"`. `kernels` are single layers: how much more a multiplication costs in thin
+ones.
+""",
     "small_files": """# Small files
 
 Written by `make results` from `small_files.json`, which `tests/benchmarks/small_files.py`
@@ -67,6 +88,12 @@ prints: what int8 files of small networks hold next to their constants, as the c
 arranges it and as `tfc.export_tflite` writes it, and how many outputs differ between the
 two in each runtime. Weights are random, and no bias is zero. Times are medians of turns in
 one process, one thread, while much other work ran on the same two cores.
+""",
+    "sparse_dense": """# Sparse dense layers
+
+Written by `make results` from `sparse_dense.json`, which `tests/benchmarks/sparse_dense.py`
+prints: a fully connected network with blocks of zeros, against the same without, on an
+otherwise idle host.
 """,
     "transformers": """# Transformers
 

@@ -35,13 +35,17 @@ _ROOMS = (
 )
 # What the figures of a file come from, next to its script: rooms of the package.
 ROOMS = {
+    "binary_ops": ["blocks", "core", "export", "native", "runtime", "tflite"],
     "deep_compression": [*_ROOMS, "distillation", "recipes"],
     "dynamic_table": [*_ROOMS, "dynamic"],
     "latency_table": [*_ROOMS, "search"],
+    "load_time": [*_ROOMS],
     "peers": [*_ROOMS, "search"],
     "pruning_tables": [*_ROOMS],
     "recipes_table": [*_ROOMS, "distillation", "measuring", "recipes"],
     "search_table": [*_ROOMS, "factorization", "recipes", "search"],
+    "shrink_table": ["core", "export", "pruning", "runtime", "tflite"],
+    "sparse_dense": ["core", "export", "pruning", "runtime", "tflite"],
     "digits": [*_ROOMS, "cli", "measuring"],
     "zoo": [*_ROOMS, "factorization", "interop", "rewrites"],
 }
