@@ -44,6 +44,7 @@ from tfcompress.pruning.channels.channel_scale import ChannelScale
 from tfcompress.pruning.channels.gates import gate_channels
 from tfcompress.pruning.channels.listing import channel_groups
 from tfcompress.pruning.channels.prune_channels import prune_channels
+from tfcompress.pruning.channels.restore_class import restore_class
 from tfcompress.pruning.channels.shrink import shrink
 from tfcompress.pruning.posterior_bits import posterior_bits
 from tfcompress.pruning.prune import prune
@@ -108,6 +109,7 @@ __all__ = [
     "recipes",
     "regularizers",
     "report",
+    "restore_class",
     "rewrites",
     "runtime",
     "schedules",

@@ -99,6 +99,7 @@ class Recipe():
 from tfcompress import recipes as recipes
 from tfcompress import regularizers as regularizers
 def report(model: keras.Model) -> Report: ...
+def restore_class(small: keras.Model, model: keras.Model) -> keras.Model: ...
 from tfcompress import rewrites as rewrites
 from tfcompress import runtime as runtime
 from tfcompress import schedules as schedules

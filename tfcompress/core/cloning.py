@@ -174,6 +174,19 @@ def is_graph(model):
     return isinstance(model, (keras.Sequential, keras.Function))
 
 
+def is_saved_as_graph(model):
+    """Whether the configuration of a model is its graph, not arguments of its class."""
+    own = type(model).get_config
+    return own in (keras.Sequential.get_config, _functional().get_config)
+
+
+@functools.cache
+def _functional():
+    """The class of functional models, which Keras does not export."""
+    x = keras.Input((1,))
+    return type(keras.Model(x, x))
+
+
 _TRAINING = (
     "compile",
     "fit",

@@ -175,6 +175,15 @@ def flattened(model):
     return flat
 
 
+def expanded(model):
+    """A functional copy of a model whose nested models are expanded, as by `flatten`.
+
+    Layers that contain others stay whole.
+    """
+    flat, _ = _flattened(model, Opening("it is to stay whole"))
+    return flat.model
+
+
 def _flattened(model, opening):
     copies = []
 
