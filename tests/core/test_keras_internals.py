@@ -628,3 +628,15 @@ def test_state_of_layers():
         if internals.is_state(layer, variable)
     ]
     assert states == ["moving_mean", "moving_variance"]
+
+
+def test_exact_scopes_of_nested_and_shared_layers():
+    shared = keras.layers.Dense(4, name="dense_1")
+    inner = keras.Sequential([keras.Input((4,)), shared], name="inner")
+    model = keras.Sequential([keras.Input((4,)), shared, inner], name="outer")
+    with internals.exact_scopes():
+        function = tf.function(lambda x: model(x))
+        graph = function.get_concrete_function(tf.TensorSpec((1, 4))).graph
+    paths = {op.name.rpartition("/")[0] for op in graph.get_operations()}
+    assert {"outer/dense_1", "outer/inner/dense_1"} <= paths
+    assert not any(path.startswith("outer_") for path in paths)

@@ -1,6 +1,8 @@
 import keras
 import numpy as np
+import pytest
 
+import tfcompress as tfc
 from tfcompress.export.precisions import precision_of
 from tfcompress.export.prepare import plain_model, prepared
 
@@ -58,3 +60,20 @@ def test_int4_kernels_lie_on_a_grid_of_seven_steps():
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
     # A kernel that already lies on a grid keeps it.
     np.testing.assert_array_equal(made.layers[1].kernel, on_grid)
+
+
+@pytest.mark.parametrize("far", [-1e9, -1_000_000_000, np.float32(-1e9)])
+def test_a_number_that_stands_for_infinity_becomes_one_of_the_same_kind(far, tmp_path):
+    mask = keras.Input((4,), dtype="int32", name="mask")
+    hidden = keras.ops.multiply(1.0 - keras.ops.cast(mask, "float32"), far)
+    x = np.random.default_rng(0).integers(0, 2, (64, 4)).astype("int32")
+    model = tfc.quantize_activations(
+        keras.Model(mask, hidden), ranges="min_max", samples=x
+    )
+    result = tfc.export_tflite(model, tmp_path / "m.tflite", "int8", samples=x)
+    assert result.operations["MUL"] == 1
+    with tfc.Interpreter(tmp_path / "m.tflite") as interpreter:
+        y = interpreter.run(x)
+    assert set(np.unique(y[x == 1])) == {0.0}
+    # A softmax makes nothing of it.
+    assert y[x == 0].max() < -15

@@ -71,6 +71,12 @@ def define(values):
         "none (the default with a codec).",
         values,
     )
+    flags.DEFINE_list(
+        "float_layers",
+        [],
+        "Regular expressions for layers that stay float in an int8 or int4 file.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("verify", True, "Compare the file with the model.", values)
 
 
@@ -90,6 +96,7 @@ def main(values, model_path, output):
         values.codec,
         values.batch_size,
         values.names,
+        values.float_layers,
     )
 
 

@@ -271,6 +271,43 @@ def plain_operations():
             vars(module).update(known)
 
 
+@contextlib.contextmanager
+def exact_scopes():
+    """Within it, names of operations in a graph start with the names of their layers.
+
+    Keras opens the scope of a layer twice, to build and to call it, and TensorFlow
+    numbers the second one: operations of `dense` would be called `dense_1/...`.
+
+    >>> dense = keras.layers.Dense(2, name="dense")
+    >>> dense.build((1, 3))
+    >>> def scopes():
+    ...     function = tf.function(lambda x: dense(x))
+    ...     graph = function.get_concrete_function(tf.TensorSpec((1, 3))).graph
+    ...     names = [op.name.split("/") for op in graph.get_operations()]
+    ...     return {first for first, *rest in names if rest}
+    >>> scopes()
+    {'dense_1'}
+    >>> with exact_scopes():
+    ...     scopes()
+    {'dense'}
+    """
+
+    class Scope(keras.src.backend.name_scope):
+        def __enter__(self):
+            # TensorFlow does not number what ends with a slash.
+            path = "/".join([*filter(None, [tf.get_current_name_scope()]), self.name])
+            self._tf_name_scope = tf.name_scope(f"{path}/")
+            return super().__enter__()
+
+    with _patching:
+        known = keras.src.backend.name_scope
+        keras.src.backend.name_scope = Scope
+        try:
+            yield
+        finally:
+            keras.src.backend.name_scope = known
+
+
 def reserve_names(operations):
     """Keeps Keras from choosing names that operations already have.
 

@@ -37,7 +37,25 @@ class Pattern(Kind):
         return [5, object(), "*"]
 
 
+class Expression(Pattern):
+    """A regular expression for names or paths of layers."""
+
+    expected = "a regular expression for layer names"
+    hint = "str"
+
+    def check(self, name, value):
+        return (
+            super().check(name, value)
+            if isinstance(value, str)
+            else self.refuse(name, value)
+        )
+
+    def wrong(self):
+        return [*super().wrong(), len]
+
+
 PATTERNS = Each(Pattern(), "patterns of layers")
+EXPRESSIONS = Each(Expression(), "regular expressions for layer names")
 
 
 class Rules(Mapping):

@@ -16,6 +16,7 @@ from tfcompress.core.kinds import (
     checked,
 )
 from tfcompress.core.macs import fixed_batch_size
+from tfcompress.core.rules import EXPRESSIONS
 from tfcompress.core.samples import check_samples
 from tfcompress.export.binary import connect_directly
 from tfcompress.export.converter import converted
@@ -59,6 +60,7 @@ def export_tflite(
     codec: OneOf(*CODECS, None) = None,
     batch_size: Integer(1, _MOST_SAMPLES) = None,
     names: OneOf(*NAMES, None) = None,
+    float_layers: EXPRESSIONS = (),
 ) -> ExportResult:
     """Writes a Keras model as a `.tflite` file and checks that it computes the same.
 
@@ -148,6 +150,9 @@ def export_tflite(
             calls them, after all operations that a tensor went through, which
             takes a quarter of a file of 50 kB. None for `"short"`, and for `"drop"` with a
             `codec`, which is for the smallest file.
+        float_layers: regular expressions for names of layers, or paths, that stay in
+            floating point in an int8 or int4 file, for those that lose too much otherwise.
+            Their neighbours convert. For ranges measured on `samples`.
 
     Returns:
         An `ExportResult`: `noise` tells how well the file agrees with the model, `notes`
@@ -196,7 +201,9 @@ def export_tflite(
             "Running binary layers (profile='builtin' writes builtin operations instead; "
             "verify=False skips the check of the file)"
         )
-    file, notes = convert(made, precision, samples, batch_size)
+    if float_layers:
+        _check_can_stay_float(made, precision)
+    file, notes = convert(made, precision, samples, batch_size, float_layers)
     sparsity = store_sparse(
         file, plain, *_sparse_and_costs(sparse), precision.without_sparse, codec
     )
@@ -223,7 +230,7 @@ def export_tflite(
     return result.timed(time.perf_counter() - start)
 
 
-def convert(model, precision, samples=None, batch_size=1):
+def convert(model, precision, samples=None, batch_size=1, float_layers=()):
     """The object form of a `.tflite` model, and notes on what was not done as asked.
 
     `export_tflite` writes and checks it.
@@ -233,6 +240,7 @@ def convert(model, precision, samples=None, batch_size=1):
         precision: a `Precision`.
         samples: `{input name: array}` or None.
         batch_size: batch size of the file, unless the model has a fixed one.
+        float_layers: expressions for layers that stay float.
     """
     model = prepared(model, precision)
     values = grid_values(model) if precision.is_integer else {}
@@ -240,7 +248,12 @@ def convert(model, precision, samples=None, batch_size=1):
     is_measured = precision.is_integer and not has_ranges(model)
     few = {k: array[:NUM_CALIBRATION_SAMPLES] for k, array in (samples or {}).items()}
     content, outputs = converted(
-        model, precision, values, few if is_measured else None, batch_size
+        model,
+        precision,
+        values,
+        few if is_measured else None,
+        batch_size,
+        float_layers,
     )
     file = read(content)
     order_ends(file, named_specs(model), outputs)
@@ -256,6 +269,19 @@ def convert(model, precision, samples=None, batch_size=1):
         notes = (*notes, *pack_weights(file, precision.weight_bits))
     name_ends(file)
     return file, notes
+
+
+def _check_can_stay_float(model, precision):
+    if precision.activation_bits != 8:
+        raise ValueError(
+            f"float_layers is for precision='int8' and 'int4', got {precision.name!r}."
+        )
+    if has_ranges(model):
+        raise ValueError(
+            f"float_layers is for ranges that are measured on samples, but those of "
+            f"{model.name!r} are in the model: trained with tfc.quantize_activations, or "
+            "for binary operations (profile='builtin' writes none)."
+        )
 
 
 def _sparse_and_costs(sparse):

@@ -16,10 +16,11 @@ from tfcompress.export.measured_converter import MeasuredConverter, check_known
 from tfcompress.export.precisions import precision_of
 from tfcompress.export.trace import inference_function
 from tfcompress.runtime.trial import ended_by
+from tfcompress.tflite.layers import UnknownLayers
 from tfcompress.tflite.read import read, write
 
 
-def converted(model, precision, values, samples, batch_size):
+def converted(model, precision, values, samples, batch_size, float_layers=()):
     """A Keras model as converted by TensorFlow.
 
     If all sizes are known, the converter sometimes fails where it does not for an unknown
@@ -32,6 +33,7 @@ def converted(model, precision, values, samples, batch_size):
         values: as for `inference_function`.
         samples: `{input name: array}` to measure ranges on, or None.
         batch_size: batch size of the file, unless the model has a fixed one.
+        float_layers: expressions for layers that stay float.
 
     Returns:
         `(content, output names in order)`.
@@ -42,9 +44,11 @@ def converted(model, precision, values, samples, batch_size):
     function, module = inference_function(model, values, batch_size)
     check_operations(function, model, precision)
     flow = control_flow(function, model) if precision.is_integer else []
-    task = precision, samples, bool(flow)
+    task = precision, samples, bool(flow), float_layers
     try:
         content = _convert(function, module, *task)
+    except UnknownLayers:
+        raise
     except Exception as error:
         check_missing(error, function, model)
         content = None
@@ -72,10 +76,10 @@ def _converted_open(model, values, task):
     return write(file)
 
 
-def _convert(function, module, precision, samples, has_flow):
+def _convert(function, module, precision, samples, has_flow, float_layers):
     convert_it = convert_in_child if has_flow else convert_function
     with native_notes_dropped(with_warnings=True), tensorflow_notes_dropped():
-        return convert_it(function, module, precision, samples)
+        return convert_it(function, module, precision, samples, float_layers)
 
 
 def _suspects(flow):
@@ -95,7 +99,9 @@ def _summary(error):
     return " ".join(lines[:3])[:400] or type(error).__name__
 
 
-def convert_function(function, module, precision, samples, inside=True):
+def convert_function(
+    function, module, precision, samples, float_layers=(), inside=True
+):
     """The bytes of a `.tflite` file as TensorFlow's converter makes it.
 
     Args:
@@ -103,6 +109,7 @@ def convert_function(function, module, precision, samples, inside=True):
         module: the object that holds its variables.
         precision: a `Precision`.
         samples: `{input name: array}` to measure ranges on, or None.
+        float_layers: expressions for layers that stay float.
         inside: whether loops and branches are quantized too.
 
     Raises:
@@ -113,10 +120,21 @@ def convert_function(function, module, precision, samples, inside=True):
     converter.allow_custom_ops = True
     precision.set_up(converter)
     if samples:
-        converter.measure(samples, inside)
+        # TensorFlow sorts them.
+        names = sorted(function.structured_outputs)
+        sources = dict(zip(names, map(_source, function.outputs), strict=True))
+        converter.measure(samples, inside, float_layers, sources)
     content = _with_possible_ends(converter)
     check_known(content)
     return content
+
+
+def _source(output):
+    """The name of the operation that computes an output of a graph."""
+    operation = output.op
+    while operation.type == "Identity":
+        operation = operation.inputs[0].op
+    return operation.name
 
 
 def _with_possible_ends(converter):
@@ -134,7 +152,7 @@ def _with_possible_ends(converter):
     return converter.convert()
 
 
-def convert_in_child(function, module, precision, samples):
+def convert_in_child(function, module, precision, samples, float_layers=()):
     """`convert_function` in a separate process, which may crash.
 
     Loops and branches stay float if their integer form makes LiteRT end the process.
@@ -144,6 +162,7 @@ def convert_in_child(function, module, precision, samples):
         module: as above.
         precision: as above.
         samples: as above.
+        float_layers: as above.
 
     Raises:
         RuntimeError: if it fails; has the converter's message, or the signal that ended it.
@@ -154,7 +173,7 @@ def convert_in_child(function, module, precision, samples):
         np.savez(folder / "samples.npz", **(samples or {}))
         for inside in (True, False):
             try:
-                _child.run(str(folder), precision.name, inside)
+                _child.run(str(folder), precision.name, list(float_layers), inside)
             except ChildProcessError as error:
                 raise RuntimeError(f"the converter ended with {error}") from None
             content = (folder / "model.tflite").read_bytes()
@@ -163,12 +182,13 @@ def convert_in_child(function, module, precision, samples):
         raise RuntimeError(f"LiteRT ends with {name} when it runs the file")
 
 
-def convert_saved(folder, precision, inside):
+def convert_saved(folder, precision, float_layers, inside):
     """Converts what `convert_in_child` saved, in the process that it saved it for.
 
     Args:
         folder: with a SavedModel `model` and `samples.npz`; gets `model.tflite`.
         precision: the precision's name.
+        float_layers: expressions for layers that stay float.
         inside: whether loops and branches are quantized too.
     """
     folder = pathlib.Path(folder)
@@ -176,7 +196,7 @@ def convert_saved(folder, precision, inside):
     (function,) = module.signatures.values()
     samples = dict(np.load(folder / "samples.npz"))
     content = convert_function(
-        function, module, precision_of(precision), samples or None, inside
+        function, module, precision_of(precision), samples or None, float_layers, inside
     )
     (folder / "model.tflite").write_bytes(content)
 

@@ -97,10 +97,9 @@ def control_flow(function, model):
 def place(operation, model):
     """The innermost layer that an operation of the graph comes from, as text."""
     names = {layer.name: layer for layer in all_layers(model)}
-    for part in reversed(operation.name.split("/")):
-        for name in (part, re.sub(r"_\d+$", "", part)):
-            if name in names:
-                return f"Layer {name!r} ({type(names[name]).__name__})"
+    for name in reversed(operation.name.split("/")):
+        if name in names:
+            return f"Layer {name!r} ({type(names[name]).__name__})"
     return f"Model {model.name!r}"
 
 

@@ -6,6 +6,7 @@ from tensorflow.lite.python.optimize.calibrator import Calibrator
 
 from tfcompress.tflite.bounded_constants import bound_constants
 from tfcompress.tflite.integer_forms import rewrite_for_integers
+from tfcompress.tflite.layers import tensors_of_layers
 from tfcompress.tflite.observe import FloatFile
 from tfcompress.tflite.operations import is_own
 from tfcompress.tflite.read import custom_operations, read, write
@@ -38,14 +39,17 @@ class MeasuredConverter(tf.lite.TFLiteConverter):
     them, ends the process at loops, and lets infinite constants enter ranges.
     """
 
-    def measure(self, samples, inside):
+    def measure(self, samples, inside, float_layers, sources):
         """Requests that ranges are measured.
 
         Args:
             samples: `{input name: array}`.
             inside: whether inside loops and branches too; otherwise these stay float.
+            float_layers: expressions for layers that stay float.
+            sources: `{name of an output: name of the operation that computes it}`.
         """
         self._samples, self._inside = samples, inside
+        self._float_layers, self._sources = float_layers, sources
         # Its own calibrator would read this; here it only tells that there are samples.
         self.representative_dataset = lambda: ()
 
@@ -62,6 +66,7 @@ class MeasuredConverter(tf.lite.TFLiteConverter):
             }
         set_ranges(file, ends, bits)
         content = write(file)
+        kept = tensors_of_layers(file, self._float_layers, self._sources)
         if bits == 16:
             # Without samples, it keeps the existing ranges.
             return Calibrator(content).calibrate_and_quantize(
@@ -71,6 +76,7 @@ class MeasuredConverter(tf.lite.TFLiteConverter):
             content,
             input_data_type=input_type,
             output_data_type=output_type,
+            denylisted_nodes=kept or None,
             enable_variable_quantization=with_variables,
             debug_options_str=debug_options.SerializeToString(),
         )

@@ -118,6 +118,9 @@ def _with_bounded_numbers(model):
         is_number = isinstance(value, (int, float)) or hasattr(value, "dtype")
         if not is_number or not np.any(np.abs(value) >= max(least, bound)):
             return value
+        if isinstance(value, (int, float)):
+            # A number of NumPy would make Keras compute in float64.
+            return float(np.clip(value, -bound, bound))
         array = np.asarray(value)
         return np.clip(array, -bound, bound).astype(
             array.dtype if array.dtype.kind == "f" else np.float32

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfcompress.core.behaviour import kept_states
 from tfcompress.core.cloning import is_graph
-from tfcompress.core.keras_internals import plain_operations, producer
+from tfcompress.core.keras_internals import exact_scopes, plain_operations, producer
 from tfcompress.core.macs import input_specs
 from tfcompress.core.substituted import call_substituted
 
@@ -56,7 +56,7 @@ def inference_function(model, values=None, batch_size=1):
 
     def forward(**inputs):
         made = {key: value() for key, value in values.items()}
-        with plain_operations():
+        with plain_operations(), exact_scopes():
             called = call_substituted(
                 model, made, structured(model, inputs), training=False
             )

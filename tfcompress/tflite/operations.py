@@ -104,7 +104,7 @@ def float_ends(model):
 
 def _reason(name):
     if name in _HAS_INT8_KERNEL:
-        return "no range follows its output"
+        return "asked for, or no range follows its output"
     return "LiteRT has no int8 kernel for it"
 
 
