@@ -14,13 +14,18 @@ class GroupNormalJeffreys(SparseVariationalDropout):
     full group normal-Jeffreys posterior, whose variance tells how many bits each layer
     needs (`tfc.transforms.posterior_bits`).
 
+    In a trained network, first divide each kernel by its standard deviation `d` and
+    multiply the gate before it by `d`, so that a step of the optimizer is small for
+    kernels, which then fit their prior, and large for gates.
+
     Args:
         num_samples: number of training samples.
         threshold: `log α`, in [-8, 8], above which a channel is cut. The paper reads it
             off the histogram of each layer, which has a gap; it can be set after
             training: `transform.threshold = ...`, then `tfc.shrink`.
         kl_weight: weight of the divergence, at least 0; 1 for the bound on the likelihood.
-        initial_log_variance: initial `log σ²`.
+        initial_log_variance: initial `log σ²`; for a gate of scale `s` and noise that
+            matters early, `2 log s - 4`.
         seed: integer seed for the draws; random by default.
 
     Attributes:
