@@ -30,15 +30,18 @@ def tensors_of_layers(file, expressions, sources):
         matching = {one for one in expressions if _matches(one, paths)}
         unused -= matching
         found += written if matching else []
-    for expression in sorted(unused):
-        layers = sorted(known)
-        raise UnknownLayers(
-            f"float_layers: no operation of the file is one of a layer {expression!r}: "
-            f"expected some of {', '.join(layers[:20])}{', …' if layers[20:] else ''}."
-            f"{did_you_mean(expression, layers)} Layers that become part of another, such "
-            "as batch norm, are named like that."
-        )
+    if unused:
+        raise _unknown(min(unused), sorted(known))
     return found
+
+
+def _unknown(expression, layers):
+    return UnknownLayers(
+        f"float_layers: no operation of the file is one of a layer {expression!r}: "
+        f"expected some of {', '.join(layers[:20])}{', …' if layers[20:] else ''}."
+        f"{did_you_mean(expression, layers)} For a layer that becomes part of another, "
+        "such as a batch norm, name that one."
+    )
 
 
 def _operations(file, sources):

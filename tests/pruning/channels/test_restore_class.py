@@ -196,10 +196,10 @@ def test_other_weights_are_an_error():
     model = blocks(Block(16, name="a"))
     split = tfc.factorize(model, {"a/value": {"svd": {"rank": 2}}})
     with pytest.raises(
-        ValueError, match="weight 'a/value_in/kernel' of small is not in"
+        ValueError, match="weight 'a/value_in/kernel' of small is not one of"
     ):
         tfc.restore_class(split, model)
-    with pytest.raises(ValueError, match="of model is not in small"):
+    with pytest.raises(ValueError, match="of model is not one of small"):
         tfc.restore_class(model, blocks(Block(16, name="a"), Block(16, name="b")))
 
 

@@ -110,7 +110,7 @@ class _Sizes:
         }
         self._wanted, left = {}, set(found)
         for ref in weight_refs(model):
-            if ref.path not in left:
+            if ref.path not in left or _rank(found[ref.path]) != _rank(ref.variable):
                 raise _difference(ref.path, "model", "small")
             self._wanted[id(ref.variable)] = ref.path, found[ref.path]
             left.remove(ref.path)
@@ -141,25 +141,23 @@ class _Sizes:
             if old != new
         }
         best, misfits = self._made(layer, config, build)
-        improved = True
-        while misfits and improved:
-            improved = False
-            for place, number in _numbers(config):
-                for other in sorted(_scaled(number, changes)):
-                    tried = _changed(config, place, other)
-                    made, left = self._made(layer, tried, build)
-                    if made is not None and len(left) < len(misfits):
-                        best, misfits, config = made, left, tried
-                        improved = True
-                        break
-        if misfits:
-            path, shape = misfits[0]
-            raise ValueError(
-                f"No configuration of {type(layer).__name__} {layer.name!r} gives weight "
-                f"{path!r} the shape {shape}. Cut only channels whose number is an "
-                "argument of the class, or keep the functional model."
-            )
-        return best
+        # Twice, since some numbers are only possible after others.
+        for place, number in 2 * list(_numbers(config)):
+            for other in sorted(_scaled(number, changes)):
+                if not misfits:
+                    return best
+                tried = _changed(config, place, other)
+                made, left = self._made(layer, tried, build)
+                if len(left) < len(misfits):
+                    best, misfits, config = made, left, tried
+        if not misfits:
+            return best
+        path, shape = misfits[0]
+        raise ValueError(
+            f"No configuration of {type(layer).__name__} {layer.name!r} gives weight "
+            f"{path!r} the shape {shape}. Cut only channels whose number is an argument "
+            "of the class, or keep the functional model."
+        )
 
     def _made(self, layer, config, build):
         """A layer from a configuration, and weights that do not fit; None if it fails."""
@@ -184,9 +182,13 @@ class _Sizes:
             new.variable.assign(weight.value)
 
 
+def _rank(variable):
+    return len(variable.shape)
+
+
 def _difference(path, of, other):
     return ValueError(
-        f"restore_class: weight {path!r} of {of} is not in {other}. Expected what "
+        f"restore_class: weight {path!r} of {of} is not one of {other}. Expected what "
         "tfc.prune_channels or tfc.shrink made of model; what was factorized or expanded "
         "has no place in the original class."
     )
