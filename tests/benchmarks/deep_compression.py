@@ -56,7 +56,7 @@ class Settings:
 LENETS = {
     "lenet_300_100": Settings(
         channels=0.0,
-        sparsity=0.976,
+        sparsity=0.974,
         num_clusters={".*": 6, ".*/bias": 16},
         temperature=4.0,
         epochs=(50, 10),
