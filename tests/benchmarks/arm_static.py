@@ -63,7 +63,9 @@ def loops(options):
             if products := sum(PRODUCTS.get(each.split()[0], 0) for each in loop):
                 speed = products / _cycles(loop, model)
                 measures.append(
-                    harness.Measure(f"{model}: {name}", speed, "products per cycle")
+                    harness.Measure(
+                        f"{model}: {name}, products", speed, "products per cycle"
+                    )
                 )
         ours, portable = (_cycles_of_bits(each, model) for each in (kernel, "portable"))
         measures.append(

@@ -148,7 +148,7 @@ def log_normal(lab):
     # From -5, as in the paper, it takes ten epochs until noise matters.
     noise = tfc.transforms.LogNormal(_SAMPLES, initial_log_deviation=-2.0)
     model = tfc.compress(_gated(lab), {"gate_.*/scale": noise})
-    lab.fit(model, epochs, _linear(lab, 5e-3))
+    lab.fit(model, epochs, _linear(lab, 2e-3))
     return [
         lab.row(
             "log-normal noise",
@@ -174,7 +174,7 @@ def l0(lab):
     }
     rules = {
         f"{name}/scale": tfc.transforms.HardConcrete(
-            strength / _SAMPLES, weights_per_gate=weights, initial_rate=0.5
+            strength / _SAMPLES, weights_per_gate=weights, initial_rate=0.05
         )
         for name, (strength, weights) in layers.items()
     }

@@ -47,25 +47,21 @@ def restore_class(small: BuiltModel(), model: BuiltModel()) -> keras.Model:
             `tfc.factorize`, or no configuration gives their sizes; names the first one.
 
     Example:
-        >>> @keras.saving.register_keras_serializable()
-        ... class Block(keras.layers.Layer):
+        >>> class Tower(keras.Model):
         ...     def __init__(self, width, **kwargs):
         ...         super().__init__(**kwargs)
         ...         self.wide = keras.layers.Dense(width, "relu", name="wide")
-        ...         self.narrow = keras.layers.Dense(4, name="narrow")
-        ...     def build(self, shape):
-        ...         self.wide.build(shape)
-        ...         self.narrow.build((*shape[:-1], self.wide.units))
+        ...         self.head = keras.layers.Dense(2, name="head")
         ...     def call(self, x):
-        ...         return x + self.narrow(self.wide(x))
+        ...         return self.head(self.wide(x))
         ...     def get_config(self):
-        ...         return {**super().get_config(), "width": self.wide.units}
-        >>> model = keras.Sequential([keras.Input((4,)), Block(8, name="block")])
-        >>> small = tfc.prune_channels(model, {"block/wide": 0.5})
-        >>> [type(layer).__name__ for layer in small.layers]
-        ['InputLayer', 'Dense', 'Dense', 'Add']
-        >>> tfc.restore_class(small, model).get_layer("block").wide.units
-        4
+        ...         return {"name": self.name, "width": self.wide.units}
+        >>> model = Tower(8)
+        >>> _ = model(np.zeros((1, 4)))
+        >>> small = tfc.prune_channels(model, {"wide": 0.5})
+        >>> restored = tfc.restore_class(small, model)
+        >>> type(small).__name__, type(restored).__name__, restored.wide.units
+        ('Functional', 'Tower', 4)
     """
     plain, small = as_plain(model), as_plain(small)
     is_sequence = isinstance(plain, keras.Sequential)
