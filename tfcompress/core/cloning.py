@@ -183,8 +183,8 @@ def is_saved_as_graph(model):
 @functools.cache
 def _functional():
     """The class of functional models, which Keras does not export."""
-    x = keras.Input((1,))
-    return type(keras.Model(x, x))
+    x = keras.Input((1,), name="x")
+    return type(keras.Model(x, x, name="graph"))
 
 
 _TRAINING = (

@@ -44,11 +44,9 @@ class Expression(Pattern):
     hint = "str"
 
     def check(self, name, value):
-        return (
-            super().check(name, value)
-            if isinstance(value, str)
-            else self.refuse(name, value)
-        )
+        if not isinstance(value, str):
+            self.refuse(name, value)
+        return super().check(name, value)
 
     def wrong(self):
         return [*super().wrong(), len]
