@@ -37,7 +37,7 @@ class Settings:
     Errors are in percent. `channels` is the ratio of `tfc.prune_channels`, the next
     five are arguments of `tfc.recipes.deep_compression`, chosen on 10,000 images of the
     training set, except the numbers of values, and the second number of epochs of
-    LeNet-300-100: the test errors of two other choices for each network were seen.
+    LeNet-300-100: the test errors of several other choices were seen.
     """
 
     channels: object

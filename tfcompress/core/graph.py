@@ -57,10 +57,7 @@ def as_graph_with_origins(model, action):
     if is_graph(model):
         return model, {}
     copy = clone_layer(model)
-    inputs = keras.tree.map_structure(
-        lambda spec: keras.Input(spec.shape[1:], dtype=spec.dtype, name=spec.name),
-        input_specs(model),
-    )
+    inputs = symbolic_inputs(model)
     takes_training = "training" in copy.call_signature_parameters
     training = {"training": False} if takes_training else {}
     try:
@@ -77,6 +74,14 @@ def as_graph_with_origins(model, action):
     _resolve_shapes(graph)
     check_agreement(model, graph)
     return graph, {id(copied): layer for copied, layer in pairs}
+
+
+def symbolic_inputs(model):
+    """Symbolic inputs like those of a built model, in the structure that it takes."""
+    return keras.tree.map_structure(
+        lambda spec: keras.Input(spec.shape[1:], dtype=spec.dtype, name=spec.name),
+        input_specs(model),
+    )
 
 
 def _resolve_shapes(graph):

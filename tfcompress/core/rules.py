@@ -112,7 +112,16 @@ def _layers(ref):
 
 
 def _matches_names(expression, layers):
-    names = [name for layer in layers for name in names_of(layer)]
+    return matches_part(expression, [n for layer in layers for n in names_of(layer)])
+
+
+def matches_part(expression, names):
+    """Whether an expression is for a part of a path, given as names.
+
+    >>> names = ["block_1", "dense"]
+    >>> matches_part("block_.*", names), matches_part("block", names)
+    (True, False)
+    """
     paths = [
         "/".join(names[i : j + 1]) for j in range(len(names)) for i in range(j + 1)
     ]

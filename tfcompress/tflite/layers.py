@@ -1,8 +1,7 @@
 """Which operations of a converted file belong to which layers, by their names."""
 
-import re
-
 from tfcompress.core.plugin import did_you_mean
+from tfcompress.core.rules import matches_part
 
 
 class UnknownLayers(ValueError):
@@ -27,7 +26,11 @@ def tensors_of_layers(file, expressions, sources):
     found, unused, known = [], set(expressions), set()
     for written, paths in _operations(file, sources):
         known |= paths
-        matching = {one for one in expressions if _matches(one, paths)}
+        matching = {
+            one
+            for one in expressions
+            if any(matches_part(one, path.split("/")) for path in paths)
+        }
         unused -= matching
         found += written if matching else []
     if unused:
@@ -73,17 +76,3 @@ def _paths(names):
     """
     whole = [path.split("/")[1:-1] for name in names for path in name.split(";")]
     return {"/".join(path) for path in whole if path}
-
-
-def _matches(expression, paths):
-    """Whether an expression is for a part of a path.
-
-    >>> _matches("block_.*", {"block_1/dense"}), _matches("block", {"block_1/dense"})
-    (True, False)
-    """
-    return any(
-        re.fullmatch(expression, "/".join(names[i : j + 1]))
-        for names in (path.split("/") for path in paths)
-        for j in range(len(names))
-        for i in range(j + 1)
-    )

@@ -211,3 +211,16 @@ def test_sizes_that_no_argument_sets_are_an_error():
     )
     with pytest.raises(ValueError, match=message):
         tfc.restore_class(small, model)
+
+
+class Own(keras.Sequential):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+def test_training_that_is_left_out_is_said():
+    model = Own([keras.Input((8,)), L.Dense(8, name="wide"), L.Dense(2)])
+    with pytest.warns(UserWarning, match="train_step of Own"):
+        small = tfc.prune_channels(model, {"wide": 0.5})
+    with pytest.warns(UserWarning, match="restore the class of.*train_step of Own"):
+        tfc.restore_class(small, model)

@@ -11,10 +11,9 @@ from tfcompress.core.cloning import (
     remake,
 )
 from tfcompress.core.compress import as_plain
-from tfcompress.core.graph import expanded
+from tfcompress.core.graph import expanded, symbolic_inputs, warn_of_training
 from tfcompress.core.keras_internals import all_layers
 from tfcompress.core.kinds import BuiltModel, checked
-from tfcompress.core.macs import input_specs
 from tfcompress.core.walk import weight_refs
 
 
@@ -77,18 +76,13 @@ def restore_class(small: BuiltModel(), model: BuiltModel()) -> keras.Model:
     if is_sequence:
         restored = keras.Sequential(restored.layers, name=model.name)
     check_agreement(small, restored)
+    warn_of_training(model, restored, "restore the class of")
     return restored
 
 
 def _build(made, model):
-    if made.built:
-        return
-    made(
-        keras.tree.map_structure(
-            lambda spec: keras.Input(spec.shape[1:], dtype=spec.dtype, name=spec.name),
-            input_specs(model),
-        )
-    )
+    if not made.built:
+        made(symbolic_inputs(model))
 
 
 class _Sizes:
