@@ -67,6 +67,22 @@ def int4_coded(task, path):
     tfc.export_tflite(model, path, "int4", samples=task.samples, codec="auto")
 
 
+def with_zeros(task, path, sparsity):
+    model = tfc.quantize_activations(task.model, ranges="mse", samples=task.samples)
+    model = tfc.prune_weights(model, sparsity, task.samples, "sparse_gpt", bits=4)
+    tfc.export_tflite(model, path, "int4", samples=task.samples, codec="auto")
+
+
+def half_zeros_coded(task, path):
+    """50 % zeros and 4-bit kernels, SparseGPT, codec."""
+    with_zeros(task, path, 0.5)
+
+
+def most_zeros_coded(task, path):
+    """80 % zeros and 4-bit kernels, SparseGPT, codec."""
+    with_zeros(task, path, 0.8)
+
+
 def mixed(task, path):
     """4 bits on average, AdaRound, codec."""
     plan = tfc.mixed_precision(
@@ -200,6 +216,7 @@ TFCOMPRESS = {
     function.__name__: function
     for function in (
         *(int8, int8_coded, int4, int4_gptq, int4_coded, mixed),
+        *(half_zeros_coded, most_zeros_coded),
         *(prune, prune_global, prune_plain, prune_float),
         *(share, share_plain, share_on_grid),
         *(train_int8, train_int4, prune_and_quantize, combine),

@@ -6,25 +6,26 @@ import pathlib
 import numpy as np
 
 _PROGRAMS = "default coarse coarser coarsest".split()
+_OURS = "int8_coded int4_coded half_zeros_coded most_zeros_coded".split()
 
 
 def lenet_5(lab):
     """The small network."""
     note = "LeNet-5 on MNIST, trained for 2 epochs; nothing is trained more"
-    return _compare(lab, lab.lenet_5(), "int4_coded", note)
+    return _compare(lab, lab.lenet_5(), note)
 
 
 def resnet_20(lab):
     """The network that few bits hurt."""
     note = "ResNet-20 on CIFAR-10, trained before; nothing is trained more"
-    return _compare(lab, lab.resnet_20(), "int4_coded", note)
+    return _compare(lab, lab.resnet_20(), note)
 
 
-def _compare(lab, network, ours, note):
+def _compare(lab, network, note):
     peers = lab.peers(network, "nncodec", *_PROGRAMS)
     entries = [
         *(_with_file(lab, network, entry) for entry in peers),
-        *lab.own(network, "int8_coded", ours),
+        *lab.own(network, *_OURS),
     ]
     return list(lab.measures(network, entries, note))
 

@@ -59,7 +59,7 @@ def _gated(lab):
 
 
 def _in_scale_of_prior(model):
-    """Gives kernels the deviation 1 that their prior expects, and its scale to gates.
+    """Gives kernels a deviation of 1, as their prior has it, and its scale to gates.
 
     Then a step of the optimizer is small for a kernel and large for a gate.
 
@@ -174,12 +174,14 @@ def l0(lab):
     }
     rules = {
         f"{name}/scale": tfc.transforms.HardConcrete(
-            strength / _SAMPLES, weights_per_gate=weights, initial_rate=0.05
+            strength / _SAMPLES, weights_per_gate=weights
         )
         for name, (strength, weights) in layers.items()
     }
-    model = tfc.compress(_gated(lab), rules)
-    lab.fit(model, epochs, _linear(lab, 2e-3))
+    gated = _gated(lab)
+    _in_scale_of_prior(gated)
+    model = tfc.compress(gated, rules)
+    lab.fit(model, epochs, _linear(lab, 2e-2))
     return [
         lab.row(
             "L0, hard concrete gates",
