@@ -39,8 +39,8 @@ class HardConcrete(Drawn):
         strength: strength of the penalty, at least 0, in units of the loss per weight.
         weights_per_gate: the number of weights that a gate controls, at least 1.
         initial_rate: initial probability that a gate is not open, in (0, 1):
-            `log α = log((1 - rate) / rate)`. Gates of a trained network should start
-            open: at 0.05 they do.
+            `log α = log((1 - rate) / rate)`. At 0.05 a trained network starts almost
+            unchanged, but its gates close later.
         seed: integer seed for the draws; by default it is itself random, from the
             generator that `keras.utils.set_random_seed` seeds.
 
