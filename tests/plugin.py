@@ -26,15 +26,9 @@ def _doctest_names(doctest_namespace, tmp_path):
     doctest_namespace.update(keras=keras, np=np, tf=tf, tfc=tfc, tmp_path=tmp_path)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _fresh_session():
-    keras.utils.clear_session(free_memory=False)
-
-
 @pytest.fixture(autouse=True)
 def _fresh_state():
-    # Names start again; a new session would also drop the kernels of all operations.
-    keras.src.utils.naming.reset_uids()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")

@@ -58,8 +58,8 @@ def _gated(lab):
     return lab.tfc.gate_channels(lab.dense("lenet_5"), positions=True)
 
 
-def _in_scale_of_prior(model):
-    """Gives kernels a deviation of 1, as their prior has it, and its scale to gates.
+def _scale_kernels(model):
+    """Scales kernels to a deviation of 1, that of their prior; gates take over their scale.
 
     Then a step of the optimizer is small for a kernel and large for a gate.
 
@@ -95,7 +95,7 @@ def bayesian_compression(lab):
         ".*": tfc.transforms.GaussianWeights(_SAMPLES, **start),
         "conv1": tfc.transforms.GaussianWeights(_SAMPLES, max_deviation=0.2, **start),
     }
-    for gate, scale in _in_scale_of_prior(gated).items():
+    for gate, scale in _scale_kernels(gated).items():
         rules[f"{gate}/scale"] = tfc.transforms.GroupNormalJeffreys(
             _SAMPLES, initial_log_variance=_INITIAL_LOG_ALPHA + 2 * math.log(scale)
         )
@@ -146,8 +146,8 @@ def log_normal(lab):
     """Published: 3-18-284-283 at 0.86 %."""
     tfc, epochs = lab.tfc, 25
     gated = _gated(lab)
-    _in_scale_of_prior(gated)
-    # From -5, as in the paper, it takes ten epochs until noise matters.
+    _scale_kernels(gated)
+    # From -5, as in the paper, it would take many epochs until noise matters.
     noise = tfc.transforms.LogNormal(_SAMPLES, initial_log_deviation=-1.0)
     model = tfc.compress(gated, {"gate_.*/scale": noise})
     lab.fit(model, epochs, _linear(lab, 4e-2))
@@ -181,7 +181,7 @@ def l0(lab):
         for name, (strength, weights) in layers.items()
     }
     gated = _gated(lab)
-    _in_scale_of_prior(gated)
+    _scale_kernels(gated)
     model = tfc.compress(gated, rules)
     lab.fit(model, epochs, _linear(lab, 2e-2))
     return [
