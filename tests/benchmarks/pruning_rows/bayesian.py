@@ -1,4 +1,8 @@
-"""Learned noise and gates: weights that are more noise than signal are removed."""
+"""Learned noise and gates: weights that are more noise than signal are removed.
+
+All start from a network that was trained on the held-out images too, so errors on these
+are somewhat too low where they decide on a threshold, or did on rates and epochs.
+"""
 
 import math
 
